@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors are part of the interface: what happened, the likely cause, the command that mends it."""
+
+from __future__ import annotations
+
+
+class IavfioError(Exception):
+    """Base of every error that iavfio raises on purpose.
+
+    `what` says what happened, `cause` why (likely), `remedy` what mends it; `cause` and `remedy`
+    may be empty. The text is one or two lines, fit for a terminal.
+    """
+
+    def __init__(self, what: str, cause: str = "", remedy: str = "") -> None:
+        self.what, self.cause, self.remedy = what, cause, remedy
+        text = f"{what}: {cause}" if cause else what
+        super().__init__(f"{text}\n  {remedy}" if remedy else text)
+
+
+class ConfigError(IavfioError, ValueError):
+    """An argument or a combination of settings cannot work; nothing was changed."""
+
+
+class StateError(IavfioError, RuntimeError):
+    """The call is not allowed in the state that the port, queue or burst is in."""
+
+
+class DeviceError(IavfioError):
+    """The device did something it must not, or stopped answering."""
+
+
+class DeviceLost(DeviceError):
+    """The device is gone: unplugged, host took it back, or the software VF ended."""
+
+
+class MailboxError(DeviceError):
+    """The admin queue failed: no reply before the deadline, malformed reply, error bits."""
+
+
+class PfRefused(DeviceError):
+    """The PF answered a virtchnl request with an error status."""
+
+    def __init__(self, what: str, status: int, cause: str = "", remedy: str = "") -> None:
+        self.status = status
+        super().__init__(what, cause, remedy)
+
+
+class ResetError(DeviceError):
+    """The VF did not come back from a reset before the deadline."""
