@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The shared stats segment: a file that its port's process writes and anybody allowed maps read-only.
+ * Layout: this header, the PF block, the rq blocks, the sq blocks, then a JSON text that names every
+ * counter with unit and offset, so that a reader in another language needs nothing of ours. */
+#ifndef IAVFIO_DRIVER_SEGMENT_H
+#define IAVFIO_DRIVER_SEGMENT_H
+
+#include <stdint.h>
+
+#define SEGMENT_VERSION 1
+
+enum segment_state { SEGMENT_OPENING = 0, SEGMENT_STOPPED = 1, SEGMENT_RUNNING = 2, SEGMENT_RESETTING = 3, SEGMENT_FAILED = 4 };
+
+struct segment_header {
+    uint8_t magic[8]; /* "IAVFSTAT" */
+    uint32_t version;
+    uint32_t state;
+    uint64_t size;          /* of the whole segment, bytes */
+    uint64_t owner_pid;
+    uint64_t owner_start;   /* start time of that process in clock ticks since boot: pids are reused */
+    uint32_t capacity;      /* queue pairs that have blocks */
+    uint32_t pairs;         /* queue pairs that were ever configured: what a dump shows */
+    uint64_t pf_offset;
+    uint64_t rq_offset;
+    uint64_t rq_stride;
+    uint64_t sq_offset;
+    uint64_t sq_stride;
+    uint64_t text_offset;
+    uint64_t text_size;
+    uint64_t reserved[3];
+};
+
+struct pf_counters { /* the PF's last GET_STATS answer, in its order (libie-stats 5) */
+    uint64_t seq;
+    uint64_t values[12];
+    uint64_t sampled_ns; /* CLOCK_MONOTONIC, 0 = never */
+    uint64_t link_up;
+    uint64_t link_mbps;
+    uint8_t mac[8];
+    uint64_t reserved[7];
+};
+
+/* Consistent copy of a block whose first word is its sequence count: words u64 from `block` to `out`.
+ * Returns 0, or -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
+int counters_read(const uint64_t *block, uint64_t *out, uint32_t words, uint32_t tries);
+
+/* One guarded update of words 1..words-1 of a block; values[0] is ignored. One writer at a time. */
+void counters_write(uint64_t *block, const uint64_t *values, uint32_t words);
+
+#endif

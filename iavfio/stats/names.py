@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one table of counters: every dump, JSON object and exporter is made from it.
+
+Names, order and meaning of the libie part follow the queue statistics that libie was given for iavf
+(spec: libie-stats 1, 3, 5); fields are those of `csrc/driver/counters.h`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["global", "napi", "fail", "pool", "xmit", "own"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter: `name` as libie prints it (without queue prefix), `field` of its C block."""
+
+    name: str
+    group: Group
+    unit: str
+    meaning: str
+    kernel: str = ""  # name in the mainline driver, empty where it has none
+
+
+GLOBAL: tuple[Counter, ...] = (
+    Counter("rx_bytes", "global", "bytes", "received by the VSI, FCS included"),
+    Counter("rx_unicast", "global", "packets", "unicast packets received"),
+    Counter("rx_multicast", "global", "packets", "multicast packets received"),
+    Counter("rx_broadcast", "global", "packets", "broadcast packets received"),
+    Counter("rx_discards", "global", "packets", "dropped by the device: no descriptor was free"),
+    Counter("rx_unknown_protocol", "global", "packets", "dropped for an unknown protocol"),
+    Counter("tx_bytes", "global", "bytes", "sent by the VSI, without FCS"),
+    Counter("tx_unicast", "global", "packets", "unicast packets sent"),
+    Counter("tx_multicast", "global", "packets", "multicast packets sent"),
+    Counter("tx_broadcast", "global", "packets", "broadcast packets sent"),
+    Counter("tx_discards", "global", "packets", "packets that the device refused to send"),
+    Counter("tx_errors", "global", "packets", "packets that the device failed to send"),
+)
+
+RX: tuple[Counter, ...] = (
+    Counter("packets", "napi", "packets", "complete frames delivered", "packets"),
+    Counter("bytes", "napi", "bytes", "their length", "bytes"),
+    Counter("fragments", "napi", "descriptors", "descriptors without end of packet"),
+    Counter("alloc_page_fail", "fail", "events", "a refill found the buffer pool empty"),
+    Counter("build_skb_fail", "fail", "events", "no packet object for a received buffer"),
+    Counter("pp_alloc_fast", "pool", "buffers", "taken from the queue's cache"),
+    Counter("pp_alloc_slow", "pool", "buffers", "handed out for the first time"),
+    Counter("pp_alloc_slow_ho", "pool", "buffers", "the same, larger than a page"),
+    Counter("pp_alloc_empty", "pool", "events", "the shared ring was empty at a refill"),
+    Counter("pp_alloc_refill", "pool", "events", "the cache was refilled from the shared ring"),
+    Counter("pp_alloc_waive", "pool", "buffers", "dropped: wrong NUMA node or generation"),
+    Counter("pp_recycle_cached", "pool", "buffers", "returned to the queue's cache"),
+    Counter("pp_recycle_cache_full", "pool", "buffers", "found the cache full on return"),
+    Counter("pp_recycle_ring", "pool", "buffers", "returned to the shared ring"),
+    Counter("pp_recycle_ring_full", "pool", "buffers", "freed: the shared ring was full"),
+    Counter("pp_recycle_released_ref", "pool", "buffers", "freed: still referenced on return"),
+    Counter("drop_error", "own", "packets", "dropped: MAC error flagged by the device (RXE)"),
+    Counter("drop_oversize", "own", "packets", "dropped: beyond its buffers or the frame limit"),
+    Counter("drop_chain", "own", "packets", "dropped: chain too long"),
+    Counter("drop_malformed", "own", "packets", "dropped: write-back that no device may write"),
+    Counter("drop_reset", "own", "packets", "received, then lost to a reset or stop"),
+    Counter("polls", "own", "events", "receive calls"),
+    Counter("empty_polls", "own", "events", "receive calls that found nothing"),
+)
+
+TX: tuple[Counter, ...] = (
+    Counter("packets", "napi", "packets", "wire frames completed", "packets"),
+    Counter("bytes", "napi", "bytes", "their length", "bytes"),
+    Counter("busy", "xmit", "events", "send calls that could not take all packets"),
+    Counter("stops", "xmit", "events", "times the queue was declared full"),
+    Counter("restarts", "xmit", "events", "times it became usable again"),
+    Counter("linearized", "xmit", "packets", "frames copied into one buffer"),
+    Counter("posted", "own", "packets", "handed to the device; less packets: in flight"),
+    Counter("posted_bytes", "own", "bytes", "their length"),
+    Counter("refused_short", "own", "packets", "refused: shorter than 17 bytes"),
+    Counter("refused_long", "own", "packets", "refused: longer than the frame limit"),
+    Counter("refused_segments", "own", "packets", "refused: empty or too many segments"),
+    Counter("refused_handle", "own", "packets", "refused: handle outside the pool"),
+    Counter("drop_reset", "own", "packets", "posted, then lost to a reset or stop"),
+    Counter("doorbells", "own", "events", "tail writes"),
+    Counter("cleans", "own", "events", "completion sweeps"),
+    Counter("hangs", "own", "events", "stalls nudged by Tx hang detection"),
+)
+
+BLOCKS: tuple[tuple[str, str, tuple[Counter, ...]], ...] = (
+    ("rq", "struct rq_counters", RX),
+    ("sq", "struct sq_counters", TX),
+)
+
+
+def chosen(table: tuple[Counter, ...], *, pool: bool, own: bool) -> tuple[Counter, ...]:
+    """The counters of a queue that a dump shows: `pool` adds pp_ names, `own` our own group."""
+    hidden: set[Group] = set()
+    if not pool:
+        hidden.add("pool")
+    if not own:
+        hidden.add("own")
+    return tuple(counter for counter in table if counter.group not in hidden)
