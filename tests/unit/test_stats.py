@@ -135,7 +135,7 @@ def test_second_owner_of_a_name_is_refused_and_first_undisturbed(segment: PortSe
 
 
 def test_dead_owner_is_said_and_then_reclaimed() -> None:
-    code = "import os; from iavfio.stats import PortSegment; s = PortSegment.create('d0', 1); os._exit(9)"
+    code = "import os, iavfio.stats as s; p = s.PortSegment.create('d0', 1); os._exit(9)"
     subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
     assert read("d0").alive is False
     PortSegment.create("d0", 1).close()
