@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Access to one BAR: mapped areas by load and store, all else by message or pread/pwrite. */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vfio/bus_error.h"
+#include "vfio/regio.h"
+#include "vfio/vu_conn.h"
+
+#define BAR_MAX_AREAS 8
+#define GONE 0xffffffffu
+
+struct bar_area {
+    uint64_t offset;
+    uint64_t size;
+    volatile uint8_t *address;
+};
+
+struct bar_io {
+    struct vfio_regio regio; /* first: a regio pointer is a bar_io pointer */
+    uint64_t size;
+    uint32_t areas;
+    uint32_t lost;
+    struct bar_area area[BAR_MAX_AREAS];
+    struct vu_conn *conn; /* NULL: by file */
+    uint32_t region;
+    int timeout_ms;
+    int fd;
+    uint64_t file_offset;
+};
+
+static volatile uint32_t *mapped(const struct bar_io *bar, uint64_t offset)
+{
+    for (uint32_t i = 0; i < bar->areas; i++) {
+        const struct bar_area *area = &bar->area[i];
+
+        if (offset >= area->offset && offset - area->offset <= area->size - 4)
+            return (volatile uint32_t *)(uintptr_t)(area->address + (offset - area->offset));
+    }
+    return NULL;
+}
+
+static uint32_t read_user(struct bar_io *bar, uint64_t offset)
+{
+    struct vu_region_access request = {.offset = offset, .region = bar->region, .count = 4};
+    struct {
+        struct vu_region_access access;
+        uint32_t value;
+    } reply;
+    uint32_t size = 0;
+    int result = vu_request(bar->conn, VU_REGION_READ, &request, sizeof(request), NULL, 0, &reply,
+                            20, &size, NULL, NULL, bar->timeout_ms);
+
+    if (result == 0 && size == 20)
+        return reply.value;
+    if (vu_conn_broken(bar->conn))
+        bar_io_set_lost(bar);
+    return GONE;
+}
+
+static int write_user(struct bar_io *bar, uint64_t offset, uint32_t value)
+{
+    /* Posted: a register write has no result worth a round trip, and one socket keeps all accesses in order. */
+    struct {
+        struct vu_region_access access;
+        uint32_t value;
+    } request = {.access = {.offset = offset, .region = bar->region, .count = 4}, .value = value};
+    int result = vu_post(bar->conn, VU_REGION_WRITE, &request, 20);
+
+    if (result && vu_conn_broken(bar->conn))
+        bar_io_set_lost(bar);
+    return result;
+}
+
+uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset)
+{
+    volatile uint32_t *place;
+    uint32_t value;
+
+    if (bar_io_lost(bar) || offset > bar->size - 4 || (offset & 3))
+        return GONE;
+    place = mapped(bar, offset);
+    if (place)
+        return *place;
+    if (bar->conn)
+        return read_user(bar, offset);
+    if (pread(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)) != 4)
+        return GONE;
+    return value;
+}
+
+int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
+{
+    volatile uint32_t *place;
+
+    if (bar_io_lost(bar))
+        return -ENODEV;
+    if (offset > bar->size - 4 || (offset & 3))
+        return -EINVAL;
+    /* What was stored to DMA memory must be visible before the device is told to look. */
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    place = mapped(bar, offset);
+    if (place) {
+        *place = value;
+        return 0;
+    }
+    if (bar->conn)
+        return write_user(bar, offset, value);
+    return pwrite(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)) == 4 ? 0 : -errno;
+}
+
+static uint32_t regio_read32(struct vfio_regio *io, uint64_t offset)
+{
+    return bar_io_read32((struct bar_io *)(void *)io, offset);
+}
+
+static int regio_write32(struct vfio_regio *io, uint64_t offset, uint32_t value)
+{
+    return bar_io_write32((struct bar_io *)(void *)io, offset, value);
+}
+
+static struct bar_io *bar_io_new(uint64_t size)
+{
+    struct bar_io *bar = size < 4 ? NULL : calloc(1, sizeof(*bar));
+
+    if (bar) {
+        bar->regio.read32 = regio_read32;
+        bar->regio.write32 = regio_write32;
+        bar->size = size;
+        bar->fd = -1;
+    }
+    return bar;
+}
+
+struct bar_io *bar_io_new_user(struct vu_conn *conn, uint32_t region, uint64_t size, int timeout_ms)
+{
+    struct bar_io *bar = bar_io_new(size);
+
+    if (bar) {
+        bar->conn = conn;
+        bar->region = region;
+        bar->timeout_ms = timeout_ms;
+    }
+    return bar;
+}
+
+struct bar_io *bar_io_new_file(int fd, uint64_t file_offset, uint64_t size)
+{
+    struct bar_io *bar = bar_io_new(size);
+
+    if (bar) {
+        bar->fd = fd;
+        bar->file_offset = file_offset;
+    }
+    return bar;
+}
+
+int bar_io_add_area(struct bar_io *bar, uint64_t offset, uint64_t size, void *address)
+{
+    struct bar_area *area = &bar->area[bar->areas];
+
+    if (bar->areas == BAR_MAX_AREAS)
+        return -ENOSPC;
+    if (size < 4 || offset > bar->size || size > bar->size - offset)
+        return -EINVAL;
+    area->offset = offset;
+    area->size = size;
+    area->address = address;
+    bar->areas++;
+    return bus_error_guard(address, size, &bar->lost);
+}
+
+struct vfio_regio *bar_io_regio(struct bar_io *bar)
+{
+    return &bar->regio;
+}
+
+int bar_io_lost(const struct bar_io *bar)
+{
+    return (int)__atomic_load_n(&bar->lost, __ATOMIC_RELAXED);
+}
+
+void bar_io_set_lost(struct bar_io *bar)
+{
+    __atomic_store_n(&bar->lost, 1, __ATOMIC_RELAXED);
+}
+
+void bar_io_free(struct bar_io *bar)
+{
+    if (!bar)
+        return;
+    for (uint32_t i = 0; i < bar->areas; i++)
+        bus_error_unguard((void *)(uintptr_t)bar->area[i].address);
+    free(bar);
+}

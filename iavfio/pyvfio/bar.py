@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One BAR: registers by 32-bit access, raw addresses of what is mapped, a table for C."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+from iavfio.pyvfio import forks
+from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError
+
+
+class Bar:
+    """Registers of one BAR. Parts that may be mapped are; all else goes by message or system call.
+
+    `regio` is the address of a C `struct vfio_regio`, valid until close, usable from any thread.
+    A device that is gone reads 0xffffffff and sets `lost`; the process survives (F31, F32).
+    """
+
+    def __init__(self, name: str, io: Any, size: int) -> None:
+        if io == ffi.NULL:
+            raise VfioError(f"no memory for the BAR of {name}")
+        self._io = io
+        self._name = name
+        self.size = size
+        self._areas: list[tuple[int, mmap.mmap, Any]] = []
+        self.regio = int(ffi.cast("uintptr_t", lib.bar_io_regio(io)))
+        self._was_lost = False
+        forks.track(self)
+
+    def add_area(self, offset: int, memory: mmap.mmap) -> None:
+        """Serves [offset, offset + len(memory)) from a mapping from now on."""
+        view = ffi.from_buffer(memory)
+        result = lib.bar_io_add_area(self._io, offset, len(memory), view)
+        if result < 0:
+            raise VfioError(
+                f"{self._name}: BAR area at {offset:#x} cannot be used", "", "", -result
+            )
+        self._areas.append((offset, memory, view))
+
+    @property
+    def lost(self) -> bool:
+        """Whether an access found the device gone."""
+        return self._was_lost if self._io is None else bool(lib.bar_io_lost(self._io))
+
+    def read32(self, offset: int) -> int:
+        """One register; 0xffffffff when the device is lost, out of range or misaligned."""
+        if self._io is None:
+            raise Closed(f"{self._name} was closed")
+        return int(lib.bar_io_read32(self._io, offset))
+
+    def write32(self, offset: int, value: int) -> None:
+        """One register; everything stored to DMA memory before is visible to the device first."""
+        if self._io is None:
+            raise Closed(f"{self._name} was closed")
+        result = lib.bar_io_write32(self._io, offset, value & 0xFFFFFFFF)
+        if result < 0:
+            raise DeviceLost(
+                f"{self._name}: register {offset:#x} cannot be written",
+                "the device or its server is gone" if self.lost else "the access was refused",
+                "",
+                -result,
+            )
+
+    def mapped(self, offset: int, length: int = 4) -> bool:
+        """Whether [offset, offset + length) lies in one mapped area."""
+        return self._find(offset, length) is not None
+
+    def address(self, offset: int, length: int = 4) -> int:
+        """Raw address of a mapped register, for C. Raises Unsupported when it is not mapped."""
+        found = self._find(offset, length)
+        if found is None:
+            raise Unsupported(
+                f"{self._name}: register {offset:#x} is not mapped", "its page may not be mapped"
+            )
+        return found
+
+    def _find(self, offset: int, length: int) -> int | None:
+        for start, memory, view in self._areas:
+            if start <= offset and offset + length <= start + len(memory):
+                return int(ffi.cast("uintptr_t", view)) + offset - start
+        return None
+
+    def mark_lost(self) -> None:
+        """From now on reads give 0xffffffff and writes fail."""
+        if self._io is not None:
+            lib.bar_io_set_lost(self._io)
+
+    def close(self) -> None:
+        """Drops the mappings. C must no longer use `regio`."""
+        if self._io is None:
+            return
+        self._was_lost = bool(lib.bar_io_lost(self._io))
+        lib.bar_io_free(self._io)
+        self._io = None
+        self._areas = []
+
+    def after_fork_in_child(self) -> None:
+        """Doorbells of the parent's device become plain memory in the child (F64)."""
+        for _, memory, view in self._areas:
+            lib.memory_replace_with_zeros(view, len(memory))
+        self.mark_lost()

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The transport contract: what any PCI device over VFIO can do (design decision 2)."""
+
+from __future__ import annotations
+
+import os
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from iavfio.pyvfio import forks
+from iavfio.pyvfio.bar import Bar
+from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported
+from iavfio.pyvfio.space import AddressSpace
+
+CONFIG_REGION = 7
+IRQ_MSIX, IRQ_ERR, IRQ_REQ = 2, 3, 4
+CAP_MSIX = 0x11
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """VFIO_DEVICE_GET_INFO."""
+
+    resettable: bool
+    num_regions: int
+    num_irqs: int
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of a region that may be mapped, in bytes from the region's start."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class RegionInfo:
+    """VFIO_DEVICE_GET_REGION_INFO; `areas` are the parts that may be mapped."""
+
+    index: int
+    size: int
+    offset: int
+    readable: bool
+    writable: bool
+    mappable: bool
+    areas: tuple[Area, ...]
+
+
+@dataclass(frozen=True)
+class IrqInfo:
+    """VFIO_DEVICE_GET_IRQ_INFO."""
+
+    index: int
+    count: int
+    eventfd: bool
+    maskable: bool
+    automasked: bool
+    noresize: bool
+
+
+class ConfigSpace:
+    """PCI configuration space of a device, little endian."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def read8(self, offset: int) -> int:
+        """One byte."""
+        return self._device.read(CONFIG_REGION, offset, 1)[0]
+
+    def read16(self, offset: int) -> int:
+        """Two bytes."""
+        return int.from_bytes(self._device.read(CONFIG_REGION, offset, 2), "little")
+
+    def read32(self, offset: int) -> int:
+        """Four bytes."""
+        return int.from_bytes(self._device.read(CONFIG_REGION, offset, 4), "little")
+
+    def write16(self, offset: int, value: int) -> None:
+        """Two bytes."""
+        self._device.write(CONFIG_REGION, offset, struct.pack("<H", value))
+
+    def write32(self, offset: int, value: int) -> None:
+        """Four bytes."""
+        self._device.write(CONFIG_REGION, offset, struct.pack("<I", value))
+
+    @property
+    def vendor(self) -> int:
+        """Vendor id; the kernel supplies it for VFs (spec: vfio 5)."""
+        return self.read16(0)
+
+    @property
+    def device(self) -> int:
+        """Device id."""
+        return self.read16(2)
+
+    @property
+    def revision(self) -> int:
+        """Revision id."""
+        return self.read8(8)
+
+    @property
+    def class_code(self) -> int:
+        """Class, subclass and interface, 24 bits."""
+        return self.read32(8) >> 8
+
+    @property
+    def bus_master(self) -> bool:
+        """Command bit 2: without it no DMA happens. Cleared by the kernel at open."""
+        return bool(self.read16(4) & 4)
+
+    @bus_master.setter
+    def bus_master(self, on: bool) -> None:
+        command = self.read16(4)
+        self.write16(4, command | 4 if on else command & ~4)
+
+    def capability(self, wanted: int) -> int | None:
+        """Offset of a capability, None without it. A list that loops ends after 48 entries."""
+        if not self.read16(6) & 0x10:
+            return None
+        at = self.read8(0x34) & 0xFC
+        for _ in range(48):
+            if at < 0x40:
+                return None
+            found, following = self._device.read(CONFIG_REGION, at, 2)
+            if found == wanted:
+                return at
+            at = following & 0xFC
+        return None
+
+    @property
+    def msix_count(self) -> int:
+        """Size of the MSI-X table, 0 without one."""
+        at = self.capability(CAP_MSIX)
+        return 0 if at is None else (self.read16(at + 2) & 0x7FF) + 1
+
+
+class Device(ABC):
+    """A PCI device. A context manager; close() gives back everything and may be called twice.
+
+    Attributes: `name` (PCI address or socket path), `transport` ("cdev", "group", "noiommu" or
+    "vfio-user"), `space`, `fd` (for poll: hang-up means the device is gone), `numa_node`.
+    """
+
+    name: str
+    transport: str
+    space: AddressSpace
+    fd: int
+    numa_node: int | None = None
+
+    def __init__(self) -> None:
+        self.config = ConfigSpace(self)
+        self._bars: dict[int, Bar] = {}
+        self._vectors: list[int] = []
+        self._events: dict[int, int] = {}
+        self._closed = ""
+        forks.track(self)
+
+    @abstractmethod
+    def info(self) -> DeviceInfo:
+        """Flags and counts."""
+
+    @abstractmethod
+    def region(self, index: int) -> RegionInfo:
+        """One region: 0..5 BARs, 6 ROM, 7 config space. An absent one has size 0."""
+
+    @abstractmethod
+    def irq(self, index: int) -> IrqInfo:
+        """One interrupt index: 2 MSI-X, 3 ERR, 4 REQ."""
+
+    @abstractmethod
+    def read(self, region: int, offset: int, count: int) -> bytes:
+        """Reads from a region; on a BAR each naturally aligned 4 bytes are one access."""
+
+    @abstractmethod
+    def write(self, region: int, offset: int, data: bytes) -> None:
+        """Writes to a region."""
+
+    @abstractmethod
+    def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
+        """Assigns eventfds to vectors start.. of an index; None leaves a vector without one."""
+
+    @abstractmethod
+    def disable_irqs(self, index: int) -> None:
+        """Disables a whole interrupt index."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Function level reset. Raises Unsupported, Busy or DeviceLost."""
+
+    @abstractmethod
+    def _open_bar(self, info: RegionInfo) -> Bar: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+    def map_bar(self, index: int) -> Bar:
+        """A BAR, mapped where it may be; the same object for the same index."""
+        self._check()
+        if index not in self._bars:
+            info = self.region(index)
+            if info.size < 4:
+                raise Unsupported(f"{self.name} has no BAR{index}", "its size is 0")
+            self._bars[index] = self._open_bar(info)
+        return self._bars[index]
+
+    def enable_msix(self, count: int) -> list[int]:
+        """New eventfds for vectors 0..count-1; they belong to the device and close with it."""
+        self._check()
+        available = self.irq(IRQ_MSIX).count
+        if not 0 < count <= available:
+            raise Unsupported(
+                f"{self.name} cannot give {count} MSI-X vectors",
+                f"it has {available}",
+                "share vectors between queues, or poll",
+            )
+        self.disable_msix()
+        fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(count)]
+        try:
+            self.set_irqs(IRQ_MSIX, 0, fds)
+        except BaseException:
+            _close_all(fds)
+            raise
+        self._vectors = fds
+        return list(fds)
+
+    def disable_msix(self) -> None:
+        """Takes the vectors back and closes their eventfds."""
+        if self._vectors:
+            self.disable_irqs(IRQ_MSIX)
+            _close_all(self._vectors)
+            self._vectors = []
+
+    def request_event(self) -> int | None:
+        """Eventfd of REQ: the host wants the device back. None when the device has none."""
+        return self._event(IRQ_REQ)
+
+    def error_event(self) -> int | None:
+        """Eventfd of ERR: an error that the device cannot recover from. None without one."""
+        return self._event(IRQ_ERR)
+
+    def _event(self, index: int) -> int | None:
+        self._check()
+        if index not in self._events:
+            if self.irq(index).count < 1:
+                return None
+            fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                self.set_irqs(index, 0, [fd])
+            except BaseException:
+                os.close(fd)
+                raise
+            self._events[index] = fd
+        return self._events[index]
+
+    def close(self) -> None:
+        """Interrupts off, BARs unmapped, device and address space given back (spec: vfio 2)."""
+        if self._closed:
+            return
+        if not self.lost:
+            try:
+                self.disable_msix()
+                for index in self._events:
+                    self.disable_irqs(index)
+            except DeviceLost:
+                pass  # what is gone needs no disabling
+        self._closed = "it was closed"
+        _close_all([*self._vectors, *self._events.values()])
+        self._vectors, self._events = [], {}
+        for bar in self._bars.values():
+            bar.close()
+        self._bars = {}
+        self._release()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device is known to be gone."""
+        return any(bar.lost for bar in self._bars.values())
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Closed(f"{self.name} cannot be used", self._closed, "open the device again")
+
+    def after_fork_in_child(self) -> None:
+        """A child must not touch its parent's device (F64)."""
+        self._closed = self._closed or "it belongs to the process that forked this one"
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Memory for DMA: shared, prefaulted, zeroed, and with an fd so that a vfio-user server can map it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Literal
+
+from iavfio.pyvfio import forks
+from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.errors import VfioError
+
+HugePages = Literal["auto", "never", "require"]
+HUGE_2M = 2 << 20
+MFD_HUGE_2MB = 21 << 26
+
+
+class DmaMemory:
+    """A shared memory region of `size` bytes at `address`.
+
+    It is a memfd mapped MAP_SHARED, so it may be mapped into any address space, also by a server in
+    another process. `buffer()` gives a writable view; the memory lives until the last view dies.
+    """
+
+    def __init__(self, mapping: mmap.mmap, fd: int, page_size: int, fallback: str) -> None:
+        self._mapping: mmap.mmap | None = mapping
+        self._view = ffi.from_buffer(mapping)
+        self.fd = fd
+        self.size = len(mapping)
+        self.page_size = page_size
+        self.fallback = fallback  # why pages are small although huge ones were wanted, else ""
+        self.address = int(ffi.cast("uintptr_t", self._view))
+        self._owner = os.getpid()
+        forks.track(self)
+
+    @classmethod
+    def allocate(
+        cls, size: int, *, huge: HugePages = "auto", numa_node: int | None = None
+    ) -> DmaMemory:
+        """At least `size` bytes, rounded up to whole pages.
+
+        `huge`: "auto" takes 2 MiB pages when enough are reserved and small ones otherwise,
+        "require" raises instead, "never" takes small ones. Raises VfioError when memory is short.
+        """
+        if size <= 0:
+            raise VfioError(f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0")
+        why = ""
+        if huge != "never":
+            rounded = -(-size // HUGE_2M) * HUGE_2M
+            why = _huge_shortage(rounded)
+            if not why:
+                try:
+                    return cls._map(rounded, HUGE_2M, os.MFD_HUGETLB | MFD_HUGE_2MB, numa_node, "")
+                except OSError as error:
+                    why = f"2 MiB pages: {error.strerror}"
+            if huge == "require":
+                raise VfioError(
+                    f"no huge pages for {rounded} bytes of DMA memory",
+                    why,
+                    f"reserve some: sysctl vm.nr_hugepages={rounded // HUGE_2M}; or huge='auto'",
+                )
+        rounded = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        try:
+            return cls._map(rounded, mmap.PAGESIZE, 0, numa_node, why)
+        except OSError as error:
+            raise VfioError(
+                f"no DMA memory of {rounded} bytes", str(error.strerror), "", error.errno or 0
+            ) from error
+
+    @classmethod
+    def _map(
+        cls, size: int, page_size: int, flags: int, node: int | None, fallback: str
+    ) -> DmaMemory:
+        fd = os.memfd_create("pyvfio-dma", os.MFD_CLOEXEC | flags)
+        try:
+            os.ftruncate(fd, size)
+            mapping = mmap.mmap(fd, size, mmap.MAP_SHARED)
+            address = ffi.from_buffer(mapping)
+            if node is not None and node >= 0:
+                lib.memory_bind_node(address, size, node)  # best effort: placement, not function
+            result = lib.memory_prefault(address, size, page_size)
+            if result < 0:
+                raise OSError(-result, os.strerror(-result))
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(mapping, fd, page_size, fallback)
+
+    def buffer(self) -> memoryview:
+        """A writable view of all of it."""
+        if self._mapping is None:
+            raise VfioError("DMA memory was closed", "", "keep it open while it is in use")
+        return memoryview(self._mapping)
+
+    def close(self) -> None:
+        """Drops our hold; the pages go when the last view of them dies. Unmap from devices first."""
+        if self._mapping is None:
+            return
+        self._mapping = None
+        os.close(self.fd)
+        self.fd = -1
+
+    def after_fork_in_child(self) -> None:
+        """The child's views read zeros and its writes stay its own (F64)."""
+        lib.memory_replace_with_zeros(self._view, self.size)
+
+
+def _huge_shortage(size: int) -> str:
+    """Why `size` bytes of reserved 2 MiB pages cannot be had, "" when they can."""
+    free = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+    try:
+        pages = int(free.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return "this kernel has no 2 MiB pages"
+    need = size // HUGE_2M
+    return "" if pages >= need else f"{pages} huge pages of 2 MiB are free, {need} are needed"

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Choosing a transport for a target."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from iavfio.pyvfio import sysfs
+from iavfio.pyvfio.cdev import CdevDevice
+from iavfio.pyvfio.device import Device
+from iavfio.pyvfio.errors import NotFound, Unsupported, VfioError
+from iavfio.pyvfio.group import GroupDevice
+from iavfio.pyvfio.kernel import Kernel, RealKernel
+from iavfio.pyvfio.space import AddressSpace
+from iavfio.pyvfio.user import UserDevice
+
+Mode = Literal["auto", "cdev", "group", "noiommu"]
+BDF = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
+USER = "vfio-user:"
+
+
+def normal_bdf(text: str) -> str | None:
+    """`text` as a full PCI address in lower case ("3b:02.0" means domain 0), None if it is none."""
+    match = BDF.fullmatch(text)
+    if match is None:
+        return None
+    domain, bus, slot, function = match.groups()
+    return f"{domain or '0000'}:{bus}:{slot}.{function}".lower()
+
+
+def open_device(
+    target: str,
+    *,
+    mode: Mode = "auto",
+    space: AddressSpace | None = None,
+    unsafe_noiommu: bool = False,
+    kernel: Kernel | None = None,
+    vf_token: str | None = None,
+) -> Device:
+    """Opens a PCI device: "0000:3b:02.0" through the kernel, "vfio-user:/path" behind a socket.
+
+    `mode` "auto" takes cdev+iommufd when the kernel has it for this device, else the group;
+    noiommu only when `unsafe_noiommu` says so. `space` lets several kernel devices share mappings.
+    Opening resets the device. Raises VfioError with cause and remedy.
+    """
+    if target.startswith(USER):
+        return UserDevice(target.removeprefix(USER))
+    bdf = normal_bdf(target)
+    if bdf is None:
+        raise NotFound(
+            f"{target!r} names no device",
+            "it is neither a PCI address nor a vfio-user socket",
+            "use an address as in 'iavfio list' (0000:3b:02.0) or vfio-user:/path/of/socket",
+        )
+    if mode not in ("auto", "cdev", "group", "noiommu"):
+        raise VfioError(f"there is no mode {mode!r}", "", "choose auto, cdev, group or noiommu")
+    real = kernel if kernel is not None else RealKernel()
+    sysfs.require_bound(real, bdf)
+    if mode == "noiommu" and not unsafe_noiommu:
+        raise Unsupported(
+            f"{bdf} will not be opened without an IOMMU",
+            "its DMA could reach all memory of this host",
+            "knowing the risk, pass unsafe_noiommu=True",
+        )
+    node = sysfs.cdev(real, bdf)
+    if mode == "cdev" or (
+        mode == "auto" and not unsafe_noiommu and node and real.exists("/dev/iommu")
+    ):
+        if node is None:
+            raise Unsupported(
+                f"{bdf} has no VFIO character device",
+                "the kernel lacks CONFIG_VFIO_DEVICE_CDEV (6.6 and newer)",
+                "use mode='group'",
+            )
+        return CdevDevice(real, bdf, node, space=space, token=vf_token)
+    return GroupDevice(real, bdf, space=space, token=vf_token, unsafe_noiommu=unsafe_noiommu)

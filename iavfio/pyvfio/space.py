@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Address spaces: what a device sees of memory, apart from the device itself."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from iavfio.pyvfio.errors import DmaError
+from iavfio.pyvfio.memory import DmaMemory
+
+
+@dataclass(frozen=True, order=True)
+class IovaRange:
+    """Usable I/O virtual addresses, both ends included."""
+
+    start: int
+    last: int
+
+
+@dataclass(frozen=True, order=True)
+class Mapping:
+    """Memory that a device may reach at `iova`."""
+
+    iova: int
+    size: int
+    memory: DmaMemory
+
+
+class AddressSpace(ABC):
+    """A container, an IOAS, or one vfio-user connection: it maps DMA and hands out IOVAs.
+
+    IOVAs come from the ranges that were reported after attach, never from virtual addresses: behind
+    some IOMMUs an IOVA has 39 bits (spec: vfio 4).
+    """
+
+    page_size: int = 4096
+
+    def __init__(self) -> None:
+        self._mappings: dict[int, Mapping] = {}
+        self._lock = threading.Lock()
+
+    @property
+    @abstractmethod
+    def ranges(self) -> tuple[IovaRange, ...]:
+        """IOVAs that may be mapped, known after the first device was attached."""
+
+    @property
+    def mappings(self) -> tuple[Mapping, ...]:
+        """What is mapped now, in order of IOVA."""
+        with self._lock:
+            return tuple(sorted(self._mappings.values(), key=lambda mapping: mapping.iova))
+
+    def map(
+        self,
+        memory: DmaMemory,
+        *,
+        iova: int | None = None,
+        readable: bool = True,
+        writable: bool = True,
+    ) -> int:
+        """Lets the device read and/or write all of `memory`; returns its IOVA.
+
+        Without `iova` a free one is chosen. Raises DmaError (overlap, alignment, outside the
+        ranges, too many mappings) or MemlockExceeded; nothing is mapped then.
+        """
+        with self._lock:
+            if iova is None:
+                iova = self._free(memory.size, max(memory.page_size, self.page_size))
+            self._map(memory, iova, readable, writable)
+            self._mappings[iova] = Mapping(iova, memory.size, memory)
+        return iova
+
+    def unmap(self, iova: int, size: int) -> None:
+        """Withdraws a mapping made by `map`. Raises DmaError when it is none."""
+        with self._lock:
+            mapping = self._mappings.get(iova)
+            if mapping is None or mapping.size != size:
+                raise DmaError(
+                    f"nothing is mapped as [{iova:#x}, +{size:#x})",
+                    "mappings are withdrawn whole, as they were made",
+                    "pass the IOVA that map() returned and the memory's size",
+                )
+            self._unmap(iova, size)
+            del self._mappings[iova]
+
+    def _free(self, size: int, align: int) -> int:
+        """Lowest free aligned IOVA; 0 is never handed out: it is what a forgotten address reads."""
+        taken = sorted((m.iova, m.iova + m.size) for m in self._mappings.values())
+        for span in self.ranges:
+            at = _up(max(span.start, 1), align)
+            for start, end in taken:
+                if start >= at + size:
+                    break
+                if end > at:
+                    at = _up(end, align)
+            if at + size - 1 <= span.last:
+                return at
+        raise DmaError(
+            f"no free IOVA range of {size:#x} bytes",
+            f"the address space offers {describe_ranges(self.ranges)}",
+            "unmap something, or use smaller pools",
+        )
+
+    @abstractmethod
+    def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None: ...
+
+    @abstractmethod
+    def _unmap(self, iova: int, size: int) -> None: ...
+
+
+def _up(value: int, align: int) -> int:
+    return -(-value // align) * align
+
+
+def describe_ranges(ranges: Iterable[IovaRange]) -> str:
+    """Ranges as a reader wants to see them."""
+    return ", ".join(f"[{span.start:#x}, {span.last:#x}]" for span in ranges) or "no addresses"

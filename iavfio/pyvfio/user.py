@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user: a device behind a UNIX socket (spec: vfio-user)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+from iavfio.pyvfio import forks
+from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.bar import Bar
+from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo
+from iavfio.pyvfio.errors import (
+    Busy,
+    DeviceLost,
+    DmaError,
+    NotFound,
+    PermissionDenied,
+    ProtocolError,
+    Unsupported,
+    VfioError,
+)
+from iavfio.pyvfio.memory import DmaMemory
+from iavfio.pyvfio.regions import (
+    INFO,
+    IRQ,
+    IRQ_SET,
+    REGION,
+    SET_ACTION_TRIGGER,
+    SET_DATA_EVENTFD,
+    SET_DATA_NONE,
+    decode_info,
+    decode_irq,
+    decode_region,
+)
+from iavfio.pyvfio.space import AddressSpace, IovaRange
+
+TIMEOUT_MS = 5000
+START = "start a software VF with: iavfio softvf --socket DIR"
+DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset, address, size
+DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
+ACCESS = struct.Struct("<QII")  # offset, region, count
+
+
+class Command(IntEnum):
+    """Message commands (vfio-user 3)."""
+
+    VERSION = 1
+    DMA_MAP = 2
+    DMA_UNMAP = 3
+    DEVICE_GET_INFO = 4
+    DEVICE_GET_REGION_INFO = 5
+    DEVICE_GET_IRQ_INFO = 7
+    DEVICE_SET_IRQS = 8
+    REGION_READ = 9
+    REGION_WRITE = 10
+    DEVICE_RESET = 13
+
+
+class Connection:
+    """One negotiated connection. C keeps socket, lock and message ids (design decision 3)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.max_fds = 1
+        self.max_data = 1 << 20
+        self._conn = lib.vu_conn_new(_connect(path).detach())
+        forks.track(self)
+        try:
+            self._negotiate()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def raw(self) -> Any:
+        """The C connection."""
+        return self._conn
+
+    @property
+    def fd(self) -> int:
+        """The socket."""
+        return int(lib.vu_conn_fd(self._conn))
+
+    @property
+    def broken(self) -> bool:
+        """Whether the peer is gone or the stream is out of step."""
+        return self._conn is None or bool(lib.vu_conn_broken(self._conn))
+
+    def _negotiate(self) -> None:
+        wanted = {
+            "capabilities": {
+                "max_msg_fds": 16,
+                "max_data_xfer_size": 1 << 20,
+                "max_dma_maps": 65535,
+                "pgsizes": 4096,
+                "write_multiple": False,
+            }
+        }
+        text = json.dumps(wanted, separators=(",", ":")).encode() + b"\0"
+        try:
+            reply, _ = self.request(Command.VERSION, struct.pack("<HH", 0, 0) + text, 4096)
+        except DeviceLost as gone:
+            raise Busy(
+                f"{self.path} hung up at the first message",
+                "the server takes one client at a time, or it refused this user",
+                "close the other client, or run as the user who runs the server",
+            ) from gone
+        major, _minor = struct.unpack_from("<HH", reply) if len(reply) >= 4 else (-1, 0)
+        if major != 0:
+            raise ProtocolError(f"{self.path} speaks vfio-user {major}, not 0", "", START)
+        try:
+            told = json.loads(reply[4:].rstrip(b"\0") or b"{}").get("capabilities", {})
+            self.max_fds = min(16, int(told.get("max_msg_fds", 1)))
+            self.max_data = min(1 << 20, int(told.get("max_data_xfer_size", 1 << 20)))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ProtocolError(f"{self.path} sent malformed version data", str(error)) from error
+
+    def request(
+        self,
+        command: Command,
+        payload: bytes = b"",
+        capacity: int = 0,
+        fds: Sequence[int] = (),
+        want_fds: bool = False,
+    ) -> tuple[bytes, list[int]]:
+        """One request and its reply. Raises OSError with the server's errno, or DeviceLost."""
+        if self._conn is None:
+            raise DeviceLost(f"{self.path}: the connection is closed")
+        reply = ffi.new("uint8_t[]", max(capacity, 1))
+        size = ffi.new("uint32_t *")
+        got = ffi.new("int[]", 16)
+        count = ffi.new("uint32_t *")
+        result = lib.vu_request(
+            self._conn,
+            int(command),
+            payload,
+            len(payload),
+            list(fds),
+            len(fds),
+            reply,
+            capacity,
+            size,
+            got if want_fds else ffi.NULL,
+            count if want_fds else ffi.NULL,
+            TIMEOUT_MS,
+        )
+        if result > 0:
+            raise OSError(result, os.strerror(result), self.path)
+        if result == -errno.ETIMEDOUT:
+            raise DeviceLost(
+                f"{self.path} does not answer {command.name}",
+                f"no reply within {TIMEOUT_MS // 1000} s",
+                "is it a vfio-user server, and is it running? " + START,
+                errno.ETIMEDOUT,
+            )
+        if result < 0:
+            raise DeviceLost(
+                f"{self.path} is gone",
+                f"{command.name}: {os.strerror(-result)}; the server ended",
+                START,
+                -result,
+            )
+        return bytes(ffi.buffer(reply, size[0])), [got[i] for i in range(count[0])]
+
+    def close(self) -> None:
+        """Hangs up; the server drops all DMA windows."""
+        if self._conn is not None:
+            lib.vu_conn_free(self._conn)
+            self._conn = None
+
+    def after_fork_in_child(self) -> None:
+        """Only the parent may speak (F64)."""
+        if self._conn is not None:
+            lib.vu_conn_abandon(self._conn)
+
+
+def _connect(path: str) -> socket.socket:
+    if len(os.fsencode(path)) > 107:
+        raise NotFound(
+            f"socket path of {len(os.fsencode(path))} bytes is too long",
+            "UNIX sockets allow 107",
+            "use a shorter directory, or a relative path",
+        )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        code = error.errno or 0
+        if code in (errno.ENOENT, errno.ENOTDIR):
+            raise NotFound(f"there is no socket {path}", "", START, code) from error
+        if code == errno.ECONNREFUSED:
+            raise NotFound(
+                f"nobody listens on {path}", "its server has ended", START, code
+            ) from error
+        if code in (errno.EACCES, errno.EPERM):
+            raise PermissionDenied(
+                f"{path} may not be opened by this user",
+                "a software VF serves only the user who runs it, and root",
+                "run as that user",
+                code,
+            ) from error
+        raise VfioError(f"{path} cannot be opened", str(error.strerror), START, code) from error
+    return sock
+
+
+class UserSpace(AddressSpace):
+    """The DMA windows of one vfio-user connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    @property
+    def ranges(self) -> tuple[IovaRange, ...]:
+        return (IovaRange(0x1000, (1 << 48) - 1),)
+
+    def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None:
+        flags = readable | writable << 1
+        message = DMA_MAP.pack(DMA_MAP.size, flags, 0, iova, memory.size)
+        try:
+            self._connection.request(Command.DMA_MAP, message, 0, [memory.fd])
+        except OSError as error:
+            raise DmaError(
+                f"DMA window [{iova:#x}, +{memory.size:#x}) was refused",
+                str(error.strerror),
+                "windows are page aligned and must not overlap",
+                error.errno or 0,
+            ) from error
+
+    def _unmap(self, iova: int, size: int) -> None:
+        message = DMA_UNMAP.pack(DMA_UNMAP.size, 0, iova, size)
+        try:
+            self._connection.request(Command.DMA_UNMAP, message, DMA_UNMAP.size)
+        except OSError as error:
+            raise DmaError(
+                f"DMA window [{iova:#x}, +{size:#x}) cannot be withdrawn",
+                str(error.strerror),
+                "",
+                error.errno or 0,
+            ) from error
+        except DeviceLost:
+            pass  # the server dropped all windows when it went
+
+
+class UserDevice(Device):
+    """A PCI device behind a vfio-user socket."""
+
+    transport = "vfio-user"
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._connection = Connection(path)
+        self.fd = self._connection.fd
+        self.space = UserSpace(self._connection)
+        super().__init__()
+        try:
+            reply, _ = self._ask(Command.DEVICE_GET_INFO, INFO.pack(INFO.size, 0, 0, 0), INFO.size)
+            if len(reply) < INFO.size:
+                raise ProtocolError(f"{path}: device info is cut short")
+            if not INFO.unpack_from(reply)[1] & 2:
+                raise Unsupported(f"{path} is no PCI device")
+            self._info = decode_info(reply)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _ask(
+        self,
+        command: Command,
+        payload: bytes = b"",
+        capacity: int = 0,
+        fds: Sequence[int] = (),
+        want_fds: bool = False,
+    ) -> tuple[bytes, list[int]]:
+        self._check()
+        try:
+            return self._connection.request(command, payload, capacity, fds, want_fds)
+        except OSError as error:
+            raise VfioError(
+                f"{self.name} refused {command.name}", str(error.strerror), "", error.errno or 0
+            ) from error
+
+    def info(self) -> DeviceInfo:
+        return self._info
+
+    @property
+    def lost(self) -> bool:
+        return self._connection.broken or super().lost
+
+    def region(self, index: int) -> RegionInfo:
+        info, fd = self._region(index)
+        if fd is not None:
+            os.close(fd)
+        return info
+
+    def _region(self, index: int) -> tuple[RegionInfo, int | None]:
+        capacity = 4096
+        request = REGION.pack(capacity, 0, index, 0, 0, 0)
+        reply, fds = self._ask(Command.DEVICE_GET_REGION_INFO, request, capacity, want_fds=True)
+        try:
+            if len(reply) < REGION.size:
+                raise ProtocolError(f"{self.name}: region {index} info is cut short")
+            info = decode_region(reply)
+            if info.mappable and len(fds) != 1:
+                raise ProtocolError(f"{self.name}: mappable region {index} came without its fd")
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        for fd in fds[1:]:
+            os.close(fd)
+        return info, fds[0] if fds else None
+
+    def irq(self, index: int) -> IrqInfo:
+        request = IRQ.pack(IRQ.size, 0, index, 0)
+        reply, _ = self._ask(Command.DEVICE_GET_IRQ_INFO, request, IRQ.size)
+        if len(reply) < IRQ.size:
+            raise ProtocolError(f"{self.name}: interrupt {index} info is cut short")
+        return decode_irq(reply)
+
+    def read(self, region: int, offset: int, count: int) -> bytes:
+        if not 0 < count <= self._connection.max_data:
+            raise VfioError(f"a read of {count} bytes is out of range", "", "read less at once")
+        request = ACCESS.pack(offset, region, count)
+        reply, _ = self._ask(Command.REGION_READ, request, ACCESS.size + count)
+        if len(reply) != ACCESS.size + count:
+            raise ProtocolError(f"{self.name}: a read of {count} bytes was answered short")
+        return reply[ACCESS.size :]
+
+    def write(self, region: int, offset: int, data: bytes) -> None:
+        request = ACCESS.pack(offset, region, len(data)) + data
+        self._ask(Command.REGION_WRITE, request, ACCESS.size)
+
+    def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
+        # The protocol knows no hole: each run of fds, or of none, is a message (vfio-user 4).
+        at = 0
+        while at < len(fds):
+            end = at + 1
+            while (
+                end < len(fds)
+                and (fds[end] is None) == (fds[at] is None)
+                and end - at < self._connection.max_fds
+            ):
+                end += 1
+            run = [fd for fd in fds[at:end] if fd is not None]
+            flags = SET_DATA_EVENTFD | SET_ACTION_TRIGGER
+            request = IRQ_SET.pack(IRQ_SET.size, flags, index, start + at, end - at)
+            self._ask(Command.DEVICE_SET_IRQS, request, 0, run)
+            at = end
+
+    def disable_irqs(self, index: int) -> None:
+        if self.irq(index).count == 0:
+            return  # servers refuse "disable all" for an index without vectors (vfio-user 4)
+        flags = SET_DATA_NONE | SET_ACTION_TRIGGER
+        self._ask(Command.DEVICE_SET_IRQS, IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
+
+    def reset(self) -> None:
+        if not self._info.resettable:
+            raise Unsupported(f"{self.name} cannot be reset", "its server offers no reset")
+        self._ask(Command.DEVICE_RESET)
+
+    def _open_bar(self, info: RegionInfo) -> Bar:
+        current, fd = self._region(info.index)
+        try:
+            io = lib.bar_io_new_user(self._connection.raw, current.index, current.size, TIMEOUT_MS)
+            bar = Bar(f"{self.name} BAR{current.index}", io, current.size)
+            if fd is not None:
+                prot = mmap.PROT_READ | (mmap.PROT_WRITE if current.writable else 0)
+                for area in current.areas:
+                    at = current.offset + area.offset
+                    memory = mmap.mmap(fd, area.size, mmap.MAP_SHARED, prot, offset=at)
+                    bar.add_area(area.offset, memory)
+        finally:
+            if fd is not None:
+                os.close(fd)
+        return bar
+
+    def _release(self) -> None:
+        self._connection.close()
