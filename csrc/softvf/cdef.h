@@ -1,2 +1,100 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-int iavfio_softvf_abi(void);
+/* What Python sees of the software VF's data plane. */
+#ifndef IAVFIO_SOFTVF_CDEF_H
+#define IAVFIO_SOFTVF_CDEF_H
+
+#include <stdint.h>
+
+struct plane;
+
+#define SOFTVF_EVENTS 256
+#define SOFTVF_TEXT 232
+
+enum softvf_event_kind { SOFTVF_VIOLATION = 0, SOFTVF_MDD = 1, SOFTVF_UPLINK = 2 };
+
+struct softvf_event {
+    uint32_t vf;
+    uint32_t kind;
+    char rule[24];
+    char text[SOFTVF_TEXT];
+};
+
+enum softvf_strip { SOFTVF_STRIP_NONE = 0, SOFTVF_STRIP_L2TAG1 = 1, SOFTVF_STRIP_L2TAG2_2 = 2 };
+
+/* What the PF decided for one VF; published whole. */
+struct softvf_config {
+    uint8_t macs[64][6];
+    uint32_t num_macs;
+    uint8_t primary[6];
+    uint8_t promisc_unicast, promisc_multicast, trusted, spoof_check;
+    uint8_t active, link_up, mdd_stopped, vlan_filtering, symmetric, strip;
+    uint16_t port_vlan;
+    uint16_t strip_tpids[3];
+    uint16_t insert_tpid;
+    uint32_t num_queues;
+    uint32_t max_frame;
+    uint32_t lut_size;
+    uint64_t hashcfg;
+    uint8_t rss_key[64];
+    uint8_t rss_lut[512];
+};
+
+/* Everything below but new, start, stop, free is called between lock and unlock: the data thread then
+ * stands between two rounds, so what was configured, unmapped or disabled is so when unlock returns. */
+void plane_lock(struct plane *plane);
+void plane_unlock(struct plane *plane);
+
+struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int immediate,
+                        int flex, int e810_itr, uint32_t wb_group, char *error,
+                        uint32_t error_size);
+int plane_start(struct plane *plane);
+void plane_stop(struct plane *plane);
+void plane_free(struct plane *plane);
+int plane_event_fd(const struct plane *plane);
+int plane_next_event(struct plane *plane, struct softvf_event *event);
+uint32_t plane_events_lost(struct plane *plane);
+
+int plane_bar_fd(const struct plane *plane, uint32_t vf);
+uint32_t plane_bar_read32(struct plane *plane, uint32_t vf, uint64_t offset);
+void plane_bar_write32(struct plane *plane, uint32_t vf, uint64_t offset, uint32_t value);
+
+int plane_dma_map(struct plane *plane, uint32_t vf, int fd, uint64_t offset, uint64_t iova,
+                  uint64_t size, int readable, int writable);
+int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_t size,
+                        int everything);
+int plane_dma_read(struct plane *plane, uint32_t vf, uint64_t iova, void *data, uint64_t len);
+int plane_dma_write(struct plane *plane, uint32_t vf, uint64_t iova, const void *data,
+                    uint64_t len);
+void plane_set_bus_master(struct plane *plane, uint32_t vf, int on);
+
+int plane_configure_tx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_t iova,
+                       uint32_t entries);
+int plane_configure_rx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_t iova,
+                       uint32_t entries, uint32_t buffer_size, uint32_t max_frame, uint32_t rxdid,
+                       int keep_crc);
+int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx);
+int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx);
+
+int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t rx_map,
+                     uint32_t tx_map, uint32_t rx_itr, uint32_t tx_itr);
+int plane_set_eventfd(struct plane *plane, uint32_t vf, uint32_t vector, int fd);
+void plane_set_msix(struct plane *plane, uint32_t vf, int enabled);
+void plane_mask_vector(struct plane *plane, uint32_t vf, uint32_t vector, int masked);
+uint64_t plane_pending(struct plane *plane, uint32_t vf);
+void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t value);
+uint32_t plane_read_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector);
+void plane_write_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr,
+                     uint32_t interval);
+uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr);
+void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector);
+void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
+
+int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
+                  const uint64_t *vlans);
+void plane_set_link(struct plane *plane, int up);
+void plane_stats(struct plane *plane, uint32_t vf, uint64_t *stats);
+void plane_clear_stats(struct plane *plane, uint32_t vf);
+int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, uint64_t *stats);
+void plane_reset_vf(struct plane *plane, uint32_t vf);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Interrupt vectors: enable, auto-mask, moderation, and the write-back that goes with them
+ * (spec: registers 5, descriptors 11). */
+#include <unistd.h>
+
+#include "softvf/plane.h"
+
+void vector_cause(struct vf *vf, uint32_t vector)
+{
+    if (vector < MAX_VECTORS) {
+        vf->vector[vector].cause = true;
+        vf->vectors_busy |= vector < 64 ? 1ull << vector : 0;
+    }
+}
+
+static uint32_t interval_of(const struct vector *v, uint32_t itr)
+{
+    return itr < 3 ? v->interval[itr] : 0; /* 3: no moderation */
+}
+
+/* VFINT_ITRN lies in the page that the client may map, so a change shows only by looking; E810 lays the
+ * registers out differently (registers 5.3). */
+static void look_at_itrn(const struct plane *plane, struct vf *vf, uint32_t index)
+{
+    struct vector *v = &vf->vector[index];
+
+    for (uint32_t itr = 0; itr < 3 && index; itr++) {
+        uint32_t at = plane->e810_itr ? 4 * itr + 12 * (index - 1) : 64 * itr + 4 * (index - 1);
+        uint32_t value = bar_load(vf, REG_VFINT_ITRN1 + at) & 0xfff;
+
+        if (value != v->itrn_seen[itr]) {
+            v->itrn_seen[itr] = value;
+            v->interval[itr] = value * ITR_UNIT_NS;
+        }
+    }
+}
+
+static void flush_queues(struct plane *plane, struct vf *vf, const struct vector *v)
+{
+    for (uint32_t map = v->rx_map & vf->rx_enabled; map; map &= map - 1)
+        rx_flush(plane, vf, &vf->rx[__builtin_ctz(map)], true);
+    for (uint32_t map = v->tx_map & vf->tx_enabled; map; map &= map - 1)
+        tx_flush(plane, vf, &vf->tx[__builtin_ctz(map)], true);
+}
+
+static void signal_vector(struct vf *vf, struct vector *v)
+{
+    uint64_t one = 1;
+
+    if (v->eventfd < 0 || v->masked || !vf->msix) {
+        v->pending = true; /* the MSI-X pending bit: fires when the vector is unmasked */
+        return;
+    }
+    v->pending = false;
+    if (write(v->eventfd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: the client has been told often enough */
+}
+
+void vector_try_fire(struct plane *plane, struct vf *vf, uint32_t index)
+{
+    struct vector *v = &vf->vector[index];
+    uint32_t wait_rx, wait_tx, wait;
+
+    if (!v->cause && !v->software)
+        return;
+    look_at_itrn(plane, vf, index);
+    wait_rx = v->rx_map ? interval_of(v, v->rx_itr) : ~0u;
+    wait_tx = v->tx_map ? interval_of(v, v->tx_itr) : ~0u;
+    wait = wait_rx < wait_tx ? wait_rx : wait_tx;
+    if (!v->intena && !v->wb_on_itr && !v->software)
+        return; /* the cause stays, and fires when the vector is enabled */
+    if (!v->software && wait != ~0u && plane->now_ns - v->fired_ns < wait)
+        return;
+    v->fired_ns = plane->now_ns;
+    flush_queues(plane, vf, v);
+    if (v->intena) {
+        v->cause = v->software = false;
+        /* Auto-mask, but for vector 0 of a VF that was granted RX_POLLING (virtchnl 4). */
+        if (!(index == 0 && vf->rx_polling))
+            v->intena = false;
+        signal_vector(vf, v);
+    } else if (v->wb_on_itr) {
+        v->cause = v->software = false;
+    } else {
+        v->software = false; /* the write-back was forced; the interrupt itself stays pending */
+        v->cause = true;
+    }
+}
+
+void vectors_run(struct plane *plane, struct vf *vf)
+{
+    for (uint64_t busy = vf->vectors_busy; busy; busy &= busy - 1) {
+        uint32_t index = (uint32_t)__builtin_ctzll(busy);
+        struct vector *v = &vf->vector[index];
+
+        vector_try_fire(plane, vf, index);
+        if (!v->cause && !v->software)
+            vf->vectors_busy &= ~(1ull << index);
+    }
+}
+
+/* ---- what control does, called with the lock held ---- */
+
+static struct vector *vector_of(struct plane *plane, uint32_t vf, uint32_t vector)
+{
+    return vf < plane->vfs && vector < MAX_VECTORS ? &plane->vf[vf].vector[vector] : NULL;
+}
+
+void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t value)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+    uint32_t itr = (value & DYN_CTL_ITR_INDX_MASK) >> DYN_CTL_ITR_INDX_SHIFT;
+
+    if (!v)
+        return;
+    if (value & DYN_CTL_CLEARPBA)
+        v->pending = v->cause = false;
+    if (itr < 3)
+        v->interval[itr] =
+            ((value & DYN_CTL_INTERVAL_MASK) >> DYN_CTL_INTERVAL_SHIFT) * ITR_UNIT_NS;
+    if (!(value & DYN_CTL_INTENA_MSK)) {
+        v->intena = value & DYN_CTL_INTENA;
+        v->wb_on_itr = value & DYN_CTL_WB_ON_ITR;
+    }
+    if (value & DYN_CTL_SWINT_TRIG)
+        v->software = true;
+    plane->vf[vf].vectors_busy |= vector < 64 ? 1ull << vector : 0;
+    vector_try_fire(plane, &plane->vf[vf], vector);
+}
+
+uint32_t plane_read_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector)
+{
+    const struct vector *v = vector_of(plane, vf, vector);
+
+    if (!v)
+        return 0;
+    return (v->intena ? DYN_CTL_INTENA : 0) | (v->wb_on_itr ? DYN_CTL_WB_ON_ITR : 0);
+}
+
+void plane_write_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr,
+                     uint32_t interval)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+
+    if (v && itr < 3)
+        v->interval[itr] = (interval & 0xfff) * ITR_UNIT_NS;
+}
+
+uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr)
+{
+    const struct vector *v = vector_of(plane, vf, vector);
+
+    return v && itr < 3 ? v->interval[itr] / ITR_UNIT_NS : 0;
+}
+
+int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t rx_map,
+                     uint32_t tx_map, uint32_t rx_itr, uint32_t tx_itr)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+
+    if (!v)
+        return -1;
+    for (uint32_t q = 0; q < MAX_QUEUES; q++) {
+        if (rx_map >> q & 1)
+            plane->vf[vf].rx[q].vector = vector;
+        if (tx_map >> q & 1)
+            plane->vf[vf].tx[q].vector = vector;
+    }
+    v->rx_map = rx_map;
+    v->tx_map = tx_map;
+    v->rx_itr = rx_itr;
+    v->tx_itr = tx_itr;
+    return 0;
+}
+
+int plane_set_eventfd(struct plane *plane, uint32_t vf, uint32_t vector, int fd)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+
+    if (!v)
+        return -1;
+    if (v->eventfd >= 0)
+        close(v->eventfd);
+    v->eventfd = fd >= 0 ? dup(fd) : -1;
+    if (v->eventfd >= 0 && v->pending)
+        signal_vector(&plane->vf[vf], v);
+    return 0;
+}
+
+void plane_mask_vector(struct plane *plane, uint32_t vf, uint32_t vector, int masked)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+
+    if (!v)
+        return;
+    v->masked = masked;
+    if (!masked && v->pending)
+        signal_vector(&plane->vf[vf], v);
+}
+
+void plane_set_msix(struct plane *plane, uint32_t vf, int enabled)
+{
+    plane->vf[vf].msix = enabled;
+    for (uint32_t i = 0; enabled && i < MAX_VECTORS; i++)
+        if (plane->vf[vf].vector[i].pending)
+            signal_vector(&plane->vf[vf], &plane->vf[vf].vector[i]);
+}
+
+uint64_t plane_pending(struct plane *plane, uint32_t vf)
+{
+    uint64_t bits = 0;
+
+    for (uint32_t i = 0; i < 64; i++)
+        bits |= plane->vf[vf].vector[i].pending ? 1ull << i : 0;
+    return bits;
+}
+
+void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector)
+{
+    struct vector *v = vector_of(plane, vf, vector);
+
+    if (!v)
+        return;
+    vector_cause(&plane->vf[vf], vector);
+    /* The mailbox is told at once: its messages are rare and somebody waits for them. */
+    if (v->intena) {
+        v->cause = false;
+        if (!(vector == 0 && plane->vf[vf].rx_polling))
+            v->intena = false;
+        signal_vector(&plane->vf[vf], v);
+    }
+}
+
+void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on)
+{
+    plane->vf[vf].rx_polling = on;
+}

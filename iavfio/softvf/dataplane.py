@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Python face of the C data plane: what control may do to it.
+
+Every call takes the plane's lock, so the data thread stands between two rounds: what was unmapped,
+disabled or reset is so when the call returns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from iavfio.softvf._device import ffi, lib
+
+Writeback = Literal["hardware", "immediate"]
+STAT_NAMES = (
+    "rx_bytes",
+    "rx_unicast",
+    "rx_multicast",
+    "rx_broadcast",
+    "rx_discards",
+    "rx_unknown_protocol",
+    "tx_bytes",
+    "tx_unicast",
+    "tx_multicast",
+    "tx_broadcast",
+    "tx_discards",
+    "tx_errors",
+)
+EVENT_KINDS = {0: "violation", 1: "mdd", 2: "uplink"}
+STRIP = {"none": 0, "l2tag1": 1, "l2tag2_2": 2}
+
+
+@dataclass(frozen=True)
+class PlaneEvent:
+    """Something that the data thread has to say: which VF, what kind, which rule, in words."""
+
+    vf: int
+    kind: str
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True)
+class VfConfig:
+    """What the PF decided for one VF's traffic; published whole."""
+
+    macs: tuple[bytes, ...] = ()
+    primary_mac: bytes | None = None
+    vlans: frozenset[int] = frozenset()
+    vlan_filtering: bool = False
+    promisc_unicast: bool = False
+    promisc_multicast: bool = False
+    trusted: bool = False
+    spoof_check: bool = True
+    port_vlan: int = 0
+    strip: str = "none"
+    strip_tpids: tuple[int, ...] = (0x8100,)
+    insert_tpid: int = 0x8100
+    active: bool = False
+    link_up: bool = True
+    mdd_stopped: bool = False
+    rss_key: bytes = bytes(52)
+    rss_lut: bytes = b""
+    hashcfg: int = 0
+    symmetric: bool = False
+    num_queues: int = 1
+    max_frame: int = 9728
+
+
+class DataPlane:
+    """Rings, switch, interrupts and uplink of all VFs. Raises OSError with the plane's errno."""
+
+    def __init__(
+        self,
+        vfs: int,
+        *,
+        bar_size: int,
+        uplink: str,
+        writeback: Writeback = "hardware",
+        flex: bool = True,
+        e810_itr: bool = True,
+        wb_group: int = 0,
+    ) -> None:
+        error = ffi.new("char[]", 256)
+        self._plane: Any = lib.plane_new(
+            vfs,
+            bar_size,
+            uplink.encode(),
+            writeback == "immediate",
+            flex,
+            e810_itr,
+            wb_group,
+            error,
+            256,
+        )
+        if self._plane == ffi.NULL:
+            raise ValueError(ffi.string(error).decode(errors="replace"))
+        self.vfs = vfs
+        self.event_fd = int(lib.plane_event_fd(self._plane))
+
+    def start(self) -> None:
+        """Starts the data thread."""
+        _check(lib.plane_start(self._plane))
+
+    def stop(self) -> None:
+        """Stops the data thread and frees everything."""
+        if self._plane != ffi.NULL:
+            lib.plane_free(self._plane)
+            self._plane = ffi.NULL
+
+    @contextmanager
+    def _locked(self) -> Iterator[Any]:
+        lib.plane_lock(self._plane)
+        try:
+            yield self._plane
+        finally:
+            lib.plane_unlock(self._plane)
+
+    def events(self) -> list[PlaneEvent]:
+        """What happened since the last call; clears event_fd."""
+        try:
+            os.eventfd_read(self.event_fd)
+        except BlockingIOError:
+            pass
+        out = []
+        event: Any = ffi.new("struct softvf_event *")
+        with self._locked() as plane:
+            while lib.plane_next_event(plane, event):
+                out.append(
+                    PlaneEvent(
+                        event.vf,
+                        EVENT_KINDS.get(event.kind, "violation"),
+                        ffi.string(event.rule).decode(errors="replace"),
+                        ffi.string(event.text).decode(errors="replace"),
+                    )
+                )
+        return out
+
+    # ---- registers that are memory
+
+    def bar_fd(self, vf: int) -> int:
+        """The memfd behind BAR0; it belongs to the plane."""
+        return int(lib.plane_bar_fd(self._plane, vf))
+
+    def bar_read32(self, vf: int, offset: int) -> int:
+        """What the client stored there last."""
+        return int(lib.plane_bar_read32(self._plane, vf, offset))
+
+    def bar_write32(self, vf: int, offset: int, value: int) -> None:
+        """As if the client had stored it."""
+        lib.plane_bar_write32(self._plane, vf, offset, value)
+
+    # ---- DMA windows
+
+    def dma_map(
+        self,
+        vf: int,
+        fd: int | None,
+        offset: int,
+        iova: int,
+        size: int,
+        readable: bool,
+        writable: bool,
+    ) -> None:
+        """Adds a window; without fd it is accepted and never used (spec: vfio-user 4)."""
+        number = -1 if fd is None else fd
+        with self._locked() as plane:
+            _check(
+                lib.plane_dma_map(
+                    plane, vf, number, offset, iova, size, int(readable), int(writable)
+                )
+            )
+
+    def dma_unmap(self, vf: int, iova: int, size: int, everything: bool = False) -> int:
+        """Removes all windows inside the range; returns their bytes. Splitting one is EINVAL."""
+        with self._locked() as plane:
+            return _check(lib.plane_dma_unmap(plane, vf, iova, size, int(everything)))
+
+    def dma_clear(self, vf: int) -> None:
+        """Removes all windows."""
+        self.dma_unmap(vf, 0, 0, everything=True)
+
+    def dma_read(self, vf: int, iova: int, length: int) -> bytes:
+        """Reads client memory; EFAULT outside the windows or without bus master."""
+        data = ffi.new("uint8_t[]", max(length, 1))
+        with self._locked() as plane:
+            _check(lib.plane_dma_read(plane, vf, iova, data, length))
+        return bytes(ffi.buffer(data, length))
+
+    def dma_write(self, vf: int, iova: int, data: bytes) -> None:
+        """Writes client memory; EFAULT outside the windows or without bus master."""
+        with self._locked() as plane:
+            _check(lib.plane_dma_write(plane, vf, iova, data, len(data)))
+
+    def set_bus_master(self, vf: int, on: bool) -> None:
+        """Gates all DMA of the VF."""
+        with self._locked() as plane:
+            lib.plane_set_bus_master(plane, vf, int(on))
+
+    # ---- queues
+
+    def configure_tx(self, vf: int, queue: int, ring_iova: int, entries: int) -> None:
+        """Sets a send queue's context; the queue must be disabled."""
+        with self._locked() as plane:
+            _check(lib.plane_configure_tx(plane, vf, queue, ring_iova, entries))
+
+    def configure_rx(
+        self,
+        vf: int,
+        queue: int,
+        ring_iova: int,
+        entries: int,
+        buffer_size: int,
+        max_frame: int,
+        rxdid: int,
+        crc_keep: bool = False,
+    ) -> None:
+        """Sets a receive queue's context; the queue must be disabled."""
+        with self._locked() as plane:
+            _check(
+                lib.plane_configure_rx(
+                    plane,
+                    vf,
+                    queue,
+                    ring_iova,
+                    entries,
+                    buffer_size,
+                    max_frame,
+                    rxdid,
+                    int(crc_keep),
+                )
+            )
+
+    def enable_queue(self, vf: int, queue: int, rx: bool) -> None:
+        """Starts a configured queue."""
+        with self._locked() as plane:
+            _check(lib.plane_enable_queue(plane, vf, queue, int(rx)))
+
+    def disable_queue(self, vf: int, queue: int, rx: bool) -> None:
+        """Stops a queue; no DMA for it happens after the return."""
+        with self._locked() as plane:
+            _check(lib.plane_disable_queue(plane, vf, queue, int(rx)))
+
+    # ---- interrupts
+
+    def map_vector(
+        self, vf: int, vector: int, rx_map: int, tx_map: int, rx_itr: int, tx_itr: int
+    ) -> None:
+        """Which queues a vector serves, and by which ITR each direction is moderated."""
+        with self._locked() as plane:
+            lib.plane_map_vector(plane, vf, vector, rx_map, tx_map, rx_itr, tx_itr)
+
+    def set_eventfd(self, vf: int, vector: int, fd: int | None) -> None:
+        """Where the vector's interrupt goes; the plane keeps a duplicate."""
+        with self._locked() as plane:
+            lib.plane_set_eventfd(plane, vf, vector, -1 if fd is None else fd)
+
+    def set_msix(self, vf: int, enabled: bool, masked: Sequence[bool] = ()) -> None:
+        """MSI-X enable of the function and mask bit of each vector."""
+        with self._locked() as plane:
+            for vector, mask in enumerate(masked):
+                lib.plane_mask_vector(plane, vf, vector, int(mask))
+            lib.plane_set_msix(plane, vf, int(enabled))
+
+    def pending(self, vf: int) -> int:
+        """The pending bit array, vectors 0..63."""
+        with self._locked() as plane:
+            return int(lib.plane_pending(plane, vf))
+
+    def write_dyn_ctl(self, vf: int, vector: int, value: int) -> None:
+        """A write of VFINT_DYN_CTL of a vector (spec: registers 5.1)."""
+        with self._locked() as plane:
+            lib.plane_write_dyn_ctl(plane, vf, vector, value)
+
+    def read_dyn_ctl(self, vf: int, vector: int) -> int:
+        """INTENA and WB_ON_ITR as they stand."""
+        with self._locked() as plane:
+            return int(lib.plane_read_dyn_ctl(plane, vf, vector))
+
+    def write_itr(self, vf: int, vector: int, itr: int, interval: int) -> None:
+        """Interval in units of 2 microseconds."""
+        with self._locked() as plane:
+            lib.plane_write_itr(plane, vf, vector, itr, interval)
+
+    def read_itr(self, vf: int, vector: int, itr: int) -> int:
+        """Interval in units of 2 microseconds."""
+        with self._locked() as plane:
+            return int(lib.plane_read_itr(plane, vf, vector, itr))
+
+    def raise_mailbox(self, vf: int) -> None:
+        """A cause on vector 0."""
+        with self._locked() as plane:
+            lib.plane_raise(plane, vf, 0)
+
+    def set_rx_polling(self, vf: int, on: bool) -> None:
+        """RX_POLLING granted: vector 0 is not masked by firing (spec: virtchnl 4)."""
+        with self._locked() as plane:
+            lib.plane_set_rx_polling(plane, vf, int(on))
+
+    # ---- switch
+
+    def publish(self, vf: int, config: VfConfig) -> None:
+        """Replaces a VF's switch and offload configuration."""
+        raw: Any = ffi.new("struct softvf_config *")
+        for i, mac in enumerate(config.macs):
+            raw.macs[i] = mac
+        raw.num_macs = len(config.macs)
+        raw.primary = config.primary_mac or bytes(6)
+        for flag in ("promisc_unicast", "promisc_multicast", "trusted", "spoof_check", "active"):
+            setattr(raw, flag, int(getattr(config, flag)))
+        for flag in ("link_up", "mdd_stopped", "vlan_filtering", "symmetric"):
+            setattr(raw, flag, int(getattr(config, flag)))
+        raw.strip = STRIP[config.strip]
+        for i, tpid in enumerate(config.strip_tpids[:3]):
+            raw.strip_tpids[i] = tpid
+        raw.port_vlan, raw.insert_tpid = config.port_vlan, config.insert_tpid
+        raw.num_queues, raw.max_frame = config.num_queues, config.max_frame
+        raw.hashcfg = config.hashcfg
+        raw.lut_size = len(config.rss_lut)
+        ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))
+        ffi.memmove(raw.rss_key, config.rss_key, len(config.rss_key))
+        vlans = ffi.new("uint64_t[64]")
+        for vid in config.vlans:
+            vlans[vid // 64] |= 1 << (vid % 64)
+        with self._locked() as plane:
+            _check(lib.plane_publish(plane, vf, raw, vlans))
+
+    def set_link(self, up: bool) -> None:
+        """The wire itself."""
+        with self._locked() as plane:
+            lib.plane_set_link(plane, int(up))
+
+    def stats(self, vf: int) -> tuple[int, ...]:
+        """The VSI's 12 counters in GET_STATS order."""
+        values = ffi.new("uint64_t[12]")
+        with self._locked() as plane:
+            lib.plane_stats(plane, vf, values)
+        return tuple(values)
+
+    def clear_stats(self, vf: int) -> None:
+        """Zeroes them: the VSI was rebuilt."""
+        with self._locked() as plane:
+            lib.plane_clear_stats(plane, vf)
+
+    def queue_stats(self, vf: int, queue: int, rx: bool) -> tuple[int, int, int]:
+        """Packets, bytes, drops for want of a descriptor."""
+        values = ffi.new("uint64_t[3]")
+        with self._locked() as plane:
+            _check(lib.plane_queue_stats(plane, vf, queue, int(rx), values))
+        return values[0], values[1], values[2]
+
+    def reset_vf(self, vf: int) -> None:
+        """All queues and vectors off and forgotten, doorbells 0; no DMA after the return."""
+        with self._locked() as plane:
+            lib.plane_reset_vf(plane, vf)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return int(result)
