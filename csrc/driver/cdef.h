@@ -1,2 +1,223 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-int iavfio_driver_abi(void);
+/* What Python sees of the driver's hot path. Functions return a count, or a negative errno:
+ *   -EBUSY      another thread is inside this direction of the queue pair (design decision 11)
+ *   -ESHUTDOWN  the pair is stopped or in a reset
+ *   -ENODEV     the device is gone
+ *   -EINTR      a signal arrived while waiting */
+#ifndef IAVFIO_DRIVER_CDEF_H
+#define IAVFIO_DRIVER_CDEF_H
+
+#include <stdint.h>
+
+struct vfio_regio;
+struct rq_counters;
+struct sq_counters;
+
+/* ---- handles and the buffer pool ---- */
+
+/* A packet, or one segment of it: buffer index, data offset in the buffer, length in bytes. */
+#define HANDLE_OFFSET_SHIFT 32
+#define HANDLE_LENGTH_SHIFT 48
+#define HANDLE_INDEX_MASK 0xffffffff
+#define HANDLE_FIELD_MASK 0xffff
+
+#define POOL_STRIDE 2176   /* not a power of two: L1 aliasing (design decision 4) */
+#define POOL_HEADROOM 128  /* room in front of the data, for headers to be pushed */
+#define POOL_ROOM 2048     /* data room: what a receive descriptor may fill */
+
+struct pool;
+
+struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t headroom);
+void pool_free(struct pool *pool);
+uint32_t pool_buffers(const struct pool *pool);
+/* Buffers that nobody holds: never handed out, in the shared ring, in the pairs' caches. */
+uint32_t pool_idle(struct pool *pool);
+/* From any thread, past the caches. charge: the pair it acts for, or NULL. pool_take returns how many
+ * it got; their offset is the headroom, their length 0. pool_give ignores what is out of range and
+ * returns how many it took back. A buffer given back twice is refused: it is counted, not taken. */
+struct pair;
+uint32_t pool_take(struct pool *pool, uint64_t *handles, uint32_t n, struct pair *charge);
+uint32_t pool_give(struct pool *pool, const uint64_t *handles, uint32_t n, struct pair *charge);
+/* Bounds of each handle against the pool: index of the first bad one, n when all are good. */
+uint32_t pool_check(const struct pool *pool, const uint64_t *handles, uint32_t n);
+/* Copies row i of `data` (lengths[i] bytes at data + i * row_stride, or at offsets[i] when offsets is
+ * not NULL) into buffer i and sets its length. -EMSGSIZE - i when row i does not fit its buffer. */
+int pool_fill(struct pool *pool, uint64_t *handles, const void *data, uint64_t row_stride,
+              const uint64_t *offsets, const uint32_t *lengths, uint32_t n);
+/* One field of every packet: width 1, 2, 4 or 8 bytes at `offset`, big endian when asked for, into
+ * out[n] of that width. Packets that are too short give 0 (gather) or stay as they are (scatter). */
+int pool_gather(const struct pool *pool, const uint64_t *handles, uint32_t n, uint32_t offset,
+                uint32_t width, int big_endian, void *out);
+int pool_scatter(struct pool *pool, const uint64_t *handles, uint32_t n, uint32_t offset,
+                 uint32_t width, int big_endian, const void *values);
+
+/* ---- queue pairs ---- */
+
+enum meta_bit { /* what a receive queue is asked to fill in */
+    META_RSS = 1,
+    META_PTYPE = 2,
+    META_CSUM = 4,
+    META_VLAN = 8,
+    META_MARK = 16,
+    META_TIME = 32
+};
+enum flag_bit { FLAG_RSS = 1, FLAG_VLAN = 2, FLAG_MARK = 4, FLAG_TIME = 8, FLAG_MULTICAST = 16, FLAG_BROADCAST = 32 };
+/* csum column: two bits each for IP (1:0), L4 (3:2), outer IP (5:4), outer UDP (7:6). */
+enum csum_verdict { CSUM_UNKNOWN = 0, CSUM_GOOD = 1, CSUM_BAD = 2 };
+enum pair_isa { ISA_AUTO = 0, ISA_SCALAR = 1, ISA_AVX2 = 2, ISA_AVX512 = 3 };
+
+struct pair_config {
+    struct pool *pool;
+    uint64_t pool_iova;         /* of the pool's first byte in this device's address space */
+    void *rx_ring;              /* rx_entries * 32 bytes of DMA memory, zeroed */
+    void *tx_ring;              /* tx_entries * 16 bytes of DMA memory, zeroed */
+    volatile uint32_t *rx_tail; /* mapped doorbells; NULL: written through regio */
+    volatile uint32_t *tx_tail;
+    struct vfio_regio *regio;   /* other registers of BAR0 */
+    struct rq_counters *rq;     /* in the stats segment; kept over stop, reset and resize */
+    struct sq_counters *sq;
+    uint32_t queue;             /* index q of the tail registers */
+    uint32_t rx_entries, tx_entries;
+    uint32_t buffer_size;       /* databuffer_size told to the PF, <= pool room */
+    uint32_t max_frame;         /* longest frame to send or accept, without FCS */
+    uint32_t flex;              /* write-back format: 0 legacy, else the RXDID */
+    uint32_t vlan_in_l2tag2;    /* stripped tag location: 0 L2TAG1, 1 second L2TAG2 */
+    uint32_t metadata;          /* enum meta_bit */
+    uint32_t isa;               /* enum pair_isa */
+    uint32_t scattered;         /* frames may span buffers: chains are delivered */
+    uint32_t dyn_ctl;           /* offset of the vector's VFINT_DYN_CTL register */
+    uint32_t poll_ctl;          /* its value while polling (WB_ON_ITR, or INTENA with an ITR) */
+    uint32_t sleep_ctl;         /* its value to arm the interrupt before sleeping */
+    uint32_t rearm;             /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, registers 5) */
+    int event_fd;               /* the vector's eventfd, -1: none */
+};
+
+/* Columns of a burst, each NULL or at least `max` long. A chained packet's first segment is in
+ * handles[i], the other segments[i] - 1 in chain[4 * i ...]. */
+struct columns {
+    uint64_t *handles;
+    uint64_t *chain;
+    uint8_t *segments;
+    uint8_t *flags;
+    uint8_t *csum;
+    uint16_t *ptype;
+    uint16_t *vlan;
+    uint32_t *rss;
+    uint32_t *mark;
+    uint32_t *time;
+};
+
+/* A pair lives as long as its port; start after CONFIG_VSI_QUEUES was accepted, stop before its rings go. */
+struct pair *pair_new(const struct pair_config *config, int *error);
+void pair_free(struct pair *pair); /* gives every buffer it holds back to the pool */
+const char *pair_isa_name(const struct pair *pair);
+/* Zeroes the rings, fills the receive ring (without doorbell), ready for ENABLE_QUEUES. */
+int pair_arm(struct pair *pair);
+/* After ENABLE_QUEUES succeeded: receive doorbell, poll_ctl; from now on recv and send work. */
+int pair_start(struct pair *pair);
+/* No caller or worker is inside after the return (waits for them; a sleeper is woken). Buffers stay:
+ * device may still write until the DISABLE_QUEUES reply. why: -ESHUTDOWN, -ENODEV. */
+void pair_stop(struct pair *pair, int why);
+/* After the DISABLE reply or a finished reset: completes what the device did complete, counts the rest
+ * as drop_reset, takes all buffers of both rings back. */
+void pair_drain(struct pair *pair);
+
+int pair_recv(struct pair *pair, const struct columns *columns, uint32_t max);
+/* As pair_recv, but sleeps on the interrupt until a packet arrives; timeout_ns < 0: no limit. 0 = none. */
+int pair_recv_wait(struct pair *pair, const struct columns *columns, uint32_t max,
+                   int64_t timeout_ns);
+/* Posts packets in order until one does not fit. Returns how many of the n were consumed; *refused of
+ * those were not sent (too short, too long, bad handle or chain): counted by reason, buffers given
+ * back. The others belong to the device. */
+int pair_send(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+              const uint8_t *segments, uint32_t n, uint32_t *refused);
+/* Reaps completions; returns how many packets were completed. */
+int pair_clean(struct pair *pair);
+uint32_t pair_in_flight(struct pair *pair); /* packets posted and not completed */
+int pair_alloc(struct pair *pair, uint64_t *handles, uint32_t n);
+int pair_release(struct pair *pair, const uint64_t *handles, uint32_t n);
+int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                        const uint8_t *segments, uint32_t n);
+/* Merges what other threads charged to an idle pair into its counters. */
+void pair_settle(struct pair *pair);
+
+/* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
+
+enum watch_event {
+    WATCH_RESET = 1,   /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (registers 8) */
+    WATCH_LOST = 2,    /* registers read all-ones, SIGBUS, or the socket hung up */
+    WATCH_REQUEST = 4, /* the host wants the device back (vfio 6, REQ) */
+    WATCH_MAILBOX = 8, /* vector 0 fired: messages may wait */
+    WATCH_HANG = 16    /* a send queue made no progress for two checks (libie-stats 6) */
+};
+struct watch;
+struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
+                        uint32_t period_us, int *error);
+/* Queue pairs whose send side is checked for hangs, and which are stopped (-ESHUTDOWN / -ENODEV) the
+ * moment a reset or loss is seen, before Python hears of it. */
+int watch_add(struct watch *watch, struct pair *pair);
+void watch_remove(struct watch *watch, struct pair *pair);
+/* Register checks only while armed: not before the admin queue is up, not during recovery. */
+void watch_arm(struct watch *watch, int on);
+/* Waits for events and returns their bits; 0 at the timeout; -EINTR. Clears what it returns. */
+int watch_wait(struct watch *watch, int timeout_ms);
+/* CLOCK_MONOTONIC ns when the present reset was first seen, 0 = none. */
+uint64_t watch_reset_seen(const struct watch *watch);
+void watch_free(struct watch *watch); /* ends the thread */
+
+/* ---- workers: C threads that run one or more pairs without Python ---- */
+
+enum worker_mode {
+    WORKER_RXDROP = 0,   /* receive and release */
+    WORKER_TXONLY = 1,   /* generate and send */
+    WORKER_LOOPBACK = 2, /* generate and send; receive, check, release: both ways on the same pairs */
+    WORKER_FORWARD = 3,  /* receive, swap MAC addresses (if asked), send on `out` */
+    WORKER_SINK = 4      /* as RXDROP, but checks signature (and payload with verify) */
+};
+#define WORKER_MAX_PAIRS 32
+#define WORKER_SIZES 64
+
+struct worker_config {
+    uint32_t mode;
+    uint32_t pairs;
+    struct pair *pair[WORKER_MAX_PAIRS];
+    struct pair *out[WORKER_MAX_PAIRS]; /* FORWARD: where pair i's packets go; NULL = itself */
+    uint32_t burst;                     /* 1..256 */
+    uint32_t swap;                      /* FORWARD: 1 swaps MAC addresses */
+    uint32_t verify;                    /* check sequence and payload of every packet */
+    uint64_t signature;                 /* carried by every generated packet; the run's */
+    uint64_t limit;                     /* packets to send, 0 = until stopped */
+    double rate;                        /* packets per second, 0 = as fast as possible */
+    uint32_t sizes;                     /* entries of size[]: frame lengths without FCS, used in turn */
+    uint16_t size[WORKER_SIZES];
+    uint8_t dst[6], src[6];
+    uint32_t flows;                     /* UDP source ports to spread over RSS, at least 1 */
+    int cpu;                            /* pin, -1 = no */
+};
+
+/* Written by the worker with relaxed stores, read by anybody. */
+struct worker_counters {
+    uint64_t loops, empty_loops; /* rounds over all pairs; rounds that moved nothing */
+    uint64_t sent, sent_bytes;   /* given to the device: packets with this run's signature, or forwarded */
+    uint64_t received, received_bytes; /* with this run's signature (FORWARD, RXDROP: all) */
+    uint64_t foreign;            /* received without the signature */
+    uint64_t lost, duplicated, reordered, corrupted; /* by sequence numbers, verify only */
+    uint64_t refused;            /* not sent: ring stayed full at stop, or refused by the guards */
+    uint64_t alloc_fail;
+    uint64_t tsc_busy;           /* TSC cycles in rounds that moved packets */
+    uint64_t tsc_total;
+    uint64_t start_ns, stop_ns;  /* CLOCK_MONOTONIC */
+    uint64_t state;              /* 0 starting, 1 running, 2 draining, 3 ended */
+    int64_t error;               /* negative errno that ended it, 0 = none */
+};
+struct worker;
+struct worker *worker_start(const struct worker_config *config, int *error);
+const struct worker_counters *worker_counters(const struct worker *worker);
+/* Stops generating; goes on receiving until nothing came for `drain_ms`, then ends. Returns at once. */
+void worker_finish(struct worker *worker, uint32_t drain_ms);
+/* Ends now; joins the thread and frees it. */
+void worker_free(struct worker *worker);
+
+double tsc_hz(void); /* measured once against CLOCK_MONOTONIC_RAW, 0 when there is no usable counter */
+
+#endif
