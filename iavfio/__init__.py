@@ -1,4 +1,87 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""iavfio: Intel adaptive VFs in user space."""
+"""iavfio: Intel adaptive VFs in user space, over VFIO, from Python at the speed of C.
+
+Names are imported at first use, so that the command line and the software VF start fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {  # name -> (module, attribute)
+    "open": ("iavfio.opening", "open_port"),
+    "Port": ("iavfio.port", "Port"),
+    "Burst": ("iavfio.burst", "Burst"),
+    "Selection": ("iavfio.burst", "Selection"),
+    "Pool": ("iavfio.pool", "Pool"),
+    "Rss": ("iavfio.rss", "Rss"),
+    "Stats": ("iavfio.stats", "PortStats"),
+    "Snapshot": ("iavfio.stats", "Snapshot"),
+    "IavfioError": ("iavfio.errors", "IavfioError"),
+    "ConfigError": ("iavfio.errors", "ConfigError"),
+    "StateError": ("iavfio.errors", "StateError"),
+    "DeviceError": ("iavfio.errors", "DeviceError"),
+    "DeviceLost": ("iavfio.errors", "DeviceLost"),
+    "MailboxError": ("iavfio.errors", "MailboxError"),
+    "PfRefused": ("iavfio.errors", "PfRefused"),
+    "ResetError": ("iavfio.errors", "ResetError"),
+    "VfioError": ("iavfio.pyvfio.errors", "VfioError"),
+}
+__all__ = [
+    "Burst",
+    "ConfigError",
+    "DeviceError",
+    "DeviceLost",
+    "IavfioError",
+    "MailboxError",
+    "PfRefused",
+    "Pool",
+    "Port",
+    "ResetError",
+    "Rss",
+    "Selection",
+    "Snapshot",
+    "StateError",
+    "Stats",
+    "VfioError",
+    "__version__",
+    "open",
+    "softvf",
+]
+
+if TYPE_CHECKING:
+    from iavfio import softvf
+    from iavfio.burst import Burst, Selection
+    from iavfio.errors import (
+        ConfigError,
+        DeviceError,
+        DeviceLost,
+        IavfioError,
+        MailboxError,
+        PfRefused,
+        ResetError,
+        StateError,
+    )
+    from iavfio.opening import open_port as open
+    from iavfio.pool import Pool
+    from iavfio.port import Port
+    from iavfio.pyvfio.errors import VfioError
+    from iavfio.rss import Rss
+    from iavfio.stats import PortStats as Stats
+    from iavfio.stats import Snapshot
+
+
+def __getattr__(name: str) -> Any:
+    if name == "softvf":  # a module that can be called, as in iavfio.softvf(vfs=2)
+        return import_module("iavfio.softvf")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'iavfio' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

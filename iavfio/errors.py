@@ -37,12 +37,44 @@ class MailboxError(DeviceError):
     """The admin queue failed: no reply before the deadline, malformed reply, error bits."""
 
 
-class PfRefused(DeviceError):
-    """The PF answered a virtchnl request with an error status."""
+class MailboxTimeout(MailboxError):
+    """No reply before the deadline; the channel is suspect until a barrier went through it."""
 
-    def __init__(self, what: str, status: int, cause: str = "", remedy: str = "") -> None:
-        self.status = status
+
+class PfRefused(DeviceError):
+    """The PF answered a virtchnl request with an error status.
+
+    `status` is the number as it came, `opcode` the virtchnl opcode that was refused.
+    """
+
+    def __init__(
+        self, what: str, status: int, cause: str = "", remedy: str = "", opcode: int = 0
+    ) -> None:
+        self.status, self.opcode = status, opcode
         super().__init__(what, cause, remedy)
+
+
+class ItemRefused(PfRefused):
+    """The PF refused one item of a list: `accepted` are on, `refused` is not, `untried` unknown."""
+
+    def __init__(
+        self,
+        error: PfRefused,
+        refused: object,
+        accepted: tuple[object, ...],
+        untried: tuple[object, ...],
+    ) -> None:
+        self.refused, self.accepted, self.untried = refused, accepted, untried
+        what = f"{error.what} ({refused})"
+        super().__init__(what, error.status, error.cause, error.remedy, error.opcode)
+
+
+class NotGranted(DeviceError):
+    """The PF did not grant the capability that this needs; nothing was sent."""
+
+
+class ResetUnderWay(DeviceError):
+    """The VF is being reset: what was asked is void, negotiate again when the reset is over."""
 
 
 class ResetError(DeviceError):

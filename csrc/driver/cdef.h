@@ -148,7 +148,8 @@ enum watch_event {
     WATCH_LOST = 2,    /* registers read all-ones, SIGBUS, or the socket hung up */
     WATCH_REQUEST = 4, /* the host wants the device back (vfio 6, REQ) */
     WATCH_MAILBOX = 8, /* vector 0 fired: messages may wait */
-    WATCH_HANG = 16    /* a send queue made no progress for two checks (libie-stats 6) */
+    WATCH_HANG = 16,   /* a send queue made no progress for two checks (libie-stats 6) */
+    WATCH_ENDED = 32   /* watch_stop was called */
 };
 struct watch;
 struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
@@ -163,9 +164,13 @@ void watch_arm(struct watch *watch, int on);
 int watch_wait(struct watch *watch, int timeout_ms);
 /* CLOCK_MONOTONIC ns when the present reset was first seen, 0 = none. */
 uint64_t watch_reset_seen(const struct watch *watch);
-void watch_free(struct watch *watch); /* ends the thread */
+/* Ends the thread: no register is read after the return. Wakes watch_wait for the last time. */
+void watch_stop(struct watch *watch);
+void watch_free(struct watch *watch); /* stops it first */
 
 /* ---- workers: C threads that run one or more pairs without Python ---- */
+
+struct verify;
 
 enum worker_mode {
     WORKER_RXDROP = 0,   /* receive and release */
@@ -190,7 +195,10 @@ struct worker_config {
     double rate;                        /* packets per second, 0 = as fast as possible */
     uint32_t sizes;                     /* entries of size[]: frame lengths without FCS, used in turn */
     uint16_t size[WORKER_SIZES];
-    uint8_t dst[6], src[6];
+    uint8_t dst[WORKER_MAX_PAIRS][6]; /* of the frames that pair i generates: pairs may belong to */
+    uint8_t src[WORKER_MAX_PAIRS][6]; /* several ports */
+    uint32_t sender_base;               /* sender id of pair 0: unique among the workers of a run */
+    struct verify *table;               /* verify: sequences of all senders, shared by a run's workers */
     uint32_t flows;                     /* UDP source ports to spread over RSS, at least 1 */
     int cpu;                            /* pin, -1 = no */
 };
@@ -210,12 +218,19 @@ struct worker_counters {
     uint64_t state;              /* 0 starting, 1 running, 2 draining, 3 ended */
     int64_t error;               /* negative errno that ended it, 0 = none */
 };
+/* Sequence state of `senders` * `flows` flows; each flow lands on one queue, so on one worker. */
+struct verify;
+struct verify *verify_new(uint32_t senders, uint32_t flows);
+void verify_free(struct verify *table);
+
 struct worker;
 struct worker *worker_start(const struct worker_config *config, int *error);
 const struct worker_counters *worker_counters(const struct worker *worker);
 /* Stops generating; goes on receiving until nothing came for `drain_ms`, then ends. Returns at once. */
 void worker_finish(struct worker *worker, uint32_t drain_ms);
-/* Ends now; joins the thread and frees it. */
+/* Ends now and joins the thread; the counters are final then. */
+void worker_stop(struct worker *worker);
+/* Stops and frees it. */
 void worker_free(struct worker *worker);
 
 double tsc_hz(void); /* measured once against CLOCK_MONOTONIC_RAW, 0 when there is no usable counter */

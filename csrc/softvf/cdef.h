@@ -15,6 +15,7 @@ enum softvf_event_kind { SOFTVF_VIOLATION = 0, SOFTVF_MDD = 1, SOFTVF_UPLINK = 2
 struct softvf_event {
     uint32_t vf;
     uint32_t kind;
+    uint32_t count; /* how many it stands for: a message that repeats is held back (report.c) */
     char rule[24];
     char text[SOFTVF_TEXT];
 };
@@ -53,6 +54,8 @@ void plane_free(struct plane *plane);
 int plane_event_fd(const struct plane *plane);
 int plane_next_event(struct plane *plane, struct softvf_event *event);
 uint32_t plane_events_lost(struct plane *plane);
+uint64_t plane_violations(struct plane *plane, uint32_t vf);
+void plane_set_wb_on_itr(struct plane *plane, int supported);
 
 int plane_bar_fd(const struct plane *plane, uint32_t vf);
 uint32_t plane_bar_read32(struct plane *plane, uint32_t vf, uint64_t offset);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The VF's windows into its client's memory (spec: vfio-user 4; reliability D1, D2). */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "softvf/plane.h"
 
 #define PAGE 4096ull
 #define MAX_WINDOWS 65535u
+
+static uint64_t last_of(const struct dma_window *window)
+{
+    return window->iova + (window->size - 1);
+}
 
 /* First window whose end lies beyond iova. */
 static uint32_t lower(const struct dma_table *table, uint64_t iova)
@@ -21,7 +23,7 @@ static uint32_t lower(const struct dma_table *table, uint64_t iova)
     while (low < high) {
         uint32_t mid = (low + high) / 2;
 
-        if (table->window[mid].iova + (table->window[mid].size - 1) < iova)
+        if (last_of(&table->window[mid]) < iova)
             low = mid + 1;
         else
             high = mid;
@@ -29,32 +31,151 @@ static uint32_t lower(const struct dma_table *table, uint64_t iova)
     return low;
 }
 
-static int map_window(struct dma_window *window, int fd)
+/* ---- files: mapped once each, whatever number of windows lie in them ---- */
+
+static bool serves(const struct dma_file *file, const struct dma_window *window)
 {
+    return file->refs && file->shared && file->device == window->device &&
+           file->inode == window->inode && window->offset + window->size <= file->length &&
+           (file->writable || !window->writable);
+}
+
+static int map_range(struct dma_file *file, int fd, bool need_write)
+{
+    /* A window that only the device reads may lie in a file that was opened for reading. */
+    file->writable = true;
+    file->base =
+        mmap(NULL, file->length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)file->offset);
+    if (file->base == MAP_FAILED && !need_write) {
+        file->writable = false;
+        file->base = mmap(NULL, file->length, PROT_READ, MAP_SHARED, fd, (off_t)file->offset);
+    }
+    return file->base == MAP_FAILED ? -errno : 0;
+}
+
+static struct dma_file *free_slot(struct dma_table *table)
+{
+    struct dma_file *more;
+
+    for (uint32_t i = 0; i < table->files; i++)
+        if (!table->file[i].refs)
+            return &table->file[i];
+    more = realloc(table->file, (table->files + 1) * sizeof(*more));
+    if (!more)
+        return NULL;
+    table->file = more;
+    return &table->file[table->files++];
+}
+
+static int map_window(struct dma_table *table, struct dma_window *window, int fd)
+{
+    struct dma_file file = {.refs = 1};
+    struct dma_file *slot;
     struct stat info;
-    uint64_t lead = window->offset % PAGE;
-    int prot = (window->readable ? PROT_READ : 0) | (window->writable ? PROT_READ | PROT_WRITE : 0);
+    int result;
 
     if (fstat(fd, &info))
         return -errno;
     if (window->offset + window->size < window->offset)
         return -EINVAL;
-    if (S_ISREG(info.st_mode) && window->offset + window->size > (uint64_t)info.st_size)
-        return -EINVAL; /* the file ends before the window does */
     window->device = info.st_dev;
     window->inode = info.st_ino;
-    window->length = window->size + lead;
-    window->base = mmap(NULL, window->length, prot, MAP_SHARED, fd, (off_t)(window->offset - lead));
-    if (window->base == MAP_FAILED) {
-        window->base = NULL;
-        return -errno;
+    if (S_ISREG(info.st_mode) && window->offset + window->size > (uint64_t)info.st_size)
+        return -EINVAL; /* the file ends before the window does */
+    for (uint32_t i = 0; i < table->files; i++) {
+        if (serves(&table->file[i], window)) {
+            table->file[i].refs++;
+            window->file = i;
+            window->address = table->file[i].base + window->offset;
+            return 0;
+        }
     }
-    window->address = window->base + lead;
+    file.device = window->device;
+    file.inode = window->inode;
+    file.shared = S_ISREG(info.st_mode);
+    file.length = (uint64_t)info.st_size;
+    result = file.shared ? map_range(&file, fd, window->writable) : -ENODEV;
+    if (result) { /* not as a whole: this window alone */
+        file.shared = false;
+        file.offset = window->offset & ~(PAGE - 1);
+        file.length = window->size + (window->offset - file.offset);
+        result = map_range(&file, fd, window->writable);
+        if (result)
+            return result;
+    }
+    slot = free_slot(table);
+    if (!slot) {
+        munmap(file.base, file.length);
+        return -ENOMEM;
+    }
+    *slot = file;
+    window->file = (uint32_t)(slot - table->file);
+    window->address = file.base + (window->offset - file.offset);
     return 0;
 }
 
-int dma_add(struct plane *plane, struct vf *vf, int fd, uint64_t offset, uint64_t iova,
-            uint64_t size, bool readable, bool writable)
+static void unmap_window(struct dma_table *table, const struct dma_window *window)
+{
+    struct dma_file *file;
+
+    if (!window->address)
+        return;
+    file = &table->file[window->file];
+    if (--file->refs == 0)
+        munmap(file->base, file->length);
+}
+
+/* ---- windows ---- */
+
+static void drop(struct dma_table *table, uint32_t at)
+{
+    unmap_window(table, &table->window[at]);
+    for (table->count--; at < table->count; at++)
+        table->window[at] = table->window[at + 1];
+}
+
+/* What to do about windows in the way: 0 nothing is left there, 1 the request is already fulfilled, or
+ * -EEXIST. A window without an fd is never used, so it neither hinders nor is missed: while a BIOS moves
+ * BARs about, QEMU maps such windows over others (vfio-user 4). */
+static int make_way(struct dma_table *table, const struct dma_window *fresh)
+{
+    uint32_t at = lower(table, fresh->iova);
+
+    while (at < table->count && table->window[at].iova <= last_of(fresh)) {
+        const struct dma_window *there = &table->window[at];
+
+        if (!fresh->address)
+            return 1;
+        if (there->address) {
+            bool identical = there->iova == fresh->iova && there->size == fresh->size &&
+                             there->device == fresh->device && there->inode == fresh->inode &&
+                             there->offset == fresh->offset && there->readable == fresh->readable &&
+                             there->writable == fresh->writable;
+
+            return identical ? 1 : -EEXIST;
+        }
+        drop(table, at);
+    }
+    return 0;
+}
+
+static int grow(struct dma_table *table)
+{
+    uint32_t capacity = table->capacity ? table->capacity * 2 : 16;
+    struct dma_window *more;
+
+    if (table->count < table->capacity)
+        return 0;
+    more = realloc(table->window, capacity * sizeof(*more));
+    if (!more)
+        return -ENOMEM;
+    table->window = more;
+    table->capacity = capacity;
+    return 0;
+}
+
+int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
+            bool writable)
 {
     struct dma_table *table = &vf->dma;
     struct dma_window window = {
@@ -62,40 +183,23 @@ int dma_add(struct plane *plane, struct vf *vf, int fd, uint64_t offset, uint64_
     uint32_t at;
     int result;
 
-    (void)plane;
     if (size == 0 || iova + (size - 1) < iova)
         return -EINVAL;
     if (table->count >= MAX_WINDOWS)
         return -ENOSPC;
     if (fd >= 0) {
-        result = map_window(&window, fd);
+        result = map_window(table, &window, fd);
         if (result)
             return result;
     }
+    result = make_way(table, &window);
+    if (result == 0)
+        result = grow(table);
+    if (result) {
+        unmap_window(table, &window);
+        return result > 0 ? 0 : result;
+    }
     at = lower(table, iova);
-    if (at < table->count && table->window[at].iova <= iova + (size - 1)) {
-        const struct dma_window *there = &table->window[at];
-        bool identical = there->iova == iova && there->size == size &&
-                         there->device == window.device && there->inode == window.inode &&
-                         there->offset == offset && there->readable == readable &&
-                         there->writable == writable;
-
-        if (window.base)
-            munmap(window.base, window.length);
-        return identical ? 0 : -EEXIST;
-    }
-    if (table->count == table->capacity) {
-        uint32_t capacity = table->capacity ? table->capacity * 2 : 16;
-        struct dma_window *more = realloc(table->window, capacity * sizeof(*more));
-
-        if (!more) {
-            if (window.base)
-                munmap(window.base, window.length);
-            return -ENOMEM;
-        }
-        table->window = more;
-        table->capacity = capacity;
-    }
     memmove(&table->window[at + 1], &table->window[at], (table->count - at) * sizeof(window));
     table->window[at] = window;
     table->count++;
@@ -113,20 +217,19 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
 
     if (!all && (size == 0 || end < iova))
         return -EINVAL;
-    for (uint32_t i = 0; i < table->count && !all;
-         i++) { /* splitting a window is an error, before any change */
-        uint64_t first = table->window[i].iova, last = first + (table->window[i].size - 1);
+    for (uint32_t i = 0; i < table->count && !all; i++) {
+        uint64_t first = table->window[i].iova, last = last_of(&table->window[i]);
 
+        /* Splitting a window is an error, found before anything is changed. */
         if (first <= end && last >= iova && (first < iova || last > end))
             return -EINVAL;
     }
     for (uint32_t i = 0; i < table->count; i++) {
-        struct dma_window *window = &table->window[i];
+        const struct dma_window *window = &table->window[i];
 
-        if (all || (window->iova >= iova && window->iova + (window->size - 1) <= end)) {
+        if (all || (window->iova >= iova && last_of(window) <= end)) {
             bytes += (int64_t)window->size;
-            if (window->base)
-                munmap(window->base, window->length);
+            unmap_window(table, window);
         } else {
             table->window[keep++] = *window;
         }
@@ -137,29 +240,23 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
     return bytes;
 }
 
-uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool write)
+const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova)
 {
     struct dma_table *table = &vf->dma;
-    struct dma_window *window;
-    uint64_t offset;
+    uint32_t at = lower(table, iova);
 
-    if (!vf->bus_master || table->count == 0)
+    if (at == table->count || table->window[at].iova > iova)
         return NULL;
-    window = &table->window[table->last];
-    offset = iova - window->iova;
-    if (iova < window->iova || offset >= window->size) {
-        uint32_t at = lower(table, iova);
+    table->last = at;
+    return &table->window[at];
+}
 
-        if (at == table->count || table->window[at].iova > iova)
-            return NULL;
-        table->last = at;
-        window = &table->window[at];
-        offset = iova - window->iova;
-    }
-    if (len > window->size - offset || !window->address ||
-        (write ? !window->writable : !window->readable))
-        return NULL;
-    return window->address + offset;
+void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align)
+{
+    uint8_t *ring = dma_find(vf, iova, len, true);
+
+    /* IOVA and file offset of a window need not be aligned alike. */
+    return ring && dma_find(vf, iova, len, false) && (uintptr_t)ring % align == 0 ? ring : NULL;
 }
 
 /* Copies over as many adjacent windows as it takes: a guest's vIOMMU maps page by page (lab 1). */
@@ -170,47 +267,20 @@ int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write)
     if (len && iova + (len - 1) < iova)
         return -EFAULT;
     while (len) {
-        struct dma_table *table = &vf->dma;
-        uint32_t at = lower(table, iova);
-        const struct dma_window *window;
-        uint64_t part;
+        const struct dma_window *window = dma_window_at(vf, iova);
+        uint64_t offset, part;
 
-        if (!vf->bus_master || at == table->count || table->window[at].iova > iova)
+        if (!window || !window->address || (write ? !window->writable : !window->readable))
             return -EFAULT;
-        window = &table->window[at];
-        part = window->size - (iova - window->iova);
-        if (part > len)
-            part = len;
-        if (!window->address || (write ? !window->writable : !window->readable))
-            return -EFAULT;
+        offset = iova - window->iova;
+        part = window->size - offset < len ? window->size - offset : len;
         if (write)
-            memcpy(window->address + (iova - window->iova), bytes, part);
+            client_copy(window->address + offset, bytes, part);
         else
-            memcpy(bytes, window->address + (iova - window->iova), part);
+            client_copy(bytes, window->address + offset, part);
         iova += part;
         bytes += part;
         len -= part;
     }
     return 0;
-}
-
-/* A client may truncate its file under us. The page that is gone becomes a private zero page: the client
- * loses its own packets and nobody else's (D2). A signal handler cannot ask whose page it was; all
- * mappings of this process that can raise SIGBUS are clients'. */
-static void on_bus_error(int signal, siginfo_t *info, void *context)
-{
-    char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1));
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-
-    (void)context;
-    if (mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-        page)
-        sigaction(signal, &standard, NULL);
-}
-
-int dma_guard_install(void)
-{
-    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
-
-    return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The switch between the VFs of the PF and its uplink. */
-#include <string.h>
+#include <errno.h>
 
 #include "softvf/plane.h"
 
+#define BROADCAST 0xffffffffffffull
+
 static uint32_t slot_of(uint64_t mac)
 {
-    return (uint32_t)((mac * 0x9e3779b97f4a7c15ull) >> 54) & (MAC_SLOTS - 1);
+    return (uint32_t)((mac * 0x9e3779b97f4a7c15ull) >> 51) & (MAC_SLOTS - 1);
 }
 
 static uint64_t look_up(const struct plane *plane, uint64_t mac)
@@ -41,7 +43,12 @@ void rebuild_switch(struct plane *plane)
     plane->promiscuous = plane->all_multicast = plane->active = 0;
     for (uint32_t i = 0; i < plane->vfs; i++) {
         const struct softvf_config *c = &plane->vf[i].config->c;
+        struct vf *vf = &plane->vf[i];
 
+        vf->may_receive = c->active && c->link_up && !c->mdd_stopped;
+        vf->may_send = vf->may_receive;
+        vf->primary = mac48(c->primary);
+        vf->vlan_rules = c->vlan_filtering || c->port_vlan;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;
@@ -55,127 +62,129 @@ void rebuild_switch(struct plane *plane)
     }
 }
 
-/* Whether a VF's VLAN rules let a frame in; a port VLAN's tag is taken off on the way (*frame, *len). */
-static bool admitted(struct plane *plane, const struct vf *vf, const uint8_t **frame, uint32_t *len)
+static bool in_bitmap(const struct vf_config *config, uint16_t tci)
 {
-    const struct vf_config *config = vf->config;
-    uint16_t tci = 0;
-    uint16_t tpid;
-
-    if (!config->c.vlan_filtering && !config->c.port_vlan)
-        return true;
-    tpid = vlan_outer(*frame, *len, &tci);
-    if (config->c.port_vlan) {
-        if (!tpid || (tci & 0xfff) != config->c.port_vlan)
-            return false;
-        memcpy(plane->tagged, *frame, 12);
-        memcpy(plane->tagged + 12, *frame + 16, *len - 16);
-        *frame = plane->tagged;
-        *len -= 4;
-        return true;
-    }
-    if (!tpid || (tci & 0xfff) == 0)
-        return true;
     return config->vlan_bitmap[(tci & 0xfff) / 64] >> (tci & 63) & 1;
 }
 
-static void deliver(struct plane *plane, uint64_t targets, const uint8_t *frame, uint32_t len,
-                    int from)
+/* Hands a frame to a VF if its VLAN rules let it in; a port VLAN's tag is taken off on the way. */
+static void admit(struct plane *plane, struct vf *vf, struct view *view)
+{
+    const struct vf_config *config = vf->config;
+    struct view bare = {.frame = plane->untagged, .len = view->len - 4, .from = view->from};
+    uint16_t tci = 0;
+    uint16_t tpid = vlan_outer(view->frame, view->len, &tci);
+
+    if (config->c.port_vlan) {
+        if (!tpid || (tci & 0xfff) != config->c.port_vlan)
+            return;
+        memcpy(plane->untagged, view->frame, 12);
+        memcpy(plane->untagged + 12, view->frame + 16, view->len - 16);
+        receive(plane, vf, &bare);
+        return;
+    }
+    /* Untagged and priority-tagged frames belong to no VLAN. */
+    if (!tpid || (tci & 0xfff) == 0 || in_bitmap(config, tci))
+        receive(plane, vf, view);
+}
+
+static void deliver(struct plane *plane, uint64_t targets, struct view *view)
 {
     for (; targets; targets &= targets - 1) {
         struct vf *vf = &plane->vf[__builtin_ctzll(targets)];
-        const uint8_t *seen = frame;
-        uint32_t seen_len = len;
 
-        if (admitted(plane, vf, &seen, &seen_len))
-            receive(plane, vf, seen, seen_len, from);
+        if (vf->vlan_rules)
+            admit(plane, vf, view);
+        else
+            receive(plane, vf, view);
     }
 }
 
-static uint64_t members(const struct plane *plane, const uint8_t *frame, uint64_t mac)
+static uint64_t members(const struct plane *plane, uint64_t mac, uint64_t owners)
 {
-    static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
-    if (!(frame[0] & 1))
-        return look_up(plane, mac) | plane->promiscuous;
-    if (memcmp(frame, all, 6) == 0)
-        return plane->active;
-    return look_up(plane, mac) | plane->all_multicast;
+    if (!(mac >> 40 & 1))
+        return owners | plane->promiscuous;
+    return mac == BROADCAST ? plane->active : owners | plane->all_multicast;
 }
 
-static bool owns(const struct vf *vf, uint64_t mac)
+static bool spoofed(struct plane *plane, struct vf *vf, const uint8_t *frame)
 {
-    const struct softvf_config *c = &vf->config->c;
+    uint64_t mac = mac48(frame + 6);
 
-    if (mac == mac48(c->primary))
-        return true;
-    for (uint32_t m = 0; m < c->num_macs && m < MAX_MACS; m++)
-        if (mac48(c->macs[m]) == mac)
-            return true;
-    return false;
+    if (mac == vf->primary || look_up(plane, mac) >> vf->index & 1)
+        return false;
+    vf->stats[TX_DISCARD]++;
+    report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
+           "source MAC %02x:%02x:%02x:%02x:%02x:%02x is not this VF's: dropped by the spoof check",
+           frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]);
+    return true;
 }
 
-static bool may_send(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
+/* VLAN rules for sending: with a port VLAN no tag of the VF's own; the spoof check covers VLANs too. */
+static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
 {
     const struct vf_config *config = vf->config;
     uint16_t tci = 0;
-    uint16_t tpid;
 
-    if (!config->c.active || !config->c.link_up || !plane->link) {
-        vf->stats[TX_DISCARD]++;
+    if (!vlan_outer(frame, len, &tci))
         return false;
-    }
-    if (config->c.spoof_check && !owns(vf, mac48(frame + 6))) {
-        vf->stats[TX_DISCARD]++;
-        report(
-            plane, vf, SOFTVF_VIOLATION, "descriptors 15",
-            "source MAC %02x:%02x:%02x:%02x:%02x:%02x is not this VF's: dropped by the spoof check",
-            frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]);
+    if (!config->c.port_vlan &&
+        (!config->c.spoof_check || (tci & 0xfff) == 0 || in_bitmap(config, tci)))
         return false;
-    }
-    if (!config->c.vlan_filtering && !config->c.port_vlan)
-        return true;
-    tpid = vlan_outer(frame, len, &tci);
-    if (!tpid)
-        return true;
-    if (config->c.port_vlan || !(config->vlan_bitmap[(tci & 0xfff) / 64] >> (tci & 63) & 1)) {
-        vf->stats[TX_DISCARD]++;
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
-               "a frame with VLAN %u is not allowed: dropped", tci & 0xfff);
-        return false;
-    }
+    vf->stats[TX_DISCARD]++;
+    report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
+           "a frame with VLAN %u is not allowed: dropped", tci & 0xfff);
     return true;
+}
+
+static void onto_wire(struct plane *plane, struct vf *vf, const struct view *view)
+{
+    int result;
+
+    if (!plane->uplink->ops)
+        return;
+    result = plane->uplink->ops->send(plane->uplink, view->frame, view->len);
+    if (result) {
+        vf->stats[TX_ERROR]++;
+        report(plane, vf, SOFTVF_UPLINK, "uplink", "the uplink does not take frames: %s",
+               strerror(-result));
+    }
 }
 
 void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
 {
+    struct view view = {.frame = frame, .len = len, .from = (int)vf->index};
     uint64_t mac = mac48(frame);
     uint64_t self = 1ull << vf->index;
-    uint64_t targets;
-    uint8_t with_tag[MAX_FRAME_ROOM];
+    uint64_t owners, targets;
 
-    if (len > MAX_FRAME_ROOM - 8 || !may_send(plane, vf, frame, len))
+    if (!vf->may_send || !plane->link) {
+        vf->stats[TX_DISCARD]++;
+        return;
+    }
+    if (vf->config->c.spoof_check && spoofed(plane, vf, frame))
+        return;
+    if (vf->vlan_rules && vlan_denied(plane, vf, frame, len))
         return;
     vf->stats[TX_BYTES] += len;
-    vf->stats[!(frame[0] & 1) ? TX_UCAST : mac == 0xffffffffffffull ? TX_BCAST : TX_MCAST]++;
+    vf->stats[!(frame[0] & 1) ? TX_UCAST : mac == BROADCAST ? TX_BCAST : TX_MCAST]++;
     if (vf->config->c.port_vlan) {
-        memcpy(with_tag, frame, len);
-        vlan_insert(with_tag, &len, sizeof(with_tag), 0x8100, vf->config->c.port_vlan);
-        frame = with_tag;
+        memcpy(plane->tagged, frame, len);
+        vlan_insert(plane->tagged, &view.len, sizeof(plane->tagged), 0x8100,
+                    vf->config->c.port_vlan);
+        view.frame = plane->tagged;
     }
-    targets = members(plane, frame, mac);
-    deliver(plane, targets & ~self, frame, len, (int)vf->index);
+    owners = look_up(plane, mac);
+    targets = members(plane, mac, owners);
+    deliver(plane, targets & ~self, &view);
     /* A unicast frame that another VF owns stays in the switch. */
-    if (!(frame[0] & 1) && look_up(plane, mac) & ~self)
+    if (!(frame[0] & 1) && owners & ~self)
         return;
-    if (plane->loopback) {
-        /* The wire brings the frame back; the other VFs have had theirs from the switch. */
-        if (targets & self)
-            deliver(plane, self, frame, len, -1);
-    } else if (plane->uplink && plane->uplink->ops &&
-               plane->uplink->ops->send(plane->uplink, frame, len)) {
-        vf->stats[TX_ERROR]++;
-    }
+    view.from = -1;
+    if (!plane->loopback)
+        onto_wire(plane, vf, &view);
+    else if (targets & self)
+        deliver(plane, self, &view); /* the others have had theirs from the switch */
 }
 
 static uint32_t generate(struct plane *plane)
@@ -184,39 +193,58 @@ static uint32_t generate(struct plane *plane)
 
     for (uint32_t i = 0; i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
-        uint32_t room = vf->config->c.active && vf->bus_master ? receive_room(vf) : 0;
+        uint32_t room = receive_room(vf);
 
         for (uint32_t n = room < BURST ? room : BURST; n; n--) {
-            uint32_t len;
-            const uint8_t *frame = plane->uplink->ops->next(plane->uplink, &len);
+            struct view view = {.frame = plane->segment, .from = -1};
+            const uint8_t *frame = plane->uplink->ops->next(plane->uplink, &view.len);
 
-            if (!frame || len > sizeof(plane->segment))
+            if (!frame || view.len > sizeof(plane->segment))
                 return done;
-            memcpy(plane->segment, frame, len);
+            memcpy(plane->segment, frame, view.len);
             memcpy(plane->segment, vf->config->c.primary, 6);
-            receive(plane, vf, plane->segment, len, -1);
+            receive(plane, vf, &view);
             done++;
         }
     }
     return done;
 }
 
+/* A file loses nothing by waiting: it is read while some VF has room. */
+static uint32_t patience(struct plane *plane)
+{
+    uint32_t room = 0;
+
+    if (!plane->uplink->patient)
+        return BURST;
+    for (uint64_t map = plane->active; map; map &= map - 1) {
+        uint32_t here = receive_room(&plane->vf[__builtin_ctzll(map)]);
+
+        room = here > room ? here : room;
+    }
+    room /= RX_MAX_CHAIN; /* what the longest frame takes */
+    return room < BURST ? room : BURST;
+}
+
 uint32_t forward_from_wire(struct plane *plane)
 {
-    uint32_t done = 0;
+    uint32_t done = 0, most;
 
-    if (!plane->uplink || !plane->uplink->ops || !plane->link || !plane->active)
+    if (!plane->uplink->ops || !plane->link || !plane->active)
         return 0;
     if (plane->uplink->greedy)
         return generate(plane);
-    for (; done < BURST; done++) {
-        uint32_t len;
-        const uint8_t *frame = plane->uplink->ops->next(plane->uplink, &len);
+    for (most = patience(plane); done < most; done++) {
+        struct view view = {.from = -1};
+        uint64_t mac;
 
-        if (!frame)
+        view.frame = plane->uplink->ops->next(plane->uplink, &view.len);
+        if (!view.frame)
             break;
-        if (len >= 14 && len <= MAX_FRAME_ROOM - 8)
-            deliver(plane, members(plane, frame, mac48(frame)) & plane->active, frame, len, -1);
+        if (view.len < 14 || view.len > MAX_FRAME_ROOM - 8)
+            continue;
+        mac = mac48(view.frame);
+        deliver(plane, members(plane, mac, look_up(plane, mac)) & plane->active, &view);
     }
     return done;
 }

@@ -26,7 +26,8 @@ enum {
     ETH_IPV6 = 0x86dd,
     ETH_LLDP = 0x88cc,
     ETH_EAPOL = 0x888e,
-    ETH_1588 = 0x88f7
+    ETH_1588 = 0x88f7,
+    ETH_BRIDGED = 0x6558 /* transparent Ethernet bridging: an inner MAC header follows */
 };
 
 /* One IP header, seen from its first byte. */
@@ -156,27 +157,24 @@ static bool view_ip(const uint8_t *frame, uint32_t len, uint32_t at, struct ip_v
     return frame[at] >> 4 == 4 ? view_ipv4(frame, len, at, ip) : view_ipv6(frame, len, at, ip);
 }
 
-/* Where a tunnel's inner frame or packet begins; 0 when this is no tunnel. *ether: with inner MAC. */
-static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip, bool *ether)
+/* Where a tunnel's inner frame or packet begins, 0 when this is no tunnel; *inner: its EtherType. */
+static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip, uint16_t *inner)
 {
     uint32_t at = ip->l4_off;
     uint32_t room = ip->end - at;
 
-    *ether = false;
     if (ip->proto == IPPROTO_UDP_ && room >= 16) {
         uint16_t port = get16(frame + at + 2);
 
         if (port == PORT_VXLAN) {
-            *ether = true;
+            *inner = ETH_BRIDGED;
             return at + 16;
         }
         if (port == PORT_GENEVE) {
             uint32_t options = (frame[at + 8] & 0x3fu) * 4;
 
-            if (16 + options > room)
-                return 0;
-            *ether = get16(frame + at + 10) == 0x6558;
-            return at + 16 + options;
+            *inner = get16(frame + at + 10);
+            return 16 + options > room ? 0 : at + 16 + options;
         }
         return 0;
     }
@@ -185,10 +183,8 @@ static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip, bool *eth
         uint32_t header =
             4 + (flags & 0x8000 ? 4u : 0) + (flags & 0x2000 ? 4u : 0) + (flags & 0x1000 ? 4u : 0);
 
-        if (flags & 7 || header > room)
-            return 0;
-        *ether = get16(frame + at + 2) == 0x6558;
-        return at + header;
+        *inner = get16(frame + at + 2);
+        return flags & 7 || header > room ? 0 : at + header;
     }
     return 0;
 }
@@ -206,33 +202,27 @@ static uint32_t skip_tags(const uint8_t *frame, uint32_t len, uint32_t at, uint1
 }
 
 /* Sets the type of a tunnelled packet: `base` is the outer family, rows of descriptors 13. */
-static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, bool ether, uint16_t base,
-                         struct pkt_info *info)
+static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16_t type,
+                         uint16_t base, struct pkt_info *info)
 {
     uint16_t row = 21; /* tunnel, payload unknown */
     struct ip_view ip;
     uint16_t kind;
 
-    if (ether) {
-        uint16_t type;
+    if (type == ETH_BRIDGED) {
         uint8_t tags = 0;
 
         row = 36;
-        if (at + 14 > end) {
-            info->ptype = (uint16_t)(base + row);
-            return;
+        type = 0;
+        if (at + 14 <= end) {
+            type = get16(frame + at + 12);
+            at = skip_tags(frame, end, at + 14, &type, &tags);
         }
-        type = get16(frame + at + 12);
-        at = skip_tags(frame, end, at + 14, &type, &tags);
         if (tags)
             row = 51;
-        if (type != ETH_IPV4 && type != ETH_IPV6) {
-            info->ptype = (uint16_t)(base + row);
-            return;
-        }
     }
     info->ptype = (uint16_t)(base + row);
-    if (!view_ip(frame, end, at, &ip))
+    if ((type != ETH_IPV4 && type != ETH_IPV6) || !view_ip(frame, end, at, &ip))
         return;
     kind = kind_of(&ip, ip.end - ip.l4_off);
     info->ptype = (uint16_t)(base + row + (ip.version == 4 ? 1 : 8) + kind);
@@ -242,14 +232,47 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, bool e
     settle(info, at, &ip, kind);
 }
 
+/* What nearly all frames are: IPv4 without tag, options, fragments or tunnel, carrying TCP or UDP. The
+ * result is that of the full parser. */
+static bool parse_plain(const uint8_t *frame, uint32_t len, struct pkt_info *info)
+{
+    uint32_t total, end, l4_len;
+    bool tcp;
+
+    if (len < 42 || get16(frame + 12) != ETH_IPV4 || frame[14] != 0x45 ||
+        get16(frame + 20) & 0x3fff || frame[0] & 1)
+        return false;
+    tcp = frame[23] == IPPROTO_TCP_;
+    total = get16(frame + 16);
+    end = 14 + total < len ? 14 + total : len;
+    l4_len = end - 34;
+    if (total < 28 || (tcp && (total < 40 || end < 54)))
+        return false;
+    if (!tcp) {
+        uint16_t port = get16(frame + 36);
+
+        if (frame[23] != IPPROTO_UDP_ || port == PORT_VXLAN || port == PORT_GENEVE)
+            return false;
+    }
+    *info = (struct pkt_info){.ptype = PTYPE_IPV4 + (tcp ? PTYPE_KIND_TCP : PTYPE_KIND_UDP),
+                              .l3_off = 14,
+                              .l4_off = 34,
+                              .l4_len = (uint16_t)l4_len,
+                              .pctype = tcp ? PCTYPE_TCP4 : PCTYPE_UDP4,
+                              .ip_version = 4,
+                              .l4_proto = frame[23]};
+    return true;
+}
+
 void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
 {
     struct ip_view ip;
     uint32_t at = 14;
     uint32_t inner;
     uint16_t type, kind, base;
-    bool ether;
 
+    if (parse_plain(frame, len, info))
+        return;
     memset(info, 0, sizeof(*info));
     info->pctype = PKT_NO_PCTYPE;
     if (len < 14)
@@ -299,7 +322,7 @@ void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
         settle(info, ip.l4_off, &nested, kind);
         return;
     }
-    inner = tunnel(frame, &ip, &ether);
+    inner = tunnel(frame, &ip, &type);
     if (inner)
-        parse_tunnel(frame, ip.end, inner, ether, base, info);
+        parse_tunnel(frame, ip.end, inner, type, base, info);
 }

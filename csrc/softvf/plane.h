@@ -12,48 +12,73 @@
 #include "hw/desc.h"
 #include "hw/regs.h"
 #include "softvf/cdef.h"
+#include "softvf/client.h"
 #include "softvf/packet.h"
 #include "softvf/uplink.h"
 
 #define MAX_VFS 64
 #define MAX_QUEUES 16
 #define MAX_VECTORS 65
+#define NO_VECTOR MAX_VECTORS /* of a queue that no vector serves */
 #define MAX_MACS 64
-#define MAC_SLOTS 1024 /* open addressing; a power of two well above what VFs may hold */
+#define MAC_SLOTS 8192 /* open addressing; a power of two well above what all VFs may hold */
 #define MAX_FRAME_ROOM 16384
 #define TSO_ROOM (256 * 1024 + 512)
 #define BURST 32
+#define STAGE_ROOM 256
+#define WIRE_MIN 60 /* the device pads shorter frames (descriptors 3) */
+#define FCS 4
+#define LIMITERS 32
+
+/* A mapping of a client's file: of the whole file where that is possible, shared by its windows. */
+struct dma_file {
+    uint64_t device, inode, offset, length;
+    uint8_t *base;
+    uint32_t refs; /* 0: the slot is free */
+    bool writable, shared;
+};
 
 struct dma_window {
     uint64_t iova;
     uint64_t size;
     uint8_t *address; /* NULL: the client gave no fd; accepted, never used */
-    uint8_t *base; /* of the mapping that `address` lies in */
-    uint64_t length; /* of that mapping */
     uint64_t device, inode, offset;
+    uint32_t file;
     bool readable, writable;
 };
 
 struct dma_table {
     struct dma_window *window; /* sorted by iova */
     uint32_t count, capacity, last;
+    struct dma_file *file;
+    uint32_t files;
 };
 
 struct tx_queue {
     bool configured, enabled, stopped;
     uint32_t entries, head;
+    uint32_t taken; /* descriptors consumed since the queue was enabled, free running */
     uint64_t iova;
     struct tx_desc *ring; /* NULL: not (wholly) mapped */
     uint32_t generation; /* of the DMA table that `ring` was looked up in */
-    uint16_t rs[RING_MAX]; /* fifo of RS descriptors whose write-back is not visible yet */
+    uint32_t
+        rs[RING_MAX]; /* fifo of RS descriptors that are not written back yet, as `taken` counts */
     uint32_t rs_head, rs_tail;
-    uint32_t vector, itr;
+    uint32_t parked_tail; /* the tail at which the packet at head was found to lack its EOP */
+    bool parked;
+    uint32_t vector;
     uint64_t packets, bytes;
-    bool doorbell_told;
 };
 
 struct rx_shadow {
     uint64_t qw[4];
+};
+
+/* A posted descriptor, read once. */
+struct rx_posted {
+    uint64_t iova;
+    uint8_t *buffer; /* NULL: not in one window */
+    bool bad; /* bit 0 of the header address was set */
 };
 
 struct rx_queue {
@@ -67,13 +92,16 @@ struct rx_queue {
     bool keep_crc;
     uint32_t wb_next; /* first filled descriptor that is not visible yet */
     struct rx_shadow *shadow; /* what will be written there */
-    uint32_t vector, itr;
+    struct rx_posted posted[BURST];
+    uint32_t posted_at, posted_end;
+    uint32_t vector;
     uint64_t packets, bytes, no_descriptor;
 };
 
 struct vector {
     bool intena, wb_on_itr;
-    bool cause; /* something to tell since the last interrupt */
+    bool cause; /* a queue has something to tell since the last interrupt */
+    bool event; /* so has the mailbox: a write-back does not settle it */
     bool software; /* a software interrupt is pending */
     bool pending; /* MSI-X pending: wanted to fire, but no eventfd or masked */
     bool masked;
@@ -90,13 +118,24 @@ struct vf_config {
     uint64_t vlan_bitmap[64];
 };
 
+/* How often one kind of message came from a VF: identified by its format. */
+struct limiter {
+    const char *format;
+    uint64_t since_ns;
+    uint32_t told;
+    uint32_t held_back;
+};
+
 struct vf {
     uint32_t index;
     uint8_t *bar;
     uint64_t bar_size;
     int bar_fd;
-    bool bus_master, msix, rx_polling, link;
+    bool bus_master, msix, rx_polling;
     bool master_told;
+    bool may_send, may_receive; /* active, link up, not stopped: from config */
+    bool vlan_rules;
+    uint64_t primary;
     struct dma_table dma;
     uint32_t dma_generation;
     struct tx_queue tx[MAX_QUEUES];
@@ -104,8 +143,10 @@ struct vf {
     uint32_t tx_enabled; /* bitmaps: what the thread looks at */
     uint32_t rx_enabled;
     struct vector vector[MAX_VECTORS];
-    uint64_t vectors_busy; /* bitmap of vectors with a cause */
+    uint64_t vectors_busy; /* bitmap of vectors that have a cause and are armed */
     struct vf_config *config;
+    struct limiter limiter[LIMITERS];
+    uint64_t violations;
     uint64_t stats[12];
 };
 
@@ -123,7 +164,7 @@ struct plane {
     struct vf *vf;
     struct uplink *uplink;
     bool loopback;
-    bool immediate, flex, e810_itr, link;
+    bool immediate, flex, e810_itr, wb_on_itr, link;
     uint32_t wb_group;
     uint64_t promiscuous; /* bitmaps of active VFs */
     uint64_t all_multicast;
@@ -133,9 +174,24 @@ struct plane {
     struct softvf_event events[SOFTVF_EVENTS];
     uint32_t event_head, event_tail, events_lost;
     uint64_t now_ns;
+    uint8_t stage[BURST][STAGE_ROOM]; /* small frames, copied before any of them is looked at */
+    uint32_t buffer_end[RING_MAX]; /* of the gathered packet: where each buffer's bytes end */
     uint8_t frame[TSO_ROOM]; /* gathered packet */
-    uint8_t segment[MAX_FRAME_ROOM];
-    uint8_t tagged[MAX_FRAME_ROOM];
+    uint8_t segment[MAX_FRAME_ROOM]; /* of a TSO packet */
+    uint8_t tagged[MAX_FRAME_ROOM]; /* with the port VLAN, as it leaves */
+    uint8_t untagged[MAX_FRAME_ROOM]; /* without it, as it arrives */
+    uint8_t with_fcs[MAX_FRAME_ROOM];
+    uint8_t part[MAX_FRAME_ROOM]; /* of a frame whose buffer lies in several windows */
+};
+
+/* A frame on its way; parsed at most once, however many VFs get it. */
+struct view {
+    const uint8_t *frame;
+    uint32_t len;
+    int from; /* index of the sending VF, -1 = the wire */
+    bool parsed, checked;
+    uint32_t check;
+    struct pkt_info info;
 };
 
 enum stat_index {
@@ -154,31 +210,93 @@ enum stat_index {
 };
 
 /* dma.c */
-int dma_add(struct plane *plane, struct vf *vf, int fd, uint64_t offset, uint64_t iova,
-            uint64_t size, bool readable, bool writable);
+int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
+            bool writable);
 int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
-/* Address of [iova, +len) when one window holds all of it with that right, else NULL. */
-uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool write);
+const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
+/* As dma_find, for a ring: readable, writable, and aligned as `align` bytes are. */
+void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);
 int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write);
-int dma_guard_install(void);
 
-/* transmit.c, receive.c, forward.c, vectors.c */
+/* guard.c: while a thread is inside, a bus error in a client's memory is survived. */
+int guard_install(void);
+void guard_enter(void);
+void guard_leave(struct plane *plane);
+
+/* transmit.c, gather.c */
+struct tx_packet {
+    uint32_t first; /* index of its first descriptor */
+    uint32_t descriptors;
+    uint32_t len;
+    uint32_t buffers;
+    uint64_t qw1; /* of the last data descriptor */
+    uint64_t ctx0, ctx1;
+    bool context, rs;
+    bool complete;
+};
 uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue);
 void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force);
-/* from: index of the sending VF, -1 = the wire. */
-void receive(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len, int from);
+/* Stops the queue as malicious driver detection does: completions cease, tail writes are accepted. */
+void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index, const char *rule,
+             const char *why);
+/* The packet at the queue's head into plane->frame; -1 when the queue was stopped for it. */
+int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, struct tx_packet *p);
+/* Whether each segment of a TSO packet touches at most 8 buffers (descriptors 3). */
+bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
+                         uint32_t mss);
+
+/* receive.c, writeback.c, forward.c, vectors.c */
+void receive(struct plane *plane, struct vf *vf, struct view *view);
 uint32_t receive_room(struct vf *vf);
+void rx_forget_posted(struct rx_queue *q);
+/* Again when the DMA windows changed: before each use of q->ring. */
+void rx_look_up_ring(struct vf *vf, struct rx_queue *q);
+struct rx_facts { /* what the last descriptor of a frame tells */
+    const struct pkt_info *info;
+    uint32_t check, hash, strip;
+    uint16_t tci;
+    bool hashed, loopback;
+};
+void write_back(struct rx_queue *q, uint32_t index, uint32_t part, const struct rx_facts *last);
 void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force);
+/* `frame` belongs to the plane and has room for a tag. */
 void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
 uint32_t forward_from_wire(struct plane *plane);
 void rebuild_switch(struct plane *plane);
 void vector_cause(struct vf *vf, uint32_t vector);
 void vectors_run(struct plane *plane, struct vf *vf);
-void vector_try_fire(struct plane *plane, struct vf *vf, uint32_t vector);
+void vectors_reset(struct vf *vf);
 
-/* plane.c */
-void report(struct plane *plane, const struct vf *vf, uint32_t kind, const char *rule,
-            const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* plane.c: one round over everything; returns about how many packets were moved. */
+uint32_t plane_round(struct plane *plane);
+
+/* report.c */
+uint64_t clock_ns(void);
+void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule, const char *format,
+            ...) __attribute__((format(printf, 5, 6)));
+
+/* The window that holds iova, while the function may access memory at all. */
+static inline const struct dma_window *dma_window_at(struct vf *vf, uint64_t iova)
+{
+    const struct dma_window *window;
+
+    if (!vf->bus_master || vf->dma.count == 0)
+        return NULL;
+    window = &vf->dma.window[vf->dma.last];
+    return iova - window->iova < window->size ? window : dma_window_search(vf, iova);
+}
+
+/* Address of [iova, +len) when one window holds all of it with that right, else NULL. */
+static inline uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool write)
+{
+    const struct dma_window *window = dma_window_at(vf, iova);
+    uint64_t offset;
+
+    if (!window || !window->address || (write ? !window->writable : !window->readable))
+        return NULL;
+    offset = iova - window->iova;
+    return len <= window->size - offset ? window->address + offset : NULL;
+}
 
 static inline uint32_t bar_load(const struct vf *vf, uint64_t offset)
 {

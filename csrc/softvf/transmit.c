@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The send side: descriptors in, frames to the switch (spec: descriptors 1-4, 15). */
-#include <string.h>
-
 #include "softvf/plane.h"
 
-/* Stops the queue as malicious driver detection does: completions cease, tail writes are accepted. */
-static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
-                const char *rule, const char *why)
+void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index, const char *rule,
+             const char *why)
 {
     vf->tx[queue].stopped = true;
     vf->tx_enabled &= ~(1u << queue);
@@ -14,195 +11,153 @@ static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t ind
     report(plane, vf, SOFTVF_MDD, rule, "Tx queue %u descriptor %u: %s", queue, index, why);
 }
 
-/* Write-backs of RS descriptors that may be seen by now: all when forced or immediate, else those whose
- * whole cache line (4 descriptors) is done (descriptors 11). Only DTYPE changes, only where RS was set. */
-void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force)
-{
-    while (q->rs_head != q->rs_tail) {
-        uint32_t index = q->rs[q->rs_head];
-        struct tx_desc *desc;
-
-        if (!force && index / 4 == q->head / 4)
-            break;
-        desc = q->ring ? &q->ring[index] : (void *)dma_find(vf, q->iova + index * 16ull, 16, true);
-        /* Everything the client may reuse was read before it is told so. */
-        if (desc)
-            __atomic_store_n(&desc->qw1, (uint64_t)TX_DTYPE_DONE, __ATOMIC_RELEASE);
-        q->rs_head = q->rs_head + 1 == RING_MAX ? 0 : q->rs_head + 1;
-    }
-    (void)plane;
-}
-
 static void look_up_ring(struct vf *vf, struct tx_queue *q)
 {
     if (q->generation != vf->dma_generation) {
-        q->ring = (void *)dma_find(vf, q->iova, q->entries * 16ull, true);
+        q->ring = dma_find_ring(vf, q->iova, q->entries * 16ull, 16);
         q->generation = vf->dma_generation;
     }
 }
 
-static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
-                 struct tx_desc *desc)
+static void write_done(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t index)
 {
-    struct tx_queue *q = &vf->tx[queue];
+    uint64_t done = TX_DTYPE_DONE;
 
     if (q->ring) {
-        *desc = q->ring[index]; /* copied once, then checked, then used */
-        return 0;
+        client_publish(&q->ring[index].qw1, done);
+        return;
     }
-    if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
-        mdd(plane, vf, queue, index, "vfio-user 4", "the descriptor lies outside the DMA windows");
-        return -1;
-    }
-    return 0;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    if (dma_copy(vf, q->iova + index * 16ull + 8, &done, sizeof(done), true))
+        report(plane, vf, SOFTVF_VIOLATION, "vfio-user 4",
+               "Tx descriptor %u cannot be written back: its memory is not mapped for writing, or "
+               "bus master is off",
+               index);
 }
 
-struct packet {
-    uint32_t first; /* index of its first descriptor */
-    uint32_t next; /* index behind its last */
-    uint32_t len;
-    uint32_t buffers;
-    uint64_t qw1; /* of the last data descriptor */
-    uint64_t ctx0, ctx1;
-    bool context, rs;
-    bool complete;
-};
-
-/* Gathers the packet at q->head into plane->frame. complete = false: EOP has not been posted yet. */
-static int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
-                  struct packet *p)
+/* Write-backs of RS descriptors that may be seen by now: all when forced, else those whose whole cache
+ * line (4 descriptors) is done (descriptors 11). Only DTYPE changes, only where RS was set. */
+void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force)
 {
-    struct tx_queue *q = &vf->tx[queue];
-    uint32_t at = q->head;
+    look_up_ring(vf, q);
+    while (q->rs_head != q->rs_tail) {
+        uint32_t count = q->rs[q->rs_head];
+        uint32_t back = q->taken - count; /* 1 = the last one taken */
 
-    memset(p, 0, sizeof(*p));
-    p->first = at;
-    while (at != tail) {
-        struct tx_desc desc;
-        uint32_t index = at, cmd, size;
-
-        if (fetch(plane, vf, queue, index, &desc))
-            return -1;
-        at = at + 1 == q->entries ? 0 : at + 1;
-        if ((desc.qw1 & TXD_DTYPE_MASK) == TX_DTYPE_CONTEXT) {
-            if (p->context || p->buffers) {
-                mdd(plane, vf, queue, index, "descriptors 2",
-                    p->context ? "two context descriptors in one packet"
-                               : "a context descriptor behind data");
-                return -1;
-            }
-            p->context = true;
-            p->ctx0 = desc.addr;
-            p->ctx1 = desc.qw1;
-            continue;
-        }
-        if ((desc.qw1 & TXD_DTYPE_MASK) != TX_DTYPE_DATA) {
-            mdd(plane, vf, queue, index, "descriptors 1", "DTYPE is neither data nor context");
-            return -1;
-        }
-        cmd = (uint32_t)(desc.qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
-        size = (uint32_t)(desc.qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
-        if (size == 0) {
-            mdd(plane, vf, queue, index, "descriptors 15", "BUF_SZ is 0");
-            return -1;
-        }
-        if (p->len + size > TSO_ROOM) {
-            mdd(plane, vf, queue, index, "descriptors 3",
-                "the packet is longer than any TSO can be");
-            return -1;
-        }
-        if (dma_copy(vf, desc.addr, plane->frame + p->len, size, false)) {
-            mdd(plane, vf, queue, index, "vfio-user 4", "the buffer lies outside the DMA windows");
-            return -1;
-        }
-        p->len += size;
-        p->buffers++;
-        p->qw1 = desc.qw1;
-        if (!(cmd & TXD_CMD_ICRC))
-            report(plane, vf, SOFTVF_VIOLATION, "descriptors 1",
-                   "Tx queue %u descriptor %u: ICRC is not set", queue, index);
-        if (cmd & TXD_CMD_EOP) {
-            p->rs = cmd & TXD_CMD_RS;
-            p->next = at;
-            p->complete = true;
-            return 0;
-        }
+        if (!force && count / 4 == q->taken / 4)
+            break;
+        write_done(plane, vf, q, q->head >= back ? q->head - back : q->head + q->entries - back);
+        q->rs_head = q->rs_head + 1 == RING_MAX ? 0 : q->rs_head + 1;
     }
-    return 0;
 }
 
+/* Takes n descriptors off the ring; rs: the last of them asks for a report. */
+static inline void take(struct tx_queue *q, uint32_t n, bool rs)
+{
+    q->head += n;
+    if (q->head >= q->entries)
+        q->head -= q->entries;
+    q->taken += n;
+    if (rs) {
+        q->rs[q->rs_tail] = q->taken - 1;
+        q->rs_tail = q->rs_tail + 1 == RING_MAX ? 0 : q->rs_tail + 1;
+    }
+}
+
+/* The longest frame without its FCS. */
 static uint32_t limit_of(const struct vf *vf)
 {
-    return vf->config->c.max_frame ? vf->config->c.max_frame : TX_MAX_FRAME;
+    uint32_t limit = vf->config->c.max_frame;
+
+    return (limit && limit < TX_MAX_FRAME ? limit : TX_MAX_FRAME) - FCS;
+}
+
+/* frame has room for the tags. Of two tags that of the data descriptor is the inner one. */
+static void insert_tags(const struct vf *vf, const struct tx_packet *p, uint8_t *frame,
+                        uint32_t *len, uint32_t room)
+{
+    bool tag1 = p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_IL2TAG1;
+    bool tag2 = p->context && (p->ctx1 >> TXC_CMD_SHIFT & TXC_CMD_IL2TAG2);
+    uint16_t tpid = vf->config->c.insert_tpid;
+
+    if (tag1)
+        vlan_insert(frame, len, room, tag2 ? 0x8100 : tpid, (uint16_t)(p->qw1 >> TXD_L2TAG1_SHIFT));
+    if (tag2)
+        vlan_insert(frame, len, room, tpid, (uint16_t)(p->ctx0 >> 32));
+}
+
+static void send_out(struct plane *plane, struct vf *vf, struct tx_queue *q, uint8_t *frame,
+                     uint32_t len)
+{
+    if (len < WIRE_MIN) { /* the device pads (descriptors 3) */
+        memset(frame + len, 0, WIRE_MIN - len);
+        len = WIRE_MIN;
+    }
+    q->packets++;
+    q->bytes += len;
+    forward_from_vf(plane, vf, frame, len);
+}
+
+static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_queue *q,
+                                 const struct tx_packet *p)
+{
+    struct tso_iter iter;
+    const char *why = "";
+    uint32_t len;
+
+    if (tso_begin(&iter, plane->frame, p->len, p->qw1, p->ctx0, p->ctx1, &why))
+        return why;
+    if (iter.header_len + iter.mss > limit_of(vf))
+        return "header and MSS make a frame longer than the limit";
+    if (!gather_segments_fit(plane, p, iter.header_len, iter.mss))
+        return "a segment has more than 8 buffers";
+    while ((len = tso_next(&iter, plane->segment, sizeof(plane->segment) - 8))) {
+        insert_tags(vf, p, plane->segment, &len, sizeof(plane->segment));
+        send_out(plane, vf, q, plane->segment, len);
+    }
+    return NULL;
+}
+
+static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queue *q,
+                              struct tx_packet *p)
+{
+    uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
+    const char *why = "";
+
+    if (p->buffers > TX_MAX_BUFFERS)
+        return "the frame has more than 8 buffers";
+    if (p->len > limit_of(vf))
+        return "the frame is longer than the limit";
+    if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
+        tx_offload(plane->frame, p->len, p->qw1, p->ctx0, &why))
+        return why;
+    insert_tags(vf, p, plane->frame, &p->len, TSO_ROOM);
+    send_out(plane, vf, q, plane->frame, p->len);
+    return NULL;
 }
 
 /* A gathered packet with its commands to the switch. */
-static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct packet *p)
+static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct tx_packet *p)
 {
     struct tx_queue *q = &vf->tx[queue];
-    uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
     bool tso = p->context && (p->ctx1 >> TXC_CMD_SHIFT & TXC_CMD_TSO);
-    bool tag2 = p->context && (p->ctx1 >> TXC_CMD_SHIFT & TXC_CMD_IL2TAG2);
-    uint16_t tci = tag2 ? (uint16_t)(p->ctx0 >> 32) : (uint16_t)(p->qw1 >> TXD_L2TAG1_SHIFT);
-    const char *why = "";
-    uint8_t *frame = plane->frame;
+    const char *why;
 
-    if (p->len < TX_MIN_FRAME) {
-        mdd(plane, vf, queue, p->first, "descriptors 15", "the frame is shorter than 17 bytes");
-        return -1;
-    }
-    if (!tso && p->buffers > TX_MAX_BUFFERS) {
-        mdd(plane, vf, queue, p->first, "descriptors 3", "the frame has more than 8 buffers");
-        return -1;
-    }
-    if (!tso && p->len > limit_of(vf)) {
-        mdd(plane, vf, queue, p->first, "descriptors 3", "the frame is longer than the limit");
-        return -1;
-    }
-    if (tso) {
-        struct tso_iter iter;
-        uint32_t len;
-
-        if (tso_begin(&iter, frame, p->len, p->qw1, p->ctx0, p->ctx1, &why)) {
-            mdd(plane, vf, queue, p->first, "descriptors 3", why);
-            return -1;
-        }
-        if (iter.header_len + iter.mss > limit_of(vf)) {
-            mdd(plane, vf, queue, p->first, "descriptors 3",
-                "header and MSS make a frame longer than the limit");
-            return -1;
-        }
-        while ((len = tso_next(&iter, plane->segment, sizeof(plane->segment) - 8))) {
-            if (cmd & TXD_CMD_IL2TAG1 || tag2)
-                vlan_insert(plane->segment, &len, sizeof(plane->segment), vf->config->c.insert_tpid,
-                            tci);
-            q->packets++;
-            q->bytes += len;
-            forward_from_vf(plane, vf, plane->segment, len);
-        }
-        return 0;
-    }
-    if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
-        tx_offload(frame, p->len, p->qw1, p->ctx0, &why)) {
-        mdd(plane, vf, queue, p->first, "descriptors 1", why);
-        return -1;
-    }
-    if (cmd & TXD_CMD_IL2TAG1 || tag2)
-        vlan_insert(frame, &p->len, TSO_ROOM, vf->config->c.insert_tpid, tci);
-    q->packets++;
-    q->bytes += p->len;
-    forward_from_vf(plane, vf, frame, p->len);
-    return 0;
-}
-
-static void push_rs(struct tx_queue *q, uint32_t index)
-{
-    q->rs[q->rs_tail] = (uint16_t)index;
-    q->rs_tail = q->rs_tail + 1 == RING_MAX ? 0 : q->rs_tail + 1;
+    if (p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_DUMMY)
+        return 0; /* no packet is sent */
+    if (p->len < TX_MIN_FRAME)
+        why = "the frame is shorter than 17 bytes";
+    else
+        why = tso ? emit_segments(plane, vf, q, p) : emit_frame(plane, vf, q, p);
+    if (why)
+        tx_stop(plane, vf, queue, p->first,
+                p->len < TX_MIN_FRAME ? "descriptors 15" : "descriptors 3", why);
+    return why ? -1 : 0;
 }
 
 /* Plain frames of one buffer, no offload: what a generator or forwarder sends. Returns packets taken;
- * stops before anything else. Descriptors are fetched in a batch, payloads prefetched. */
+ * stops before anything else. All descriptors of the batch are fetched first, then all small frames are
+ * copied, then they are looked at: three loops whose cache misses overlap. */
 static uint32_t transmit_plain(struct plane *plane, struct vf *vf, struct tx_queue *q,
                                uint32_t tail, uint32_t budget)
 {
@@ -211,35 +166,54 @@ static uint32_t transmit_plain(struct plane *plane, struct vf *vf, struct tx_que
         << TXD_CMD_SHIFT;
     const uint64_t whole = (uint64_t)(TXD_CMD_EOP | TXD_CMD_ICRC) << TXD_CMD_SHIFT;
     const uint64_t want = offload | whole | TXD_DTYPE_MASK;
-    struct tx_desc desc[BURST];
+    const uint64_t report_status = (uint64_t)TXD_CMD_RS << TXD_CMD_SHIFT;
+    uint64_t qw1[BURST];
     const uint8_t *data[BURST];
+    uint32_t size[BURST];
     uint32_t limit = limit_of(vf);
     uint32_t n = 0, at = q->head;
 
     for (; n < budget && n < BURST && at != tail; n++) {
-        uint32_t size;
-
-        desc[n] = q->ring[at];
-        size = (uint32_t)(desc[n].qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
-        if ((desc[n].qw1 & want) != whole || size < TX_MIN_FRAME || size > limit)
+        qw1[n] = client_load(&q->ring[at].qw1);
+        size[n] = (uint32_t)(qw1[n] >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
+        if ((qw1[n] & want) != whole || size[n] < TX_MIN_FRAME || size[n] > limit)
             break;
-        data[n] = dma_find(vf, desc[n].addr, size, false);
+        data[n] = dma_find(vf, client_load(&q->ring[at].addr), size[n], false);
         if (!data[n])
             break;
         __builtin_prefetch(data[n]);
         at = at + 1 == q->entries ? 0 : at + 1;
     }
+    for (uint32_t i = 0; i < n; i++)
+        if (size[i] <= STAGE_ROOM)
+            client_copy(plane->stage[i], data[i], size[i]);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t size = (uint32_t)(desc[i].qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
+        uint8_t *frame = plane->stage[i];
 
-        q->packets++;
-        q->bytes += size;
-        forward_from_vf(plane, vf, data[i], size);
-        if (desc[i].qw1 & (uint64_t)TXD_CMD_RS << TXD_CMD_SHIFT)
-            push_rs(q, q->head);
-        q->head = q->head + 1 == q->entries ? 0 : q->head + 1;
+        if (size[i] > STAGE_ROOM) {
+            frame = plane->frame;
+            client_copy(frame, data[i], size[i]);
+        }
+        send_out(plane, vf, q, frame, size[i]);
+        take(q, 1, qw1[i] & report_status);
     }
     return n;
+}
+
+static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
+{
+    if (tail >= vf->tx[queue].entries) {
+        tx_stop(plane, vf, queue, tail, "descriptors 15", "the tail lies outside the ring");
+        return false;
+    }
+    if (!vf->bus_master) {
+        if (!vf->master_told)
+            report(plane, vf, SOFTVF_VIOLATION, "vfio 5",
+                   "Tx queue %u: doorbell without bus master", queue);
+        vf->master_told = true;
+        return false;
+    }
+    return true;
 }
 
 uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue)
@@ -248,42 +222,24 @@ uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue)
     uint32_t tail = bar_load(vf, REG_QTX_TAIL1 + 4 * queue);
     uint32_t done = 0;
 
-    if (tail == q->head)
+    if (tail == q->head || !ready(plane, vf, queue, tail))
         return 0;
-    if (tail >= q->entries) {
-        mdd(plane, vf, queue, tail, "descriptors 15", "the tail lies outside the ring");
-        return 0;
-    }
-    if (!vf->bus_master) {
-        if (!vf->master_told)
-            report(plane, vf, SOFTVF_VIOLATION, "vfio 5",
-                   "Tx queue %u: doorbell without bus master", queue);
-        vf->master_told = true;
-        return 0;
-    }
     look_up_ring(vf, q);
     while (done < 2 * BURST && q->head != tail) {
-        struct packet p;
+        struct tx_packet p;
         uint32_t n = q->ring ? transmit_plain(plane, vf, q, tail, 2 * BURST - done) : 0;
 
         done += n;
-        if (n || q->head == tail)
+        if (n)
             continue;
-        if (gather(plane, vf, queue, tail, &p))
+        if (gather(plane, vf, queue, tail, &p) || !p.complete || emit(plane, vf, queue, &p))
             break;
-        if (!p.complete)
-            break; /* a packet split over doorbells: wait for the rest (descriptors 4) */
-        if (emit(plane, vf, queue, &p))
-            break;
-        if (p.rs)
-            push_rs(q, p.next == 0 ? q->entries - 1 : p.next - 1);
-        q->head = p.next;
-        done++;
+        take(q, p.descriptors, p.rs);
+        done +=
+            1 + p.len / 2048; /* segmentation is work: one queue must not hold the plane for long */
     }
-    if (done) {
-        tx_flush(plane, vf, q, plane->immediate);
-        if (!(vf->tx_enabled >> queue & 1))
-            return done;
+    if (q->rs_head != q->rs_tail) {
+        tx_flush(plane, vf, q, plane->immediate || q->stopped);
         vector_cause(vf, q->vector);
     }
     return done;

@@ -20,6 +20,7 @@ struct uplink_ops {
 struct uplink {
     const struct uplink_ops *ops;
     bool loopback; /* frames re-enter from the wire: the switch does it */
+    bool patient; /* asked only while a VF has room: what it holds does not pass by */
     bool greedy; /* generator: asked only while a VF has room, its destination MAC is overwritten */
 };
 

@@ -146,6 +146,7 @@ struct uplink *uplink_open_pcap(const char *paths, char *error, size_t size)
 
     if (pcap && input) {
         pcap->uplink.ops = &pcap_ops;
+        pcap->uplink.patient = true;
         result = *input ? open_input(pcap, input, error, size) : 0;
         if (result == 0 && comma && comma[1])
             result = open_output(pcap, comma + 1, error, size);

@@ -5,12 +5,28 @@
 
 #include "softvf/plane.h"
 
+static uint64_t bit_of(uint32_t vector)
+{
+    return vector < 64 ? 1ull << vector : 0;
+}
+
+static bool armed(const struct vector *v)
+{
+    return v->intena || v->wb_on_itr || v->software;
+}
+
+static bool asking(const struct vector *v)
+{
+    return v->cause || v->event || v->software;
+}
+
 void vector_cause(struct vf *vf, uint32_t vector)
 {
-    if (vector < MAX_VECTORS) {
-        vf->vector[vector].cause = true;
-        vf->vectors_busy |= vector < 64 ? 1ull << vector : 0;
-    }
+    if (vector >= MAX_VECTORS)
+        return;
+    vf->vector[vector].cause = true;
+    if (armed(&vf->vector[vector]))
+        vf->vectors_busy |= bit_of(vector);
 }
 
 static uint32_t interval_of(const struct vector *v, uint32_t itr)
@@ -56,31 +72,37 @@ static void signal_vector(struct vf *vf, struct vector *v)
         return; /* the counter is full: the client has been told often enough */
 }
 
-void vector_try_fire(struct plane *plane, struct vf *vf, uint32_t index)
+static bool moderated(const struct plane *plane, const struct vector *v)
+{
+    uint32_t rx = v->rx_map ? interval_of(v, v->rx_itr) : ~0u;
+    uint32_t tx = v->tx_map ? interval_of(v, v->tx_itr) : ~0u;
+    uint32_t wait = rx < tx ? rx : tx;
+
+    /* The mailbox is not moderated: its messages are rare and somebody waits for them. */
+    if (v->software || (v->event && v->intena) || wait == ~0u)
+        return false;
+    return plane->now_ns - v->fired_ns < wait;
+}
+
+static void try_fire(struct plane *plane, struct vf *vf, uint32_t index)
 {
     struct vector *v = &vf->vector[index];
-    uint32_t wait_rx, wait_tx, wait;
 
-    if (!v->cause && !v->software)
-        return;
+    if (!asking(v) || !armed(v))
+        return; /* a cause stays, and fires when the vector is enabled */
     look_at_itrn(plane, vf, index);
-    wait_rx = v->rx_map ? interval_of(v, v->rx_itr) : ~0u;
-    wait_tx = v->tx_map ? interval_of(v, v->tx_itr) : ~0u;
-    wait = wait_rx < wait_tx ? wait_rx : wait_tx;
-    if (!v->intena && !v->wb_on_itr && !v->software)
-        return; /* the cause stays, and fires when the vector is enabled */
-    if (!v->software && wait != ~0u && plane->now_ns - v->fired_ns < wait)
+    if (moderated(plane, v))
         return;
     v->fired_ns = plane->now_ns;
     flush_queues(plane, vf, v);
     if (v->intena) {
-        v->cause = v->software = false;
+        v->cause = v->event = v->software = false;
         /* Auto-mask, but for vector 0 of a VF that was granted RX_POLLING (virtchnl 4). */
         if (!(index == 0 && vf->rx_polling))
             v->intena = false;
         signal_vector(vf, v);
     } else if (v->wb_on_itr) {
-        v->cause = v->software = false;
+        v->cause = v->software = false; /* told by the write-back */
     } else {
         v->software = false; /* the write-back was forced; the interrupt itself stays pending */
         v->cause = true;
@@ -91,12 +113,25 @@ void vectors_run(struct plane *plane, struct vf *vf)
 {
     for (uint64_t busy = vf->vectors_busy; busy; busy &= busy - 1) {
         uint32_t index = (uint32_t)__builtin_ctzll(busy);
-        struct vector *v = &vf->vector[index];
+        const struct vector *v = &vf->vector[index];
 
-        vector_try_fire(plane, vf, index);
-        if (!v->cause && !v->software)
-            vf->vectors_busy &= ~(1ull << index);
+        try_fire(plane, vf, index);
+        if (!asking(v) || !armed(v))
+            vf->vectors_busy &= ~bit_of(index);
     }
+}
+
+void vectors_reset(struct vf *vf)
+{
+    vf->vectors_busy = 0;
+    for (uint32_t i = 0; i < MAX_VECTORS; i++) {
+        struct vector *v = &vf->vector[i];
+
+        /* eventfds and mask bits belong to PCI, not to the function's own state (vfio-user 5). */
+        *v = (struct vector){.eventfd = v->eventfd, .masked = v->masked};
+    }
+    for (uint32_t q = 0; q < MAX_QUEUES; q++)
+        vf->rx[q].vector = vf->tx[q].vector = NO_VECTOR;
 }
 
 /* ---- what control does, called with the lock held ---- */
@@ -106,6 +141,18 @@ static struct vector *vector_of(struct plane *plane, uint32_t vf, uint32_t vecto
     return vf < plane->vfs && vector < MAX_VECTORS ? &plane->vf[vf].vector[vector] : NULL;
 }
 
+static void try_fire_now(struct plane *plane, struct vf *vf, uint32_t vector)
+{
+    const struct vector *v = &vf->vector[vector];
+
+    plane->now_ns = clock_ns();
+    try_fire(plane, vf, vector);
+    if (asking(v) && armed(v))
+        vf->vectors_busy |= bit_of(vector);
+}
+
+/* CLEARPBA drops a message that could not be sent; a cause that came while INTENA was 0 stays and fires
+ * with INTENA (design 3). */
 void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t value)
 {
     struct vector *v = vector_of(plane, vf, vector);
@@ -114,18 +161,16 @@ void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint
     if (!v)
         return;
     if (value & DYN_CTL_CLEARPBA)
-        v->pending = v->cause = false;
+        v->pending = false;
     if (itr < 3)
         v->interval[itr] =
             ((value & DYN_CTL_INTERVAL_MASK) >> DYN_CTL_INTERVAL_SHIFT) * ITR_UNIT_NS;
-    if (!(value & DYN_CTL_INTENA_MSK)) {
+    if (!(value & DYN_CTL_INTENA_MSK))
         v->intena = value & DYN_CTL_INTENA;
-        v->wb_on_itr = value & DYN_CTL_WB_ON_ITR;
-    }
+    v->wb_on_itr = plane->wb_on_itr && value & DYN_CTL_WB_ON_ITR;
     if (value & DYN_CTL_SWINT_TRIG)
         v->software = true;
-    plane->vf[vf].vectors_busy |= vector < 64 ? 1ull << vector : 0;
-    vector_try_fire(plane, &plane->vf[vf], vector);
+    try_fire_now(plane, &plane->vf[vf], vector);
 }
 
 uint32_t plane_read_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector)
@@ -161,10 +206,17 @@ int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t
     if (!v)
         return -1;
     for (uint32_t q = 0; q < MAX_QUEUES; q++) {
+        struct rx_queue *rx = &plane->vf[vf].rx[q];
+        struct tx_queue *tx = &plane->vf[vf].tx[q];
+
         if (rx_map >> q & 1)
-            plane->vf[vf].rx[q].vector = vector;
+            rx->vector = vector;
+        else if (rx->vector == vector)
+            rx->vector = NO_VECTOR;
         if (tx_map >> q & 1)
-            plane->vf[vf].tx[q].vector = vector;
+            tx->vector = vector;
+        else if (tx->vector == vector)
+            tx->vector = NO_VECTOR;
     }
     v->rx_map = rx_map;
     v->tx_map = tx_map;
@@ -221,17 +273,16 @@ void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector)
 
     if (!v)
         return;
-    vector_cause(&plane->vf[vf], vector);
-    /* The mailbox is told at once: its messages are rare and somebody waits for them. */
-    if (v->intena) {
-        v->cause = false;
-        if (!(vector == 0 && plane->vf[vf].rx_polling))
-            v->intena = false;
-        signal_vector(&plane->vf[vf], v);
-    }
+    v->event = true;
+    try_fire_now(plane, &plane->vf[vf], vector);
 }
 
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on)
 {
     plane->vf[vf].rx_polling = on;
+}
+
+void plane_set_wb_on_itr(struct plane *plane, int supported)
+{
+    plane->wb_on_itr = supported;
 }

@@ -75,6 +75,18 @@ static int write_user(struct bar_io *bar, uint64_t offset, uint32_t value)
     return result;
 }
 
+/* What pread or pwrite of one register came to. A device that was removed answers ENODEV or EIO. */
+static int file_result(struct bar_io *bar, ssize_t moved)
+{
+    int error = moved < 0 ? errno : EIO;
+
+    if (moved == 4)
+        return 0;
+    if (moved < 0 && (error == ENODEV || error == EIO))
+        bar_io_set_lost(bar);
+    return -error;
+}
+
 uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset)
 {
     volatile uint32_t *place;
@@ -87,9 +99,20 @@ uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset)
         return *place;
     if (bar->conn)
         return read_user(bar, offset);
-    if (pread(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)) != 4)
+    if (file_result(bar, pread(bar->fd, &value, 4, (off_t)(bar->file_offset + offset))))
         return GONE;
     return value;
+}
+
+/* What was stored to DMA memory must be visible before the device is told to look: no such store may
+ * sink below the register write. A device is outside the CPUs' own shareable domain. */
+static void memory_before_register(void)
+{
+#if defined(__aarch64__)
+    __asm__ volatile("dmb oshst" ::: "memory");
+#else
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
 }
 
 int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
@@ -100,8 +123,7 @@ int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
         return -ENODEV;
     if (offset > bar->size - 4 || (offset & 3))
         return -EINVAL;
-    /* What was stored to DMA memory must be visible before the device is told to look. */
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    memory_before_register();
     place = mapped(bar, offset);
     if (place) {
         *place = value;
@@ -109,7 +131,7 @@ int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
     }
     if (bar->conn)
         return write_user(bar, offset, value);
-    return pwrite(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)) == 4 ? 0 : -errno;
+    return file_result(bar, pwrite(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)));
 }
 
 static uint32_t regio_read32(struct vfio_regio *io, uint64_t offset)
@@ -161,16 +183,20 @@ struct bar_io *bar_io_new_file(int fd, uint64_t file_offset, uint64_t size)
 int bar_io_add_area(struct bar_io *bar, uint64_t offset, uint64_t size, void *address)
 {
     struct bar_area *area = &bar->area[bar->areas];
+    int result;
 
     if (bar->areas == BAR_MAX_AREAS)
         return -ENOSPC;
     if (size < 4 || offset > bar->size || size > bar->size - offset)
         return -EINVAL;
+    result = bus_error_guard(address, size, &bar->lost);
+    if (result)
+        return result;
     area->offset = offset;
     area->size = size;
     area->address = address;
     bar->areas++;
-    return bus_error_guard(address, size, &bar->lost);
+    return 0;
 }
 
 struct vfio_regio *bar_io_regio(struct bar_io *bar)

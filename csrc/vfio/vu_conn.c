@@ -12,6 +12,7 @@
 
 #include "vfio/vu_conn.h"
 
+#define VU_MAX_ERRNO 4095u
 #define VU_MAX_MESSAGE (16u + (1u << 20) + 32u)
 
 _Static_assert(sizeof(struct vu_header) == 16, "vfio-user header");
@@ -55,10 +56,14 @@ int vu_conn_broken(const struct vu_conn *conn)
     return __atomic_load_n(&conn->broken, __ATOMIC_RELAXED);
 }
 
-/* For a forked child: the parent's socket must not be used, whoever held the lock at the fork. */
+/* For a forked child: the parent's socket must not be used, whoever held the lock at the fork; nor
+ * kept open, or the server would not see the parent go. */
 void vu_conn_abandon(struct vu_conn *conn)
 {
     __atomic_store_n(&conn->broken, -ENODEV, __ATOMIC_RELAXED);
+    if (conn->fd >= 0)
+        close(conn->fd);
+    conn->fd = -1;
 }
 
 static int fail(struct vu_conn *conn, int error)
@@ -219,7 +224,7 @@ static int receive(struct vu_conn *conn, void *buffer, size_t size, int *fds, ui
 static int discard(struct vu_conn *conn, uint32_t size, int64_t deadline)
 {
     char bin[4096];
-    int fds[VU_MAX_FDS];
+    int fds[VU_MAX_FDS] = {0};
     uint32_t nfds = 0;
     int result = 0;
 
@@ -278,7 +283,9 @@ static int await_reply(struct vu_conn *conn, uint16_t id, uint16_t command, void
             return fail(conn, -EPROTO);
         if (header.flags & VU_FLAG_ERROR) {
             result = discard(conn, rest, deadline);
-            return result ? result : (header.error ? (int)(header.error & 0xffff) : EIO);
+            if (result)
+                return result;
+            return header.error && header.error <= VU_MAX_ERRNO ? (int)header.error : EIO;
         }
         if (rest > capacity)
             return fail(conn, -EPROTO);
@@ -286,6 +293,21 @@ static int await_reply(struct vu_conn *conn, uint16_t id, uint16_t command, void
         *reply_size = rest;
         return result == -ETIMEDOUT ? fail(conn, result) : result;
     }
+}
+
+/* Takes the lock, unless the stream is broken: also by whoever had the lock while we waited for it.
+ * An abandoned connection is not even waited for: after a fork the lock may have no owner to free it. */
+static int enter(struct vu_conn *conn)
+{
+    int result = vu_conn_broken(conn);
+
+    if (result)
+        return result;
+    pthread_mutex_lock(&conn->lock);
+    result = vu_conn_broken(conn);
+    if (result)
+        pthread_mutex_unlock(&conn->lock);
+    return result;
 }
 
 int vu_request(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
@@ -296,12 +318,16 @@ int vu_request(struct vu_conn *conn, uint16_t command, const void *payload, uint
     int received[VU_MAX_FDS];
     uint32_t n = 0;
     uint32_t unused;
-    int64_t deadline = now_ms() + timeout_ms;
-    int result = vu_conn_broken(conn);
+    int64_t deadline;
+    int result;
 
-    if (result || nfds > VU_MAX_FDS)
-        return result ? result : -EINVAL;
-    pthread_mutex_lock(&conn->lock);
+    if (nfds > VU_MAX_FDS || size > VU_MAX_MESSAGE - sizeof(header))
+        return -EINVAL;
+    result = enter(conn);
+    if (result)
+        return result;
+    /* The time starts when the socket is ours: a slow request of another caller must not use it up. */
+    deadline = now_ms() + timeout_ms;
     header.id = conn->next_id++;
     result = send_all(conn, &header, payload, size, fds, nfds, deadline);
     if (result == 0)
@@ -321,11 +347,13 @@ int vu_post(struct vu_conn *conn, uint16_t command, const void *payload, uint32_
 {
     struct vu_header header = {
         .command = command, .size = (uint32_t)sizeof(header) + size, .flags = VU_FLAG_NO_REPLY};
-    int result = vu_conn_broken(conn);
+    int result;
 
+    if (size > VU_MAX_MESSAGE - sizeof(header))
+        return -EINVAL;
+    result = enter(conn);
     if (result)
         return result;
-    pthread_mutex_lock(&conn->lock);
     header.id = conn->next_id++;
     result = send_all(conn, &header, payload, size, NULL, 0, now_ms() + 5000);
     pthread_mutex_unlock(&conn->lock);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 from typing import Any
 
@@ -30,9 +31,14 @@ class Bar:
         forks.track(self)
 
     def add_area(self, offset: int, memory: mmap.mmap) -> None:
-        """Serves [offset, offset + len(memory)) from a mapping from now on."""
+        """Serves [offset, offset + len(memory)) from a mapping from now on.
+
+        When there are too many areas it stays with messages or system calls.
+        """
         view = ffi.from_buffer(memory)
         result = lib.bar_io_add_area(self._io, offset, len(memory), view)
+        if result == -errno.ENOSPC:
+            return
         if result < 0:
             raise VfioError(
                 f"{self._name}: BAR area at {offset:#x} cannot be used", "", "", -result

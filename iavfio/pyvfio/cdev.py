@@ -13,6 +13,7 @@ from iavfio.pyvfio.dma_errors import map_error, unmap_error
 from iavfio.pyvfio.errors import (
     Busy,
     GroupNotViable,
+    NoIommu,
     NotFound,
     PermissionDenied,
     VfioError,
@@ -38,7 +39,10 @@ class Ioas(AddressSpace):
         except OSError as error:
             kernel.close(self.fd)
             raise VfioError(
-                "no I/O address space", str(error.strerror), "", error.errno or 0
+                "no I/O address space",
+                str(error.strerror),
+                "see what the kernel says: dmesg; or use mode='group'",
+                error.errno or 0,
             ) from error
         self.id = abi.IOAS_ALLOC.unpack(request)[2]
 
@@ -48,7 +52,6 @@ class Ioas(AddressSpace):
 
     def attached(self) -> None:
         """Counts a device and reads the ranges anew: reserved regions show at attach (vfio 4)."""
-        self._users += 1
         capacity = 32
         while True:
             spans = ffi.new("uint64_t[]", 2 * capacity)
@@ -61,24 +64,27 @@ class Ioas(AddressSpace):
                 break
             except OSError as error:
                 needed = abi.IOVA_RANGES.unpack(request)[2]
-                if error.errno != errno.EMSGSIZE or not capacity < needed <= 4096:
+                if error.errno != errno.EMSGSIZE or capacity >= 4096:
                     raise VfioError(
-                        "IOVA ranges cannot be read", str(error.strerror), "", error.errno or 0
+                        "the IOMMU's address ranges cannot be read",
+                        str(error.strerror),
+                        "see what the kernel says: dmesg",
+                        error.errno or 0,
                     ) from error
-                capacity = needed
+                capacity = min(max(needed, 2 * capacity), 4096)
         _, _, count, _, _, alignment = abi.IOVA_RANGES.unpack(request)
         self.page_size = max(alignment, 4096)
         self._ranges = tuple(
             IovaRange(spans[2 * i], spans[2 * i + 1]) for i in range(min(count, capacity))
         )
+        self._users += 1
 
     def detached(self) -> None:
         """The last device to go takes all mappings and the address space with it."""
         self._users -= 1
         if self._users > 0:
             return
-        for mapping in self.mappings:
-            self.unmap(mapping.iova, mapping.size)
+        self._unmap_all()
         self.abandon()
 
     def abandon(self) -> None:
@@ -89,6 +95,7 @@ class Ioas(AddressSpace):
                 self._kernel.ioctl(self.fd, abi.IOMMU_DESTROY, destroy)
             except OSError:
                 pass  # closing undoes it as well
+            self._shut()
             self._kernel.close(self.fd)
             self.fd = -1
 
@@ -133,11 +140,13 @@ class CdevDevice(KernelDevice):
                 "it is not an iommufd one",
                 "open all devices that share one with mode='cdev'",
             )
+        if space is not None:
+            space._check()
         fd = open_node(kernel, path, bdf)
         ioas = space
         try:
             ioas = space if space is not None else Ioas(kernel)
-            self._bind(kernel, bdf, fd, ioas.fd, token)
+            self._bind(kernel, bdf, path, fd, ioas.fd, token)
             self._attach(kernel, bdf, fd, ioas)
         except BaseException:
             kernel.close(fd)
@@ -148,7 +157,9 @@ class CdevDevice(KernelDevice):
         super().__init__(kernel, bdf, fd)
 
     @staticmethod
-    def _bind(kernel: Kernel, bdf: str, fd: int, iommufd: int, token: str | None) -> None:
+    def _bind(
+        kernel: Kernel, bdf: str, path: str, fd: int, iommufd: int, token: str | None
+    ) -> None:
         if token:
             raw = ffi.new("uint8_t[16]", uuid.UUID(token).bytes)
             request = bytearray(
@@ -163,9 +174,11 @@ class CdevDevice(KernelDevice):
         else:
             request = bytearray(abi.BIND.pack(abi.BIND.size, 0, iommufd, 0))
         try:
-            patiently(lambda: kernel.ioctl(fd, abi.DEVICE_BIND_IOMMUFD, request))
+            # A second opener meets EINVAL here; a predecessor that was killed may just be going.
+            more = () if token else (errno.EINVAL,)
+            patiently(lambda: kernel.ioctl(fd, abi.DEVICE_BIND_IOMMUFD, request), *more)
         except OSError as error:
-            raise _bind_error(kernel, bdf, error) from error
+            raise _bind_error(kernel, bdf, path, token, error) from error
 
     @staticmethod
     def _attach(kernel: Kernel, bdf: str, fd: int, ioas: Ioas) -> None:
@@ -182,7 +195,7 @@ class CdevDevice(KernelDevice):
                     code,
                 ) from error
             if code == errno.EPERM:
-                raise PermissionDenied(
+                raise NoIommu(
                     f"the IOMMU cannot isolate the interrupts of {bdf}",
                     "interrupt remapping is missing",
                     "enable it in firmware; at your own risk: "
@@ -195,11 +208,15 @@ class CdevDevice(KernelDevice):
         ioas.attached()
 
     def _release(self) -> None:
-        super()._release()
-        self._ioas.detached()
+        try:
+            super()._release()
+        finally:
+            self._ioas.detached()
 
 
-def _bind_error(kernel: Kernel, bdf: str, error: OSError) -> VfioError:
+def _bind_error(
+    kernel: Kernel, bdf: str, path: str, token: str | None, error: OSError
+) -> VfioError:
     code = error.errno or 0
     if code == errno.EPERM:
         number = sysfs.group(kernel, bdf) or "?"
@@ -216,12 +233,30 @@ def _bind_error(kernel: Kernel, bdf: str, error: OSError) -> VfioError:
         return Busy(
             f"{bdf} is in use",
             "its group node is open, or its IOMMU domain is in other use",
-            "close the other user",
+            f"find the other user with: fuser -v {path} /dev/vfio/{sysfs.group(kernel, bdf)}",
+            code,
+        )
+    if code == errno.EAGAIN:
+        return Busy(
+            f"{bdf} is not free yet", "the host is resetting it", "try again in a moment", code
+        )
+    if code == errno.EINVAL and token:
+        return VfioError(
+            f"{bdf} takes no VF token",
+            "its PF is not owned by vfio-pci, or the kernel takes tokens by group only",
+            "leave it out; or use mode='group'",
+            code,
+        )
+    if code == errno.EINVAL:
+        return Busy(
+            f"{bdf} cannot be bound to iommufd",
+            "another process has it open, or the IOMMU cannot enforce cache coherency (see dmesg)",
+            f"find the other user with: fuser -v {path}; or use mode='group'",
             code,
         )
     if code == errno.EACCES:
         return PermissionDenied(
-            f"{bdf} needs its VF token, or it is wrong",
+            f"{bdf} needs a VF token" if not token else f"the VF token for {bdf} is wrong",
             "its PF is owned by a vfio-pci user, who set one",
             "pass vf_token=UUID as the PF's owner set it",
             code,

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio.bar import Bar
-from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported
+from iavfio.pyvfio.errors import Closed, Unsupported, VfioError
 from iavfio.pyvfio.space import AddressSpace
 
 CONFIG_REGION = 7
@@ -174,7 +174,7 @@ class Device(ABC):
 
     @abstractmethod
     def read(self, region: int, offset: int, count: int) -> bytes:
-        """Reads from a region; on a BAR each naturally aligned 4 bytes are one access."""
+        """Reads from a region; but for config space, each aligned 4 bytes are one access."""
 
     @abstractmethod
     def write(self, region: int, offset: int, data: bytes) -> None:
@@ -219,10 +219,16 @@ class Device(ABC):
                 "share vectors between queues, or poll",
             )
         self.disable_msix()
-        fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(count)]
+        fds: list[int] = []
         try:
+            for _ in range(count):
+                fds.append(self._eventfd())
             self.set_irqs(IRQ_MSIX, 0, fds)
         except BaseException:
+            try:
+                self.disable_irqs(IRQ_MSIX)  # some may have been assigned
+            except VfioError:
+                pass
             _close_all(fds)
             raise
         self._vectors = fds
@@ -248,7 +254,7 @@ class Device(ABC):
         if index not in self._events:
             if self.irq(index).count < 1:
                 return None
-            fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            fd = self._eventfd()
             try:
                 self.set_irqs(index, 0, [fd])
             except BaseException:
@@ -257,17 +263,27 @@ class Device(ABC):
             self._events[index] = fd
         return self._events[index]
 
+    def _eventfd(self) -> int:
+        try:
+            return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError as error:
+            raise VfioError(
+                f"{self.name}: no eventfd for an interrupt",
+                str(error.strerror),
+                "raise the limit of open files: ulimit -n",
+                error.errno or 0,
+            ) from error
+
     def close(self) -> None:
         """Interrupts off, BARs unmapped, device and address space given back (spec: vfio 2)."""
         if self._closed:
             return
         if not self.lost:
-            try:
-                self.disable_msix()
-                for index in self._events:
+            for index in ([IRQ_MSIX] if self._vectors else []) + list(self._events):
+                try:
                     self.disable_irqs(index)
-            except DeviceLost:
-                pass  # what is gone needs no disabling
+                except VfioError:
+                    pass  # what is gone needs no disabling; closing disables the rest
         self._closed = "it was closed"
         _close_all([*self._vectors, *self._events.values()])
         self._vectors, self._events = [], {}
@@ -299,6 +315,20 @@ class Device(ABC):
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def accesses(
+    region: int, offset: int, count: int, limit: int = 1 << 20
+) -> Iterator[tuple[int, int]]:
+    """(offset, bytes) of each access: registers want theirs whole and aligned (spec: vfio 5)."""
+    end = offset + count
+    while offset < end:
+        if region == CONFIG_REGION:
+            size = min(limit, end - offset)
+        else:
+            size = next(n for n in (4, 2, 1) if offset % n == 0 and offset + n <= end)
+        yield offset, size
+        offset += size
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -19,18 +19,35 @@ def map_error(
     where = f"[{iova:#x}, +{memory.size:#x})"
     if code == errno.ENOMEM:
         soft, _ = kernel.memlock()
+        if soft < 0:
+            return DmaError(
+                f"DMA memory {where} cannot be pinned",
+                "the host is short of memory; RLIMIT_MEMLOCK is unlimited",
+                "use smaller pools",
+                code,
+            )
         return MemlockExceeded(f"DMA memory {where} cannot be pinned", memory.size, soft)
     if code == errno.ENOSPC:
         return DmaError(
             f"{where} is one DMA mapping too many",
-            "vfio_iommu_type1's dma_entry_limit is reached",
+            "vfio_iommu_type1's dma_entry_limit is reached, or no IOVA is free",
             "map fewer, larger pieces; or raise the module's dma_entry_limit",
             code,
         )
     if code == errno.EEXIST:
-        return DmaError(f"{where} overlaps a mapping", "", "let map() choose the IOVA", code)
+        return DmaError(
+            f"{where} overlaps a mapping",
+            "something is mapped there",
+            "let map() choose the IOVA",
+            code,
+        )
     if code == errno.EFAULT:
-        return DmaError(f"{where}: the memory is not there or not writable", "", "", code)
+        return DmaError(
+            f"{where}: the memory is not there or not writable",
+            "it was unmapped",
+            "keep DMA memory open while it is mapped",
+            code,
+        )
     return DmaError(
         f"{where} cannot be mapped",
         f"it is misaligned, or outside the usable addresses {describe_ranges(ranges)}",

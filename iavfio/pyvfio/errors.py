@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""pyvfio's own errors: what happened, the likely cause, the command that mends it (spec: vfio 9)."""
+"""pyvfio's own errors: what happened, the likely cause, what mends it (spec: vfio 9)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NotBound(VfioError):
 
 
 class GroupNotViable(VfioError):
-    """Another device of the IOMMU group is held by a kernel driver; `holders` maps BDF to driver."""
+    """A kernel driver holds another device of the IOMMU group; `holders` maps BDF to driver."""
 
     def __init__(
         self,
@@ -51,11 +51,12 @@ class MemlockExceeded(VfioError):
 
     def __init__(self, what: str, needed: int, allowed: int, errno: int = codes.ENOMEM) -> None:
         self.needed, self.allowed = needed, allowed
-        kib = -(-needed // 1024)
+        kib = -(-(needed + allowed) // 1024)  # whatever was pinned before is at most `allowed`
         super().__init__(
             what,
-            f"{needed} bytes more must be pinned, RLIMIT_MEMLOCK allows this process {allowed} in all",
-            f"raise it: 'ulimit -l {max(kib, 65536)}', LimitMEMLOCK= in systemd, or grant CAP_IPC_LOCK",
+            f"{needed} bytes more must be pinned, RLIMIT_MEMLOCK allows {allowed} in all "
+            "(with iommufd: of all of this user's processes)",
+            f"raise it: 'ulimit -l {kib}', LimitMEMLOCK= in systemd, or grant CAP_IPC_LOCK",
             errno,
         )
 

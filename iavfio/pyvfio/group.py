@@ -20,14 +20,14 @@ from iavfio.pyvfio.errors import (
     VfioError,
 )
 from iavfio.pyvfio.kernel import Kernel
-from iavfio.pyvfio.kernel_device import KernelDevice, open_node, patiently
+from iavfio.pyvfio.kernel_device import DMESG, KernelDevice, open_node, patiently
 from iavfio.pyvfio.memory import DmaMemory
 from iavfio.pyvfio.regions import capabilities
 from iavfio.pyvfio.space import AddressSpace, IovaRange, describe_ranges
 
 
 class Container(AddressSpace):
-    """A VFIO container; several groups may join, and then share all mappings and one memlock bill."""
+    """A VFIO container; groups that join share all mappings and one memlock bill."""
 
     def __init__(self, kernel: Kernel, iommu: int = abi.TYPE1V2_IOMMU) -> None:
         super().__init__()
@@ -38,17 +38,33 @@ class Container(AddressSpace):
         self._groups: dict[str, Group] = {}
         self.fd = open_node(kernel, "/dev/vfio/vfio")
         try:
-            if kernel.ioctl(self.fd, abi.GET_API_VERSION) != 0:
-                raise Unsupported("the kernel's VFIO has another API version")
-            if not kernel.ioctl(self.fd, abi.CHECK_EXTENSION, iommu):
-                raise NoIommu(
-                    "VFIO offers no type 1 IOMMU" if iommu == 3 else "noiommu mode is off",
-                    "its module is not loaded, or the machine has no IOMMU switched on",
-                    "modprobe vfio_iommu_type1; boot with intel_iommu=on or amd_iommu=on",
-                )
+            self._require()
         except BaseException:
             kernel.close(self.fd)
             raise
+
+    def _require(self) -> None:
+        try:
+            version = self._kernel.ioctl(self.fd, abi.GET_API_VERSION)
+            offered = self._kernel.ioctl(self.fd, abi.CHECK_EXTENSION, self._iommu)
+        except OSError as error:
+            raise _refused("/dev/vfio/vfio does not answer", error) from error
+        if version != 0:
+            raise Unsupported(
+                f"the kernel's VFIO has API version {version}", "only 0 is known", "mode='cdev'"
+            )
+        if not offered and self._iommu == abi.NOIOMMU_IOMMU:
+            raise NoIommu(
+                "noiommu mode is off",
+                "a module parameter forbids it",
+                "at your own risk: echo Y > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
+            )
+        if not offered:
+            raise NoIommu(
+                "VFIO offers no type 1 IOMMU",
+                "its module is not loaded, or the machine has no IOMMU switched on",
+                "modprobe vfio_iommu_type1; boot with intel_iommu=on or amd_iommu=on",
+            )
 
     @property
     def ranges(self) -> tuple[IovaRange, ...]:
@@ -61,17 +77,18 @@ class Container(AddressSpace):
 
     def join(self, number: str, bdf: str) -> Group:
         """Brings a group in, once; counts its users."""
+        self._check()
         group = self._groups.get(number)
         if group is None:
             group = Group(self._kernel, self, number, bdf)
             try:
                 if not self._groups:
                     self._set_iommu(bdf)
+                self._read_info()
             except BaseException:
                 group.close()
                 raise
             self._groups[number] = group
-            self._read_info()
         group.users += 1
         return group
 
@@ -81,17 +98,15 @@ class Container(AddressSpace):
         if group.users:
             return
         if len(self._groups) == 1:
-            for mapping in self.mappings:
-                self.unmap(mapping.iova, mapping.size)
+            self._unmap_all()
         group.close()
         del self._groups[group.number]
-        if not self._groups:
-            self._kernel.close(self.fd)
-            self.fd = -1
+        self.abandon()
 
     def abandon(self) -> None:
         """Closes a container that no group has joined."""
         if self.fd >= 0 and not self._groups:
+            self._shut()
             self._kernel.close(self.fd)
             self.fd = -1
 
@@ -115,13 +130,16 @@ class Container(AddressSpace):
     def _read_info(self) -> None:
         if self._iommu == abi.NOIOMMU_IOMMU:
             return
-        data = bytearray(abi.TYPE1_INFO.pack(abi.TYPE1_INFO.size, 0, 0, 0, 0))
-        self._kernel.ioctl(self.fd, abi.IOMMU_GET_INFO, data)
-        needed = min(abi.TYPE1_INFO.unpack_from(data)[0], 1 << 16)
-        if needed > len(data):
-            data = bytearray(needed)
-            abi.TYPE1_INFO.pack_into(data, 0, needed, 0, 0, 0, 0)
-            self._kernel.ioctl(self.fd, abi.IOMMU_GET_INFO, data)
+        needed = abi.TYPE1_INFO.size
+        data = bytearray()
+        try:
+            while needed > len(data):
+                data = bytearray(needed)
+                abi.TYPE1_INFO.pack_into(data, 0, needed, 0, 0, 0, 0)
+                self._kernel.ioctl(self.fd, abi.IOMMU_GET_INFO, data)
+                needed = min(abi.TYPE1_INFO.unpack_from(data)[0], 1 << 16)
+        except OSError as error:
+            raise _refused("the IOMMU's address ranges cannot be read", error) from error
         _, flags, pages, at, _ = abi.TYPE1_INFO.unpack_from(data)
         if flags & 1 and pages:
             self.page_size = pages & -pages
@@ -133,13 +151,16 @@ class Container(AddressSpace):
                 elif kind == abi.CAP_DMA_AVAIL and content + 4 <= len(data):
                     (self._available,) = struct.unpack_from("<I", data, content)
 
-    def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None:
-        if self._iommu == abi.NOIOMMU_IOMMU:
+    def _check(self) -> None:
+        super()._check()
+        if self._iommu == abi.NOIOMMU_IOMMU and self._groups:
             raise Unsupported(
                 "a noiommu device has no address space",
                 "its DMA uses physical addresses, which pyvfio does not hand out",
                 "switch the IOMMU on and bind the device again",
             )
+
+    def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None:
         flags = (abi.DMA_READ if readable else 0) | (abi.DMA_WRITE if writable else 0)
         request = bytearray(
             abi.MAP_DMA.pack(abi.MAP_DMA.size, flags, memory.address, iova, memory.size)
@@ -163,6 +184,10 @@ class Container(AddressSpace):
             )
 
 
+def _refused(what: str, error: OSError) -> VfioError:
+    return VfioError(what, str(error.strerror), DMESG, error.errno or 0)
+
+
 def _ranges(data: bytes, at: int) -> tuple[IovaRange, ...]:
     if at + 8 > len(data):
         raise ProtocolError("an IOVA range capability is cut short")
@@ -184,7 +209,10 @@ class Group:
         self.fd = open_node(kernel, self.path, bdf)
         try:
             status = bytearray(abi.GROUP_STATUS.pack(abi.GROUP_STATUS.size, 0))
-            kernel.ioctl(self.fd, abi.GROUP_GET_STATUS, status)
+            try:
+                kernel.ioctl(self.fd, abi.GROUP_GET_STATUS, status)
+            except OSError as error:
+                raise _refused(f"{self.path} does not answer", error) from error
             if not abi.GROUP_STATUS.unpack(status)[1] & abi.GROUP_VIABLE:
                 raise self._not_viable(bdf)
             self._join(container, bdf)
@@ -219,9 +247,7 @@ class Group:
                     f"find it with: fuser -v {self.path}",
                     code,
                 ) from error
-            raise VfioError(
-                f"IOMMU group {self.number} cannot join", str(error.strerror), "", code
-            ) from error
+            raise _refused(f"IOMMU group {self.number} cannot join a container", error) from error
 
     def open_device(self, bdf: str, token: str | None) -> int:
         """The device's fd; opening resets the device, which may take a moment (EAGAIN)."""
@@ -269,8 +295,10 @@ def _device_error(bdf: str, token: str | None, error: OSError) -> VfioError:
             f"{bdf} takes no VF token", "its PF is not owned by vfio-pci", "leave it out", code
         )
     if code in (errno.EAGAIN, errno.EBUSY):
-        return Busy(f"{bdf} is being reset by the host", "", "try again in a moment", code)
-    return VfioError(f"{bdf} cannot be opened", str(error.strerror), "", code)
+        return Busy(
+            f"{bdf} is not free yet", "the host is resetting it", "try again in a moment", code
+        )
+    return _refused(f"{bdf} cannot be opened", error)
 
 
 class GroupDevice(KernelDevice):
@@ -312,8 +340,10 @@ class GroupDevice(KernelDevice):
         super().__init__(kernel, bdf, fd)
 
     def _release(self) -> None:
-        super()._release()
-        self._container.leave(self._group)
+        try:
+            super()._release()
+        finally:
+            self._container.leave(self._group)
 
 
 def _usable_group(kernel: Kernel, bdf: str, unsafe_noiommu: bool) -> str:

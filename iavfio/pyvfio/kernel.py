@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kernel as pyvfio uses it: one narrow object, so that tests can put a strict fake in its place."""
+"""The kernel as pyvfio uses it: one narrow object, so that a strict fake can take its place."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from iavfio.pyvfio import abi, sysfs
 from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import Bar
-from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo
+from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo, accesses
 from iavfio.pyvfio.errors import (
     Busy,
     DeviceLost,
@@ -34,6 +34,7 @@ from iavfio.pyvfio.regions import (
     decode_region,
 )
 
+DMESG = "see what the kernel says: dmesg"
 OPEN_PATIENCE_S = 2.0  # a killed predecessor's reset may still run (F63)
 
 
@@ -49,21 +50,22 @@ def open_node(kernel: Kernel, path: str, bdf: str = "") -> int:
         raise _node_error(path, bdf, error) from error
 
 
-def patiently(action: Callable[[], int]) -> int:
-    """Repeats `action` while it fails with EBUSY or EAGAIN, for OPEN_PATIENCE_S at most."""
+def patiently(action: Callable[[], int], *more: int) -> int:
+    """Repeats `action` while it fails with EBUSY, EAGAIN or `more`, for OPEN_PATIENCE_S at most."""
     deadline = time.monotonic() + OPEN_PATIENCE_S
     while True:
         try:
             return action()
         except OSError as error:
-            if error.errno not in (errno.EBUSY, errno.EAGAIN) or time.monotonic() > deadline:
+            passing = error.errno in (errno.EBUSY, errno.EAGAIN, *more)
+            if not passing or time.monotonic() > deadline:
                 raise
         time.sleep(0.05)
 
 
 def _node_error(path: str, bdf: str, error: OSError) -> VfioError:
     code = error.errno or 0
-    if code == errno.ENOENT and not bdf:
+    if code in (errno.ENOENT, errno.ENODEV) and not bdf:  # ENODEV: a node made in advance
         module = "iommufd" if path == "/dev/iommu" else "vfio-pci"
         return NotFound(
             f"there is no {path}", "its module is not loaded", f"run: modprobe {module}", code
@@ -103,7 +105,7 @@ def _node_error(path: str, bdf: str, error: OSError) -> VfioError:
             f"iavfio bind {bdf}",
             code,
         )
-    return VfioError(f"{path} cannot be opened", str(error.strerror), "", code)
+    return VfioError(f"{path} cannot be opened", str(error.strerror), DMESG, code)
 
 
 class KernelDevice(Device):
@@ -124,9 +126,11 @@ class KernelDevice(Device):
             code = error.errno or 0
             if code in (errno.ENODEV, errno.EIO):
                 raise DeviceLost(
-                    f"{self.name} is gone", "it was removed or unbound", "", code
+                    f"{self.name} is gone", "it was removed or unbound", self._again(), code
                 ) from error
-            raise VfioError(f"{self.name}: {what} failed", str(error.strerror), "", code) from error
+            raise VfioError(
+                f"{self.name}: {what} failed", str(error.strerror), DMESG, code
+            ) from error
 
     def info(self) -> DeviceInfo:
         data = bytearray(abi.DEVICE_INFO.pack(abi.DEVICE_INFO.size, 0, 0, 0, 0, 0))
@@ -153,22 +157,29 @@ class KernelDevice(Device):
 
     def read(self, region: int, offset: int, count: int) -> bytes:
         self._check()
-        try:
-            data = self._kernel.pread(self.fd, count, self._at(region, offset, count))
-        except OSError as error:
-            raise self._access_error(region, offset, error) from error
-        if len(data) != count:
-            raise ProtocolError(f"{self.name}: region {region} answered {len(data)} of {count}")
+        start = self._at(region, offset, count) - offset
+        data = b""
+        for at, size in accesses(region, offset, count):
+            try:
+                part = self._kernel.pread(self.fd, size, start + at)
+            except OSError as error:
+                raise self._access_error(region, at, error) from error
+            if len(part) != size:
+                raise ProtocolError(f"{self.name}: region {region} answered {len(part)} of {size}")
+            data += part
         return data
 
     def write(self, region: int, offset: int, data: bytes) -> None:
         self._check()
-        try:
-            done = self._kernel.pwrite(self.fd, data, self._at(region, offset, len(data)))
-        except OSError as error:
-            raise self._access_error(region, offset, error) from error
-        if done != len(data):
-            raise ProtocolError(f"{self.name}: region {region} took {done} of {len(data)}")
+        start = self._at(region, offset, len(data)) - offset
+        for at, size in accesses(region, offset, len(data)):
+            part = data[at - offset : at - offset + size]
+            try:
+                done = self._kernel.pwrite(self.fd, part, start + at)
+            except OSError as error:
+                raise self._access_error(region, at, error) from error
+            if done != size:
+                raise ProtocolError(f"{self.name}: region {region} took {done} of {size}")
 
     def _at(self, region: int, offset: int, count: int) -> int:
         info = self.region(region)
@@ -176,7 +187,7 @@ class KernelDevice(Device):
             raise VfioError(
                 f"{self.name}: [{offset:#x}, +{count}) is outside region {region}",
                 f"it has {info.size} bytes",
-                "",
+                "stay inside",
                 errno.EINVAL,
             )
         return info.offset + offset
@@ -184,7 +195,12 @@ class KernelDevice(Device):
     def _access_error(self, region: int, offset: int, error: OSError) -> VfioError:
         code = error.errno or 0
         kind = DeviceLost if code in (errno.ENODEV, errno.EIO) else VfioError
-        return kind(f"{self.name}: region {region} at {offset:#x}", str(error.strerror), "", code)
+        remedy = self._again() if kind is DeviceLost else DMESG
+        where = f"{self.name}: region {region} at {offset:#x} cannot be reached"
+        return kind(where, str(error.strerror), remedy, code)
+
+    def _again(self) -> str:
+        return f"when it is back: iavfio bind {self.name}, and open it again"
 
     def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         plain = [-1 if fd is None else fd for fd in fds]
@@ -216,10 +232,14 @@ class KernelDevice(Device):
             code = error.errno or 0
             if code == errno.EAGAIN:
                 raise Busy(
-                    f"{self.name} cannot be reset now", "the host is working on it", "", code
+                    f"{self.name} cannot be reset now",
+                    "the host is working on it",
+                    "try again in a moment",
+                    code,
                 ) from error
             kind = DeviceLost if code == errno.ENODEV else VfioError
-            raise kind(f"{self.name}: reset failed", str(error.strerror), "", code) from error
+            remedy = self._again() if kind is DeviceLost else DMESG
+            raise kind(f"{self.name}: reset failed", str(error.strerror), remedy, code) from error
 
     def _open_bar(self, info: RegionInfo) -> Bar:
         io = lib.bar_io_new_file(self.fd, info.offset, info.size)
@@ -227,10 +247,25 @@ class KernelDevice(Device):
         for area in info.areas:
             # Mapped in whole pages; what is not mapped is reached by pread and pwrite.
             length = area.size // 4096 * 4096
-            if length:
+            if not length:
+                continue
+            try:
                 at = info.offset + area.offset
                 memory = self._kernel.mmap(self.fd, length, at, info.writable)
                 bar.add_area(area.offset, memory)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    continue  # the kernel thinks otherwise (vfio 9)
+                bar.close()
+                raise VfioError(
+                    f"{self.name}: BAR{info.index} cannot be mapped",
+                    str(error.strerror),
+                    DMESG,
+                    error.errno or 0,
+                ) from error
+            except BaseException:
+                bar.close()
+                raise
         return bar
 
     def _release(self) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory for DMA: shared, prefaulted, zeroed, and with an fd so that a vfio-user server can map it."""
+"""Memory for DMA: shared, prefaulted, zeroed, with an fd that a vfio-user server can map."""
 
 from __future__ import annotations
 
 import mmap
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
@@ -26,7 +26,7 @@ class DmaMemory:
 
     def __init__(self, mapping: mmap.mmap, fd: int, page_size: int, fallback: str) -> None:
         self._mapping: mmap.mmap | None = mapping
-        self._view = ffi.from_buffer(mapping)
+        self._view: Any = ffi.from_buffer(mapping)
         self.fd = fd
         self.size = len(mapping)
         self.page_size = page_size
@@ -66,7 +66,10 @@ class DmaMemory:
             return cls._map(rounded, mmap.PAGESIZE, 0, numa_node, why)
         except OSError as error:
             raise VfioError(
-                f"no DMA memory of {rounded} bytes", str(error.strerror), "", error.errno or 0
+                f"no DMA memory of {rounded} bytes",
+                str(error.strerror),
+                "use smaller pools",
+                error.errno or 0,
             ) from error
 
     @classmethod
@@ -95,16 +98,17 @@ class DmaMemory:
         return memoryview(self._mapping)
 
     def close(self) -> None:
-        """Drops our hold; the pages go when the last view of them dies. Unmap from devices first."""
+        """Drops our hold; the pages go when their last view dies. Unmap from devices first."""
         if self._mapping is None:
             return
-        self._mapping = None
+        self._mapping = self._view = None
         os.close(self.fd)
         self.fd = -1
 
     def after_fork_in_child(self) -> None:
         """The child's views read zeros and its writes stay its own (F64)."""
-        lib.memory_replace_with_zeros(self._view, self.size)
+        if self._view is not None:
+            lib.memory_replace_with_zeros(self._view, self.size)
 
 
 def _huge_shortage(size: int) -> str:

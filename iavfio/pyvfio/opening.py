@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Literal
 
 from iavfio.pyvfio import sysfs
-from iavfio.pyvfio.cdev import CdevDevice
+from iavfio.pyvfio.cdev import CdevDevice, Ioas
 from iavfio.pyvfio.device import Device
-from iavfio.pyvfio.errors import NotFound, Unsupported, VfioError
-from iavfio.pyvfio.group import GroupDevice
+from iavfio.pyvfio.errors import NotFound, PermissionDenied, Unsupported, VfioError
+from iavfio.pyvfio.group import Container, GroupDevice
 from iavfio.pyvfio.kernel import Kernel, RealKernel
 from iavfio.pyvfio.space import AddressSpace
 from iavfio.pyvfio.user import UserDevice
@@ -55,6 +56,15 @@ def open_device(
         )
     if mode not in ("auto", "cdev", "group", "noiommu"):
         raise VfioError(f"there is no mode {mode!r}", "", "choose auto, cdev, group or noiommu")
+    if vf_token is not None:
+        try:
+            vf_token = str(uuid.UUID(vf_token))
+        except ValueError as error:
+            raise VfioError(
+                f"{vf_token!r} is no VF token",
+                "a token is a UUID",
+                "pass it as xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+            ) from error
     real = kernel if kernel is not None else RealKernel()
     sysfs.require_bound(real, bdf)
     if mode == "noiommu" and not unsafe_noiommu:
@@ -63,15 +73,25 @@ def open_device(
             "its DMA could reach all memory of this host",
             "knowing the risk, pass unsafe_noiommu=True",
         )
-    node = sysfs.cdev(real, bdf)
-    if mode == "cdev" or (
-        mode == "auto" and not unsafe_noiommu and node and real.exists("/dev/iommu")
-    ):
-        if node is None:
-            raise Unsupported(
-                f"{bdf} has no VFIO character device",
-                "the kernel lacks CONFIG_VFIO_DEVICE_CDEV (6.6 and newer)",
-                "use mode='group'",
-            )
-        return CdevDevice(real, bdf, node, space=space, token=vf_token)
+    if mode == "auto" and (unsafe_noiommu or isinstance(space, Container)):
+        mode = "group"
+    elif mode == "auto" and isinstance(space, Ioas):
+        mode = "cdev"
+    node = None if mode in ("group", "noiommu") else sysfs.cdev(real, bdf)
+    if mode == "cdev" and node is None:
+        raise Unsupported(
+            f"{bdf} has no VFIO character device",
+            "the kernel lacks CONFIG_VFIO_DEVICE_CDEV (6.6 and newer)",
+            "use mode='group'",
+        )
+    if node is not None and (mode == "cdev" or real.exists("/dev/iommu")):
+        try:
+            return CdevDevice(real, bdf, node, space=space, token=vf_token)
+        except (NotFound, PermissionDenied) as error:
+            if mode == "cdev":
+                raise
+            try:
+                return GroupDevice(real, bdf, token=vf_token)
+            except VfioError:
+                raise error from None
     return GroupDevice(real, bdf, space=space, token=vf_token, unsafe_noiommu=unsafe_noiommu)

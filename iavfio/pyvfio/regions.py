@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Structures that the kernel and vfio-user share: regions, interrupts, capability chains (vfio 4-6)."""
+"""Structures of both the kernel and vfio-user: regions, interrupts, capabilities (vfio 4-6)."""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from iavfio.pyvfio.errors import DmaError
+from iavfio.pyvfio import forks
+from iavfio.pyvfio.errors import Closed, DmaError, VfioError
 from iavfio.pyvfio.memory import DmaMemory
 
 
@@ -41,6 +43,8 @@ class AddressSpace(ABC):
     def __init__(self) -> None:
         self._mappings: dict[int, Mapping] = {}
         self._lock = threading.Lock()
+        self._closed = ""
+        forks.track(self)
 
     @property
     @abstractmethod
@@ -64,11 +68,19 @@ class AddressSpace(ABC):
         """Lets the device read and/or write all of `memory`; returns its IOVA.
 
         Without `iova` a free one is chosen. Raises DmaError (overlap, alignment, outside the
-        ranges, too many mappings) or MemlockExceeded; nothing is mapped then.
+        ranges, too many mappings), MemlockExceeded or Closed; nothing is mapped then.
         """
         with self._lock:
+            self._check()
             if iova is None:
                 iova = self._free(memory.size, max(memory.page_size, self.page_size))
+            elif iova < 0 or iova + memory.size > 1 << 64 or iova % self.page_size:
+                raise DmaError(
+                    f"[{iova:#x}, +{memory.size:#x}) cannot be mapped",
+                    f"it is not aligned to {self.page_size:#x}, or no 64-bit address",
+                    "let map() choose the IOVA",
+                    errno.EINVAL,
+                )
             self._map(memory, iova, readable, writable)
             self._mappings[iova] = Mapping(iova, memory.size, memory)
         return iova
@@ -76,6 +88,7 @@ class AddressSpace(ABC):
     def unmap(self, iova: int, size: int) -> None:
         """Withdraws a mapping made by `map`. Raises DmaError when it is none."""
         with self._lock:
+            self._check()
             mapping = self._mappings.get(iova)
             if mapping is None or mapping.size != size:
                 raise DmaError(
@@ -85,6 +98,29 @@ class AddressSpace(ABC):
                 )
             self._unmap(iova, size)
             del self._mappings[iova]
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Closed("the address space cannot be used", self._closed, "open the device again")
+
+    def _shut(self) -> None:
+        """Nothing is mapped any more, nor will be: the last device went."""
+        with self._lock:
+            self._closed = self._closed or "its last device was closed"
+            self._mappings = {}
+
+    def _unmap_all(self) -> None:
+        """Withdraws what can be; what is refused goes when the file closes."""
+        for mapping in self.mappings:
+            try:
+                self.unmap(mapping.iova, mapping.size)
+            except VfioError:
+                pass
+
+    def after_fork_in_child(self) -> None:
+        """A child must not map its memory for its parent's device (F64)."""
+        self._lock = threading.Lock()  # whoever held it at the fork does not exist here
+        self._closed = self._closed or "it belongs to the process that forked this one"
 
     def _free(self, size: int, align: int) -> int:
         """Lowest free aligned IOVA; 0 is never handed out: it is what a forgotten address reads."""

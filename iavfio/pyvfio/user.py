@@ -16,7 +16,7 @@ from typing import Any
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.bar import Bar
-from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo
+from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo, accesses
 from iavfio.pyvfio.errors import (
     Busy,
     DeviceLost,
@@ -71,7 +71,12 @@ class Connection:
         self.path = path
         self.max_fds = 1
         self.max_data = 1 << 20
-        self._conn = lib.vu_conn_new(_connect(path).detach())
+        fd = _connect(path).detach()
+        self._conn = lib.vu_conn_new(fd)
+        if self._conn == ffi.NULL:
+            self._conn = None
+            os.close(fd)
+            raise VfioError(f"no memory for a connection to {path}")
         forks.track(self)
         try:
             self._negotiate()
@@ -107,21 +112,39 @@ class Connection:
         text = json.dumps(wanted, separators=(",", ":")).encode() + b"\0"
         try:
             reply, _ = self.request(Command.VERSION, struct.pack("<HH", 0, 0) + text, 4096)
+        except OSError as error:
+            raise ProtocolError(
+                f"{self.path} refused vfio-user 0.0",
+                str(error.strerror),
+                "is it a vfio-user server? " + START,
+                error.errno or 0,
+            ) from error
         except DeviceLost as gone:
+            if gone.errno == errno.ETIMEDOUT:
+                raise
             raise Busy(
                 f"{self.path} hung up at the first message",
                 "the server takes one client at a time, or it refused this user",
                 "close the other client, or run as the user who runs the server",
+                gone.errno,
             ) from gone
         major, _minor = struct.unpack_from("<HH", reply) if len(reply) >= 4 else (-1, 0)
         if major != 0:
-            raise ProtocolError(f"{self.path} speaks vfio-user {major}, not 0", "", START)
+            raise ProtocolError(
+                f"{self.path} speaks vfio-user {major}, not 0", "another server", START
+            )
         try:
             told = json.loads(reply[4:].rstrip(b"\0") or b"{}").get("capabilities", {})
             self.max_fds = min(16, int(told.get("max_msg_fds", 1)))
             self.max_data = min(1 << 20, int(told.get("max_data_xfer_size", 1 << 20)))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ProtocolError(f"{self.path} sent malformed version data", str(error)) from error
+            if self.max_fds < 1 or self.max_data < 8:
+                raise ValueError("a limit is too small to work with")
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
+            raise ProtocolError(
+                f"{self.path} sent malformed version data",
+                str(error),
+                "is it a vfio-user server? " + START,
+            ) from error
 
     def request(
         self,
@@ -161,6 +184,13 @@ class Connection:
                 "is it a vfio-user server, and is it running? " + START,
                 errno.ETIMEDOUT,
             )
+        if result == -errno.EPROTO:
+            raise ProtocolError(
+                f"{self.path} broke the vfio-user protocol",
+                f"{command.name}: a reply is malformed or too long",
+                "is it a vfio-user server? " + START,
+                errno.EPROTO,
+            )
         if result < 0:
             raise DeviceLost(
                 f"{self.path} is gone",
@@ -196,7 +226,9 @@ def _connect(path: str) -> socket.socket:
         sock.close()
         code = error.errno or 0
         if code in (errno.ENOENT, errno.ENOTDIR):
-            raise NotFound(f"there is no socket {path}", "", START, code) from error
+            raise NotFound(
+                f"there is no socket {path}", "its server does not run", START, code
+            ) from error
         if code == errno.ECONNREFUSED:
             raise NotFound(
                 f"nobody listens on {path}", "its server has ended", START, code
@@ -231,8 +263,8 @@ class UserSpace(AddressSpace):
         except OSError as error:
             raise DmaError(
                 f"DMA window [{iova:#x}, +{memory.size:#x}) was refused",
-                str(error.strerror),
-                "windows are page aligned and must not overlap",
+                f"it overlaps another, or is misaligned ({error.strerror})",
+                "let map() choose the IOVA",
                 error.errno or 0,
             ) from error
 
@@ -244,11 +276,15 @@ class UserSpace(AddressSpace):
             raise DmaError(
                 f"DMA window [{iova:#x}, +{size:#x}) cannot be withdrawn",
                 str(error.strerror),
-                "",
+                "unmap whole windows, as they were mapped",
                 error.errno or 0,
             ) from error
         except DeviceLost:
             pass  # the server dropped all windows when it went
+
+    def shut(self) -> None:
+        """The connection is about to close, and all windows with it."""
+        self._shut()
 
 
 class UserDevice(Device):
@@ -260,7 +296,8 @@ class UserDevice(Device):
         self.name = path
         self._connection = Connection(path)
         self.fd = self._connection.fd
-        self.space = UserSpace(self._connection)
+        self.space = self._windows = UserSpace(self._connection)
+        self._sizes: dict[int, int] = {}  # of regions: they never change
         super().__init__()
         try:
             reply, _ = self._ask(Command.DEVICE_GET_INFO, INFO.pack(INFO.size, 0, 0, 0), INFO.size)
@@ -286,10 +323,14 @@ class UserDevice(Device):
             return self._connection.request(command, payload, capacity, fds, want_fds)
         except OSError as error:
             raise VfioError(
-                f"{self.name} refused {command.name}", str(error.strerror), "", error.errno or 0
+                f"{self.name} refused {command.name}",
+                str(error.strerror),
+                "see what its server says",
+                error.errno or 0,
             ) from error
 
     def info(self) -> DeviceInfo:
+        self._check()
         return self._info
 
     @property
@@ -328,17 +369,34 @@ class UserDevice(Device):
         return decode_irq(reply)
 
     def read(self, region: int, offset: int, count: int) -> bytes:
-        if not 0 < count <= self._connection.max_data:
-            raise VfioError(f"a read of {count} bytes is out of range", "", "read less at once")
-        request = ACCESS.pack(offset, region, count)
-        reply, _ = self._ask(Command.REGION_READ, request, ACCESS.size + count)
-        if len(reply) != ACCESS.size + count:
-            raise ProtocolError(f"{self.name}: a read of {count} bytes was answered short")
-        return reply[ACCESS.size :]
+        self._inside(region, offset, count)
+        data = b""
+        for at, size in accesses(region, offset, count, self._connection.max_data):
+            request = ACCESS.pack(at, region, size)
+            reply, _ = self._ask(Command.REGION_READ, request, ACCESS.size + size)
+            if len(reply) != ACCESS.size + size:
+                raise ProtocolError(f"{self.name}: a read of {size} bytes was answered short")
+            data += reply[ACCESS.size :]
+        return data
 
     def write(self, region: int, offset: int, data: bytes) -> None:
-        request = ACCESS.pack(offset, region, len(data)) + data
-        self._ask(Command.REGION_WRITE, request, ACCESS.size)
+        self._inside(region, offset, len(data))
+        for at, size in accesses(region, offset, len(data), self._connection.max_data):
+            part = data[at - offset : at - offset + size]
+            self._ask(Command.REGION_WRITE, ACCESS.pack(at, region, size) + part, ACCESS.size)
+
+    def _inside(self, region: int, offset: int, count: int) -> None:
+        self._check()
+        size = self._sizes.get(region)
+        if size is None:
+            size = self._sizes[region] = self.region(region).size
+        if offset < 0 or count < 1 or offset + count > size:
+            raise VfioError(
+                f"{self.name}: [{offset:#x}, +{count}) is outside region {region}",
+                f"it has {size} bytes",
+                "stay inside",
+                errno.EINVAL,
+            )
 
     def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         # The protocol knows no hole: each run of fds, or of none, is a message (vfio-user 4).
@@ -373,16 +431,31 @@ class UserDevice(Device):
         try:
             io = lib.bar_io_new_user(self._connection.raw, current.index, current.size, TIMEOUT_MS)
             bar = Bar(f"{self.name} BAR{current.index}", io, current.size)
-            if fd is not None:
-                prot = mmap.PROT_READ | (mmap.PROT_WRITE if current.writable else 0)
-                for area in current.areas:
-                    at = current.offset + area.offset
-                    memory = mmap.mmap(fd, area.size, mmap.MAP_SHARED, prot, offset=at)
-                    bar.add_area(area.offset, memory)
+            try:
+                self._map_areas(bar, current, fd)
+            except BaseException:
+                bar.close()
+                raise
         finally:
             if fd is not None:
                 os.close(fd)
         return bar
 
+    def _map_areas(self, bar: Bar, info: RegionInfo, fd: int | None) -> None:
+        prot = mmap.PROT_READ | (mmap.PROT_WRITE if info.writable else 0)
+        for area in info.areas if fd is not None else ():
+            try:
+                at = info.offset + area.offset
+                memory = mmap.mmap(fd or 0, area.size, mmap.MAP_SHARED, prot, offset=at)
+            except (OSError, ValueError, OverflowError) as error:
+                raise ProtocolError(
+                    f"{self.name}: BAR{info.index} cannot be mapped at {area.offset:#x}",
+                    f"its server's file does not hold what it promised ({error})",
+                    "restart the server",
+                ) from error
+            bar.add_area(area.offset, memory)
+
     def _release(self) -> None:
+        self._windows.shut()
         self._connection.close()
+        self.fd = -1

@@ -42,6 +42,7 @@ class PlaneEvent:
     kind: str
     rule: str
     text: str
+    count: int = 1  # how many it stands for: a message that repeats is held back for a while
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class DataPlane:
         flex: bool = True,
         e810_itr: bool = True,
         wb_group: int = 0,
+        wb_on_itr: bool = True,
     ) -> None:
         error = ffi.new("char[]", 256)
         self._plane: Any = lib.plane_new(
@@ -99,6 +101,7 @@ class DataPlane:
         )
         if self._plane == ffi.NULL:
             raise ValueError(ffi.string(error).decode(errors="replace"))
+        lib.plane_set_wb_on_itr(self._plane, int(wb_on_itr))
         self.vfs = vfs
         self.event_fd = int(lib.plane_event_fd(self._plane))
 
@@ -136,9 +139,15 @@ class DataPlane:
                         EVENT_KINDS.get(event.kind, "violation"),
                         ffi.string(event.rule).decode(errors="replace"),
                         ffi.string(event.text).decode(errors="replace"),
+                        event.count,
                     )
                 )
         return out
+
+    def violations(self, vf: int) -> int:
+        """All violations and MDD events of a VF since the start, also those that were held back."""
+        with self._locked() as plane:
+            return int(lib.plane_violations(plane, vf))
 
     # ---- registers that are memory
 

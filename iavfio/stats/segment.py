@@ -54,16 +54,23 @@ class PortSegment:
         transport: str = "",
         mode: int = 0o600,
         labels: dict[str, str] | None = None,
+        numbered: bool = False,
     ) -> PortSegment:
         """Publishes the segment of port `name` with blocks for `pairs` queue pairs.
 
-        Raises StateError when a living process owns that name; a dead owner's segment is replaced.
+        Raises StateError when a living process owns that name, or takes name-2, name-3, ... when
+        `numbered`; a dead owner's segment is replaced.
         """
-        path = segment_path(name, create=True)
-        text = describe(name, device, transport, labels or {})
-        offsets = _layout(pairs, len(text))
+        base = name
         with _directory_lock():
-            owner = living_owner(path)
+            for number in range(2, 1 << 16):
+                path = segment_path(name, create=True)
+                owner = living_owner(path)
+                if owner is None or not numbered:
+                    break
+                name = f"{base}-{number}"
+            text = describe(name, device, transport, labels or {})
+            offsets = _layout(pairs, len(text))
             if owner is not None:
                 raise StateError(
                     f"port {name!r} is already open",
@@ -88,6 +95,11 @@ class PortSegment:
             header.capacity = pairs
             ffi.buffer(header.magic)[:] = MAGIC  # last: a segment without it is not there yet
         return cls(path, memory)
+
+    @property
+    def name(self) -> str:
+        """The port's name, as `iavfio stats` takes it."""
+        return self.path.stem
 
     def rq_address(self, index: int) -> int:
         """Address of queue pair `index`'s struct rq_counters."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from iavfio.errors import ConfigError
@@ -36,6 +36,25 @@ class Snapshot:
     sq: tuple[dict[str, int], ...]
     labels: dict[str, str] = field(default_factory=dict)
     torn: tuple[str, ...] = ()
+
+    def since(self, before: Snapshot) -> Snapshot:
+        """What was counted after `before`, a snapshot of the same port; new queues count from 0."""
+
+        def less(now: dict[str, int], old: dict[str, int]) -> dict[str, int]:
+            return {name: value - old.get(name, 0) for name, value in now.items()}
+
+        def queues(
+            now: tuple[dict[str, int], ...], old: tuple[dict[str, int], ...]
+        ) -> tuple[dict[str, int], ...]:
+            padded = old + ({},) * (len(now) - len(old))
+            return tuple(less(a, b) for a, b in zip(now, padded, strict=False))
+
+        return replace(
+            self,
+            pf=less(self.pf, before.pf),
+            rq=queues(self.rq, before.rq),
+            sq=queues(self.sq, before.sq),
+        )
 
     def counters(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = False

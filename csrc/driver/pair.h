@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A queue pair from the inside. Three guards (design decision 11): the receive side, the send side and
+ * the cache, each held by one thread at a time. Nobody waits for a guard of a side: a second caller is
+ * told -EBUSY. Whoever finds the cache held works on the pool's shared store instead. */
+#ifndef IAVFIO_DRIVER_PAIR_H
+#define IAVFIO_DRIVER_PAIR_H
+
+#include "driver/cache.h"
+#include "driver/cdef.h"
+#include "driver/clock.h"
+#include "driver/counters.h"
+#include "driver/ledger.h"
+#include "hw/desc.h"
+#include "hw/regs.h"
+#include "vfio/regio.h"
+
+#define REFILL_BATCH 32
+#define RS_SPACING 32      /* packets between two report-status requests in one call */
+#define TX_RESERVE 9       /* 8 data descriptors and a context: fewer free stops the queue */
+#define CHAIN_MAX 5        /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
+#define CHAIN_ROW 4
+#define PTYPES_CLASSED 256 /* only the values below PTYPE_COMMON have a class (descriptors 13) */
+
+enum pair_state { PAIR_DOWN = 0, PAIR_ARMED = 1, PAIR_RUNNING = 2 }; /* or a negative errno: why stopped */
+enum guard_holder { GUARD_FREE = 0, GUARD_CALLER = 1, GUARD_WATCH = 2 };
+enum rx_format { FORMAT_LEGACY = 0, FORMAT_FLEX = 1, FORMAT_FLEX_OVS = 2 };
+enum rx_metadata { METADATA_NONE = 0, METADATA_BASIC = 1, METADATA_ALL = 2 };
+
+struct rs_point { /* a report-status request that waits for its write-back */
+    uint32_t end; /* its descriptor */
+    uint32_t packets;
+    uint32_t bytes;
+};
+
+/* Receives up to max packets; owner: the caller holds the cache; held: mark buffers as the
+ * application's. */
+typedef uint32_t (*receive_fn)(struct pair *pair, const struct columns *columns, uint32_t max,
+                               bool owner);
+
+struct pair {
+    struct pool *pool;
+    uint64_t pool_iova;
+    uint32_t stride;
+    uint32_t headroom;
+
+    /* Receive side. Slots next..next+left-1 (modulo entries) belong to the device; the one after them is
+     * filled, but the tail stands on it (descriptors 5). fill is the next slot to be filled. */
+    LINE struct rx_desc *rx_ring;
+    uint32_t *rx_sw; /* buffer of each slot */
+    uint32_t rx_entries, rx_next, rx_left, rx_fill;
+    uint32_t buffer_size, max_frame;
+    uint32_t flex;
+    uint32_t chained;       /* segments of an unfinished packet, kept over calls */
+    uint32_t chained_bytes;
+    bool rx_filled;         /* the ring holds buffers */
+    bool skipping;          /* the rest of a dropped chain is being passed over */
+    bool scattered;
+    bool vlan_in_l2tag2;
+    enum rx_format format;
+    receive_fn receive[2];  /* [1] marks buffers as held by the application */
+    volatile uint32_t *rx_tail;
+    struct rq_counters *rq;
+    uint64_t chain[CHAIN_MAX];
+
+    /* Send side. */
+    LINE struct tx_desc *tx_ring;
+    uint32_t *tx_sw;
+    uint32_t tx_entries, tx_next, tx_clean, tx_free;
+    uint32_t tx_max_frame;
+    uint32_t stopped;       /* declared full to the caller (libie-stats 4) */
+    uint32_t rs_head, rs_tail, rs_count;
+    uint32_t in_flight;     /* packets posted and not completed */
+    struct rs_point *rs;    /* tx_entries of them */
+    volatile uint32_t *tx_tail;
+    struct sq_counters *sq;
+
+    LINE struct cache cache;
+
+    LINE uint32_t rx_guard;
+    uint32_t tx_guard;
+    uint32_t cache_guard;
+    int32_t state;
+    uint32_t sleeping;      /* a thread sleeps on event_fd */
+    LINE struct ledger ledger;
+
+    /* Set-up and slow paths. */
+    LINE struct vfio_regio *regio;
+    uint32_t queue;
+    uint32_t dyn_ctl, poll_ctl, sleep_ctl;
+    bool rearm;
+    int event_fd;
+    int wake_fd;
+    uint64_t rearm_ticks;   /* least time between two re-arms */
+    uint64_t rearmed;
+    uint32_t hangs_seen;    /* while the send side was held: merged by its holder */
+    uint64_t hang_packets;  /* the watch thread's memory (libie-stats 6) */
+    const char *isa_name;
+    uint8_t class_of[PTYPES_CLASSED]; /* what checksums a packet type has */
+    uint8_t verdict_good[16];         /* by class: the csum column when nothing is wrong */
+};
+
+/* ---- guards ---- */
+
+/* 0, -EBUSY, or why the pair is stopped. */
+int pair_enter(struct pair *pair, uint32_t *guard);
+
+static inline void pair_leave(uint32_t *guard)
+{
+    __atomic_store_n(guard, GUARD_FREE, __ATOMIC_RELEASE);
+}
+
+static inline bool pair_own_cache(struct pair *pair)
+{
+    return !__atomic_load_n(&pair->cache_guard, __ATOMIC_RELAXED) &&
+           !__atomic_exchange_n(&pair->cache_guard, 1, __ATOMIC_ACQUIRE);
+}
+
+static inline void pair_disown_cache(struct pair *pair, bool owner)
+{
+    if (owner)
+        __atomic_store_n(&pair->cache_guard, 0, __ATOMIC_RELEASE);
+}
+
+static inline int32_t pair_state(const struct pair *pair)
+{
+    return __atomic_load_n(&pair->state, __ATOMIC_ACQUIRE);
+}
+
+/* Marks the pair stopped and wakes its sleeper; waits for nobody (the watch thread calls it). */
+void pair_halt(struct pair *pair, int why);
+
+/* ---- what callers with the guards use: no checks of the pair's state, no marks ---- */
+
+/* Receive slots that hold no buffer and are not the device's. */
+static inline uint32_t receive_missing(const struct pair *pair)
+{
+    return pair->rx_entries - 1 - pair->rx_left;
+}
+
+void receive_choose(struct pair *pair, const struct pair_config *config);
+bool receive_ready(const struct pair *pair);
+/* Fills up to all missing slots; true when the tail moved. */
+bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally);
+/* Fills every slot of an empty ring: 0 or -ENOMEM. */
+int receive_fill(struct pair *pair);
+void receive_drain(struct pair *pair);
+void receive_doorbell(struct pair *pair);
+
+/* checked: buffers must be held by the application and lose that mark. */
+uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
+                   bool checked);
+uint32_t send_clean(struct pair *pair, bool owner);
+void send_drain(struct pair *pair);
+static inline uint32_t send_pending(const struct pair *pair)
+{
+    return __atomic_load_n(&pair->in_flight, __ATOMIC_RELAXED);
+}
+
+/* Gives buffers to the cache, or to the shared store for one who does not own it. */
+static inline void pair_put(struct pair *pair, const uint32_t *index, uint32_t n, bool owner,
+                            struct pool_tally *tally)
+{
+    if (likely(owner))
+        cache_give(&pair->cache, pair->pool, index, n, tally);
+    else
+        shared_give(pair->pool, index, n, tally);
+}
+
+/* Takes up to n (at most POOL_BULK) indexes; `spare` is used by one who does not own the cache. */
+static inline const uint32_t *pair_get(struct pair *pair, uint32_t *n, bool owner, uint32_t *spare,
+                                       struct pool_tally *tally)
+{
+    if (likely(owner))
+        return cache_take(&pair->cache, pair->pool, n, tally);
+    *n = shared_take(pair->pool, spare, *n, tally);
+    return spare;
+}
+
+/* ---- sleeping ---- */
+
+/* Interrupt on, marked as sleeping; then look at the ring once more before waiting (design decision 3). */
+int pair_sleep(struct pair *pair);
+/* Back to polling. */
+int pair_wake(struct pair *pair);
+/* After an empty poll of a pair without WB_ON_ITR: re-arms the interrupt when it fired (registers 5). */
+void pair_rearm(struct pair *pair);
+/* Takes the event back; true when there was one. */
+bool pair_drain_event(struct pair *pair);
+
+/* ---- barriers ---- */
+
+/* Everything written to the ring must be visible before the device sees the new tail. Rings are
+ * ordinary memory and the doorbell is memory or uncached MMIO, so x86 needs no instruction: its stores
+ * are not reordered with later stores, and a release store keeps the compiler from it. Arm needs a
+ * barrier that covers the device. */
+static inline void doorbell_store(volatile uint32_t *tail, uint32_t value)
+{
+#if defined(__aarch64__)
+    __asm__ volatile("dmb oshst" ::: "memory");
+#endif
+    __atomic_store_n(tail, value, __ATOMIC_RELEASE);
+}
+
+static inline void doorbell(struct pair *pair, volatile uint32_t *tail, uint32_t offset,
+                            uint32_t value)
+{
+    if (likely(tail != NULL)) {
+        doorbell_store(tail, value);
+    } else {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        pair->regio->write32(pair->regio, offset + 4 * pair->queue, value);
+    }
+}
+
+#endif

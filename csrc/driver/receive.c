@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The receive side. A tight loop takes the run of good one-buffer packets; any other descriptor (part
+ * of a chain, error, nonsense) leaves it and is judged alone. */
+#include <errno.h>
+#include <string.h>
+
+#include "driver/metadata.h"
+#include "driver/pair.h"
+
+enum verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
+
+INLINE bool status_good(const struct pair *pair, const struct written *w, const int format)
+{
+    if (format == FORMAT_LEGACY)
+        return (w->qw1 & (RXL_DD | RXL_EOP | RXL_RXE | RXL_SPH)) == (RXL_DD | RXL_EOP);
+    return ((w->qw1 & (RXF_DD | RXF_EOP | RXF_RXE)) == (RXF_DD | RXF_EOP)) &
+           ((w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) == pair->flex);
+}
+
+/* Good one-buffer packets from slot `next` on, n at most and none beyond the ring's end. */
+INLINE uint32_t receive_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
+                            uint64_t *bytes, const int format, const int metadata, const int mark)
+{
+    const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
+    const uint32_t *buffer = pair->rx_sw + pair->rx_next;
+    uint64_t *handles = c->handles + row;
+    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
+    uint64_t headroom = (uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT;
+    uint64_t sum = 0;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        struct written w = {0};
+        uint32_t length;
+
+        w.qw1 = written_status(&desc[i]);
+        if (format != FORMAT_LEGACY || metadata != METADATA_NONE)
+            w.qw0 = written_word(&desc[i].qw0);
+        length = written_length(&w, format);
+        if (unlikely(!status_good(pair, &w, format) | (length - 1 >= limit)))
+            break;
+        if (metadata == METADATA_ALL || (metadata && format != FORMAT_LEGACY)) {
+            w.qw2 = written_word(&desc[i].qw2);
+            w.qw3 = written_word(&desc[i].qw3);
+        }
+        handles[i] = buffer[i] | headroom | (uint64_t)length << HANDLE_LENGTH_SHIFT;
+        if (mark)
+            pool_hold(pair->pool, buffer[i]);
+        sum += length;
+        metadata_fill(pair, c, row + i, &w, format, metadata);
+    }
+    *bytes += sum;
+    return i;
+}
+
+static void receive_step(struct pair *pair, uint32_t n)
+{
+    pair->rx_next += n;
+    if (pair->rx_next == pair->rx_entries)
+        pair->rx_next = 0;
+    pair->rx_left -= n;
+}
+
+static void drop_chained(struct pair *pair, bool owner, struct rx_tally *tally)
+{
+    for (uint32_t i = 0; i < pair->chained; i++) {
+        uint32_t index = handle_index(pair->chain[i]);
+
+        pair_put(pair, &index, 1, owner, &tally->pool);
+    }
+    pair->chained = 0;
+    pair->chained_bytes = 0;
+}
+
+/* Why this descriptor, or the chain that it belongs to, is no packet; NULL when nothing is wrong. */
+static uint32_t *fault_of(const struct pair *pair, const struct written *w, uint32_t length,
+                          bool eop, struct rx_tally *tally)
+{
+    bool legacy = pair->format == FORMAT_LEGACY;
+    bool rxe = legacy ? w->qw1 & RXL_RXE : w->qw1 & RXF_RXE;
+
+    if (legacy ? !!(w->qw1 & RXL_SPH)
+               : (w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) != pair->flex)
+        return &tally->drop_malformed;
+    if (eop && rxe) /* valid with EOP only (descriptors 8) */
+        return &tally->drop_error;
+    if (length > pair->buffer_size)
+        return &tally->drop_oversize;
+    /* An empty last segment can be: the CRC was removed from a buffer of its own. */
+    if (!length && !(eop && pair->chained))
+        return &tally->drop_malformed;
+    if (!eop && !pair->scattered)
+        return &tally->drop_chain;
+    if (pair->chained + (length != 0) > CHAIN_MAX || (!eop && pair->chained + 1 == CHAIN_MAX))
+        return &tally->drop_chain;
+    if (pair->chained_bytes + length > pair->max_frame)
+        return &tally->drop_oversize;
+    return NULL;
+}
+
+static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
+                    const struct written *w, bool mark)
+{
+    c->handles[row] = pair->chain[0];
+    for (uint32_t i = 1; i < pair->chained; i++)
+        c->chain[(size_t)CHAIN_ROW * row + i - 1] = pair->chain[i];
+    if (c->segments)
+        c->segments[row] = (uint8_t)pair->chained;
+    if (mark)
+        for (uint32_t i = 0; i < pair->chained; i++)
+            pool_hold(pair->pool, handle_index(pair->chain[i]));
+    switch (pair->format) {
+    case FORMAT_LEGACY:
+        metadata_fill(pair, c, row, w, FORMAT_LEGACY, METADATA_ALL);
+        break;
+    case FORMAT_FLEX:
+        metadata_fill(pair, c, row, w, FORMAT_FLEX, METADATA_ALL);
+        break;
+    case FORMAT_FLEX_OVS:
+        metadata_fill(pair, c, row, w, FORMAT_FLEX_OVS, METADATA_ALL);
+        break;
+    }
+    pair->chained = 0;
+    pair->chained_bytes = 0;
+}
+
+/* One descriptor that the tight loop did not like. */
+static enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row,
+                                bool owner, bool mark, struct rx_tally *tally)
+{
+    const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
+    uint32_t index = pair->rx_sw[pair->rx_next];
+    struct written w;
+    uint32_t length, frame, *fault;
+    bool eop;
+
+    w.qw1 = written_status(desc);
+    if (!(w.qw1 & RXL_DD))
+        return VERDICT_NONE;
+    w.qw0 = written_word(&desc->qw0);
+    w.qw2 = written_word(&desc->qw2);
+    w.qw3 = written_word(&desc->qw3);
+    receive_step(pair, 1);
+    eop = w.qw1 & RXL_EOP;
+    tally->fragments += !eop;
+    if (pair->skipping) {
+        pair->skipping = !eop;
+        pair_put(pair, &index, 1, owner, &tally->pool);
+        return VERDICT_CONSUMED;
+    }
+    length = written_length(&w, pair->format);
+    fault = fault_of(pair, &w, length, eop, tally);
+    if (fault) {
+        ++*fault;
+        pair_put(pair, &index, 1, owner, &tally->pool);
+        drop_chained(pair, owner, tally);
+        pair->skipping = !eop;
+        return VERDICT_CONSUMED;
+    }
+    if (length)
+        pair->chain[pair->chained++] = handle_make(index, pair->headroom, length);
+    else
+        pair_put(pair, &index, 1, owner, &tally->pool);
+    pair->chained_bytes += length;
+    if (!eop)
+        return VERDICT_CONSUMED;
+    frame = pair->chained_bytes;
+    deliver(pair, c, row, &w, mark);
+    tally->packets++;
+    tally->bytes += frame;
+    return VERDICT_DELIVERED;
+}
+
+INLINE uint32_t receive_poll(struct pair *pair, const struct columns *c, uint32_t max, bool owner,
+                             const int format, const int metadata, const int mark)
+{
+    struct rx_tally tally = {.polls = 1};
+    uint32_t row = 0, tight = 0;
+
+    while (row < max && pair->rx_left) {
+        uint32_t n = max - row;
+        uint32_t got = 0;
+
+        n = n < pair->rx_left ? n : pair->rx_left;
+        n = n < pair->rx_entries - pair->rx_next ? n : pair->rx_entries - pair->rx_next;
+        if (likely(!pair->chained && !pair->skipping)) {
+            got = receive_run(pair, c, row, n, &tally.bytes, format, metadata, mark);
+            if (c->segments)
+                memset(c->segments + row, 1, got);
+            receive_step(pair, got);
+            row += got;
+            tight += got;
+            if (likely(got == n))
+                continue;
+        }
+        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
+        case VERDICT_DELIVERED:
+            row++;
+            continue;
+        case VERDICT_CONSUMED:
+            continue;
+        case VERDICT_NONE:
+            break;
+        }
+        break;
+    }
+    tally.packets += tight;
+    tally.empty_polls = !row;
+    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, &tally))
+        receive_doorbell(pair);
+    ledger_receive(pair, &tally, owner);
+    return row;
+}
+
+#define RECEIVE(name, format, metadata)                                                            \
+    static uint32_t name(struct pair *pair, const struct columns *c, uint32_t max, bool owner)     \
+    {                                                                                              \
+        return receive_poll(pair, c, max, owner, format, metadata, 0);                             \
+    }                                                                                              \
+    static uint32_t name##_mark(struct pair *pair, const struct columns *c, uint32_t max,          \
+                                bool owner)                                                        \
+    {                                                                                              \
+        return receive_poll(pair, c, max, owner, format, metadata, 1);                             \
+    }
+
+RECEIVE(legacy_none, FORMAT_LEGACY, METADATA_NONE)
+RECEIVE(legacy_basic, FORMAT_LEGACY, METADATA_BASIC)
+RECEIVE(legacy_all, FORMAT_LEGACY, METADATA_ALL)
+RECEIVE(flex_none, FORMAT_FLEX, METADATA_NONE)
+RECEIVE(flex_basic, FORMAT_FLEX, METADATA_BASIC)
+RECEIVE(flex_all, FORMAT_FLEX, METADATA_ALL)
+RECEIVE(ovs_none, FORMAT_FLEX_OVS, METADATA_NONE)
+RECEIVE(ovs_basic, FORMAT_FLEX_OVS, METADATA_BASIC)
+RECEIVE(ovs_all, FORMAT_FLEX_OVS, METADATA_ALL)
+
+void receive_choose(struct pair *pair, const struct pair_config *config)
+{
+    static const receive_fn scalar[3][3][2] = {
+        {{legacy_none, legacy_none_mark},
+         {legacy_basic, legacy_basic_mark},
+         {legacy_all, legacy_all_mark}},
+        {{flex_none, flex_none_mark}, {flex_basic, flex_basic_mark}, {flex_all, flex_all_mark}},
+        {{ovs_none, ovs_none_mark}, {ovs_basic, ovs_basic_mark}, {ovs_all, ovs_all_mark}},
+    };
+    enum rx_metadata metadata = METADATA_ALL;
+
+    if (!config->metadata)
+        metadata = METADATA_NONE;
+    else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
+        metadata = METADATA_BASIC;
+    pair->receive[0] = scalar[pair->format][metadata][0];
+    pair->receive[1] = scalar[pair->format][metadata][1];
+    pair->isa_name = "scalar";
+}
+
+bool receive_ready(const struct pair *pair)
+{
+    return pair->rx_left && (written_status(pair->rx_ring + pair->rx_next) & RXL_DD);
+}
+
+/* Slots fill..fill+n-1 get the buffers of index[]; the run does not pass the ring's end. qw0 was
+ * destroyed by the write-back, and DD lies in qw1 (descriptors 5). */
+static void post(struct pair *pair, const uint32_t *index, uint32_t n)
+{
+    struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
+    uint32_t *buffer = pair->rx_sw + pair->rx_fill;
+    uint64_t base = pair->pool_iova + pair->headroom;
+    uint64_t stride = pair->stride;
+
+    for (uint32_t i = 0; i < n; i++) {
+        buffer[i] = index[i];
+        desc[i].qw0 = base + index[i] * stride;
+        desc[i].qw1 = 0;
+    }
+    pair->rx_fill += n;
+    if (pair->rx_fill == pair->rx_entries)
+        pair->rx_fill = 0;
+    pair->rx_left += n;
+}
+
+bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally)
+{
+    uint32_t spare[REFILL_BATCH];
+    bool moved = false;
+
+    for (;;) {
+        /* Batches end on a multiple of the batch, also after a short one. */
+        uint32_t want = REFILL_BATCH - pair->rx_fill % REFILL_BATCH;
+        uint32_t n = want;
+        const uint32_t *index;
+
+        if (receive_missing(pair) < want)
+            return moved;
+        index = pair_get(pair, &n, owner, spare, &tally->pool);
+        if (n) {
+            post(pair, index, n);
+            moved = true;
+        }
+        if (unlikely(n < want)) {
+            tally->alloc_page_fail++;
+            return moved;
+        }
+    }
+}
+
+int receive_fill(struct pair *pair)
+{
+    struct rx_tally tally = {0};
+    uint32_t spare[REFILL_BATCH];
+    bool owner = pair_own_cache(pair);
+    uint32_t done = 0;
+
+    pair->rx_next = pair->rx_fill = pair->rx_left = 0;
+    pair->chained = pair->chained_bytes = 0;
+    pair->skipping = false;
+    while (done < pair->rx_entries) {
+        uint32_t n = REFILL_BATCH;
+        const uint32_t *index = pair_get(pair, &n, owner, spare, &tally.pool);
+
+        if (n)
+            post(pair, index, n);
+        done += n;
+        if (n < REFILL_BATCH)
+            break;
+    }
+    if (done < pair->rx_entries) {
+        pair_put(pair, pair->rx_sw, done, owner, &tally.pool);
+        pair->rx_left = 0;
+        tally.alloc_page_fail = 1;
+    } else {
+        pair->rx_left--; /* the tail stands on the last one */
+        pair->rx_filled = true;
+    }
+    ledger_receive(pair, &tally, owner);
+    pair_disown_cache(pair, owner);
+    return done < pair->rx_entries ? -ENOMEM : 0;
+}
+
+void receive_doorbell(struct pair *pair)
+{
+    uint32_t tail = pair->rx_fill ? pair->rx_fill - 1 : pair->rx_entries - 1;
+
+    doorbell(pair, pair->rx_tail, REG_QRX_TAIL1, tail);
+}
+
+/* Packets that the device had finished in the slots it owned: each ends with EOP. */
+static uint32_t count_undelivered(struct pair *pair)
+{
+    bool partial = pair->chained;
+    uint32_t lost = 0;
+    uint32_t slot = pair->rx_next;
+
+    for (uint32_t i = 0; i < pair->rx_left; i++) {
+        uint64_t status = written_status(pair->rx_ring + slot);
+
+        if (!(status & RXL_DD))
+            break;
+        if (!(status & RXL_EOP)) {
+            partial = !pair->skipping;
+        } else {
+            lost += !pair->skipping; /* a skipped one has been counted */
+            pair->skipping = false;
+            partial = false;
+        }
+        slot = slot + 1 == pair->rx_entries ? 0 : slot + 1;
+    }
+    return lost + partial;
+}
+
+/* After the device has let go of the ring: what it had received counts as lost, every buffer returns. */
+void receive_drain(struct pair *pair)
+{
+    struct rx_tally tally = {0};
+    bool owner;
+
+    if (!pair->rx_filled)
+        return;
+    owner = pair_own_cache(pair);
+    tally.drop_reset = count_undelivered(pair);
+    /* One more than the device owned: the slot under the tail. */
+    for (uint32_t i = 0; i < pair->rx_left + 1; i++) {
+        pair_put(pair, &pair->rx_sw[pair->rx_next], 1, owner, &tally.pool);
+        pair->rx_next = pair->rx_next + 1 == pair->rx_entries ? 0 : pair->rx_next + 1;
+    }
+    drop_chained(pair, owner, &tally);
+    pair->skipping = false;
+    pair->rx_filled = false;
+    pair->rx_left = 0;
+    ledger_receive(pair, &tally, owner);
+    pair_disown_cache(pair, owner);
+}

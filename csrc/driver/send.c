@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The send side. Every descriptor that reaches the ring satisfies the limits of descriptors 3: what
+ * would raise an MDD event is refused here, counted by reason, and its buffers are given back. */
+#include <errno.h>
+
+#include "driver/pair.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Reap when this many descriptors wait: late enough that the device has left their cache lines, early
+ * enough that buffers come back warm. */
+#define CLEAN_BACKLOG 64
+
+#define TXD_COMMAND ((uint64_t)(TXD_CMD_ICRC) << TXD_CMD_SHIFT)
+#define TXD_EOP ((uint64_t)(TXD_CMD_EOP) << TXD_CMD_SHIFT)
+#define TXD_RS ((uint64_t)(TXD_CMD_RS) << TXD_CMD_SHIFT)
+
+enum outcome { POSTED, REFUSED, FULL };
+
+struct tx_tally { /* of one call, kept on its stack */
+    uint64_t packets, bytes, posted_bytes;
+    uint32_t posted;
+    uint32_t busy, stops, restarts;
+    uint32_t refused_short, refused_long, refused_segments, refused_handle;
+    uint32_t drop_reset, doorbells, cleans;
+    struct pool_tally pool;
+};
+
+struct group { /* packets since the last report-status request */
+    uint32_t packets;
+    uint32_t bytes;
+};
+
+static void ledger_send(struct pair *pair, const struct tx_tally *tally)
+{
+    struct sq_counters *sq = pair->sq;
+    uint64_t next = block_open(&sq->seq);
+
+    block_add(&sq->packets, tally->packets);
+    block_add(&sq->bytes, tally->bytes);
+    block_add(&sq->posted, tally->posted);
+    block_add(&sq->posted_bytes, tally->posted_bytes);
+    block_add(&sq->doorbells, tally->doorbells);
+    block_add(&sq->cleans, tally->cleans);
+    if (unlikely(tally->busy | tally->stops | tally->restarts)) {
+        block_add(&sq->busy, tally->busy);
+        block_add(&sq->stops, tally->stops);
+        block_add(&sq->restarts, tally->restarts);
+    }
+    if (unlikely(tally->refused_short | tally->refused_long | tally->refused_segments |
+                 tally->refused_handle | tally->drop_reset)) {
+        block_add(&sq->refused_short, tally->refused_short);
+        block_add(&sq->refused_long, tally->refused_long);
+        block_add(&sq->refused_segments, tally->refused_segments);
+        block_add(&sq->refused_handle, tally->refused_handle);
+        block_add(&sq->drop_reset, tally->drop_reset);
+    }
+    if (unlikely(__atomic_load_n(&pair->hangs_seen, __ATOMIC_RELAXED)))
+        block_add(&sq->hangs, __atomic_exchange_n(&pair->hangs_seen, 0, __ATOMIC_RELAXED));
+    block_close(&sq->seq, next);
+}
+
+static void set_in_flight(struct pair *pair, uint32_t packets)
+{
+    __atomic_store_n(&pair->in_flight, packets, __ATOMIC_RELAXED);
+}
+
+/* Gives the buffers of n slots from tx_clean on back. */
+static void return_slots(struct pair *pair, uint32_t n, bool owner, struct pool_tally *tally)
+{
+    uint32_t run = pair->tx_entries - pair->tx_clean;
+
+    run = n < run ? n : run;
+    pair_put(pair, pair->tx_sw + pair->tx_clean, run, owner, tally);
+    if (n > run)
+        pair_put(pair, pair->tx_sw, n - run, owner, tally);
+    pair->tx_clean += n;
+    if (pair->tx_clean >= pair->tx_entries)
+        pair->tx_clean -= pair->tx_entries;
+    pair->tx_free += n;
+}
+
+static uint32_t clean(struct pair *pair, bool owner, struct tx_tally *tally)
+{
+    uint32_t packets = 0;
+    uint32_t end = 0;
+    uint32_t slots;
+
+    while (pair->rs_count) {
+        const struct rs_point *point = &pair->rs[pair->rs_head];
+        uint64_t qw1 = __atomic_load_n(&pair->tx_ring[point->end].qw1, __ATOMIC_ACQUIRE);
+
+        /* Anything but "done" is a request that still waits, also when the device wrote nonsense. */
+        if ((qw1 & TXD_DTYPE_MASK) != TX_DTYPE_DONE)
+            break;
+        end = point->end;
+        packets += point->packets;
+        tally->bytes += point->bytes;
+        pair->rs_head = pair->rs_head + 1 == pair->tx_entries ? 0 : pair->rs_head + 1;
+        pair->rs_count--;
+    }
+    if (!packets)
+        return 0;
+    slots = end + 1 + (end < pair->tx_clean ? pair->tx_entries : 0) - pair->tx_clean;
+    return_slots(pair, slots, owner, &tally->pool);
+    set_in_flight(pair, pair->in_flight - packets);
+    tally->packets += packets;
+    tally->cleans++;
+    if (pair->stopped && pair->tx_free >= pair->tx_entries / 4) {
+        pair->stopped = 0;
+        tally->restarts++;
+    }
+    return packets;
+}
+
+INLINE bool acceptable(const struct pair *pair, uint64_t handle)
+{
+    return (handle_index(handle) < pair->pool->count) &
+           (handle_offset(handle) + handle_length(handle) <= pair->stride) &
+           (handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME);
+}
+
+INLINE void write_slot(struct pair *pair, uint32_t slot, uint64_t handle, uint64_t command)
+{
+    struct tx_desc *desc = &pair->tx_ring[slot];
+
+    pair->tx_sw[slot] = handle_index(handle);
+    desc->addr = pair->pool_iova + (uint64_t)handle_index(handle) * pair->stride +
+                 handle_offset(handle);
+    /* Rewrites what the device left here, so that an old "done" cannot be mistaken. */
+    desc->qw1 = command | (uint64_t)handle_length(handle) << TXD_BUF_SZ_SHIFT;
+}
+
+/* Good one-buffer packets; n at most, none beyond the ring's end. */
+INLINE uint32_t post_run(struct pair *pair, const uint64_t *handles, const uint8_t *segments,
+                         uint32_t n, uint32_t *bytes, const int checked)
+{
+    uint32_t slot = pair->tx_next;
+    uint32_t sum = 0;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t handle = handles[i];
+
+        if (unlikely(!acceptable(pair, handle) || (segments && segments[i] != 1)))
+            break;
+        if (checked && unlikely(!pool_claim(pair->pool, handle_index(handle))))
+            break;
+        write_slot(pair, slot + i, handle, TXD_COMMAND | TXD_EOP);
+        sum += handle_length(handle);
+    }
+    *bytes += sum;
+    return i;
+}
+
+static void advance(struct pair *pair, uint32_t slots)
+{
+    pair->tx_next += slots;
+    if (pair->tx_next >= pair->tx_entries)
+        pair->tx_next -= pair->tx_entries;
+    pair->tx_free -= slots;
+}
+
+/* Asks for the report on the last descriptor written; the device has not seen it yet. */
+static void close_group(struct pair *pair, struct group *group, struct tx_tally *tally)
+{
+    uint32_t end = pair->tx_next ? pair->tx_next - 1 : pair->tx_entries - 1;
+
+    if (!group->packets)
+        return;
+    pair->tx_ring[end].qw1 |= TXD_RS;
+    pair->rs[pair->rs_tail] = (struct rs_point){end, group->packets, group->bytes};
+    pair->rs_tail = pair->rs_tail + 1 == pair->tx_entries ? 0 : pair->rs_tail + 1;
+    pair->rs_count++;
+    tally->posted += group->packets;
+    tally->posted_bytes += group->bytes;
+    set_in_flight(pair, pair->in_flight + group->packets);
+    *group = (struct group){0};
+}
+
+static void refund(struct pair *pair, uint64_t handle, bool owner, bool checked,
+                   struct pool_tally *tally)
+{
+    uint32_t index = handle_index(handle);
+
+    if (index < pair->pool->count && (!checked || pool_claim(pair->pool, index)))
+        pair_put(pair, &index, 1, owner, tally);
+}
+
+/* Which limit a packet breaks; NULL when none. */
+static uint32_t *limit_of(const struct pair *pair, const uint64_t *part, uint32_t parts,
+                          struct tx_tally *tally)
+{
+    uint32_t total = 0;
+
+    for (uint32_t i = 0; i < parts; i++) {
+        if (!pool_within(pair->pool, part[i]))
+            return &tally->refused_handle;
+        if (parts > 1 && !handle_length(part[i]))
+            return &tally->refused_segments;
+        total += handle_length(part[i]);
+    }
+    if (total < TX_MIN_FRAME)
+        return &tally->refused_short;
+    return total > pair->tx_max_frame ? &tally->refused_long : NULL;
+}
+
+/* One packet that the tight loop did not take: chain of up to five, or something to refuse. */
+static enum outcome post_odd(struct pair *pair, uint64_t first, const uint64_t *row,
+                             uint32_t segments, struct group *group, bool owner, bool checked,
+                             struct tx_tally *tally)
+{
+    uint64_t part[CHAIN_MAX] = {first};
+    uint32_t parts = segments > 1 && row ? segments : 1;
+    uint32_t claimed = 0;
+    uint32_t *limit;
+
+    parts = parts < CHAIN_MAX ? parts : CHAIN_MAX;
+    for (uint32_t i = 1; i < parts; i++)
+        part[i] = row[i - 1];
+    if (parts != segments)
+        limit = &tally->refused_segments;
+    else
+        limit = limit_of(pair, part, parts, tally);
+    if (!limit && parts > pair->tx_free)
+        return FULL;
+    while (!limit && claimed < parts) {
+        if (checked && !pool_claim(pair->pool, handle_index(part[claimed])))
+            limit = &tally->refused_handle;
+        else
+            claimed++;
+    }
+    if (limit) {
+        ++*limit;
+        for (uint32_t i = 0; i < parts; i++)
+            refund(pair, part[i], owner, checked && i >= claimed, &tally->pool);
+        return REFUSED;
+    }
+    for (uint32_t i = 0; i < parts; i++) {
+        write_slot(pair, pair->tx_next, part[i],
+                   i + 1 == parts ? TXD_COMMAND | TXD_EOP : TXD_COMMAND);
+        group->bytes += handle_length(part[i]);
+        advance(pair, 1);
+    }
+    group->packets++;
+    return POSTED;
+}
+
+INLINE uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                     const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
+                     struct tx_tally *tally, const int checked)
+{
+    struct group group = {0};
+    uint32_t done = 0;
+
+    while (done < n) {
+        uint32_t room = pair->tx_entries - pair->tx_next;
+        uint32_t want = n - done;
+        uint32_t got;
+
+        room = pair->tx_free < room ? pair->tx_free : room;
+        want = want < room ? want : room;
+        room = RS_SPACING - group.packets;
+        want = want < room ? want : room;
+        got = post_run(pair, handles + done, segments ? segments + done : NULL, want,
+                       &group.bytes, checked);
+        advance(pair, got);
+        group.packets += got;
+        done += got;
+        if (unlikely(got < want || !want)) {
+            enum outcome outcome = post_odd(
+                pair, handles[done], chain ? chain + (size_t)CHAIN_ROW * done : NULL,
+                segments ? segments[done] : 1, &group, owner, checked, tally);
+
+            if (outcome == FULL)
+                break;
+            *refused += outcome == REFUSED;
+            done++;
+        }
+        if (group.packets >= RS_SPACING)
+            close_group(pair, &group, tally);
+    }
+    close_group(pair, &group, tally);
+    return done;
+}
+
+uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
+                   bool checked)
+{
+    struct tx_tally tally = {0};
+    uint32_t backlog = pair->tx_entries - 1 - pair->tx_free;
+    uint32_t done;
+
+    *refused = 0;
+    if (backlog >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
+        clean(pair, owner, &tally);
+    if (checked)
+        done = post(pair, handles, chain, segments, n, refused, owner, &tally, 1);
+    else
+        done = post(pair, handles, chain, segments, n, refused, owner, &tally, 0);
+    if (tally.posted) {
+        doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
+        tally.doorbells = 1;
+    }
+    tally.busy = done < n;
+    if (!pair->stopped && (done < n || pair->tx_free < TX_RESERVE)) {
+        pair->stopped = 1;
+        tally.stops = 1;
+    }
+    if (likely(tally.posted | (uint32_t)tally.packets | tally.busy | tally.stops | *refused))
+        ledger_send(pair, &tally);
+    if (tally.pool.cached | tally.pool.ring)
+        ledger_pool(pair, &tally.pool, owner);
+    return done;
+}
+
+uint32_t send_clean(struct pair *pair, bool owner)
+{
+    struct tx_tally tally = {0};
+    uint32_t packets = clean(pair, owner, &tally);
+
+    if (packets) {
+        ledger_send(pair, &tally);
+        ledger_pool(pair, &tally.pool, owner);
+    }
+    return packets;
+}
+
+/* After the device has let go of the ring: what it reported is complete, the rest is lost. */
+void send_drain(struct pair *pair)
+{
+    struct tx_tally tally = {0};
+    bool owner = pair_own_cache(pair);
+
+    clean(pair, owner, &tally);
+    tally.drop_reset = pair->in_flight;
+    return_slots(pair, pair->tx_entries - 1 - pair->tx_free, owner, &tally.pool);
+    if (pair->stopped) {
+        pair->stopped = 0;
+        tally.restarts++;
+    }
+    pair->tx_next = pair->tx_clean = 0;
+    pair->rs_head = pair->rs_tail = pair->rs_count = 0;
+    set_in_flight(pair, 0);
+    ledger_send(pair, &tally);
+    ledger_pool(pair, &tally.pool, owner);
+    pair_disown_cache(pair, owner);
+}

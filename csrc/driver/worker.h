@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A worker from the inside: stations (one a configured pair), and the holds on the pairs they touch. */
+#ifndef IAVFIO_DRIVER_WORKER_H
+#define IAVFIO_DRIVER_WORKER_H
+
+#include <pthread.h>
+
+#include "driver/frame.h"
+#include "driver/pair.h"
+#include "driver/verify.h"
+
+#define BURST_MAX 256
+#define HOLDS_MAX (2 * WORKER_MAX_PAIRS)
+#define SCRATCH 16384 /* a chained frame in one piece */
+
+enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING, WORKER_ENDED };
+
+struct hold { /* guards of one pair, kept over many rounds */
+    struct pair *pair;
+    bool receives, sends;
+    bool held;
+    bool owner;  /* of the cache: another worker may have it */
+    bool asleep; /* its interrupt is armed */
+};
+
+struct batch { /* packets on their way to a send queue, in order */
+    uint32_t first, count;
+    uint64_t handles[BURST_MAX];
+    uint64_t chain[BURST_MAX * CHAIN_ROW];
+    uint8_t segments[BURST_MAX];
+};
+
+struct station {
+    struct hold *in, *out;
+    struct batch pending; /* what did not fit yet */
+    /* generator */
+    struct frame frame[WORKER_SIZES];
+    uint8_t *frames; /* the memory behind them */
+    uint64_t *sequence;
+    uint32_t sender, flow, size;
+    uint64_t sent;
+    /* loop-back window */
+    uint32_t window;
+    uint64_t returned, written_off;
+    uint64_t progress_ns;
+};
+
+struct worker {
+    struct worker_config config;
+    LINE struct worker_counters counters; /* published; `total` is the worker's own copy */
+    struct worker_counters total;
+    struct verify_tally verify;
+    uint32_t holds;
+    struct hold hold[HOLDS_MAX];
+    struct station *station;
+    struct verify *own_table;
+    bool generating;
+    bool chained;          /* sizes need more than one buffer */
+    uint64_t generated;
+    uint64_t start_ticks;
+    double ticks_per_packet;
+    uint32_t idle_rounds;
+    uint64_t moved_ns;     /* while draining: when something last came */
+    struct batch received; /* of the round */
+    uint8_t *scratch;
+    pthread_t thread;
+    int wake_fd;
+    uint32_t ending;       /* from outside: 1 end now */
+    uint32_t drain_ms;     /* from outside: plus 1; 0 = not asked for */
+};
+
+/* traffic.c: one station's part of a round; each returns how many packets it moved. */
+uint32_t traffic_receive(struct worker *worker, struct station *station);
+uint32_t traffic_generate(struct worker *worker, struct station *station);
+uint32_t traffic_flush(struct worker *worker, struct station *station);
+void traffic_abandon(struct worker *worker, struct station *station);
+
+/* idle.c: what a worker does after a round that moved nothing. */
+void idle_round(struct worker *worker);
+void idle_end(struct worker *worker);
+
+#endif

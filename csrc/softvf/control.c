@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What control may do to the data plane, with the lock held (cdef.h). */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "softvf/plane.h"
+
+int plane_bar_fd(const struct plane *plane, uint32_t vf)
+{
+    return plane->vf[vf].bar_fd;
+}
+
+uint32_t plane_bar_read32(struct plane *plane, uint32_t vf, uint64_t offset)
+{
+    return offset + 4 <= plane->vf[vf].bar_size ? bar_load(&plane->vf[vf], offset) : 0;
+}
+
+void plane_bar_write32(struct plane *plane, uint32_t vf, uint64_t offset, uint32_t value)
+{
+    if (offset + 4 <= plane->vf[vf].bar_size)
+        __atomic_store_n((uint32_t *)(void *)(plane->vf[vf].bar + offset), value, __ATOMIC_RELEASE);
+}
+
+int plane_dma_map(struct plane *plane, uint32_t vf, int fd, uint64_t offset, uint64_t iova,
+                  uint64_t size, int readable, int writable)
+{
+    return dma_add(&plane->vf[vf], fd, offset, iova, size, readable, writable);
+}
+
+int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_t size,
+                        int everything)
+{
+    return dma_remove(&plane->vf[vf], iova, size, everything);
+}
+
+int plane_dma_read(struct plane *plane, uint32_t vf, uint64_t iova, void *data, uint64_t len)
+{
+    return dma_copy(&plane->vf[vf], iova, data, len, false);
+}
+
+int plane_dma_write(struct plane *plane, uint32_t vf, uint64_t iova, const void *data, uint64_t len)
+{
+    return dma_copy(&plane->vf[vf], iova, (void *)(uintptr_t)data, len, true);
+}
+
+void plane_set_bus_master(struct plane *plane, uint32_t vf, int on)
+{
+    plane->vf[vf].bus_master = on;
+    plane->vf[vf].dma_generation++;
+    plane->vf[vf].master_told = false;
+}
+
+/* The PF stores base / 128 and buffer size / 128: lower bits are lost (descriptors 10). */
+static uint64_t ring_base(struct plane *plane, struct vf *vf, const char *what, uint32_t queue,
+                          uint64_t iova)
+{
+    if (iova % RING_BASE_ALIGN)
+        report(plane, vf, SOFTVF_VIOLATION, "descriptors 10",
+               "%s queue %u: ring base %#llx is not 128-byte aligned", what, queue,
+               (unsigned long long)iova);
+    return iova & ~(uint64_t)(RING_BASE_ALIGN - 1);
+}
+
+int plane_configure_tx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_t iova,
+                       uint32_t entries)
+{
+    struct vf *v = &plane->vf[vf];
+    struct tx_queue *q;
+
+    if (queue >= MAX_QUEUES || entries > RING_MAX)
+        return -EINVAL;
+    q = &v->tx[queue];
+    if (q->enabled)
+        return -EBUSY;
+    *q = (struct tx_queue){.vector = q->vector};
+    q->configured = entries != 0;
+    q->entries = entries;
+    q->iova = ring_base(plane, v, "Tx", queue, iova);
+    q->generation = v->dma_generation - 1;
+    return 0;
+}
+
+int plane_configure_rx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_t iova,
+                       uint32_t entries, uint32_t buffer_size, uint32_t max_frame, uint32_t rxdid,
+                       int keep_crc)
+{
+    struct vf *v = &plane->vf[vf];
+    struct rx_queue *q;
+    struct rx_shadow *shadow;
+
+    if (queue >= MAX_QUEUES || entries > RING_MAX || buffer_size > RX_DATABUFFER_MAX)
+        return -EINVAL;
+    if (entries && buffer_size < RX_DATABUFFER_MIN)
+        return -EINVAL; /* not even one unit of 128 bytes */
+    q = &v->rx[queue];
+    if (q->enabled)
+        return -EBUSY;
+    shadow = calloc(entries ? entries : 1, sizeof(*shadow));
+    if (!shadow)
+        return -ENOMEM;
+    free(q->shadow);
+    *q = (struct rx_queue){.vector = q->vector, .shadow = shadow};
+    q->configured = entries != 0;
+    q->entries = entries;
+    q->iova = ring_base(plane, v, "Rx", queue, iova);
+    q->buffer_size = buffer_size & ~(RX_DATABUFFER_MIN - 1u);
+    q->max_frame = max_frame;
+    q->rxdid = plane->flex ? (uint8_t)(rxdid & RXF_RXDID_MASK) : RXDID_LEGACY_32B;
+    q->keep_crc = keep_crc;
+    q->generation = v->dma_generation - 1;
+    return 0;
+}
+
+/* A queue starts at descriptor 0 whenever it is enabled: drivers that stop and start one queue rely on
+ * it. Its Tx doorbell starts at 0 too: what was written while it was off is ignored (descriptors 15).
+ * The Rx doorbell is written before the queue is enabled, so it counts. */
+int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
+{
+    struct vf *v = &plane->vf[vf];
+
+    if (queue >= MAX_QUEUES || !(rx ? v->rx[queue].configured : v->tx[queue].configured))
+        return -EINVAL;
+    if (rx && !v->rx[queue].enabled) {
+        struct rx_queue *q = &v->rx[queue];
+
+        q->enabled = true;
+        q->head = q->tail = q->wb_next = 0;
+        rx_forget_posted(q);
+        v->rx_enabled |= q->stopped ? 0 : 1u << queue;
+    } else if (!rx && !v->tx[queue].enabled) {
+        struct tx_queue *q = &v->tx[queue];
+
+        q->enabled = true;
+        q->head = q->taken = q->rs_head = q->rs_tail = 0;
+        q->parked = false;
+        plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
+        v->tx_enabled |= q->stopped ? 0 : 1u << queue;
+    }
+    return 0;
+}
+
+int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
+{
+    struct vf *v = &plane->vf[vf];
+
+    if (queue >= MAX_QUEUES)
+        return -EINVAL;
+    if (rx && v->rx[queue].enabled) {
+        rx_flush(plane, v, &v->rx[queue], true);
+        rx_forget_posted(&v->rx[queue]);
+        v->rx[queue].enabled = false;
+        v->rx_enabled &= ~(1u << queue);
+        plane_bar_write32(plane, vf, REG_QRX_TAIL1 + 4 * queue, 0);
+    } else if (!rx && v->tx[queue].enabled) {
+        tx_flush(plane, v, &v->tx[queue], true);
+        v->tx[queue].enabled = false;
+        v->tx_enabled &= ~(1u << queue);
+        plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
+    }
+    return 0;
+}
+
+int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
+                  const uint64_t *vlans)
+{
+    struct vf_config *fresh = plane->vf[vf].config;
+
+    if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut))
+        return -EINVAL;
+    fresh->c = *config;
+    memcpy(fresh->vlan_bitmap, vlans, sizeof(fresh->vlan_bitmap));
+    rss_prepare(&fresh->rss, config->rss_key, sizeof(config->rss_key), config->hashcfg,
+                config->symmetric);
+    rebuild_switch(plane);
+    return 0;
+}
+
+void plane_set_link(struct plane *plane, int up)
+{
+    plane->link = up;
+}
+
+void plane_stats(struct plane *plane, uint32_t vf, uint64_t *stats)
+{
+    memcpy(stats, plane->vf[vf].stats, sizeof(plane->vf[vf].stats));
+}
+
+void plane_clear_stats(struct plane *plane, uint32_t vf)
+{
+    memset(plane->vf[vf].stats, 0, sizeof(plane->vf[vf].stats));
+}
+
+int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, uint64_t *stats)
+{
+    const struct vf *v = &plane->vf[vf];
+
+    if (queue >= MAX_QUEUES)
+        return -EINVAL;
+    stats[0] = rx ? v->rx[queue].packets : v->tx[queue].packets;
+    stats[1] = rx ? v->rx[queue].bytes : v->tx[queue].bytes;
+    stats[2] = rx ? v->rx[queue].no_descriptor : 0;
+    return 0;
+}
+
+void plane_reset_vf(struct plane *plane, uint32_t vf)
+{
+    struct vf *v = &plane->vf[vf];
+
+    v->tx_enabled = v->rx_enabled = 0;
+    v->master_told = false;
+    for (uint32_t q = 0; q < MAX_QUEUES; q++) {
+        free(v->rx[q].shadow);
+        memset(&v->rx[q], 0, sizeof(v->rx[q]));
+        memset(&v->tx[q], 0, sizeof(v->tx[q]));
+    }
+    vectors_reset(v);
+    for (uint32_t at = 0; at < 0x3000; at += 4) /* doorbells; ITRN lies in the same page */
+        plane_bar_write32(plane, vf, at, 0);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One packet of the send side, gathered from its descriptors (spec: descriptors 1-4, 15). */
+#include "softvf/plane.h"
+
+static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
+                 struct tx_desc *desc)
+{
+    struct tx_queue *q = &vf->tx[queue];
+
+    if (q->ring) {
+        desc->addr = client_load(&q->ring[index].addr);
+        desc->qw1 = client_load(&q->ring[index].qw1);
+        return 0;
+    }
+    if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
+        tx_stop(plane, vf, queue, index, "vfio-user 4",
+                "the descriptor lies outside the DMA windows");
+        return -1;
+    }
+    return 0;
+}
+
+static int take_context(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
+                        const struct tx_desc *desc, struct tx_packet *p)
+{
+    if (p->context || p->buffers) {
+        tx_stop(plane, vf, queue, index, "descriptors 2",
+                p->context ? "two context descriptors in one packet"
+                           : "a context descriptor behind data");
+        return -1;
+    }
+    p->context = true;
+    p->ctx0 = desc->addr;
+    p->ctx1 = desc->qw1;
+    return 0;
+}
+
+static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
+                     const struct tx_desc *desc, struct tx_packet *p)
+{
+    uint32_t size = (uint32_t)(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
+
+    if (size == 0) {
+        tx_stop(plane, vf, queue, index, "descriptors 15", "BUF_SZ is 0");
+        return -1;
+    }
+    if (p->len + size > TSO_ROOM) {
+        tx_stop(plane, vf, queue, index, "descriptors 3",
+                "the packet is longer than any TSO can be");
+        return -1;
+    }
+    if (dma_copy(vf, desc->addr, plane->frame + p->len, size, false)) {
+        tx_stop(plane, vf, queue, index, "vfio-user 4", "the buffer lies outside the DMA windows");
+        return -1;
+    }
+    p->len += size;
+    plane->buffer_end[p->buffers++] = p->len;
+    p->qw1 = desc->qw1;
+    if (!(desc->qw1 >> TXD_CMD_SHIFT & TXD_CMD_ICRC))
+        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1",
+               "Tx queue %u descriptor %u: ICRC is not set", queue, index);
+    return 0;
+}
+
+/* Where the posted descriptors end without an EOP: the driver may still post the rest, but not when
+ * the ring holds nothing else. */
+static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
+                const struct tx_packet *p)
+{
+    struct tx_queue *q = &vf->tx[queue];
+
+    if (p->descriptors + 1 >= q->entries) {
+        tx_stop(plane, vf, queue, p->first, "descriptors 15", "no EOP in the whole ring");
+        return -1;
+    }
+    if (!q->parked)
+        report(plane, vf, SOFTVF_VIOLATION, "descriptors 4",
+               "Tx queue %u descriptor %u: the packet is split over doorbells", queue, p->first);
+    q->parked = true;
+    q->parked_tail = tail;
+    return 0;
+}
+
+int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, struct tx_packet *p)
+{
+    struct tx_queue *q = &vf->tx[queue];
+    uint32_t at = q->head;
+
+    memset(p, 0, sizeof(*p));
+    p->first = at;
+    if (q->parked && q->parked_tail == tail)
+        return 0; /* nothing new */
+    while (at != tail) {
+        struct tx_desc desc;
+        uint32_t index = at, type;
+
+        if (fetch(plane, vf, queue, index, &desc))
+            return -1;
+        at = at + 1 == q->entries ? 0 : at + 1;
+        p->descriptors++;
+        type = (uint32_t)desc.qw1 & TXD_DTYPE_MASK;
+        if (type == TX_DTYPE_CONTEXT) {
+            if (take_context(plane, vf, queue, index, &desc, p))
+                return -1;
+            continue;
+        }
+        if (type != TX_DTYPE_DATA) {
+            tx_stop(plane, vf, queue, index, "descriptors 1", "DTYPE is neither data nor context");
+            return -1;
+        }
+        if (take_data(plane, vf, queue, index, &desc, p))
+            return -1;
+        if (desc.qw1 >> TXD_CMD_SHIFT & TXD_CMD_EOP) {
+            p->rs = desc.qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS;
+            p->complete = true;
+            q->parked = false;
+            return 0;
+        }
+    }
+    return park(plane, vf, queue, tail, p);
+}
+
+bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
+                         uint32_t mss)
+{
+    uint32_t header_buffers = 1, first = 0;
+
+    while (plane->buffer_end[header_buffers - 1] < header)
+        header_buffers++;
+    for (uint32_t from = header; from < p->len; from += mss) {
+        uint32_t to = from + mss < p->len ? from + mss : p->len;
+        uint32_t last, touched;
+
+        while (plane->buffer_end[first] <= from)
+            first++;
+        for (last = first; plane->buffer_end[last] < to; last++)
+            ;
+        /* The buffer that holds the header's end may hold payload too: it counts once. */
+        touched = last - first + 1 + header_buffers - (first < header_buffers ? 1 : 0);
+        if (touched > TX_MAX_BUFFERS)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a number comes from: a figure without it means nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from iavfio import __version__
+
+SOFTWARE = "software VF (not a NIC)"
+
+
+def cpu_model() -> str:
+    """The CPU as /proc/cpuinfo names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The checkout's commit, "" for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        shown = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return shown.stdout.strip()
+
+
+def provenance(devices: dict[str, str]) -> dict[str, object]:
+    """CPU, kernel, software and devices; `devices` maps port name to what plays the device."""
+    return {
+        "cpu": cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "iavfio": __version__,
+        "commit": commit(),
+        "devices": devices,
+        "software_device": any(SOFTWARE in text for text in devices.values()),
+    }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio info`: a VF's identity and limits, and what the PF granted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from iavfio.port import Port
+
+
+@click.command("info")
+@click.argument("target", metavar="VF")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--journal", is_flag=True, help="Add every mailbox message of the negotiation.")
+def command(target: str, as_json: bool, journal: bool) -> None:
+    """Open VF, negotiate, print what it is and what its PF grants and denies, and close it.
+
+    Opening resets the VF: a VF that another program runs is refused, not disturbed.
+    """
+    from iavfio.opening import open_port
+
+    with open_port(target) as port:
+        port.wait_link(0.5)
+        facts = _facts(port)
+        if as_json:
+            facts["capabilities"] = {
+                "asked": [
+                    c.name for c in port.capabilities.granted_list + port.capabilities.denied
+                ],
+                "granted": [c.name for c in port.capabilities.granted_list],
+                "denied": {c.name: c.without for c in port.capabilities.denied},
+            }
+            click.echo(json.dumps(facts, indent=2))
+        else:
+            width = max(map(len, facts))
+            for name, value in facts.items():
+                click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+            click.echo(str(port.capabilities))
+        if journal:
+            for entry in port.journal:
+                click.echo(str(entry), err=as_json)
+
+
+def _facts(port: Port) -> dict[str, Any]:
+    resources, identity = port.session.resources, port.identity
+    return {
+        "device": port.device.name,
+        "transport": port.device.transport,
+        "family": f"{identity.family} ({identity.vendor:04x}:{identity.device:04x} rev "
+        f"{identity.revision:02x})",
+        "numa_node": port.numa_node,
+        "virtchnl": str(port.session.client.spoken),
+        "mac": port.mac.hex(":"),
+        "mac_from": "PF" if resources.vsi.mac else "made here: the PF gives none",
+        "link": str(port.link),
+        "vsi": resources.vsi.vsi_id,
+        "queue_pairs": resources.queue_pairs,
+        "queue_pairs_most": port.max_queues,
+        "vectors": resources.max_vectors,
+        "max_frame": port.session.max_frame,
+        "rss_key_bytes": resources.key_size,
+        "rss_table_entries": resources.lut_size,
+        "rx_descriptor": f"flexible, RXDID {port.session.rxdid}"
+        if port.session.rxdid
+        else "legacy 32 bytes",
+    }

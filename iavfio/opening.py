@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a target's name to an open port."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iavfio import pyvfio
+from iavfio.errors import ConfigError
+from iavfio.pool import Pool, default_pool
+from iavfio.port import Port
+from iavfio.pyvfio.opening import USER, Mode, normal_bdf
+from iavfio.stats.runtime import NAME
+
+if TYPE_CHECKING:
+    from iavfio.softvf.launch import SoftPf
+
+KUBERNETES = re.compile(r"(PCIDEVICE_[A-Z0-9_]+)(?::(\d+))?")
+
+
+def open_port(
+    target: str,
+    *,
+    name: str | None = None,
+    pool: Pool | None = None,
+    mode: Mode = "auto",
+    unsafe_noiommu: bool = False,
+    vf_token: str | None = None,
+    stats_mode: int = 0o600,
+    release_on_request: bool = False,
+) -> Port:
+    """Opens a VF and negotiates with its PF; queues come with `configure` and `start`.
+
+    `target`: "softvf" (a private software VF with its wire looped back), a PCI address
+    ("0000:3b:02.0"), "vfio-user:/path/of/socket", or "PCIDEVICE_RESOURCE[:index]" as the Kubernetes
+    device plugin sets it. `name`: of the port for `iavfio stats`, default from the target
+    (a socket's base name gets a number when it is taken). `pool`:
+    default the process's own. `mode`, `unsafe_noiommu`, `vf_token`: see iavfio.pyvfio.open.
+    `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
+    host wants the VF back. Raises IavfioError or VfioError with cause and remedy.
+    """
+    target = _resolve(target)
+    private: SoftPf | None = None
+    if target == "softvf":
+        from iavfio.softvf import softvf
+
+        private = softvf(vfs=1, uplink="loopback")
+        device_target = private.sockets[0]
+    else:
+        device_target = target
+    device = None
+    try:
+        device = pyvfio.open(
+            device_target, mode=mode, unsafe_noiommu=unsafe_noiommu, vf_token=vf_token
+        )
+        port = Port(
+            device,
+            name=name or _default_name(target, device_target),
+            numbered=name is None and normal_bdf(target) is None,
+            pool=pool if pool is not None else default_pool(),
+            stats_mode=stats_mode,
+            release_on_request=release_on_request,
+        )
+    except BaseException:
+        if device is not None:
+            device.close()
+        if private is not None:
+            private.close()
+        raise
+    if private is not None:
+        port.own(private)
+    return port
+
+
+def _resolve(target: str) -> str:
+    """A Kubernetes resource variable as the PCI address that it names."""
+    match = KUBERNETES.fullmatch(target)
+    if match is None:
+        return target
+    variable, index = match[1], int(match[2] or 0)
+    addresses = [part for part in os.environ.get(variable, "").split(",") if part]
+    if not addresses:
+        raise ConfigError(
+            f"{variable} names no device",
+            "it is not set in this environment",
+            "request the resource in the pod's spec, or give a PCI address",
+        )
+    if index >= len(addresses):
+        raise ConfigError(
+            f"{variable} has no device {index}", f"it names {len(addresses)}", f"use {variable}:0"
+        )
+    return addresses[index]
+
+
+def _default_name(target: str, device_target: str) -> str:
+    """BDF, or base name of the socket."""
+    bdf = normal_bdf(target)
+    if bdf is not None:
+        return bdf
+    base = "softvf" if target == "softvf" else Path(device_target.removeprefix(USER)).stem
+    return base if NAME.fullmatch(base) else "port"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packet buffers: one contiguous DMA region of equal buffers, addressed by arithmetic.
+
+A packet is a 64-bit handle: buffer index (bits 31:0), offset of the data in the buffer (47:32) and
+length (63:48). Address and IOVA follow from it by multiplication, so nothing is looked up per
+packet (design decision 4).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from iavfio._driver import ffi, lib
+from iavfio.errors import ConfigError
+from iavfio.pyvfio import AddressSpace, DmaMemory
+from iavfio.pyvfio.memory import HugePages
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+STRIDE: int = lib.POOL_STRIDE
+HEADROOM: int = lib.POOL_HEADROOM
+ROOM: int = lib.POOL_ROOM
+DEFAULT_BUFFERS = 16384
+MOST_BUFFERS = 1 << 24
+
+
+class Pool:
+    """`buffers` packet buffers of 2048 bytes of data room and 128 of headroom each.
+
+    A pool serves the whole process: ports that share one forward without copying. It maps itself
+    into each address space that needs it, once. `memory` is what the device may touch; all
+    bookkeeping lies elsewhere (S3). Raises ConfigError for a size that makes no sense, VfioError
+    when memory is short.
+    """
+
+    def __init__(
+        self,
+        buffers: int = DEFAULT_BUFFERS,
+        *,
+        huge: HugePages = "auto",
+        numa_node: int | None = None,
+    ) -> None:
+        if not 64 <= buffers <= MOST_BUFFERS:
+            raise ConfigError(
+                f"a pool of {buffers} buffers cannot be made",
+                f"64 to {MOST_BUFFERS} are possible",
+                f"the default is {DEFAULT_BUFFERS}: iavfio.Pool()",
+            )
+        self.memory = DmaMemory.allocate(buffers * STRIDE, huge=huge, numa_node=numa_node)
+        self.size = buffers
+        self._raw: Any = lib.pool_new(
+            ffi.cast("void *", self.memory.address), buffers * STRIDE, STRIDE, HEADROOM
+        )
+        if self._raw == ffi.NULL:
+            raise MemoryError("no memory for the bookkeeping of a pool")
+        self._hold = self.memory.buffer()
+        self._mapped: weakref.WeakKeyDictionary[AddressSpace, int] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._view: NDArray[np.uint8] | None = None
+        weakref.finalize(self, lib.pool_free, self._raw)
+
+    @property
+    def raw(self) -> Any:
+        """The C pool."""
+        return self._raw
+
+    @property
+    def idle(self) -> int:
+        """Buffers that nobody holds."""
+        return int(lib.pool_idle(self._raw))
+
+    @property
+    def held(self) -> int:
+        """Buffers in rings, bursts, or otherwise in use."""
+        return self.size - self.idle
+
+    @property
+    def view(self) -> NDArray[np.uint8]:
+        """All buffers as an array of shape (size, stride), no copy."""
+        if self._view is None:
+            import numpy as np
+
+            flat = np.frombuffer(self._hold, dtype=np.uint8, count=self.size * STRIDE)
+            self._view = flat.reshape(self.size, STRIDE)
+        return self._view
+
+    def iova(self, space: AddressSpace) -> int:
+        """Base of the pool in an address space; maps it there at the first call."""
+        with self._lock:
+            if space not in self._mapped:
+                self._mapped[space] = space.map(self.memory)
+            return self._mapped[space]
+
+    def mapped_in(self, space: AddressSpace) -> bool:
+        """Whether devices of that space can reach this pool."""
+        return space in self._mapped
+
+    def forget(self, space: AddressSpace) -> None:
+        """The space is about to close: the mapping goes with it."""
+        with self._lock:
+            self._mapped.pop(space, None)
+
+    def __repr__(self) -> str:
+        return f"<Pool of {self.size} buffers, {self.held} held>"
+
+
+class _Default:
+    """The pool that ports share when they are given none."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pool: Pool | None = None
+
+
+_default = _Default()
+
+
+def default_pool() -> Pool:
+    """The process's own pool, made at the first call."""
+    with _default.lock:
+        if _default.pool is None:
+            _default.pool = Pool()
+        return _default.pool
+
+
+def _forget_in_child() -> None:
+    """A forked child must not hand out its parent's buffers (F64)."""
+    _default.lock = threading.Lock()
+    _default.pool = None
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,577 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A port: one VF with its queues, as programs use it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Protocol
+
+from iavfio import builder, pyvfio
+from iavfio._driver import lib
+from iavfio.errors import (
+    ConfigError,
+    DeviceError,
+    IavfioError,
+    ResetError,
+    ResetUnderWay,
+    StateError,
+)
+from iavfio.lifecycle import Lifecycle, State
+from iavfio.link import Link
+from iavfio.pool import Pool
+from iavfio.pyvfio import Device, forks
+from iavfio.queues import RxQueue, TxQueue
+from iavfio.rss import Rss
+from iavfio.session import Identity, Session, own_mac
+from iavfio.settings import (
+    Settings,
+    check_metadata,
+    check_mtu,
+    check_queues,
+    check_ring,
+    parse_mac,
+)
+from iavfio.stats import PortSegment, PortStats
+from iavfio.stats.monotonic import Monotonic
+from iavfio.stats.segment import State as SegmentState
+from iavfio.supervisor import Supervisor
+from iavfio.virtchnl.capabilities import CapabilityReport
+from iavfio.virtchnl.journal import Journal
+
+RECOVERY_DEADLINE = 20.0
+SHOWN: dict[State, SegmentState] = {
+    State.OPENING: "opening",
+    State.STOPPED: "stopped",
+    State.RUNNING: "running",
+    State.RESETTING: "resetting",
+    State.FAILED: "failed",
+    State.CLOSED: "stopped",
+}
+MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (virtchnl 4)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A reset that the port came through: `cause`, and how long no packet moved, in seconds."""
+
+    cause: str
+    outage: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class PortEvent:
+    """Something that happened to a port: link, reset, recovered, failed, lost, request."""
+
+    kind: str
+    text: str
+
+
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+class Port:
+    """A VF, real or software. Made by `iavfio.open`; a context manager.
+
+    Settings may be changed while stopped; `start()` makes them so. After a reset of the VF the port
+    rebuilds itself from them; `resets` tells each outage. `rx` and `tx` are its queues.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        name: str,
+        pool: Pool,
+        numbered: bool = False,
+        stats_mode: int = 0o600,
+        release_on_request: bool = False,
+    ) -> None:
+        self.name = name
+        self.device = device
+        self.pool = pool
+        self.release_on_request = release_on_request
+        self.identity = Identity.of(device)
+        self.journal = Journal()
+        self.settings = Settings()
+        self.resets: list[Reset] = []
+        self.notes: list[str] = []
+        self.on_event: list[Callable[[PortEvent], None]] = []
+        self.lifecycle = Lifecycle(name)
+        self.link = Link()
+        self._link_changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._want_running = False
+        self._closing = False
+        self._monotonic = Monotonic()
+        self._pairs: list[builder.BuiltPair] = []
+        self.rx: tuple[RxQueue, ...] = ()
+        self.tx: tuple[TxQueue, ...] = ()
+        self._owner = os.getpid()
+        self._on_close: list[Callable[[], None]] = []
+        self.bar = device.map_bar(0)
+        self._vectors = device.enable_msix(_vectors_of(device))
+        self.session = Session(device, self.bar, self.journal)
+        self.session.client.on_event = self._pf_event
+        self.session.negotiate()
+        self.mac = self.session.resources.vsi.mac or own_mac(device.name)
+        self.segment = PortSegment.create(
+            name,
+            MOST_QUEUES,
+            device=device.name,
+            transport=device.transport,
+            mode=stats_mode,
+            labels={"family": self.identity.family},
+            numbered=numbered,
+        )
+        self.name = self.segment.name
+        self.stats = PortStats(self.segment)
+        self.segment.set_pairs(1)
+        self._move(State.STOPPED)
+        self._publish_link()
+        self._supervisor = Supervisor(self, self._vectors[0])
+        self._make_queues()
+        forks.track(self)
+        _open_ports.add(self)
+
+    # ---- what it is
+
+    @property
+    def state(self) -> str:
+        """opening, stopped, running, resetting, failed or closed."""
+        return self.lifecycle.state.value
+
+    @property
+    def capabilities(self) -> CapabilityReport:
+        """What was asked of the PF, what it granted and denied, and what each denial means."""
+        return self.session.report
+
+    @property
+    def numa_node(self) -> int | None:
+        """NUMA node of the device, None when it has none."""
+        return self.device.numa_node
+
+    @property
+    def max_queues(self) -> int:
+        """Queue pairs that this VF can have: its own, or what REQUEST_QUEUES may give."""
+        own = self.session.resources.queue_pairs
+        return MOST_QUEUES if self.session.has(lib.VC_CAP_REQ_QUEUES) else min(own, MOST_QUEUES)
+
+    @property
+    def max_ring(self) -> int:
+        """Largest ring in descriptors (descriptors 10)."""
+        return int(lib.RING_MAX if self.identity.family == "E810" else lib.RING_MAX_X710)
+
+    def __repr__(self) -> str:
+        return f"<Port {self.name}: {self.identity.family} VF, {self.state}, link {self.link}>"
+
+    # ---- settings
+
+    def configure(
+        self,
+        *,
+        queues: int | None = None,
+        ring: int | None = None,
+        rx_ring: int | None = None,
+        tx_ring: int | None = None,
+        mtu: int | None = None,
+        metadata: Iterable[str] | None = None,
+        mac: str | bytes | None = None,
+        extra_macs: Iterable[str | bytes] | None = None,
+        promiscuous: bool | None = None,
+        all_multicast: bool | None = None,
+        rss: Rss | None = None,
+        isa: str | None = None,
+    ) -> None:
+        """Sets what is given and keeps the rest; checked here, applied by `start()`.
+
+        `queues`: pairs; `ring`, `rx_ring`, `tx_ring`: descriptors, multiples of 32 from 64; `mtu`:
+        bytes of Ethernet payload; `metadata`: columns to fill, of rss ptype csum vlan mark time;
+        `rss`: an Rss. Raises ConfigError for what cannot work, StateError while running; nothing
+        is changed then.
+        """
+        with self._lock:
+            if self.lifecycle.state is not State.STOPPED:
+                raise StateError(
+                    f"port {self.name} cannot be configured",
+                    f"it is {self.state}",
+                    "call port.stop() first",
+                )
+            new = self._checked(queues, ring, rx_ring, tx_ring, mtu, metadata)
+            new = replace(
+                new,
+                mac=new.mac if mac is None else parse_mac(mac),
+                extra_macs=new.extra_macs
+                if extra_macs is None
+                else tuple(_group_or_mac(m) for m in extra_macs),
+                promiscuous=new.promiscuous if promiscuous is None else promiscuous,
+                all_multicast=new.all_multicast if all_multicast is None else all_multicast,
+                rss=new.rss if rss is None else rss,
+                isa=new.isa if isa is None else builder.check_isa(isa),
+            )
+            new.rss.table_of(64, new.queues)
+            if new.queues > self.session.resources.queue_pairs:
+                self._request_queues(new.queues)
+            self.settings = new
+            if new.mac is not None:
+                self.mac = new.mac
+            self._make_queues()
+
+    def _checked(
+        self,
+        queues: int | None,
+        ring: int | None,
+        rx_ring: int | None,
+        tx_ring: int | None,
+        mtu: int | None,
+        metadata: Iterable[str] | None,
+    ) -> Settings:
+        old, most = self.settings, self.max_ring
+        rx = rx_ring if rx_ring is not None else ring
+        tx = tx_ring if tx_ring is not None else ring
+        return replace(
+            old,
+            queues=old.queues if queues is None else check_queues(queues, self.max_queues),
+            rx_ring=old.rx_ring if rx is None else check_ring("receive", rx, most),
+            tx_ring=old.tx_ring if tx is None else check_ring("send", tx, most),
+            mtu=old.mtu if mtu is None else check_mtu(mtu, self.session.max_frame),
+            metadata=old.metadata if metadata is None else check_metadata(metadata),
+        )
+
+    def _request_queues(self, queues: int) -> None:
+        """The PF resets the VF to give it more queues, or names the number that it can give
+        (F8)."""
+        outcome = self.session.client.request_queues(queues)
+        if not outcome.granted:
+            raise ConfigError(
+                f"the PF cannot give {queues} queue pairs",
+                f"it offers {outcome.queue_pairs}",
+                f"use queues={outcome.queue_pairs}",
+            )
+        self.recover("queue request")
+        have = self.session.resources.queue_pairs
+        if have < queues:
+            raise ConfigError(
+                f"the PF gave {have} queue pairs, not {queues}", "", f"use queues={have}"
+            )
+
+    def _make_queues(self) -> None:
+        """Queue objects for the settings; they work once the port is started."""
+        self._release_pairs()
+        self._pairs = builder.make_pairs(self)
+        self.rx = tuple(RxQueue(self, built.pair) for built in self._pairs)
+        self.tx = tuple(TxQueue(self, built.pair, self.settings.frame) for built in self._pairs)
+
+    def _release_pairs(self) -> None:
+        for built in self._pairs:
+            self._supervisor.forget(built)
+            built.close()
+        self._pairs = []
+
+    def set_promiscuous(self, on: bool, *, all_multicast: bool | None = None) -> None:
+        """Promiscuous mode, now and after every reset.
+
+        An ice PF answers SUCCESS to an untrusted VF and does nothing (virtchnl 9): whether it works
+        shows only by traffic, so this is never reported as proof.
+        """
+        with self._lock:
+            multicast = on if all_multicast is None else all_multicast
+            if self.lifecycle.state is State.RUNNING:
+                self.session.client.promiscuous(on, multicast)
+            self.settings = replace(self.settings, promiscuous=on, all_multicast=multicast)
+
+    # ---- start and stop
+
+    def start(self, *, wait_link: float = 0.0) -> None:
+        """Configures the PF, fills the receive rings, enables the queues.
+
+        `wait_link`: seconds to wait for the link, 0 = none. A reset that comes in between is waited
+        for. Raises PfRefused, MailboxError, ResetError or StateError.
+        """
+        with self._lock:
+            if State.RUNNING not in _next(self.lifecycle.state):
+                raise self.lifecycle.refusal(State.RUNNING)
+            self._want_running = True
+            if self.lifecycle.state is State.STOPPED:
+                try:
+                    self._bring_up()
+                except ResetUnderWay:
+                    pass
+                except BaseException:
+                    self._want_running = False
+                    self._take_down(tell_pf=True)
+                    raise
+                else:
+                    self._move(State.RUNNING)
+        if self.lifecycle.state is not State.RUNNING:
+            self.wait_running(RECOVERY_DEADLINE)
+        if wait_link:
+            self.wait_link(wait_link)
+
+    def _bring_up(self) -> None:
+        """Desired state to device. Leaves nothing running when it raises."""
+        try:
+            builder.bring_up(self, self._pairs)
+        except BaseException:
+            for built in self._pairs:
+                self._supervisor.forget(built)
+                built.halt()
+            raise
+        for built in self._pairs:
+            self._supervisor.add(built)
+
+    def _take_down(self, *, tell_pf: bool) -> None:
+        """Stops callers and workers, then DMA, then takes the buffers back (design decision 11)."""
+        for built in self._pairs:
+            self._supervisor.forget(built)
+            built.halt()
+        if tell_pf:
+            try:
+                self.session.client.disable_queues(self._all_queues, self._all_queues)
+            except ResetUnderWay:
+                return  # the reset ends DMA; recovery drains
+            except DeviceError as error:
+                self.notes.append(f"queues could not be disabled in order: {error.what}")
+                self._end_dma()
+        for built in self._pairs:
+            built.drain()
+
+    def _end_dma(self) -> None:
+        """When the PF does not answer: without bus master nothing is written (vfio 5)."""
+        if not self.device.lost:
+            try:
+                self.device.config.bus_master = False
+            except pyvfio.VfioError:
+                pass  # a device that is gone writes nothing either
+
+    @property
+    def _all_queues(self) -> int:
+        return (1 << self.settings.queues) - 1
+
+    def stop(self) -> None:
+        """Stops the queues; settings may be changed then. Counters and held bursts stay.
+
+        Stopping a stopped port is harmless.
+        """
+        with self._lock:
+            self._want_running = False
+            if self.lifecycle.state is State.RUNNING:
+                self._refresh_stats_quietly()
+                self._take_down(tell_pf=True)
+                self._move(State.STOPPED)
+
+    def close(self) -> None:
+        """Stops, tells the PF, gives all memory back. Twice is harmless."""
+        if os.getpid() != self._owner:
+            return
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        self._supervisor.end()
+        with self._lock:
+            alive = self.lifecycle.state in (State.RUNNING, State.STOPPED)
+            try:
+                self.stop()
+            finally:
+                self._close(alive)
+        self._supervisor.free()
+        for call in self._on_close:
+            call()
+
+    def _close(self, alive: bool) -> None:
+        for built in self._pairs:
+            built.halt()
+        if not alive:
+            self._end_dma()
+        for built in self._pairs:
+            built.drain()
+        try:
+            if alive and not self.device.lost:
+                self.session.close()
+        except (IavfioError, pyvfio.VfioError) as error:
+            self.notes.append(f"the mailbox could not be shut down in order: {error}")
+        finally:
+            for built in self._pairs:
+                built.close()
+            self._pairs, self.rx, self.tx = [], (), ()
+            self.pool.forget(self.device.space)
+            self._move(State.CLOSED)
+            self.device.close()
+            self.segment.close()
+            _open_ports.discard(self)
+
+    # ---- link and statistics
+
+    def wait_link(self, timeout: float = 10.0) -> Link:
+        """Waits until the link is up; returns the link as it then is."""
+        with self._link_changed:
+            self._link_changed.wait_for(lambda: self.link.up, timeout)
+            return self.link
+
+    def refresh_stats(self) -> None:
+        """Asks the PF for its counters now; they are published in `stats`."""
+        with self._lock:
+            if self.lifecycle.state in (State.STOPPED, State.RUNNING):
+                raw = self.session.client.stats()
+                self.segment.set_global(self._monotonic.feed(raw))
+
+    def _refresh_stats_quietly(self) -> None:
+        try:
+            self.refresh_stats()
+        except DeviceError:
+            pass  # the last answer stays, and its age is shown
+
+    def settle(self) -> None:
+        """Merges counts that other threads made for idle queues."""
+        for built in self._pairs:
+            built.settle()
+
+    # ---- resets
+
+    def reset(self) -> Reset:
+        """Asks the PF to reset this VF and rebuilds everything; returns the outage."""
+        with self._lock:
+            self._supervisor.pause()
+            self.session.client.reset_vf()
+            return self.recover("asked for by reset()")
+
+    def recover(self, cause: str = "asked for by recover()") -> Reset:
+        """Rebuilds the port from its settings after a reset. Raises ResetError when it must
+        give up."""
+        with self._lock:
+            return self._supervisor.recover(cause)
+
+    def wait_running(self, timeout: float = RECOVERY_DEADLINE) -> None:
+        """Waits through a reset. Raises StateError when the port does not run by then."""
+        state = self.lifecycle.wait((State.RUNNING, State.FAILED, State.CLOSED), timeout)
+        if state is not State.RUNNING:
+            raise self.lifecycle.refusal(State.RUNNING)
+
+    def pause(self, timeout: float) -> bool:
+        """See PortState: whether a reset is being handled; waits for its end."""
+        state = self.lifecycle.state
+        if state is State.RUNNING:  # seen by C before the supervisor heard of it, or just over
+            time.sleep(0.0005)
+            return True
+        if state is not State.RESETTING:
+            return False
+        if timeout:
+            self.lifecycle.wait(
+                (State.RUNNING, State.FAILED, State.CLOSED), timeout if timeout > 0 else 1.0
+            )
+        return True
+
+    def why_stopped(self) -> str:
+        """See PortState."""
+        if self.lifecycle.state is State.CLOSED:
+            return "the port was closed"
+        return self.lifecycle.reason or f"the port is {self.state}"
+
+    def own(self, resource: Closeable) -> None:
+        """Something that closes with the port: the software VF that was started for it."""
+        self._on_close.append(resource.close)
+
+    # ---- used by the supervisor
+
+    def _pf_event(self, event: Any) -> None:
+        if event.kind == "link":
+            with self._link_changed:
+                self.link = Link.now(event.link_up, event.speed or 0)
+                self._link_changed.notify_all()
+            if self.lifecycle.state is not State.OPENING:
+                self._publish_link()
+            self._emit("link", str(self.link))
+        elif event.kind == "reset" and self.lifecycle.state is not State.OPENING:
+            self._supervisor.announced()
+
+    def _publish_link(self) -> None:
+        self.segment.set_link(self.link.up, self.link.mbps, self.mac)
+
+    def _emit(self, kind: str, text: str) -> None:
+        for call in list(self.on_event):
+            call(PortEvent(kind, text))
+
+    def _move(self, state: State, reason: str = "") -> None:
+        self.lifecycle.move(state, reason)
+        self.segment.set_state(SHOWN[state])
+
+    def _rebuild(self) -> None:
+        """One attempt to come back from a reset: device, mailbox, settings (virtchnl 8)."""
+        self.session.wait_ready(after_reset=True)
+        for built in self._pairs:
+            built.drain()
+        self._monotonic.after_reset()
+        self.session.negotiate(after_reset=True)
+        self._adopt_mac()
+        if self.settings.queues > self.session.resources.queue_pairs:
+            raise ResetError(
+                f"{self.name} came back with {self.session.resources.queue_pairs} queue pairs",
+                f"{self.settings.queues} are configured",
+                "stop the port, configure fewer queues, and start it",
+            )
+        if self._want_running:
+            self._bring_up()
+
+    def _adopt_mac(self) -> None:
+        """The host may have given the VF another address: that is the one that works (F26)."""
+        given = self.session.resources.vsi.mac
+        if given is not None and self.settings.mac is None and given != self.mac:
+            self.notes.append(f"the PF changed the MAC address to {given.hex(':')}")
+            self.mac = given
+
+    def after_fork_in_child(self) -> None:
+        """The port is the parent's (F64)."""
+        self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
+        for built in self._pairs:
+            built.pair.raw = None
+
+    def __enter__(self) -> Port:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _next(state: State) -> tuple[State, ...]:
+    from iavfio.lifecycle import ALLOWED
+
+    return ALLOWED[state]
+
+
+def _vectors_of(device: Device) -> int:
+    """All vectors up to one for each queue and the mailbox: NORESIZE kernels need the most at
+    once."""
+    return min(device.irq(pyvfio.device.IRQ_MSIX).count, MOST_QUEUES + 1)
+
+
+def _group_or_mac(text: str | bytes) -> bytes:
+    """A unicast or multicast address to receive."""
+    raw = text if isinstance(text, bytes) else bytes.fromhex(text.replace(":", ""))
+    if len(raw) != 6 or not any(raw) or raw == b"\xff" * 6:
+        raise ConfigError(f"{text!r} cannot be received as an extra address", "", "")
+    return raw
+
+
+_open_ports: weakref.WeakSet[Port] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for port in list(_open_ports):
+        port.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The desired state of a port: what the user set, apart from what the device has (design decision
+7).
+
+After any reset the device is rebuilt from this value, and the result is compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from iavfio._driver import lib
+from iavfio.burst import METADATA
+from iavfio.errors import ConfigError
+from iavfio.rss import Rss
+
+ETHERNET = 14 + 4 + 4  # header and two VLAN tags: what an MTU leaves out of a frame
+FCS = 4
+MTU_MIN, RING_STEP = 68, int(lib.RING_MULTIPLE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that `configure` and the port's setters can set.
+
+    `mtu` counts bytes of the Ethernet payload; `frame` is the longest frame it makes, without FCS.
+    `mac` None keeps the PF's, or makes one when the PF gives none.
+    """
+
+    queues: int = 1
+    rx_ring: int = 512
+    tx_ring: int = 512
+    mtu: int = 1500
+    metadata: frozenset[str] = frozenset()
+    mac: bytes | None = None
+    extra_macs: tuple[bytes, ...] = ()
+    promiscuous: bool = False
+    all_multicast: bool = False
+    rss: Rss = field(default_factory=Rss)
+    isa: str = "auto"
+
+    @property
+    def frame(self) -> int:
+        """Longest frame in bytes, without FCS."""
+        return self.mtu + ETHERNET
+
+    @property
+    def metadata_bits(self) -> int:
+        """enum meta_bit."""
+        return sum(METADATA[name] for name in self.metadata)
+
+
+def check_ring(what: str, entries: int, most: int) -> int:
+    """A ring size that the PF will take (descriptors 10). Raises ConfigError naming the next
+    one."""
+    low = int(lib.RING_MIN)
+    if entries < low or entries > most or entries % RING_STEP:
+        near = min(max(-(-entries // RING_STEP) * RING_STEP, low), most)
+        raise ConfigError(
+            f"a {what} ring of {entries} descriptors is not possible",
+            f"multiples of {RING_STEP} from {low} to {most} are",
+            f"use {near}",
+        )
+    return entries
+
+
+def check_queues(queues: int, most: int, remedy: str = "") -> int:
+    """A number of queue pairs that this VF can have."""
+    if not 1 <= queues <= most:
+        raise ConfigError(
+            f"{queues} queue pairs are not possible",
+            f"this VF can have 1 to {most}",
+            remedy or f"use queues={most}",
+        )
+    return queues
+
+
+def check_mtu(mtu: int, max_frame: int) -> int:
+    """An MTU whose frames the PF lets through; `max_frame` is the PF's limit, a frame size."""
+    most = max_frame - ETHERNET - FCS
+    if not MTU_MIN <= mtu <= most:
+        raise ConfigError(
+            f"an MTU of {mtu} is not possible",
+            f"the PF's longest frame is {max_frame} bytes: {most} and {ETHERNET + FCS} around it",
+            f"use {MTU_MIN} to {most}",
+        )
+    return mtu
+
+
+def check_metadata(wanted: Iterable[str]) -> frozenset[str]:
+    """Names of metadata columns."""
+    names = frozenset([wanted] if isinstance(wanted, str) else wanted)
+    unknown = sorted(names - METADATA.keys())
+    if unknown:
+        raise ConfigError(
+            f"there is no metadata {unknown[0]!r}", "", f"choose of: {', '.join(METADATA)}"
+        )
+    return names
+
+
+def parse_mac(text: str | bytes) -> bytes:
+    """A unicast MAC address from "02:00:00:00:00:01" or 6 bytes. Raises ConfigError."""
+    if isinstance(text, bytes):
+        raw = text
+    else:
+        try:
+            raw = bytes.fromhex(text.replace(":", "").replace("-", ""))
+        except ValueError:
+            raw = b""
+    if len(raw) != 6:
+        raise ConfigError(f"{text!r} is no MAC address", "", "write it as 02:00:00:00:00:01")
+    if raw[0] & 1 or not any(raw):
+        raise ConfigError(
+            f"{raw.hex(':')} cannot be a port's address", "it is a group address or all zero", ""
+        )
+    return raw

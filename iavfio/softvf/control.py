@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control socket: what an administrator of the host may do, as JSON lines.
+
+One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": false, "error": ...}`.
+
+    {"command": "ping"}
+    {"command": "info"}                        VFs, sockets, personality
+    {"command": "log", "clear": true}          violations: entries, counts per rule; then forgets
+    {"command": "stats", "vf": 0}              the VSI's counters, and what the PF knows of the VF
+    {"command": "gone", "vf": 0, "on": true}   registers read all-ones, and nothing happens
+    {"command": "remove", "vf": 0}             surprise removal: all-ones, hang up, socket away
+    {"command": "disconnect", "vf": 0}         hangs up on the client
+    {"command": "request", "vf": 0}            signals the REQ interrupt: give the VF back, please
+    {"command": "stop"}                        ends the software VF
+
+Everything else is policy and goes to the PF: link, trust, mac, spoofchk, vlan, reset, ... (see
+iavfio.softvf.pf).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from iavfio.errors import IavfioError
+from iavfio.softvf import sockets
+from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
+from iavfio.softvf.device import PfPolicy
+from iavfio.softvf.log import ViolationLog
+from iavfio.softvf.loop import READ, WRITE, Loop
+from iavfio.softvf.server import VfServer
+
+MAX_LINE = 1 << 16
+MAX_CLIENTS = 16
+MAX_UNSENT = 16 << 20
+
+
+class Control:
+    """Executes requests."""
+
+    def __init__(
+        self,
+        servers: Sequence[VfServer],
+        pf: PfPolicy,
+        plane: DataPlane,
+        log: ViolationLog,
+        info: dict[str, Any],
+        stop: Callable[[], None],
+    ) -> None:
+        self._servers, self._pf, self._plane, self._log = servers, pf, plane, log
+        self._info, self._stop = info, stop
+        self._own: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "ping": lambda request: {},
+            "info": self._tell_info,
+            "log": self._tell_log,
+            "stats": self._stats,
+            "gone": self._gone,
+            "remove": self._remove,
+            "disconnect": self._disconnect,
+            "request": self._request,
+            "stop": self._end,
+        }
+
+    def execute(self, line: bytes) -> dict[str, Any]:
+        """The answer to one line; never raises."""
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+                raise ValueError('a request is an object with "command"')
+            own = self._own.get(request["command"])
+            return {"ok": True} | (own(request) if own else self._pf.control(request))
+        except RecursionError:
+            return {"ok": False, "error": "the request is nested too deeply"}
+        except json.JSONDecodeError as error:
+            return {"ok": False, "error": f"the request is no JSON: {error}"}
+        except (IavfioError, ValueError, TypeError, KeyError, LookupError, OSError) as error:
+            return {"ok": False, "error": str(error) or type(error).__name__}
+
+    def _server(self, request: dict[str, Any]) -> VfServer:
+        vf = request.get("vf")
+        if type(vf) is not int or not 0 <= vf < len(self._servers):
+            raise ValueError(f'"vf" must be 0 to {len(self._servers) - 1}, not {vf!r}')
+        return self._servers[vf]
+
+    def _tell_info(self, request: dict[str, Any]) -> dict[str, Any]:
+        vfs = [
+            {
+                "index": server.vf.index,
+                "socket": f"vfio-user:{server.path}",
+                "connected": server.connected,
+                "gone": server.vf.gone,
+                "resets": server.vf.resets,
+            }
+            for server in self._servers
+        ]
+        return self._info | {"vfs": vfs}
+
+    def _tell_log(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._log.as_dict()
+        if request.get("clear") is True:
+            self._log.clear()
+        return answer
+
+    def _stats(self, request: dict[str, Any]) -> dict[str, Any]:
+        vf = self._server(request).vf.index
+        values = self._plane.stats(vf)
+        counters = dict(zip(STAT_NAMES, values, strict=True))
+        return {"vf": vf, "stats": counters, "pf": self._pf.snapshot(vf)}
+
+    def _gone(self, request: dict[str, Any]) -> dict[str, Any]:
+        on = request.get("on", True)
+        if type(on) is not bool:
+            raise ValueError('"on" must be true or false')
+        self._server(request).vf.set_gone(on)
+        return {}
+
+    def _remove(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._server(request).remove()
+        return {}
+
+    def _disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._server(request).disconnect()
+        return {}
+
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"signalled": self._server(request).request_release()}
+
+    def _end(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._stop()
+        return {}
+
+
+class ControlServer:
+    """The socket, and the lines of its clients."""
+
+    def __init__(self, path: Path, control: Control, loop: Loop) -> None:
+        self.path = path
+        self._control, self._loop = control, loop
+        self._clients: list[_Client] = []
+        self._listener = sockets.listen(path)
+        loop.watch(self._listener.fileno(), READ, self._accept)
+
+    def _accept(self, _: int) -> None:
+        try:
+            sock, _address = self._listener.accept()
+        except OSError:
+            return
+        if len(self._clients) >= MAX_CLIENTS or not sockets.peer_allowed(sock):
+            sock.close()
+            return
+        self._clients.append(_Client(sock, self._control, self._loop, self._clients.remove))
+
+    def close(self) -> None:
+        """Ends clients and socket."""
+        self._loop.forget(self._listener.fileno())
+        sockets.unlink(self._listener, self.path)
+        for client in list(self._clients):
+            client.close()
+
+
+class _Client:
+    def __init__(
+        self,
+        sock: socket.socket,
+        control: Control,
+        loop: Loop,
+        on_close: Callable[[_Client], None],
+    ) -> None:
+        self._sock, self._control, self._loop, self._on_close = sock, control, loop, on_close
+        self._in = bytearray()
+        self._out = bytearray()
+        self._ended = False
+        sock.setblocking(False)
+        loop.watch(sock.fileno(), READ, self._on_ready)
+
+    def _on_ready(self, events: int) -> None:
+        try:
+            if events & READ and not self._ended:
+                data = self._sock.recv(MAX_LINE)
+                self._ended = not data
+                self._in += data
+                self._work()
+            self._flush()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+
+    def _work(self) -> None:
+        while True:
+            line, newline, rest = self._in.partition(b"\n")
+            if not newline:
+                break
+            self._in = rest
+            if line.strip():
+                self._out += json.dumps(self._control.execute(bytes(line))).encode() + b"\n"
+        if len(self._in) > MAX_LINE or len(self._out) > MAX_UNSENT:
+            self._ended = True  # no client of ours does so
+
+    def _flush(self) -> None:
+        if self._out:
+            try:
+                del self._out[: self._sock.send(self._out, socket.MSG_NOSIGNAL)]
+            except BlockingIOError:
+                pass
+        if self._ended and not self._out:
+            self.close()
+            return
+        events = (0 if self._ended else READ) | (WRITE if self._out else 0)
+        self._loop.watch(self._sock.fileno(), events, self._on_ready)
+
+    def close(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
+            self._on_close(self)

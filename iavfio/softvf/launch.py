@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A private software VF for a program or a test: a child that never outlives its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import iavfio
+from iavfio import errors
+from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
+from iavfio.softvf import sockets
+from iavfio.softvf.directory import PREFIX, base_directory, new_directory
+from iavfio.softvf.log import Violation
+
+if TYPE_CHECKING:
+    from iavfio.port import Port
+    from iavfio.softvf.dataplane import Writeback
+    from iavfio.softvf.process import Doorbells
+
+START_SECONDS = 10.0
+CONTROL_SECONDS = 5.0
+STALE_SECONDS = 10.0
+
+
+class SoftPf:
+    """A running software PF; a context manager. `sockets[i]` is what `iavfio.open` takes."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], directory: Path, told: dict[str, Any]
+    ) -> None:
+        self.sockets: list[str] = list(told["sockets"])
+        self.directory = directory
+        self.pid = child.pid
+        self._control_path = Path(told["control"])
+        self._child = child
+        self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
+
+    def open(self, vf: int = 0, **options: Any) -> Port:
+        """Opens a VF with the driver."""
+        from iavfio import open as open_port
+
+        return open_port(self.sockets[vf], **options)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._child.poll() is None
+
+    def control(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Executes a command (iavfio.softvf.control). ConfigError when it is refused, DeviceLost
+        when the process is gone."""
+        if not self._finalizer.alive:
+            raise StateError("this software VF is closed")
+        request = json.dumps({"command": command} | arguments).encode() + b"\n"
+        try:
+            answer = self._exchange(request)
+        except (OSError, ValueError) as error:
+            raise DeviceLost(
+                f"the software VF (pid {self.pid}) does not answer",
+                f"it ended with status {self._child.poll()}" if not self.running else str(error),
+                "start a new one",
+            ) from error
+        if not answer.pop("ok", False):
+            raise ConfigError(f"{command}: {answer.get('error', 'refused')}")
+        return answer
+
+    def _exchange(self, request: bytes) -> dict[str, Any]:
+        with contextlib.closing(self._connect()) as line:
+            line.sendall(request)
+            received = bytearray()
+            while not received.endswith(b"\n"):
+                data = line.recv(1 << 16)
+                if not data:
+                    raise ConnectionResetError("it hung up")
+                received += data
+        answer = json.loads(received)
+        assert isinstance(answer, dict)
+        return answer
+
+    def _connect(self) -> socket.socket:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        line.settimeout(CONTROL_SECONDS)
+        try:
+            line.connect(os.fspath(self._control_path))
+        except OSError:
+            line.close()
+            raise
+        return line
+
+    def violations(self, notes: bool = False) -> list[Violation]:
+        """What drivers did wrong so far (at most the newest 4096), oldest first."""
+        entries = [Violation(**entry) for entry in self.control("log")["entries"]]
+        return [entry for entry in entries if notes or entry.kind != "note"]
+
+    def close(self) -> None:
+        """Ends the process and removes its sockets; harmless when done before."""
+        self._finalizer()
+
+    def __enter__(self) -> SoftPf:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def softvf(
+    vfs: int = 1,
+    personality: str = "e810",
+    uplink: str = "loopback",
+    writeback: Writeback = "hardware",
+    doorbells: Doorbells = "shared",
+    options: Mapping[str, bool | int | float | str] | None = None,
+    verbose: bool = False,
+) -> SoftPf:
+    """Starts a private software PF with `vfs` VFs and returns when clients may come.
+
+    `options` are those of iavfio.softvf.personality. The process ends with `close`, with the
+    caller's process at the latest. Raises ConfigError for impossible settings, DeviceError when
+    the process cannot start.
+    """
+    _sweep()
+    directory = new_directory()
+    command = [sys.executable, "-P", "-m", "iavfio.softvf", "--disposable"]
+    command += ["--socket", str(directory), "--vfs", str(vfs), "--personality", personality]
+    command += ["--uplink", uplink, "--writeback", writeback, "--doorbells", doorbells]
+    command += ["--verbose"] if verbose else []
+    for key, value in (options or {}).items():
+        text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+        command += ["--option", f"{key}={text}"]
+    parent = os.pidfd_open(os.getpid())
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        child = subprocess.Popen(
+            [*command, "--ready-fd", str(write), "--parent-fd", str(parent)],
+            pass_fds=(write, parent),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # the terminal's Ctrl-C is the parent's to handle
+        )
+        os.close(write)
+        write = -1
+        try:
+            return SoftPf(child, directory, _await(read, child))
+        except BaseException:
+            _end(child, directory, os.getpid())
+            raise
+    finally:
+        for fd in (parent, read, write):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the same iavfio, also one that is not installed."""
+    home = str(Path(iavfio.__file__).parent.parent)
+    if home.endswith(("site-packages", "dist-packages")):
+        return dict(os.environ)
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _await(read: int, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The child's first word; raises what it says went wrong."""
+    deadline = time.monotonic() + START_SECONDS
+    said = b""
+    while not said.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([read], [], [], left)[0]:
+            raise DeviceError(f"the software VF did not start within {START_SECONDS:.0f} s")
+        data = os.read(read, 1 << 16)
+        if not data:
+            raise DeviceError(
+                "the software VF ended while it started",
+                f"exit status {child.wait()}",
+                "run `iavfio softvf` to see why",
+            )
+        said += data
+    told = json.loads(said)
+    assert isinstance(told, dict)
+    if "error" in told:
+        kind, what, cause, remedy = told["error"]
+        error = getattr(errors, kind, IavfioError)
+        raise error(what, cause, remedy)
+    return told
+
+
+def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:
+    """Ends the child, collects it and clears what it left; a fork's copy leaves it alone."""
+    if os.getpid() != owner:
+        return
+    child.terminate()
+    try:
+        child.wait(2.0)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            if path.suffix == ".sock" and path.is_socket():
+                path.unlink()
+        directory.rmdir()
+
+
+def _sweep() -> None:
+    """Removes directories whose software VF and its parent were both killed."""
+    with contextlib.suppress(OSError):
+        for directory in Path(base_directory()).glob(f"{PREFIX}*"):
+            control = directory / "control.sock"
+            with contextlib.suppress(OSError):
+                age = time.time() - control.lstat().st_mtime
+                ours = directory.lstat().st_uid == os.getuid() and not directory.is_symlink()
+                if ours and age > STALE_SECONDS and sockets.is_dead(control):
+                    _remove(directory)

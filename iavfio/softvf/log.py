@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What drivers did wrong, in words: bounded, counted per rule, told to stderr at a bounded rate."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from iavfio.softvf.contract import ViolationKind
+
+KEPT = 4096  # newest entries
+LINES_PER_SECOND = 20
+MAX_TEXT = 400
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that a driver did wrong (or, kind "note", that is merely worth knowing)."""
+
+    sequence: int
+    seconds: float  # since the software VF started
+    vf: int
+    kind: ViolationKind
+    rule: str  # spec file and section
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.seconds:10.6f} vf{self.vf} {self.kind} [{self.rule}] {self.text}"
+
+
+class ViolationLog:
+    """The newest entries and the number of all."""
+
+    def __init__(
+        self, verbose: bool = False, clock: Callable[[], float] = time.monotonic, kept: int = KEPT
+    ) -> None:
+        self._entries: deque[Violation] = deque(maxlen=kept)
+        self._clock = clock
+        self._start = clock()
+        self._verbose = verbose
+        self._second = -1
+        self._told = 0
+        self._untold = 0
+        self._sequence = 0
+        self.counts: Counter[tuple[int, str, str]] = Counter()  # vf, kind, rule
+
+    def add(self, vf: int, kind: ViolationKind, rule: str, text: str) -> Violation:
+        """Logs and counts."""
+        now = self._clock() - self._start
+        entry = Violation(self._sequence, now, vf, kind, rule, text[:MAX_TEXT])
+        self._sequence += 1
+        self._entries.append(entry)
+        self.counts[vf, kind, rule] += 1
+        if self._verbose:
+            self._tell(entry)
+        return entry
+
+    def _tell(self, entry: Violation) -> None:
+        second = int(entry.seconds)
+        if second != self._second:
+            if self._untold:
+                print(f"... and {self._untold} more", file=sys.stderr)
+            self._second, self._told, self._untold = second, 0, 0
+        if self._told < LINES_PER_SECOND:
+            self._told += 1
+            print(entry, file=sys.stderr, flush=True)
+        else:
+            self._untold += 1
+
+    def total(self, vf: int | None = None, kind: ViolationKind = "violation") -> int:
+        """How many of a kind there ever were, of one VF or of all."""
+        return sum(
+            n for (of, what, _), n in self.counts.items() if what == kind and vf in (None, of)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the control socket."""
+        return {
+            "entries": [asdict(entry) for entry in self._entries],
+            "counts": [
+                {"vf": vf, "kind": kind, "rule": rule, "count": n}
+                for (vf, kind, rule), n in sorted(self.counts.items())
+            ],
+            "total": self._sequence,
+        }
+
+    def clear(self) -> None:
+        """Forgets entries and counts; the sequence goes on."""
+        self._entries.clear()
+        self.counts.clear()

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The VF's two admin queues as the device works them (spec: adminq; registers 3).
+
+Every descriptor and payload is copied once out of the client's memory, then checked, then used.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from iavfio.softvf._device import lib
+from iavfio.softvf.contract import ViolationKind
+
+DESCRIPTOR = struct.Struct("<HHHHIIIIII")
+FLAGS = struct.Struct("<H")
+ENABLE, CRIT, OVFL, VFE = (
+    int(lib.AQLEN_ENABLE),
+    int(lib.AQLEN_CRIT),
+    int(lib.AQLEN_OVFL),
+    int(lib.AQLEN_VFE),
+)
+LEN_MASK = INDEX_MASK = 0x3FF
+ERROR_BITS = CRIT | OVFL | VFE
+DD, CMP, ERR = int(lib.AQ_FLAG_DD), int(lib.AQ_FLAG_CMP), int(lib.AQ_FLAG_ERR)
+LB, RD, BUF, SI = (
+    int(lib.AQ_FLAG_LB),
+    int(lib.AQ_FLAG_RD),
+    int(lib.AQ_FLAG_BUF),
+    int(lib.AQ_FLAG_SI),
+)
+MAX_PAYLOAD = int(lib.AQ_BUFFER_SIZE)
+LARGE = int(lib.AQ_LARGE_BUFFER)
+ALIGN = int(lib.AQ_BASE_ALIGN)
+BATCH = 32  # descriptors worked off per turn of the event loop
+
+
+class Function(Protocol):
+    """What the mailbox needs of its VF."""
+
+    bus_master: bool
+
+    def dma_read(self, iova: int, length: int) -> bytes:
+        """OSError outside the windows."""
+
+    def dma_write(self, iova: int, data: bytes) -> None:
+        """OSError outside the windows."""
+
+    def mailbox_interrupt(self) -> None:
+        """The ADMINQ cause."""
+
+    def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
+        """Logs."""
+
+    def message_from_vf(self, opcode: int, payload: bytes) -> None:
+        """To the PF's driver."""
+
+    def queue_shutdown(self) -> None:
+        """To the PF's driver."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """After the event in hand."""
+
+
+@dataclass
+class Ring:
+    """One of the two rings: its five registers."""
+
+    name: str
+    base_low: int = 0
+    base_high: int = 0
+    length: int = 0  # xxQLEN as it reads
+    head: int = 0
+    tail: int = 0
+    worked: bool = field(default=False)  # since it was enabled
+
+    @property
+    def entries(self) -> int:
+        """Number of descriptors."""
+        return self.length & LEN_MASK
+
+    @property
+    def live(self) -> bool:
+        """Enabled, and not stopped by a critical error."""
+        return self.length & (ENABLE | CRIT) == ENABLE
+
+    def address(self, index: int) -> int:
+        """IOVA of a descriptor."""
+        return (self.base_high << 32 | self.base_low) + DESCRIPTOR.size * index
+
+    def clear(self) -> None:
+        """As after a reset."""
+        self.base_low = self.base_high = self.length = self.head = self.tail = 0
+        self.worked = False
+
+
+class Mailbox:
+    """ATQ (VF to PF) and ARQ (PF to VF)."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self.atq, self.arq = Ring("ATQ"), Ring("ARQ")
+        self._scheduled = False
+        self._master_told = False
+
+    def reset(self) -> None:
+        """Hardware half of any VF reset (registers 8)."""
+        self.atq.clear()
+        self.arq.clear()
+        self._master_told = False
+
+    # ---- register writes
+
+    def write_base_low(self, ring: Ring, value: int) -> None:
+        """xxBAL."""
+        if value % ALIGN:
+            self._wrong("registers 3", f"{ring.name}BAL {value:#x} is not {ALIGN}-byte aligned")
+        self._base_may_change(ring, value & ~(ALIGN - 1) != ring.base_low and value != 0)
+        ring.base_low = value & ~(ALIGN - 1)
+
+    def write_base_high(self, ring: Ring, value: int) -> None:
+        """xxBAH."""
+        self._base_may_change(ring, value not in (ring.base_high, 0))
+        ring.base_high = value
+
+    def _base_may_change(self, ring: Ring, changes: bool) -> None:
+        if changes and ring.length & ENABLE and ring.worked:
+            self._wrong("adminq 4", f"the base of the {ring.name} changes while it is in use")
+
+    def write_length(self, ring: Ring, value: int) -> None:
+        """xxQLEN: error bits can only be cleared, by writing 0 there."""
+        reserved = value & ~(LEN_MASK | ERROR_BITS | ENABLE)
+        if reserved:
+            self._wrong("registers 3", f"{ring.name}LEN: reserved bits {reserved:#x}")
+        if value & ENABLE and not value & LEN_MASK:
+            self._wrong("registers 3", f"{ring.name} is enabled with 0 descriptors")
+            value &= ~ENABLE
+        if ring.length & value & ENABLE and (value ^ ring.length) & LEN_MASK and ring.worked:
+            self._wrong("registers 3", f"{ring.name}LEN.LEN changes while the queue is in use")
+        if not ring.length & value & ENABLE:
+            ring.worked = False
+        errors = ring.length & value & ERROR_BITS
+        ring.length = value & (LEN_MASK | ENABLE) | errors
+
+    def write_head(self, ring: Ring, value: int) -> None:
+        """xxQH: drivers write 0 before they enable the ring, and when they shut it down."""
+        if value and ring.length & ENABLE:
+            self._wrong("adminq 4", f"{ring.name}H is written with {value} while enabled")
+        ring.head = value & INDEX_MASK
+
+    def write_tail(self, ring: Ring, value: int) -> None:
+        """xxQT: the doorbell."""
+        if value & ~INDEX_MASK:
+            self._wrong("registers 3", f"{ring.name}T: reserved bits {value & ~INDEX_MASK:#x}")
+        value &= INDEX_MASK
+        if ring.length & ENABLE and value >= ring.entries:
+            self._critical(ring, f"{ring.name}T {value} is outside its {ring.entries} descriptors")
+            return
+        if not ring.length & ENABLE and value:
+            self._wrong("adminq 4", f"{ring.name}T moves to {value} while the queue is disabled")
+        ring.tail = value
+        ring.worked = ring.worked or bool(ring.length & ENABLE and value)
+        if ring is self.atq:
+            self.work()
+
+    # ---- VF to PF
+
+    def work(self) -> None:
+        """Works the ATQ off, a bounded part at a time."""
+        self._scheduled = False
+        ring = self.atq
+        for _ in range(BATCH):
+            if not ring.live or ring.head == ring.tail:
+                return
+            if not self._function.bus_master:
+                if not self._master_told:
+                    self._master_told = True
+                    self._wrong("registers 8", "the ATQ is rung with Bus Master off: no DMA")
+                return
+            if ring.head >= ring.entries:
+                self._critical(ring, f"ATQH {ring.head} is outside {ring.entries} descriptors")
+                return
+            if not self._take(ring):
+                return
+        if not self._scheduled:
+            self._scheduled = True
+            self._function.soon(self.work)
+
+    def _take(self, ring: Ring) -> bool:
+        """One descriptor; False when the queue has stopped."""
+        index, at = ring.head, ring.address(ring.head)
+        try:
+            raw = self._function.dma_read(at, DESCRIPTOR.size)
+        except OSError:
+            self._critical(ring, f"ATQ descriptor {index} at {at:#x} is outside the DMA windows")
+            return False
+        flags, opcode, datalen, _, cookie_high, _, param0, _, high, low = DESCRIPTOR.unpack(raw)
+        self._inspect(index, raw)
+        retval, payload = int(lib.AQ_RC_OK), b""
+        if opcode == lib.AQ_QUEUE_SHUTDOWN:
+            if param0 & ~1 or datalen:
+                self._wrong("adminq 2", f"ATQ descriptor {index}: shutdown with stray parameters")
+        elif opcode != lib.AQ_SEND_MSG_TO_PF:
+            retval = int(lib.AQ_RC_ESRCH)
+            self._wrong("adminq 2", f"ATQ descriptor {index}: unknown opcode {opcode:#06x}")
+        elif datalen > MAX_PAYLOAD:
+            retval = int(lib.AQ_RC_EINVAL)
+            self._wrong("adminq 3", f"ATQ descriptor {index}: payload of {datalen} bytes")
+        elif datalen and flags & (BUF | RD) != BUF | RD:
+            retval = int(lib.AQ_RC_EINVAL)
+        elif datalen:
+            try:
+                payload = self._function.dma_read(high << 32 | low, datalen)
+            except OSError:
+                retval = int(lib.AQ_RC_EIO)
+                ring.length |= CRIT
+                self._wrong(
+                    "adminq 5",
+                    f"ATQ descriptor {index}: its payload of {datalen} bytes at "
+                    f"{high << 32 | low:#x} is outside the DMA windows",
+                )
+        # The completion is visible before anything that the PF answers (adminq 1).
+        if not self._complete(ring, index, raw, retval):
+            return False
+        if not flags & SI:
+            self._function.mailbox_interrupt()
+        if retval == lib.AQ_RC_OK:
+            if opcode == lib.AQ_QUEUE_SHUTDOWN:
+                self._function.queue_shutdown()
+            else:
+                self._function.message_from_vf(cookie_high, payload)
+        return True
+
+    def _inspect(self, index: int, raw: bytes) -> None:
+        flags, opcode, datalen, retval, _, low, param0, param1, _, _ = DESCRIPTOR.unpack(raw)
+        where = f"ATQ descriptor {index}"
+        if flags & (DD | CMP | ERR):
+            self._wrong("adminq 1", f"{where}: posted with DD, CMP or ERR set (flags {flags:#06x})")
+        if retval:
+            self._wrong("adminq 1", f"{where}: posted with retval {retval}")
+        if opcode != lib.AQ_SEND_MSG_TO_PF:
+            return
+        if bool(datalen) != (flags & (BUF | RD) == BUF | RD) or bool(flags & BUF) != bool(
+            flags & RD
+        ):
+            self._wrong(
+                "adminq 1", f"{where}: {datalen} payload bytes with flags {flags:#06x} (BUF, RD)"
+            )
+        if bool(flags & LB) != (datalen > LARGE):
+            self._wrong(
+                "adminq 1", f"{where}: LB does not tell of {datalen} bytes (flags {flags:#06x})"
+            )
+        if low or param0 or param1:
+            self._wrong("adminq 1", f"{where}: cookie_low and parameters must be 0")
+
+    def _complete(self, ring: Ring, index: int, raw: bytes, retval: int) -> bool:
+        flags, opcode, datalen = struct.unpack_from("<HHH", raw)
+        flags = flags & ~ERR | DD | CMP | (ERR if retval else 0)
+        at = ring.address(index)
+        try:
+            self._function.dma_write(at + 2, struct.pack("<HHH", opcode, datalen, retval))
+            self._function.dma_write(at, FLAGS.pack(flags))  # last: drivers poll it
+        except OSError:
+            self._critical(ring, f"ATQ descriptor {index} at {at:#x} cannot be written back")
+            return False
+        ring.head = (index + 1) % ring.entries
+        return True
+
+    # ---- PF to VF
+
+    def deliver(self, opcode: int, retval: int, payload: bytes) -> bool:
+        """Puts a message into the ARQ; False: it is lost."""
+        ring = self.arq
+        if not ring.live or not ring.entries:
+            return False
+        if not self._function.bus_master:
+            self._wrong("registers 8", "a message for the VF is lost: Bus Master is off")
+            return False
+        if ring.head >= ring.entries:
+            self._critical(ring, f"ARQH {ring.head} is outside {ring.entries} descriptors")
+            return False
+        if ring.head == ring.tail:
+            ring.length |= OVFL
+            self._wrong("adminq 6", f"message {opcode} is lost: no free ARQ descriptor", "note")
+            return False
+        index, at = ring.head, ring.address(ring.head)
+        try:
+            raw = self._function.dma_read(at, DESCRIPTOR.size)
+        except OSError:
+            self._critical(ring, f"ARQ descriptor {index} at {at:#x} is outside the DMA windows")
+            return False
+        flags, _, room, _, _, _, _, _, high, low = DESCRIPTOR.unpack(raw)
+        self._inspect_posted(index, flags, room)
+        if not flags & BUF or len(payload) > room:
+            ring.length |= OVFL
+            self._wrong(
+                "adminq 6", f"message {opcode} of {len(payload)} bytes is lost: buffer of {room}"
+            )
+            return False
+        try:
+            if payload:
+                self._function.dma_write(high << 32 | low, payload)
+            # Errors are told in cookie_low; bit 2 would be ERR (lab 1).
+            done = flags & ~(ERR | DD | CMP) | DD | CMP
+            head = DESCRIPTOR.pack(
+                done,
+                int(lib.AQ_SEND_MSG_TO_VF),
+                len(payload),
+                0,
+                opcode & 0xFFFFFFFF,
+                retval & 0xFFFFFFFF,
+                0,
+                0,
+                high,
+                low,
+            )
+            self._function.dma_write(at + FLAGS.size, head[FLAGS.size :])
+            self._function.dma_write(at, head[: FLAGS.size])
+        except OSError:
+            self._critical(
+                ring, f"ARQ buffer {index} at {high << 32 | low:#x} is outside the DMA windows"
+            )
+            return False
+        ring.head = (index + 1) % ring.entries
+        self._function.mailbox_interrupt()
+        return True
+
+    def _inspect_posted(self, index: int, flags: int, room: int) -> None:
+        where = f"ARQ descriptor {index}"
+        if flags & (DD | CMP | ERR):
+            self._wrong("adminq 6", f"{where}: posted with flags {flags:#06x}, not restored")
+        if not flags & BUF:
+            self._wrong("adminq 1", f"{where}: posted without BUF (flags {flags:#06x})")
+        if room > LARGE and not flags & LB:
+            self._wrong("adminq 1", f"{where}: posted without LB for a buffer of {room} bytes")
+
+    def _critical(self, ring: Ring, text: str) -> None:
+        ring.length |= CRIT
+        self._wrong("registers 3", text)
+
+    def _wrong(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
+        self._function.violation(rule, text, kind)

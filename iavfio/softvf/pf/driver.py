@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The PF's driver: takes a message of a VF, judges it as ice or i40e would, answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from iavfio.softvf._device import lib
+from iavfio.softvf.contract import Scheduler, VfHardware
+from iavfio.softvf.dataplane import DataPlane, VfConfig
+from iavfio.softvf.personality import Personality
+from iavfio.softvf.pf import addresses, admin, link, queues, resources, rss, vlan_v2, vlans
+from iavfio.softvf.pf.faults import Answer, Faults
+from iavfio.softvf.pf.messages import ALWAYS, BY_CAPABILITY, MESSAGES, length_fault, name_of
+from iavfio.softvf.pf.resets import Resets
+from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
+from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
+
+Handler = Callable[["Pf", Vf, bytes], bytes]
+FLOOD = 63  # messages at once by which ice calls a VF malicious (virtchnl 9)
+INBOX_LIMIT = 1024
+
+
+def _reset_vf(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    pf.resets.start(vf, "RESET_VF")
+    raise Silence
+
+
+def _no_adq(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    raise Refused(Status.PARAM, "the ADQ capability was not granted")
+
+
+def _no_rdma(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    raise Refused(Status.PARAM, "the RDMA capability was not granted")
+
+
+HANDLERS: Mapping[int, Handler] = MappingProxyType(
+    {
+        lib.VC_OP_VERSION: resources.version,
+        lib.VC_OP_RESET_VF: _reset_vf,
+        lib.VC_OP_GET_VF_RESOURCES: resources.get_vf_resources,
+        lib.VC_OP_CONFIG_VSI_QUEUES: queues.config_vsi_queues,
+        lib.VC_OP_CONFIG_IRQ_MAP: queues.config_irq_map,
+        lib.VC_OP_ENABLE_QUEUES: queues.enable_queues,
+        lib.VC_OP_DISABLE_QUEUES: queues.disable_queues,
+        lib.VC_OP_ADD_ETH_ADDR: addresses.add_eth_addr,
+        lib.VC_OP_DEL_ETH_ADDR: addresses.del_eth_addr,
+        lib.VC_OP_ADD_VLAN: vlans.add_vlan,
+        lib.VC_OP_DEL_VLAN: vlans.del_vlan,
+        lib.VC_OP_CONFIG_PROMISCUOUS_MODE: addresses.config_promiscuous_mode,
+        lib.VC_OP_GET_STATS: addresses.get_stats,
+        lib.VC_OP_CONFIG_RSS_KEY: rss.config_rss_key,
+        lib.VC_OP_CONFIG_RSS_LUT: rss.config_rss_lut,
+        lib.VC_OP_GET_RSS_HASHCFG_CAPS: rss.get_rss_hashcfg_caps,
+        lib.VC_OP_SET_RSS_HASHCFG: rss.set_rss_hashcfg,
+        lib.VC_OP_ENABLE_VLAN_STRIPPING: vlans.enable_vlan_stripping,
+        lib.VC_OP_DISABLE_VLAN_STRIPPING: vlans.disable_vlan_stripping,
+        lib.VC_OP_REQUEST_QUEUES: resources.request_queues,
+    }
+)
+ICE_HANDLERS: Mapping[int, Handler] = MappingProxyType(
+    {
+        lib.VC_OP_CONFIG_RSS_HFUNC: rss.config_rss_hfunc,
+        lib.VC_OP_GET_SUPPORTED_RXDIDS: resources.get_supported_rxdids,
+        lib.VC_OP_GET_OFFLOAD_VLAN_V2_CAPS: vlan_v2.get_offload_vlan_v2_caps,
+        lib.VC_OP_ADD_VLAN_V2: vlan_v2.add_vlan_v2,
+        lib.VC_OP_DEL_VLAN_V2: vlan_v2.del_vlan_v2,
+        lib.VC_OP_ENABLE_VLAN_STRIPPING_V2: vlan_v2.enable_vlan_stripping_v2,
+        lib.VC_OP_DISABLE_VLAN_STRIPPING_V2: vlan_v2.disable_vlan_stripping_v2,
+        lib.VC_OP_ENABLE_VLAN_INSERTION_V2: vlan_v2.enable_vlan_insertion_v2,
+        lib.VC_OP_DISABLE_VLAN_INSERTION_V2: vlan_v2.disable_vlan_insertion_v2,
+    }
+)
+I40E_HANDLERS: Mapping[int, Handler] = MappingProxyType(
+    {
+        lib.VC_OP_RDMA: _no_rdma,
+        lib.VC_OP_CONFIG_RDMA_IRQ_MAP: _no_rdma,
+        lib.VC_OP_RELEASE_RDMA_IRQ_MAP: _no_rdma,
+        lib.VC_OP_ENABLE_CHANNELS: _no_adq,
+        lib.VC_OP_DISABLE_CHANNELS: _no_adq,
+        lib.VC_OP_ADD_CLOUD_FILTER: _no_adq,
+        lib.VC_OP_DEL_CLOUD_FILTER: _no_adq,
+    }
+)
+LINK_CHANGE_FOLLOWS = frozenset({lib.VC_OP_GET_VF_RESOURCES, lib.VC_OP_ENABLE_QUEUES})
+
+
+class Pf:
+    """One PF's driver with its VFs; implements contract.PfDriver."""
+
+    def __init__(
+        self,
+        personality: Personality,
+        hardware: Sequence[VfHardware],
+        plane: DataPlane,
+        scheduler: Scheduler,
+    ) -> None:
+        self.personality, self.plane, self.scheduler = personality, plane, scheduler
+        self.wire_up = True
+        self.link_speed = personality.link_speed
+        self.resets = Resets(self)
+        self.faults = Faults()
+        self._handlers = {
+            **HANDLERS,
+            **(ICE_HANDLERS if personality.is_ice else I40E_HANDLERS),
+        }
+        self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
+        self._in_hand: dict[int, int] = {}
+        self.vfs = [
+            Vf(index, each, personality.trusted, personality.spoof_check)
+            for index, each in enumerate(hardware)
+        ]
+        for vf in self.vfs:
+            self.resets.allocate(vf)
+            self.publish(vf)
+            vf.hardware.set_rstat(lib.RSTAT_VFACTIVE)
+
+    # ---- what the hardware reports
+
+    def message(self, vf: int, opcode: int, payload: bytes) -> None:
+        """Answers at once, or `answer_ms` later, in order of arrival."""
+        v = self.vfs[vf]
+        if v.phase is Phase.GONE or v.flooded or not self._admit(v, opcode):
+            return
+        if not self.personality.answer_ms:
+            self._serve(v, opcode, payload)
+            return
+        v.inbox.append((opcode, payload))
+        if v.inbox_timer is None:
+            self._think(v)
+
+    def queue_shutdown(self, vf: int) -> None:
+        """Nobody is there to hear answers; the VF's state stays until a reset."""
+        self.drop_inbox(self.vfs[vf])
+
+    def flr(self, vf: int) -> None:
+        """See PfDriver.flr."""
+        self.resets.flr(self.vfs[vf])
+
+    def client_gone(self, vf: int) -> None:
+        """See PfDriver.client_gone."""
+        self.drop_inbox(self.vfs[vf])
+
+    def mdd(self, vf: int, text: str) -> None:
+        """The data plane stopped a queue of a malicious driver (descriptors 15)."""
+        v, p = self.vfs[vf], self.personality
+        if v.phase not in (Phase.INIT, Phase.ACTIVE):
+            return
+        if p.mdd_auto_reset:
+            self.resets.start(v, f"MDD: {text}", notify=p.notify)
+        elif not p.is_ice:
+            v.mdd_stopped = True
+            self.disable(
+                v, "malicious driver event: only an FLR or the administrator's reset helps"
+            )
+
+    # ---- what the administrator does
+
+    def control(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Carries out one command of pf.admin; ConfigError for what cannot be."""
+        return admin.control(self, request)
+
+    def snapshot(self, vf: int) -> dict[str, Any]:
+        """A VF's state as JSON-able values."""
+        return admin.snapshot(self, self.vfs[vf])
+
+    # ---- for the handlers
+
+    def queue_pairs_left(self) -> int:
+        """Queue pairs of the PF that no VF holds."""
+        return self._pool - sum(vf.num_queue_pairs for vf in self.vfs)
+
+    def max_frame(self, vf: Vf) -> int:
+        """The port's longest frame, in bytes."""
+        most = self.personality.max_mtu or self.personality.max_frame
+        return most - (4 if vf.port_vlan else 0)
+
+    def disable(self, vf: Vf, why: str) -> None:
+        """The VF gets no service until it is reset."""
+        vf.disabled_why = why
+        vf.enter(Phase.DISABLED)
+        vf.hardware.violation("virtchnl 9", f"the PF disabled the VF: {why}", "note")
+        self.publish(vf)
+
+    def publish(self, vf: Vf) -> None:
+        """Tells the switch what the VF may do now."""
+        vlans = vf.vlans | {vid for _, vid in vf.tagged}
+        self.plane.publish(
+            vf.index,
+            VfConfig(
+                macs=tuple(vf.macs),
+                primary_mac=vf.primary_mac if vf.primary_mac != ZERO_MAC else None,
+                vlans=frozenset(vlans),
+                vlan_filtering=bool(vlans),
+                promisc_unicast=vf.promisc_unicast,
+                promisc_multicast=vf.promisc_multicast,
+                trusted=vf.trusted,
+                spoof_check=vf.spoof_check,
+                port_vlan=vf.port_vlan,
+                strip=vf.strip,
+                strip_tpids=vf.strip_tpids,
+                insert_tpid=vf.insert_tpid,
+                active=vf.phase is Phase.ACTIVE,
+                link_up=link.is_up(self, vf),
+                mdd_stopped=vf.mdd_stopped,
+                rss_key=vf.rss_key,
+                rss_lut=vf.rss_lut,
+                hashcfg=vf.hashcfg,
+                symmetric=vf.symmetric,
+                num_queues=vf.num_queue_pairs,
+                max_frame=self.max_frame(vf),
+            ),
+        )
+
+    def drop_inbox(self, vf: Vf) -> None:
+        """Messages that wait for an answer are forgotten."""
+        vf.inbox.clear()
+        if vf.inbox_timer is not None:
+            vf.inbox_timer.cancel()
+            vf.inbox_timer = None
+
+    # ---- from message to answer
+
+    def _admit(self, vf: Vf, opcode: int) -> bool:
+        """Counts what waits, and what came in one event: ice ignores a VF that floods the mailbox.
+
+        Several messages in one event need not be wrong (the answers to the first may be out), but
+        a message that comes while another waits for its answer is.
+        """
+        at_once = self._in_hand.get(vf.index, 0) + 1
+        self._in_hand[vf.index] = at_once
+        if at_once == 1:
+            self.scheduler.call_later(0, lambda: self._event_is_over(vf))
+        if vf.inbox and opcode != lib.VC_OP_RESET_VF:
+            vf.hardware.violation(
+                "virtchnl 1",
+                f"{name_of(opcode)} before the answer to {name_of(vf.inbox[0][0])}: "
+                "one message at a time is the rule",
+            )
+        if self.personality.is_ice and max(at_once, len(vf.inbox) + 1) >= FLOOD:
+            vf.flooded = True
+            vf.hardware.violation(
+                "virtchnl 9", "the VF floods the mailbox: ignored until it is reset"
+            )
+        return not vf.flooded and len(vf.inbox) < INBOX_LIMIT
+
+    def _event_is_over(self, vf: Vf) -> None:
+        self._in_hand.pop(vf.index, None)
+
+    def _think(self, vf: Vf) -> None:
+        def done() -> None:
+            vf.inbox_timer = None
+            if vf.inbox:
+                self._serve(vf, *vf.inbox.popleft())
+            if vf.inbox:
+                self._think(vf)
+
+        vf.inbox_timer = self.scheduler.call_later(self.personality.answer_ms / 1000, done)
+
+    def _serve(self, vf: Vf, opcode: int, payload: bytes) -> None:
+        if self._is_lost(vf, opcode):
+            return
+        if vf.phase in (Phase.RESETTING, Phase.DISABLED) and not self._served_when_down(vf, opcode):
+            return
+        try:
+            answer = self._handle(vf, opcode, payload)
+        except Silence:
+            return
+        except Refused as refusal:
+            name = name_of(opcode)
+            vf.hardware.violation(refusal.rule, f"{name}: {refusal.text}", refusal.kind)
+            self._refuse(vf, opcode, refusal.status)
+        except OSError as error:
+            vf.hardware.violation("descriptors 10", f"{name_of(opcode)}: {error.strerror}")
+            self._refuse(vf, opcode, Status.ADMIN_QUEUE)
+        else:
+            vf.failures = 0
+            self._answer(vf, opcode, SUCCESS, answer)
+        if opcode in LINK_CHANGE_FOLLOWS:
+            link.tell(self, vf)
+
+    def _is_lost(self, vf: Vf, opcode: int) -> bool:
+        if opcode and opcode == self.personality.drop_first and not vf.dropped_first:
+            vf.dropped_first = True
+            return True
+        return self.faults.loses(vf.index, opcode)
+
+    def _served_when_down(self, vf: Vf, opcode: int) -> bool:
+        """A message to a VF in reset or disabled; only ice's RESET_VF helps a disabled one."""
+        down = "in reset" if vf.phase is Phase.RESETTING else "disabled"
+        ice = self.personality.is_ice
+        if ice and vf.phase is Phase.DISABLED and opcode == lib.VC_OP_RESET_VF:
+            return True
+        vf.hardware.violation("virtchnl 8", f"{name_of(opcode)} while the VF is {down}")
+        if ice and (vf.phase is Phase.DISABLED or self.personality.reset_messages == "answer"):
+            self._answer(vf, opcode, self._number(Status.PARAM), b"")
+        return False
+
+    def _handle(self, vf: Vf, opcode: int, payload: bytes) -> bytes:
+        if opcode not in MESSAGES:
+            raise Refused(Status.PARAM, "the PF does not know this opcode", rule="virtchnl 2")
+        fault = length_fault(opcode, payload, vf.version)
+        if fault:
+            raise Refused(Status.PARAM, fault, rule="virtchnl 5")
+        if self.personality.is_ice and not self._allowed(vf, opcode):
+            raise Refused(Status.UNSUPPORTED, "not unlocked by what was negotiated")
+        handler = self._handlers.get(opcode)
+        if handler is None:
+            raise Refused(Status.UNSUPPORTED, "this PF does not serve the opcode")
+        return handler(self, vf, payload)
+
+    def _allowed(self, vf: Vf, opcode: int) -> bool:
+        message = MESSAGES[opcode]
+        if message.unlock == ALWAYS:
+            return True
+        if message.unlock == BY_CAPABILITY:
+            return vf.has(message.gate)
+        return vf.phase is Phase.ACTIVE
+
+    def _number(self, status: Status | int) -> int:
+        return number(status, self.personality.driver, self.personality.dialect)
+
+    def _refuse(self, vf: Vf, opcode: int, status: Status | int) -> None:
+        self._answer(vf, opcode, self._number(status), b"")
+        vf.failures += 1
+        limit = self.personality.failure_limit
+        if limit and vf.failures > limit and vf.phase in (Phase.INIT, Phase.ACTIVE):
+            self.disable(vf, f"more than {limit} invalid messages in a row")
+
+    def _answer(self, vf: Vf, opcode: int, retval: int, payload: bytes) -> None:
+        for answer in self.faults.spoil(vf.index, opcode, Answer(opcode, retval, payload)):
+            if answer.delay_ms:
+                self._send_later(vf, answer)
+            else:
+                vf.hardware.send_to_vf(answer.opcode, answer.retval, answer.payload)
+
+    def _send_later(self, vf: Vf, answer: Answer) -> None:
+        self.scheduler.call_later(
+            answer.delay_ms / 1000,
+            lambda: vf.hardware.send_to_vf(answer.opcode, answer.retval, answer.payload),
+        )

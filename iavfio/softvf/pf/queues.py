@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES (spec: virtchnl 5, 9;
+descriptors 10): everything is checked before anything is set, as the PFs do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.resources import RXDIDS
+from iavfio.softvf.pf.status import Refused, Status
+from iavfio.softvf.pf.vf import Offer, Vf
+
+if TYPE_CHECKING:
+    from iavfio.softvf.pf.driver import Pf
+
+QUEUES_PER_MESSAGE = 16
+DATABUFFER_MIN = 128
+DATABUFFER_MAX = 16256
+HEADER_MAX = 1984
+FRAME_MIN = 64
+I40E_FRAME_LIMIT = 16384
+ICE_RING_MIN = 64
+UNIT = 128  # ring bases and buffer sizes are kept in units of 128 bytes
+RXDID_LEGACY = 1
+ITR_NONE = 3
+
+
+def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Checks all pairs, then writes their contexts."""
+    message = ffi.from_buffer("struct vc_vsi_queue_config_info *", payload)
+    vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
+    n = int(message.num_queue_pairs)
+    if n > QUEUES_PER_MESSAGE or n > vf.num_queue_pairs:
+        raise Refused(
+            Status.PARAM, f"{n} queue pairs, the VF has {vf.num_queue_pairs}", rule="descriptors 10"
+        )
+    check = _check_ice if pf.personality.is_ice else _check_i40e
+    pairs = [message.qpair[i] for i in range(n)]
+    for pair in pairs:
+        _check_ids(pf, vf, pair)
+        check(pf, vf, pair)
+    for pair in pairs:
+        _configure_tx(pf, vf, pair.txq)
+        _configure_rx(pf, vf, pair.rxq)
+    return b""
+
+
+def _refuse(text: str) -> Refused:
+    return Refused(Status.PARAM, text, rule="descriptors 10")
+
+
+def _check_ids(pf: Pf, vf: Vf, pair: Any) -> None:
+    own = pf.personality.vsi_id(vf.index)
+    if pair.txq.vsi_id != own or pair.rxq.vsi_id != own:
+        raise _refuse(
+            f"queue {pair.txq.queue_id}: vsi_id {pair.txq.vsi_id} and {pair.rxq.vsi_id}, "
+            f"the VF's is {own}"
+        )
+    if pair.txq.queue_id != pair.rxq.queue_id:
+        raise _refuse(f"queue ids of a pair differ: Tx {pair.txq.queue_id}, Rx {pair.rxq.queue_id}")
+    if pair.txq.queue_id >= vf.num_queue_pairs:
+        raise _refuse(f"queue {pair.txq.queue_id}, the VF has {vf.num_queue_pairs} queue pairs")
+
+
+def _check_i40e(pf: Pf, vf: Vf, pair: Any) -> None:
+    tx, rx, most = pair.txq, pair.rxq, pf.personality.max_ring
+    where = f"queue {tx.queue_id}"
+    if tx.ring_len % 8 or tx.ring_len > most:
+        raise _refuse(f"{where}: Tx ring_len {tx.ring_len}, a multiple of 8 up to {most} wanted")
+    if rx.ring_len % 32 or rx.ring_len > most:
+        raise _refuse(f"{where}: Rx ring_len {rx.ring_len}, a multiple of 32 up to {most} wanted")
+    if rx.splithdr_enabled and rx.hdr_size > HEADER_MAX:
+        raise _refuse(f"{where}: hdr_size {rx.hdr_size}, at most {HEADER_MAX}")
+    if rx.databuffer_size > DATABUFFER_MAX:
+        raise _refuse(f"{where}: databuffer_size {rx.databuffer_size}, at most {DATABUFFER_MAX}")
+    if not FRAME_MIN <= rx.max_pkt_size < I40E_FRAME_LIMIT:
+        raise _refuse(
+            f"{where}: max_pkt_size {rx.max_pkt_size} is not in {FRAME_MIN}..{I40E_FRAME_LIMIT - 1}"
+        )
+
+
+def _check_ice(pf: Pf, vf: Vf, pair: Any) -> None:
+    tx, rx, most = pair.txq, pair.rxq, pf.personality.max_ring
+    where = f"queue {tx.queue_id}"
+    if tx.headwb_enabled:
+        raise _refuse(f"{where}: headwb_enabled must be 0")
+    for side, length in (("Tx", tx.ring_len), ("Rx", rx.ring_len)):
+        if length and (not ICE_RING_MIN <= length <= most or length % 32):
+            raise _refuse(
+                f"{where}: {side} ring_len {length}, "
+                f"a multiple of 32 in {ICE_RING_MIN}..{most} wanted"
+            )
+    if not rx.ring_len:
+        return
+    if rx.crc_disable:
+        if not vf.has(lib.VC_CAP_CRC):
+            raise _refuse(f"{where}: crc_disable without the CRC capability")
+        if vf.strip != "none":
+            raise _refuse(f"{where}: crc_disable together with VLAN stripping")
+    if rx.databuffer_size and not DATABUFFER_MIN <= rx.databuffer_size <= DATABUFFER_MAX:
+        raise _refuse(
+            f"{where}: databuffer_size {rx.databuffer_size} "
+            f"is not in {DATABUFFER_MIN}..{DATABUFFER_MAX}"
+        )
+    longest = pf.max_frame(vf)
+    if not FRAME_MIN <= rx.max_pkt_size <= longest:
+        raise _refuse(f"{where}: max_pkt_size {rx.max_pkt_size} is not in {FRAME_MIN}..{longest}")
+    if vf.has(lib.VC_CAP_RX_FLEX_DESC) and (rx.rxdid > 63 or not RXDIDS >> rx.rxdid & 1):
+        raise _refuse(f"{where}: rxdid {rx.rxdid} was not offered")
+    if rx.flags & 1:
+        raise _refuse(f"{where}: Rx timestamps without the PTP capability")
+
+
+def _stop(pf: Pf, vf: Vf, queue: int, rx: bool) -> bool:
+    """Stops a queue that is configured while it runs; returns whether it ran."""
+    ran = bool((vf.rx_enabled if rx else vf.tx_enabled) >> queue & 1)
+    if ran:
+        vf.hardware.violation(
+            "virtchnl 9",
+            f"{'Rx' if rx else 'Tx'} queue {queue}: CONFIG_VSI_QUEUES while it is enabled",
+        )
+    pf.plane.disable_queue(vf.index, queue, rx)
+    return ran
+
+
+def _base(vf: Vf, side: str, queue: int, address: int) -> int:
+    if address % UNIT:
+        vf.hardware.violation(
+            "descriptors 10",
+            f"{side} queue {queue}: ring address {address:#x} is not {UNIT}-byte aligned, "
+            "the low bits are lost",
+        )
+    return address - address % UNIT
+
+
+def _configure_tx(pf: Pf, vf: Vf, tx: Any) -> None:
+    queue = int(tx.queue_id)
+    if pf.personality.is_ice and not tx.ring_len:
+        return  # left alone
+    offer = vf.queues.setdefault(queue, Offer())
+    ran = _stop(pf, vf, queue, rx=False)
+    base = _base(vf, "Tx", queue, int(tx.dma_ring_addr))
+    pf.plane.configure_tx(vf.index, queue, base, int(tx.ring_len))
+    offer.tx = tx.ring_len > 0
+    # ice starts a send queue here; ENABLE_QUEUES only turns its interrupt on (virtchnl 9).
+    if offer.tx and (ran or pf.personality.is_ice):
+        pf.plane.enable_queue(vf.index, queue, False)
+
+
+def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
+    queue = int(rx.queue_id)
+    if pf.personality.is_ice and not rx.ring_len:
+        return
+    offer = vf.queues.setdefault(queue, Offer())
+    ran = _stop(pf, vf, queue, rx=True)
+    base = _base(vf, "Rx", queue, int(rx.dma_ring_addr))
+    size = int(rx.databuffer_size) // UNIT * UNIT
+    if size != rx.databuffer_size:
+        vf.hardware.violation(
+            "descriptors 10",
+            f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}",
+            "note",
+        )
+    offer.rx = rx.ring_len > 0 and size > 0
+    flex = vf.has(lib.VC_CAP_RX_FLEX_DESC)
+    offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)
+    if rx.ring_len and not size:
+        vf.hardware.violation(
+            "descriptors 10", f"Rx queue {queue}: databuffer_size 0, it will never receive"
+        )
+    if not offer.rx:
+        return
+    pf.plane.configure_rx(
+        vf.index,
+        queue,
+        base,
+        int(rx.ring_len),
+        size,
+        int(rx.max_pkt_size),
+        int(rx.rxdid) if flex else RXDID_LEGACY,
+        offer.keep_crc,
+    )
+    if ran:
+        pf.plane.enable_queue(vf.index, queue, True)
+
+
+def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Which queues each vector serves, and under which ITR."""
+    message = ffi.from_buffer("struct vc_irq_map_info *", payload)
+    vf.require_active()
+    p = pf.personality
+    n = int(message.num_vectors)
+    if n > p.max_vectors:
+        raise Refused(Status.PARAM, f"{n} vectors, the VF has {p.max_vectors}")
+    maps = [message.vecmap[i] for i in range(n)]
+    for entry in maps:
+        _check_map(pf, vf, entry)
+    for entry in maps:
+        rx, tx = int(entry.rxq_map), int(entry.txq_map)
+        rx_itr, tx_itr = int(entry.rxitr_idx) & ITR_NONE, int(entry.txitr_idx) & ITR_NONE
+        pf.plane.map_vector(vf.index, int(entry.vector_id), rx, tx, rx_itr, tx_itr)
+        vf.vector_maps[int(entry.vector_id)] = rx, tx
+    return b""
+
+
+def _check_map(pf: Pf, vf: Vf, entry: Any) -> None:
+    p = pf.personality
+    vf.require_vsi(entry.vsi_id, p.vsi_id(vf.index))
+    if entry.vector_id >= p.max_vectors:
+        raise Refused(Status.PARAM, f"vector {entry.vector_id}, the VF has {p.max_vectors}")
+    queues = int(entry.rxq_map | entry.txq_map)
+    if queues >> vf.num_queue_pairs:
+        raise Refused(
+            Status.PARAM,
+            f"vector {entry.vector_id}: maps {entry.rxq_map:#x}, {entry.txq_map:#x} name a queue "
+            f"beyond the VF's {vf.num_queue_pairs}",
+        )
+    if p.is_ice and entry.vector_id == 0 and queues:
+        raise Refused(Status.PARAM, "queues on vector 0, which on ice is the mailbox's alone")
+    for itr in (int(entry.rxitr_idx), int(entry.txitr_idx)):
+        if itr > ITR_NONE:
+            vf.hardware.violation(
+                "virtchnl 5", f"ITR index {itr} is not in 0..3, taken as {itr & ITR_NONE}"
+            )
+
+
+def _select(pf: Pf, vf: Vf, payload: bytes) -> tuple[int, int]:
+    message = ffi.from_buffer("struct vc_queue_select *", payload)
+    vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
+    rx, tx = int(message.rx_queues), int(message.tx_queues)
+    if not rx and not tx:
+        raise Refused(Status.PARAM, "no queue selected")
+    if (rx | tx) >> 16 or (pf.personality.is_ice and (rx | tx) >> vf.num_queue_pairs):
+        raise Refused(Status.PARAM, f"maps {rx:#x}, {tx:#x} name a queue that the VF does not have")
+    return rx, tx
+
+
+def _bits(bitmap: int) -> list[int]:
+    return [bit for bit in range(16) if bitmap >> bit & 1]
+
+
+def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Starts queues; a LINK_CHANGE event follows the answer, whatever it is."""
+    rx, tx = _select(pf, vf, payload)
+    if not pf.personality.is_ice and vf.link_mode == "disable":
+        raise Refused(Status.PERM, "the administrator disabled the VF's link", kind="note")
+    rx_mapped = tx_mapped = 0
+    for rx_map, tx_map in vf.vector_maps.values():
+        rx_mapped, tx_mapped = rx_mapped | rx_map, tx_mapped | tx_map
+    for unmapped, side in ((rx & ~rx_mapped, "Rx"), (tx & ~tx_mapped, "Tx")):
+        if unmapped:
+            vf.hardware.violation(
+                "virtchnl 7",
+                f"{side} queues {unmapped:#x} are on no vector: their write-backs may stay unseen",
+                "note",
+            )
+    for queue in _bits(rx):
+        if not vf.queues.get(queue, Offer()).rx:
+            raise Refused(
+                Status.PARAM if pf.personality.is_ice else Status.ADMIN_QUEUE,
+                f"Rx queue {queue} was never configured: it does not start",
+            )
+    for queue in _bits(rx & ~vf.rx_enabled):
+        pf.plane.enable_queue(vf.index, queue, True)
+        vf.rx_enabled |= 1 << queue
+    for queue in _bits(tx & ~vf.tx_enabled):
+        _enable_tx(pf, vf, queue)
+        vf.tx_enabled |= 1 << queue
+    return b""
+
+
+def _enable_tx(pf: Pf, vf: Vf, queue: int) -> None:
+    if not vf.queues.get(queue, Offer()).tx:
+        if pf.personality.is_ice:
+            vf.hardware.violation(
+                "virtchnl 9",
+                f"Tx queue {queue} is enabled without CONFIG_VSI_QUEUES since it was disabled: "
+                "ice starts it there, so it stays dead",
+            )
+            return
+        raise Refused(
+            Status.ADMIN_QUEUE, f"Tx queue {queue} was never configured: it does not start"
+        )
+    if not pf.personality.is_ice:
+        pf.plane.enable_queue(vf.index, queue, False)
+
+
+def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Stops queues; no DMA for them after the answer."""
+    rx, tx = _select(pf, vf, payload)
+    for queue in _bits(rx):
+        pf.plane.disable_queue(vf.index, queue, True)
+    for queue in _bits(tx):
+        pf.plane.disable_queue(vf.index, queue, False)
+        if pf.personality.is_ice and queue in vf.queues:
+            vf.queues[queue].tx = False
+    vf.rx_enabled &= ~rx
+    vf.tx_enabled &= ~tx
+    return b""

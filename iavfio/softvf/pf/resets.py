@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Resets of a VF, from the notice to VFACTIVE (spec: virtchnl 8, registers 8).
+
+notice (RESET_IMPENDING, when the PF notifies) -> hardware half (queues, mailbox, RSTAT 0)
+-> the PF's software half, `reset_ms` later: forget, RSTAT 1, RSTAT 2.
+
+There is one timer per VF, whatever arrives: a second reset before the end is merged into the first,
+an FLR restarts the software half, so a storm of them costs nothing and ends with one VFACTIVE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from iavfio.softvf._device import lib
+from iavfio.softvf.pf import link, rss
+from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
+
+if TYPE_CHECKING:
+    from iavfio.softvf.pf.driver import Pf
+
+# How much longer than one VF's reset a reset of more of the card takes.
+PF_RESETS: Mapping[str, int] = MappingProxyType({"pfr": 10, "corer": 20, "globr": 40, "empr": 80})
+
+Step = Callable[[Vf], None]
+
+
+class Resets:
+    """The PF driver's reset service."""
+
+    def __init__(self, pf: Pf) -> None:
+        self._pf = pf
+
+    def start(
+        self, vf: Vf, cause: str, *, notify: bool = False, latency_ms: float | None = None
+    ) -> None:
+        """Begins a reset that the PF decided on or the VF asked for."""
+        p = self._pf.personality
+        latency = p.reset_ms if latency_ms is None else latency_ms
+        if vf.phase is Phase.RESETTING:
+            vf.reset_latency = max(vf.reset_latency, latency)
+            self._note(vf, f"{cause}: merged with the reset that runs")
+            return
+        if vf.reset_timer is not None:  # announced, not begun
+            vf.reset_latency = max(vf.reset_latency, latency)
+            if notify:
+                self._note(vf, f"{cause}: merged with the reset that was announced")
+                return
+        else:
+            vf.reset_latency = latency
+        self._cancel(vf)
+        self._note(vf, f"reset: {cause}")
+        if notify and vf.phase is not Phase.GONE:
+            for _ in range(p.notices):
+                vf.hardware.send_to_vf(lib.VC_OP_EVENT, 0, link.reset_impending())
+            self._after(vf, p.notice_lead_ms, self._enter_and_begin)
+            return
+        vf.enter(Phase.RESETTING)
+        # Not inside the event in hand: its mailbox is still being worked on.
+        self._after(vf, 0, self._begin)
+
+    def flr(self, vf: Vf) -> None:
+        """The hardware half was done by the function-level reset."""
+        if vf.phase is Phase.GONE:
+            return
+        self._cancel(vf)
+        if vf.phase is not Phase.RESETTING:
+            vf.reset_latency = self._pf.personality.reset_ms
+        vf.requested_pairs = 0
+        vf.enter(Phase.RESETTING)
+        self._software_half(vf)
+
+    def stop(self, vf: Vf) -> None:
+        """Drops a reset that is under way: the PF's driver goes."""
+        self._cancel(vf)
+
+    def allocate(self, vf: Vf) -> None:
+        """Gives a VF what it starts with after each reset."""
+        p = self._pf.personality
+        vf.forget()
+        vf.num_queue_pairs = 0
+        wanted = vf.requested_pairs or p.num_queue_pairs
+        vf.num_queue_pairs = min(wanted, max(self._pf.queue_pairs_left(), 1))
+        if vf.admin_mac is not None:
+            vf.default_mac = vf.admin_mac
+        else:
+            vf.default_mac = p.default_mac(vf.index) if p.mac == "set" else ZERO_MAC
+        vf.primary_mac = vf.default_mac
+        vf.macs = [vf.default_mac] if vf.default_mac != ZERO_MAC else []
+        rss.set_defaults(p, vf)
+
+    def _note(self, vf: Vf, text: str) -> None:
+        vf.hardware.violation("virtchnl 8", text, "note")
+
+    def _after(self, vf: Vf, delay_ms: float, call: Step) -> None:
+        def run() -> None:
+            vf.reset_timer = None
+            call(vf)
+
+        vf.reset_timer = self._pf.scheduler.call_later(delay_ms / 1000, run)
+
+    def _cancel(self, vf: Vf) -> None:
+        if vf.reset_timer is not None:
+            vf.reset_timer.cancel()
+            vf.reset_timer = None
+
+    def _enter_and_begin(self, vf: Vf) -> None:
+        vf.enter(Phase.RESETTING)
+        self._begin(vf)
+
+    def _begin(self, vf: Vf) -> None:
+        vf.hardware.begin_reset()
+        self._software_half(vf)
+
+    def _software_half(self, vf: Vf) -> None:
+        vf.resets += 1
+        self._pf.drop_inbox(vf)
+        self._pf.publish(vf)  # not active: the switch forgets it
+        self._after(vf, vf.reset_latency, self._complete)
+
+    def _complete(self, vf: Vf) -> None:
+        vf.hardware.set_rstat(lib.RSTAT_COMPLETED)
+        if self._pf.personality.completed_ms:
+            self._after(vf, self._pf.personality.completed_ms, self._activate)
+        else:
+            self._activate(vf)
+
+    def _activate(self, vf: Vf) -> None:
+        self.allocate(vf)
+        vf.enter(Phase.INIT)
+        vf.active_since = self._pf.scheduler.now()
+        self._pf.plane.set_rx_polling(vf.index, False)
+        self._pf.publish(vf)
+        vf.hardware.set_rstat(lib.RSTAT_VFACTIVE)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""VERSION, GET_VF_RESOURCES, REQUEST_QUEUES, GET_SUPPORTED_RXDIDS: who the VF is, what it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.status import Refused, Silence, Status
+from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
+
+if TYPE_CHECKING:
+    from iavfio.softvf.personality import Personality
+    from iavfio.softvf.pf.driver import Pf
+
+# RXDID 1, 2 and 16..25 (descriptors 7).
+RXDIDS = 1 << 1 | 1 << 2 | sum(1 << n for n in range(16, 26))
+I40E_REPLY_SIZE = 52
+LUT_SIZE = 64
+
+
+def version(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """The PF's own version, or 1.0 to a 1.0 VF (virtchnl 1)."""
+    said = ffi.from_buffer("struct vc_version_info *", payload)
+    vf.version = (int(said.major), int(said.minor))
+    answer = ffi.new("struct vc_version_info *")
+    answer.major = lib.VC_VERSION_MAJOR
+    answer.minor = 0 if vf.version == (1, 0) else lib.VC_VERSION_MINOR
+    if vf.version not in ((1, 0), (1, 1)):
+        vf.hardware.violation(
+            "virtchnl 1",
+            f"VERSION {vf.version[0]}.{vf.version[1]} is neither 1.0 nor 1.1: the PF will judge "
+            "what follows as from a 1.0 VF",
+        )
+    return bytes(ffi.buffer(answer))
+
+
+def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
+    """The subset of `asked` that the PF gives (virtchnl 4)."""
+    always = lib.VC_CAP_L2
+    offered = lib.VC_CAP_REQ_QUEUES | lib.VC_CAP_RSS_PF | lib.VC_CAP_RX_POLLING | lib.VC_CAP_ENCAP
+    if personality.expanded_pctypes:
+        offered |= lib.VC_CAP_RSS_PCTYPE_V2 | lib.VC_CAP_ENCAP_CSUM
+    if personality.wb_on_itr:
+        offered |= lib.VC_CAP_WB_ON_ITR
+    if personality.is_ice:
+        offered |= lib.VC_CAP_ADV_LINK_SPEED | lib.VC_CAP_CRC | lib.VC_CAP_USO
+        offered |= lib.VC_CAP_RX_FLEX_DESC
+        if asked & lib.VC_CAP_VLAN_V2:
+            offered |= lib.VC_CAP_VLAN_V2  # wins over VLAN
+        elif bool(port_vlan) == personality.double_vlan:
+            offered |= lib.VC_CAP_VLAN
+    else:
+        always |= lib.VC_CAP_ADV_LINK_SPEED  # unasked
+        if not port_vlan or personality.dialect == "oot":
+            offered |= lib.VC_CAP_VLAN
+        if personality.dialect == "oot":
+            offered |= lib.VC_CAP_USO
+    return int(asked & offered | always)
+
+
+def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Grants capabilities and makes the VF active (virtchnl 4, 9)."""
+    p = pf.personality
+    since = (pf.scheduler.now() - vf.active_since) * 1000
+    if vf.resets and since < p.resources_error_ms:
+        raise Refused(
+            lib.VC_STATUS_ERR_PARAM,
+            "GET_VF_RESOURCES while the PF still finishes the reset",
+            kind="note",
+        )
+    if vf.phase is not Phase.INIT and not p.is_ice:
+        raise Refused(Status.PARAM, "GET_VF_RESOURCES was answered already since the last reset")
+    vf.asked = int.from_bytes(payload, "little") if payload else lib.VC_CAP_L2 | lib.VC_CAP_VLAN
+    vf.caps = grantable(p, vf.port_vlan, vf.asked)
+    _apply_uso_rule(pf, vf)
+    vf.enter(Phase.ACTIVE)
+    pf.plane.set_rx_polling(vf.index, vf.has(lib.VC_CAP_RX_POLLING) and not p.is_ice)
+    # The plain VLAN capability starts with stripping on, VLAN V2 with stripping off.
+    plain = vf.has(lib.VC_CAP_VLAN) and not vf.port_vlan
+    vf.strip = "l2tag1" if plain and p.strip_default else "none"
+    pf.publish(vf)
+    return _reply(pf, vf)
+
+
+def _apply_uso_rule(pf: Pf, vf: Vf) -> None:
+    """i40e takes its default MAC back from a VF that does not ask for USO (virtchnl 4)."""
+    if not pf.personality.uso_mac_rule or vf.admin_mac or vf.asked & lib.VC_CAP_USO:
+        return
+    if vf.default_mac in vf.macs:
+        vf.macs.remove(vf.default_mac)
+    vf.default_mac = vf.primary_mac = ZERO_MAC
+
+
+def _reply(pf: Pf, vf: Vf) -> bytes:
+    p = pf.personality
+    answer = ffi.new("struct vc_vf_resource *", {"vsi_res": 2})
+    answer.num_vsis = 1
+    answer.num_queue_pairs = vf.num_queue_pairs
+    answer.max_vectors = p.max_vectors
+    answer.max_mtu = max(p.max_mtu - (4 if vf.port_vlan else 0), 0)
+    answer.vf_cap_flags = vf.caps
+    answer.rss_key_size, answer.rss_lut_size = len(vf.rss_key), LUT_SIZE
+    vsi = answer.vsi_res[0]
+    vsi.vsi_id = p.vsi_id(vf.index)
+    vsi.num_queue_pairs = vf.num_queue_pairs
+    vsi.vsi_type = lib.VC_VSI_SRIOV
+    vsi.qset_handle = p.qset_handle
+    vsi.default_mac_addr = vf.default_mac
+    size = ffi.sizeof("struct vc_vf_resource") + ffi.sizeof("struct vc_vsi_resource")
+    return bytes(ffi.buffer(answer, size if p.is_ice else I40E_REPLY_SIZE))
+
+
+def get_supported_rxdids(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """The descriptor formats on offer, one bit each."""
+    vf.require_active()
+    return RXDIDS.to_bytes(8, "little")
+
+
+def request_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Granted: a reset and no answer. Refused: success, and the number that would work."""
+    p = pf.personality
+    if vf.phase is not Phase.ACTIVE:
+        if not p.is_ice:
+            vf.hardware.violation(
+                "virtchnl 9", "REQUEST_QUEUES before GET_VF_RESOURCES: i40e does not even answer"
+            )
+            raise Silence
+        vf.require_active()
+    wanted = int.from_bytes(payload, "little")
+    current = vf.num_queue_pairs
+    left = pf.queue_pairs_left()
+    fits = _what_fits(p, wanted, current, left)
+    if fits is not None:
+        vf.hardware.violation("virtchnl 9", f"REQUEST_QUEUES {wanted}: {fits} would work", "note")
+        return fits.to_bytes(2, "little")
+    vf.requested_pairs = wanted
+    pf.resets.start(vf, f"REQUEST_QUEUES {wanted}", notify=p.notify)
+    raise Silence
+
+
+def _what_fits(p: Personality, wanted: int, current: int, left: int) -> int | None:
+    """None when `wanted` can be had."""
+    if wanted == 0 and p.is_ice:
+        return 0  # echoed
+    if wanted > p.max_queue_pairs:
+        return p.max_queue_pairs
+    if wanted - current > left:
+        return min(left + current, p.max_queue_pairs) if p.is_ice else left + current
+    if p.fragmented and not p.is_ice and wanted > current:
+        return current
+    return None

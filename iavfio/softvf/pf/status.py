@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a PF thinks of a request, and the number it says (spec: virtchnl 3).
+
+The same refusal has another number in each driver: kernel i40e sends errno values, its out-of-tree
+version and ice send virtchnl's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+from iavfio.softvf.contract import ViolationKind
+
+SUCCESS = 0
+
+
+class Status(Enum):
+    """A reason to refuse."""
+
+    PARAM = "invalid parameter"
+    PERM = "not permitted"
+    UNSUPPORTED = "not supported"
+    NO_SPACE = "no room"
+    ADMIN_QUEUE = "the switch refused"
+
+
+_NUMBERS: Mapping[str, Mapping[Status, int]] = MappingProxyType(
+    {
+        "i40e-kernel": MappingProxyType(
+            {
+                Status.PARAM: -22,
+                Status.PERM: -1,
+                Status.UNSUPPORTED: -95,
+                Status.NO_SPACE: -28,
+                Status.ADMIN_QUEUE: -5,
+            }
+        ),
+        "i40e-oot": MappingProxyType(
+            {
+                Status.PARAM: -5,
+                Status.PERM: -1,
+                Status.UNSUPPORTED: -64,
+                Status.NO_SPACE: -18,
+                Status.ADMIN_QUEUE: -53,
+            }
+        ),
+        "ice": MappingProxyType(
+            {
+                Status.PARAM: -5,
+                Status.PERM: -5,
+                Status.UNSUPPORTED: -64,
+                Status.NO_SPACE: -53,
+                Status.ADMIN_QUEUE: -53,
+            }
+        ),
+    }
+)
+
+
+def number(status: Status | int, driver: str, dialect: str) -> int:
+    """v_retval of a refusal; a number stands for itself."""
+    if isinstance(status, int):
+        return status
+    return _NUMBERS["ice" if driver == "ice" else f"{driver}-{dialect}"][status]
+
+
+class Refused(Exception):
+    """A handler's answer is an error.
+
+    kind "violation": the VF's driver broke the protocol; "note": the PF's policy says no.
+    """
+
+    def __init__(
+        self,
+        status: Status | int,
+        text: str,
+        *,
+        rule: str = "virtchnl 9",
+        kind: ViolationKind = "violation",
+    ) -> None:
+        self.status, self.text, self.rule, self.kind = status, text, rule, kind
+        super().__init__(text)
+
+
+class Silence(Exception):
+    """A handler's answer is none: the PF says nothing to this message."""

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the PF's driver remembers of one VF, and what of it a reset forgets (spec: virtchnl 8)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from iavfio.softvf.pf.status import Refused, Status
+
+if TYPE_CHECKING:
+    from iavfio.softvf.contract import Timer, VfHardware
+
+ZERO_MAC = bytes(6)
+BROADCAST = b"\xff" * 6
+
+
+class Phase(Enum):
+    """Where a VF stands with its PF."""
+
+    INIT = "init"  # reset done, RSTAT = VFACTIVE, GET_VF_RESOURCES not asked yet
+    ACTIVE = "active"
+    RESETTING = "resetting"
+    DISABLED = "disabled"  # by MDD or too many invalid messages
+    GONE = "gone"  # the PF's driver was unloaded
+
+
+NEXT: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
+    {
+        Phase.INIT: frozenset({Phase.ACTIVE, Phase.RESETTING, Phase.DISABLED, Phase.GONE}),
+        Phase.ACTIVE: frozenset({Phase.RESETTING, Phase.DISABLED, Phase.GONE}),
+        # Only the end of a reset leads out of it: a VF that acts early finds nothing set up.
+        Phase.RESETTING: frozenset({Phase.INIT, Phase.GONE}),
+        # A stopped VF must be reset by somebody whom the PF trusts before it may talk again.
+        Phase.DISABLED: frozenset({Phase.RESETTING, Phase.GONE}),
+        # A PF driver that comes back resets all its VFs first.
+        Phase.GONE: frozenset({Phase.RESETTING}),
+    }
+)
+
+
+@dataclass
+class Offer:
+    """A queue pair's halves as CONFIG_VSI_QUEUES left them."""
+
+    tx: bool = False
+    rx: bool = False
+    keep_crc: bool = False
+
+
+@dataclass
+class Vf:
+    """One VF. The first block is the administrator's and survives resets; the rest does not."""
+
+    index: int
+    hardware: VfHardware
+    trusted: bool
+    spoof_check: bool
+    admin_mac: bytes | None = None
+    port_vlan: int = 0
+    link_mode: str = "auto"
+    version: tuple[int, int] = (0, 0)  # kept: a VF need not say it again after a reset
+    requested_pairs: int = 0  # REQUEST_QUEUES; an FLR forgets it
+
+    phase: Phase = Phase.INIT
+    disabled_why: str = ""
+    num_queue_pairs: int = 0
+    asked: int = 0
+    caps: int = 0
+    default_mac: bytes = ZERO_MAC
+    primary_mac: bytes = ZERO_MAC
+    macs: list[bytes] = field(default_factory=list)
+    vlans: set[int] = field(default_factory=set)
+    tagged: set[tuple[int, int]] = field(default_factory=set)  # VLAN V2: tpid, vid
+    promisc_unicast: bool = False
+    promisc_multicast: bool = False
+    queues: dict[int, Offer] = field(default_factory=dict)
+    rx_enabled: int = 0
+    tx_enabled: int = 0
+    vector_maps: dict[int, tuple[int, int]] = field(default_factory=dict)  # Rx, Tx bitmaps
+    rss_key: bytes = bytes(52)
+    rss_lut: bytes = bytes(64)
+    hashcfg: int = 0
+    symmetric: bool = False
+    strip: str = "none"
+    strip_tpids: tuple[int, ...] = (0x8100,)
+    insert_tpid: int = 0x8100
+    insertion: bool = True
+    vlan_v2_known: bool = False
+    mdd_stopped: bool = False
+
+    failures: int = 0
+    resets: int = 0
+    reset_timer: Timer | None = None
+    reset_latency: float = 0.0  # milliseconds
+    active_since: float = 0.0
+    inbox: deque[tuple[int, bytes]] = field(default_factory=deque)
+    inbox_timer: Timer | None = None
+    flooded: bool = False
+    dropped_first: bool = False
+    stats_base: tuple[int, ...] = (0,) * 12
+
+    def enter(self, phase: Phase) -> None:
+        """Changes the phase; a change that NEXT does not list is a bug of the PF model."""
+        if phase is not self.phase and phase not in NEXT[self.phase]:
+            raise AssertionError(f"VF {self.index}: {self.phase.value} to {phase.value}")
+        self.phase = phase
+
+    def forget(self) -> None:
+        """What the PF frees in a reset: everything that messages of the VF had set up."""
+        self.asked = self.caps = 0
+        self.macs, self.vlans, self.tagged = [], set(), set()
+        self.promisc_unicast = self.promisc_multicast = False
+        self.queues, self.vector_maps = {}, {}
+        self.rx_enabled = self.tx_enabled = 0
+        self.symmetric = False
+        self.strip, self.strip_tpids = "none", (0x8100,)
+        self.insert_tpid, self.insertion = 0x8100, True
+        self.vlan_v2_known = self.mdd_stopped = self.flooded = False
+        self.failures, self.disabled_why = 0, ""
+        self.default_mac = self.primary_mac = ZERO_MAC
+
+    def has(self, cap: int) -> bool:
+        """Whether a capability was granted."""
+        return bool(self.caps & cap)
+
+    def require_active(self) -> None:
+        """Raises Refused unless GET_VF_RESOURCES was answered since the last reset."""
+        if self.phase is not Phase.ACTIVE:
+            raise Refused(
+                Status.PARAM,
+                "sent before GET_VF_RESOURCES: the VF is not active",
+                rule="virtchnl 7",
+            )
+
+    def require_vsi(self, vsi_id: int, own: int) -> None:
+        """Raises Refused unless active and the message names the VF's VSI."""
+        self.require_active()
+        if vsi_id != own:
+            raise Refused(
+                Status.PARAM, f"vsi_id {vsi_id} is not the VF's, {own}", rule="virtchnl 1"
+            )
+
+
+def mac_text(mac: bytes) -> str:
+    """For log lines and answers."""
+    return ":".join(f"{byte:02x}" for byte in mac)

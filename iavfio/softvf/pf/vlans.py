@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The plain VLAN capability: ADD_VLAN, DEL_VLAN, stripping on and off (spec: virtchnl 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iavfio.softvf._device import ffi
+from iavfio.softvf.pf.status import Refused, Status
+from iavfio.softvf.pf.vf import Vf
+
+if TYPE_CHECKING:
+    from iavfio.softvf.pf.driver import Pf
+
+VIDS = 4096
+
+
+def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:
+    message = ffi.from_buffer("struct vc_vlan_filter_list *", payload)
+    vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
+    vids = [int(message.vlan_id[i]) for i in range(message.num_elements)]
+    for vid in vids:
+        if vid >= VIDS:
+            raise Refused(Status.PARAM, f"VLAN id {vid}, at most {VIDS - 1}")
+    if vf.port_vlan:
+        raise Refused(Status.PARAM, f"the VF is on port VLAN {vf.port_vlan}", kind="note")
+    return vids
+
+
+def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Beyond the limit of an untrusted VF: success is reported and nothing done."""
+    vids = _list(pf, vf, payload)
+    for vid in vids:
+        if vid == 0 or vid in vf.vlans:
+            continue
+        if not vf.trusted and len(vf.vlans) >= pf.personality.max_vlans:
+            vf.hardware.violation(
+                "virtchnl 9",
+                f"VLAN {vid}: an untrusted VF may have {pf.personality.max_vlans}; "
+                "reported as success, not added",
+                "note",
+            )
+            break
+        vf.vlans.add(vid)
+    if not pf.personality.is_ice:
+        vf.strip = "l2tag1"  # on i40e a VLAN filter turns stripping on
+    pf.publish(vf)
+    return b""
+
+
+def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """A VLAN that is not there is no error."""
+    vf.vlans -= set(_list(pf, vf, payload))
+    pf.publish(vf)
+    return b""
+
+
+def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:
+    vf.require_active()
+    if vf.port_vlan or pf.personality.strip_refused:
+        raise Refused(
+            Status.PARAM,
+            f"VLAN stripping cannot be turned {'on' if on else 'off'}",
+            kind="note",
+        )
+    if on and any(offer.keep_crc for offer in vf.queues.values()):
+        raise Refused(Status.UNSUPPORTED, "VLAN stripping while the CRC is kept")
+
+
+def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Tags go to L2TAG1."""
+    _check_strip(pf, vf, True)
+    vf.strip = "l2tag1"
+    pf.publish(vf)
+    return b""
+
+
+def disable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Tags stay in the frame."""
+    _check_strip(pf, vf, False)
+    vf.strip = "none"
+    pf.publish(vf)
+    return b""

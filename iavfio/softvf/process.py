@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The software VF's process: puts one PF, its VFs and their sockets together, and runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from iavfio.errors import ConfigError
+from iavfio.softvf import personality as cards
+from iavfio.softvf.control import Control, ControlServer
+from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
+from iavfio.softvf.device import Vf
+from iavfio.softvf.directory import private_directory
+from iavfio.softvf.log import ViolationLog
+from iavfio.softvf.loop import READ, Loop
+from iavfio.softvf.pf import Pf
+from iavfio.softvf.server import VfServer
+
+Doorbells = Literal["shared", "trapped"]
+MAX_VFS = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of a software VF. `directory` None = a fresh private one."""
+
+    vfs: int = 1
+    personality: str = "e810"
+    directory: Path | None = None
+    uplink: str = "loopback"
+    writeback: Writeback = "hardware"
+    doorbells: Doorbells = "shared"
+    options: tuple[str, ...] = ()  # key=value, see personality.OPTIONS
+    verbose: bool = False
+    disposable: bool = False  # the directory is removed at the end though it was there before
+
+
+def run(
+    settings: Settings,
+    ready: Callable[[dict[str, Any]], None],
+    parent: int | None = None,
+    summary: TextIO | None = None,
+) -> None:
+    """Serves until a signal, the control socket's `stop`, or the end of the parent (a pidfd).
+
+    `ready` is called once with {"sockets": [...], "control": path} when clients may come.
+    Raises ConfigError or StateError before that when it cannot be.
+    """
+    if not 1 <= settings.vfs <= MAX_VFS:
+        raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
+    card = cards.named(settings.personality, **dict(map(cards.parse_option, settings.options)))
+    _raise_fd_limit()
+    log = ViolationLog(settings.verbose)
+    with ExitStack() as stack:
+        loop = Loop()
+        stack.callback(loop.close)
+        loop.stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if parent is not None:
+            loop.watch(parent, READ, lambda _: loop.stop())
+        plane = _plane(settings, card)
+        stack.callback(plane.stop)
+        trapped = settings.doorbells == "trapped"
+        vfs = [Vf(i, card, plane, loop, log, trapped) for i in range(settings.vfs)]
+        pf = Pf(card, vfs, plane, loop)
+        for vf in vfs:
+            vf.attach(pf)
+        loop.watch(plane.event_fd, READ, lambda _: _hear(plane, pf, log))
+        directory = stack.enter_context(private_directory(settings.directory, settings.disposable))
+        servers = []
+        for vf in vfs:
+            server = VfServer(vf, directory / f"vf{vf.index}.sock", loop)
+            stack.callback(server.close)
+            servers.append(server)
+        info = {
+            "pid": os.getpid(),
+            "personality": card.name,
+            "uplink": settings.uplink,
+            "writeback": settings.writeback,
+            "doorbells": settings.doorbells,
+        }
+        control = Control(servers, pf, plane, log, info, loop.stop)
+        lines = ControlServer(directory / "control.sock", control, loop)
+        stack.callback(lines.close)
+        plane.start()
+        ready(
+            {
+                "sockets": [f"vfio-user:{server.path}" for server in servers],
+                "control": str(lines.path),
+            }
+        )
+        loop.run()
+        if summary is not None:
+            with contextlib.suppress(OSError):
+                _summarise(plane, log, settings.vfs, summary)
+
+
+def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
+    try:
+        return DataPlane(
+            settings.vfs,
+            bar_size=card.bar0_size,
+            uplink=settings.uplink,
+            writeback=settings.writeback,
+            flex=card.flex,
+            e810_itr=card.e810_itr,
+            wb_group=card.wb_group,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"cannot open the uplink {settings.uplink!r}",
+            str(error),
+            "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT], gen",
+        ) from error
+
+
+def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
+    """What the data thread has to say."""
+    for event in plane.events():
+        if event.kind == "mdd":
+            log.add(event.vf, "mdd", event.rule, event.text)
+            pf.mdd(event.vf, event.text)
+        else:
+            kind: Literal["violation", "note"] = (
+                "violation" if event.kind == "violation" else "note"
+            )
+            log.add(event.vf, kind, event.rule, event.text)
+
+
+def _raise_fd_limit() -> None:
+    """A VF may bring 65 eventfds, each kept twice."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> None:
+    for vf in range(vfs):
+        stats = dict(zip(STAT_NAMES, plane.stats(vf), strict=True))
+        received, sent = (
+            sum(stats[f"{way}_{kind}"] for kind in ("unicast", "multicast", "broadcast"))
+            for way in ("rx", "tx")
+        )
+        print(
+            f"vf{vf}: rx {received} packets {stats['rx_bytes']} bytes, "
+            f"tx {sent} packets {stats['tx_bytes']} bytes, "
+            f"{stats['rx_discards']} discarded, {log.total(vf)} violations, "
+            f"{log.total(vf, 'mdd')} MDD events",
+            file=out,
+        )
+    for (vf, kind, rule), count in sorted(log.counts.items()):
+        if kind != "note":
+            print(f"  vf{vf} {kind} [{rule}]: {count}", file=out)
+    out.flush()
+
+
+def print_ready(told: dict[str, Any]) -> None:
+    """For a terminal: the sockets, and one line that says that clients may come."""
+    for name in told["sockets"]:
+        print(name)
+    print(f"control:{told['control']}")
+    print("ready", flush=True)
+    sys.stdout.flush()

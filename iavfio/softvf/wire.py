@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfio-user messages as the server sees them: numbers, layouts, refusals (spec: vfio-user 1-4)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+HEADER = struct.Struct("<HHIII")  # msg_id, command, msg_size, flags, error_no
+VERSION = struct.Struct("<HH")  # major, minor
+DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset in the fd, address, size
+DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
+DEVICE_INFO = struct.Struct("<IIII")  # argsz, flags, regions, irqs
+REGION_INFO = struct.Struct("<IIIIQQ")  # argsz, flags, index, cap_offset, size, offset
+IO_FDS = struct.Struct("<IIII")  # argsz, flags, index, count
+IRQ_INFO = struct.Struct("<IIII")  # argsz, flags, index, count
+IRQ_SET = struct.Struct("<IIIII")  # argsz, flags, index, start, count
+ACCESS = struct.Struct("<QII")  # offset, region, count
+MULTI_COUNT = struct.Struct("<Q")
+MULTI_ENTRY = struct.Struct("<QII8s")  # offset, region, count, data
+CAP_SPARSE = struct.Struct("<HHIII")  # id, version, next, areas, reserved
+AREA = struct.Struct("<QQ")  # offset, size
+
+TYPE_MASK, TYPE_COMMAND, TYPE_REPLY = 0xF, 0, 1
+NO_REPLY, ERROR = 0x10, 0x20
+
+MAX_DATA = 1 << 20  # bytes of one access
+MAX_MESSAGE = MAX_DATA + HEADER.size + ACCESS.size
+MAX_FDS = 16  # in one message; QEMU accepts no more (vfio-user 2)
+MAX_VERSION_TEXT = 1 << 16
+
+DMA_FLAGS_READ, DMA_FLAGS_WRITE, DMA_FLAGS_MMAP, DMA_FLAGS_FILE_IO = 1, 2, 4, 8
+UNMAP_BITMAP, UNMAP_ALL = 1, 2
+INFO_RESET, INFO_PCI = 1, 2
+REGION_READ, REGION_WRITE, REGION_MMAP, REGION_CAPS = 1, 2, 4, 8
+IRQ_EVENTFD = 1
+DATA_NONE, DATA_BOOL, DATA_EVENTFD = 1, 2, 4
+ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER = 8, 16, 32
+NUM_REGIONS, NUM_IRQS = 9, 5
+BAR0, BAR3, CONFIG = 0, 3, 7
+MSIX, ERR, REQ = 2, 3, 4
+
+
+class Command(IntEnum):
+    """Message commands (vfio-user 3)."""
+
+    VERSION = 1
+    DMA_MAP = 2
+    DMA_UNMAP = 3
+    DEVICE_GET_INFO = 4
+    DEVICE_GET_REGION_INFO = 5
+    DEVICE_GET_REGION_IO_FDS = 6
+    DEVICE_GET_IRQ_INFO = 7
+    DEVICE_SET_IRQS = 8
+    REGION_READ = 9
+    REGION_WRITE = 10
+    DMA_READ = 11
+    DMA_WRITE = 12
+    DEVICE_RESET = 13
+    REGION_WRITE_MULTI = 15
+    DEVICE_FEATURE = 16
+    MIG_DATA_READ = 17
+    MIG_DATA_WRITE = 18
+
+
+@dataclass(frozen=True)
+class Message:
+    """One command of a client; whoever keeps an fd takes it out of `fds`, the rest is closed."""
+
+    msg_id: int
+    command: int
+    flags: int
+    payload: bytes
+    fds: list[int]
+    truncated: bool = False  # some of its fds were lost on the way
+
+    def close_fds(self) -> None:
+        """Closes what nobody took."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+class Refused(Exception):
+    """The answer to a command is an error: an errno, and in words why."""
+
+    def __init__(self, why: str, code: int = errno.EINVAL, fatal: bool = False) -> None:
+        super().__init__(why)
+        self.code, self.fatal = code, fatal
+
+
+def reply(message: Message, payload: bytes = b"") -> bytes:
+    """The reply to a command."""
+    size = HEADER.size + len(payload)
+    return HEADER.pack(message.msg_id, message.command, size, TYPE_REPLY, 0) + payload
+
+
+def error_reply(message: Message, code: int) -> bytes:
+    """An error is a header alone (vfio-user 1)."""
+    return HEADER.pack(message.msg_id, message.command, HEADER.size, TYPE_REPLY | ERROR, code)
+
+
+def fixed(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
+    """The fixed part of a request; Refused when it is cut short."""
+    if len(payload) < layout.size:
+        raise Refused(f"{len(payload)} bytes where {layout.size} are needed")
+    return layout.unpack_from(payload)
+
+
+def with_argsz(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
+    """`fixed`, where the first word says how long an answer the client can take."""
+    fields = fixed(layout, payload)
+    if not layout.size <= fields[0] <= MAX_MESSAGE:
+        raise Refused(f"argsz {fields[0]} where at least {layout.size} are needed")
+    return fields

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a VF may ask its PF for, what was granted, what a refusal means (spec: virtchnl 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from iavfio._driver import lib
+from iavfio.errors import NotGranted
+from iavfio.virtchnl import opcodes as op
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One bit: what it gives, and what the user loses without it."""
+
+    bit: int
+    name: str
+    gives: str
+    without: str
+
+
+CAPABILITIES: Final[tuple[Capability, ...]] = (
+    Capability(
+        lib.VC_CAP_L2,
+        "L2",
+        "MAC filters and promiscuous mode",
+        "only frames for the address that the PF programmed arrive",
+    ),
+    Capability(lib.VC_CAP_RDMA, "RDMA", "RDMA messages", "no RDMA"),
+    Capability(lib.VC_CAP_RSS_AQ, "RSS_AQ", "RSS by admin queue", "RSS is set by messages"),
+    Capability(lib.VC_CAP_RSS_REG, "RSS_REG", "RSS by registers", "RSS is set by messages"),
+    Capability(
+        lib.VC_CAP_WB_ON_ITR,
+        "WB_ON_ITR",
+        "timed descriptor write-back without interrupts",
+        "a polling driver must run an ITR with interrupts, else packets wait for a full cache line",
+    ),
+    Capability(
+        lib.VC_CAP_REQ_QUEUES,
+        "REQ_QUEUES",
+        "asking for more queues",
+        "the number of queues is what the PF gave",
+    ),
+    Capability(
+        lib.VC_CAP_ADV_LINK_SPEED,
+        "ADV_LINK_SPEED",
+        "link speed in Mb/s",
+        "speeds other than 0.1, 1, 2.5, 5, 10, 20, 25, 40 Gb/s show as unknown",
+    ),
+    Capability(lib.VC_CAP_INLINE_IPSEC, "INLINE_IPSEC", "inline IPsec", "no inline IPsec"),
+    Capability(
+        lib.VC_CAP_LARGE_NUM_QPAIRS, "LARGE_NUM_QPAIRS", "up to 256 queues", "at most 16 queues"
+    ),
+    Capability(lib.VC_CAP_CRC, "CRC", "keeping the frame check sequence", "the FCS is stripped"),
+    Capability(lib.VC_CAP_TC_U32, "TC_U32", "raw flow patterns", "no raw flow patterns"),
+    Capability(lib.VC_CAP_QGRPS, "QGRPS", "queue groups", "no queue groups"),
+    Capability(
+        lib.VC_CAP_FLOW_STEER_TO_QGRP,
+        "FLOW_STEER_TO_QGRP",
+        "steering to queue groups",
+        "no steering to queue groups",
+    ),
+    Capability(lib.VC_CAP_FSUB_PF, "FSUB_PF", "flow subscription", "no flow subscription"),
+    Capability(
+        lib.VC_CAP_VLAN_V2,
+        "VLAN_V2",
+        "VLAN filters and offloads for outer and inner tags",
+        "plain VLAN messages are used, if granted: one 8100 tag",
+    ),
+    Capability(
+        lib.VC_CAP_VLAN,
+        "VLAN",
+        "VLAN filters and stripping of one 8100 tag",
+        "VLAN_V2 replaces it, or a port VLAN rules it out: tags stay in the frame",
+    ),
+    Capability(
+        lib.VC_CAP_RX_POLLING,
+        "RX_POLLING",
+        "queues on vector 0",
+        "each polled queue needs a vector of its own or a shared one above 0",
+    ),
+    Capability(
+        lib.VC_CAP_RSS_PCTYPE_V2, "RSS_PCTYPE_V2", "more packet types to hash", "basic hash types"
+    ),
+    Capability(
+        lib.VC_CAP_RSS_PF,
+        "RSS_PF",
+        "RSS key, table and hash fields by message",
+        "all packets arrive in queue 0",
+    ),
+    Capability(lib.VC_CAP_ENCAP, "ENCAP", "tunnel offloads", "no tunnel offloads"),
+    Capability(
+        lib.VC_CAP_ENCAP_CSUM, "ENCAP_CSUM", "tunnel checksums on Tx", "no tunnel checksums"
+    ),
+    Capability(
+        lib.VC_CAP_RX_ENCAP_CSUM, "RX_ENCAP_CSUM", "tunnel checksums on Rx", "no tunnel checksums"
+    ),
+    Capability(lib.VC_CAP_ADQ, "ADQ", "application device queues", "no traffic classes"),
+    Capability(lib.VC_CAP_ADQ_V2, "ADQ_V2", "application device queues, V2", "no traffic classes"),
+    Capability(
+        lib.VC_CAP_USO,
+        "USO",
+        "UDP segmentation, and on i40e a default MAC address",
+        "UDP is segmented in software; the PF may report no MAC address",
+    ),
+    Capability(
+        lib.VC_CAP_RX_FLEX_DESC,
+        "RX_FLEX_DESC",
+        "flexible Rx descriptors",
+        "legacy Rx descriptors: no flow id or timestamp beside the hash",
+    ),
+    Capability(lib.VC_CAP_ADV_RSS_PF, "ADV_RSS_PF", "RSS rules by pattern", "fixed hash types"),
+    Capability(lib.VC_CAP_FDIR_PF, "FDIR_PF", "flow director rules", "no flow rules"),
+    Capability(lib.VC_CAP_QOS, "QOS", "traffic classes and rate limits", "no rate limits"),
+    Capability(lib.VC_CAP_DCF, "DCF", "control of the PF's switch", "no switch control"),
+    Capability(lib.VC_CAP_PTP, "PTP", "clock and receive timestamps", "no hardware timestamps"),
+)
+
+# Only what the driver uses. USO is asked for because i40e takes the default MAC address away from a
+# VF that does not ask for it (spec: virtchnl 4).
+WANTED: Final[int] = (
+    lib.VC_CAP_L2
+    | lib.VC_CAP_WB_ON_ITR
+    | lib.VC_CAP_REQ_QUEUES
+    | lib.VC_CAP_ADV_LINK_SPEED
+    | lib.VC_CAP_VLAN_V2
+    | lib.VC_CAP_VLAN
+    | lib.VC_CAP_RX_POLLING
+    | lib.VC_CAP_RSS_PF
+    | lib.VC_CAP_RX_FLEX_DESC
+    | lib.VC_CAP_USO
+)
+
+# An opcode is used only when its capability was granted (spec: virtchnl 2, 4).
+GATES: Final[Mapping[int, int]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (op.ADD_ETH_ADDR, op.DEL_ETH_ADDR, op.CONFIG_PROMISCUOUS_MODE), lib.VC_CAP_L2
+        ),
+        **dict.fromkeys(
+            (
+                op.ADD_VLAN,
+                op.DEL_VLAN,
+                op.ENABLE_VLAN_STRIPPING,
+                op.DISABLE_VLAN_STRIPPING,
+            ),
+            lib.VC_CAP_VLAN,
+        ),
+        **dict.fromkeys(
+            range(op.GET_OFFLOAD_VLAN_V2_CAPS, op.DISABLE_VLAN_INSERTION_V2 + 1),
+            lib.VC_CAP_VLAN_V2,
+        ),
+        **dict.fromkeys(
+            (
+                op.CONFIG_RSS_HFUNC,
+                op.CONFIG_RSS_KEY,
+                op.CONFIG_RSS_LUT,
+                op.GET_RSS_HASHCFG_CAPS,
+                op.SET_RSS_HASHCFG,
+            ),
+            lib.VC_CAP_RSS_PF,
+        ),
+        op.REQUEST_QUEUES: lib.VC_CAP_REQ_QUEUES,
+        op.GET_SUPPORTED_RXDIDS: lib.VC_CAP_RX_FLEX_DESC,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityReport:
+    """Asked and granted words. A PF may grant what was not asked (i40e: ADV_LINK_SPEED)."""
+
+    asked: int
+    granted: int
+
+    def has(self, bit: int) -> bool:
+        """Whether `bit` (VC_CAP_*) was granted."""
+        return bool(self.granted & bit)
+
+    def require(self, opcode: int) -> None:
+        """Raises NotGranted unless the capability behind `opcode` was granted."""
+        bit = GATES.get(opcode, 0)
+        if bit & ~self.granted:
+            missing = next(cap for cap in CAPABILITIES if cap.bit == bit)
+            raise NotGranted(
+                f"{op.opcode_name(opcode)} needs {missing.name}, which the PF did not grant",
+                missing.without,
+            )
+
+    @property
+    def granted_list(self) -> tuple[Capability, ...]:
+        """What was granted, in order of bits."""
+        return tuple(cap for cap in CAPABILITIES if cap.bit & self.granted)
+
+    @property
+    def denied(self) -> tuple[Capability, ...]:
+        """What was asked for and not granted."""
+        return tuple(cap for cap in CAPABILITIES if cap.bit & self.asked & ~self.granted)
+
+    @property
+    def unasked(self) -> tuple[Capability, ...]:
+        """What was granted although it was not asked for."""
+        return tuple(cap for cap in CAPABILITIES if cap.bit & self.granted & ~self.asked)
+
+    def __str__(self) -> str:
+        lines = [f"capabilities asked {self.asked:#010x}, granted {self.granted:#010x}"]
+        lines += [f"  granted {cap.name:<15} {cap.gives}" for cap in self.granted_list]
+        lines += [f"  denied  {cap.name:<15} {cap.without}" for cap in self.denied]
+        return "\n".join(lines)
+
+
+def cap_names(word: int) -> str:
+    """Names of the bits of a capability word, for a log line."""
+    known = [cap.name for cap in CAPABILITIES if cap.bit & word]
+    rest = word & ~sum(cap.bit for cap in CAPABILITIES)
+    return " ".join([*known, *([f"{rest:#x}"] if rest else [])]) or "none"

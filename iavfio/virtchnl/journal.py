@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The mailbox journal: every message in and out, decoded, bounded, printable, savable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from iavfio.errors import ConfigError
+from iavfio.virtchnl.messages import describe
+from iavfio.virtchnl.opcodes import opcode_name
+
+ARROWS = {"out": "->", "in": "<-", "note": "--"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message, or a note of the driver's. `time` in seconds since the epoch.
+
+    The raw bytes are kept, so that an entry can be decoded again and compared later.
+    """
+
+    time: float
+    direction: Literal["out", "in", "note"]
+    opcode: int = 0
+    status: int = 0
+    payload: bytes = b""
+    note: str = ""
+    adv_link_speed: bool = True
+
+    @property
+    def text(self) -> str:
+        """The decoded line, without time and arrow."""
+        if self.direction == "note":
+            return self.note
+        line = describe(self.direction, self.opcode, self.status, self.payload, self.adv_link_speed)
+        return f"{line} [{self.note}]" if self.note else line
+
+    def __str__(self) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(self.time))
+        return f"{clock}.{int(self.time % 1 * 1e6):06d} {ARROWS[self.direction]} {self.text}"
+
+    def to_json(self) -> str:
+        """One JSON object on one line."""
+        return json.dumps(
+            {
+                "time": self.time,
+                "direction": self.direction,
+                "opcode": self.opcode,
+                "name": opcode_name(self.opcode) if self.direction != "note" else "",
+                "status": self.status,
+                "text": self.text,
+                "note": self.note,
+                "adv_link_speed": self.adv_link_speed,
+                "hex": self.payload.hex(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Entry:
+        """An entry from `to_json`; raises ConfigError for anything else."""
+        try:
+            item = json.loads(line)
+            direction = item["direction"]
+            if direction not in ARROWS:
+                raise ValueError(f"direction {direction!r}")
+            return cls(
+                float(item["time"]),
+                direction,
+                int(item["opcode"]),
+                int(item["status"]),
+                bytes.fromhex(item["hex"]),
+                str(item["note"]),
+                bool(item["adv_link_speed"]),
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ConfigError(
+                "this is no mailbox journal", str(error) or repr(error), "save one with save()"
+            ) from error
+
+
+class Journal:
+    """The last `capacity` entries. Adding is safe from any thread."""
+
+    def __init__(self, capacity: int = 512, clock: Callable[[], float] = time.time) -> None:
+        self._entries: deque[Entry] = deque(maxlen=capacity)
+        self._clock = clock
+        self.added = 0
+        self.adv_link_speed = False  # how speeds in events are to be read; set after negotiation
+
+    def sent(self, opcode: int, payload: bytes) -> None:
+        """A message to the PF."""
+        self._add(Entry(self._clock(), "out", opcode, 0, payload))
+
+    def received(self, opcode: int, status: int, payload: bytes, note: str = "") -> None:
+        """A message from the PF; `note` says what was done with it if it was no plain reply."""
+        self._add(Entry(self._clock(), "in", opcode, status, payload, note, self.adv_link_speed))
+
+    def note(self, text: str) -> None:
+        """Something that is no message: a timeout, a barrier, a reset."""
+        self._add(Entry(self._clock(), "note", note=text))
+
+    def _add(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self.added += 1
+
+    @property
+    def dropped(self) -> int:
+        """Entries that made room for newer ones."""
+        return self.added - len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __str__(self) -> str:
+        return "\n".join(str(entry) for entry in self)
+
+    def save(self, path: Path) -> None:
+        """Writes JSON lines, one an entry. Raises OSError."""
+        path.write_text("".join(f"{entry.to_json()}\n" for entry in self), encoding="utf-8")
+
+    @staticmethod
+    def load(path: Path) -> tuple[Entry, ...]:
+        """Entries of a file that `save` wrote. Raises OSError or ConfigError."""
+        return parse(path.read_text(encoding="utf-8").splitlines())
+
+
+def parse(lines: Iterable[str]) -> tuple[Entry, ...]:
+    """Entries from JSON lines; empty lines are skipped. Raises ConfigError."""
+    return tuple(Entry.from_json(line) for line in lines if line.strip())

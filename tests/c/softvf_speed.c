@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How fast the data plane is: one VF, one queue, loop-back, a driver that spins on another core; with
+ * SECONDS 0 the device's own cost, driver and device in turns on one core.
+ * usage: softvf_speed [SECONDS [FRAME_BYTES_WITH_FCS [RXDID [RING]]]]; prints one JSON object. */
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#include "softvf/plane.h"
+#include "softvf_rig.h"
+
+enum { GROUP = 32 };
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static void pin(uint32_t cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void post(struct rig *rig, uint32_t len)
+{
+    uint32_t used = rig->tx_tail >= rig->tx_head ? rig->tx_tail - rig->tx_head
+                                                 : rig->tx_tail + rig->entries - rig->tx_head;
+
+    /* RS stands on the last descriptor of each group: its write-back frees the whole group. */
+    while (used >= GROUP) {
+        uint32_t last = rig->tx_head + GROUP - 1;
+
+        if ((__atomic_load_n(&rig->tx[last].qw1, __ATOMIC_ACQUIRE) & TXD_DTYPE_MASK) !=
+            TX_DTYPE_DONE)
+            break;
+        rig->tx_head = last + 1 == rig->entries ? 0 : last + 1;
+        used -= GROUP;
+    }
+    while (rig->entries - used > GROUP) {
+        for (uint32_t i = 0; i < GROUP; i++) {
+            uint32_t at = rig->tx_tail;
+            uint32_t cmd = TXD_CMD_EOP | TXD_CMD_ICRC | (i == GROUP - 1 ? TXD_CMD_RS : 0);
+
+            rig->tx[at].addr = RIG_IOVA + rig_buffer(at);
+            rig->tx[at].qw1 = rig_tx_qw1(cmd, len);
+            rig->tx_tail = rig_next(rig, at);
+        }
+        used += GROUP;
+        rig_doorbell(rig, REG_QTX_TAIL1, rig->tx_tail);
+    }
+}
+
+static uint32_t reap(struct rig *rig, uint64_t *sum)
+{
+    uint32_t n = 0;
+
+    for (; n < GROUP; n++) {
+        struct rx_desc *desc = &rig->rx[rig->rx_head];
+        uint64_t qw1 = __atomic_load_n(&desc->qw1, __ATOMIC_ACQUIRE);
+
+        if (!(qw1 & RXL_DD))
+            break;
+        *sum += rig->memory[rig_buffer(rig->entries + rig->rx_head)];
+        desc->qw0 = RIG_IOVA + rig_buffer(rig->entries + rig->rx_head);
+        desc->qw1 = 0;
+        rig->rx_head = rig_next(rig, rig->rx_head);
+    }
+    if (n) {
+        rig->rx_tail = rig->rx_head ? rig->rx_head - 1 : rig->entries - 1;
+        rig->rx[rig->rx_tail].qw1 = 0;
+        rig_doorbell(rig, REG_QRX_TAIL1, rig->rx_tail);
+    }
+    return n;
+}
+
+static uint64_t drive(struct rig *rig, uint32_t len, uint64_t *sum)
+{
+    uint64_t received = 0;
+
+    for (uint32_t i = 0; i < 256; i++) {
+        post(rig, len);
+        received += reap(rig, sum);
+    }
+    return received;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The device's own cost: driver and device take turns in one thread, only the device is timed. */
+static void device_alone(struct rig *rig, uint32_t len)
+{
+    enum { TURNS = 20000 };
+    double *ns = calloc(TURNS, sizeof(*ns));
+    uint64_t sum = 0;
+
+    CHECK(ns);
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        uint64_t start;
+        uint32_t moved = 0;
+
+        post(rig, len);
+        start = now_ns();
+        for (uint32_t i = 0; i < 4; i++)
+            moved += plane_round(rig->plane);
+        ns[turn] = (double)(now_ns() - start) / moved;
+        while (reap(rig, &sum))
+            ;
+    }
+    qsort(ns, TURNS, sizeof(*ns), compare);
+    printf("{\"device_ns_per_packet\": {\"best\": %.1f, \"median\": %.1f}}\n", ns[0],
+           ns[TURNS / 2]);
+    free(ns);
+}
+
+static void two_cores(struct rig *rig, uint32_t len, double seconds)
+{
+    enum { SLICES = 256 };
+    double mpps[SLICES];
+    uint64_t sum = 0, stats[12];
+    uint32_t slices = (uint32_t)(seconds * 50);
+
+    slices = slices > SLICES ? SLICES : slices < 1 ? 1 : slices;
+    for (uint32_t slice = 0; slice < slices; slice++) {
+        uint64_t start = now_ns(), now = start, received = 0;
+
+        for (; now - start < 20000000; now = now_ns())
+            received += drive(rig, len, &sum);
+        mpps[slice] = (double)received * 1e3 / (double)(now - start);
+    }
+    qsort(mpps, slices, sizeof(*mpps), compare);
+    plane_lock(rig->plane);
+    plane_stats(rig->plane, 0, stats);
+    plane_unlock(rig->plane);
+    printf("{\"frame\": %u, \"ring\": %u, \"mpps\": {\"best\": %.2f, \"median\": %.2f}, "
+           "\"discards\": %llu}\n",
+           len + 4, rig->entries, mpps[slices - 1], mpps[slices / 2],
+           (unsigned long long)stats[4]);
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? atof(argv[1]) : 1.0;
+    uint32_t len = (argc > 2 ? (uint32_t)atoi(argv[2]) : 64) - 4;
+    uint32_t rxdid = argc > 3 ? (uint32_t)atoi(argv[3]) : RXDID_COMMS_OVS_1;
+    uint32_t ring = argc > 4 ? (uint32_t)atoi(argv[4]) : 1024;
+    char error[256];
+    struct plane *plane = plane_new(1, 0x10000, "loopback", 1, 1, 1, 0, error, sizeof(error));
+    struct rig rig;
+
+    CHECK(plane && ring % GROUP == 0 && ring <= 4096 && len >= 60 && len <= 2048);
+    rig_attach(&rig, plane, 0);
+    rig_open(&rig, ring, rxdid);
+    for (uint32_t i = 0; i < ring; i++)
+        rig_frame(rig.memory + rig_buffer(i), len, 0, i);
+    pin(0); /* the data thread inherits it */
+    if (seconds == 0) {
+        device_alone(&rig, len);
+    } else {
+        CHECK(plane_start(plane) == 0);
+        pin(1);
+        two_cores(&rig, len, seconds);
+    }
+    plane_free(plane);
+    rig_detach(&rig);
+    return 0;
+}
