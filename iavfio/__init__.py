@@ -53,7 +53,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from iavfio import softvf
     from iavfio.burst import Burst, Selection
     from iavfio.errors import (
         ConfigError,
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from iavfio.port import Port
     from iavfio.pyvfio.errors import VfioError
     from iavfio.rss import Rss
+    from iavfio.softvf.launch import softvf
     from iavfio.stats import PortStats as Stats
     from iavfio.stats import Snapshot
 

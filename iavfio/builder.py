@@ -90,8 +90,7 @@ class BuiltPair:
         self.isa = ffi.string(lib.pair_isa_name(raw)).decode()
 
     def arm(self) -> None:
-        """Fresh rings, receive ring filled and announced. Raises IavfioError when buffers are
-        short."""
+        """Fresh rings, the receive ring filled. Raises IavfioError when buffers are short."""
         result = lib.pair_arm(self._raw)
         if result < 0:
             raise _pair_error(self._port, self.pair.index, result)
@@ -180,8 +179,7 @@ def _wire_pair(port: Port, built: BuiltPair) -> WirePair:
 
 
 def _set_rss(port: Port) -> None:
-    """All queues are used by default; a PF that refuses the hash fields keeps its own (virtchnl
-    9)."""
+    """All queues are used by default; a PF may keep hash fields of its own (virtchnl 9)."""
     session, rss = port.session, port.settings.rss
     if not session.has(lib.VC_CAP_RSS_PF):
         if port.settings.queues > 1:

@@ -54,14 +54,14 @@ class Slab:
         "chain",
         "columns",
         "handles",
-        "kind",
+        "owner",
         "p_handles",
         "segments",
     )
 
-    def __init__(self, capacity: int, metadata: int, scattered: bool) -> None:
+    def __init__(self, capacity: int, metadata: int, scattered: bool, owner: object = None) -> None:
         self.capacity = capacity
-        self.kind = (capacity, metadata, scattered)
+        self.owner = owner
         self.columns: Any = ffi.new("struct columns *")
         self.handles: NDArray[np.uint64] = np.zeros(capacity, dtype=np.uint64)
         self.p_handles: Any = ffi.cast("uint64_t *", ffi.from_buffer(self.handles))
@@ -160,8 +160,7 @@ class Packets:
 
     @property
     def csum(self) -> NDArray[np.uint8]:
-        """Checksum verdicts, two bits each: IP, L4, outer IP, outer UDP; 0 unknown, 1 good, 2
-        bad."""
+        """Checksum verdicts, 2 bits each (0 unknown, 1 good, 2 bad): IP, L4, outer IP and UDP."""
         return self.column("csum")
 
     @property
@@ -317,10 +316,10 @@ class Burst(Packets):
         if slab is None:
             return
         self._slab = None
+        at = self._given
         if self._map is not None:
             self._release_rest(slab, np.flatnonzero(~self._map))
-        elif self._given < self._n:
-            at = self._given
+        elif at < self._n:
             chain = segments = ffi.NULL
             if slab.segments is not None:
                 chain = slab.columns.chain + MAX_CHAIN * at
@@ -356,7 +355,7 @@ class Burst(Packets):
         self.release()
 
     def __del__(self) -> None:
-        if getattr(self, "_slab", None) is not None:
+        if self._slab is not None:
             self.release()
 
     def __repr__(self) -> str:

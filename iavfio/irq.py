@@ -70,8 +70,7 @@ class VectorPlan:
 
     @property
     def poll_ctl(self) -> int:
-        """Register value while polling: write back at ITR expiry, without an interrupt if
-        possible."""
+        """Register value while polling: write-back at ITR expiry, if possible without interrupt."""
         if self.wb_on_itr:
             return int(lib.DYN_CTL_WB_ON_ITR) | interval(WB_US)
         return int(lib.DYN_CTL_INTENA | lib.DYN_CTL_CLEARPBA) | interval(ITR_US)

@@ -120,11 +120,11 @@ class _Default:
 _default = _Default()
 
 
-def default_pool() -> Pool:
-    """The process's own pool, made at the first call."""
+def default_pool(numa_node: int | None = None) -> Pool:
+    """The process's own pool, made at the first call, on that NUMA node if one is given."""
     with _default.lock:
         if _default.pool is None:
-            _default.pool = Pool()
+            _default.pool = Pool(numa_node=numa_node)
         return _default.pool
 
 

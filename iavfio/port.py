@@ -247,8 +247,7 @@ class Port:
         )
 
     def _request_queues(self, queues: int) -> None:
-        """The PF resets the VF to give it more queues, or names the number that it can give
-        (F8)."""
+        """The PF resets the VF to give it more queues, or names the number that it can (F8)."""
         outcome = self.session.client.request_queues(queues)
         if not outcome.granted:
             raise ConfigError(
@@ -445,8 +444,7 @@ class Port:
             return self.recover("asked for by reset()")
 
     def recover(self, cause: str = "asked for by recover()") -> Reset:
-        """Rebuilds the port from its settings after a reset. Raises ResetError when it must
-        give up."""
+        """Rebuilds the port from its settings. Raises ResetError when it must give up."""
         with self._lock:
             return self._supervisor.recover(cause)
 
@@ -553,8 +551,7 @@ def _next(state: State) -> tuple[State, ...]:
 
 
 def _vectors_of(device: Device) -> int:
-    """All vectors up to one for each queue and the mailbox: NORESIZE kernels need the most at
-    once."""
+    """One for each possible queue and the mailbox: NORESIZE kernels need the most at once."""
     return min(device.irq(pyvfio.device.IRQ_MSIX).count, MOST_QUEUES + 1)
 
 

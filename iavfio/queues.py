@@ -20,6 +20,8 @@ from iavfio.pyvfio import AddressSpace, DmaMemory
 RX_DESCRIPTOR, TX_DESCRIPTOR = 32, 16
 BURST = 256
 MIN_FRAME: int = lib.TX_MIN_FRAME
+_NULL: Any = ffi.NULL
+_recv, _send = lib.pair_recv, lib.pair_send  # an attribute of lib costs a look-up each time
 
 
 class Rings:
@@ -52,8 +54,7 @@ class PortState(Protocol):
     name: str
 
     def pause(self, timeout: float) -> bool:
-        """During a reset: waits for its end, at most `timeout` seconds; False when there is
-        none."""
+        """During a reset: waits at most `timeout` seconds for its end; False without a reset."""
 
     def why_stopped(self) -> str:
         """Why queues do not work now, for an error."""
@@ -69,23 +70,23 @@ class QueuePair:
         self.scattered = scattered
         self.rings: Rings | None = None
         self.raw: Any = None
-        self._capacity = BURST
-        self._slabs: list[Slab] = []
+        self.capacity = BURST
+        self.slabs: list[Slab] = []
 
     def slab(self, capacity: int) -> Slab:
         """Arrays for a burst of up to `capacity` packets."""
-        if capacity > self._capacity:
-            self._capacity = capacity
-            self._slabs.clear()
+        if capacity > self.capacity:
+            self.capacity = capacity
+            self.slabs.clear()
         try:
-            return self._slabs.pop()
+            return self.slabs.pop()
         except IndexError:
-            return Slab(self._capacity, self.metadata, self.scattered)
+            return Slab(self.capacity, self.metadata, self.scattered, self)
 
     def recycle(self, slab: Slab) -> None:
         """The arrays may serve again."""
-        if slab.kind == (self._capacity, self.metadata, self.scattered) and len(self._slabs) < 64:
-            self._slabs.append(slab)
+        if slab.owner is self and slab.capacity == self.capacity:
+            self.slabs.append(slab)
 
     def give_back(self, handles: Any, chain: Any, segments: Any, count: int) -> None:
         """Buffers of `count` packets go to the pair's cache, or past it when the pair is gone."""
@@ -164,17 +165,18 @@ class RxQueue(_Side):
             raise self._stopped()
         if max < 1:
             raise ConfigError(f"recv of {max} packets", "at least 1 is needed", "recv(max=256)")
-        slab = pair.slab(max)
+        slabs = pair.slabs
+        slab = slabs.pop() if slabs and max <= pair.capacity else pair.slab(max)
         if timeout is None:
-            count = lib.pair_recv(raw, slab.columns, max)
+            count = _recv(raw, slab.columns, max)
         else:
             count = self._wait(raw, slab, max, timeout)
-        if count < 0:
-            pair.recycle(slab)
-            if count == -errno.ESHUTDOWN and self._port.pause(timeout or 0.0):
-                return Burst(pair, pair.slab(1), 0)
-            raise self._failed(count)
-        return Burst(pair, slab, count)
+        if count >= 0:
+            return Burst(pair, slab, count)
+        pair.recycle(slab)
+        if count == -errno.ESHUTDOWN and self._port.pause(timeout or 0.0):
+            return Burst(pair, pair.slab(1), 0)
+        raise self._failed(count)
 
     def _wait(self, raw: Any, slab: Slab, most: int, timeout: float) -> int:
         """pair_recv_wait, resumed after signals that did not raise (as PEP 475 does)."""
@@ -211,34 +213,29 @@ class TxQueue(_Side):
         raw = self._pair.raw
         if raw is None:
             raise self._stopped()
-        if packets.__class__ is Burst and packets._map is None:
-            return self._send_burst(raw, packets)
-        return self._send_some(raw, packets)
-
-    def _send_burst(self, raw: Any, burst: Burst) -> int:
-        slab = burst._slab
-        if slab is None:
-            slab = burst._live()
-        if burst._home.pool is not self._pair.pool:
+        if packets.__class__ is not Burst or packets._map is not None:
+            return self._send_some(raw, packets)
+        slab = packets._slab or packets._live()
+        if packets._home.pool is not self._pair.pool:
             raise self._foreign()
-        at = burst._given
-        if slab.segments is None:
-            count = lib.pair_send(
-                raw, slab.p_handles + at, ffi.NULL, ffi.NULL, burst._n - at, self._refused
-            )
+        at = packets._given
+        refused = self._refused
+        if at or slab.segments is not None:
+            count = self._send_rest(raw, slab, at, packets._n - at)
         else:
-            count = lib.pair_send(
-                raw,
-                slab.p_handles + at,
-                slab.columns.chain + MAX_CHAIN * at,
-                slab.columns.segments + at,
-                burst._n - at,
-                self._refused,
-            )
+            count = _send(raw, slab.p_handles, _NULL, _NULL, packets._n, refused)
         if count < 0:
             return self._not_sent(count)
-        burst._given = at + count
-        return int(count - self._refused[0])
+        packets._given = at + count
+        return count - refused[0]  # type: ignore[no-any-return]
+
+    def _send_rest(self, raw: Any, slab: Slab, at: int, count: int) -> int:
+        """Packets from `at` on, with their chains where there are any."""
+        chain = segments = _NULL
+        if slab.segments is not None:
+            chain = slab.columns.chain + MAX_CHAIN * at
+            segments = slab.columns.segments + at
+        return int(_send(raw, slab.p_handles + at, chain, segments, count, self._refused))
 
     def _send_some(self, raw: Any, packets: Packets) -> int:
         burst, _, _ = packets._locate()

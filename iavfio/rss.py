@@ -75,8 +75,7 @@ class Rss:
         return self.key[:size].ljust(size, b"\0")
 
     def table_of(self, size: int, queues: int) -> bytes:
-        """The table in the PF's size. Raises ConfigError when it names a queue that is not
-        there."""
+        """The table in the PF's size. Raises ConfigError when it names a queue too many."""
         pattern = tuple(range(queues)) if self.lut is None else self.lut
         worst = max(pattern)
         if worst >= queues or min(pattern) < 0:

@@ -92,8 +92,10 @@ class Session:
         return value & int(lib.RSTAT_MASK)
 
     def wait_ready(self, deadline: float = READY_DEADLINE, *, after_reset: bool = False) -> None:
-        """Until the PF has made the VF active: COMPLETED or VFACTIVE at start, VFACTIVE after a
-        reset (virtchnl 8). Raises ResetError at the deadline."""
+        """Until the PF has made the VF active; raises ResetError at the deadline.
+
+        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (virtchnl 8).
+        """
         wanted = {int(lib.RSTAT_VFACTIVE)}
         if not after_reset:
             wanted.add(int(lib.RSTAT_COMPLETED))
@@ -161,8 +163,7 @@ class Session:
 
     @property
     def rxdid(self) -> int:
-        """Receive descriptor format: 22 where offered, else another with a hash, 0 = legacy
-        only."""
+        """Receive descriptor format: 22 where offered, else another with a hash; 0 = legacy."""
         for wanted in (lib.RXDID_COMMS_OVS_1, lib.RXDID_COMMS_GENERIC, lib.RXDID_FLEX_NIC):
             if wanted in self.rxdids:
                 return int(wanted)

@@ -52,8 +52,7 @@ class Settings:
 
 
 def check_ring(what: str, entries: int, most: int) -> int:
-    """A ring size that the PF will take (descriptors 10). Raises ConfigError naming the next
-    one."""
+    """A ring size that the PF will take (descriptors 10), or ConfigError naming the next."""
     low = int(lib.RING_MIN)
     if entries < low or entries > most or entries % RING_STEP:
         near = min(max(-(-entries // RING_STEP) * RING_STEP, low), most)

@@ -38,8 +38,8 @@ static inline bool cache_fetch(struct cache *cache, struct pool *pool, struct po
     uint32_t count = cache_count(cache);
     uint32_t room = cache->capacity - count;
     enum pool_source source;
-    uint32_t got = pool_fetch(pool, cache->index + count, room < POOL_BULK ? room : POOL_BULK,
-                              &source);
+    uint32_t got =
+        pool_fetch(pool, cache->index + count, room < POOL_BULK ? room : POOL_BULK, &source);
 
     tally->empty += source != POOL_SHARED;
     if (!got)
@@ -71,8 +71,8 @@ static inline const uint32_t *cache_take(struct cache *cache, struct pool *pool,
     return cache->index + count - *n;
 }
 
-static inline void cache_give(struct cache *cache, struct pool *pool, const uint32_t *in, uint32_t n,
-                              struct pool_tally *tally)
+static inline void cache_give(struct cache *cache, struct pool *pool, const uint32_t *in,
+                              uint32_t n, struct pool_tally *tally)
 {
     uint32_t count = cache_count(cache);
     uint32_t room = cache->capacity - count;

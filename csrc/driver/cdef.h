@@ -54,42 +54,49 @@ int pool_scatter(struct pool *pool, const uint64_t *handles, uint32_t n, uint32_
 /* ---- queue pairs ---- */
 
 enum meta_bit { /* what a receive queue is asked to fill in */
-    META_RSS = 1,
-    META_PTYPE = 2,
-    META_CSUM = 4,
-    META_VLAN = 8,
-    META_MARK = 16,
-    META_TIME = 32
+                META_RSS = 1,
+                META_PTYPE = 2,
+                META_CSUM = 4,
+                META_VLAN = 8,
+                META_MARK = 16,
+                META_TIME = 32
 };
-enum flag_bit { FLAG_RSS = 1, FLAG_VLAN = 2, FLAG_MARK = 4, FLAG_TIME = 8, FLAG_MULTICAST = 16, FLAG_BROADCAST = 32 };
+enum flag_bit {
+    FLAG_RSS = 1,
+    FLAG_VLAN = 2,
+    FLAG_MARK = 4,
+    FLAG_TIME = 8,
+    FLAG_MULTICAST = 16,
+    FLAG_BROADCAST = 32
+};
 /* csum column: two bits each for IP (1:0), L4 (3:2), outer IP (5:4), outer UDP (7:6). */
 enum csum_verdict { CSUM_UNKNOWN = 0, CSUM_GOOD = 1, CSUM_BAD = 2 };
 enum pair_isa { ISA_AUTO = 0, ISA_SCALAR = 1, ISA_AVX2 = 2, ISA_AVX512 = 3 };
 
 struct pair_config {
     struct pool *pool;
-    uint64_t pool_iova;         /* of the pool's first byte in this device's address space */
-    void *rx_ring;              /* rx_entries * 32 bytes of DMA memory, zeroed */
-    void *tx_ring;              /* tx_entries * 16 bytes of DMA memory, zeroed */
+    uint64_t pool_iova; /* of the pool's first byte in this device's address space */
+    void *rx_ring; /* rx_entries * 32 bytes of DMA memory, zeroed */
+    void *tx_ring; /* tx_entries * 16 bytes of DMA memory, zeroed */
     volatile uint32_t *rx_tail; /* mapped doorbells; NULL: written through regio */
     volatile uint32_t *tx_tail;
-    struct vfio_regio *regio;   /* other registers of BAR0 */
-    struct rq_counters *rq;     /* in the stats segment; kept over stop, reset and resize */
+    struct vfio_regio *regio; /* other registers of BAR0 */
+    struct rq_counters *rq; /* in the stats segment; kept over stop, reset and resize */
     struct sq_counters *sq;
-    uint32_t queue;             /* index q of the tail registers */
+    uint32_t queue; /* index q of the tail registers */
     uint32_t rx_entries, tx_entries;
-    uint32_t buffer_size;       /* databuffer_size told to the PF, <= pool room */
-    uint32_t max_frame;         /* longest frame to send or accept, without FCS */
-    uint32_t flex;              /* write-back format: 0 legacy, else the RXDID */
-    uint32_t vlan_in_l2tag2;    /* stripped tag location: 0 L2TAG1, 1 second L2TAG2 */
-    uint32_t metadata;          /* enum meta_bit */
-    uint32_t isa;               /* enum pair_isa */
-    uint32_t scattered;         /* frames may span buffers: chains are delivered */
-    uint32_t dyn_ctl;           /* offset of the vector's VFINT_DYN_CTL register */
-    uint32_t poll_ctl;          /* its value while polling (WB_ON_ITR, or INTENA with an ITR) */
-    uint32_t sleep_ctl;         /* its value to arm the interrupt before sleeping */
-    uint32_t rearm;             /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, registers 5) */
-    int event_fd;               /* the vector's eventfd, -1: none */
+    uint32_t buffer_size; /* databuffer_size told to the PF, <= pool room */
+    uint32_t max_frame; /* longest frame to send or accept, without FCS */
+    uint32_t flex; /* write-back format: 0 legacy, else the RXDID */
+    uint32_t vlan_in_l2tag2; /* stripped tag location: 0 L2TAG1, 1 second L2TAG2 */
+    uint32_t metadata; /* enum meta_bit */
+    uint32_t isa; /* enum pair_isa */
+    uint32_t scattered; /* frames may span buffers: chains are delivered */
+    uint32_t dyn_ctl; /* offset of the vector's VFINT_DYN_CTL register */
+    uint32_t poll_ctl; /* its value while polling (WB_ON_ITR, or INTENA with an ITR) */
+    uint32_t sleep_ctl; /* its value to arm the interrupt before sleeping */
+    uint32_t rearm; /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, registers 5) */
+    int event_fd; /* the vector's eventfd, -1: none */
 };
 
 /* Columns of a burst, each NULL or at least `max` long. A chained packet's first segment is in
@@ -144,12 +151,12 @@ void pair_settle(struct pair *pair);
 /* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
 
 enum watch_event {
-    WATCH_RESET = 1,   /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (registers 8) */
-    WATCH_LOST = 2,    /* registers read all-ones, SIGBUS, or the socket hung up */
+    WATCH_RESET = 1, /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (registers 8) */
+    WATCH_LOST = 2, /* registers read all-ones, SIGBUS, or the socket hung up */
     WATCH_REQUEST = 4, /* the host wants the device back (vfio 6, REQ) */
     WATCH_MAILBOX = 8, /* vector 0 fired: messages may wait */
-    WATCH_HANG = 16,   /* a send queue made no progress for two checks (libie-stats 6) */
-    WATCH_ENDED = 32   /* watch_stop was called */
+    WATCH_HANG = 16, /* a send queue made no progress for two checks (libie-stats 6) */
+    WATCH_ENDED = 32 /* watch_stop was called */
 };
 struct watch;
 struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
@@ -173,11 +180,12 @@ void watch_free(struct watch *watch); /* stops it first */
 struct verify;
 
 enum worker_mode {
-    WORKER_RXDROP = 0,   /* receive and release */
-    WORKER_TXONLY = 1,   /* generate and send */
-    WORKER_LOOPBACK = 2, /* generate and send; receive, check, release: both ways on the same pairs */
-    WORKER_FORWARD = 3,  /* receive, swap MAC addresses (if asked), send on `out` */
-    WORKER_SINK = 4      /* as RXDROP, but checks signature (and payload with verify) */
+    WORKER_RXDROP = 0, /* receive and release */
+    WORKER_TXONLY = 1, /* generate and send */
+    WORKER_LOOPBACK =
+        2, /* generate and send; receive, check, release: both ways on the same pairs */
+    WORKER_FORWARD = 3, /* receive, swap MAC addresses (if asked), send on `out` */
+    WORKER_SINK = 4 /* as RXDROP, but checks signature (and payload with verify) */
 };
 #define WORKER_MAX_PAIRS 32
 #define WORKER_SIZES 64
@@ -187,36 +195,37 @@ struct worker_config {
     uint32_t pairs;
     struct pair *pair[WORKER_MAX_PAIRS];
     struct pair *out[WORKER_MAX_PAIRS]; /* FORWARD: where pair i's packets go; NULL = itself */
-    uint32_t burst;                     /* 1..256 */
-    uint32_t swap;                      /* FORWARD: 1 swaps MAC addresses */
-    uint32_t verify;                    /* check sequence and payload of every packet */
-    uint64_t signature;                 /* carried by every generated packet; the run's */
-    uint64_t limit;                     /* packets to send, 0 = until stopped */
-    double rate;                        /* packets per second, 0 = as fast as possible */
-    uint32_t sizes;                     /* entries of size[]: frame lengths without FCS, used in turn */
+    uint32_t burst; /* 1..256 */
+    uint32_t swap; /* FORWARD: 1 swaps MAC addresses */
+    uint32_t verify; /* check sequence and payload of every packet */
+    uint64_t signature; /* carried by every generated packet; the run's */
+    uint64_t limit; /* packets to send, 0 = until stopped */
+    double rate; /* packets per second, 0 = as fast as possible */
+    uint32_t sizes; /* entries of size[]: frame lengths without FCS, used in turn */
     uint16_t size[WORKER_SIZES];
     uint8_t dst[WORKER_MAX_PAIRS][6]; /* of the frames that pair i generates: pairs may belong to */
     uint8_t src[WORKER_MAX_PAIRS][6]; /* several ports */
-    uint32_t sender_base;               /* sender id of pair 0: unique among the workers of a run */
-    struct verify *table;               /* verify: sequences of all senders, shared by a run's workers */
-    uint32_t flows;                     /* UDP source ports to spread over RSS, at least 1 */
-    int cpu;                            /* pin, -1 = no */
+    uint32_t sender_base; /* sender id of pair 0: unique among the workers of a run */
+    struct verify *table; /* verify: sequences of all senders, shared by a run's workers */
+    uint32_t flows; /* UDP source ports to spread over RSS, at least 1 */
+    int cpu; /* pin, -1 = no */
 };
 
 /* Written by the worker with relaxed stores, read by anybody. */
 struct worker_counters {
     uint64_t loops, empty_loops; /* rounds over all pairs; rounds that moved nothing */
-    uint64_t sent, sent_bytes;   /* given to the device: packets with this run's signature, or forwarded */
+    uint64_t sent,
+        sent_bytes; /* given to the device: packets with this run's signature, or forwarded */
     uint64_t received, received_bytes; /* with this run's signature (FORWARD, RXDROP: all) */
-    uint64_t foreign;            /* received without the signature */
+    uint64_t foreign; /* received without the signature */
     uint64_t lost, duplicated, reordered, corrupted; /* by sequence numbers, verify only */
-    uint64_t refused;            /* not sent: ring stayed full at stop, or refused by the guards */
+    uint64_t refused; /* not sent: ring stayed full at stop, or refused by the guards */
     uint64_t alloc_fail;
-    uint64_t tsc_busy;           /* TSC cycles in rounds that moved packets */
+    uint64_t tsc_busy; /* TSC cycles in rounds that moved packets */
     uint64_t tsc_total;
-    uint64_t start_ns, stop_ns;  /* CLOCK_MONOTONIC */
-    uint64_t state;              /* 0 starting, 1 running, 2 draining, 3 ended */
-    int64_t error;               /* negative errno that ended it, 0 = none */
+    uint64_t start_ns, stop_ns; /* CLOCK_MONOTONIC */
+    uint64_t state; /* 0 starting, 1 running, 2 draining, 3 ended */
+    int64_t error; /* negative errno that ended it, 0 = none */
 };
 /* Sequence state of `senders` * `flows` flows; each flow lands on one queue, so on one worker. */
 struct verify;
@@ -233,6 +242,7 @@ void worker_stop(struct worker *worker);
 /* Stops and frees it. */
 void worker_free(struct worker *worker);
 
-double tsc_hz(void); /* measured once against CLOCK_MONOTONIC_RAW, 0 when there is no usable counter */
+double
+tsc_hz(void); /* measured once against CLOCK_MONOTONIC_RAW, 0 when there is no usable counter */
 
 #endif

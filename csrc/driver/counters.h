@@ -30,11 +30,11 @@ struct rq_counters {
     uint64_t pp_recycle_ring_full;
     uint64_t pp_recycle_released_ref;
     /* our own: packets that libie has no name for, then how the polling goes */
-    uint64_t drop_error;         /* RXE, or a checksum of the frame itself was wrong at the MAC */
-    uint64_t drop_oversize;      /* length beyond the buffer, or chain beyond max_frame */
-    uint64_t drop_chain;         /* chain longer than RX_MAX_CHAIN or never ended */
-    uint64_t drop_malformed;     /* a write-back that no device may write */
-    uint64_t drop_reset;         /* received but lost to a reset or stop before delivery */
+    uint64_t drop_error; /* RXE, or a checksum of the frame itself was wrong at the MAC */
+    uint64_t drop_oversize; /* length beyond the buffer, or chain beyond max_frame */
+    uint64_t drop_chain; /* chain longer than RX_MAX_CHAIN or never ended */
+    uint64_t drop_malformed; /* a write-back that no device may write */
+    uint64_t drop_reset; /* received but lost to a reset or stop before delivery */
     uint64_t polls;
     uint64_t empty_polls;
     uint64_t reserved[8];
@@ -51,16 +51,16 @@ struct sq_counters {
     uint64_t restarts;
     uint64_t linearized;
     /* our own */
-    uint64_t posted;             /* packets handed to the device; posted - packets = in flight */
+    uint64_t posted; /* packets handed to the device; posted - packets = in flight */
     uint64_t posted_bytes;
-    uint64_t refused_short;      /* below TX_MIN_FRAME: would have been an MDD event (descriptors 15) */
-    uint64_t refused_long;       /* above the frame limit */
-    uint64_t refused_segments;   /* more than TX_MAX_BUFFERS or an empty segment */
-    uint64_t refused_handle;     /* handle outside the pool */
-    uint64_t drop_reset;         /* posted, then lost to a reset or stop */
+    uint64_t refused_short; /* below TX_MIN_FRAME: would have been an MDD event (descriptors 15) */
+    uint64_t refused_long; /* above the frame limit */
+    uint64_t refused_segments; /* more than TX_MAX_BUFFERS or an empty segment */
+    uint64_t refused_handle; /* handle outside the pool */
+    uint64_t drop_reset; /* posted, then lost to a reset or stop */
     uint64_t doorbells;
     uint64_t cleans;
-    uint64_t hangs;              /* stalls nudged by the Tx hang detection (libie-stats 6) */
+    uint64_t hangs; /* stalls nudged by the Tx hang detection (libie-stats 6) */
     uint64_t reserved[15];
 };
 

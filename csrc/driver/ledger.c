@@ -77,8 +77,7 @@ static void merge(struct pair *pair)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (size_t i = 1; i < RQ_WORDS; i++) {
         if (__atomic_load_n(&pair->ledger.word[i], __ATOMIC_RELAXED))
-            block_add(&word[i],
-                      __atomic_exchange_n(&pair->ledger.word[i], 0, __ATOMIC_RELAXED));
+            block_add(&word[i], __atomic_exchange_n(&pair->ledger.word[i], 0, __ATOMIC_RELAXED));
     }
 }
 

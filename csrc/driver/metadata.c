@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/metadata.h"
 
-_Static_assert(FLAG_MULTICAST * RX_MULTICAST == FLAG_MULTICAST, "flags follow UMBCAST");
-_Static_assert(FLAG_MULTICAST * RX_BROADCAST == FLAG_BROADCAST, "flags follow UMBCAST");
+_Static_assert(FLAG_MULTICAST *RX_MULTICAST == FLAG_MULTICAST, "flags follow UMBCAST");
+_Static_assert(FLAG_MULTICAST *RX_BROADCAST == FLAG_BROADCAST, "flags follow UMBCAST");
 
 #define KINDS 7          /* frag, other, UDP, reserved, TCP, SCTP, ICMP */
 #define IP_IN_IP_END 21  /* offsets below are plain IP, then IP in IP (descriptors 13) */
@@ -42,7 +42,7 @@ void metadata_classes(struct pair *pair)
 {
     for (uint32_t ptype = 0; ptype < PTYPES_CLASSED; ptype++)
         pair->class_of[ptype] = (uint8_t)class_of(ptype);
-    for (uint32_t class = 0; class < sizeof(pair->verdict_good); class++)
+    for (uint32_t class = 0; class < sizeof(pair->verdict_good); class ++)
         pair->verdict_good[class] =
             (uint8_t)((class & CLASS_IP4 ? CSUM_GOOD << VERDICT_IP_SHIFT : 0) |
                       (class & CLASS_L4 ? CSUM_GOOD << VERDICT_L4_SHIFT : 0) |

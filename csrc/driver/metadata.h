@@ -18,7 +18,8 @@ enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 =
 
 #define RXL_ERRORS (RXL_IPE | RXL_L4E | RXL_EIPE | RXL_PPRS | RXL_IPV6EXADD)
 #define RXF_ERRORS (RXF_IPE | RXF_L4E | RXF_EIPE | RXF_EUDPE | RXF_IPV6EXADD)
-#define RXL_SPH (1ull << 63) /* header split done, which no queue asks for; also programming status */
+#define RXL_SPH                                                                                    \
+    (1ull << 63) /* header split done, which no queue asks for; also programming status */
 #define RXF_SPH (1ull << 59)
 #define FLOW_NONE 0xffffffff
 
@@ -133,8 +134,8 @@ INLINE bool written_mark(const struct pair *pair, const struct written *w, const
             return false;
         return true;
     }
-    *mark = format == FORMAT_FLEX_OVS ? (uint32_t)(w->qw1 >> RXF_QW1_META01_SHIFT)
-                                      : (uint32_t)w->qw3;
+    *mark =
+        format == FORMAT_FLEX_OVS ? (uint32_t)(w->qw1 >> RXF_QW1_META01_SHIFT) : (uint32_t)w->qw3;
     if (pair->flex == RXDID_FLEX_NIC_2) /* the upper half is the source VSI */
         *mark &= 0xffff;
     return pair->flex == RXDID_FLEX_NIC_2 ? *mark != 0xffff

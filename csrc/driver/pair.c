@@ -14,6 +14,7 @@ _Static_assert(sizeof(struct rx_desc) == 32, "receive descriptor");
 _Static_assert(CHAIN_MAX == RX_MAX_CHAIN, "a chain fits its row");
 
 #define SPINS_BEFORE_SLEEP 200
+#define FRAME_LIMIT 16383 /* what a queue context can say (descriptors 10) */
 #define REARM_NS 50000 /* least time between two re-arms: an ITR period of Linux' default */
 
 /* ---- set-up ---- */
@@ -41,8 +42,8 @@ static int config_check(const struct pair_config *config)
         return -EINVAL;
     if (!config->buffer_size || config->buffer_size > pool->stride - pool->headroom)
         return -EINVAL;
-    if (config->max_frame < TX_MIN_FRAME || !flex_known(config->flex) ||
-        config->isa > ISA_AVX512)
+    if (config->max_frame < TX_MIN_FRAME || config->max_frame > FRAME_LIMIT ||
+        !flex_known(config->flex) || config->isa > ISA_AVX512)
         return -EINVAL;
     return 0;
 }

@@ -15,13 +15,17 @@
 #include "vfio/regio.h"
 
 #define REFILL_BATCH 32
-#define RS_SPACING 32      /* packets between two report-status requests in one call */
-#define TX_RESERVE 9       /* 8 data descriptors and a context: fewer free stops the queue */
-#define CHAIN_MAX 5        /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
+#define RS_SPACING 32 /* packets between two report-status requests in one call */
+#define TX_RESERVE 9 /* 8 data descriptors and a context: fewer free stops the queue */
+#define CHAIN_MAX 5 /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
 #define CHAIN_ROW 4
 #define PTYPES_CLASSED 256 /* only the values below PTYPE_COMMON have a class (descriptors 13) */
 
-enum pair_state { PAIR_DOWN = 0, PAIR_ARMED = 1, PAIR_RUNNING = 2 }; /* or a negative errno: why stopped */
+enum pair_state {
+    PAIR_DOWN = 0,
+    PAIR_ARMED = 1,
+    PAIR_RUNNING = 2
+}; /* or a negative errno: why stopped */
 enum guard_holder { GUARD_FREE = 0, GUARD_CALLER = 1, GUARD_WATCH = 2 };
 enum rx_format { FORMAT_LEGACY = 0, FORMAT_FLEX = 1, FORMAT_FLEX_OVS = 2 };
 enum rx_metadata { METADATA_NONE = 0, METADATA_BASIC = 1, METADATA_ALL = 2 };
@@ -50,14 +54,14 @@ struct pair {
     uint32_t rx_entries, rx_next, rx_left, rx_fill;
     uint32_t buffer_size, max_frame;
     uint32_t flex;
-    uint32_t chained;       /* segments of an unfinished packet, kept over calls */
+    uint32_t chained; /* segments of an unfinished packet, kept over calls */
     uint32_t chained_bytes;
-    bool rx_filled;         /* the ring holds buffers */
-    bool skipping;          /* the rest of a dropped chain is being passed over */
+    bool rx_filled; /* the ring holds buffers */
+    bool skipping; /* the rest of a dropped chain is being passed over */
     bool scattered;
     bool vlan_in_l2tag2;
     enum rx_format format;
-    receive_fn receive[2];  /* [1] marks buffers as held by the application */
+    receive_fn receive[2]; /* [1] marks buffers as held by the application */
     volatile uint32_t *rx_tail;
     struct rq_counters *rq;
     uint64_t chain[CHAIN_MAX];
@@ -67,10 +71,10 @@ struct pair {
     uint32_t *tx_sw;
     uint32_t tx_entries, tx_next, tx_clean, tx_free;
     uint32_t tx_max_frame;
-    uint32_t stopped;       /* declared full to the caller (libie-stats 4) */
+    uint32_t stopped; /* declared full to the caller (libie-stats 4) */
     uint32_t rs_head, rs_tail, rs_count;
-    uint32_t in_flight;     /* packets posted and not completed */
-    struct rs_point *rs;    /* tx_entries of them */
+    uint32_t in_flight; /* packets posted and not completed */
+    struct rs_point *rs; /* tx_entries of them */
     volatile uint32_t *tx_tail;
     struct sq_counters *sq;
 
@@ -80,7 +84,7 @@ struct pair {
     uint32_t tx_guard;
     uint32_t cache_guard;
     int32_t state;
-    uint32_t sleeping;      /* a thread sleeps on event_fd */
+    uint32_t sleeping; /* a thread sleeps on event_fd */
     LINE struct ledger ledger;
 
     /* Set-up and slow paths. */
@@ -90,13 +94,13 @@ struct pair {
     bool rearm;
     int event_fd;
     int wake_fd;
-    uint64_t rearm_ticks;   /* least time between two re-arms */
+    uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;
-    uint32_t hangs_seen;    /* while the send side was held: merged by its holder */
-    uint64_t hang_packets;  /* the watch thread's memory (libie-stats 6) */
+    uint32_t hangs_seen; /* while the send side was held: merged by its holder */
+    uint64_t hang_packets; /* the watch thread's memory (libie-stats 6) */
     const char *isa_name;
     uint8_t class_of[PTYPES_CLASSED]; /* what checksums a packet type has */
-    uint8_t verdict_good[16];         /* by class: the csum column when nothing is wrong */
+    uint8_t verdict_good[16]; /* by class: the csum column when nothing is wrong */
 };
 
 /* ---- guards ---- */

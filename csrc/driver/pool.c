@@ -35,8 +35,7 @@ struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t head
     uint64_t count = stride ? bytes / stride : 0;
     struct pool *pool;
 
-    if (!base || !count || count > UINT32_MAX || headroom >= stride ||
-        stride > HANDLE_FIELD_MASK)
+    if (!base || !count || count > UINT32_MAX || headroom >= stride || stride > HANDLE_FIELD_MASK)
         return NULL;
     pool = aligned_alloc(64, (sizeof(*pool) + 63) & ~(size_t)63);
     if (!pool)

@@ -14,7 +14,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define LINE __attribute__((aligned(64)))
 
-#define POOL_BULK 64        /* indexes moved under one lock */
+#define POOL_BULK 64 /* indexes moved under one lock */
 #define POOL_CACHES_MAX 512 /* queue pairs of all ports that share the pool */
 
 struct cache; /* a pair's private store: cache.h */
@@ -32,10 +32,10 @@ struct pool {
     uint8_t *held;
 
     LINE uint32_t lock;
-    uint32_t stored;    /* entries in store[] */
-    uint32_t fresh;     /* first buffer that was never handed out */
+    uint32_t stored; /* entries in store[] */
+    uint32_t fresh; /* first buffer that was never handed out */
     uint32_t caches;
-    uint32_t *store;    /* the shared ring of the spec; the last one in is the first out: it is warm */
+    uint32_t *store; /* the shared ring of the spec; the last one in is the first out: it is warm */
     const struct cache *cache[POOL_CACHES_MAX];
 };
 

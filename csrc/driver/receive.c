@@ -79,8 +79,7 @@ static uint32_t *fault_of(const struct pair *pair, const struct written *w, uint
     bool legacy = pair->format == FORMAT_LEGACY;
     bool rxe = legacy ? w->qw1 & RXL_RXE : w->qw1 & RXF_RXE;
 
-    if (legacy ? !!(w->qw1 & RXL_SPH)
-               : (w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) != pair->flex)
+    if (legacy ? !!(w->qw1 & RXL_SPH) : (w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) != pair->flex)
         return &tally->drop_malformed;
     if (eop && rxe) /* valid with EOP only (descriptors 8) */
         return &tally->drop_error;

@@ -9,17 +9,24 @@
 
 #define SEGMENT_VERSION 1
 
-enum segment_state { SEGMENT_OPENING = 0, SEGMENT_STOPPED = 1, SEGMENT_RUNNING = 2, SEGMENT_RESETTING = 3, SEGMENT_FAILED = 4 };
+enum segment_state {
+    SEGMENT_OPENING = 0,
+    SEGMENT_STOPPED = 1,
+    SEGMENT_RUNNING = 2,
+    SEGMENT_RESETTING = 3,
+    SEGMENT_FAILED = 4
+};
 
 struct segment_header {
     uint8_t magic[8]; /* "IAVFSTAT" */
     uint32_t version;
     uint32_t state;
-    uint64_t size;          /* of the whole segment, bytes */
+    uint64_t size; /* of the whole segment, bytes */
     uint64_t owner_pid;
-    uint64_t owner_start;   /* start time of that process in clock ticks since boot: pids are reused */
-    uint32_t capacity;      /* queue pairs that have blocks */
-    uint32_t pairs;         /* queue pairs that were ever configured: what a dump shows */
+    uint64_t
+        owner_start; /* start time of that process in clock ticks since boot: pids are reused */
+    uint32_t capacity; /* queue pairs that have blocks */
+    uint32_t pairs; /* queue pairs that were ever configured: what a dump shows */
     uint64_t pf_offset;
     uint64_t rq_offset;
     uint64_t rq_stride;

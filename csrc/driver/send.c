@@ -125,8 +125,8 @@ INLINE void write_slot(struct pair *pair, uint32_t slot, uint64_t handle, uint64
     struct tx_desc *desc = &pair->tx_ring[slot];
 
     pair->tx_sw[slot] = handle_index(handle);
-    desc->addr = pair->pool_iova + (uint64_t)handle_index(handle) * pair->stride +
-                 handle_offset(handle);
+    desc->addr =
+        pair->pool_iova + (uint64_t)handle_index(handle) * pair->stride + handle_offset(handle);
     /* Rewrites what the device left here, so that an old "done" cannot be mistaken. */
     desc->qw1 = command | (uint64_t)handle_length(handle) << TXD_BUF_SZ_SHIFT;
 }
@@ -262,15 +262,15 @@ INLINE uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
         want = want < room ? want : room;
         room = RS_SPACING - group.packets;
         want = want < room ? want : room;
-        got = post_run(pair, handles + done, segments ? segments + done : NULL, want,
-                       &group.bytes, checked);
+        got = post_run(pair, handles + done, segments ? segments + done : NULL, want, &group.bytes,
+                       checked);
         advance(pair, got);
         group.packets += got;
         done += got;
         if (unlikely(got < want || !want)) {
-            enum outcome outcome = post_odd(
-                pair, handles[done], chain ? chain + (size_t)CHAIN_ROW * done : NULL,
-                segments ? segments[done] : 1, &group, owner, checked, tally);
+            enum outcome outcome =
+                post_odd(pair, handles[done], chain ? chain + (size_t)CHAIN_ROW * done : NULL,
+                         segments ? segments[done] : 1, &group, owner, checked, tally);
 
             if (outcome == FULL)
                 break;
@@ -285,8 +285,7 @@ INLINE uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
 }
 
 uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
-                   bool checked)
+                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
 {
     struct tx_tally tally = {0};
     uint32_t backlog = pair->tx_entries - 1 - pair->tx_free;

@@ -12,7 +12,7 @@
 #include "driver/pool.h"
 
 struct flow_state {
-    uint64_t next;   /* highest sequence number so far, plus one */
+    uint64_t next; /* highest sequence number so far, plus one */
     uint64_t window; /* bit k: sequence next - 1 - k was received */
 };
 

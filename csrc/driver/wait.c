@@ -9,7 +9,8 @@
 #include "driver/pair.h"
 #include "hw/regs.h"
 
-#define STARVED_NS NS_PER_MS /* a ring without buffers cannot interrupt: look at the pool so often */
+#define STARVED_NS                                                                                 \
+    NS_PER_MS /* a ring without buffers cannot interrupt: look at the pool so often */
 
 int pair_sleep(struct pair *pair)
 {

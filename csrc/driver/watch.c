@@ -93,8 +93,9 @@ static void check_registers(struct watch *watch)
     /* Disarmed while reading: the values belong to a shutdown or recovery that the owner knows of. */
     if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST))
         return;
-    if (arqlen == REG_GONE && rstat == REG_GONE) {
-        /* Once may be a function-level reset; it shows as one when reads come back. */
+    if (arqlen == REG_GONE || rstat == REG_GONE) {
+        /* Once may be a function-level reset, which shows as one when reads come back; one register
+         * alone may be the moment at which the device went. */
         if (++watch->gone_reads >= 2)
             lost(watch);
         return;

@@ -19,7 +19,7 @@ struct hold { /* guards of one pair, kept over many rounds */
     struct pair *pair;
     bool receives, sends;
     bool held;
-    bool owner;  /* of the cache: another worker may have it */
+    bool owner; /* of the cache: another worker may have it */
     bool asleep; /* its interrupt is armed */
 };
 
@@ -55,18 +55,20 @@ struct worker {
     struct station *station;
     struct verify *own_table;
     bool generating;
-    bool chained;          /* sizes need more than one buffer */
+    bool parked; /* a pair is not held: it is stopped or in a reset */
+    bool asleep; /* some interrupt is armed */
+    bool chained; /* sizes need more than one buffer */
     uint64_t generated;
     uint64_t start_ticks;
     double ticks_per_packet;
     uint32_t idle_rounds;
-    uint64_t moved_ns;     /* while draining: when something last came */
+    uint64_t moved_ns; /* while draining: when something last came */
     struct batch received; /* of the round */
     uint8_t *scratch;
     pthread_t thread;
     int wake_fd;
-    uint32_t ending;       /* from outside: 1 end now */
-    uint32_t drain_ms;     /* from outside: plus 1; 0 = not asked for */
+    uint32_t ending; /* from outside: 1 end now */
+    uint32_t drain_ms; /* from outside: plus 1; 0 = not asked for */
 };
 
 /* traffic.c: one station's part of a round; each returns how many packets it moved. */

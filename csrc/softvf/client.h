@@ -34,6 +34,17 @@ static inline void client_store(uint64_t *to, uint64_t value)
     __atomic_store_n(to, value, __ATOMIC_RELAXED);
 }
 
+/* What was written or read before is done before whatever is written after. x86 keeps that order by
+ * itself; only the compiler has to be told. */
+static inline void client_release(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("" ::: "memory");
+#else
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
+}
+
 /* The word that hands a descriptor back: everything written or read before it is done by then. */
 static inline void client_publish(uint64_t *to, uint64_t value)
 {

@@ -210,18 +210,21 @@ static uint32_t generate(struct plane *plane)
     return done;
 }
 
-/* A file loses nothing by waiting: it is read while some VF has room. */
+/* A file loses nothing by waiting: it is read while all VFs that receive have room. */
 static uint32_t patience(struct plane *plane)
 {
-    uint32_t room = 0;
+    uint32_t room = ~0u;
 
     if (!plane->uplink->patient)
         return BURST;
     for (uint64_t map = plane->active; map; map &= map - 1) {
-        uint32_t here = receive_room(&plane->vf[__builtin_ctzll(map)]);
+        struct vf *vf = &plane->vf[__builtin_ctzll(map)];
+        uint32_t here = vf->rx_enabled ? receive_room(vf) : ~0u;
 
-        room = here > room ? here : room;
+        room = here < room ? here : room;
     }
+    if (room == ~0u)
+        return 0;
     room /= RX_MAX_CHAIN; /* what the longest frame takes */
     return room < BURST ? room : BURST;
 }

@@ -27,7 +27,7 @@ static void write_done(struct plane *plane, struct vf *vf, struct tx_queue *q, u
         client_publish(&q->ring[index].qw1, done);
         return;
     }
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    client_release();
     if (dma_copy(vf, q->iova + index * 16ull + 8, &done, sizeof(done), true))
         report(plane, vf, SOFTVF_VIOLATION, "vfio-user 4",
                "Tx descriptor %u cannot be written back: its memory is not mapped for writing, or "

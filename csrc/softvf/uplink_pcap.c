@@ -130,7 +130,7 @@ static int open_output(struct pcap *pcap, const char *path, char *error, size_t 
                                  .link = LINK_ETHERNET};
 
     pcap->out = fopen(path, "wbe");
-    if (!pcap->out || fwrite(&header, sizeof(header), 1, pcap->out) != 1) {
+    if (!pcap->out || fwrite(&header, sizeof(header), 1, pcap->out) != 1 || fflush(pcap->out)) {
         snprintf(error, size, "%s: %s", path, strerror(errno));
         return -1;
     }

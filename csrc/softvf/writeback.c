@@ -92,7 +92,7 @@ static void publish_pieces(struct plane *plane, struct vf *vf, const struct rx_q
 
     whole.qw[1] = 0;
     if (dma_copy(vf, iova, &whole, sizeof(whole), true) == 0) {
-        __atomic_thread_fence(__ATOMIC_RELEASE);
+        client_release();
         whole.qw[1] = from->qw[1];
         if (dma_copy(vf, iova + 8, &whole.qw[1], 8, true) == 0)
             return;

@@ -160,7 +160,7 @@ def _private(
     from iavfio.softvf import softvf
 
     count = targets.count("softvf")
-    size = max(plan.sizes) - 4
+    size = max(plan.sizes)
     wire = {
         "loopback": "loopback" if count == 1 else "none",
         "txonly": "none",

@@ -51,7 +51,7 @@ import click
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A twist of the personality; may be given several times. KEY=? lists them.",
+    help="A twist of the personality; may be given several times. `help` lists them.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Tell each violation on stderr.")
 def command(
@@ -72,7 +72,7 @@ def command(
     from iavfio.softvf.personality import OPTIONS
     from iavfio.softvf.process import Settings, print_ready, run
 
-    if any(option in ("?", "help", "KEY=?") for option in options):
+    if any(option in ("?", "help") for option in options):
         for name, option in OPTIONS.items():
             click.echo(f"{name:20} {option}")
         return

@@ -96,6 +96,9 @@ class Records:
         self._save({b: r for b, r in self.load().items() if b != bdf})
 
     def _save(self, records: dict[str, Record]) -> None:
+        if not records:
+            self.path.unlink(missing_ok=True)
+            return
         draft = self.path.with_suffix(".new")
         with draft.open("wb") as out:
             out.write(msgspec.json.format(msgspec.json.encode(_File(1, records))) + b"\n")

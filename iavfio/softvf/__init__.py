@@ -3,7 +3,7 @@
 
 with iavfio.softvf(vfs=2) as pf:
     a, b = pf.open(0), pf.open(1)
-    pf.control("link", vf=0, state="down")
+    pf.control("link", vf=0, state="disable")
     pf.violations()     # what drivers did wrong, in words
 """
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -41,9 +42,13 @@ def main(argv: list[str] | None = None) -> int:
         disposable=given.disposable,
     )
 
+    said: list[bool] = []
+
     def tell(message: dict[str, Any]) -> None:
-        os.write(given.ready_fd, json.dumps(message).encode() + b"\n")
-        os.close(given.ready_fd)
+        if not said:  # the parent listens once
+            said.append(True)
+            os.write(given.ready_fd, json.dumps(message).encode() + b"\n")
+            os.close(given.ready_fd)
 
     for fd in (given.ready_fd, given.parent_fd):
         if fd is not None:
@@ -59,6 +64,14 @@ def main(argv: list[str] | None = None) -> int:
         else:
             kind = type(error).__name__
             tell({"error": [kind, error.what, error.cause, error.remedy]})
+        return 1
+    except OSError as error:
+        what = f"{error.filename or 'system call'}: {error.strerror or error}"
+        if given.ready_fd is None:
+            with contextlib.suppress(OSError):
+                print(f"iavfio: {what}", file=sys.stderr)
+        else:
+            tell({"error": ["DeviceError", "the software VF cannot start", what, ""]})
         return 1
     return 0
 

@@ -22,7 +22,7 @@ DEVICE_CONTROL = 8  # offset in the PCI Express capability
 FLR = 0x8000
 
 # The PCI Express extended capabilities: id, version (size follows from the gap).
-AER, ARI, TPH, ACS = (0x0001, 2), (0x000E, 1), (0x0017, 1), (0x000D, 1)
+ADVANCED_ERRORS, ARI, TPH, ACS = (0x0001, 2), (0x000E, 1), (0x0017, 1), (0x000D, 1)
 
 
 class ConfigSpace:
@@ -134,7 +134,7 @@ class ConfigSpace:
         found = [
             (offset, kind)
             for offset, kind in (
-                (p.aer_offset, AER),
+                (p.aer_offset, ADVANCED_ERRORS),
                 (p.ari_offset, ARI),
                 (p.tph_offset, TPH),
                 (p.acs_offset, ACS),

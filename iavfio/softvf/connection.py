@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Connection:
         self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._unsent_bytes = 0
         self._last = False
+        self._paused = False
         self.closed = False
         sock.setblocking(False)
         self._events = READ
@@ -60,7 +62,7 @@ class Connection:
                 self._flush()
             if events & READ and not self.closed:
                 for _ in range(MESSAGES_PER_TURN):
-                    if self.closed or self._last or self._unsent_bytes > MAX_UNSENT:
+                    if self.closed or self._last or self._paused or self._unsent_bytes > MAX_UNSENT:
                         break
                     if not self._read_one():
                         break
@@ -124,14 +126,11 @@ class Connection:
                     os.close(fd)
                     self._truncated = True
 
-    def at_end(self) -> bool:
-        """Whether the client has hung up, and nothing of it is left to read."""
-        try:
-            return self._sock.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+    def hung_up(self) -> bool:
+        """Whether the client has closed its end, though something of it may still be unread."""
+        poller = select.poll()
+        poller.register(self._sock, 0)
+        return any(events & select.POLLHUP for _, events in poller.poll(0))
 
     # ---- out
 
@@ -163,11 +162,25 @@ class Connection:
         if self._last and not self._unsent:
             self.close("refused")
             return
+        self._watch()
+
+    def _watch(self) -> None:
         reading = not self._last and self._unsent_bytes <= MAX_UNSENT
         events = (READ if reading else 0) | (WRITE if self._unsent else 0)
-        if events != self._events:
-            self._events = events
+        events = 0 if self._paused else events
+        if events == self._events:
+            return
+        self._events = events
+        if events:
             self._loop.watch(self._sock.fileno(), events, self._on_ready)
+        else:
+            self._loop.forget(self._sock.fileno())
+
+    def pause(self, on: bool) -> None:
+        """Neither reads nor writes while paused."""
+        if not self.closed:
+            self._paused = on
+            self._watch()
 
     def close(self, reason: str) -> None:
         """Hangs up."""

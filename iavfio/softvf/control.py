@@ -11,6 +11,9 @@ One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": fal
     {"command": "remove", "vf": 0}             surprise removal: all-ones, hang up, socket away
     {"command": "disconnect", "vf": 0}         hangs up on the client
     {"command": "request", "vf": 0}            signals the REQ interrupt: give the VF back, please
+    {"command": "stall", "vf": 0, "seconds": 1}     its socket is not served for a while
+    {"command": "irq", "vf": 0, "vector": 1, "count": 9}   spurious interrupts
+    {"command": "mute", "vf": 0, "on": true}   interrupts are held back, as if masked
     {"command": "stop"}                        ends the software VF
 
 Everything else is policy and goes to the PF: link, trust, mac, spoofchk, vlan, reset, ... (see
@@ -32,6 +35,7 @@ from iavfio.softvf.device import PfPolicy
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import VfServer
+from iavfio.softvf.wire import MSIX
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
@@ -61,6 +65,9 @@ class Control:
             "remove": self._remove,
             "disconnect": self._disconnect,
             "request": self._request,
+            "stall": self._stall,
+            "irq": self._irq,
+            "mute": self._mute,
             "stop": self._end,
         }
 
@@ -111,10 +118,7 @@ class Control:
         return {"vf": vf, "stats": counters, "pf": self._pf.snapshot(vf)}
 
     def _gone(self, request: dict[str, Any]) -> dict[str, Any]:
-        on = request.get("on", True)
-        if type(on) is not bool:
-            raise ValueError('"on" must be true or false')
-        self._server(request).vf.set_gone(on)
+        self._server(request).vf.set_gone(_flag(request))
         return {}
 
     def _remove(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -128,9 +132,33 @@ class Control:
     def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"signalled": self._server(request).request_release()}
 
+    def _stall(self, request: dict[str, Any]) -> dict[str, Any]:
+        seconds = request.get("seconds")
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
+            raise ValueError('"seconds" must be 0 to 3600')
+        return {"stalled": self._server(request).stall(float(seconds))}
+
+    def _irq(self, request: dict[str, Any]) -> dict[str, Any]:
+        vector, count = request.get("vector", 0), request.get("count", 1)
+        if type(vector) is not int or type(count) is not int or not 0 < count <= 10_000:
+            raise ValueError('"vector" must be an integer, "count" 1 to 10000')
+        msix = self._server(request).vf.msix
+        return {"signalled": all(msix.fire(MSIX, vector) for _ in range(count))}
+
+    def _mute(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._server(request).vf.mute(_flag(request))
+        return {}
+
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
         self._stop()
         return {}
+
+
+def _flag(request: dict[str, Any]) -> bool:
+    on = request.get("on", True)
+    if type(on) is not bool:
+        raise ValueError('"on" must be true or false')
+    return on
 
 
 class ControlServer:

@@ -83,10 +83,14 @@ class Vf:
 
     def begin_reset(self) -> None:
         """The hardware half of a VF reset (registers 8)."""
+        # An i40e PF waits for ADMINQ before it triggers; an FLR needs nobody's leave.
         if self.mailbox.atq.live and not self.registers.admin_cause_enabled:
             self.violation(
                 "registers 5.2", "a reset finds ICR0_ENA.ADMINQ off: the PF is delayed", "note"
             )
+        self._hardware_reset()
+
+    def _hardware_reset(self) -> None:
         self.plane.reset_vf(self.index)
         self.mailbox.reset()
         self.registers.reset()
@@ -140,6 +144,11 @@ class Vf:
     def _msix_changed(self) -> None:
         self.msix.publish(self.config)
 
+    def mute(self, on: bool) -> None:
+        """Holds interrupts back, as if all vectors were masked."""
+        self.msix.muted = on
+        self.msix.publish(self.config)
+
     # ---- what the client asks
 
     def flr(self) -> None:
@@ -148,7 +157,7 @@ class Vf:
         self.bus_master = False
         self.plane.set_bus_master(self.index, False)
         self.config.reset()
-        self.begin_reset()
+        self._hardware_reset()
         self.msix.reset(self.config)
         if self._pf:
             self._pf.flr(self.index)

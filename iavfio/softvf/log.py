@@ -48,13 +48,14 @@ class ViolationLog:
         self._sequence = 0
         self.counts: Counter[tuple[int, str, str]] = Counter()  # vf, kind, rule
 
-    def add(self, vf: int, kind: ViolationKind, rule: str, text: str) -> Violation:
-        """Logs and counts."""
+    def add(self, vf: int, kind: ViolationKind, rule: str, text: str, count: int = 1) -> Violation:
+        """Logs and counts; `count` tells how many like it the entry stands for."""
         now = self._clock() - self._start
-        entry = Violation(self._sequence, now, vf, kind, rule, text[:MAX_TEXT])
+        text = text[:MAX_TEXT] + (f" ({count} times)" if count > 1 else "")
+        entry = Violation(self._sequence, now, vf, kind, rule, text)
         self._sequence += 1
         self._entries.append(entry)
-        self.counts[vf, kind, rule] += 1
+        self.counts[vf, kind, rule] += count
         if self._verbose:
             self._tell(entry)
         return entry

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -38,6 +39,7 @@ class Loop:
         self._order = itertools.count()
         self._stopped = False
         self._wakeup: tuple[int, int] | None = None
+        self._former: dict[signal.Signals, Any] = {}  # signal handlers
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -74,7 +76,7 @@ class Loop:
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         self.watch(read, READ, self._drain)
         for number in signals:
-            signal.signal(number, self._on_signal)
+            self._former[number] = signal.signal(number, self._on_signal)
 
     def _drain(self, _: int) -> None:
         assert self._wakeup
@@ -110,6 +112,9 @@ class Loop:
 
     def close(self) -> None:
         """Releases everything."""
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former.clear()
         if self._wakeup:
             signal.set_wakeup_fd(-1)
             for fd in self._wakeup:

@@ -38,6 +38,7 @@ class Msix:
         self._client_masked = [False] * self._count
         self._table = bytearray(self._count * ENTRY)
         self._table_used = False
+        self.muted = False  # a fault that the administrator injects
         self._clear_table()
 
     def count(self, index: int) -> int:
@@ -50,7 +51,8 @@ class Msix:
             client or (self._table_used and bool(self._table[v * ENTRY + VECTOR_CONTROL] & MASKED))
             for v, client in enumerate(self._client_masked)
         ]
-        enabled = bool(self._eventfds[wire.MSIX]) and not config.msix_masked
+        wired = bool(self._eventfds[wire.MSIX])
+        enabled = wired and not config.msix_masked and not self.muted
         self._plane.set_msix(self._vf, enabled, masked)
 
     # ---- SET_IRQS

@@ -113,6 +113,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
             flex=card.flex,
             e810_itr=card.e810_itr,
             wb_group=card.wb_group,
+            wb_on_itr=card.wb_on_itr,
         )
     except ValueError as error:
         raise ConfigError(
@@ -126,13 +127,13 @@ def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
     """What the data thread has to say."""
     for event in plane.events():
         if event.kind == "mdd":
-            log.add(event.vf, "mdd", event.rule, event.text)
+            log.add(event.vf, "mdd", event.rule, event.text, event.count)
             pf.mdd(event.vf, event.text)
         else:
             kind: Literal["violation", "note"] = (
                 "violation" if event.kind == "violation" else "note"
             )
-            log.add(event.vf, kind, event.rule, event.text)
+            log.add(event.vf, kind, event.rule, event.text, event.count)
 
 
 def _raise_fd_limit() -> None:

@@ -39,7 +39,7 @@ class VfServer:
             sock.close()
             return
         # A client that has just hung up may be back before its end was noticed.
-        if self._session and self._session.connection.at_end():
+        if self._session and self._session.connection.hung_up():
             self._session.connection.close("")
         if self._session:
             self.vf.violation("vfio-user 1", "a second client is refused", "note")
@@ -60,6 +60,15 @@ class VfServer:
         """Hangs up on the client."""
         if self._session:
             self._session.connection.close("by the control socket")
+
+    def stall(self, seconds: float) -> bool:
+        """Does not serve the client for a while; False when there is none."""
+        if not self._session:
+            return False
+        connection = self._session.connection
+        connection.pause(True)
+        self._loop.call_later(seconds, lambda: connection.pause(False))
+        return True
 
     def request_release(self) -> bool:
         """Signals the REQ interrupt: the host wants the VF back. False when nobody listens."""

@@ -17,7 +17,7 @@ MAX_PATH = 107  # bytes, of sun_path
 PEER = struct.Struct("iII")  # pid, uid, gid
 
 
-def listen(path: Path, backlog: int = 8) -> socket.socket:
+def listen(path: Path, backlog: int = 128) -> socket.socket:
     """A listening socket at `path`, non-blocking. ConfigError or StateError says what is wrong."""
     if len(os.fsencode(path)) > MAX_PATH:
         raise ConfigError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""PF counters that never go back: hardware wraps them, and some resets zero them (libie-stats 5)."""
+"""PF counters that never go back: hardware wraps, some resets zero them (libie-stats 5)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WIDTHS = (48, 48, 48, 48, 32, 32, 48, 48, 48, 48, 32, 32)  # in GET_STATS order
 class Monotonic:
     """Turns successive GET_STATS answers into totals.
 
-    A value below its predecessor wrapped at 48 or 32 bits; after `after_reset()` it may instead have
-    started again from 0, which a value far below its predecessor is taken for.
+    A value below its predecessor wrapped at 48 or 32 bits; after `after_reset()` it may instead
+    have started again from 0, which a value far below its predecessor is taken for.
     """
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ from iavfio.stats.segment import MAGIC, STATES, PortSegment
 from iavfio.stats.snapshot import Naming, Snapshot
 
 TRIES = 10_000  # a writer's update takes well under a microsecond
+NAPS, NAP = 100, 0.002  # ... unless it is preempted inside it: so often, so many seconds
 
 
 class SegmentReader:
@@ -82,9 +83,14 @@ class SegmentReader:
         copy: Any = ffi.new(f"{struct} *")
         words = ffi.sizeof(struct) // 8
         block = ffi.cast("uint64_t *", self._base + offset)
-        if lib.counters_read(block, ffi.cast("uint64_t *", copy), words, TRIES) != 0:
-            torn.append(label)
-            ffi.memmove(copy, block, words * 8)  # the last words a dead writer left behind
+        for _ in range(NAPS):
+            if lib.counters_read(block, ffi.cast("uint64_t *", copy), words, TRIES) == 0:
+                return copy
+            if process_start(int(self._header.owner_pid)) != int(self._header.owner_start):
+                break
+            time.sleep(NAP)  # the writer was preempted inside its update
+        torn.append(label)
+        ffi.memmove(copy, block, words * 8)  # the last words a dead writer left behind
         return copy
 
 

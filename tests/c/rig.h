@@ -29,7 +29,7 @@ struct rig {
     struct vfio_regio regio; /* first: the table is found by its address */
     uint32_t reg[VF_REG_SPACE / 4];
     uint32_t writes; /* register writes */
-    int fire_fd;     /* >= 0: an event that an arming write fires at once */
+    int fire_fd; /* >= 0: an event that an arming write fires at once */
     struct pool *pool;
     uint8_t *memory;
     uint32_t buffers;

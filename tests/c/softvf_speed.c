@@ -145,8 +145,7 @@ static void two_cores(struct rig *rig, uint32_t len, double seconds)
     plane_unlock(rig->plane);
     printf("{\"frame\": %u, \"ring\": %u, \"mpps\": {\"best\": %.2f, \"median\": %.2f}, "
            "\"discards\": %llu}\n",
-           len + 4, rig->entries, mpps[slices - 1], mpps[slices / 2],
-           (unsigned long long)stats[4]);
+           len + 4, rig->entries, mpps[slices - 1], mpps[slices / 2], (unsigned long long)stats[4]);
 }
 
 int main(int argc, char **argv)

@@ -1,134 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The vfio-user connection and BAR access against a peer thread that misbehaves (spec: vfio-user 1, 8). */
-#include <errno.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* The vfio-user connection against a peer thread that misbehaves (spec: vfio-user 1, 8). */
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "vfio/cdef.h"
-#include "vfio/regio.h"
-#include "vfio/vu_conn.h"
-
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
-typedef void (*script)(int fd);
-
-struct peer {
-    int fd;
-    script run;
-    pthread_t thread;
-};
-
-static void *peer_main(void *argument)
-{
-    struct peer *peer = argument;
-
-    peer->run(peer->fd);
-    close(peer->fd);
-    return NULL;
-}
-
-static struct vu_conn *start(struct peer *peer, script run)
-{
-    int ends[2];
-    struct vu_conn *conn;
-
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    peer->fd = ends[1];
-    peer->run = run;
-    conn = vu_conn_new(ends[0]);
-    CHECK(conn);
-    CHECK(pthread_create(&peer->thread, NULL, peer_main, peer) == 0);
-    return conn;
-}
-
-static void stop(struct peer *peer, struct vu_conn *conn)
-{
-    vu_conn_free(conn);
-    CHECK(pthread_join(peer->thread, NULL) == 0);
-}
-
-static void nap(long ms)
-{
-    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    nanosleep(&ts, NULL);
-}
-
-static int get(int fd, void *to, size_t size)
-{
-    size_t got = 0;
-
-    while (got < size) {
-        ssize_t n = read(fd, (char *)to + got, size - got);
-
-        if (n <= 0)
-            return -1;
-        got += (size_t)n;
-    }
-    return 0;
-}
-
-static void put(int fd, const void *from, size_t size)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = send(fd, (const char *)from + done, size - done, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return;
-        done += (size_t)n;
-    }
-}
-
-static void put_slowly(int fd, const void *from, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        put(fd, (const char *)from + i, 1);
-        nap(1);
-    }
-}
-
-/* One request: its header, and its payload in `body`. -1 at the end of the stream. */
-static int take(int fd, struct vu_header *header, void *body, size_t room)
-{
-    if (get(fd, header, sizeof(*header)))
-        return -1;
-    CHECK(header->size >= sizeof(*header) && header->size - sizeof(*header) <= room);
-    return get(fd, body, header->size - sizeof(*header));
-}
-
-static struct vu_header reply_to(const struct vu_header *request, size_t payload)
-{
-    struct vu_header reply = *request;
-
-    reply.size = (uint32_t)(sizeof(reply) + payload);
-    reply.flags = VU_FLAG_REPLY;
-    reply.error = 0;
-    return reply;
-}
-
-static int ask(struct vu_conn *conn, void *reply, uint32_t capacity, uint32_t *size, int timeout)
-{
-    uint32_t question = 0x1234;
-
-    return vu_request(conn, 4, &question, sizeof(question), NULL, 0, reply, capacity, size, NULL,
-                      NULL, timeout);
-}
+#include "vfio_peer.h"
 
 /* ---- scripts of the peer */
 
@@ -324,36 +198,6 @@ static void sends_fds(int fd)
     }
 }
 
-/* Registers: what is written can be read back. Checks that posted writes are marked as such. */
-static void serves_registers(int fd)
-{
-    static uint32_t words[1024];
-    struct vu_header request;
-    struct {
-        struct vu_region_access access;
-        uint32_t value;
-    } body;
-    uint16_t expected = 0;
-
-    while (take(fd, &request, &body, sizeof(body)) == 0) {
-        struct vu_header reply;
-        uint64_t at = body.access.offset / 4;
-
-        CHECK(request.id == expected++);
-        CHECK(body.access.count == 4 && body.access.region == 2 && at < 1024);
-        if (request.command == VU_REGION_WRITE) {
-            CHECK(request.flags == VU_FLAG_NO_REPLY && request.size == 36);
-            words[at] = body.value;
-            continue;
-        }
-        CHECK(request.command == VU_REGION_READ && request.flags == 0 && request.size == 32);
-        body.value = words[at];
-        reply = reply_to(&request, 20);
-        put(fd, &reply, sizeof(reply));
-        put(fd, &body, 20);
-    }
-}
-
 /* ---- cases */
 
 static void test_partial(void)
@@ -508,51 +352,6 @@ static void test_fds(void)
     stop(&peer, conn);
 }
 
-/* ---- registers, also by two threads at once */
-
-struct user {
-    struct bar_io *bar;
-    uint32_t lane;
-};
-
-static void *user_main(void *argument)
-{
-    const struct user *user = argument;
-    struct vfio_regio *io = bar_io_regio(user->bar);
-
-    for (uint32_t i = 0; i < 400; i++) {
-        uint64_t at = (user->lane * 256 + i % 256) * 4;
-
-        CHECK(io->write32(io, at, i ^ user->lane << 16) == 0);
-        CHECK(io->read32(io, at) == (i ^ user->lane << 16)); /* posted, yet in order */
-    }
-    return NULL;
-}
-
-static void test_registers(void)
-{
-    struct peer peer;
-    struct vu_conn *conn = start(&peer, serves_registers);
-    struct bar_io *bar = bar_io_new_user(conn, 2, 4096, 2000);
-    pthread_t threads[2];
-    struct user users[2];
-
-    CHECK(bar);
-    for (uint32_t i = 0; i < 2; i++) {
-        users[i] = (struct user){.bar = bar, .lane = i};
-        CHECK(pthread_create(&threads[i], NULL, user_main, &users[i]) == 0);
-    }
-    for (uint32_t i = 0; i < 2; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK(bar_io_read32(bar, 4096) == UINT32_MAX && bar_io_read32(bar, 2) == UINT32_MAX);
-    CHECK(bar_io_read32(bar, UINT64_MAX - 3) == UINT32_MAX);
-    CHECK(bar_io_write32(bar, 4096, 1) == -EINVAL && bar_io_write32(bar, 1, 1) == -EINVAL);
-    CHECK(!bar_io_lost(bar));
-    CHECK(bar_io_new_user(conn, 2, 3, 1) == NULL);
-    bar_io_free(bar);
-    stop(&peer, conn);
-}
-
 /* Two callers, and the stream breaks under one of them: the other, who waits for the lock, is told. */
 static void *ask_main(void *argument)
 {
@@ -582,21 +381,6 @@ static void test_break_under_another(void)
     stop(&peer, conn);
 }
 
-static void test_server_gone(void)
-{
-    struct peer peer;
-    struct vu_conn *conn = start(&peer, dies_in_the_header);
-    struct bar_io *bar = bar_io_new_user(conn, 2, 4096, 2000);
-    uint32_t value;
-
-    CHECK(ask(conn, &value, 4, NULL, 2000) == -ECONNRESET);
-    CHECK(bar_io_read32(bar, 0) == UINT32_MAX);
-    CHECK(bar_io_lost(bar));
-    CHECK(bar_io_write32(bar, 0, 1) == -ENODEV);
-    bar_io_free(bar);
-    stop(&peer, conn);
-}
-
 static void test_abandon(void)
 {
     struct peer peer;
@@ -609,66 +393,6 @@ static void test_abandon(void)
     stop(&peer, conn);
 }
 
-static void test_file(void)
-{
-    int fd = memfd_create("bar", MFD_CLOEXEC);
-    struct bar_io *bar = bar_io_new_file(fd, 1ull << 40, 8192);
-    uint32_t value = 0;
-
-    CHECK(fd >= 0 && bar && ftruncate(fd, (1ll << 40) + 8192) == 0);
-    CHECK(bar_io_write32(bar, 4100, 0xabcd) == 0);
-    CHECK(pread(fd, &value, 4, (1ll << 40) + 4100) == 4 && value == 0xabcd);
-    CHECK(bar_io_read32(bar, 4100) == 0xabcd);
-    CHECK(ftruncate(fd, 1ll << 40) == 0);
-    CHECK(bar_io_read32(bar, 4100) == UINT32_MAX); /* a short read is no value */
-    bar_io_free(bar);
-    close(fd);
-    bar = bar_io_new_file(-1, 0, 4096);
-    CHECK(bar_io_read32(bar, 0) == UINT32_MAX && bar_io_write32(bar, 0, 1) == -EBADF);
-    bar_io_free(bar);
-}
-
-/* ---- a mapped BAR whose memory goes away */
-
-static void test_bus_error(void)
-{
-    int fd = memfd_create("bar", MFD_CLOEXEC);
-    struct bar_io *bar = bar_io_new_file(fd, 0, 8192);
-    volatile uint32_t *words;
-    void *at;
-
-    CHECK(fd >= 0 && bar && ftruncate(fd, 8192) == 0);
-    at = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(at != MAP_FAILED);
-    CHECK(bar_io_add_area(bar, 0, 8192 + 4, at) == -EINVAL);
-    CHECK(bar_io_add_area(bar, UINT64_MAX, 8, at) == -EINVAL);
-    CHECK(bar_io_add_area(bar, 0, 8192, at) == 0);
-    words = at;
-    CHECK(bar_io_write32(bar, 0x1004, 7) == 0 && words[0x401] == 7);
-    CHECK(ftruncate(fd, 4096) == 0);
-    CHECK(bar_io_read32(bar, 0x1004) == UINT32_MAX);
-    CHECK(bar_io_lost(bar));
-    CHECK(bar_io_write32(bar, 0, 1) == -ENODEV); /* a lost device takes nothing more */
-    CHECK(ftruncate(fd, 0) == 0);
-    words[5] = 1; /* C code on the hot path does not look at `lost` before each doorbell */
-    CHECK(words[6] == UINT32_MAX && words[5] == 1);
-    bar_io_free(bar);
-    munmap(at, 8192);
-    close(fd);
-}
-
-static void test_areas_have_an_end(void)
-{
-    static char memory[9][4096];
-    struct bar_io *bar = bar_io_new_file(-1, 0, 9 * 4096);
-
-    for (uint64_t i = 0; i < 8; i++)
-        CHECK(bar_io_add_area(bar, i * 4096, 4096, memory[i]) == 0);
-    CHECK(bar_io_add_area(bar, 8 * 4096, 4096, memory[8]) == -ENOSPC);
-    CHECK(bar_io_write32(bar, 4096, 3) == 0 && memory[1][0] == 3);
-    bar_io_free(bar);
-}
-
 int main(void)
 {
     test_partial();
@@ -679,13 +403,8 @@ int main(void)
     test_error_replies();
     test_full_socket();
     test_fds();
-    test_registers();
     test_break_under_another();
-    test_server_gone();
     test_abandon();
-    test_file();
-    test_bus_error();
-    test_areas_have_an_end();
     puts("vfio_conn: all passed");
     return 0;
 }

@@ -14,6 +14,7 @@ from tests.guest.root import Root
 
 CONFIG = HERE / "small.config"
 JOBS = 2
+CONFIGURE = "make -s tinyconfig && cat /mnt/small.config >> .config && make -s olddefconfig"
 
 
 def small_kernel_path(root: Root) -> Path:
@@ -52,35 +53,30 @@ def _build(root: Root, path: Path) -> None:
     work = cache / "linux"
     shutil.rmtree(work, ignore_errors=True)
     source = _unpack(root, work, log)
-    script = work / "build.sh"
-    script.write_text(
-        f"set -eu\ncd /mnt/{source.name}\nmake -s tinyconfig\n"
-        "cat /mnt/small.config >> .config\nmake -s olddefconfig\n"
-        f"make -s -j{JOBS} KBUILD_BUILD_TIMESTAMP=@0 bzImage\n",
-        encoding="ascii",
-    )
     shutil.copy(CONFIG, work / "small.config")
-    # The mounts live in a namespace of their own and vanish with it.
-    call(
-        [
-            *("unshare", "--mount", "sh", "-c"),
-            'mount -t proc proc "$0/proc" && mount --bind "$1" "$0/mnt" && '
-            'exec chroot "$0" sh /mnt/build.sh',
-            *(root.tree, work),
-        ],
-        log=log,
-        timeout=3000,
-        env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-    )
+    _make(root, work, f"cd /mnt/{source.name} && {CONFIGURE}", log, 300)
     refused = refused_options((source / ".config").read_text(encoding="utf-8"))
     if refused:
         raise LabError(f"the small kernel refused options: {', '.join(refused)}")
+    _make(root, work, f"cd /mnt/{source.name} && make -s -j{JOBS} bzImage", log, 3600)
     part = path.with_suffix(".part")
     shutil.copy(source / "arch/x86/boot/bzImage", part)
     shutil.copy(source / ".config", path.with_suffix(".config"))
     part.rename(path)
     shutil.rmtree(work)
     print(f"small kernel ready after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _make(root: Root, work: Path, command: str, log: Path, timeout: float) -> None:
+    """Runs a command inside the guest root, with `work` at /mnt."""
+    # The mounts live in a namespace of their own and vanish with it.
+    mounts = 'mount -t proc proc "$0/proc" && mount --bind "$1" "$0/mnt" && exec chroot "$0" sh -c "$2"'
+    call(
+        ["unshare", "--mount", "sh", "-c", mounts, root.tree, work, command],
+        log=log,
+        timeout=timeout,
+        env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "KBUILD_BUILD_TIMESTAMP": "@0"},
+    )
 
 
 def refused_options(config: str) -> list[str]:

@@ -14,9 +14,10 @@ from iavfio.queues import RxQueue
 def udp(
     dst: bytes, src: bytes, sport: int = 1000, dport: int = 2000, payload: bytes = bytes(18)
 ) -> bytes:
-    """Ethernet, IPv4, UDP without checksum (spelled out: the tests do not trust a builder of ours)."""
+    """Ethernet, IPv4, UDP without checksum; spelled out, so that no builder of ours is trusted."""
     length = 20 + 8 + len(payload)
-    head = bytes.fromhex("4500") + length.to_bytes(2, "big") + bytes.fromhex("00000000401100000a0000010a000002")
+    rest = bytes.fromhex("00000000401100000a0000010a000002")
+    head = bytes.fromhex("4500") + length.to_bytes(2, "big") + rest
     words = sum(int.from_bytes(head[i : i + 2], "big") for i in range(0, 20, 2))
     words = (words & 0xFFFF) + (words >> 16)
     words = (words & 0xFFFF) + (words >> 16)

@@ -369,3 +369,31 @@ def test_hung_up_client_cannot_be_reached(e810: BenchRings) -> None:
     with pytest.raises(OSError) as caught:
         e810.bench.vf.dma_read(BASE, 1)
     assert caught.value.errno == errno.EFAULT
+
+
+def test_a_long_ring_is_worked_off_in_turns(e810: BenchRings) -> None:
+    """Work for one doorbell is bounded (reliability D4), and all of it is done."""
+    count = 500
+    base = 0x20000
+    for i in range(count):
+        struct.pack_into("<HHHHI", e810.memory, base + 32 * i, SI, 0x0801, 0, 0, 1000 + i)
+    e810.client.write32(ATQLEN, 0)
+    e810.client.write32(ATQH, 0)
+    e810.client.write32(ATQT, 0)
+    e810.client.write32(ATQBAL, (BASE + base) & 0xFFFFFFFF)
+    e810.client.write32(ATQLEN, 512 | ENABLE)
+    e810.client.write32(ATQT, count)
+    for _ in range(10000):
+        if e810.client.read32(ATQH) == count:
+            break
+    assert [call[2] for call in e810.bench.pf.calls] == list(range(1000, 1000 + count))
+    assert e810.client.read32(ATQH) == count
+
+
+def test_a_new_doorbell_while_the_ring_is_worked_off(e810: BenchRings) -> None:
+    for _ in range(20):
+        for _ in range(7):
+            e810.descriptor(v_opcode=5)
+            e810.client.post(10, struct.pack("<QIII", ATQT, 0, 4, e810.next), flags=0x10)
+        assert e810.client.read32(ATQH) == e810.next
+    assert len(e810.bench.pf.calls) == 140

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from iavfio import pyvfio
+from iavfio.virtchnl import AdminQueue, Event, Journal, VirtchnlClient
 
 DESC = struct.Struct("<HHHHIIIIII")
 DD, CMP, ERR, LB, RD, BUF, SI = 0x1, 0x2, 0x4, 0x200, 0x400, 0x1000, 0x2000
@@ -225,3 +226,38 @@ def polite(caps: int = 0x060B80E1) -> Handler:
         return [Reply(opcode)]
 
     return handle
+
+
+def stats_of(number: int) -> bytes:
+    return struct.pack("<12Q", *[number] * 12)
+
+
+class Bench:
+    """A client, its fake PF, and what the client told us."""
+
+    def __init__(self, handler: Handler | None = None, **options: object) -> None:
+        self.clock = Time()
+        self.space = FakeSpace()
+        self.pf = FakePf(self.space, self.clock, handler or polite())
+        self.queue = AdminQueue(self.pf, self.space, clock=self.clock, sleep=self.clock.sleep)
+        self.queue.start()
+        self.events: list[Event] = []
+        self.client = VirtchnlClient(
+            self.queue,
+            Journal(clock=self.clock),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            on_event=self.events.append,
+            **options,  # type: ignore[arg-type]
+        )
+
+    @property
+    def opcodes(self) -> list[int]:
+        return [opcode for opcode, _ in self.pf.requests]
+
+    def negotiated(self, caps: int = 0x060B80E1) -> Bench:
+        self.pf.handler = polite(caps)
+        self.client.version()
+        self.client.resources()
+        self.pf.requests.clear()
+        return self

@@ -73,6 +73,7 @@ def test_bind_writes_override_unbind_probe_and_unbind_restores(host: FakeHost) -
     assert (host.bound(VF0), host.override(VF0)) == ("iavf", "(null)")
     assert "v0" in undone.told
     assert recorded(host.tree) == []
+    assert not record_file(host).exists()
 
 
 def test_the_record_is_on_disk_before_the_first_write(host: FakeHost) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iavfio._driver import ffi, lib
 
+from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError, IavfioError, StateError
 from iavfio.stats import PortSegment, PortStats, known_ports, read
 

@@ -35,12 +35,11 @@ def check_content(wheel: Path) -> None:
 
 def check_import() -> None:
     """The installed package, with its extensions."""
-    from iavfio._driver import ffi as driver
-    from iavfio.softvf._device import ffi as device
-
     import iavfio
     import iavfio.pyvfio
     import iavfio.softvf
+    from iavfio._driver import ffi as driver
+    from iavfio.softvf._device import ffi as device
 
     where = Path(iavfio.__file__).resolve()
     assert where.is_relative_to(Path(sys.prefix).resolve()), f"{where} is not the installed one"

@@ -21,8 +21,8 @@ class RawClient:
 
     def __init__(self, path: Path, version: bool = True) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(5)
         self.sock.connect(str(path))
+        self.sock.settimeout(5)
         self.number = 0
         self.fds: list[int] = []
         if version:

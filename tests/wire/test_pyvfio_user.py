@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from iavfio import pyvfio
-from iavfio.pyvfio import DmaMemory, user
+from iavfio.pyvfio import DmaMemory, connection
 from tests.wire import vfio_user_peer as wire
 from tests.wire.fake_kernel import open_fds
 from tests.wire.vfio_user_peer import Peer, Refusal, Reply
@@ -79,7 +79,7 @@ def test_server_hangs_up_at_once(tmp_path: Path) -> None:
 
 
 def test_server_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user, "TIMEOUT_MS", 20)
+    monkeypatch.setattr(connection, "TIMEOUT_MS", 20)
     path = tmp_path / "mute.sock"
     before = open_fds()
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Workers on a queue pair whose device is a thread that loops every frame back, and can lose, repeat,
+ * swap or spoil one. */
+#include <pthread.h>
+#include <time.h>
+
+#include "rig.h"
+
+#define ENTRIES 128
+#define BUFFERS 2048
+#define SIGNATURE 0x1122334455667788ull
+
+enum fault { FAULT_NONE, FAULT_LOSE, FAULT_REPEAT, FAULT_SWAP, FAULT_SPOIL };
+
+struct loop {
+    struct rig *rig;
+    uint32_t stop;
+    uint32_t pause;
+    uint64_t seen;
+    uint64_t fault_at; /* every so many frames */
+    enum fault fault;
+    uint64_t faults;
+    uint8_t frame[2][16384];
+    uint32_t length[2];
+    bool kept;
+    pthread_t thread;
+};
+
+static uint32_t sum16(const uint8_t *bytes, uint32_t length, uint32_t sum)
+{
+    for (uint32_t i = 0; i < length; i++)
+        sum += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+}
+
+/* Golden facts of a generated frame (RFC 791, RFC 768). */
+static void check_frame(const uint8_t *frame, uint32_t length)
+{
+    uint32_t pseudo;
+
+    assert(frame[12] == 8 && frame[13] == 0 && frame[14] == 0x45 && frame[23] == 17);
+    assert((uint32_t)(frame[16] << 8 | frame[17]) == length - 14);
+    assert((uint32_t)(frame[38] << 8 | frame[39]) == length - 34);
+    assert(sum16(frame + 14, 20, 0) == 0xffff);
+    pseudo = sum16(frame + 26, 8, 17 + length - 34);
+    assert((frame[40] | frame[41]) && sum16(frame + 34, length - 34, pseudo) == 0xffff);
+}
+
+static void deliver(struct loop *loop, const uint8_t *frame, uint32_t length)
+{
+    struct rig *rig = loop->rig;
+
+    while (length) {
+        uint32_t size = length < rig->config.buffer_size ? length : rig->config.buffer_size;
+
+        while (!rig_rx_room(rig))
+            if (__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE))
+                return;
+        memcpy(rig_rx_buffer(rig), frame, size);
+        length -= size;
+        frame += size;
+        rig_rx_raw(rig, 0, 1 | (length ? 0 : RIG_EOP) | (uint64_t)size << 38, 0, 0);
+    }
+}
+
+static void *run_loop(void *argument)
+{
+    struct loop *loop = argument;
+    struct rig *rig = loop->rig;
+    uint32_t at = 0;
+
+    while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
+        uint32_t tail = __atomic_load_n(&rig->tx_tail, __ATOMIC_ACQUIRE);
+
+        if (rig->tx_head == tail || __atomic_load_n(&loop->pause, __ATOMIC_ACQUIRE)) {
+            struct timespec pause = {.tv_nsec = 20000};
+
+            nanosleep(&pause, NULL);
+            continue;
+        }
+        while (rig->tx_head != tail) {
+            struct tx_desc *desc = &rig->tx[rig->tx_head];
+            uint64_t qw1 = __atomic_load_n(&desc->qw1, __ATOMIC_RELAXED);
+            uint32_t size = (uint32_t)(qw1 >> 34) & 0x3fff;
+            uint32_t which = loop->kept ? 1 : 0;
+            uint8_t *frame = loop->frame[which];
+
+            memcpy(frame + at, rig->memory + (desc->addr - RIG_IOVA), size);
+            at += size;
+            if (qw1 >> 4 & 2)
+                __atomic_store_n(&desc->qw1, qw1 | 0xf, __ATOMIC_RELEASE);
+            rig->tx_head = (rig->tx_head + 1) % rig->config.tx_entries;
+            if (!(qw1 >> 4 & 1))
+                continue;
+            check_frame(frame, at);
+            loop->seen++;
+            if (loop->kept) {
+                deliver(loop, frame, at);
+                deliver(loop, loop->frame[0], loop->length[0]);
+                loop->kept = false;
+            } else if (loop->fault && loop->seen % loop->fault_at == 0) {
+                loop->faults++;
+                switch (loop->fault) {
+                case FAULT_REPEAT:
+                    deliver(loop, frame, at);
+                    deliver(loop, frame, at);
+                    break;
+                case FAULT_SWAP:
+                    loop->length[0] = at;
+                    loop->kept = true;
+                    break;
+                case FAULT_SPOIL:
+                    frame[at - 1] ^= 1;
+                    deliver(loop, frame, at);
+                    break;
+                default:
+                    break;
+                }
+            } else {
+                deliver(loop, frame, at);
+            }
+            at = 0;
+        }
+    }
+    return NULL;
+}
+
+static void loop_start(struct loop *loop, struct rig *rig)
+{
+    loop->rig = rig;
+    assert(!pthread_create(&loop->thread, NULL, run_loop, loop));
+}
+
+static void loop_end(struct loop *loop)
+{
+    __atomic_store_n(&loop->stop, 1, __ATOMIC_RELEASE);
+    pthread_join(loop->thread, NULL);
+}
+
+static struct worker_config config_of(struct rig *rig, uint32_t mode)
+{
+    return (struct worker_config){
+        .mode = mode,
+        .pairs = 1,
+        .pair = {rig->pair},
+        .burst = 32,
+        .signature = SIGNATURE,
+        .sizes = 1,
+        .size = {60},
+        .dst = {{2, 0, 0, 0, 0, 1}},
+        .src = {{2, 0, 0, 0, 0, 1}},
+        .flows = 5,
+        .cpu = -1,
+    };
+}
+
+static struct worker_counters finish(struct worker *worker)
+{
+    struct worker_counters counters;
+
+    while (__atomic_load_n(&worker_counters(worker)->state, __ATOMIC_ACQUIRE) != 3)
+        usleep(500);
+    worker_stop(worker);
+    counters = *worker_counters(worker);
+    worker_free(worker);
+    return counters;
+}
+
+/* A worker that sends `limit` packets and judges what comes back. */
+static struct worker_counters loopback(struct rig *rig, enum fault fault, uint64_t limit,
+                                       uint64_t *faults, uint32_t jumbo)
+{
+    static struct loop loop;
+    struct worker_config config = config_of(rig, WORKER_LOOPBACK);
+    struct worker *worker;
+    struct worker_counters counters;
+    int error;
+
+    memset(&loop, 0, sizeof(loop));
+    loop.fault = fault;
+    loop.fault_at = 100;
+    config.limit = limit;
+    config.verify = 1;
+    config.sizes = 4;
+    memcpy(config.size, (uint16_t[]){60, 61, 1514, jumbo ? 9000 : 127}, 8);
+    loop_start(&loop, rig);
+    worker = worker_start(&config, &error);
+    assert(worker && !error);
+    while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < limit)
+        usleep(500);
+    worker_finish(worker, 60);
+    counters = finish(worker);
+    *faults = loop.faults;
+    loop_end(&loop);
+    assert(counters.sent == limit && counters.alloc_fail == 0 && counters.refused == 0);
+    assert(counters.foreign == 0 && counters.error == 0);
+    return counters;
+}
+
+static void test_loopback(void)
+{
+    struct rig rig;
+    struct worker_counters c;
+    uint64_t faults;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    c = loopback(&rig, FAULT_NONE, 20000, &faults, 0);
+    assert(c.received == 20000 && c.received_bytes == 5000 * (60 + 61 + 1514 + 127));
+    assert(c.sent_bytes == c.received_bytes);
+    assert(!c.lost && !c.duplicated && !c.reordered && !c.corrupted);
+    c = loopback(&rig, FAULT_LOSE, 5010, &faults, 0);
+    assert(faults == 50 && c.received == 5010 - 50 && c.lost == 50 && !c.corrupted);
+    c = loopback(&rig, FAULT_REPEAT, 5010, &faults, 0);
+    assert(c.received == 5010 + 50 && c.duplicated == 50 && !c.lost && !c.reordered);
+    c = loopback(&rig, FAULT_SPOIL, 5010, &faults, 0);
+    assert(c.received == 5010 && c.corrupted == 50);
+    rig_conserved(&rig);
+    assert(rig.sq->posted == rig.sq->packets);
+    rig_end(&rig);
+}
+
+static void test_reordered(void)
+{
+    struct rig rig;
+    struct worker_counters c;
+    uint64_t faults;
+    static struct loop loop;
+    struct worker_config config;
+    struct worker *worker;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    /* With one flow, neighbours swap; with five, neighbours belong to different flows. */
+    c = loopback(&rig, FAULT_SWAP, 5010, &faults, 0);
+    assert(faults == 50 && c.received == 5010 && !c.reordered && !c.lost);
+    config = config_of(&rig, WORKER_LOOPBACK);
+    config.flows = 1;
+    config.limit = 5010;
+    config.verify = 1;
+    memset(&loop, 0, sizeof(loop));
+    loop.fault = FAULT_SWAP;
+    loop.fault_at = 100;
+    loop_start(&loop, &rig);
+    worker = worker_start(&config, &error);
+    assert(worker);
+    while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < 5010)
+        usleep(500);
+    worker_finish(worker, 60);
+    c = finish(worker);
+    loop_end(&loop);
+    assert(c.received == 5010 && c.reordered == 50 && !c.lost && !c.duplicated && !c.corrupted);
+    rig_end(&rig);
+}
+
+static void test_jumbo(void)
+{
+    struct rig rig;
+    struct worker_counters c;
+    uint64_t faults;
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.scattered = 1;
+    rig_go(&rig);
+    c = loopback(&rig, FAULT_NONE, 4000, &faults, 1);
+    assert(c.received == 4000 && c.received_bytes == 1000 * (60 + 61 + 1514 + 9000));
+    assert(!c.lost && !c.duplicated && !c.reordered && !c.corrupted);
+    assert(rig.rq->fragments == 1000 * 4);
+    rig_conserved(&rig);
+    rig_end(&rig);
+}
+
+/* The pair belongs to the worker; a stop takes it away within a round, a start gives it back. */
+static void test_stop_start(void)
+{
+    struct rig rig;
+    static struct loop loop;
+    struct worker_config config;
+    struct worker_counters c;
+    struct worker *worker, *second;
+    uint64_t handles[8], sent = 0;
+    uint32_t refused;
+    struct columns columns = {.handles = handles};
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig, WORKER_LOOPBACK);
+    memset(&loop, 0, sizeof(loop));
+    loop_start(&loop, &rig);
+    worker = worker_start(&config, &error);
+    assert(worker);
+    assert(pair_recv(rig.pair, &columns, 8) == -EBUSY);
+    assert(pair_send(rig.pair, handles, NULL, NULL, 0, &refused) == -EBUSY);
+    second = worker_start(&config, &error);
+    assert(!second && error == -EBUSY);
+    for (int cycle = 0; cycle < 30; cycle++) {
+        while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < sent + 500)
+            usleep(200);
+        /* Another thread may allocate and give back beside it. */
+        assert(pool_take(rig.pool, handles, 8, rig.pair) == 8);
+        assert(pool_give(rig.pool, handles, 8, rig.pair) == 8);
+        pair_stop(rig.pair, -ESHUTDOWN);
+        loop_end(&loop);
+        pair_drain(rig.pair);
+        /* A batch may wait in the worker for its turn. */
+        assert(pool_idle(rig.pool) >= BUFFERS - 32);
+        assert(pair_arm(rig.pair) == 0);
+        rig.rx_head = rig.tx_head = rig.tx_tail = 0;
+        memset(&loop, 0, sizeof(loop));
+        assert(pair_start(rig.pair) == 0);
+        loop_start(&loop, &rig);
+        sent = __atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED);
+    }
+    worker_finish(worker, 60);
+    c = finish(worker);
+    loop_end(&loop);
+    assert(c.sent == rig.sq->posted && rig.sq->posted == rig.sq->packets + rig.sq->drop_reset);
+    assert(c.received == rig.rq->packets);
+    rig_conserved(&rig);
+    /* A lost device ends a worker with its errno. */
+    config.limit = 1;
+    worker = worker_start(&config, &error);
+    assert(worker);
+    pair_stop(rig.pair, -ENODEV);
+    c = finish(worker);
+    assert(c.error == -ENODEV && c.state == 3);
+    rig_end(&rig);
+}
+
+static void test_forward(void)
+{
+    struct rig rig;
+    struct worker_config config;
+    struct worker_counters c;
+    struct worker *worker;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig, WORKER_FORWARD);
+    config.swap = 1;
+    for (int i = 0; i < 90; i++) {
+        memcpy(rig_rx_buffer(&rig), "AAAAAABBBBBB", 12);
+        rig_rx(&rig, i == 7 ? 16 : 60, RIG_EOP); /* one cannot be sent */
+    }
+    worker = worker_start(&config, &error);
+    assert(worker);
+    while (__atomic_load_n(&rig.tx_tail, __ATOMIC_ACQUIRE) != 89)
+        usleep(200);
+    assert(!memcmp(rig.memory + (rig.tx[88].addr - RIG_IOVA), "BBBBBBAAAAAA", 12));
+    /* The ring is full beyond this: the rest waits in the worker, and comes back at its end. */
+    for (int i = 0; i < 60; i++) {
+        rig_rx_buffer(&rig);
+        rig_rx(&rig, 60, RIG_EOP);
+    }
+    while (__atomic_load_n(&rig.tx_tail, __ATOMIC_ACQUIRE) != ENTRIES - 1)
+        usleep(200);
+    usleep(2000);
+    worker_stop(worker);
+    c = *worker_counters(worker);
+    worker_free(worker);
+    assert(c.received == 90 + 60 && c.sent == ENTRIES - 1 && c.refused == 150 - (ENTRIES - 1));
+    rig_conserved(&rig);
+    rig_end(&rig);
+}
+
+static void test_idle(void)
+{
+    struct rig rig;
+    struct worker_config config;
+    struct worker_counters c;
+    struct worker *worker;
+    uint64_t one = 1;
+    int error;
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.event_fd = eventfd(0, EFD_CLOEXEC);
+    rig_go(&rig);
+    config = config_of(&rig, WORKER_RXDROP);
+    worker = worker_start(&config, &error);
+    assert(worker);
+    while (rig_read32(&rig.regio, RIG_DYN_CTL) != RIG_SLEEP_CTL)
+        usleep(200);
+    /* Asleep: armed once, not again and again. */
+    error = (int)__atomic_load_n(&rig.writes, __ATOMIC_SEQ_CST);
+    usleep(20000);
+    assert((int)__atomic_load_n(&rig.writes, __ATOMIC_SEQ_CST) == error);
+    rig_rx(&rig, 60, RIG_EOP);
+    assert(write(rig.config.event_fd, &one, 8) == 8);
+    while (__atomic_load_n(&rig.rq->packets, __ATOMIC_RELAXED) != 1)
+        usleep(200);
+    worker_stop(worker);
+    c = *worker_counters(worker);
+    worker_free(worker);
+    assert(c.received == 1 && c.received_bytes == 60 && c.state == 3);
+    assert(rig.reg[RIG_DYN_CTL / 4] == RIG_POLL_CTL);
+    close(rig.config.event_fd);
+    rig_end(&rig);
+}
+
+int main(void)
+{
+    test_forward();
+    test_idle();
+    test_loopback();
+    test_reordered();
+    test_jumbo();
+    test_stop_start();
+    puts("driver_worker ok");
+    return 0;
+}
