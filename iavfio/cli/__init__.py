@@ -16,6 +16,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "bench": "Measure throughput with exact packet accounting.",
     "bind": "Bind VFs to vfio-pci, recording what was changed.",
     "info": "Show a VF: identity, limits, and what the PF granted or denied.",
+    "journal": "Record, print and compare what drivers say to their PF.",
     "list": "List Intel PFs and VFs of this host.",
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does.",

@@ -7,6 +7,7 @@ One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": fal
     {"command": "info"}                        VFs, sockets, personality
     {"command": "log", "clear": true}          violations: entries, counts per rule; then forgets
     {"command": "stats", "vf": 0}              the VSI's counters, and what the PF knows of the VF
+    {"command": "journal", "vf": 0, "clear": true}   mailbox messages, as its driver sees them
     {"command": "gone", "vf": 0, "on": true}   registers read all-ones, and nothing happens
     {"command": "remove", "vf": 0}             surprise removal: all-ones, hang up, socket away
     {"command": "disconnect", "vf": 0}         hangs up on the client
@@ -61,6 +62,7 @@ class Control:
             "info": self._tell_info,
             "log": self._tell_log,
             "stats": self._stats,
+            "journal": self._journal,
             "gone": self._gone,
             "remove": self._remove,
             "disconnect": self._disconnect,
@@ -116,6 +118,13 @@ class Control:
         values = self._plane.stats(vf)
         counters = dict(zip(STAT_NAMES, values, strict=True))
         return {"vf": vf, "stats": counters, "pf": self._pf.snapshot(vf)}
+
+    def _journal(self, request: dict[str, Any]) -> dict[str, Any]:
+        recorder = self._server(request).vf.recorder
+        entries = recorder.entries()
+        if request.get("clear") is True:
+            recorder.clear()
+        return {"entries": entries}
 
     def _gone(self, request: dict[str, Any]) -> dict[str, Any]:
         self._server(request).vf.set_gone(_flag(request))

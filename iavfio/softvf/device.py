@@ -23,6 +23,7 @@ from iavfio.softvf.wire import Refused
 if TYPE_CHECKING:
     from iavfio.softvf.dataplane import DataPlane
     from iavfio.softvf.personality import Personality
+from iavfio.softvf.recorder import Recorder
 
 
 class PfPolicy(PfDriver, Protocol):
@@ -56,6 +57,7 @@ class Vf:
         self.trapped = trapped  # all doorbells are: no page of BAR0 may be mapped
         self.gone = False
         self.resets = 0
+        self.recorder = Recorder()
         self._log = log
         self._scheduler = scheduler
         self._pf: PfDriver | None = None
@@ -74,8 +76,8 @@ class Vf:
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
         """A message of the PF; lost when there is no room (adminq 6)."""
-        if not self.gone:
-            self.mailbox.deliver(opcode, retval, payload)
+        if not self.gone and self.mailbox.deliver(opcode, retval, payload):
+            self.recorder.received(opcode, retval, payload)
 
     def set_rstat(self, state: int) -> None:
         """VFGEN_RSTAT."""
@@ -83,6 +85,7 @@ class Vf:
 
     def begin_reset(self) -> None:
         """The hardware half of a VF reset (registers 8)."""
+        self.recorder.note("reset")
         # An i40e PF waits for ADMINQ before it triggers; an FLR needs nobody's leave.
         if self.mailbox.atq.live and not self.registers.admin_cause_enabled:
             self.violation(
@@ -123,6 +126,7 @@ class Vf:
 
     def message_from_vf(self, opcode: int, payload: bytes) -> None:
         """To the PF's driver."""
+        self.recorder.sent(opcode, payload)
         if self._pf:
             self._pf.message(self.index, opcode, payload)
 

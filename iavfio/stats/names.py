@@ -82,6 +82,7 @@ TX: tuple[Counter, ...] = (
     Counter("doorbells", "own", "events", "tail writes"),
     Counter("cleans", "own", "events", "completion sweeps"),
     Counter("hangs", "own", "events", "stalls nudged by Tx hang detection"),
+    Counter("refused_full", "own", "packets", "refused: the ring was full at the release"),
 )
 
 BLOCKS: tuple[tuple[str, str, tuple[Counter, ...]], ...] = (

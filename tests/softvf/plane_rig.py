@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from iavfio.softvf.dataplane import DataPlane, PlaneEvent, VfConfig
@@ -262,10 +263,13 @@ class Vf:
         at = self.rx_ring(queue) + slot * 32
         return cast("tuple[int, int, int, int]", struct.unpack_from("<QQQQ", self.memory, at))
 
+    def has_dd(self, slot: int, queue: int = 0) -> bool:
+        return bool(self.words(slot, queue)[1] & 1)
+
     def filled(self, queue: int = 0) -> int:
         """Descriptors with DD from the driver's head on."""
         head, n = self.rx_heads[queue], 0
-        while n < self.ring and self.words((head + n) % self.ring, queue)[1] & 1:
+        while n < self.ring and self.has_dd((head + n) % self.ring, queue):
             n += 1
         return n
 
@@ -277,7 +281,7 @@ class Vf:
         payload, parts = b"", []
         while True:
             slot = self.rx_heads[queue]
-            wait_for(lambda slot=slot: self.words(slot, queue)[1] & 1, f"DD in Rx slot {slot}")
+            wait_for(partial(self.has_dd, slot, queue), f"DD in Rx slot {slot}")
             words = self.words(slot, queue)
             size = self.length_of(words)
             at = self.rx_buffer(slot, queue)

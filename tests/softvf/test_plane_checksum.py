@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
@@ -26,6 +26,7 @@ from tests.softvf.plane_rig import TCP as L4T_TCP
 from tests.softvf.plane_rig import UDP as L4T_UDP
 
 HEAD = Ether(dst=mac(1), src=mac(1))
+INNER = Ether(dst=mac(8), src=mac(9))  # scapy asks the network for addresses that are not given
 V4 = IP(src="10.0.0.1", dst="10.0.0.2")
 V6 = IPv6(src="fe80::1", dst="fe80::2")
 DATA = Raw(bytes(range(101)))
@@ -35,9 +36,9 @@ L4 = {
     "sctp": SCTP(sport=5, dport=6) / SCTPChunkData(data=bytes(range(40))),
 }
 TUNNELS = {
-    "vxlan": UDP(sport=9, dport=4789) / VXLAN(vni=1) / Ether(),
+    "vxlan": UDP(sport=9, dport=4789) / VXLAN(vni=1) / INNER,
     "gre": GRE(),
-    "gre-mac": GRE(proto=0x6558) / Ether(),
+    "gre-mac": GRE(proto=0x6558) / INNER,
     "ipip": None,
 }
 

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -138,8 +139,8 @@ def test_wb_on_itr_shows_completions_without_interrupt() -> None:
         assert r.plane.read_dyn_ctl(0, 1) == WB_ON_ITR
         for total in range(1, 8):
             sent(r, vf, 1)
-            wait_for(lambda total=total: vf.filled() == total, "written back on ITR")
-            wait_for(lambda total=total: vf.done(total - 1), "written back on ITR")
+            wait_for(partial(vf.has_dd, total - 1), "written back on ITR")
+            wait_for(partial(vf.done, total - 1), "written back on ITR")
         assert ticks(fd) == 0
 
 

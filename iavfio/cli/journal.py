@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio journal`: mailbox journals, recorded, printed and compared."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from iavfio.virtchnl.journal import Entry
+
+
+@click.group("journal")
+def command() -> None:
+    """Record, print and compare what drivers say to their PF."""
+
+
+@command.command("record")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--vf", type=int, default=0, show_default=True, help="Which VF of the software PF.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
+def record(directory: Path, vf: int, output: Path) -> None:
+    """Save what the driver of a software VF said so far; DIR is that of its sockets.
+
+    Whatever drives the VF (Linux, DPDK, iavfio) is recorded alike: the software PF writes it down.
+    """
+    entries = _ask(directory / "control.sock", {"command": "journal", "vf": vf})["entries"]
+    output.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    click.echo(f"{len(entries)} entries in {output}")
+
+
+@command.command("show")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def show(file: Path) -> None:
+    """Print a saved journal, decoded."""
+    for entry in _load(file):
+        click.echo(str(entry))
+
+
+@command.command("diff")
+@click.argument("left", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("right", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--replies", is_flag=True, help="Compare the PF's replies too.")
+@click.option("--width", type=int, default=56, show_default=True, help="Columns for each side.")
+def diff(left: Path, right: Path, replies: bool, width: int) -> int:
+    """Print two journals side by side; exit status 1 when they differ.
+
+    "=" the same bytes, "|" the same request with other content, "<" and ">" only one side has it.
+    """
+    from iavfio.virtchnl.compare import compare, table
+
+    rows = list(compare(_load(left), _load(right), replies=replies))
+    click.echo(table(rows, (left.name, right.name), max(width, 20)))
+    return 0 if all(row.same for row in rows) else 1
+
+
+def _load(file: Path) -> tuple[Entry, ...]:
+    from iavfio.virtchnl.journal import Journal
+
+    return Journal.load(file)
+
+
+def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    from iavfio.errors import IavfioError
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(5)
+        try:
+            line.connect(str(path))
+            line.sendall(json.dumps(request).encode() + b"\n")
+            received = bytearray()
+            while not received.endswith(b"\n"):
+                data = line.recv(1 << 16)
+                if not data:
+                    break
+                received += data
+            answer = json.loads(received)
+        except (OSError, ValueError) as error:
+            raise IavfioError(
+                f"no software VF answers at {path}",
+                str(error),
+                "name the directory that 'iavfio softvf --socket DIR' serves",
+            ) from error
+    if not answer.pop("ok", False):
+        raise IavfioError("the software VF refused", str(answer.get("error", "")))
+    assert isinstance(answer, dict)
+    return answer
