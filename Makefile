@@ -6,6 +6,7 @@ PY     := $(VBIN)/python
 BUILD  ?= build
 JOBS   ?= $(shell nproc)
 ONLY   ?= _vfio _driver _device
+SHIM   := csrc/preload/libiavfio_preload.so
 APT    := apt-get install -y --no-install-recommends git ca-certificates make gcc libc6-dev python3-dev python3-venv
 STAMP  := $(VENV)/.installed
 C_FILES = $(shell find csrc bench tests -name '*.[ch]' 2>/dev/null)
@@ -45,9 +46,10 @@ build: $(STAMP)  ## compile the C rooms into build/ and put the extensions in pl
 	  echo "this checkout belongs to another user: using the extensions that are in place"; exit 0; fi; \
 	test -f $(BUILD)/build.ninja || meson setup $(BUILD) $(MESONFLAGS) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }; \
 	rm -f $(BUILD).log; \
-	ninja -C $(BUILD) -j $(JOBS) --quiet $(foreach e,$(ONLY),$(e).abi3.so) && \
+	ninja -C $(BUILD) -j $(JOBS) --quiet $(foreach e,$(ONLY),$(e).abi3.so) $(SHIM) && \
 	for e in $(ONLY); do case $$e in _vfio) d=iavfio/pyvfio;; _driver) d=iavfio;; _device) d=iavfio/softvf;; esac; \
-	  cmp -s $(BUILD)/$$e.abi3.so $$d/$$e.abi3.so || { cp $(BUILD)/$$e.abi3.so $$d/.$$e.new && mv $$d/.$$e.new $$d/$$e.abi3.so; } || exit 1; done
+	  cmp -s $(BUILD)/$$e.abi3.so $$d/$$e.abi3.so || { cp $(BUILD)/$$e.abi3.so $$d/.$$e.new && mv $$d/.$$e.new $$d/$$e.abi3.so; } || exit 1; done && \
+	{ cmp -s $(BUILD)/$(SHIM) iavfio/$(notdir $(SHIM)) || { cp $(BUILD)/$(SHIM) iavfio/.shim.new && mv iavfio/.shim.new iavfio/$(notdir $(SHIM)); }; }
 
 test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)
@@ -57,6 +59,9 @@ test-guest: build  ## run the tests in a QEMU guest; they skip where the guest's
 
 test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,0000:3b:01.1] make test-device
 	@$(PY) -m pytest -q tests/device $(TESTFLAGS)
+
+bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
+	@ninja -C $(BUILD) --quiet bench/floor && $(PY) bench/end_to_end.py $(BUILD)/bench/floor
 
 # A copy of the package with sanitized extensions: children find it through PYTHONPATH, and make's own ones stay as they are.
 # CPython itself shows leaks: those are looked for in the C harnesses.
@@ -106,5 +111,5 @@ format: $(STAMP)  ## format Python and C in place
 	clang-format -i $(C_FILES)
 
 clean:  ## remove what build and venv made
-	rm -rf build build-* dist $(VENV) iavfio/*.abi3.so iavfio/*/*.abi3.so
+	rm -rf build build-* dist $(VENV) iavfio/*.so iavfio/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

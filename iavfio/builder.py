@@ -8,11 +8,20 @@ The same steps serve the first start and the rebuild after a reset (spec: virtch
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
-from iavfio.errors import ConfigError, IavfioError, PfRefused
+from iavfio.errors import (
+    ConfigError,
+    DeviceLost,
+    IavfioError,
+    ItemRefused,
+    PfRefused,
+    ResetUnderWay,
+)
 from iavfio.irq import VectorPlan, dyn_ctl
+from iavfio.lifecycle import State
 from iavfio.queues import QueuePair, Rings
 from iavfio.settings import FCS
 from iavfio.virtchnl.queues import QueuePair as WirePair
@@ -44,19 +53,21 @@ class BuiltPair:
     def __init__(self, pair: QueuePair, port: Port) -> None:
         self.pair = pair
         self._port = port
-        self._raw: Any = None
+        self._config: tuple[object, ...] = ()
         self.isa = ""
 
     @property
     def raw(self) -> Any:
         """The C pair, None before the first start."""
-        return self._raw
+        return self.pair.raw
 
     def create(self, plan: VectorPlan) -> None:
-        """Rings and C pair; kept over stop and reset."""
-        if self._raw is not None:
-            return
+        """Rings and C pair; kept over stop and reset, unless the PF's terms have changed."""
         port, s, i = self._port, self._port.settings, self.pair.index
+        terms = (port.session.rxdid, _strip_in_l2tag2(port), plan.of(i), plan.wb_on_itr)
+        if self.raw is not None and self._config == terms:
+            return
+        self.pair.close()
         space = port.device.space
         pool_iova = port.pool.iova(space)
         if self.pair.rings is None:
@@ -74,8 +85,7 @@ class BuiltPair:
         config.sq = ffi.cast("struct sq_counters *", port.segment.sq_address(i))
         config.queue, config.rx_entries, config.tx_entries = i, s.rx_ring, s.tx_ring
         config.buffer_size, config.max_frame = BUFFER, s.frame
-        config.flex = port.session.rxdid
-        config.vlan_in_l2tag2 = _strip_in_l2tag2(port)
+        config.flex, config.vlan_in_l2tag2 = terms[0], terms[1]
         config.metadata, config.isa = s.metadata_bits, ISAS[s.isa]
         config.scattered = self.pair.scattered
         config.dyn_ctl = dyn_ctl(vector)
@@ -86,45 +96,49 @@ class BuiltPair:
         raw = lib.pair_new(config, error)
         if raw == ffi.NULL:
             raise _pair_error(port, i, error[0])
-        self._raw = self.pair.raw = raw
+        self._config, self.pair.raw = terms, raw
         self.isa = ffi.string(lib.pair_isa_name(raw)).decode()
 
     def arm(self) -> None:
-        """Fresh rings, the receive ring filled. Raises IavfioError when buffers are short."""
-        result = lib.pair_arm(self._raw)
-        if result < 0:
-            raise _pair_error(self._port, self.pair.index, result)
+        """Fresh rings, the receive ring posted. Raises IavfioError when buffers are short."""
+        self._done(lib.pair_arm(self.raw))
 
     def start(self) -> None:
         """The PF has enabled the queues."""
-        result = lib.pair_start(self._raw)
+        self._done(lib.pair_start(self.raw))
+
+    def _done(self, result: int) -> None:
+        if result == -errno.ENODEV:
+            raise DeviceLost(f"{self._port.name} is gone", "", "close it and open it again")
+        if result == -errno.ESHUTDOWN:
+            raise ResetUnderWay(f"{self._port.name} was reset while its queues were started")
         if result < 0:
             raise _pair_error(self._port, self.pair.index, result)
 
-    def halt(self) -> None:
-        """No caller is inside after the return."""
-        if self._raw is not None:
-            lib.pair_stop(self._raw, -errno.ESHUTDOWN)
+    def halt(self, why: int = -errno.ESHUTDOWN) -> None:
+        """No caller or worker is inside after the return."""
+        raw = self.raw
+        if raw is not None:
+            lib.pair_stop(raw, why)
 
     def drain(self) -> None:
         """Takes all buffers back; only when the device can no longer write."""
-        if self._raw is not None:
-            lib.pair_drain(self._raw)
+        raw = self.raw
+        if raw is not None:
+            lib.pair_drain(raw)
 
     def settle(self) -> None:
         """See pair_settle."""
-        if self._raw is not None:
-            lib.pair_settle(self._raw)
+        raw = self.raw
+        if raw is not None:
+            lib.pair_settle(raw)
 
     def close(self) -> None:
-        """After halt and drain: C pair and rings go."""
-        if self._raw is not None:
-            self.pair.raw = None
-            lib.pair_free(self._raw)
-            self._raw = None
-        if self.pair.rings is not None:
-            self.pair.rings.close(unmap=not self._port.device.lost)
-            self.pair.rings = None
+        """After the device can no longer write: all buffers return, the rings go."""
+        self.pair.close()
+        rings, self.pair.rings = self.pair.rings, None
+        if rings is not None:
+            rings.close()
 
 
 def make_pairs(port: Port) -> list[BuiltPair]:
@@ -157,6 +171,7 @@ def bring_up(port: Port, pairs: list[BuiltPair]) -> None:
     if s.promiscuous or s.all_multicast:
         client.promiscuous(s.promiscuous, s.all_multicast)
     mask = (1 << s.queues) - 1
+    port.dma_live = True  # from here on, whatever the reply
     client.enable_queues(mask, mask)
     for built in pairs:
         built.start()
@@ -183,7 +198,7 @@ def _set_rss(port: Port) -> None:
     session, rss = port.session, port.settings.rss
     if not session.has(lib.VC_CAP_RSS_PF):
         if port.settings.queues > 1:
-            _note(port, "the PF does not grant RSS: all packets arrive in queue 0")
+            port.note("the PF does not grant RSS: all packets arrive in queue 0")
         return
     client, resources = session.client, session.resources
     client.rss_key(rss.key_of(resources.key_size))
@@ -192,11 +207,11 @@ def _set_rss(port: Port) -> None:
         try:
             client.rss_hfunc(HashFunction.SYMMETRIC_TOEPLITZ)
         except PfRefused as refused:
-            _note(port, f"symmetric RSS is not in force: {refused.what}")
+            port.note(f"symmetric RSS is not in force: {refused.what}")
     try:
         client.set_hashcfg(rss.hashcfg & client.hashcfg_caps())
     except PfRefused as refused:
-        _note(port, f"the PF keeps its own RSS hash fields: {refused.what}")
+        port.note(f"the PF keeps its own RSS hash fields: {refused.what}")
 
 
 def _set_vlan_stripping(port: Port) -> None:
@@ -209,7 +224,7 @@ def _set_vlan_stripping(port: Port) -> None:
             session.client.vlan_strip(wanted)
     except (PfRefused, ConfigError) as refused:
         state = "on" if wanted else "off"
-        _note(port, f"VLAN stripping could not be switched {state}: {refused.what}")
+        port.note(f"VLAN stripping could not be switched {state}: {refused.what}")
 
 
 def _strip_in_l2tag2(port: Port) -> int:
@@ -227,13 +242,26 @@ def _set_addresses(port: Port) -> None:
     macs = list(port.settings.extra_macs)
     if port.mac != port.session.resources.vsi.mac:
         macs.insert(0, port.mac)
-    if macs:
+    if not macs:
+        return
+    try:
         client.add_macs(macs, primary=port.mac)
+    except ItemRefused:
+        if port.lifecycle.state is not State.RESETTING:
+            raise
+        _add_each(port, macs)
 
 
-def _note(port: Port, text: str) -> None:
-    if text not in port.notes:
-        port.notes.append(text)
+def _add_each(port: Port, macs: Sequence[bytes]) -> None:
+    """After a reset traffic goes on with what the PF still allows (F26); the rest is noted."""
+    for mac in macs:
+        try:
+            port.session.client.add_macs([mac], primary=port.mac)
+        except ItemRefused as refused:
+            port.note(f"an address is not in force since the reset: {refused.what}")
+            given = port.session.resources.vsi.mac
+            if mac == port.mac and given is not None:
+                port.mac = given
 
 
 def _doorbell(port: Port, offset: int) -> Any:

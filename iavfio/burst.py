@@ -19,6 +19,7 @@ from iavfio.errors import ConfigError, StateError
 
 if TYPE_CHECKING:
     from iavfio.pool import Pool
+    from iavfio.queues import QueuePair
 
 METADATA: dict[str, int] = {
     "rss": lib.META_RSS,
@@ -244,7 +245,7 @@ class Burst(Packets):
     StateError. A NumPy view kept longer stays valid memory with undefined content.
     """
 
-    __slots__ = ("_given", "_home", "_map", "_n", "_slab")
+    __slots__ = ("_given", "_home", "_map", "_n", "_short", "_slab")
 
     def __init__(self, home: Home, slab: Slab, count: int) -> None:
         self._home = home
@@ -252,6 +253,8 @@ class Burst(Packets):
         self._n = count
         self._given = 0  # packets at the front that are no longer ours ...
         self._map: NDArray[np.bool_] | None = None  # ... or, once selections were sent, which
+        # What a full ring did not take, None = all the rest: refused, unless it is sent later.
+        self._short: tuple[QueuePair, NDArray[np.intp] | None] | None = None
 
     def _live(self) -> Slab:
         slab = self._slab
@@ -316,6 +319,8 @@ class Burst(Packets):
         if slab is None:
             return
         self._slab = None
+        if self._short is not None:
+            self._count_refused(*self._short)
         at = self._given
         if self._map is not None:
             self._release_rest(slab, np.flatnonzero(~self._map))
@@ -326,6 +331,16 @@ class Burst(Packets):
                 segments = slab.columns.segments + at
             self._home.give_back(slab.p_handles + at, chain, segments, self._n - at)
         self._home.recycle(slab)
+
+    def _count_refused(self, pair: QueuePair, offered: NDArray[np.intp] | None) -> None:
+        if self._map is None:
+            left = self._n - self._given
+        else:
+            kept = ~self._map
+            left = int(np.count_nonzero(kept if offered is None else kept[offered]))
+        raw = pair.raw
+        if left and raw is not None:
+            lib.pair_refuse(raw, left)
 
     def _release_rest(self, slab: Slab, rest: NDArray[np.intp]) -> None:
         if rest.size == 0:

@@ -62,7 +62,8 @@ class Pool:
         self._mapped: weakref.WeakKeyDictionary[AddressSpace, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._view: NDArray[np.uint8] | None = None
-        weakref.finalize(self, lib.pool_free, self._raw)
+        # Not at exit: ports and threads may still use it then.
+        weakref.finalize(self, lib.pool_free, self._raw).atexit = False
 
     @property
     def raw(self) -> Any:

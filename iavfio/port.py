@@ -7,9 +7,10 @@ import atexit
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -23,7 +24,8 @@ from iavfio.errors import (
     ResetUnderWay,
     StateError,
 )
-from iavfio.lifecycle import Lifecycle, State
+from iavfio.events import EventLock, PortEvent, Reset
+from iavfio.lifecycle import ALLOWED, Lifecycle, State
 from iavfio.link import Link
 from iavfio.pool import Pool
 from iavfio.pyvfio import Device, forks
@@ -31,6 +33,7 @@ from iavfio.queues import RxQueue, TxQueue
 from iavfio.rss import Rss
 from iavfio.session import Identity, Session, own_mac
 from iavfio.settings import (
+    FCS,
     Settings,
     check_metadata,
     check_mtu,
@@ -42,10 +45,14 @@ from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
 from iavfio.stats.segment import State as SegmentState
 from iavfio.supervisor import Supervisor
-from iavfio.virtchnl.capabilities import CapabilityReport
+from iavfio.virtchnl.capabilities import CapabilityReport, cap_names
 from iavfio.virtchnl.journal import Journal
 
 RECOVERY_DEADLINE = 20.0
+HOW_TO_START = {
+    State.CLOSED: "open it again: iavfio.open(...)",
+    State.FAILED: "port.recover(), or close the port and open it again",
+}
 SHOWN: dict[State, SegmentState] = {
     State.OPENING: "opening",
     State.STOPPED: "stopped",
@@ -54,24 +61,8 @@ SHOWN: dict[State, SegmentState] = {
     State.FAILED: "failed",
     State.CLOSED: "stopped",
 }
+MSIX_ENABLE = 0x8000
 MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (virtchnl 4)
-
-
-@dataclass(frozen=True)
-class Reset:
-    """A reset that the port came through: `cause`, and how long no packet moved, in seconds."""
-
-    cause: str
-    outage: float
-    attempts: int
-
-
-@dataclass(frozen=True)
-class PortEvent:
-    """Something that happened to a port: link, reset, recovered, failed, lost, request."""
-
-    kind: str
-    text: str
 
 
 class Closeable(Protocol):
@@ -108,9 +99,11 @@ class Port:
         self.lifecycle = Lifecycle(name)
         self.link = Link()
         self._link_changed = threading.Condition()
-        self._lock = threading.RLock()
+        self._lock = EventLock(self.on_event)
         self._want_running = False
-        self._closing = False
+        self._closing = threading.Lock()  # taken while there is nothing to close
+        self._closing.acquire()
+        self.dma_live = False  # ENABLE_QUEUES was sent: only DISABLE_QUEUES or a reset ends DMA
         self._monotonic = Monotonic()
         self._pairs: list[builder.BuiltPair] = []
         self.rx: tuple[RxQueue, ...] = ()
@@ -120,27 +113,53 @@ class Port:
         self.bar = device.map_bar(0)
         self._vectors = device.enable_msix(_vectors_of(device))
         self.session = Session(device, self.bar, self.journal)
+        try:
+            self._open(name, numbered, stats_mode)
+        except BaseException:
+            self._discard()
+            raise
+        forks.track(self)
+        _close_at_exit(self)
+        self._closing.release()
+        self._supervisor.begin()
+
+    def _open(self, name: str, numbered: bool, stats_mode: int) -> None:
         self.session.client.on_event = self._pf_event
+        self.session.rewire = self._rewire
         self.session.negotiate()
-        self.mac = self.session.resources.vsi.mac or own_mac(device.name)
+        self.mac = self.session.resources.vsi.mac or own_mac(self.device.name)
         self.segment = PortSegment.create(
             name,
             MOST_QUEUES,
-            device=device.name,
-            transport=device.transport,
+            device=self.device.name,
+            transport=self.device.transport,
             mode=stats_mode,
             labels={"family": self.identity.family},
             numbered=numbered,
         )
-        self.name = self.segment.name
+        self.name = self.lifecycle.port = self.segment.name
         self.stats = PortStats(self.segment)
         self.segment.set_pairs(1)
+        self._make_queues()
         self._move(State.STOPPED)
         self._publish_link()
         self._supervisor = Supervisor(self, self._vectors[0])
-        self._make_queues()
-        forks.track(self)
-        _open_ports.add(self)
+
+    def _discard(self) -> None:
+        """After an open that failed: the device forgets us before our memory goes."""
+        try:
+            self.session.close()
+        except (IavfioError, pyvfio.VfioError):
+            self._end_dma()
+        if hasattr(self, "segment"):
+            self.segment.close()
+
+    def _rewire(self) -> None:
+        """A function-level reset may have taken the interrupts (F25); the kernel restores them."""
+        config = self.device.config
+        at = config.capability(pyvfio.device.CAP_MSIX)
+        if at is not None and not config.read16(at + 2) & MSIX_ENABLE:
+            self.device.set_irqs(pyvfio.device.IRQ_MSIX, 0, self._vectors)
 
     # ---- what it is
 
@@ -200,10 +219,11 @@ class Port:
         """
         with self._lock:
             if self.lifecycle.state is not State.STOPPED:
+                running = self.lifecycle.state is State.RUNNING
                 raise StateError(
                     f"port {self.name} cannot be configured",
-                    f"it is {self.state}",
-                    "call port.stop() first",
+                    self.why_stopped(),
+                    "call port.stop() first" if running else self.how_to_start(),
                 )
             new = self._checked(queues, ring, rx_ring, tx_ring, mtu, metadata)
             new = replace(
@@ -255,7 +275,7 @@ class Port:
                 f"it offers {outcome.queue_pairs}",
                 f"use queues={outcome.queue_pairs}",
             )
-        self.recover("queue request")
+        self._supervisor.recover("queue request", coming=True)
         have = self.session.resources.queue_pairs
         if have < queues:
             raise ConfigError(
@@ -296,50 +316,57 @@ class Port:
         for. Raises PfRefused, MailboxError, ResetError or StateError.
         """
         with self._lock:
-            if State.RUNNING not in _next(self.lifecycle.state):
+            if State.RUNNING not in ALLOWED[self.lifecycle.state]:
                 raise self.lifecycle.refusal(State.RUNNING)
             self._want_running = True
-            if self.lifecycle.state is State.STOPPED:
+            try:
+                self._bring_up()
+                self._move(State.RUNNING)
+            except ResetUnderWay:
+                self._supervisor.recover("during start", coming=True)
+            except BaseException:
+                self._want_running = False
                 try:
-                    self._bring_up()
-                except ResetUnderWay:
-                    pass
-                except BaseException:
-                    self._want_running = False
-                    self._take_down(tell_pf=True)
-                    raise
-                else:
-                    self._move(State.RUNNING)
-        if self.lifecycle.state is not State.RUNNING:
-            self.wait_running(RECOVERY_DEADLINE)
+                    self._withdraw("start failed")
+                except (IavfioError, pyvfio.VfioError) as second:
+                    self.note(f"after a start that failed: {second}")
+                raise
         if wait_link:
             self.wait_link(wait_link)
 
     def _bring_up(self) -> None:
-        """Desired state to device. Leaves nothing running when it raises."""
-        try:
-            builder.bring_up(self, self._pairs)
-        except BaseException:
-            for built in self._pairs:
-                self._supervisor.forget(built)
-                built.halt()
-            raise
+        """Desired state to device. Nothing is watched yet when it raises."""
+        builder.bring_up(self, self._pairs)
         for built in self._pairs:
             self._supervisor.add(built)
 
-    def _take_down(self, *, tell_pf: bool) -> None:
+    def _take_down(self) -> None:
         """Stops callers and workers, then DMA, then takes the buffers back (design decision 11)."""
+        self._halt()
+        if self.dma_live:
+            self.session.client.disable_queues(self._all_queues, self._all_queues)
+        self._drain()
+
+    def _withdraw(self, cause: str) -> None:
+        """Takes the queues down; by a reset where the PF does not do it in order (F41)."""
+        try:
+            self._take_down()
+        except (DeviceError, pyvfio.VfioError) as error:
+            if self.device.lost:
+                self._supervisor.lost()  # close() takes the buffers back
+                return
+            if not isinstance(error, ResetUnderWay):
+                self.note(f"{cause}: the queues could not be disabled in order: {error}")
+            self._supervisor.recover(cause, coming=isinstance(error, ResetUnderWay))
+
+    def _halt(self) -> None:
         for built in self._pairs:
             self._supervisor.forget(built)
             built.halt()
-        if tell_pf:
-            try:
-                self.session.client.disable_queues(self._all_queues, self._all_queues)
-            except ResetUnderWay:
-                return  # the reset ends DMA; recovery drains
-            except DeviceError as error:
-                self.notes.append(f"queues could not be disabled in order: {error.what}")
-                self._end_dma()
+
+    def _drain(self) -> None:
+        """Only when DMA has ended: never started, disabled, reset, or without bus master."""
+        self.dma_live = False
         for built in self._pairs:
             built.drain()
 
@@ -358,55 +385,67 @@ class Port:
     def stop(self) -> None:
         """Stops the queues; settings may be changed then. Counters and held bursts stay.
 
-        Stopping a stopped port is harmless.
+        Stopping a stopped port is harmless. A PF that does not disable the queues costs a reset of
+        the VF. Raises ResetError when that fails too.
         """
         with self._lock:
             self._want_running = False
             if self.lifecycle.state is State.RUNNING:
                 self._refresh_stats_quietly()
-                self._take_down(tell_pf=True)
-                self._move(State.STOPPED)
+                self._withdraw("during stop")
+                if self.lifecycle.state is State.RUNNING:
+                    self._move(State.STOPPED)
 
     def close(self) -> None:
-        """Stops, tells the PF, gives all memory back. Twice is harmless."""
-        if os.getpid() != self._owner:
+        """Stops, tells the PF, gives all memory back; raises nothing. Twice is harmless.
+
+        A reset that is being handled and a request that is under way are given up.
+        """
+        if os.getpid() != self._owner or not self._closing.acquire(blocking=False):
             return
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
+        self.session.abandoned.set()
         self._supervisor.end()
         with self._lock:
-            alive = self.lifecycle.state in (State.RUNNING, State.STOPPED)
-            try:
-                self.stop()
-            finally:
-                self._close(alive)
-        self._supervisor.free()
+            self.session.abandoned.clear()
+            self._want_running = False
+            for step in (
+                self._end_traffic,
+                self.session.close,
+                *(built.close for built in self._pairs),
+                lambda: self.pool.forget(self.device.space),
+                self.device.close,
+            ):
+                try:
+                    step()
+                except (IavfioError, pyvfio.VfioError, OSError) as error:
+                    self.note(f"not closed in order: {error}")
+            self._pairs, self.rx, self.tx = [], (), ()
+            self._move(State.CLOSED)
+            self.segment.close()
+            self._supervisor.free()
+            _open_ports.discard(self)
         for call in self._on_close:
             call()
 
-    def _close(self, alive: bool) -> None:
-        for built in self._pairs:
-            built.halt()
-        if not alive:
-            self._end_dma()
-        for built in self._pairs:
-            built.drain()
+    def _end_traffic(self) -> None:
+        orderly = self.lifecycle.state is State.RUNNING and not self.device.lost
         try:
-            if alive and not self.device.lost:
-                self.session.close()
-        except (IavfioError, pyvfio.VfioError) as error:
-            self.notes.append(f"the mailbox could not be shut down in order: {error}")
-        finally:
-            for built in self._pairs:
-                built.close()
-            self._pairs, self.rx, self.tx = [], (), ()
-            self.pool.forget(self.device.space)
-            self._move(State.CLOSED)
-            self.device.close()
-            self.segment.close()
-            _open_ports.discard(self)
+            if orderly:
+                self._refresh_stats_quietly()
+                self._take_down()
+        except (DeviceError, pyvfio.VfioError) as error:
+            self.note(f"the queues could not be disabled in order: {error}")
+        self._halt()
+        if self.dma_live:
+            self._end_dma()
+        self._drain()
+
+    def __del__(self) -> None:
+        """A port that was never closed must not leave its threads and DMA behind."""
+        closing = getattr(self, "_closing", None)
+        if closing is not None and not closing.locked() and os.getpid() == self._owner:
+            warnings.warn(f"port {self.name} was not closed", ResourceWarning, stacklevel=1)
+            self.close()
 
     # ---- link and statistics
 
@@ -438,13 +477,13 @@ class Port:
 
     def reset(self) -> Reset:
         """Asks the PF to reset this VF and rebuilds everything; returns the outage."""
-        with self._lock:
-            self._supervisor.pause()
-            self.session.client.reset_vf()
-            return self.recover("asked for by reset()")
+        return self.recover("asked for by reset()")
 
     def recover(self, cause: str = "asked for by recover()") -> Reset:
-        """Rebuilds the port from its settings. Raises ResetError when it must give up."""
+        """Resets the VF and rebuilds the port from its settings, also a failed one.
+
+        Raises ResetError when it must give up, DeviceLost when there is no device any more.
+        """
         with self._lock:
             return self._supervisor.recover(cause)
 
@@ -470,9 +509,12 @@ class Port:
 
     def why_stopped(self) -> str:
         """See PortState."""
-        if self.lifecycle.state is State.CLOSED:
-            return "the port was closed"
-        return self.lifecycle.reason or f"the port is {self.state}"
+        closed = self.lifecycle.state is State.CLOSED
+        return self.lifecycle.reason or ("the port was closed" if closed else f"it is {self.state}")
+
+    def how_to_start(self) -> str:
+        """See PortState."""
+        return HOW_TO_START.get(self.lifecycle.state, "call port.start() first")
 
     def own(self, resource: Closeable) -> None:
         """Something that closes with the port: the software VF that was started for it."""
@@ -495,40 +537,58 @@ class Port:
         self.segment.set_link(self.link.up, self.link.mbps, self.mac)
 
     def _emit(self, kind: str, text: str) -> None:
-        for call in list(self.on_event):
-            call(PortEvent(kind, text))
+        self._lock.emit(PortEvent(kind, text))
+
+    def note(self, text: str) -> None:
+        """Remembers something that is not as it should be; once, however often it happens."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _move(self, state: State, reason: str = "") -> None:
         self.lifecycle.move(state, reason)
         self.segment.set_state(SHOWN[state])
 
     def _rebuild(self) -> None:
-        """One attempt to come back from a reset: device, mailbox, settings (virtchnl 8)."""
-        self.session.wait_ready(after_reset=True)
-        for built in self._pairs:
-            built.drain()
+        """One attempt to come back: the VF has been or is being reset (virtchnl 8)."""
+        session = self.session
+        session.wait_ready(after_reset=True)
+        self._drain()
         self._monotonic.after_reset()
-        self.session.negotiate(after_reset=True)
-        self._adopt_mac()
-        if self.settings.queues > self.session.resources.queue_pairs:
-            raise ResetError(
-                f"{self.name} came back with {self.session.resources.queue_pairs} queue pairs",
-                f"{self.settings.queues} are configured",
-                "stop the port, configure fewer queues, and start it",
-            )
+        before = session.report
+        session.negotiate(after_reset=True)
+        self._compare(before)
         if self._want_running:
             self._bring_up()
 
-    def _adopt_mac(self) -> None:
-        """The host may have given the VF another address: that is the one that works (F26)."""
-        given = self.session.resources.vsi.mac
-        if given is not None and self.settings.mac is None and given != self.mac:
-            self.notes.append(f"the PF changed the MAC address to {given.hex(':')}")
+    def _compare(self, before: CapabilityReport) -> None:
+        """What the PF gives now, against what is wanted and what it gave before the reset."""
+        resources, settings = self.session.resources, self.settings
+        given = resources.vsi.mac
+        if given is not None and settings.mac is None and given != self.mac:
+            # The host may have given the VF another address: that is the one that works (F26).
             self.mac = given
+            self.note(f"the PF changed the MAC address to {given.hex(':')}")
+            self._emit("mac", given.hex(":"))
+        taken = cap_names(before.granted & ~self.session.report.granted)
+        if taken != "none":
+            self.note(f"since a reset the PF no longer grants {taken}")
+        if settings.queues > resources.queue_pairs:
+            raise ResetError(
+                f"{self.name} came back with {resources.queue_pairs} queue pairs",
+                f"{settings.queues} are configured",
+                "close the port and open it again with fewer queues",
+            )
+        if settings.frame + FCS > self.session.max_frame:
+            raise ResetError(
+                f"{self.name} came back with frames of at most {self.session.max_frame} bytes",
+                f"an MTU of {settings.mtu} is configured",
+                "close the port and open it again with a smaller mtu",
+            )
 
     def after_fork_in_child(self) -> None:
         """The port is the parent's (F64)."""
         self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
+        self._lock = EventLock(self.on_event)  # whoever held the old one does not exist here
         for built in self._pairs:
             built.pair.raw = None
 
@@ -542,12 +602,6 @@ class Port:
         at: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _next(state: State) -> tuple[State, ...]:
-    from iavfio.lifecycle import ALLOWED
-
-    return ALLOWED[state]
 
 
 def _vectors_of(device: Device) -> int:
@@ -571,4 +625,8 @@ def _close_all() -> None:
         port.close()
 
 
-atexit.register(_close_all)
+def _close_at_exit(port: Port) -> None:
+    """Before what was made earlier goes: exit handlers run in reverse order of registration."""
+    _open_ports.add(port)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)

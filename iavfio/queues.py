@@ -41,11 +41,12 @@ class Rings:
         self.rx_address = self.memory.address
         self.tx_address = self.memory.address + rx_bytes
 
-    def close(self, *, unmap: bool = True) -> None:
-        """Only after the device can no longer reach them."""
-        if unmap:
+    def close(self) -> None:
+        """Only after the device can no longer reach them. Raises VfioError."""
+        try:
             self._space.unmap(self._iova, self.memory.size)
-        self.memory.close()
+        finally:
+            self.memory.close()
 
 
 class PortState(Protocol):
@@ -58,6 +59,9 @@ class PortState(Protocol):
 
     def why_stopped(self) -> str:
         """Why queues do not work now, for an error."""
+
+    def how_to_start(self) -> str:
+        """What makes them work, for an error."""
 
 
 class QueuePair:
@@ -72,6 +76,14 @@ class QueuePair:
         self.raw: Any = None
         self.capacity = BURST
         self.slabs: list[Slab] = []
+        self._closed: list[Any] = []  # freed with this object: other threads may be inside a call
+
+    def close(self) -> None:
+        """The C pair gives back what it holds; later calls find it closed."""
+        raw, self.raw = self.raw, None
+        if raw is not None:
+            lib.pair_close(raw)
+            self._closed.append(ffi.gc(raw, lib.pair_free))
 
     def slab(self, capacity: int) -> Slab:
         """Arrays for a burst of up to `capacity` packets."""
@@ -122,7 +134,7 @@ class _Side:
         return StateError(
             f"{self._port.name}: {self.direction} queue {self.index} is not running",
             self._port.why_stopped(),
-            "call port.start() first",
+            self._port.how_to_start(),
         )
 
     def _failed(self, code: int) -> IavfioError:
@@ -136,7 +148,7 @@ class _Side:
             return DeviceLost(
                 f"{self._port.name} is gone", self._port.why_stopped(), "close it and open it again"
             )
-        if code == -errno.ESHUTDOWN:
+        if code in (-errno.ESHUTDOWN, -errno.EBADF):
             return self._stopped()
         return IavfioError(
             f"{self._port.name}: {self.direction} queue {self.index} failed ({code})"
@@ -206,9 +218,10 @@ class TxQueue(_Side):
     def send(self, packets: Packets) -> int:
         """Hands packets to the device, in order; returns how many it took.
 
-        Those leave the burst; the rest stays in it and is released with it, or may be sent again.
-        Fewer than all means that the ring is full, or 0 during a reset. Raises StateError for a
-        released burst, for packets sent before, or when another thread is in this queue.
+        Those leave the burst; the rest stays in it: it may be sent again, or is released with the
+        burst and counted as refused_full. Fewer than all means that the ring is full (a device
+        whose link is down does not empty it), or 0 during a reset. Raises StateError for a released
+        burst, for packets sent before, or when another thread is in this queue.
         """
         raw = self._pair.raw
         if raw is None:
@@ -226,7 +239,9 @@ class TxQueue(_Side):
             count = _send(raw, slab.p_handles, _NULL, _NULL, packets._n, refused)
         if count < 0:
             return self._not_sent(count)
-        packets._given = at + count
+        packets._given = at = at + count
+        if at < packets._n:
+            packets._short = (self._pair, None)
         return count - refused[0]  # type: ignore[no-any-return]
 
     def _send_rest(self, raw: Any, slab: Slab, at: int, count: int) -> int:
@@ -262,6 +277,8 @@ class TxQueue(_Side):
         if count < 0:
             return self._not_sent(count)
         burst._mark(indices[:count])
+        if count < indices.size:
+            burst._short = (self._pair, indices[count:])
         return int(count - self._refused[0])
 
     def _not_sent(self, code: int) -> int:
@@ -312,6 +329,8 @@ class TxQueue(_Side):
         slab = self._pair.slab(max(int(sizes.size), 1))
         if slab.segments is not None:
             slab.segments[: sizes.size] = 1
+        if "flags" in slab.arrays:
+            slab.arrays["flags"][: sizes.size] = 0  # no metadata: the arrays served another burst
         self._allocate(slab.p_handles, sizes.size)
         self._fill(slab.p_handles, flat, starts, sizes)
         return Burst(self._pair, slab, sizes.size)
@@ -336,7 +355,8 @@ class TxQueue(_Side):
     def _allocate(self, handles: Any, count: int) -> None:
         if count == 0:
             return
-        got = lib.pair_alloc(self._pair.raw, handles, count) if self._pair.raw is not None else 0
+        raw = self._pair.raw
+        got = lib.pair_alloc(raw, handles, count) if raw is not None else 0
         if got < 0:
             got = 0
         if got < count:

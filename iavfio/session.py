@@ -7,20 +7,24 @@ A session ends with any VF reset; the next one starts from the same device (spec
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from iavfio._driver import lib
 from iavfio.errors import (
     ConfigError,
     DeviceLost,
+    IavfioError,
     MailboxError,
     PfRefused,
     ResetError,
     ResetUnderWay,
+    StateError,
 )
 from iavfio.irq import MAILBOX_ENABLE, dyn_ctl
-from iavfio.pyvfio import Bar, Device
+from iavfio.pyvfio import Bar, Device, VfioError
 from iavfio.virtchnl.adminq import AdminQueue
 from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
 from iavfio.virtchnl.client import VirtchnlClient
@@ -39,6 +43,8 @@ FAMILIES: dict[int, str] = {
 READY_DEADLINE = 20.0  # seconds: Linux and DPDK wait as long for RSTAT (adminq 9)
 NEGOTIATE_DEADLINE = 10.0  # a PF may refuse for seconds after a reset (field-evidence 4.2)
 SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
+GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
+NO_ANSWER = int(lib.RSTAT_MASK)  # what all ones come to
 LARGEST_FRAME: int = lib.RX_MAX_FRAME
 
 
@@ -76,13 +82,15 @@ class Session:
         self.device = device
         self.bar = bar
         self.journal = journal
+        self.abandoned = threading.Event()  # somebody closes the port: waits end at once
         self.adminq = AdminQueue(bar, device.space)
-        self.client = VirtchnlClient(self.adminq, journal)
+        self.client = VirtchnlClient(self.adminq, journal, resetting=self.abandoned.is_set)
         self.resources: Resources
         self.report = CapabilityReport(WANTED, 0)
         self.rxdids: frozenset[int] = frozenset()
         self.vlan_caps: VlanCaps | None = None
         self.generation = 0
+        self.rewire: Callable[[], None] | None = None  # gives interrupts back that a reset took
 
     def rstat(self) -> int:
         """VFGEN_RSTAT's state; 3 = the function does not answer. Raises DeviceLost."""
@@ -91,40 +99,84 @@ class Session:
             raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
         return value & int(lib.RSTAT_MASK)
 
-    def wait_ready(self, deadline: float = READY_DEADLINE, *, after_reset: bool = False) -> None:
-        """Until the PF has made the VF active; raises ResetError at the deadline.
+    def wait_ready(self, *, after_reset: bool = False) -> None:
+        """Until the PF has made the VF active; raises ResetError after READY_DEADLINE.
 
-        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (virtchnl 8).
+        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (virtchnl 8). Raises
+        DeviceLost when the function does not answer for longer than a reset of its may take.
         """
         wanted = {int(lib.RSTAT_VFACTIVE)}
         if not after_reset:
             wanted.add(int(lib.RSTAT_COMPLETED))
-        end = time.monotonic() + deadline
+        now = time.monotonic()
+        end, answered = now + READY_DEADLINE, now
         pause = 0.0005
-        while self.rstat() not in wanted:
-            if time.monotonic() > end:
+        while (state := self.rstat()) not in wanted:
+            now = time.monotonic()
+            if state != NO_ANSWER:
+                answered = now
+            elif now - answered > GONE_DEADLINE:
+                raise DeviceLost(
+                    f"{self.device.name} is gone",
+                    f"its registers have read all ones for {GONE_DEADLINE:g} s",
+                    "close the port; open it again when the VF is back",
+                )
+            if now > end:
                 raise ResetError(
-                    f"{self.device.name} did not become active within {deadline:g} s",
+                    f"{self.device.name} did not become active within {READY_DEADLINE:g} s",
                     "the PF driver does not finish the VF's reset",
                     "look at the host's dmesg for the PF; reload its driver or disable the VF",
                 )
-            time.sleep(pause)
+            self.pause(pause)
             pause = min(pause * 1.5, 0.01)
 
-    def wait_reset_begins(self, deadline: float = SEEN_DEADLINE) -> bool:
-        """Whether the mailbox was disabled by hardware within the deadline (registers 3)."""
-        end = time.monotonic() + deadline
-        while self.adminq.enabled():
+    def pause(self, seconds: float) -> None:
+        """Sleeps; raises StateError when the port is being closed."""
+        if self.abandoned.wait(seconds):
+            raise StateError(f"{self.device.name} is being closed", "", "")
+
+    def was_reset(self) -> bool:
+        """Whether hardware took the mailbox away since it was set up (registers 3).
+
+        It stays so until it is set up anew, so that no reset is missed, however short (F22).
+        """
+        value = self.bar.read32(lib.REG_VF_ARQLEN1)
+        if value == lib.REG_GONE and self.device.lost:
+            raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
+        return value in (lib.REG_GONE, lib.REG_IN_RESET) or not value & lib.AQLEN_ENABLE
+
+    def wait_reset_begins(self) -> bool:
+        """Whether a reset began within SEEN_DEADLINE."""
+        end = time.monotonic() + SEEN_DEADLINE
+        while not self.was_reset():
             if time.monotonic() > end:
                 return False
-            time.sleep(0.001)
+            self.pause(0.001)
         return True
+
+    def force_reset(self) -> None:
+        """RESET_VF; a function-level reset where the PF does not hear that (F11)."""
+        if not self.client.needs_reset and self.device.config.bus_master:
+            try:
+                self.client.reset_vf()
+                if self.wait_reset_begins():
+                    return
+            except MailboxError as error:
+                self.journal.note(f"RESET_VF failed: {error.what}")
+        self.device.reset()
+        if not self.wait_reset_begins():
+            raise ResetError(
+                f"{self.device.name} cannot be reset",
+                "neither RESET_VF nor a function-level reset has an effect",
+                "disable and enable the VF on the host",
+            )
 
     def negotiate(self, *, after_reset: bool = False) -> None:
         """Mailbox up, VERSION, GET_VF_RESOURCES and what the granted capabilities add.
 
         A PF that is still at work refuses or stays silent for a while; that is retried until the
-        deadline, then raised.
+        deadline, then raised. After silence or nonsense the VF is reset first: a PF may have acted
+        on a request whose reply was lost, and i40e refuses to be asked twice.
         """
         end = time.monotonic() + NEGOTIATE_DEADLINE
         pause = 0.01
@@ -133,15 +185,23 @@ class Session:
                 self.wait_ready(after_reset=after_reset)
                 self._negotiate()
                 return
-            except (PfRefused, MailboxError, ResetUnderWay):
+            except (PfRefused, MailboxError, ResetUnderWay) as error:
                 if time.monotonic() > end:
                     raise
-                time.sleep(pause)
+                self.pause(pause)
+                if isinstance(error, ResetUnderWay):
+                    continue  # one more reset: no reason to be slower
                 pause = min(pause * 2, 0.5)
+                if isinstance(error, MailboxError):
+                    self.journal.note(f"negotiation failed: {error.what}")
+                    self.force_reset()
+                    after_reset = True
 
     def _negotiate(self) -> None:
         if not self.device.config.bus_master:  # FLR clears it; without it no message arrives
             self.device.config.bus_master = True
+        if self.rewire is not None:
+            self.rewire()
         self.client.restart()
         self.bar.write32(lib.REG_VFINT_ICR0_ENA1, lib.ICR0_ADMINQ)
         self.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
@@ -170,10 +230,18 @@ class Session:
         return 0
 
     def close(self) -> None:
-        """Shuts the mailbox down and gives its memory back."""
-        self.adminq.shutdown()
-        self.bar.write32(dyn_ctl(0), 0)
-        self.adminq.close()
+        """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""
+        if not self.device.lost:
+            try:
+                self.adminq.shutdown()
+                self.bar.write32(dyn_ctl(0), 0)
+            except (IavfioError, VfioError) as error:
+                self.journal.note(f"shut down out of order: {error}")
+        try:
+            self.adminq.close()
+        except MailboxError:
+            self.device.reset()  # it ignores the shutdown
+            self.adminq.close()
 
 
 def own_mac(name: str) -> bytes:

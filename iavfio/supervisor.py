@@ -8,6 +8,7 @@ then rebuilds the port from its settings (spec: virtchnl 8, reliability F20-F35)
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 import time
@@ -16,19 +17,36 @@ from typing import TYPE_CHECKING, Any
 
 from iavfio import pyvfio
 from iavfio._driver import ffi, lib
-from iavfio.errors import DeviceError, DeviceLost, IavfioError, ResetError
+from iavfio.errors import (
+    DeviceError,
+    DeviceLost,
+    IavfioError,
+    MailboxTimeout,
+    ResetError,
+    ResetUnderWay,
+    StateError,
+)
+from iavfio.events import Reset
 from iavfio.irq import MAILBOX_ENABLE, dyn_ctl
-from iavfio.lifecycle import State
+from iavfio.lifecycle import ALLOWED, State
 
 if TYPE_CHECKING:
     from iavfio.builder import BuiltPair
-    from iavfio.port import Port, Reset
+    from iavfio.port import Port
 
 PERIOD_US = 4000  # of the register checks: a reset is seen within 10 ms (F21)
 STATS_PERIOD = 1.0  # seconds between GET_STATS while nothing else happens
 ATTEMPTS = 5
+STORM_DEADLINE = 10.0  # seconds in which resets may interrupt the recovery from resets
+SHORT = 0.002  # seconds after such an interruption
 BACKOFF = 0.2  # seconds, doubled at each further attempt (F10)
 STALE_NOTICE = 5.0  # an announced reset that has not come by then never will (F23)
+HUNG = 3.0  # seconds: two stalls of a send queue within it, and the nudge did not help (F43)
+SILENT = 3  # GET_STATS in a row without an answer
+
+ALIVE = (State.STOPPED, State.RUNNING)
+
+log = logging.getLogger("iavfio.port")
 
 
 class Supervisor:
@@ -50,11 +68,15 @@ class Supervisor:
         if self._watch == ffi.NULL:
             raise IavfioError(f"{port.name}: no housekeeping thread", os.strerror(-error[0]))
         self._ending = False
-        self._recovering = False
         self._announced = 0.0
+        self._stalled = 0.0
+        self._unanswered = 0
         self._next_stats = 0.0
-        lib.watch_arm(self._watch, 1)
         self._thread = threading.Thread(target=self._run, name=f"iavfio-{port.name}", daemon=True)
+
+    def begin(self) -> None:
+        """The port is complete: watch it."""
+        lib.watch_arm(self._watch, 1)
         self._thread.start()
 
     def add(self, built: BuiltPair) -> None:
@@ -66,20 +88,15 @@ class Supervisor:
         if built.raw is not None and not self._ending:
             lib.watch_remove(self._watch, built.raw)
 
-    def pause(self) -> None:
-        """A reset is about to happen on purpose."""
-        lib.watch_arm(self._watch, 0)
-
     def announced(self) -> None:
         """The PF says that a reset is coming (RESET_IMPENDING)."""
-        if not self._recovering:
-            self._announced = time.monotonic()
+        self._announced = time.monotonic()
 
     def end(self) -> None:
         """Ends both threads. Not under the port's lock: a recovery may be waiting for it."""
         self._ending = True
         lib.watch_stop(self._watch)
-        if threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def free(self) -> None:
@@ -99,12 +116,15 @@ class Supervisor:
             try:
                 self._handle(port, events)
             except (IavfioError, pyvfio.VfioError, OSError) as error:
-                port.notes.append(f"housekeeping: {error}")
+                port.note(f"housekeeping: {error}")
+            except Exception:
+                log.exception("housekeeping of %s failed", self._name)  # and goes on
             del port
 
     def _handle(self, port: Port, events: int) -> None:
         if events & lib.WATCH_LOST:
-            self._lost(port)
+            self.lost()
+            port._lock.deliver()
             return
         if events & lib.WATCH_REQUEST:
             self._requested(port)
@@ -113,106 +133,168 @@ class Supervisor:
             self._mailbox(port)
         if events & lib.WATCH_RESET:
             self._reset_seen(port)
+        if events & lib.WATCH_HANG:
+            self._hung(port)
         now = time.monotonic()
         if now >= self._next_stats:
             self._next_stats = now + STATS_PERIOD
             self._mailbox(port)
-            if port.lifecycle.state in (State.STOPPED, State.RUNNING):
-                port._refresh_stats_quietly()
+            self._sample(port)
+
+    def _sample(self, port: Port) -> None:
+        """GET_STATS; a mailbox that is broken for good is found here when nobody else uses it."""
+        with port._lock:
+            if port.lifecycle.state not in ALIVE:
+                return
+            try:
+                port.refresh_stats()
+                self._unanswered = 0
+            except MailboxTimeout:
+                self._unanswered += 1  # its age is shown with the last answer
+            except DeviceError:
+                pass  # a reset or loss: the register checks will say which
+            # Silence alone is no reason: i40e answers nothing after malicious driver detection, and
+            # traffic may go on. It is noted; a queue that is broken means a reset (F11).
+            if self._unanswered == SILENT:
+                port.note("the PF answers no requests")
+            if port.session.client.needs_reset:
+                self._try(port, "the admin queue failed")
 
     def _mailbox(self, port: Port) -> None:
-        if port.lifecycle.state not in (State.STOPPED, State.RUNNING):
-            return
-        if port._lock.acquire(timeout=0.05):  # whoever holds it handles the mailbox himself
+        with port._lock.within(0.05) as taken:  # whoever holds it handles the mailbox himself
+            if not taken or port.lifecycle.state not in ALIVE:
+                return
             try:
                 port.session.client.service()
                 port.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
-            except DeviceError:
+            except (DeviceError, pyvfio.VfioError):
                 pass  # a reset or loss: the register checks will say which
-            finally:
-                port._lock.release()
 
     def _reset_seen(self, port: Port) -> None:
-        cause = "announced by the PF" if self._was_announced() else "seen in the registers"
         with port._lock:
-            if port.lifecycle.state not in (State.STOPPED, State.RUNNING):
+            # 0 when somebody has recovered the port while this thread waited for the lock.
+            if port.lifecycle.state not in ALIVE or not lib.watch_reset_seen(self._watch):
                 return
-            if port.session.adminq.enabled():
-                lib.watch_arm(self._watch, 1)  # somebody has recovered the port already
-                return
-            try:
-                self.recover(cause)
-            except IavfioError:
-                pass  # the port is FAILED, and says why
+            cause = "announced by the PF" if self._was_announced() else "seen in the registers"
+            self._try(port, cause, coming=True)
+
+    def _hung(self, port: Port) -> None:
+        """C has nudged the vector; when that does not help within a period, only a reset will."""
+        now = time.monotonic()
+        again, self._stalled = now - self._stalled < HUNG, now
+        if again:
+            with port._lock:
+                if port.lifecycle.state is State.RUNNING:
+                    self._stalled = 0.0
+                    self._try(port, "a send queue stands still")
+
+    def _try(self, port: Port, cause: str, *, coming: bool = False) -> None:
+        try:
+            self.recover(cause, coming=coming)
+        except (IavfioError, pyvfio.VfioError) as error:
+            log.warning("%s: %s", self._name, error)  # the port is FAILED, and says why
 
     def _was_announced(self) -> bool:
         return bool(self._announced) and time.monotonic() - self._announced < STALE_NOTICE
 
-    def recover(self, cause: str) -> Reset:
-        """See Port.recover; the caller holds the port's lock."""
-        from iavfio.port import Reset
+    def recover(self, cause: str, *, coming: bool = False) -> Reset:
+        """See Port.recover; the caller holds the port's lock.
 
+        `coming`: a reset has begun or will, so that none is asked for (F22).
+        """
         port = self._port()
         assert port is not None
+        if State.RESETTING not in ALLOWED[port.lifecycle.state]:
+            raise port.lifecycle.refusal(State.RESETTING)
+        if port.device.lost:
+            self.lost()
+            raise DeviceLost(f"{port.name} is gone", "", "close it; open it again when it is back")
         began = time.monotonic()
         lib.watch_arm(self._watch, 0)
-        self._recovering = True
-        was_running = port._want_running
-        port._move(State.RESETTING, f"reset {cause}")
-        port._emit("reset", cause)
         seen = lib.watch_reset_seen(self._watch)
         if seen:
             began = min(began, seen / 1e9)
+        port._move(State.RESETTING, f"reset {cause}")
+        port._emit("reset", cause)
         try:
-            for built in port._pairs:
-                self.forget(built)
-                built.halt()
-            port.session.wait_reset_begins()
-            attempts = self._attempt(port)
+            port._halt()
+            attempts = self._attempt(port, coming)
+            record = Reset(cause, time.monotonic() - began, attempts)
+            port._move(State.RUNNING if port._want_running else State.STOPPED)
         except BaseException as error:
-            reason = str(error).splitlines()[0]
-            port._move(State.FAILED, reason)
-            port._emit("failed", reason)
+            self._failed(port, error)
             raise
         finally:
-            self._recovering = False
             self._announced = 0.0
-        record = Reset(cause, time.monotonic() - began, attempts)
         port.resets.append(record)
-        port._move(State.RUNNING if was_running else State.STOPPED)
         port._publish_link()
         lib.watch_arm(self._watch, 1)
         port._emit("recovered", f"after {record.outage * 1e3:.1f} ms")
         return record
 
-    def _attempt(self, port: Port) -> int:
-        pause = BACKOFF
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                port._rebuild()
-                return attempt
-            except DeviceLost:
-                raise
-            except (IavfioError, pyvfio.VfioError) as error:
-                if attempt == ATTEMPTS or isinstance(error, ResetError) or port.device.lost:
-                    raise
-                time.sleep(pause)
-                pause *= 2
-        raise AssertionError("unreachable")
+    def _attempt(self, port: Port, coming: bool) -> int:
+        """Each attempt starts from a VF that was reset: nothing of the one before may live on.
 
-    def _lost(self, port: Port) -> None:
-        """No MMIO after this: the device, or the process that played it, is gone (F31, F63)."""
+        A reset that comes in the middle is no failed attempt; a storm of them ends at a deadline.
+        """
+        end = time.monotonic() + STORM_DEADLINE
+        failures = 0
+        while True:
+            try:
+                if not (port.session.was_reset() or (coming and port.session.wait_reset_begins())):
+                    port.session.force_reset()
+                port._rebuild()
+                return failures + 1
+            except (DeviceLost, ResetError, StateError):
+                raise
+            except ResetUnderWay:
+                if time.monotonic() > end or port.device.lost:
+                    raise
+                port._halt()
+                port.session.pause(SHORT)
+            except (IavfioError, pyvfio.VfioError) as error:
+                failures += 1
+                if failures == ATTEMPTS or port.device.lost:
+                    raise
+                port.session.journal.note(f"attempt {failures} to come back failed: {error}")
+                port._halt()
+                port.session.pause(BACKOFF * 2 ** (failures - 1))
+            coming = False
+
+    def _failed(self, port: Port, error: BaseException) -> None:
+        """It stays so until recover() or close(): no endless loop of resets (F10)."""
+        for built in port._pairs:
+            self.forget(built)
+            built.halt()
+        if isinstance(error, DeviceLost | pyvfio.DeviceLost) or port.device.lost:
+            self.lost()
+        elif port.lifecycle.state not in (State.FAILED, State.CLOSED):
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            port._move(State.FAILED, reason)
+            port._emit("failed", reason)
+
+    def lost(self) -> None:
+        """No MMIO after this: the device, or the process that played it, is gone (F31, F63).
+
+        Without the lock: whoever holds it may be waiting for the device.
+        """
+        port = self._port()
+        assert port is not None
         lib.watch_arm(self._watch, 0)
         port.bar.mark_lost()
         for built in list(port._pairs):
-            if built.raw is not None:
-                lib.pair_stop(built.raw, -errno.ENODEV)
-        if port.lifecycle.state not in (State.FAILED, State.CLOSED):
-            port._move(State.FAILED, "the device is gone")
-            port._emit("lost", "the device is gone")
+            built.halt(-errno.ENODEV)
+        try:
+            if port.lifecycle.state is not State.FAILED:
+                port._move(State.FAILED, "the device is gone")
+                port._emit("lost", "the device is gone")
+        except StateError:
+            pass  # closed meanwhile
 
     def _requested(self, port: Port) -> None:
         """The host wants the VF back (vfio 6, REQ)."""
         port._emit("request", "the host asks for the device")
         if port.release_on_request:
             port.close()
+        else:
+            port._lock.deliver()

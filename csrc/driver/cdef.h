@@ -3,6 +3,7 @@
  *   -EBUSY      another thread is inside this direction of the queue pair (design decision 11)
  *   -ESHUTDOWN  the pair is stopped or in a reset
  *   -ENODEV     the device is gone
+ *   -EBADF      the pair was closed
  *   -EINTR      a signal arrived while waiting */
 #ifndef IAVFIO_DRIVER_CDEF_H
 #define IAVFIO_DRIVER_CDEF_H
@@ -116,11 +117,16 @@ struct columns {
 
 /* A pair lives as long as its port; start after CONFIG_VSI_QUEUES was accepted, stop before its rings go. */
 struct pair *pair_new(const struct pair_config *config, int *error);
-void pair_free(struct pair *pair); /* gives every buffer it holds back to the pool */
+/* The end of its use: every buffer it holds goes back to the pool, rings, registers and counters are
+ * not touched again. Calls that other threads still make find it closed (-EBADF); buffers released to
+ * it go to the pool. The memory stays for them until pair_free. */
+void pair_close(struct pair *pair);
+void pair_free(struct pair *pair); /* closes it first */
 const char *pair_isa_name(const struct pair *pair);
-/* Zeroes the rings, fills the receive ring (without doorbell), ready for ENABLE_QUEUES. */
+/* Zeroes the rings, fills the receive ring and rings its doorbell: ready for ENABLE_QUEUES, with the
+ * ring fully posted before it (reliability F40). */
 int pair_arm(struct pair *pair);
-/* After ENABLE_QUEUES succeeded: receive doorbell, poll_ctl; from now on recv and send work. */
+/* After ENABLE_QUEUES succeeded: poll_ctl; from now on recv and send work. */
 int pair_start(struct pair *pair);
 /* No caller or worker is inside after the return (waits for them; a sleeper is woken). Buffers stay:
  * device may still write until the DISABLE_QUEUES reply. why: -ESHUTDOWN, -ENODEV. */
@@ -145,6 +151,8 @@ int pair_alloc(struct pair *pair, uint64_t *handles, uint32_t n);
 int pair_release(struct pair *pair, const uint64_t *handles, uint32_t n);
 int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
                         const uint8_t *segments, uint32_t n);
+/* n packets that pair_send did not take for want of room were given up by their owner. Any thread. */
+void pair_refuse(struct pair *pair, uint32_t n);
 /* Merges what other threads charged to an idle pair into its counters. */
 void pair_settle(struct pair *pair);
 

@@ -61,7 +61,8 @@ struct sq_counters {
     uint64_t doorbells;
     uint64_t cleans;
     uint64_t hangs; /* stalls nudged by the Tx hang detection (libie-stats 6) */
-    uint64_t reserved[15];
+    uint64_t refused_full; /* the ring was full when the burst was released */
+    uint64_t reserved[14];
 };
 
 #endif

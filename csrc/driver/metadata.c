@@ -40,11 +40,13 @@ static uint32_t class_of(uint32_t ptype)
 
 void metadata_classes(struct pair *pair)
 {
-    for (uint32_t ptype = 0; ptype < PTYPES_CLASSED; ptype++)
-        pair->class_of[ptype] = (uint8_t)class_of(ptype);
-    for (uint32_t class = 0; class < sizeof(pair->verdict_good); class ++)
-        pair->verdict_good[class] =
+    for (uint32_t ptype = 0; ptype < PTYPES_CLASSED; ptype++) {
+        uint32_t class = class_of(ptype);
+
+        pair->class_of[ptype] = (uint8_t)class;
+        pair->good_of[ptype] =
             (uint8_t)((class & CLASS_IP4 ? CSUM_GOOD << VERDICT_IP_SHIFT : 0) |
                       (class & CLASS_L4 ? CSUM_GOOD << VERDICT_L4_SHIFT : 0) |
                       (class & CLASS_OUTER4 ? CSUM_GOOD << VERDICT_OUTER_SHIFT : 0));
+    }
 }

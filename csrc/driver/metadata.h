@@ -83,8 +83,9 @@ static inline uint8_t verdict_mixed(uint32_t class, bool ipe, bool l4e, bool eip
 INLINE uint8_t written_csum(const struct pair *pair, const struct written *w, uint32_t ptype,
                             const int format)
 {
-    uint32_t class = pair->class_of[ptype < PTYPES_CLASSED ? ptype : PTYPE_UNKNOWN];
-    uint8_t good = pair->verdict_good[class];
+    uint32_t known = ptype < PTYPES_CLASSED ? ptype : PTYPE_UNKNOWN;
+    uint32_t class = pair->class_of[known];
+    uint8_t good = pair->good_of[known];
 
     if (format == FORMAT_LEGACY) {
         if (!(w->qw1 & RXL_L3L4P))

@@ -76,7 +76,6 @@ static void receive_setup(struct pair *pair, const struct pair_config *config)
     else
         pair->format = FORMAT_FLEX;
     metadata_classes(pair);
-    receive_choose(pair, config);
 }
 
 static void send_setup(struct pair *pair, const struct pair_config *config)
@@ -125,13 +124,19 @@ struct pair *pair_new(const struct pair_config *config, int *error)
     pair = lines_alloc(sizeof(*pair));
     if (!pair)
         return NULL;
+    receive_setup(pair, config);
+    *error = receive_choose(pair, config);
+    if (*error) {
+        free(pair);
+        return NULL;
+    }
+    *error = -ENOMEM;
     pair->pool = config->pool;
     pair->pool_iova = config->pool_iova;
     pair->stride = config->pool->stride;
     pair->headroom = config->pool->headroom;
     pair->cache.capacity = cache_capacity(config->pool);
     pair->hang_packets = UINT64_MAX;
-    receive_setup(pair, config);
     send_setup(pair, config);
     vector_setup(pair, config);
     pair->rx_sw = lines_alloc(pair->rx_entries * sizeof(*pair->rx_sw));
@@ -154,14 +159,38 @@ struct pair *pair_new(const struct pair_config *config, int *error)
     return pair;
 }
 
+static bool guard_take(uint32_t *guard)
+{
+    uint32_t holder = GUARD_FREE;
+
+    return __atomic_compare_exchange_n(guard, &holder, GUARD_CALLER, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+
+void pair_close(struct pair *pair)
+{
+    if (pair_state(pair) == PAIR_CLOSED)
+        return;
+    pair_stop(pair, -ESHUTDOWN);
+    __atomic_store_n(&pair->state, PAIR_CLOSED, __ATOMIC_SEQ_CST);
+    pair_drain(pair);
+    /* The guards are never given back: whoever comes late counts in the ledger and uses the pool's
+     * shared store. Nobody holds one for long now that the state is what it is. */
+    while (!guard_take(&pair->rx_guard))
+        cpu_relax();
+    while (!guard_take(&pair->tx_guard))
+        cpu_relax();
+    while (!pair_own_cache(pair))
+        cpu_relax();
+    pool_detach(pair->pool, &pair->cache);
+    pool_store(pair->pool, pair->cache.index, cache_count(&pair->cache));
+}
+
 void pair_free(struct pair *pair)
 {
     if (!pair)
         return;
-    pair_stop(pair, -ESHUTDOWN);
-    pair_drain(pair);
-    pool_detach(pair->pool, &pair->cache);
-    pool_store(pair->pool, pair->cache.index, cache_count(&pair->cache));
+    pair_close(pair);
     close(pair->wake_fd);
     free(pair->rs);
     free(pair->tx_sw);
@@ -192,6 +221,7 @@ int pair_arm(struct pair *pair)
         return error;
     __atomic_store_n(&pair->hang_packets, UINT64_MAX, __ATOMIC_RELAXED);
     __atomic_store_n(&pair->state, PAIR_ARMED, __ATOMIC_SEQ_CST);
+    receive_doorbell(pair);
     return 0;
 }
 
@@ -204,7 +234,6 @@ int pair_start(struct pair *pair)
 {
     int32_t armed = PAIR_ARMED;
 
-    receive_doorbell(pair);
     if (pair->dyn_ctl && pair->regio->write32(pair->regio, pair->dyn_ctl, pair->poll_ctl) < 0)
         return -ENODEV;
     /* A reset that the watch thread saw in between wins. */
@@ -225,19 +254,21 @@ void pair_halt(struct pair *pair, int why)
 {
     int32_t state = pair_state(pair);
 
-    /* A lost device stays lost. */
-    while (state != -ENODEV &&
+    /* A lost device stays lost, a closed pair closed. */
+    while (state != -ENODEV && state != PAIR_CLOSED &&
            !__atomic_compare_exchange_n(&pair->state, &state, why < 0 ? why : -ESHUTDOWN, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
     wake(pair);
 }
 
-static void wait_free(const uint32_t *guard)
+static void wait_free(const struct pair *pair, const uint32_t *guard)
 {
     struct timespec pause = {.tv_nsec = 20000};
 
     for (uint32_t spins = 0; __atomic_load_n(guard, __ATOMIC_SEQ_CST) != GUARD_FREE; spins++) {
+        if (pair_state(pair) == PAIR_CLOSED)
+            return; /* its guards stay taken */
         if (spins < SPINS_BEFORE_SLEEP)
             cpu_relax();
         else
@@ -248,9 +279,9 @@ static void wait_free(const uint32_t *guard)
 void pair_stop(struct pair *pair, int why)
 {
     pair_halt(pair, why);
-    wait_free(&pair->rx_guard);
-    wait_free(&pair->tx_guard);
-    wait_free(&pair->cache_guard);
+    wait_free(pair, &pair->rx_guard);
+    wait_free(pair, &pair->tx_guard);
+    wait_free(pair, &pair->cache_guard);
 }
 
 void pair_drain(struct pair *pair)
@@ -272,8 +303,10 @@ int pair_enter(struct pair *pair, uint32_t *guard)
         if (likely(__atomic_compare_exchange_n(guard, &holder, GUARD_CALLER, false,
                                                __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)))
             break;
-        if (holder == GUARD_CALLER)
-            return -EBUSY;
+        if (holder == GUARD_CALLER) {
+            state = pair_state(pair); /* stopped or closed since the look above */
+            return state == PAIR_RUNNING ? -EBUSY : why_not(state);
+        }
         cpu_relax(); /* the watch thread is gone in a moment */
     }
     /* pair_stop writes the state, then looks at the guard: one of the two sees the other. */
@@ -443,8 +476,26 @@ int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64
     return returns_end(&returns);
 }
 
+void pair_refuse(struct pair *pair, uint32_t n)
+{
+    uint32_t guard = GUARD_FREE;
+    uint64_t next;
+
+    __atomic_fetch_add(&pair->given_up, n, __ATOMIC_RELAXED);
+    /* Whoever holds the send side merges the count at the end of a call. */
+    if (!__atomic_compare_exchange_n(&pair->tx_guard, &guard, GUARD_WATCH, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_RELAXED))
+        return;
+    next = block_open(&pair->sq->seq);
+    block_add(&pair->sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
+    block_close(&pair->sq->seq, next);
+    pair_leave(&pair->tx_guard);
+}
+
 void pair_settle(struct pair *pair)
 {
+    if (__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED))
+        pair_refuse(pair, 0);
     /* Whoever holds the cache merges the ledger at the end of its call. */
     if (pair_own_cache(pair)) {
         ledger_merge(pair);

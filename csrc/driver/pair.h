@@ -5,6 +5,8 @@
 #ifndef IAVFIO_DRIVER_PAIR_H
 #define IAVFIO_DRIVER_PAIR_H
 
+#include <errno.h>
+
 #include "driver/cache.h"
 #include "driver/cdef.h"
 #include "driver/clock.h"
@@ -22,6 +24,7 @@
 #define PTYPES_CLASSED 256 /* only the values below PTYPE_COMMON have a class (descriptors 13) */
 
 enum pair_state {
+    PAIR_CLOSED = -EBADF,
     PAIR_DOWN = 0,
     PAIR_ARMED = 1,
     PAIR_RUNNING = 2
@@ -40,6 +43,14 @@ struct rs_point { /* a report-status request that waits for its write-back */
  * application's. */
 typedef uint32_t (*receive_fn)(struct pair *pair, const struct columns *columns, uint32_t max,
                                bool owner);
+
+/* Writes n descriptors at rx_fill; the run does not pass the ring's end. */
+typedef void (*rx_post_fn)(struct pair *pair, const uint32_t *index, uint32_t n);
+
+/* Writes the descriptors of good one-buffer packets at tx_next: n at most, none beyond the ring's end;
+ * returns how many, adds to *bytes. */
+typedef uint32_t (*tx_post_fn)(struct pair *pair, const uint64_t *handles, uint32_t n,
+                               uint32_t *bytes);
 
 struct pair {
     struct pool *pool;
@@ -62,6 +73,7 @@ struct pair {
     bool vlan_in_l2tag2;
     enum rx_format format;
     receive_fn receive[2]; /* [1] marks buffers as held by the application */
+    rx_post_fn rx_post;
     volatile uint32_t *rx_tail;
     struct rq_counters *rq;
     uint64_t chain[CHAIN_MAX];
@@ -75,6 +87,7 @@ struct pair {
     uint32_t rs_head, rs_tail, rs_count;
     uint32_t in_flight; /* packets posted and not completed */
     struct rs_point *rs; /* tx_entries of them */
+    tx_post_fn tx_post[2]; /* [1]: buffers must be held by the application, and lose that mark */
     volatile uint32_t *tx_tail;
     struct sq_counters *sq;
 
@@ -97,10 +110,12 @@ struct pair {
     uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;
     uint32_t hangs_seen; /* while the send side was held: merged by its holder */
+    uint32_t given_up; /* by pair_refuse meanwhile: merged likewise */
     uint64_t hang_packets; /* the watch thread's memory (libie-stats 6) */
     const char *isa_name;
     uint8_t class_of[PTYPES_CLASSED]; /* what checksums a packet type has */
-    uint8_t verdict_good[16]; /* by class: the csum column when nothing is wrong */
+    /* The csum column of a packet type when nothing is wrong; vector code reads four bytes at each. */
+    uint8_t good_of[PTYPES_CLASSED + 3];
 };
 
 /* ---- guards ---- */
@@ -141,7 +156,8 @@ static inline uint32_t receive_missing(const struct pair *pair)
     return pair->rx_entries - 1 - pair->rx_left;
 }
 
-void receive_choose(struct pair *pair, const struct pair_config *config);
+/* Picks the functions for this CPU, format and metadata: 0 or -ENOTSUP. */
+int receive_choose(struct pair *pair, const struct pair_config *config);
 bool receive_ready(const struct pair *pair);
 /* Fills up to all missing slots; true when the tail moved. */
 bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally);

@@ -103,6 +103,19 @@ static inline bool pool_claim(struct pool *pool, uint32_t index)
     return true;
 }
 
+/* All of n, whose indexes are in range, or none: false when a mark is missing or one is there twice. */
+static inline bool pool_claim_all(struct pool *pool, const uint64_t *handles, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (unlikely(!pool_claim(pool, handle_index(handles[i])))) {
+            while (i--)
+                pool_hold(pool, handle_index(handles[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
 static inline bool pool_claim_atomic(struct pool *pool, uint32_t index)
 {
     return __atomic_exchange_n(&pool->held[index], 0, __ATOMIC_ACQ_REL) != 0;

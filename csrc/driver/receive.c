@@ -1,65 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The receive side. A tight loop takes the run of good one-buffer packets; any other descriptor (part
- * of a chain, error, nonsense) leaves it and is judged alone. */
+/* What all receive functions share: the descriptor that a tight loop does not like, chains, refill. */
 #include <errno.h>
 #include <string.h>
 
-#include "driver/metadata.h"
-#include "driver/pair.h"
-
-enum verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
-
-INLINE bool status_good(const struct pair *pair, const struct written *w, const int format)
-{
-    if (format == FORMAT_LEGACY)
-        return (w->qw1 & (RXL_DD | RXL_EOP | RXL_RXE | RXL_SPH)) == (RXL_DD | RXL_EOP);
-    return ((w->qw1 & (RXF_DD | RXF_EOP | RXF_RXE)) == (RXF_DD | RXF_EOP)) &
-           ((w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) == pair->flex);
-}
-
-/* Good one-buffer packets from slot `next` on, n at most and none beyond the ring's end. */
-INLINE uint32_t receive_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                            uint64_t *bytes, const int format, const int metadata, const int mark)
-{
-    const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
-    const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    uint64_t *handles = c->handles + row;
-    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
-    uint64_t headroom = (uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT;
-    uint64_t sum = 0;
-    uint32_t i;
-
-    for (i = 0; i < n; i++) {
-        struct written w = {0};
-        uint32_t length;
-
-        w.qw1 = written_status(&desc[i]);
-        if (format != FORMAT_LEGACY || metadata != METADATA_NONE)
-            w.qw0 = written_word(&desc[i].qw0);
-        length = written_length(&w, format);
-        if (unlikely(!status_good(pair, &w, format) | (length - 1 >= limit)))
-            break;
-        if (metadata == METADATA_ALL || (metadata && format != FORMAT_LEGACY)) {
-            w.qw2 = written_word(&desc[i].qw2);
-            w.qw3 = written_word(&desc[i].qw3);
-        }
-        handles[i] = buffer[i] | headroom | (uint64_t)length << HANDLE_LENGTH_SHIFT;
-        if (mark)
-            pool_hold(pair->pool, buffer[i]);
-        sum += length;
-        metadata_fill(pair, c, row + i, &w, format, metadata);
-    }
-    *bytes += sum;
-    return i;
-}
-
-static void receive_step(struct pair *pair, uint32_t n)
-{
-    pair->rx_next += n;
-    if (pair->rx_next == pair->rx_entries)
-        pair->rx_next = 0;
-    pair->rx_left -= n;
-}
+#include "driver/receive.h"
+#include "driver/send.h"
 
 static void drop_chained(struct pair *pair, bool owner, struct rx_tally *tally)
 {
@@ -124,8 +69,8 @@ static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
 }
 
 /* One descriptor that the tight loop did not like. */
-static enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row,
-                                bool owner, bool mark, struct rx_tally *tally)
+enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
+                         bool mark, struct rx_tally *tally)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t index = pair->rx_sw[pair->rx_next];
@@ -170,96 +115,9 @@ static enum verdict receive_odd(struct pair *pair, const struct columns *c, uint
     return VERDICT_DELIVERED;
 }
 
-INLINE uint32_t receive_poll(struct pair *pair, const struct columns *c, uint32_t max, bool owner,
-                             const int format, const int metadata, const int mark)
-{
-    struct rx_tally tally = {.polls = 1};
-    uint32_t row = 0, tight = 0;
-
-    while (row < max && pair->rx_left) {
-        uint32_t n = max - row;
-        uint32_t got = 0;
-
-        n = n < pair->rx_left ? n : pair->rx_left;
-        n = n < pair->rx_entries - pair->rx_next ? n : pair->rx_entries - pair->rx_next;
-        if (likely(!pair->chained && !pair->skipping)) {
-            got = receive_run(pair, c, row, n, &tally.bytes, format, metadata, mark);
-            if (c->segments)
-                memset(c->segments + row, 1, got);
-            receive_step(pair, got);
-            row += got;
-            tight += got;
-            if (likely(got == n))
-                continue;
-        }
-        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
-        case VERDICT_DELIVERED:
-            row++;
-            continue;
-        case VERDICT_CONSUMED:
-            continue;
-        case VERDICT_NONE:
-            break;
-        }
-        break;
-    }
-    tally.packets += tight;
-    tally.empty_polls = !row;
-    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, &tally))
-        receive_doorbell(pair);
-    ledger_receive(pair, &tally, owner);
-    return row;
-}
-
-#define RECEIVE(name, format, metadata)                                                            \
-    static uint32_t name(struct pair *pair, const struct columns *c, uint32_t max, bool owner)     \
-    {                                                                                              \
-        return receive_poll(pair, c, max, owner, format, metadata, 0);                             \
-    }                                                                                              \
-    static uint32_t name##_mark(struct pair *pair, const struct columns *c, uint32_t max,          \
-                                bool owner)                                                        \
-    {                                                                                              \
-        return receive_poll(pair, c, max, owner, format, metadata, 1);                             \
-    }
-
-RECEIVE(legacy_none, FORMAT_LEGACY, METADATA_NONE)
-RECEIVE(legacy_basic, FORMAT_LEGACY, METADATA_BASIC)
-RECEIVE(legacy_all, FORMAT_LEGACY, METADATA_ALL)
-RECEIVE(flex_none, FORMAT_FLEX, METADATA_NONE)
-RECEIVE(flex_basic, FORMAT_FLEX, METADATA_BASIC)
-RECEIVE(flex_all, FORMAT_FLEX, METADATA_ALL)
-RECEIVE(ovs_none, FORMAT_FLEX_OVS, METADATA_NONE)
-RECEIVE(ovs_basic, FORMAT_FLEX_OVS, METADATA_BASIC)
-RECEIVE(ovs_all, FORMAT_FLEX_OVS, METADATA_ALL)
-
-void receive_choose(struct pair *pair, const struct pair_config *config)
-{
-    static const receive_fn scalar[3][3][2] = {
-        {{legacy_none, legacy_none_mark},
-         {legacy_basic, legacy_basic_mark},
-         {legacy_all, legacy_all_mark}},
-        {{flex_none, flex_none_mark}, {flex_basic, flex_basic_mark}, {flex_all, flex_all_mark}},
-        {{ovs_none, ovs_none_mark}, {ovs_basic, ovs_basic_mark}, {ovs_all, ovs_all_mark}},
-    };
-    enum rx_metadata metadata = METADATA_ALL;
-
-    if (!config->metadata)
-        metadata = METADATA_NONE;
-    else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
-        metadata = METADATA_BASIC;
-    pair->receive[0] = scalar[pair->format][metadata][0];
-    pair->receive[1] = scalar[pair->format][metadata][1];
-    pair->isa_name = "scalar";
-}
-
-bool receive_ready(const struct pair *pair)
-{
-    return pair->rx_left && (written_status(pair->rx_ring + pair->rx_next) & RXL_DD);
-}
-
-/* Slots fill..fill+n-1 get the buffers of index[]; the run does not pass the ring's end. qw0 was
+/* As an rx_post_fn. Slots fill..fill+n-1 get the buffers of index[]; the run does not pass the ring's end. qw0 was
  * destroyed by the write-back, and DD lies in qw1 (descriptors 5). */
-static void post(struct pair *pair, const uint32_t *index, uint32_t n)
+static void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -271,6 +129,60 @@ static void post(struct pair *pair, const uint32_t *index, uint32_t n)
         desc[i].qw0 = base + index[i] * stride;
         desc[i].qw1 = 0;
     }
+}
+
+static bool chosen(uint32_t wanted, uint32_t isa, bool able)
+{
+    return able && (wanted == ISA_AUTO || wanted == isa);
+}
+
+int receive_choose(struct pair *pair, const struct pair_config *config)
+{
+    enum rx_metadata metadata = METADATA_ALL;
+    const receive_fn *fn = NULL;
+
+    if (!config->metadata)
+        metadata = METADATA_NONE;
+    else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
+        metadata = METADATA_BASIC;
+    pair->rx_post = scalar_post;
+    pair->tx_post[0] = scalar_send;
+    pair->tx_post[1] = scalar_send_checked;
+#if defined(__x86_64__)
+    if (chosen(config->isa, ISA_AVX512, avx512_usable())) {
+        fn = avx512_receive(pair->format, metadata);
+        pair->rx_post = avx512_receive_post;
+        pair->tx_post[0] = avx512_send;
+        pair->tx_post[1] = avx512_send_checked;
+        pair->isa_name = "avx512";
+    }
+    if (!fn && chosen(config->isa, ISA_AVX2, avx2_usable())) {
+        fn = avx2_receive(pair->format, metadata);
+        pair->rx_post = avx2_receive_post;
+        pair->tx_post[0] = avx2_send;
+        pair->tx_post[1] = avx2_send_checked;
+        pair->isa_name = "avx2";
+    }
+#endif
+    if (!fn && chosen(config->isa, ISA_SCALAR, true)) {
+        fn = scalar_receive(pair->format, metadata);
+        pair->isa_name = "scalar";
+    }
+    if (!fn)
+        return -ENOTSUP;
+    pair->receive[0] = fn[0];
+    pair->receive[1] = fn[1];
+    return 0;
+}
+
+bool receive_ready(const struct pair *pair)
+{
+    return pair->rx_left && (written_status(pair->rx_ring + pair->rx_next) & RXL_DD);
+}
+
+static void post(struct pair *pair, const uint32_t *index, uint32_t n)
+{
+    pair->rx_post(pair, index, n);
     pair->rx_fill += n;
     if (pair->rx_fill == pair->rx_entries)
         pair->rx_fill = 0;

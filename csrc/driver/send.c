@@ -3,17 +3,11 @@
  * would raise an MDD event is refused here, counted by reason, and its buffers are given back. */
 #include <errno.h>
 
-#include "driver/pair.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "driver/send.h"
 
 /* Reap when this many descriptors wait: late enough that the device has left their cache lines, early
  * enough that buffers come back warm. */
 #define CLEAN_BACKLOG 64
-
-#define TXD_COMMAND ((uint64_t)(TXD_CMD_ICRC) << TXD_CMD_SHIFT)
-#define TXD_EOP ((uint64_t)(TXD_CMD_EOP) << TXD_CMD_SHIFT)
-#define TXD_RS ((uint64_t)(TXD_CMD_RS) << TXD_CMD_SHIFT)
 
 enum outcome { POSTED, REFUSED, FULL };
 
@@ -57,6 +51,8 @@ static void ledger_send(struct pair *pair, const struct tx_tally *tally)
     }
     if (unlikely(__atomic_load_n(&pair->hangs_seen, __ATOMIC_RELAXED)))
         block_add(&sq->hangs, __atomic_exchange_n(&pair->hangs_seen, 0, __ATOMIC_RELAXED));
+    if (unlikely(__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED)))
+        block_add(&sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
     block_close(&sq->seq, next);
 }
 
@@ -113,44 +109,15 @@ static uint32_t clean(struct pair *pair, bool owner, struct tx_tally *tally)
     return packets;
 }
 
-INLINE bool acceptable(const struct pair *pair, uint64_t handle)
+uint32_t scalar_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
 {
-    return (handle_index(handle) < pair->pool->count) &
-           (handle_offset(handle) + handle_length(handle) <= pair->stride) &
-           (handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME);
+    return scalar_send_at(pair, 0, handles, n, bytes, 0);
 }
 
-INLINE void write_slot(struct pair *pair, uint32_t slot, uint64_t handle, uint64_t command)
+uint32_t scalar_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n,
+                             uint32_t *bytes)
 {
-    struct tx_desc *desc = &pair->tx_ring[slot];
-
-    pair->tx_sw[slot] = handle_index(handle);
-    desc->addr =
-        pair->pool_iova + (uint64_t)handle_index(handle) * pair->stride + handle_offset(handle);
-    /* Rewrites what the device left here, so that an old "done" cannot be mistaken. */
-    desc->qw1 = command | (uint64_t)handle_length(handle) << TXD_BUF_SZ_SHIFT;
-}
-
-/* Good one-buffer packets; n at most, none beyond the ring's end. */
-INLINE uint32_t post_run(struct pair *pair, const uint64_t *handles, const uint8_t *segments,
-                         uint32_t n, uint32_t *bytes, const int checked)
-{
-    uint32_t slot = pair->tx_next;
-    uint32_t sum = 0;
-    uint32_t i;
-
-    for (i = 0; i < n; i++) {
-        uint64_t handle = handles[i];
-
-        if (unlikely(!acceptable(pair, handle) || (segments && segments[i] != 1)))
-            break;
-        if (checked && unlikely(!pool_claim(pair->pool, handle_index(handle))))
-            break;
-        write_slot(pair, slot + i, handle, TXD_COMMAND | TXD_EOP);
-        sum += handle_length(handle);
-    }
-    *bytes += sum;
-    return i;
+    return scalar_send_at(pair, 0, handles, n, bytes, 1);
 }
 
 static void advance(struct pair *pair, uint32_t slots)
@@ -246,9 +213,18 @@ static enum outcome post_odd(struct pair *pair, uint64_t first, const uint64_t *
     return POSTED;
 }
 
-INLINE uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+static uint32_t leading_singles(const uint8_t *segments, uint32_t n)
+{
+    uint32_t i = 0;
+
+    while (i < n && segments[i] == 1)
+        i++;
+    return i;
+}
+
+static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
                      const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
-                     struct tx_tally *tally, const int checked)
+                     struct tx_tally *tally, bool checked)
 {
     struct group group = {0};
     uint32_t done = 0;
@@ -256,14 +232,14 @@ INLINE uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
     while (done < n) {
         uint32_t room = pair->tx_entries - pair->tx_next;
         uint32_t want = n - done;
-        uint32_t got;
+        uint32_t got, singles;
 
         room = pair->tx_free < room ? pair->tx_free : room;
         want = want < room ? want : room;
         room = RS_SPACING - group.packets;
         want = want < room ? want : room;
-        got = post_run(pair, handles + done, segments ? segments + done : NULL, want, &group.bytes,
-                       checked);
+        singles = segments ? leading_singles(segments + done, want) : want;
+        got = pair->tx_post[checked](pair, handles + done, singles, &group.bytes);
         advance(pair, got);
         group.packets += got;
         done += got;
@@ -294,10 +270,7 @@ uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *c
     *refused = 0;
     if (backlog >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
         clean(pair, owner, &tally);
-    if (checked)
-        done = post(pair, handles, chain, segments, n, refused, owner, &tally, 1);
-    else
-        done = post(pair, handles, chain, segments, n, refused, owner, &tally, 0);
+    done = post(pair, handles, chain, segments, n, refused, owner, &tally, checked);
     if (tally.posted) {
         doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
         tally.doorbells = 1;

@@ -5,7 +5,9 @@
 #include "driver/worker.h"
 
 #define SWAP_PREFETCH 4
-#define STALL_NS (50 * NS_PER_MS) /* longer than any device keeps a frame: it will not come back */
+/* A frame that left the device this long ago is not coming back. A busy host may keep a software device
+ * or the receiving worker from its CPU for many milliseconds. */
+#define STALL_NS (500 * NS_PER_MS)
 
 /* ---- giving back ---- */
 
@@ -253,7 +255,7 @@ static uint32_t window_room(struct worker *worker, struct station *station)
     }
     if (under_way < (int64_t)station->window)
         return station->window - (uint32_t)under_way;
-    if (!station->progress_ns) {
+    if (!station->progress_ns || send_pending(station->out->pair)) {
         station->progress_ns = clock_ns();
     } else if (clock_ns() - station->progress_ns > STALL_NS) {
         station->written_off += (uint64_t)under_way;

@@ -28,7 +28,8 @@ int pair_sleep(struct pair *pair)
 int pair_wake(struct pair *pair)
 {
     __atomic_store_n(&pair->sleeping, 0, __ATOMIC_SEQ_CST);
-    if (!pair->dyn_ctl)
+    /* A stopped pair's vector is not ours to set: its device may be in a reset or gone (F31). */
+    if (!pair->dyn_ctl || pair_state(pair) != PAIR_RUNNING)
         return 0;
     return pair->regio->write32(pair->regio, pair->dyn_ctl, pair->poll_ctl) < 0 ? -ENODEV : 0;
 }

@@ -33,6 +33,7 @@ static void let_go(struct hold *hold)
         pair_wake(hold->pair);
     hold->asleep = false;
     pair_disown_cache(hold->pair, hold->owner);
+    hold->owner = false;
     if (hold->sends)
         pair_leave(&hold->pair->tx_guard);
     if (hold->receives)
@@ -63,7 +64,7 @@ static int take_up(struct hold *hold)
     return 0;
 }
 
-/* Follows the states of the pairs; false when a device is gone. */
+/* Follows the states of the pairs; false when a device is gone or a pair was closed. */
 static bool follow(struct worker *worker)
 {
     worker->parked = false;
@@ -76,8 +77,8 @@ static bool follow(struct worker *worker)
         let_go(hold);
         error = take_up(hold);
         worker->parked |= error != 0;
-        if (error == -ENODEV) {
-            worker->total.error = error;
+        if (error == -ENODEV || error == PAIR_CLOSED) {
+            worker->total.error = error == -ENODEV ? error : -ESHUTDOWN;
             return false;
         }
     }

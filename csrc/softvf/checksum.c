@@ -35,15 +35,6 @@ uint64_t checksum_add(const uint8_t *data, uint32_t len)
     return half;
 }
 
-uint16_t checksum_fold(uint64_t sum)
-{
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
 /* Reflected CRCs, four bits a step; `table` holds the 16 remainders of the polynomial. */
 static uint32_t crc_nibbles(const uint32_t *table, const uint8_t *data, uint32_t len, uint32_t crc)
 {

@@ -38,6 +38,8 @@ static int take_context(struct plane *plane, struct vf *vf, uint32_t queue, uint
 static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
                      const struct tx_desc *desc, struct tx_packet *p)
 {
+    const uint64_t may_differ = (uint64_t)TXD_BUF_SZ_MASK << TXD_BUF_SZ_SHIFT |
+                                (uint64_t)(TXD_CMD_EOP | TXD_CMD_RS) << TXD_CMD_SHIFT;
     uint32_t size = (uint32_t)(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
 
     if (size == 0) {
@@ -53,6 +55,11 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
         tx_stop(plane, vf, queue, index, "vfio-user 4", "the buffer lies outside the DMA windows");
         return -1;
     }
+    if (p->buffers && (desc->qw1 ^ p->qw1) & ~may_differ)
+        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1",
+               "Tx queue %u descriptor %u: commands, header lengths and tag are not those of the "
+               "packet's other descriptors",
+               queue, index);
     p->len += size;
     plane->buffer_end[p->buffers++] = p->len;
     p->qw1 = desc->qw1;

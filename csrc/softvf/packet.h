@@ -75,11 +75,19 @@ int vlan_insert(uint8_t *frame, uint32_t *len, uint32_t cap, uint16_t tpid, uint
 /* TPID of the outermost tag, 0 without one; its TCI in *tci. */
 uint16_t vlan_outer(const uint8_t *frame, uint32_t len, uint16_t *tci);
 
-uint16_t checksum_fold(uint64_t sum);
 uint64_t checksum_add(const uint8_t *data, uint32_t len);
 uint32_t crc32c(const uint8_t *data, uint32_t len, uint32_t crc);
 /* The frame check sequence: its bytes go out lowest first. */
 uint32_t crc32_ethernet(const uint8_t *data, uint32_t len);
+
+static inline uint16_t checksum_fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
 
 static inline uint16_t get16(const uint8_t *p)
 {

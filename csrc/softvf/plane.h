@@ -263,7 +263,6 @@ void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force
 void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
 uint32_t forward_from_wire(struct plane *plane);
 void rebuild_switch(struct plane *plane);
-void vector_cause(struct vf *vf, uint32_t vector);
 void vectors_run(struct plane *plane, struct vf *vf);
 void vectors_reset(struct vf *vf);
 
@@ -296,6 +295,29 @@ static inline uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool
         return NULL;
     offset = iova - window->iova;
     return len <= window->size - offset ? window->address + offset : NULL;
+}
+
+static inline uint64_t vector_bit(uint32_t vector)
+{
+    return vector < 64 ? 1ull << vector : 0;
+}
+
+static inline bool vector_armed(const struct vector *v)
+{
+    return v->intena || v->wb_on_itr || v->software;
+}
+
+/* A queue has something to tell. Called for each packet: most find the cause set, and then the vector is
+ * busy already or becomes so when it is armed. */
+static inline void vector_cause(struct vf *vf, uint32_t vector)
+{
+    struct vector *v = &vf->vector[vector < MAX_VECTORS ? vector : 0];
+
+    if (vector >= MAX_VECTORS || v->cause)
+        return;
+    v->cause = true;
+    if (vector_armed(v))
+        vf->vectors_busy |= vector_bit(vector);
 }
 
 static inline uint32_t bar_load(const struct vf *vf, uint64_t offset)

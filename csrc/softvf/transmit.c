@@ -118,11 +118,42 @@ static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_q
     return NULL;
 }
 
+/* Commands that the hardware takes as they are, with a result that nobody wants; NULL when there is
+ * nothing to say. The lengths lie inside the frame (tx_offload). */
+static const char *doubt(const uint8_t *frame, const struct tx_packet *p)
+{
+    uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
+    uint32_t l3 = (uint32_t)(p->qw1 >> TXD_MACLEN_SHIFT & TXD_MACLEN_MASK) * 2;
+    uint32_t iplen = (uint32_t)(p->qw1 >> TXD_IPLEN_SHIFT & TXD_IPLEN_MASK) * 4;
+    uint32_t l4len = (uint32_t)(p->qw1 >> TXD_L4LEN_SHIFT & TXD_L4LEN_MASK) * 4;
+    bool v6 = (cmd & TXD_CMD_IIPT_MASK) == TXD_CMD_IIPT_IPV6;
+
+    if (!(cmd & TXD_CMD_IIPT_MASK))
+        return NULL;
+    if (p->ctx0 & TXC_EIPT_MASK)
+        l3 += (uint32_t)(p->ctx0 >> TXC_EIPLEN_SHIFT & TXC_EIPLEN_MASK) * 4 +
+              (uint32_t)(p->ctx0 >> TXC_L4TUNLEN_SHIFT & TXC_L4TUNLEN_MASK) * 2;
+    if (frame[l3] >> 4 != (v6 ? 6 : 4))
+        return "IIPT is not the IP version behind MACLEN";
+    if (v6 ? iplen < 40 : iplen != (frame[l3] & 15u) * 4)
+        return "IPLEN is not the length of the IP header";
+    switch (cmd & TXD_CMD_L4T_MASK) {
+    case TXD_CMD_L4T_TCP:
+        return l4len < 20 ? "L4LEN is too short for TCP" : NULL;
+    case TXD_CMD_L4T_UDP:
+        return l4len != 8 ? "L4LEN is not 8 for UDP" : NULL;
+    case TXD_CMD_L4T_SCTP:
+        return l4len != 12 ? "L4LEN is not 12 for SCTP" : NULL;
+    default:
+        return NULL;
+    }
+}
+
 static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queue *q,
                               struct tx_packet *p)
 {
     uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
-    const char *why = "";
+    const char *why = "", *odd;
 
     if (p->buffers > TX_MAX_BUFFERS)
         return "the frame has more than 8 buffers";
@@ -131,6 +162,9 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
     if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
         tx_offload(plane->frame, p->len, p->qw1, p->ctx0, &why))
         return why;
+    odd = doubt(plane->frame, p);
+    if (odd)
+        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1", "Tx descriptor %u: %s", p->first, odd);
     insert_tags(vf, p, plane->frame, &p->len, TSO_ROOM);
     send_out(plane, vf, q, plane->frame, p->len);
     return NULL;

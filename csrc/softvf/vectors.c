@@ -5,28 +5,9 @@
 
 #include "softvf/plane.h"
 
-static uint64_t bit_of(uint32_t vector)
-{
-    return vector < 64 ? 1ull << vector : 0;
-}
-
-static bool armed(const struct vector *v)
-{
-    return v->intena || v->wb_on_itr || v->software;
-}
-
 static bool asking(const struct vector *v)
 {
     return v->cause || v->event || v->software;
-}
-
-void vector_cause(struct vf *vf, uint32_t vector)
-{
-    if (vector >= MAX_VECTORS)
-        return;
-    vf->vector[vector].cause = true;
-    if (armed(&vf->vector[vector]))
-        vf->vectors_busy |= bit_of(vector);
 }
 
 static uint32_t interval_of(const struct vector *v, uint32_t itr)
@@ -34,20 +15,38 @@ static uint32_t interval_of(const struct vector *v, uint32_t itr)
     return itr < 3 ? v->interval[itr] : 0; /* 3: no moderation */
 }
 
-/* VFINT_ITRN lies in the page that the client may map, so a change shows only by looking; E810 lays the
- * registers out differently (registers 5.3). */
+/* Where VFINT_ITRN of a queue vector lies; E810 lays the registers out differently (registers 5.3). */
+static uint32_t itrn_offset(const struct plane *plane, uint32_t index, uint32_t itr)
+{
+    return REG_VFINT_ITRN1 +
+           (plane->e810_itr ? 4 * itr + 12 * (index - 1) : 64 * itr + 4 * (index - 1));
+}
+
+/* VFINT_ITRN lies in a page that the client may map: a change shows only by looking, and what was set
+ * through DYN_CTL must show there. Vector 0 has its register elsewhere. */
 static void look_at_itrn(const struct plane *plane, struct vf *vf, uint32_t index)
 {
     struct vector *v = &vf->vector[index];
 
     for (uint32_t itr = 0; itr < 3 && index; itr++) {
-        uint32_t at = plane->e810_itr ? 4 * itr + 12 * (index - 1) : 64 * itr + 4 * (index - 1);
-        uint32_t value = bar_load(vf, REG_VFINT_ITRN1 + at) & 0xfff;
+        uint32_t value = bar_load(vf, itrn_offset(plane, index, itr)) & 0xfff;
 
         if (value != v->itrn_seen[itr]) {
             v->itrn_seen[itr] = value;
             v->interval[itr] = value * ITR_UNIT_NS;
         }
+    }
+}
+
+static void set_interval(struct plane *plane, uint32_t vf, uint32_t index, uint32_t itr,
+                         uint32_t units)
+{
+    struct vector *v = &plane->vf[vf].vector[index];
+
+    v->interval[itr] = units * ITR_UNIT_NS;
+    if (index) {
+        v->itrn_seen[itr] = units;
+        plane_bar_write32(plane, vf, itrn_offset(plane, index, itr), units);
     }
 }
 
@@ -88,7 +87,7 @@ static void try_fire(struct plane *plane, struct vf *vf, uint32_t index)
 {
     struct vector *v = &vf->vector[index];
 
-    if (!asking(v) || !armed(v))
+    if (!asking(v) || !vector_armed(v))
         return; /* a cause stays, and fires when the vector is enabled */
     look_at_itrn(plane, vf, index);
     if (moderated(plane, v))
@@ -116,8 +115,8 @@ void vectors_run(struct plane *plane, struct vf *vf)
         const struct vector *v = &vf->vector[index];
 
         try_fire(plane, vf, index);
-        if (!asking(v) || !armed(v))
-            vf->vectors_busy &= ~bit_of(index);
+        if (!asking(v) || !vector_armed(v))
+            vf->vectors_busy &= ~vector_bit(index);
     }
 }
 
@@ -147,8 +146,8 @@ static void try_fire_now(struct plane *plane, struct vf *vf, uint32_t vector)
 
     plane->now_ns = clock_ns();
     try_fire(plane, vf, vector);
-    if (asking(v) && armed(v))
-        vf->vectors_busy |= bit_of(vector);
+    if (asking(v) && vector_armed(v))
+        vf->vectors_busy |= vector_bit(vector);
 }
 
 /* CLEARPBA drops a message that could not be sent; a cause that came while INTENA was 0 stays and fires
@@ -163,8 +162,8 @@ void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint
     if (value & DYN_CTL_CLEARPBA)
         v->pending = false;
     if (itr < 3)
-        v->interval[itr] =
-            ((value & DYN_CTL_INTERVAL_MASK) >> DYN_CTL_INTERVAL_SHIFT) * ITR_UNIT_NS;
+        set_interval(plane, vf, vector, itr,
+                     (value & DYN_CTL_INTERVAL_MASK) >> DYN_CTL_INTERVAL_SHIFT);
     if (!(value & DYN_CTL_INTENA_MSK))
         v->intena = value & DYN_CTL_INTENA;
     v->wb_on_itr = plane->wb_on_itr && value & DYN_CTL_WB_ON_ITR;
@@ -185,17 +184,18 @@ uint32_t plane_read_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector)
 void plane_write_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr,
                      uint32_t interval)
 {
-    struct vector *v = vector_of(plane, vf, vector);
-
-    if (v && itr < 3)
-        v->interval[itr] = (interval & 0xfff) * ITR_UNIT_NS;
+    if (vector_of(plane, vf, vector) && itr < 3)
+        set_interval(plane, vf, vector, itr, interval & 0xfff);
 }
 
 uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr)
 {
     const struct vector *v = vector_of(plane, vf, vector);
 
-    return v && itr < 3 ? v->interval[itr] / ITR_UNIT_NS : 0;
+    if (!v || itr >= 3)
+        return 0;
+    look_at_itrn(plane, &plane->vf[vf], vector);
+    return v->interval[itr] / ITR_UNIT_NS;
 }
 
 int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t rx_map,

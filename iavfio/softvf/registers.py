@@ -7,6 +7,7 @@ a byte array. Doorbells and VFINT_ITRN are memory of the data plane, which clien
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +28,7 @@ SWINT_TRIG = int(lib.DYN_CTL_SWINT_TRIG)
 DYN_CTL_RESERVED = 0x38FE0000  # bits 17..23 and 27..29 (registers 5.1)
 INTERVAL_MAX = int(lib.ITR_INTERVAL_MAX)
 IN_PROGRESS = int(lib.RSTAT_INPROGRESS)
+UNAWARE = 0.02  # seconds in which a driver that looks every few ms cannot know of a reset yet
 
 
 class Function(Protocol):
@@ -54,6 +56,7 @@ class Registers:
         self._rstat = IN_PROGRESS
         self._cause = 0  # VFINT_ICR01
         self._cause_enable = 0  # VFINT_ICR0_ENA1
+        self._reset_at = 0.0
         self._told: set[tuple[str, int]] = set()
         self._readers: dict[int, Callable[[], int]] = {}
         self._writers: dict[int, Callable[[int], None]] = {}
@@ -74,6 +77,7 @@ class Registers:
     def reset(self) -> None:
         """Hardware half of a VF reset; the plane zeroes what is its own (registers 8)."""
         self._rstat = IN_PROGRESS
+        self._reset_at = time.monotonic()
         self._cause = self._cause_enable = 0
 
     def mailbox_cause(self) -> None:
@@ -115,9 +119,11 @@ class Registers:
         value = int.from_bytes(data, "little")
         if offset in self._guarded and self._rstat == IN_PROGRESS:
             if value:  # 0 is what it already holds
+                unaware = time.monotonic() - self._reset_at < UNAWARE
                 self._function.violation(
                     "registers 7",
                     f"BAR0+{offset:#x} is written with {value:#x} during a reset; it is lost",
+                    "note" if unaware else "violation",
                 )
             return
         writer(value)

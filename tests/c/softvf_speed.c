@@ -48,6 +48,8 @@ static void post(struct rig *rig, uint32_t len)
             uint32_t at = rig->tx_tail;
             uint32_t cmd = TXD_CMD_EOP | TXD_CMD_ICRC | (i == GROUP - 1 ? TXD_CMD_RS : 0);
 
+            /* The driver touches what it sends and what it receives, or no payload would travel. */
+            memcpy(rig->memory + rig_buffer(at) + 48, &rig->tx_tail, sizeof(rig->tx_tail));
             rig->tx[at].addr = RIG_IOVA + rig_buffer(at);
             rig->tx[at].qw1 = rig_tx_qw1(cmd, len);
             rig->tx_tail = rig_next(rig, at);

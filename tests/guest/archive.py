@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A private view of the package archive: the host's own mirror, another release, no root's files."""
+"""A private view of the package archive: the host's own mirror, another release."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ class Archive:
     def download(self, packages: list[str], log: Path) -> list[Path]:
         """Fetches packages ("name=version") into debs/; returns their files."""
         debs = self.home / "debs"
-        call(["apt-get", *self._options, "download", "-q", *packages], log=log, timeout=900, cwd=debs)
+        call(
+            ["apt-get", *self._options, "download", "-q", *packages], log=log, timeout=900, cwd=debs
+        )
         files = []
         for package in packages:
             name, version = package.split("=", 1)

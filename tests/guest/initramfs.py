@@ -54,13 +54,13 @@ def module_files(modules: Path, names: tuple[str, ...]) -> list[Path]:
     """Module files in load order, dependencies first; what is built in is left out."""
     table: dict[str, tuple[str, list[str]]] = {}
     for line in (modules / "modules.dep").read_text(encoding="ascii").splitlines():
-        path, needs = line.split(":", 1)
-        table[_module_name(path)] = (path, needs.split())
+        name, needs = line.split(":", 1)
+        table[_module_name(name)] = (name, needs.split())
     order: list[str] = []
     for name in names:
         if name in table:  # otherwise it is built in, or this kernel has none
-            path, needs = table[name]
-            order += [p for p in [*reversed(needs), path] if p not in order]
+            itself, needed = table[name]
+            order += [path for path in [*reversed(needed), itself] if path not in order]
     return [modules / path for path in order]
 
 

@@ -176,7 +176,9 @@ class Guest:
             try:
                 data = self._link.recv(4096)
             except TimeoutError:
-                raise GuestGone(f"the guest {what} in {timeout:.0f} s\n{self._evidence()}") from None
+                raise GuestGone(
+                    f"the guest {what} in {timeout:.0f} s\n{self._evidence()}"
+                ) from None
             except OSError:
                 data = b""
             if not data:

@@ -25,11 +25,16 @@ from tests.guest.cache import (
 RECIPE = "1"  # raise it when this file makes another tree from the same packages
 USERLAND = (
     "qemu-system-x86 seabios ipxe-qemu busybox-static kmod iproute2 ethtool pciutils procps psmisc "
-    "util-linux iputils-ping iperf3 tcpdump dpdk python3 python3-numpy python3-cffi "
+    "util-linux mount iputils-ping iperf3 tcpdump python3 python3-numpy python3-cffi "
     "python3-setuptools python3-dev python3-click python3-msgspec python3-rich python3-pyroute2 "
-    "python3-pytest python3-scapy gcc libc6-dev make flex bison bc libelf-dev libssl-dev xz-utils"
+    "python3-pytest python3-scapy gcc libc6-dev make flex bison bc libelf-dev libssl-dev xz-utils "
+    "librte-meta-net librte-meta-mempool librte-bus-vdev25 librte-crypto-scheduler25 "
+    "librte-latencystats25 librte-bitratestats25 librte-pdump25 librte-gro25 librte-gso25 "
+    "librte-bpf25"
 )
-KEYED = ("qemu-system-x86", "dpdk", "python3", "busybox-static", "linux-source")
+# Unpacked only: dpdk-dev is here for testpmd, and its dependencies are 340 packages.
+UNPACKED = ("dpdk-dev",)
+KEYED = ("qemu-system-x86", "dpdk-dev", "python3", "busybox-static", "linux-source")
 TOOLS = ("mmdebstrap", "dpkg-deb", "apt-get")
 
 
@@ -57,7 +62,7 @@ class Root:
 
 def recipe() -> str:
     """Hash of what decides the content of the tree, apart from package versions."""
-    return digest(RECIPE, USERLAND, preferences())
+    return digest(RECIPE, USERLAND, *UNPACKED, preferences())
 
 
 def load_root() -> Root:
@@ -105,6 +110,7 @@ def _build() -> Root:
     archive.update(log)
     kernels, debs = _kernels(archive)
     versions = {name: _candidate(archive, name) for name in KEYED}
+    debs += [f"{name}={_candidate(archive, name)}" for name in UNPACKED]
     key = digest(recipe(), json.dumps([kernels, versions], sort_keys=True))
     final = cache / f"root-{key}"
     if not final.is_dir():
@@ -184,7 +190,7 @@ def _bootstrap(cache: Path, new: Path, log: Path) -> None:
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
-            f'--setup-hook=mkdir -p "$1/etc/apt/preferences.d"; cp {pins} "$1/etc/apt/preferences.d/lab"',
+            f'--setup-hook=install -D -m 644 {pins} "$1/etc/apt/preferences.d/lab"',
             "trixie",
             new,
             listed,

@@ -70,12 +70,18 @@ def _build(root: Root, path: Path) -> None:
 def _make(root: Root, work: Path, command: str, log: Path, timeout: float) -> None:
     """Runs a command inside the guest root, with `work` at /mnt."""
     # The mounts live in a namespace of their own and vanish with it.
-    mounts = 'mount -t proc proc "$0/proc" && mount --bind "$1" "$0/mnt" && exec chroot "$0" sh -c "$2"'
+    mounts = (
+        'mount -t proc proc "$0/proc" && mount --bind "$1" "$0/mnt" && exec chroot "$0" sh -c "$2"'
+    )
     call(
         ["unshare", "--mount", "sh", "-c", mounts, root.tree, work, command],
         log=log,
         timeout=timeout,
-        env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "KBUILD_BUILD_TIMESTAMP": "@0"},
+        env={
+            "LC_ALL": "C",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "KBUILD_BUILD_TIMESTAMP": "@0",
+        },
     )
 
 

@@ -152,7 +152,11 @@ class Vf:
         self.memory = mmap.mmap(self.fd, SIZE)
         self.bar = mmap.mmap(self.plane.bar_fd(self.index), 0x10000)
 
+        # One store a doorbell: struct.pack_into writes bytes, and the device sees the steps.
+        self.words_of_bar = memoryview(self.bar).cast("I")
+
     def close(self) -> None:
+        self.words_of_bar.release()
         self.memory.close()
         self.bar.close()
         os.close(self.fd)
@@ -216,7 +220,7 @@ class Vf:
         self.memory[at : at + 32] = struct.pack("<QQQQ", where, header, 0, 0)
 
     def doorbell(self, at: int, value: int) -> None:
-        struct.pack_into("<I", self.bar, at, value)
+        self.words_of_bar[at // 4] = value
 
     def rx_tail(self, value: int, queue: int = 0) -> None:
         self.doorbell(QRX_TAIL + 4 * queue, value)

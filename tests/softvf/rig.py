@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from iavfio.burst import Burst
+from iavfio.pool import Pool
 from iavfio.port import Port
 from iavfio.queues import RxQueue
+
+Options = Mapping[str, bool | int | float | str]
 
 
 def udp(
@@ -72,3 +75,16 @@ def drained(port: Port) -> bool:
 def kept(burst: Burst) -> list[bytes]:
     """Copies of a burst's packets."""
     return [bytes(burst.bytes(i)) for i in range(len(burst))]
+
+
+def works(port: Port) -> None:
+    """Packets come back, and all are completed."""
+    frames = [udp(port.mac, port.mac, sport=1024 + i) for i in range(64)]
+    send_all(port, frames)
+    assert sorted(collect(port.rx, 64)) == sorted(frames)
+    assert until(lambda: drained(port))
+
+
+def healthy(pool: Pool) -> bool:
+    """Whether nobody holds a buffer."""
+    return pool.idle == pool.size

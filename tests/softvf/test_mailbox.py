@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from iavfio.softvf import registers
 from tests.softvf.mailbox_rings import (
     ARQ,
     ARQBAH,
@@ -223,8 +224,13 @@ def test_base_must_be_aligned(e810: BenchRings) -> None:
     assert e810.bench.rules() == ["registers 3"]
 
 
-def test_registers_during_a_reset(e810: BenchRings) -> None:
+def test_registers_during_a_reset(e810: BenchRings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registers, "UNAWARE", 1000.0)
     e810.bench.vf.begin_reset()
+    e810.client.write32(ARQT, 3)  # no driver can know yet
+    assert e810.client.read32(ARQT) == 0
+    assert e810.bench.rules() == []
+    monkeypatch.setattr(registers, "UNAWARE", 0.0)
     assert [e810.client.read32(r) for r in (RSTAT, ATQLEN, ARQLEN, ATQT, ARQH)] == [0] * 5
     e810.client.write32(ATQH, 0)
     assert e810.bench.rules() == []

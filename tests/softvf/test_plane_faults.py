@@ -177,6 +177,40 @@ def test_a_rule_broken_with_each_packet_costs_no_message_each() -> None:
         assert told[0].text == "Tx queue 0 descriptor 0: ICRC is not set"
 
 
+IP_UDP = bytes.fromhex("450000340001000040 11660b0a0000010a000002 0400000900200000") + bytes(24)
+DOUBTS = [
+    (0x20 | 0x300, 14, 40, 8, "IP version"),
+    (0x60 | 0x300, 14, 24, 8, "IPLEN"),
+    (0x60 | 0x300, 14, 20, 4, "L4LEN is not 8"),
+    (0x60 | 0x100, 14, 20, 16, "L4LEN is too short"),
+    (0x60 | 0x200, 14, 20, 8, "L4LEN is not 12"),
+]
+
+
+@pytest.mark.parametrize(("cmd", "maclen", "iplen", "l4len", "words"), DOUBTS)
+def test_lengths_that_miss_the_headers(
+    cmd: int, maclen: int, iplen: int, l4len: int, words: str
+) -> None:
+    """Nothing stops, but the packet is not what the driver wanted: it is told."""
+    with rig() as r:
+        vf = r.vfs[0]
+        vf.open()
+        frame = mac(1) + mac(1) + b"\x08\x00" + IP_UDP
+        vf.post([vf.frame(frame, cmd, maclen=maclen, iplen=iplen, l4len=l4len)])
+        vf.take()
+        assert [words in event.text for event in r.events("violation")] == [True]
+
+
+def test_descriptors_of_a_packet_that_disagree() -> None:
+    with rig() as r:
+        vf = r.vfs[0]
+        vf.open()
+        first = data(vf.put(FRAME[:50]), 50, ICRC, maclen=14)
+        vf.post([first, data(vf.put(FRAME[50:]), 100, ICRC | EOP | RS)])
+        vf.take()
+        assert "other descriptors" in r.events("violation")[0].text
+
+
 def test_doorbell_without_bus_master() -> None:
     with rig() as r:
         vf = r.vfs[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""iavfio list, bind, unbind and info on a VF of a real driver: PF VF DRIVER; facts as JSON lines."""
+"""iavfio list, bind, unbind and info on a VF of a real driver: PF VF DRIVER."""
 
 from __future__ import annotations
 

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The frame of every receive function, to be specialised by instruction set, descriptor format and
+ * wanted metadata. A tight loop takes the run of good one-buffer packets; any other descriptor (part
+ * of a chain, error, nonsense) leaves it and is judged alone. */
+#ifndef IAVFIO_DRIVER_RECEIVE_H
+#define IAVFIO_DRIVER_RECEIVE_H
+
+#include <string.h>
+
+#include "driver/metadata.h"
+
+enum verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
+
+/* The tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond
+ * the ring's end. Moves nothing of the pair; adds to *bytes. Rows beyond those it returns, up to n, may
+ * hold rubbish afterwards. */
+typedef uint32_t (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
+                           uint64_t *bytes, const int format, const int metadata, const int mark);
+
+/* One descriptor that the tight loop did not like. */
+enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
+                         bool mark, struct rx_tally *tally);
+
+/* By format and metadata: [0] plain, [1] marking buffers as the application's. */
+const receive_fn *scalar_receive(enum rx_format format, enum rx_metadata metadata);
+
+#if defined(__x86_64__)
+bool avx2_usable(void);
+const receive_fn *avx2_receive(enum rx_format format, enum rx_metadata metadata);
+void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
+bool avx512_usable(void);
+const receive_fn *avx512_receive(enum rx_format format, enum rx_metadata metadata);
+void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
+#endif
+
+INLINE bool status_good(const struct pair *pair, const struct written *w, const int format)
+{
+    if (format == FORMAT_LEGACY)
+        return (w->qw1 & (RXL_DD | RXL_EOP | RXL_RXE | RXL_SPH)) == (RXL_DD | RXL_EOP);
+    return ((w->qw1 & (RXF_DD | RXF_EOP | RXF_RXE)) == (RXF_DD | RXF_EOP)) &
+           ((w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) == pair->flex);
+}
+
+/* As a run_fn, from slot rx_next + first on. */
+INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct columns *c,
+                              uint32_t row, uint32_t n, uint64_t *bytes, const int format,
+                              const int metadata, const int mark)
+{
+    const struct rx_desc *desc = pair->rx_ring + pair->rx_next + first;
+    const uint32_t *buffer = pair->rx_sw + pair->rx_next + first;
+    uint64_t *handles = c->handles + row;
+    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
+    uint64_t headroom = (uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT;
+    uint64_t sum = 0;
+    uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        struct written w = {0};
+        uint32_t length;
+
+        w.qw1 = written_status(&desc[i]);
+        if (format != FORMAT_LEGACY || metadata != METADATA_NONE)
+            w.qw0 = written_word(&desc[i].qw0);
+        length = written_length(&w, format);
+        if (unlikely(!status_good(pair, &w, format) | (length - 1 >= limit)))
+            break;
+        if (metadata == METADATA_ALL || (metadata && format != FORMAT_LEGACY)) {
+            w.qw2 = written_word(&desc[i].qw2);
+            w.qw3 = written_word(&desc[i].qw3);
+        }
+        handles[i] = buffer[i] | headroom | (uint64_t)length << HANDLE_LENGTH_SHIFT;
+        if (mark)
+            pool_hold(pair->pool, buffer[i]);
+        sum += length;
+        metadata_fill(pair, c, row + i, &w, format, metadata);
+    }
+    *bytes += sum;
+    return i;
+}
+
+INLINE uint32_t scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
+                           uint64_t *bytes, const int format, const int metadata, const int mark)
+{
+    return scalar_run_at(pair, 0, c, row, n, bytes, format, metadata, mark);
+}
+
+static inline void receive_step(struct pair *pair, uint32_t n)
+{
+    pair->rx_next += n;
+    if (pair->rx_next == pair->rx_entries)
+        pair->rx_next = 0;
+    pair->rx_left -= n;
+}
+
+INLINE uint32_t receive_poll(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
+                             bool owner, const int format, const int metadata, const int mark)
+{
+    struct rx_tally tally = {.polls = 1};
+    uint32_t row = 0, tight = 0;
+
+    while (row < max && pair->rx_left) {
+        uint32_t n = max - row;
+        uint32_t got = 0;
+
+        n = n < pair->rx_left ? n : pair->rx_left;
+        n = n < pair->rx_entries - pair->rx_next ? n : pair->rx_entries - pair->rx_next;
+        if (likely(!pair->chained && !pair->skipping)) {
+            got = run(pair, c, row, n, &tally.bytes, format, metadata, mark);
+            if (c->segments)
+                memset(c->segments + row, 1, got);
+            receive_step(pair, got);
+            row += got;
+            tight += got;
+            if (likely(got == n))
+                continue;
+        }
+        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
+        case VERDICT_DELIVERED:
+            row++;
+            continue;
+        case VERDICT_CONSUMED:
+            continue;
+        case VERDICT_NONE:
+            break;
+        }
+        break;
+    }
+    tally.packets += tight;
+    tally.empty_polls = !row;
+    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, &tally))
+        receive_doorbell(pair);
+    ledger_receive(pair, &tally, owner);
+    return row;
+}
+
+#define RECEIVE_ONE(isa, name, format, metadata)                                                   \
+    static uint32_t isa##_##name(struct pair *pair, const struct columns *c, uint32_t max,         \
+                                 bool owner)                                                       \
+    {                                                                                              \
+        return receive_poll(isa##_run, pair, c, max, owner, format, metadata, 0);                  \
+    }                                                                                              \
+    static uint32_t isa##_##name##_mark(struct pair *pair, const struct columns *c, uint32_t max,  \
+                                        bool owner)                                                \
+    {                                                                                              \
+        return receive_poll(isa##_run, pair, c, max, owner, format, metadata, 1);                  \
+    }
+
+#define RECEIVE_PAIR(isa, name) {isa##_##name, isa##_##name##_mark}
+
+/* All receive functions of an instruction set, and the getter for them. */
+#define RECEIVE_ALL(isa)                                                                           \
+    RECEIVE_ONE(isa, legacy_none, FORMAT_LEGACY, METADATA_NONE)                                    \
+    RECEIVE_ONE(isa, legacy_basic, FORMAT_LEGACY, METADATA_BASIC)                                  \
+    RECEIVE_ONE(isa, legacy_all, FORMAT_LEGACY, METADATA_ALL)                                      \
+    RECEIVE_ONE(isa, flex_none, FORMAT_FLEX, METADATA_NONE)                                        \
+    RECEIVE_ONE(isa, flex_basic, FORMAT_FLEX, METADATA_BASIC)                                      \
+    RECEIVE_ONE(isa, flex_all, FORMAT_FLEX, METADATA_ALL)                                          \
+    RECEIVE_ONE(isa, ovs_none, FORMAT_FLEX_OVS, METADATA_NONE)                                     \
+    RECEIVE_ONE(isa, ovs_basic, FORMAT_FLEX_OVS, METADATA_BASIC)                                   \
+    RECEIVE_ONE(isa, ovs_all, FORMAT_FLEX_OVS, METADATA_ALL)                                       \
+    const receive_fn *isa##_receive(enum rx_format format, enum rx_metadata metadata)              \
+    {                                                                                              \
+        static const receive_fn table[3][3][2] = {                                                 \
+            {RECEIVE_PAIR(isa, legacy_none), RECEIVE_PAIR(isa, legacy_basic),                      \
+             RECEIVE_PAIR(isa, legacy_all)},                                                       \
+            {RECEIVE_PAIR(isa, flex_none), RECEIVE_PAIR(isa, flex_basic),                          \
+             RECEIVE_PAIR(isa, flex_all)},                                                         \
+            {RECEIVE_PAIR(isa, ovs_none), RECEIVE_PAIR(isa, ovs_basic),                            \
+             RECEIVE_PAIR(isa, ovs_all)},                                                          \
+        };                                                                                         \
+        return table[format][metadata];                                                            \
+    }
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The vfio-user side of a slot: connection, facts about the device, DMA and register messages. */
+#undef _FILE_OFFSET_BITS
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "vfio/vu_conn.h"
+
+#define TIMEOUT_MS 10000
+#define CONNECT_TRIES 40 /* of 50 ms: a predecessor's reset may still run */
+
+enum { VERSION = 1, DMA_MAP = 2, DMA_UNMAP = 3, GET_REGION_INFO = 5, GET_IRQ_INFO = 7 };
+
+static int told(struct slot *slot, int result)
+{
+    if (result < 0 && slot->conn && vu_conn_broken(slot->conn) && !slot->told_lost) {
+        slot->told_lost = 1;
+        preload_say("%s: the software VF at %s is gone: %s\n"
+                    "  its registers read as ones from now on; start it again, then this program",
+                    slot->bdf, slot->socket, strerror(-result));
+    }
+    if (result > 0)
+        return -result; /* the server's own errno */
+    return result == -ECONNRESET || result == -EPIPE || result == -EPROTO ? -EIO : result;
+}
+
+int slot_request(struct slot *slot, uint16_t command, const void *payload, uint32_t size,
+                 const int *fds, uint32_t nfds, void *reply, uint32_t capacity, uint32_t *got)
+{
+    int result = -ENODEV;
+
+    pthread_rwlock_rdlock(&slot->lock);
+    if (slot->conn)
+        result = told(slot, vu_request(slot->conn, command, payload, size, fds, nfds, reply,
+                                       capacity, got, NULL, NULL, TIMEOUT_MS));
+    pthread_rwlock_unlock(&slot->lock);
+    return result;
+}
+
+static int open_socket(const struct slot *slot)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (strlen(slot->socket) >= sizeof(address.sun_path)) {
+        real_close(fd);
+        return -ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, slot->socket);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
+        int error = -errno;
+
+        real_close(fd);
+        return error;
+    }
+    return fd;
+}
+
+/* A number of the reply's capabilities; all that we need of them are two numbers. */
+static uint32_t number(const char *json, const char *key, uint32_t standard)
+{
+    const char *at = strstr(json, key);
+    unsigned long value;
+
+    at = at ? strchr(at + strlen(key), ':') : NULL;
+    value = at ? strtoul(at + 1, NULL, 10) : 0;
+    return value && value < UINT32_MAX ? (uint32_t)value : standard;
+}
+
+static int agree(struct slot *slot)
+{
+    struct {
+        uint16_t major, minor;
+        char json[92];
+    } request = {.json = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576}}"};
+    struct {
+        uint16_t major, minor;
+        char json[1024];
+    } reply;
+    uint32_t size = 0;
+    int result = vu_request(slot->conn, VERSION, &request, 4 + (uint32_t)strlen(request.json) + 1,
+                            NULL, 0, &reply, sizeof(reply) - 1, &size, NULL, NULL, TIMEOUT_MS);
+
+    if (result)
+        return result > 0 ? -result : result;
+    if (size < 4 || reply.major != 0)
+        return -EPROTO;
+    ((char *)&reply)[size] = '\0';
+    slot->max_fds = number(reply.json, "\"max_msg_fds\"", 1);
+    if (slot->max_fds > VU_MAX_FDS)
+        slot->max_fds = VU_MAX_FDS;
+    slot->max_data = number(reply.json, "\"max_data_xfer_size\"", 1u << 20);
+    if (slot->max_data > 1u << 16)
+        slot->max_data = 1u << 16;
+    return 0;
+}
+
+static void take_areas(struct region *region, const uint8_t *reply, uint32_t size, uint32_t at)
+{
+    struct vfio_info_cap_header header;
+    struct vfio_region_sparse_mmap_area area;
+    uint32_t count;
+
+    for (int guard = 0; at >= 32 && at + 16 <= size && guard < 16; guard++, at = header.next) {
+        memcpy(&header, reply + at, sizeof(header));
+        if (header.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP)
+            continue;
+        memcpy(&count, reply + at + 8, sizeof(count));
+        region->areas = 0;
+        for (uint32_t i = 0; i < count && i < PRELOAD_MAX_AREAS && at + 32 + 16 * i <= size; i++) {
+            memcpy(&area, reply + at + 16 + 16 * i, sizeof(area));
+            if (area.offset > region->size || area.size > region->size - area.offset)
+                continue;
+            region->area[region->areas++] = (struct area){.offset = area.offset, .size = area.size};
+        }
+    }
+}
+
+static int learn_region(struct slot *slot, uint32_t index)
+{
+    struct region *region = &slot->region[index];
+    struct vfio_region_info request = {.argsz = 512, .index = index};
+    union {
+        struct vfio_region_info info;
+        uint8_t bytes[512];
+    } reply;
+    int fds[VU_MAX_FDS];
+    uint32_t nfds = 0;
+    uint32_t size = 0;
+    int result;
+
+    memset(&reply, 0, sizeof(reply));
+    result = vu_request(slot->conn, GET_REGION_INFO, &request, sizeof(request), NULL, 0, &reply,
+                        sizeof(reply), &size, fds, &nfds, TIMEOUT_MS);
+    if (result)
+        return result > 0 ? -result : result;
+    region->size = reply.info.size;
+    region->flags = reply.info.flags;
+    region->fd_offset = reply.info.offset;
+    region->areas = 0;
+    if (nfds && region->flags & VFIO_REGION_INFO_FLAG_MMAP) {
+        region->fd = fds[0];
+        region->area[0] = (struct area){.size = region->size};
+        region->areas = 1;
+        if (region->flags & VFIO_REGION_INFO_FLAG_CAPS)
+            take_areas(region, reply.bytes, size, reply.info.cap_offset);
+    }
+    for (uint32_t i = region->fd >= 0; i < nfds; i++)
+        real_close(fds[i]);
+    return 0;
+}
+
+/* The BAR with the MSI-X table is the kernel's: programs must not map it. */
+static void find_capabilities(struct slot *slot)
+{
+    uint8_t config[256] = {0};
+    unsigned at;
+
+    slot->msix_bar = -1;
+    slot->pcie_cap = 0;
+    if (slot_read(slot, PRELOAD_CONFIG, 0, config, sizeof(config)))
+        return;
+    at = config[PCI_CAPABILITY_LIST] & 0xfc;
+    for (int guard = 0; at >= 0x40 && at <= 0xf4 && guard < 48; guard++) {
+        if (config[at] == PCI_CAP_ID_MSIX)
+            slot->msix_bar = config[at + PCI_MSIX_TABLE] & PCI_MSIX_TABLE_BIR;
+        else if (config[at] == PCI_CAP_ID_EXP)
+            slot->pcie_cap = at;
+        at = config[at + 1] & 0xfc;
+    }
+}
+
+int slot_connect(struct slot *slot)
+{
+    int fd = -1;
+    int result = 0;
+
+    slot_disconnect(slot);
+    for (int i = 0; i < CONNECT_TRIES; i++) {
+        fd = open_socket(slot);
+        if (fd != -EAGAIN && fd != -EBUSY)
+            break;
+        usleep(50000);
+    }
+    if (fd < 0) {
+        preload_say("%s: no software VF at %s: %s\n  start it with: iavfio softvf", slot->bdf,
+                    slot->socket, strerror(-fd));
+        return fd == -EACCES ? -EACCES : -ENODEV;
+    }
+    pthread_rwlock_wrlock(&slot->lock);
+    slot->told_lost = 0;
+    slot->conn = vu_conn_new(fd);
+    if (!slot->conn)
+        real_close(fd);
+    pthread_rwlock_unlock(&slot->lock);
+    if (!slot->conn)
+        return -ENOMEM;
+    result = agree(slot);
+    for (uint32_t i = 0; i < PRELOAD_REGIONS && result == 0; i++)
+        result = learn_region(slot, i);
+    if (result) {
+        preload_say("%s: the server at %s does not speak vfio-user with us: %s\n"
+                    "  it may have another client: a software VF serves one at a time",
+                    slot->bdf, slot->socket, strerror(-result));
+        slot_disconnect(slot);
+        return result == -ECONNRESET || result == -EPIPE ? -EBUSY : -EIO;
+    }
+    find_capabilities(slot);
+    return 0;
+}
+
+/* The server drops all mappings and interrupts of a client that leaves. */
+void slot_disconnect(struct slot *slot)
+{
+    pthread_rwlock_wrlock(&slot->lock);
+    vu_conn_free(slot->conn);
+    slot->conn = NULL;
+    for (int i = 0; i < PRELOAD_REGIONS; i++) {
+        if (slot->region[i].fd >= 0)
+            real_close(slot->region[i].fd);
+        slot->region[i].fd = -1;
+    }
+    pthread_rwlock_unlock(&slot->lock);
+}
+
+int slot_dma_map(struct slot *slot, uint32_t flags, uint64_t iova, uint64_t size, int fd,
+                 uint64_t offset)
+{
+    struct {
+        uint32_t argsz, flags;
+        uint64_t offset, iova, size;
+    } request = {
+        .argsz = sizeof(request), .flags = flags, .offset = offset, .iova = iova, .size = size};
+
+    return slot_request(slot, DMA_MAP, &request, sizeof(request), &fd, 1, NULL, 0, NULL);
+}
+
+int slot_dma_unmap(struct slot *slot, uint64_t iova, uint64_t size)
+{
+    struct {
+        uint32_t argsz, flags;
+        uint64_t iova, size;
+    } request = {.argsz = sizeof(request), .iova = iova, .size = size}, reply;
+
+    return slot_request(slot, DMA_UNMAP, &request, sizeof(request), NULL, 0, &reply, sizeof(reply),
+                        NULL);
+}
+
+int slot_read(struct slot *slot, uint32_t region, uint64_t offset, void *data, uint32_t count)
+{
+    struct vu_region_access request = {.offset = offset, .region = region, .count = count};
+    struct {
+        struct vu_region_access access;
+        uint8_t data[4096];
+    } reply;
+    uint32_t size = 0;
+    int result;
+
+    if (count > sizeof(reply.data))
+        return -EINVAL;
+    result = slot_request(slot, VU_REGION_READ, &request, sizeof(request), NULL, 0, &reply,
+                          (uint32_t)sizeof(request) + count, &size);
+    if (result == 0 && size != sizeof(request) + count)
+        result = -EIO;
+    if (result == 0)
+        memcpy(data, reply.data, count);
+    return result;
+}
+
+int slot_write(struct slot *slot, uint32_t region, uint64_t offset, const void *data,
+               uint32_t count, bool posted)
+{
+    struct {
+        struct vu_region_access access;
+        uint8_t data[4096];
+    } request = {.access = {.offset = offset, .region = region, .count = count}};
+    struct vu_region_access reply;
+    uint32_t size = (uint32_t)sizeof(request.access) + count;
+    int result = -ENODEV;
+
+    if (count > sizeof(request.data))
+        return -EINVAL;
+    memcpy(request.data, data, count);
+    if (!posted)
+        return slot_request(slot, VU_REGION_WRITE, &request, size, NULL, 0, &reply, sizeof(reply),
+                            NULL);
+    pthread_rwlock_rdlock(&slot->lock);
+    if (slot->conn)
+        result = told(slot, vu_post(slot->conn, VU_REGION_WRITE, &request, size));
+    pthread_rwlock_unlock(&slot->lock);
+    return result;
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio preload`: a VFIO program on software VFs."""
+
+from __future__ import annotations
+
+import click
+
+PROGRAM = "iavfio.preload.program"
+
+
+class ProgramCommand(click.Command):
+    """What follows "--" is a program's and not looked at; it comes in ctx.meta[PROGRAM]."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[PROGRAM] = tuple(args[at + 1 :])
+        rest = super().parse_args(ctx, args[:at])
+        if not ctx.meta[PROGRAM] and not ctx.resilient_parsing:
+            raise click.UsageError("no program: give it after --, as in: SOCKET -- dpdk-testpmd")
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- PROGRAM [ARGS]..."]
+
+
+@click.command("preload", cls=ProgramCommand)
+@click.option("--sparse", is_flag=True, help="Show whole BARs only as far as the server maps them.")
+@click.option(
+    "--iova-bits", default=48, show_default=True, help="Width of the IOVA space that is shown."
+)
+@click.option("--trace", is_flag=True, help="Tell each VFIO call on stderr.")
+@click.argument("sockets", metavar="SOCKET...", nargs=-1, required=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    sockets: tuple[str, ...],
+    sparse: bool,
+    iova_bits: int,
+    trace: bool,
+) -> int:
+    """Run a VFIO program, unmodified and without root, on the software VFs behind SOCKETs.
+
+    \b
+      iavfio softvf --socket /tmp/vfs &
+      iavfio preload /tmp/vfs/vf0.sock -- dpdk-testpmd --no-huge -m 512 --in-memory \\
+          --iova-mode=va -l 0,1 -a 0000:b0:00.0 -- -i
+
+    The program finds the VFs as 0000:b0:00.0, 0000:b0:01.0, ... bound to vfio-pci, and no other PCI
+    device. Its exit status is returned. It must be dynamically linked and not setuid.
+    """
+    from iavfio.preload import prepare
+
+    with prepare(sockets, sparse=sparse, iova_bits=iova_bits, trace=trace) as preload:
+        for one in preload.members:
+            vendor, device = one.ids
+            click.echo(f"{one.bdf} {vendor:04x}:{device:04x} {one.socket}", err=True)
+        return preload.run(ctx.meta[PROGRAM])

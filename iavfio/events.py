@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What happens to a port of its own accord, and how its callbacks hear of it.
+
+Callbacks may call anything, close() included (F14). So they run when the port's lock is free, in
+the thread that let go of it last, one at a time and in order.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+log = logging.getLogger("iavfio.port")
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A reset that the port came through: `cause`, and how long no packet moved, in seconds."""
+
+    cause: str
+    outage: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class PortEvent:
+    """Something that happened to a port: link, mac, reset, recovered, failed, lost, request."""
+
+    kind: str
+    text: str
+
+
+class EventLock:
+    """A port's lock, reentrant. What is emitted under it is told after its last release."""
+
+    def __init__(self, receivers: list[Callable[[PortEvent], None]]) -> None:
+        self._receivers = receivers
+        self._lock = threading.RLock()
+        self._depth = 0  # written by the holder only
+        self._queue: deque[PortEvent] = deque()
+        self._turn = threading.Lock()
+
+    def emit(self, event: PortEvent) -> None:
+        """Told at the last release, or by `deliver`."""
+        self._queue.append(event)
+
+    def deliver(self) -> None:
+        """Calls the receivers, unless another call does so already. Not under the lock."""
+        while self._queue and self._turn.acquire(blocking=False):
+            try:
+                self._tell()
+            finally:
+                self._turn.release()
+
+    def _tell(self) -> None:
+        while self._queue:
+            event = self._queue.popleft()
+            for call in list(self._receivers):
+                try:
+                    call(event)
+                except Exception:
+                    # Neither a reset's recovery nor the caller's own request may fail for it.
+                    log.exception("a callback failed at %s", event)
+
+    @contextmanager
+    def within(self, timeout: float) -> Iterator[bool]:
+        """Takes the lock if that is possible in `timeout` seconds; tells whether it did."""
+        taken = self._lock.acquire(timeout=timeout)
+        self._depth += taken
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._depth -= 1
+        last = self._depth == 0
+        self._lock.release()
+        if last:
+            self.deliver()
+
+    def __enter__(self) -> EventLock:
+        self._lock.acquire()
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._let_go()

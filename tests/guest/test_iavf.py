@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stock Linux iavf driver judges the software VF: two VFs of one PF, a TAP as uplink.
+
+The VFs sit in two network namespaces of one guest, so traffic between them crosses the software
+PF's switch, and traffic to the TAP crosses its uplink.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.guest.machine import Guest, Iommu, KernelName
+from tests.guest.softvf import TAP, SoftVf
+
+HOST, FIRST, SECOND = "198.51.100.1", "198.51.100.2", "198.51.100.3"
+ADV_RSS_PF = 1 << 27
+SPEED = {"e810": "100 Gbps", "x710": "10 Gbps", "x722": "10 Gbps"}
+# What a kernel says of any machine without KVM, and what it says of a reset that a test asked for.
+HARMLESS = re.compile(
+    r"mtrr:|ACPI: IRQ|tsc: Unable|APIC calibration|amd_pstate|Hardware reset detected|"
+    r"Reset indication received|Scheduling reset task|resetting|reset done|clocksource|"
+    r"workqueue: .*hogged CPU|perf: interrupt took"
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A kernel on a card."""
+
+    kernel: KernelName
+    personality: str
+    doorbells: str
+    iommu: Iommu = "none"
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.personality}-{self.doorbells}-{self.iommu}"
+
+
+SETTINGS = [
+    pytest.param(Setting("newest", "e810", "trapped")),
+    pytest.param(Setting("older", "x710", "shared")),
+    pytest.param(Setting("newest", "x722", "trapped"), marks=pytest.mark.full),
+    pytest.param(Setting("older", "e810", "shared", "intel"), marks=pytest.mark.full),
+    pytest.param(Setting("newest", "x710", "shared", "virtio"), marks=pytest.mark.full),
+]
+
+
+@dataclass
+class Judge:
+    """A guest whose two iavf interfaces, vf0 and vf1 (in namespace b), are up."""
+
+    setting: Setting
+    pf: SoftVf
+    guest: Guest
+    probed: str
+
+    def ping(self, address: str, more: str = "", where: str = "") -> None:
+        """Three pings without loss."""
+        out = self.guest.check(f"{where} ping -c 3 -i 0.2 -W 2 {more} {address}")
+        assert "3 received" in out
+
+    def until(self, true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+        """Waits for something that takes a moment."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"{what} did not come in {seconds:.0f} s"
+            time.sleep(0.3)
+
+    def up(self, name: str = "vf0") -> bool:
+        """Whether the interface has its link."""
+        return "LOWER_UP" in self.guest.check(f"ip link show {name}")
+
+    def traffic(self) -> dict[str, int]:
+        """The driver's own counters of vf0, summed over its queues, as the card counts them.
+
+        The card's rx_bytes include the frame check sequence, its tx_bytes do not (spec:
+        field-evidence 10).
+        """
+        sums: dict[str, int] = {}
+        for line in self.guest.check("ethtool -S vf0").splitlines():
+            found = re.match(r"\s*([rt]x)-\d+\.(packets|bytes): (\d+)", line)
+            if found:
+                key = f"{found[1]}_{found[2]}"
+                sums[key] = sums.get(key, 0) + int(found[3])
+        sums["rx_bytes"] += 4 * sums["rx_packets"]
+        return sums
+
+    def vsi(self) -> dict[str, int]:
+        """The same, as the software VF counted."""
+        counters = self.pf.counters(0)
+        sums = {f"{way}_bytes": counters[f"{way}_bytes"] for way in ("rx", "tx")}
+        for way in ("rx", "tx"):
+            kinds = ("unicast", "multicast", "broadcast")
+            sums[f"{way}_packets"] = sum(counters[f"{way}_{kind}"] for kind in kinds)
+        return sums
+
+    def granted(self) -> int:
+        """Capability word that the PF gave vf0."""
+        return int(self.pf.control("stats", vf=0)["pf"]["caps"])
+
+    def tap(self) -> dict[str, int]:
+        """Packets that the uplink's interface saw, as the VF names the directions."""
+        (link,) = json.loads(self.pf.wire("ip", "-j", "-s", "link", "show", TAP))
+        stats = link["stats64"]
+        return {"tx": stats["rx"]["packets"], "rx": stats["tx"]["packets"]}
+
+
+SET_UP = f"""
+set -e
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+modprobe iavf
+for i in 0 1; do
+  net=/sys/bus/pci/devices/0000:0$((i+1)):00.0/net
+  for t in $(seq 50); do test -d $net && break; sleep 0.1; done
+  ip link set "$(ls $net)" name vf$i
+done
+ip netns add b
+ip link set vf1 netns b
+ip addr add {FIRST}/24 dev vf0
+ip -n b addr add {SECOND}/24 dev vf1
+ip link set vf0 up
+ip -n b link set vf1 up
+"""
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=str)
+def judge(request: pytest.FixtureRequest, lab: None) -> Iterator[Judge]:
+    """One software PF and one guest for all tests of a setting."""
+    if os.geteuid() != 0:
+        pytest.skip("a TAP in a network namespace needs root")
+    setting = request.param
+    assert isinstance(setting, Setting)
+    words = ("--personality", setting.personality, "--doorbells", setting.doorbells)
+    with SoftVf(*words, vfs=2, tap=True) as pf:
+        pf.wire("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+        pf.wire("ip", "addr", "add", f"{HOST}/24", "dev", TAP)
+        with Guest(kernel=setting.kernel, iommu=setting.iommu, sockets=pf.sockets) as guest:
+            guest.check(SET_UP)
+            made = Judge(setting, pf, guest, guest.check("dmesg | grep iavf"))
+            made.until(made.up, "the link")
+            yield made
+
+
+def test_probe(judge: Judge) -> None:
+    for word in ("Unsupported", "fail", "rror", "timeout", "Timeout"):
+        assert word not in judge.probed
+    shown = judge.guest.check("ethtool -i vf0")
+    assert "driver: iavf" in shown
+    assert "bus-info: 0000:01:00.0" in shown
+
+
+def test_link_and_speed(judge: Judge) -> None:
+    speed = SPEED[judge.setting.personality]
+    text = judge.guest.check("dmesg")
+    assert f"NIC Link is Up Speed is {speed} Full Duplex" in text
+
+
+def test_ping_through_uplink_and_switch(judge: Judge) -> None:
+    judge.ping(HOST)
+    judge.ping(SECOND)
+    judge.ping(HOST, where="ip netns exec b")
+
+
+def test_counters_agree_exactly(judge: Judge) -> None:
+    """Driver, software VF and the uplink's interface count the same packets."""
+    before, tap_before = judge.vsi(), judge.tap()
+    judge.ping(HOST, "-s 1400")
+    after, tap_after, driver = judge.vsi(), judge.tap(), judge.traffic()
+    # A card may count what its MAC adds to frames of less than 60 bytes; the driver cannot.
+    padding = after.pop("tx_bytes") - driver.pop("tx_bytes")
+    assert 0 <= padding <= 18 * after["tx_packets"]
+    assert driver == after
+    assert after["tx_packets"] - before["tx_packets"] >= 3
+    for way in ("tx", "rx"):
+        key = f"{way}_packets"
+        assert after[key] - before[key] == tap_after[way] - tap_before[way]
+    # What ethtool calls rx_bytes and so on comes from the PF by GET_STATS, every two seconds.
+    judge.until(
+        lambda: f"tx_bytes: {judge.vsi()['tx_bytes']}\n" in judge.guest.check("ethtool -S vf0"),
+        "the PF's answer in ethtool -S",
+    )
+
+
+@pytest.mark.parametrize("way", ["", "-R", "-u -b 20M", "-u -b 20M -R"])
+def test_iperf3_over_the_uplink(judge: Judge, way: str) -> None:
+    server = subprocess.Popen(
+        judge.pf.wire_command(["iperf3", "-s", "-1"]),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        command = f"sleep 0.5; iperf3 -J -t 2 -c {HOST} {way}"
+        result = json.loads(judge.guest.check(command))
+    finally:
+        server.terminate()
+        server.wait(5)
+    end = result["end"]
+    moved = end["sum"]["bytes"] if "-u" in way else end["sum_received"]["bytes"]
+    assert moved > 1_000_000
+
+
+def test_iperf3_between_two_vfs(judge: Judge) -> None:
+    judge.guest.check("ip netns exec b iperf3 -s -D --pidfile /tmp/iperf.pid; sleep 0.5")
+    result = json.loads(judge.guest.check(f"iperf3 -J -t 2 -c {SECOND}"))
+    judge.guest.check("kill $(tr -d '\\0' < /tmp/iperf.pid)")
+    assert result["end"]["sum_received"]["bytes"] > 1_000_000
+
+
+def test_jumbo_frames(judge: Judge) -> None:
+    judge.pf.wire("ip", "link", "set", TAP, "mtu", "9000")
+    judge.guest.check("ip link set vf0 mtu 9000; ip -n b link set vf1 mtu 9000")
+    judge.until(judge.up, "the link")
+    for address in (HOST, SECOND):
+        judge.until(
+            lambda a=address: judge.guest.run(f"ping -c 1 -W 1 {a}").status == 0,  # type: ignore[misc]
+            "an answer",
+        )
+        judge.ping(address, "-s 8900 -M do")
+
+
+def test_four_queues_share_the_load(judge: Judge) -> None:
+    judge.guest.check("ethtool -L vf0 combined 4")
+    judge.until(judge.up, "the link")
+    assert "Combined:\t4" in judge.guest.check("ethtool -l vf0").split("Current")[1]
+    judge.until(lambda: judge.guest.run(f"ping -c 1 -W 1 {HOST}").status == 0, "an answer")
+    # Sixty-four flows from the other VF: RSS spreads them by their ports.
+    judge.guest.check(
+        "ip netns exec b python3 -c '\n"
+        "import socket\n"
+        "for port in range(20000, 20064):\n"
+        "    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        f'    s.bind(("", port)); s.sendto(b"x" * 100, ("{FIRST}", 9)); s.close()\'\n'
+    )
+    text = judge.guest.check("ethtool -S vf0")
+    used = [i for i in range(4) if int(re.search(rf"rx-{i}\.packets: (\d+)", text)[1])]  # type: ignore[index]
+    assert len(used) >= 3, text
+
+
+def test_features_toggle(judge: Judge) -> None:
+    for feature in ("rxvlan", "txvlan", "rx", "tso", "gro"):
+        for state in ("off", "on"):
+            judge.guest.check(f"ethtool -K vf0 {feature} {state}")
+            judge.ping(SECOND)
+
+
+def test_ring_sizes_and_rss_table(judge: Judge) -> None:
+    judge.guest.check("ethtool -G vf0 rx 1024 tx 1024")
+    judge.until(judge.up, "the link")
+    assert "RX:\t\t\t1024" in judge.guest.check("ethtool -g vf0").split("Current")[1]
+    if judge.granted() & ADV_RSS_PF:  # without it Linux refuses any change of the table
+        judge.guest.check("ethtool -X vf0 equal 2")
+    table = judge.guest.check("ethtool -x vf0")
+    assert re.search(r"0:\s+0\s+1", table)
+    judge.ping(HOST)
+
+
+def test_vlan_between_two_vfs(judge: Judge) -> None:
+    add = "ip {0} link add link {1} name v5 type vlan id 5"
+    judge.guest.check(add.format("", "vf0") + " && ip addr add 203.0.113.2/24 dev v5")
+    judge.guest.check(add.format("-n b", "vf1") + " && ip -n b addr add 203.0.113.3/24 dev v5")
+    judge.guest.check("ip link set v5 up && ip -n b link set v5 up && sleep 1")
+    judge.ping("203.0.113.3")
+    judge.guest.check("ip link del v5 && ip -n b link del v5")
+    judge.ping(SECOND)
+
+
+def test_promiscuous_and_all_multicast(judge: Judge) -> None:
+    judge.pf.control("trust", vf=0, on=True)
+    judge.until(judge.up, "the link")
+    for mode in ("promisc", "allmulticast"):
+        judge.guest.check(
+            f"ip link set vf0 {mode} on; sleep 1; ip link set vf0 {mode} off; sleep 1"
+        )
+    judge.ping(HOST)
+
+
+def test_mac_address_changes(judge: Judge) -> None:
+    judge.guest.check("ip link set vf0 address 02:00:00:00:00:55")
+    judge.until(lambda: "02:00:00:00:00:55" in judge.guest.check("ip link show vf0"), "the MAC")
+    judge.ping(HOST)
+    judge.ping(SECOND)
+
+
+def test_link_follows_the_administrator(judge: Judge) -> None:
+    judge.pf.control("link", vf=0, state="disable")
+    judge.until(lambda: not judge.up(), "link down")
+    judge.pf.control("link", vf=0, state="auto")
+    judge.until(judge.up, "link up")
+    judge.ping(HOST)
+
+
+@pytest.mark.parametrize("kind", ["vfr", "pfr", "corer", "globr"])
+def test_resets_by_the_pf(judge: Judge, kind: str) -> None:
+    seen = judge.guest.check("dmesg").count("NIC Link is Up")
+    judge.pf.control("reset", kind=kind, vf=0)
+    judge.until(
+        lambda: judge.guest.check("dmesg").count("NIC Link is Up") > seen and judge.up(), "the link"
+    )
+    judge.until(lambda: judge.guest.run(f"ping -c 1 -W 1 {HOST}").status == 0, "an answer")
+    judge.ping(HOST)
+
+
+def test_function_level_reset_through_sysfs(judge: Judge) -> None:
+    seen = judge.guest.check("dmesg").count("NIC Link is Up")
+    judge.guest.check("echo 1 > /sys/bus/pci/devices/0000:01:00.0/reset")
+    judge.until(lambda: judge.guest.check("dmesg").count("NIC Link is Up") > seen, "the link", 40)
+    judge.until(lambda: judge.guest.run(f"ping -c 1 -W 1 {HOST}").status == 0, "an answer")
+
+
+def test_complaints(judge: Judge) -> None:
+    """The last but one: neither kernel nor software VF holds anything against the other."""
+    text = judge.guest.check("dmesg --level warn,err,crit,alert,emerg")
+    left = [line for line in text.splitlines() if not HARMLESS.search(line)]
+    assert left == []
+    assert judge.guest.qemu_log() == ""
+    assert judge.pf.violations() == []
+
+
+def test_driver_comes_and_goes(judge: Judge) -> None:
+    times = 20 if judge.setting.doorbells == "trapped" else 5
+    judge.guest.check(
+        f"for i in $(seq {times}); do rmmod iavf && modprobe iavf || exit 1; sleep 0.5; done",
+        timeout=240,
+    )
+    judge.guest.check(
+        "for t in $(seq 50); do test -d /sys/bus/pci/devices/0000:01:00.0/net && break; sleep 0.1; "
+        "done; N=$(ls /sys/bus/pci/devices/0000:01:00.0/net); "
+        f"ip link set $N name vf0; ip addr add {FIRST}/24 dev vf0; ip link set vf0 up"
+    )
+    judge.until(judge.up, "the link")
+    judge.until(lambda: judge.guest.run(f"ping -c 1 -W 1 {HOST}").status == 0, "an answer")
+    assert judge.pf.violations() == []
