@@ -12,7 +12,6 @@ STAMP  := $(VENV)/.installed
 C_FILES = $(shell find csrc bench tests -name '*.[ch]' 2>/dev/null)
 CROSS  ?= aarch64-linux-gnu-gcc
 SYNTAX := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Werror -D_GNU_SOURCE -Icsrc -fsyntax-only
-DEMO   ?= --mode loopback --size 64 --queues 2 --duration 3 --verify
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -21,8 +20,8 @@ export PATH := $(VBIN):$(PATH)
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build  ## open a software VF, loop 64-byte packets through it for 3 s, print the table and the libie stats
-	@$(VBIN)/iavfio bench softvf $(DEMO)
+demo: build  ## two VFs of a software PF exchange verified 64-byte packets for 3 s; ends with the table and their libie stats
+	@$(VBIN)/iavfio bench softvf softvf --mode loopback --size 64 --queues 2 --duration 3 --verify
 
 # The first python3 >= 3.11 that this user can run and that can make a venv: one in another user's home may do neither.
 venv: $(STAMP)  ## make .venv with everything that build, tests and lint need

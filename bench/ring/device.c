@@ -8,7 +8,7 @@
 
 static struct written_packet next_packet(struct device *device)
 {
-    uint32_t i = device->sequence++;
+    uint32_t i = device->received++;
     struct written_packet packet = {.length = 60, .rss = 0x12345678};
 
     if (device->vary) {
@@ -53,40 +53,41 @@ static void write_legacy(struct rx_desc *desc, const struct written_packet *pack
 uint32_t device_receive(struct device *device, uint32_t n)
 {
     uint32_t tail = *device->rx_tail;
+    uint32_t done = 0;
 
-    device->got = 0;
-    while (device->got < n && device->rx_head != tail) {
+    while (done < n && device->rx_head != tail) {
         struct rx_desc *desc = &device->rx[device->rx_head];
+        struct written_packet *log = &device->receive_log[device->received % LOG];
         struct written_packet packet = next_packet(device);
 
         packet.address = desc->qw0;
-        device->received[device->got++] = packet;
+        *log = packet;
         if (device->flex)
             write_flex(desc, device->flex, &packet);
         else
             write_legacy(desc, &packet);
         device->rx_head = device->rx_head + 1 == device->entries ? 0 : device->rx_head + 1;
+        done++;
     }
-    return device->got;
+    return done;
 }
 
 void device_send(struct device *device)
 {
     uint32_t tail = *device->tx_tail;
 
-    device->sent = 0;
     while (device->tx_head != tail) {
         struct tx_desc *desc = &device->tx[device->tx_head];
 
         if (device->vary) {
-            struct written_packet *packet = &device->transmitted[device->sent];
+            struct written_packet *packet = &device->transmit_log[device->transmitted % LOG];
 
             packet->address = desc->addr;
             packet->length = desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK;
             packet->bad = !(desc->qw1 & (uint64_t)TXD_CMD_EOP << TXD_CMD_SHIFT) ||
                           (desc->qw1 & TXD_DTYPE_MASK) != TX_DTYPE_DATA;
         }
-        device->sent++;
+        device->transmitted++;
         if (desc->qw1 & (uint64_t)TXD_CMD_RS << TXD_CMD_SHIFT)
             __atomic_store_n(&desc->qw1, desc->qw1 | TX_DTYPE_DONE, __ATOMIC_RELEASE);
         device->tx_head = device->tx_head + 1 == device->entries ? 0 : device->tx_head + 1;

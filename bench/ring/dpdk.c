@@ -165,7 +165,7 @@ static void make_device(struct theirs *theirs, const char *name, const struct se
 static struct instance *theirs_open(const struct backend *backend, const struct setup *setup)
 {
     static uint32_t count;
-    struct theirs *theirs = aligned_alloc(64, (sizeof(*theirs) + 63) & ~(size_t)63);
+    struct theirs *theirs = line_alloc(sizeof(*theirs));
     const struct rte_eth_rxconf rxconf = {0};
     const struct rte_eth_txconf txconf = {0};
     uint16_t entries = (uint16_t)setup->entries;
@@ -173,9 +173,6 @@ static struct instance *theirs_open(const struct backend *backend, const struct 
     struct iavf_tx_queue *txq;
     char name[16];
 
-    if (!theirs)
-        die("out of memory");
-    memset(theirs, 0, sizeof(*theirs));
     snprintf(name, sizeof(name), "r%u", count++);
     make_pool(theirs, name, 3 * setup->entries + 4096);
     make_device(theirs, name, setup);
@@ -268,14 +265,14 @@ static void theirs_look(const struct instance *instance, uint32_t i, struct seen
 
 /* ---- works ---- */
 
-static inline void receive(struct theirs *theirs)
+static inline void receive_burst(struct theirs *theirs)
 {
     uint32_t ask = theirs->head.ask;
     uint32_t got = 0;
 
     while (got < ask) {
         uint32_t want = ask - got < CHUNK ? ask - got : CHUNK;
-        uint32_t n = theirs->receive(theirs->rxq, theirs->mbufs + got, (uint16_t)want);
+        uint32_t n = theirs->receive_burst(theirs->rxq, theirs->mbufs + got, (uint16_t)want);
 
         got += n;
         if (n < want)
@@ -284,41 +281,41 @@ static inline void receive(struct theirs *theirs)
     theirs->head.got = got;
 }
 
-static inline void send(struct theirs *theirs, uint32_t n)
+static inline void send_burst(struct theirs *theirs, uint32_t n)
 {
     theirs->head.sent = theirs->send(theirs->txq, theirs->mbufs, (uint16_t)n);
 }
 
 static void act_receive(struct instance *instance)
 {
-    receive(theirs_of(instance));
+    receive_burst(theirs_of(instance));
 }
 
 static void act_receive_free(struct instance *instance)
 {
     struct theirs *theirs = theirs_of(instance);
 
-    receive(theirs);
+    receive_burst(theirs);
     rte_pktmbuf_free_bulk(theirs->mbufs, instance->got);
 }
 
 static void act_send(struct instance *instance)
 {
-    send(theirs_of(instance), instance->burst);
+    send_burst(theirs_of(instance), instance->burst);
 }
 
 static void act_alloc_send(struct instance *instance)
 {
     theirs_take(instance);
-    send(theirs_of(instance), instance->burst);
+    send_burst(theirs_of(instance), instance->burst);
 }
 
 static void act_forward(struct instance *instance)
 {
     struct theirs *theirs = theirs_of(instance);
 
-    receive(theirs);
-    send(theirs, instance->got);
+    receive_burst(theirs);
+    send_burst(theirs, instance->got);
 }
 
 static void act_nothing(struct instance *instance)

@@ -11,6 +11,7 @@
 #include "hw/desc.h"
 
 #define BURST_MAX 256
+#define LOG 8192 /* a power of two, at least RING_MAX */
 /* A polling application asks for as much as it can take. Below 8 packets DPDK's vector functions give
  * nothing, so smaller bursts are what the device had, not what was asked for. */
 #define ASK_LEAST 32
@@ -51,11 +52,10 @@ struct device {
     const volatile uint32_t *rx_tail, *tx_tail;
     uint32_t entries, flex;
     uint32_t rx_head, tx_head;
-    uint32_t sequence;
     bool vary; /* lengths and metadata differ from packet to packet, tags and errors occur */
-    uint32_t got, sent; /* entries of the logs below, of the last call */
-    struct written_packet received[BURST_MAX];
-    struct written_packet transmitted[4096];
+    uint32_t received, transmitted; /* packets since the start; the logs keep the last ones */
+    struct written_packet receive_log[LOG];
+    struct written_packet transmit_log[LOG];
 };
 
 /* Writes up to n packets back: returns how many the ring had room for. */
@@ -79,6 +79,7 @@ struct instance { /* a backend's own structure begins with it */
     struct device device;
     uint32_t burst, ask;
     uint32_t got, sent; /* of the last act */
+    uint32_t taken; /* received packets that the driver has delivered */
     enum metadata metadata;
 };
 
@@ -106,6 +107,7 @@ const char *dpdk_version(void);
 
 /* Zeroed memory on transparent huge pages where the kernel gives them; never freed by halves. */
 void *big_alloc(size_t bytes);
+void *line_alloc(size_t bytes); /* zeroed, on its own cache lines; free() */
 void big_free(void *memory, size_t bytes);
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 

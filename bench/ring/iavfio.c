@@ -59,16 +59,6 @@ static void ours_close(struct instance *instance)
     free(ours);
 }
 
-static void *counters_alloc(size_t bytes)
-{
-    size_t size = (bytes + 63) & ~(size_t)63;
-    void *memory = aligned_alloc(64, size);
-
-    if (!memory)
-        die("out of memory");
-    return memset(memory, 0, size);
-}
-
 static struct instance *ours_open(const struct backend *backend, const struct setup *setup)
 {
     static const uint32_t bits[] = {
@@ -76,7 +66,7 @@ static struct instance *ours_open(const struct backend *backend, const struct se
         [META_SET_BASIC] = META_RSS | META_PTYPE | META_CSUM,
         [META_SET_ALL] = META_RSS | META_PTYPE | META_CSUM | META_VLAN | META_MARK | META_TIME,
     };
-    struct ours *ours = counters_alloc(sizeof(*ours));
+    struct ours *ours = line_alloc(sizeof(*ours));
     uint32_t buffers = 3 * setup->entries + 4096;
     struct pair_config config = {0};
     int error;
@@ -85,8 +75,8 @@ static struct instance *ours_open(const struct backend *backend, const struct se
     ours->pool_memory = big_alloc(ours->pool_bytes);
     ours->ring_bytes = (size_t)setup->entries * (sizeof(struct rx_desc) + sizeof(struct tx_desc));
     ours->rings = big_alloc(ours->ring_bytes);
-    ours->rq = counters_alloc(sizeof(*ours->rq));
-    ours->sq = counters_alloc(sizeof(*ours->sq));
+    ours->rq = line_alloc(sizeof(*ours->rq));
+    ours->sq = line_alloc(sizeof(*ours->sq));
     ours->pool = pool_new(ours->pool_memory, ours->pool_bytes, POOL_STRIDE, POOL_HEADROOM);
     if (!ours->pool)
         die("no pool");
@@ -173,14 +163,14 @@ static void ours_look(const struct instance *instance, uint32_t i, struct seen *
 
 /* ---- works ---- */
 
-static inline void receive(struct ours *ours)
+static inline void receive_burst(struct ours *ours)
 {
     int got = pair_recv(ours->pair, &ours->columns, ours->head.ask);
 
     ours->head.got = got > 0 ? (uint32_t)got : 0;
 }
 
-static inline void send(struct ours *ours, uint32_t n)
+static inline void send_burst(struct ours *ours, uint32_t n)
 {
     uint32_t refused;
     int sent = pair_send(ours->pair, ours->handles, NULL, NULL, n, &refused);
@@ -190,34 +180,34 @@ static inline void send(struct ours *ours, uint32_t n)
 
 static void act_receive(struct instance *instance)
 {
-    receive(ours_of(instance));
+    receive_burst(ours_of(instance));
 }
 
 static void act_receive_free(struct instance *instance)
 {
     struct ours *ours = ours_of(instance);
 
-    receive(ours);
+    receive_burst(ours);
     pair_release(ours->pair, ours->handles, instance->got);
 }
 
 static void act_send(struct instance *instance)
 {
-    send(ours_of(instance), instance->burst);
+    send_burst(ours_of(instance), instance->burst);
 }
 
 static void act_alloc_send(struct instance *instance)
 {
     ours_take(instance);
-    send(ours_of(instance), instance->burst);
+    send_burst(ours_of(instance), instance->burst);
 }
 
 static void act_forward(struct instance *instance)
 {
     struct ours *ours = ours_of(instance);
 
-    receive(ours);
-    send(ours, instance->got);
+    receive_burst(ours);
+    send_burst(ours, instance->got);
 }
 
 static void act_worker(struct instance *instance)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "harness.h"
@@ -52,6 +53,16 @@ void big_free(void *memory, size_t bytes)
 {
     if (memory)
         munmap(memory, whole(bytes));
+}
+
+void *line_alloc(size_t bytes)
+{
+    size_t size = (bytes + 63) & ~(size_t)63;
+    void *memory = aligned_alloc(64, size);
+
+    if (!memory)
+        die("out of memory");
+    return memset(memory, 0, size);
 }
 
 /* ---- the helper ---- */

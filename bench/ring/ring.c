@@ -1,34 +1,49 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Cycles per packet of the driver alone: the bench plays the device outside the timed region, every
- * round is timed by a fenced rdtsc, works are interleaved, best and median are printed. Everything is
- * on: length, EOP and error checks, handle bounds, counters, guards where the work is an API call. */
+/* Cycles and instructions a packet of drivers on rings in plain memory. One group is a ring size, a
+ * burst, a descriptor format and a place where descriptors lie; all backends, instruction sets and
+ * metadata sets of a group are measured in interleaved turns. One JSON object a line goes to stdout.
+ *
+ * Usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... RING,BURST,legacy|flex,hot|l3|core ... */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <x86intrin.h>
 
-#include "driver/pair.h"
+#include "harness.h"
 
-#define PASSES 64 /* bursts of one work in one turn */
-#define TURNS 200
-#define BUFFERS 4096
-#define IOVA 0x100000000ull
+#define WARM 8 /* passes before the timed ones of a turn */
+#define INSTANCES 32
+#define TURNS_MAX 2000
+#define COUNTED 256 /* packets over which instructions are counted: whole periods of refill and reap */
+#define STALLED 1000 /* passes without a packet */
 
-struct bench {
-    uint32_t burst;
-    uint32_t flex;
-    struct pool *pool;
-    struct pair *pair;
-    struct rx_desc *rx;
-    struct tx_desc *tx;
-    uint32_t rx_tail, tx_tail, rx_head, tx_head;
-    struct rq_counters *rq;
-    struct sq_counters *sq;
-    struct columns columns;
-    uint64_t handles[256];
-    uint8_t flags[256], csum[256];
-    uint16_t ptype[256], vlan[256];
-    uint32_t rss[256], mark[256], time[256];
+enum location { LOCATION_HOT, LOCATION_L3, LOCATION_CORE };
+
+static const char *const work_names[] = {
+    [WORK_RECEIVE] = "rx",           [WORK_RECEIVE_FREE] = "rx+free", [WORK_SEND] = "tx",
+    [WORK_ALLOC_SEND] = "alloc+tx",  [WORK_FORWARD] = "forward",      [WORK_WORKER] = "forward worker",
+    [WORK_EMPTY] = "empty poll",
 };
+static const char *const metadata_names[] = {"none", "basic", "all"};
+static const char *const location_names[] = {"hot", "l3", "core"};
+
+struct group {
+    struct setup setup;
+    enum location location;
+};
+
+struct sample {
+    uint64_t ticks;
+    uint64_t packets; /* of WORK_EMPTY and WORK_NOTHING: calls */
+};
+
+static struct sample samples[INSTANCES][WORKS][TURNS_MAX];
+static uint64_t instructions[INSTANCES][WORKS]; /* of COUNTED packets, and more: see counted */
+static uint64_t counted[INSTANCES][WORKS];
+static volatile uint8_t *walked;
+static size_t walked_bytes;
 
 static inline uint64_t begin(void)
 {
@@ -49,285 +64,398 @@ static inline uint64_t end(void)
     return ticks;
 }
 
-static void die(const char *what)
-{
-    fprintf(stderr, "ring: %s\n", what);
-    exit(1);
-}
+/* ---- one pass of a work ---- */
 
-/* ---- the device ---- */
-
-static void device_receive(struct bench *b, uint32_t n)
-{
-    uint32_t entries = b->pair->rx_entries;
-
-    while (n--) {
-        struct rx_desc *desc = &b->rx[b->rx_head];
-
-        if (b->rx_head == b->rx_tail)
-            die("receive ring ran dry");
-        if (b->flex) {
-            desc->qw0 = b->flex | 24u << 16 | 60ull << 32;
-            desc->qw2 = 0;
-            desc->qw3 = 0xffffffff;
-            desc->qw1 = 0x1009ull << 0 | RXF_EOP | 0x12345678ull << 32;
-        } else {
-            desc->qw0 = 0x12345678ull << 32;
-            desc->qw2 = 0;
-            desc->qw3 = 0;
-            desc->qw1 = RXL_DD | RXL_EOP | RXL_L3L4P | 3u << 12 | 24ull << 30 | 60ull << 38;
-        }
-        b->rx_head = b->rx_head + 1 == entries ? 0 : b->rx_head + 1;
-    }
-}
-
-static void device_send(struct bench *b)
-{
-    uint32_t entries = b->pair->tx_entries;
-
-    while (b->tx_head != b->tx_tail) {
-        struct tx_desc *desc = &b->tx[b->tx_head];
-
-        if (desc->qw1 & TXD_CMD_RS << TXD_CMD_SHIFT)
-            desc->qw1 |= TX_DTYPE_DONE;
-        b->tx_head = b->tx_head + 1 == entries ? 0 : b->tx_head + 1;
-    }
-}
-
-/* ---- works: each returns the ticks of one burst ---- */
-
-static uint64_t work_receive(struct bench *b)
-{
-    uint64_t t;
-    int got;
-
-    device_receive(b, b->burst);
-    t = begin();
-    got = pair_recv(b->pair, &b->columns, b->burst);
-    t = end() - t;
-    if (got != (int)b->burst)
-        die("receive lost packets");
-    pair_release(b->pair, b->handles, b->burst);
-    return t;
-}
-
-static uint64_t work_receive_release(struct bench *b)
-{
-    uint64_t t;
-    int got;
-
-    device_receive(b, b->burst);
-    t = begin();
-    got = pair_recv(b->pair, &b->columns, b->burst);
-    pair_release(b->pair, b->handles, b->burst);
-    t = end() - t;
-    if (got != (int)b->burst)
-        die("receive lost packets");
-    return t;
-}
-
-static void prepare(struct bench *b)
-{
-    if (pair_alloc(b->pair, b->handles, b->burst) != (int)b->burst)
-        die("pool ran dry");
-    for (uint32_t i = 0; i < b->burst; i++)
-        b->handles[i] |= 60ull << HANDLE_LENGTH_SHIFT;
-}
-
-static uint64_t work_send(struct bench *b)
-{
-    uint32_t refused;
-    uint64_t t;
-    int sent;
-
-    prepare(b);
-    device_send(b);
-    t = begin();
-    sent = pair_send(b->pair, b->handles, NULL, NULL, b->burst, &refused);
-    t = end() - t;
-    if (sent != (int)b->burst || refused)
-        die("send refused packets");
-    return t;
-}
-
-static uint64_t work_forward(struct bench *b)
-{
-    uint32_t refused;
-    uint64_t t;
-    int got, sent;
-
-    device_receive(b, b->burst);
-    device_send(b);
-    t = begin();
-    got = pair_recv(b->pair, &b->columns, b->burst);
-    sent = pair_send(b->pair, b->handles, NULL, NULL, (uint32_t)got, &refused);
-    t = end() - t;
-    if (sent != (int)b->burst || refused)
-        die("forward lost packets");
-    return t;
-}
-
-/* What a worker runs: the guards are taken once, nothing is marked as the application's. */
-static uint64_t work_forward_worker(struct bench *b)
-{
-    uint32_t refused, got, sent;
-    uint64_t t;
-
-    device_receive(b, b->burst);
-    device_send(b);
-    t = begin();
-    got = b->pair->receive[0](b->pair, &b->columns, b->burst, true);
-    sent = send_post(b->pair, b->handles, NULL, NULL, got, &refused, true, false);
-    t = end() - t;
-    if (sent != b->burst || refused)
-        die("forward lost packets");
-    return t;
-}
-
-static uint64_t work_empty(struct bench *b)
-{
-    uint64_t t = begin();
-    int got = pair_recv(b->pair, &b->columns, b->burst);
-
-    t = end() - t;
-    if (got)
-        die("packets from nowhere");
-    return t * b->burst; /* printed per call */
-}
-
-static uint64_t work_nothing(struct bench *b)
-{
-    uint64_t t = begin();
-
-    (void)b;
-    return end() - t;
-}
-
-static const struct work {
-    const char *name;
-    uint64_t (*run)(struct bench *b);
-} works[] = {
-    {"rx", work_receive},      {"rx+release", work_receive_release}, {"tx", work_send},
-    {"forward", work_forward}, {"fwd worker", work_forward_worker},  {"empty poll", work_empty},
-    {"timer", work_nothing},
+struct play {
+    struct instance *instance;
+    enum work work;
 };
-#define WORKS (sizeof(works) / sizeof(works[0]))
 
-static void *lines(size_t bytes)
+static bool work_receives(enum work work)
 {
-    void *memory = aligned_alloc(4096, (bytes + 4095) & ~(size_t)4095);
-
-    if (!memory)
-        die("out of memory");
-    memset(memory, 0, (bytes + 4095) & ~(size_t)4095);
-    return memory;
+    return work == WORK_RECEIVE || work == WORK_RECEIVE_FREE || work == WORK_FORWARD ||
+           work == WORK_WORKER;
 }
 
-static struct bench *bench_new(uint32_t entries, uint32_t burst, uint32_t flex, uint32_t metadata,
-                               uint32_t isa)
+static bool work_allocates(enum work work)
 {
-    struct bench *b = lines(sizeof(*b));
-    uint8_t *memory = lines((size_t)BUFFERS * POOL_STRIDE);
-    int error;
+    return work == WORK_SEND || work == WORK_ALLOC_SEND;
+}
 
-    b->burst = burst;
-    b->flex = flex;
-    b->pool = pool_new(memory, (uint64_t)BUFFERS * POOL_STRIDE, POOL_STRIDE, POOL_HEADROOM);
-    b->rx = lines(entries * sizeof(*b->rx));
-    b->tx = lines(entries * sizeof(*b->tx));
-    b->rq = lines(sizeof(*b->rq));
-    b->sq = lines(sizeof(*b->sq));
-    b->columns.handles = b->handles;
-    if (metadata) {
-        b->columns.flags = b->flags;
-        b->columns.csum = b->csum;
-        b->columns.ptype = b->ptype;
-        b->columns.rss = b->rss;
+static bool work_sends(enum work work)
+{
+    return work_allocates(work) || work == WORK_FORWARD || work == WORK_WORKER;
+}
+
+static void play(void *argument)
+{
+    const struct play *play = argument;
+
+    if (work_receives(play->work))
+        device_receive(&play->instance->device, play->instance->burst);
+    if (work_sends(play->work))
+        device_send(&play->instance->device);
+}
+
+/* Takes what other works left in the ring: an empty poll must be one. */
+static void drain(struct instance *instance)
+{
+    do {
+        instance->backend->act[WORK_RECEIVE](instance);
+        instance->taken += instance->got;
+        instance->backend->give(instance, 0, instance->got);
+    } while (instance->got);
+}
+
+static void before(struct instance *instance, enum work work, enum location location)
+{
+    struct play what = {instance, work};
+
+    if (work == WORK_EMPTY)
+        drain(instance);
+    if (work == WORK_SEND)
+        instance->backend->take(instance);
+    if (location == LOCATION_CORE)
+        helper_run(play, &what);
+    else
+        play(&what);
+    if (location == LOCATION_L3)
+        for (size_t at = 0; at < walked_bytes; at += 64)
+            (void)walked[at];
+}
+
+/* Packets of the pass; what was not sent goes back. */
+static uint32_t after(struct instance *instance, enum work work)
+{
+    uint32_t held = work_allocates(work) ? instance->burst : instance->got;
+
+    if (work_receives(work))
+        instance->taken += instance->got;
+    if (work == WORK_RECEIVE)
+        instance->backend->give(instance, 0, instance->got);
+    if (!work_sends(work))
+        return work_receives(work) ? instance->got : 1;
+    if (instance->sent < held)
+        instance->backend->give(instance, instance->sent, held);
+    return instance->sent;
+}
+
+/* ---- verification ---- */
+
+static void wrong(const struct instance *instance, enum work work, uint32_t i, const char *what)
+{
+    die("%s %s, %s, ring %u, burst %u, %s: packet %u: wrong %s", instance->backend->name,
+        instance->backend->isa, work_names[work], instance->device.entries, instance->burst,
+        metadata_names[instance->metadata], i, what);
+}
+
+static void check_received(const struct instance *instance, enum work work)
+{
+    for (uint32_t i = 0; i < instance->got; i++) {
+        const struct written_packet *packet =
+            &instance->device.receive_log[(instance->taken + i) % LOG];
+        struct seen seen;
+
+        instance->backend->look(instance, i, &seen);
+        if (seen.address != packet->address)
+            wrong(instance, work, i, "buffer");
+        if (seen.length != packet->length)
+            wrong(instance, work, i, "length");
+        if (instance->metadata == META_SET_NONE)
+            continue;
+        if (seen.rss != packet->rss)
+            wrong(instance, work, i, "RSS hash");
+        if (!seen.udp)
+            wrong(instance, work, i, "packet type");
+        if (seen.good == packet->bad || seen.bad != packet->bad)
+            wrong(instance, work, i, "checksum verdict");
+        if (instance->metadata == META_SET_ALL && seen.vlan != packet->vlan)
+            wrong(instance, work, i, "VLAN tag");
     }
-    if (metadata & ~7u) {
-        b->columns.vlan = b->vlan;
-        b->columns.mark = b->mark;
-        b->columns.time = b->time;
+}
+
+static void check_sent(struct instance *instance, enum work work)
+{
+    struct device *device = &instance->device;
+    uint32_t first = device->transmitted;
+
+    device_send(device);
+    if (device->transmitted - first != instance->sent)
+        wrong(instance, work, instance->sent, "number of descriptors");
+    for (uint32_t i = 0; i < instance->sent; i++) {
+        const struct written_packet *packet = &device->transmit_log[(first + i) % LOG];
+        struct seen seen;
+
+        instance->backend->look(instance, i, &seen);
+        if (packet->address != seen.address || packet->length != seen.length || packet->bad)
+            wrong(instance, work, i, "descriptor");
     }
-    b->pair = pair_new(&(struct pair_config){.pool = b->pool,
-                                             .pool_iova = IOVA,
-                                             .rx_ring = b->rx,
-                                             .tx_ring = b->tx,
-                                             .rx_tail = &b->rx_tail,
-                                             .tx_tail = &b->tx_tail,
-                                             .rq = b->rq,
-                                             .sq = b->sq,
-                                             .rx_entries = entries,
-                                             .tx_entries = entries,
-                                             .buffer_size = POOL_ROOM,
-                                             .max_frame = 1518,
-                                             .flex = flex,
-                                             .metadata = metadata,
-                                             .isa = isa,
-                                             .event_fd = -1},
-                       &error);
-    if (!b->pair || pair_arm(b->pair) || pair_start(b->pair))
-        die("no pair");
-    return b;
+}
+
+/* Over both rings twice, every packet of another length, hash, tag and checksum verdict. */
+static void verify(struct instance *instance)
+{
+    struct device *device = &instance->device;
+
+    device->vary = true;
+    for (enum work work = 0; work < WORK_EMPTY; work++) {
+        uint32_t target = 2 * device->entries + 2 * instance->burst;
+        uint32_t packets = 0, stalled = 0;
+
+        if (!instance->backend->act[work])
+            continue;
+        while (packets < target) {
+            uint32_t n;
+
+            before(instance, work, LOCATION_HOT);
+            instance->backend->act[work](instance);
+            if (work_receives(work))
+                check_received(instance, work);
+            if (work_sends(work))
+                check_sent(instance, work);
+            n = after(instance, work);
+            stalled = n ? 0 : stalled + 1;
+            if (stalled == STALLED)
+                wrong(instance, work, packets, "number: nothing moves");
+            packets += n;
+        }
+        drain(instance);
+        if (instance->taken != device->received)
+            wrong(instance, work, instance->taken, "number: packets are lost");
+        if (!device_distinct(device))
+            wrong(instance, work, packets, "buffer: posted twice");
+    }
+    device->vary = false;
+}
+
+/* ---- measurement ---- */
+
+static bool measured(const struct instance *instance, enum work work, enum location location)
+{
+    if (!instance->backend->act[work])
+        return false;
+    return location == LOCATION_HOT || work == WORK_RECEIVE || work == WORK_SEND ||
+           work == WORK_FORWARD || work == WORK_NOTHING;
+}
+
+static void turn(struct instance *instance, enum work work, enum location location, uint32_t passes,
+                 struct sample *sample)
+{
+    act_fn act = instance->backend->act[work];
+
+    *sample = (struct sample){0};
+    for (uint32_t pass = 0; pass < passes + WARM; pass++) {
+        uint64_t ticks;
+        uint32_t packets;
+
+        before(instance, work, location);
+        ticks = begin();
+        act(instance);
+        ticks = end() - ticks;
+        packets = after(instance, work);
+        if (pass < WARM)
+            continue;
+        /* The sum, not the least: reaping and refilling come once in several bursts. */
+        sample->ticks += ticks;
+        sample->packets += packets;
+    }
+}
+
+static void count_instructions(struct instance *instance, uint32_t slot)
+{
+    uint64_t nothing = step_count(instance->backend->act[WORK_NOTHING], instance);
+
+    for (enum work work = 0; work < WORK_NOTHING; work++) {
+        uint32_t target = work == WORK_EMPTY ? 1 : COUNTED;
+
+        if (!instance->backend->act[work])
+            continue;
+        instructions[slot][work] = counted[slot][work] = 0;
+        while (counted[slot][work] < target) {
+            before(instance, work, LOCATION_HOT);
+            instructions[slot][work] +=
+                step_count(instance->backend->act[work], instance) - nothing;
+            counted[slot][work] += after(instance, work);
+        }
+    }
 }
 
 static int ascending(const void *a, const void *b)
 {
-    const uint64_t *x = a, *y = b;
+    const double *x = a, *y = b;
 
     return (*x > *y) - (*x < *y);
 }
 
-static void measure(struct bench *b, const char *title)
+static void print_row(const struct group *group, const struct instance *instance, uint32_t slot,
+                      enum work work, uint32_t turns, uint32_t passes, double overhead)
 {
-    static uint64_t ticks[WORKS][TURNS];
-    double timer;
+    static double cycles[TURNS_MAX];
 
-    for (uint32_t turn = 0; turn < TURNS; turn++) {
-        for (uint32_t w = 0; w < WORKS; w++) {
-            uint64_t sum = 0;
+    for (uint32_t i = 0; i < turns; i++) {
+        const struct sample *sample = &samples[slot][work][i];
 
-            /* The sum, not the least: reaping and refilling come once in several bursts. */
-            for (uint32_t pass = 0; pass < PASSES; pass++)
-                sum += works[w].run(b);
-            ticks[w][turn] = sum;
+        cycles[i] = ((double)sample->ticks - overhead * passes) / (double)sample->packets;
+    }
+    qsort(cycles, turns, sizeof(cycles[0]), ascending);
+    printf("{\"backend\": \"%s\", \"work\": \"%s\", \"isa\": \"%s\", \"descriptor\": \"%s\", "
+           "\"metadata\": \"%s\", \"ring\": %u, \"burst\": %u, \"location\": \"%s\", "
+           "\"cycles_best\": %.3f, \"cycles_median\": %.3f, \"instructions\": ",
+           instance->backend->name, work_names[work], instance->backend->isa,
+           group->setup.flex ? "flex" : "legacy", metadata_names[instance->metadata],
+           group->setup.entries, group->setup.burst, location_names[group->location], cycles[0],
+           cycles[turns / 2]);
+    if (group->location == LOCATION_HOT)
+        printf("%.2f}\n", (double)instructions[slot][work] / (double)counted[slot][work]);
+    else
+        printf("null}\n");
+}
+
+static struct instance *open_instance(const struct backend *backend, struct setup setup,
+                                      enum metadata metadata)
+{
+    struct instance *instance;
+
+    setup.metadata = metadata;
+    instance = backend->open(backend, &setup);
+    if (!instance)
+        return NULL;
+    instance->metadata = metadata;
+    instance->burst = setup.burst;
+    instance->ask = setup.burst < ASK_FLOOR ? ASK_LEAST : setup.burst;
+    return instance;
+}
+
+static void run_group(const struct group *group, const struct backend **backends, uint32_t count,
+                      uint32_t turns)
+{
+    struct instance *instances[INSTANCES];
+    uint32_t n = 0;
+    uint32_t passes = group->setup.burst > 64 ? 16 : 64;
+    double overhead = 1e9;
+
+    if (group->location == LOCATION_L3) {
+        passes = 8;
+        turns = turns / 8 + 1;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        for (enum metadata metadata = 0; metadata <= META_SET_ALL && n < INSTANCES; metadata++)
+            if ((instances[n] = open_instance(backends[i], group->setup, metadata)) != NULL)
+                verify(instances[n++]);
+    for (uint32_t t = 0; t < turns; t++)
+        for (uint32_t i = 0; i < n; i++)
+            for (enum work work = 0; work < WORKS; work++)
+                if (measured(instances[i], work, group->location))
+                    turn(instances[i], work, group->location, passes, &samples[i][work][t]);
+    for (uint32_t i = 0; i < n; i++) {
+        if (group->location == LOCATION_HOT)
+            count_instructions(instances[i], i);
+        for (uint32_t t = 0; t < turns; t++) {
+            double each = (double)samples[i][WORK_NOTHING][t].ticks / passes;
+
+            overhead = each < overhead ? each : overhead;
         }
     }
-    for (uint32_t w = 0; w < WORKS; w++)
-        qsort(ticks[w], TURNS, sizeof(ticks[w][0]), ascending);
-    timer = (double)ticks[WORKS - 1][0];
-    printf("%-34s", title);
-    for (uint32_t w = 0; w < WORKS - 1; w++) {
-        double scale = w == WORKS - 2 ? b->burst : 1; /* the timer is in every one of them */
+    for (uint32_t i = 0; i < n; i++)
+        for (enum work work = 0; work < WORK_NOTHING; work++)
+            if (measured(instances[i], work, group->location))
+                print_row(group, instances[i], i, work, turns, passes, overhead);
+    fflush(stdout);
+    while (n--)
+        instances[n]->backend->close(instances[n]);
+}
 
-        printf("  %s %.1f/%.1f", works[w].name,
-               ((double)ticks[w][0] - timer * scale) / b->burst / PASSES,
-               ((double)ticks[w][TURNS / 2] - timer * scale) / b->burst / PASSES);
-    }
-    putchar('\n');
+/* ---- command line ---- */
+
+static void parse_group(const char *text, struct group *group)
+{
+    char format[8], location[8];
+
+    memset(group, 0, sizeof(*group));
+    if (sscanf(text, "%u,%u,%7[a-z],%7[a-z0-9]", &group->setup.entries, &group->setup.burst, format,
+               location) != 4)
+        die("%s is no RING,BURST,FORMAT,LOCATION", text);
+    if (!strcmp(format, "flex"))
+        group->setup.flex = RXDID_COMMS_OVS_1;
+    else if (strcmp(format, "legacy"))
+        die("%s: the format is legacy or flex", text);
+    while (strcmp(location, location_names[group->location]))
+        if (++group->location > LOCATION_CORE)
+            die("%s: the location is hot, l3 or core", text);
+    if (group->setup.entries < RING_MIN || group->setup.entries > 4096 ||
+        group->setup.entries & (group->setup.entries - 1))
+        die("%s: rings are powers of two, 64 to 4096", text);
+    if (!group->setup.burst || group->setup.burst > BURST_MAX ||
+        group->setup.burst > group->setup.entries / 2)
+        die("%s: bursts are 1 to 256 and at most half a ring", text);
+}
+
+static bool wanted(const struct backend *backend, char *const *names, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcmp(names[i], backend->name))
+            return true;
+    return !count;
+}
+
+static uint32_t collect(const struct backend **out, uint32_t n, const struct backend *from,
+                        uint32_t count, char *const *names, uint32_t named)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (wanted(&from[i], names, named) && from[i].usable(&from[i]))
+            out[n++] = &from[i];
+    return n;
+}
+
+static void pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set))
+        die("CPU %d cannot be used", cpu);
 }
 
 int main(int argc, char **argv)
 {
-    uint32_t entries = argc > 1 ? (uint32_t)atoi(argv[1]) : 512;
-    uint32_t burst = argc > 2 ? (uint32_t)atoi(argv[2]) : 32;
-    uint32_t isa = argc > 3 ? (uint32_t)atoi(argv[3]) : ISA_AUTO;
-    static const uint32_t metadata[] = {0, 7, 63};
-    static const char *const names[] = {"none", "basic", "all"};
+    const struct backend *backends[16];
+    char *names[8];
+    uint32_t named = 0, count = 0, turns = 100;
+    int cpu[2] = {0, 1};
+    int option;
+    struct group group;
 
-    if (burst > 256 || !burst)
-        die("burst 1..256");
-    printf("ring %u, burst %u, TSC cycles a packet (empty poll: a call), best/median of %d turns\n",
-           entries, burst, TURNS);
-    for (uint32_t flex = 0; flex <= 22; flex += 22) {
-        for (uint32_t i = 0; i < 3; i++) {
-            struct bench *b = bench_new(entries, burst, flex, metadata[i], isa);
-            char title[64];
+    while ((option = getopt(argc, argv, "t:c:b:")) != -1) {
+        if (option == 't')
+            turns = (uint32_t)atoi(optarg);
+        else if (option == 'b' && named < 8)
+            names[named++] = optarg;
+        else if (option != 'c' || sscanf(optarg, "%d,%d", &cpu[0], &cpu[1]) != 2)
+            die("usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... GROUP...");
+    }
+    if (!turns || turns > TURNS_MAX)
+        die("1 to %d turns", TURNS_MAX);
+    for (int i = optind; i < argc; i++)
+        parse_group(argv[i], &group);
+    pin(cpu[0]);
+#ifdef WITH_DPDK
+    const char *why = dpdk_start(cpu[0]);
 
-            snprintf(title, sizeof(title), "%s %s %s", pair_isa_name(b->pair),
-                     flex ? "flex22" : "legacy", names[i]);
-            measure(b, title);
-        }
+    if (why)
+        die("dpdk: %s", why);
+    printf("{\"dpdk\": \"%s\"}\n", dpdk_version());
+    count = collect(backends, count, dpdk_backends, dpdk_count, names, named);
+#endif
+    count = collect(backends, count, iavfio_backends, iavfio_count, names, named);
+    walked_bytes = 2 * (size_t)sysconf(_SC_LEVEL2_CACHE_SIZE);
+    walked = big_alloc(walked_bytes);
+    for (int i = optind; i < argc; i++) {
+        parse_group(argv[i], &group);
+        if (group.location == LOCATION_CORE)
+            helper_start(cpu[1]);
+        run_group(&group, backends, count, turns);
+        helper_stop();
     }
     return 0;
 }

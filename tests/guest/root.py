@@ -30,7 +30,7 @@ USERLAND = (
     "python3-pytest python3-scapy gcc libc6-dev make flex bison bc libelf-dev libssl-dev xz-utils "
     "librte-meta-net librte-meta-mempool librte-bus-vdev25 librte-crypto-scheduler25 "
     "librte-latencystats25 librte-bitratestats25 librte-pdump25 librte-gro25 librte-gso25 "
-    "librte-bpf25"
+    "librte-bpf25 librte-cmdline25"
 )
 # Unpacked only: dpdk-dev is here for testpmd, and its dependencies are 340 packages.
 UNPACKED = ("dpdk-dev",)
