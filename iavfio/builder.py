@@ -18,12 +18,14 @@ from iavfio.errors import (
     IavfioError,
     ItemRefused,
     PfRefused,
+    ResetError,
     ResetUnderWay,
 )
 from iavfio.irq import VectorPlan, dyn_ctl
 from iavfio.lifecycle import State
 from iavfio.queues import QueuePair, Rings
 from iavfio.settings import FCS
+from iavfio.virtchnl.capabilities import CapabilityReport, cap_names
 from iavfio.virtchnl.queues import QueuePair as WirePair
 from iavfio.virtchnl.queues import VectorMap
 from iavfio.virtchnl.rss import HashFunction
@@ -262,6 +264,35 @@ def _add_each(port: Port, macs: Sequence[bytes]) -> None:
             given = port.session.resources.vsi.mac
             if mac == port.mac and given is not None:
                 port.mac = given
+
+
+def compare(port: Port, before: CapabilityReport) -> None:
+    """What the PF gives after a reset, against what is wanted and what it gave before (F26).
+
+    Raises ResetError when the settings cannot be in force any more.
+    """
+    session, settings = port.session, port.settings
+    given, pairs = session.resources.vsi.mac, session.resources.queue_pairs
+    if given is not None and settings.mac is None and given != port.mac:
+        # The host has given the VF another address: that is the one that works.
+        port.mac = given
+        port.note(f"the PF changed the MAC address to {given.hex(':')}")
+        port.emit("mac", given.hex(":"))
+    taken = before.granted & ~session.report.granted
+    if taken:
+        port.note(f"since a reset the PF no longer grants {cap_names(taken)}")
+    if settings.queues > pairs:
+        raise ResetError(
+            f"{port.name} came back with {pairs} queue pairs",
+            f"{settings.queues} are configured",
+            "close the port and open it again with fewer queues",
+        )
+    if settings.frame + FCS > session.max_frame:
+        raise ResetError(
+            f"{port.name} came back with frames of at most {session.max_frame} bytes",
+            f"an MTU of {settings.mtu} is configured",
+            "close the port and open it again with a smaller mtu",
+        )
 
 
 def _doorbell(port: Port, offset: int) -> Any:

@@ -20,7 +20,6 @@ from iavfio.errors import (
     ConfigError,
     DeviceError,
     IavfioError,
-    ResetError,
     ResetUnderWay,
     StateError,
 )
@@ -33,19 +32,19 @@ from iavfio.queues import RxQueue, TxQueue
 from iavfio.rss import Rss
 from iavfio.session import Identity, Session, own_mac
 from iavfio.settings import (
-    FCS,
     Settings,
     check_metadata,
     check_mtu,
     check_queues,
     check_ring,
+    parse_extra_mac,
     parse_mac,
 )
 from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
 from iavfio.stats.segment import State as SegmentState
 from iavfio.supervisor import Supervisor
-from iavfio.virtchnl.capabilities import CapabilityReport, cap_names
+from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
 
 RECOVERY_DEADLINE = 20.0
@@ -231,7 +230,7 @@ class Port:
                 mac=new.mac if mac is None else parse_mac(mac),
                 extra_macs=new.extra_macs
                 if extra_macs is None
-                else tuple(_group_or_mac(m) for m in extra_macs),
+                else tuple(parse_extra_mac(m) for m in extra_macs),
                 promiscuous=new.promiscuous if promiscuous is None else promiscuous,
                 all_multicast=new.all_multicast if all_multicast is None else all_multicast,
                 rss=new.rss if rss is None else rss,
@@ -450,9 +449,15 @@ class Port:
     # ---- link and statistics
 
     def wait_link(self, timeout: float = 10.0) -> Link:
-        """Waits until the link is up; returns the link as it then is."""
+        """Waits until the link is up; returns the link as it then is.
+
+        Returns early when the port fails or is closed.
+        """
+        ends = (State.FAILED, State.CLOSED)
         with self._link_changed:
-            self._link_changed.wait_for(lambda: self.link.up, timeout)
+            self._link_changed.wait_for(
+                lambda: self.link.up or self.lifecycle.state in ends, timeout
+            )
             return self.link
 
     def refresh_stats(self) -> None:
@@ -524,19 +529,22 @@ class Port:
 
     def _pf_event(self, event: Any) -> None:
         if event.kind == "link":
-            with self._link_changed:
-                self.link = Link.now(event.link_up, event.speed or 0)
-                self._link_changed.notify_all()
-            if self.lifecycle.state is not State.OPENING:
-                self._publish_link()
-            self._emit("link", str(self.link))
+            self._set_link(Link.now(event.link_up, event.speed or 0))
+            self.emit("link", str(self.link))
         elif event.kind == "reset" and self.lifecycle.state is not State.OPENING:
             self._supervisor.announced()
+
+    def _set_link(self, link: Link) -> None:
+        with self._link_changed:
+            self.link = link
+            self._link_changed.notify_all()
+        if self.lifecycle.state is not State.OPENING:
+            self._publish_link()
 
     def _publish_link(self) -> None:
         self.segment.set_link(self.link.up, self.link.mbps, self.mac)
 
-    def _emit(self, kind: str, text: str) -> None:
+    def emit(self, kind: str, text: str) -> None:
         self._lock.emit(PortEvent(kind, text))
 
     def note(self, text: str) -> None:
@@ -547,6 +555,8 @@ class Port:
     def _move(self, state: State, reason: str = "") -> None:
         self.lifecycle.move(state, reason)
         self.segment.set_state(SHOWN[state])
+        if state in (State.RESETTING, State.FAILED, State.CLOSED):
+            self._set_link(Link.now(False, 0))  # the PF tells it anew after a reset
 
     def _rebuild(self) -> None:
         """One attempt to come back: the VF has been or is being reset (virtchnl 8)."""
@@ -556,34 +566,9 @@ class Port:
         self._monotonic.after_reset()
         before = session.report
         session.negotiate(after_reset=True)
-        self._compare(before)
+        builder.compare(self, before)
         if self._want_running:
             self._bring_up()
-
-    def _compare(self, before: CapabilityReport) -> None:
-        """What the PF gives now, against what is wanted and what it gave before the reset."""
-        resources, settings = self.session.resources, self.settings
-        given = resources.vsi.mac
-        if given is not None and settings.mac is None and given != self.mac:
-            # The host may have given the VF another address: that is the one that works (F26).
-            self.mac = given
-            self.note(f"the PF changed the MAC address to {given.hex(':')}")
-            self._emit("mac", given.hex(":"))
-        taken = cap_names(before.granted & ~self.session.report.granted)
-        if taken != "none":
-            self.note(f"since a reset the PF no longer grants {taken}")
-        if settings.queues > resources.queue_pairs:
-            raise ResetError(
-                f"{self.name} came back with {resources.queue_pairs} queue pairs",
-                f"{settings.queues} are configured",
-                "close the port and open it again with fewer queues",
-            )
-        if settings.frame + FCS > self.session.max_frame:
-            raise ResetError(
-                f"{self.name} came back with frames of at most {self.session.max_frame} bytes",
-                f"an MTU of {settings.mtu} is configured",
-                "close the port and open it again with a smaller mtu",
-            )
 
     def after_fork_in_child(self) -> None:
         """The port is the parent's (F64)."""
@@ -607,14 +592,6 @@ class Port:
 def _vectors_of(device: Device) -> int:
     """One for each possible queue and the mailbox: NORESIZE kernels need the most at once."""
     return min(device.irq(pyvfio.device.IRQ_MSIX).count, MOST_QUEUES + 1)
-
-
-def _group_or_mac(text: str | bytes) -> bytes:
-    """A unicast or multicast address to receive."""
-    raw = text if isinstance(text, bytes) else bytes.fromhex(text.replace(":", ""))
-    if len(raw) != 6 or not any(raw) or raw == b"\xff" * 6:
-        raise ConfigError(f"{text!r} cannot be received as an extra address", "", "")
-    return raw
 
 
 _open_ports: weakref.WeakSet[Port] = weakref.WeakSet()

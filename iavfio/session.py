@@ -44,6 +44,7 @@ READY_DEADLINE = 20.0  # seconds: Linux and DPDK wait as long for RSTAT (adminq 
 NEGOTIATE_DEADLINE = 10.0  # a PF may refuse for seconds after a reset (field-evidence 4.2)
 SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
 GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
+PATIENCE = 4  # refusals, in some 0.15 s
 NO_ANSWER = int(lib.RSTAT_MASK)  # what all ones come to
 LARGEST_FRAME: int = lib.RX_MAX_FRAME
 
@@ -175,11 +176,13 @@ class Session:
         """Mailbox up, VERSION, GET_VF_RESOURCES and what the granted capabilities add.
 
         A PF that is still at work refuses or stays silent for a while; that is retried until the
-        deadline, then raised. After silence or nonsense the VF is reset first: a PF may have acted
-        on a request whose reply was lost, and i40e refuses to be asked twice.
+        deadline, then raised. After silence or nonsense, and once after some refusals, the VF is
+        reset first: a PF may have acted on a request whose reply was lost, and i40e refuses to be
+        asked twice.
         """
         end = time.monotonic() + NEGOTIATE_DEADLINE
         pause = 0.01
+        refusals = 0
         while True:
             try:
                 self.wait_ready(after_reset=after_reset)
@@ -192,7 +195,8 @@ class Session:
                 if isinstance(error, ResetUnderWay):
                     continue  # one more reset: no reason to be slower
                 pause = min(pause * 2, 0.5)
-                if isinstance(error, MailboxError):
+                refusals += isinstance(error, PfRefused)
+                if isinstance(error, MailboxError) or refusals == PATIENCE:
                     self.journal.note(f"negotiation failed: {error.what}")
                     self.force_reset()
                     after_reset = True
@@ -233,6 +237,8 @@ class Session:
         """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""
         if not self.device.lost:
             try:
+                if not self.device.config.bus_master:
+                    self.device.reset()  # it could not take the message
                 self.adminq.shutdown()
                 self.bar.write32(dyn_ctl(0), 0)
             except (IavfioError, VfioError) as error:

@@ -114,3 +114,18 @@ def parse_mac(text: str | bytes) -> bytes:
             f"{raw.hex(':')} cannot be a port's address", "it is a group address or all zero", ""
         )
     return raw
+
+
+def parse_extra_mac(text: str | bytes) -> bytes:
+    """A unicast or multicast address to receive. Raises ConfigError."""
+    try:
+        raw = text if isinstance(text, bytes) else bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        raw = b""
+    if len(raw) != 6 or not any(raw) or raw == b"\xff" * 6:
+        raise ConfigError(
+            f"{text!r} cannot be received as an extra address",
+            "it is no MAC address, or broadcast, which is received anyway",
+            "write it as 01:00:5e:00:00:01",
+        )
+    return raw

@@ -215,7 +215,7 @@ class Supervisor:
         if seen:
             began = min(began, seen / 1e9)
         port._move(State.RESETTING, f"reset {cause}")
-        port._emit("reset", cause)
+        port.emit("reset", cause)
         try:
             port._halt()
             attempts = self._attempt(port, coming)
@@ -229,7 +229,7 @@ class Supervisor:
         port.resets.append(record)
         port._publish_link()
         lib.watch_arm(self._watch, 1)
-        port._emit("recovered", f"after {record.outage * 1e3:.1f} ms")
+        port.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
         return record
 
     def _attempt(self, port: Port, coming: bool) -> int:
@@ -271,7 +271,7 @@ class Supervisor:
         elif port.lifecycle.state not in (State.FAILED, State.CLOSED):
             reason = (str(error) or type(error).__name__).splitlines()[0]
             port._move(State.FAILED, reason)
-            port._emit("failed", reason)
+            port.emit("failed", reason)
 
     def lost(self) -> None:
         """No MMIO after this: the device, or the process that played it, is gone (F31, F63).
@@ -287,13 +287,13 @@ class Supervisor:
         try:
             if port.lifecycle.state is not State.FAILED:
                 port._move(State.FAILED, "the device is gone")
-                port._emit("lost", "the device is gone")
+                port.emit("lost", "the device is gone")
         except StateError:
             pass  # closed meanwhile
 
     def _requested(self, port: Port) -> None:
         """The host wants the VF back (vfio 6, REQ)."""
-        port._emit("request", "the host asks for the device")
+        port.emit("request", "the host asks for the device")
         if port.release_on_request:
             port.close()
         else:

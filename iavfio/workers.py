@@ -89,6 +89,10 @@ class Worker:
     """A C thread over one or more queue pairs; a context manager. The pairs are its own until it
     ends.
 
+    A reset, or stop and start of a port, only interrupts it: it goes on when the queues run again.
+    `ended` is true, with a negative errno in `counters.error`, when a queue is gone for good: the
+    port was closed or configured anew (ESHUTDOWN), or the device is lost (ENODEV).
+
     `burst` packets a call; `sizes` frame lengths without FCS in turn; `rate` packets a second
     over all its pairs, 0 = as fast as possible; `cpu` to run on. Raises ConfigError, StateError.
     """

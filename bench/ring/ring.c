@@ -3,7 +3,8 @@
  * burst, a descriptor format and a place where descriptors lie; all backends, instruction sets and
  * metadata sets of a group are measured in interleaved turns. One JSON object a line goes to stdout.
  *
- * Usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... RING,BURST,legacy|flex,hot|l3|core ... */
+ * Usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... RING,BURST,legacy|flex,hot|l3|core[,count] ...
+ * count: instructions too (single-stepping takes a minute). */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #define WARM 8 /* passes before the timed ones of a turn */
 #define INSTANCES 32
 #define TURNS_MAX 2000
-#define COUNTED 256 /* packets over which instructions are counted: whole periods of refill and reap */
+#define COUNTED 128 /* packets over which instructions are counted: whole periods of refill and reap */
 #define STALLED 1000 /* passes without a packet */
 
 enum location { LOCATION_HOT, LOCATION_L3, LOCATION_CORE };
@@ -32,6 +33,7 @@ static const char *const location_names[] = {"hot", "l3", "core"};
 struct group {
     struct setup setup;
     enum location location;
+    bool count; /* instructions too */
 };
 
 struct sample {
@@ -40,15 +42,18 @@ struct sample {
 };
 
 static struct sample samples[INSTANCES][WORKS][TURNS_MAX];
-static uint64_t instructions[INSTANCES][WORKS]; /* of COUNTED packets, and more: see counted */
-static uint64_t counted[INSTANCES][WORKS];
+static uint64_t instructions[INSTANCES][WORKS];
+static uint64_t counted[INSTANCES][WORKS]; /* packets that they are of */
 static volatile uint8_t *walked;
 static size_t walked_bytes;
 
+/* What the bench wrote in the device's place must have left the store buffer: a wide load that meets
+ * several younger stores would stall, and a card's write-backs never are there. */
 static inline uint64_t begin(void)
 {
     uint64_t ticks;
 
+    _mm_mfence();
     _mm_lfence();
     ticks = __rdtsc();
     _mm_lfence();
@@ -305,7 +310,7 @@ static void print_row(const struct group *group, const struct instance *instance
            group->setup.flex ? "flex" : "legacy", metadata_names[instance->metadata],
            group->setup.entries, group->setup.burst, location_names[group->location], cycles[0],
            cycles[turns / 2]);
-    if (group->location == LOCATION_HOT)
+    if (group->count)
         printf("%.2f}\n", (double)instructions[slot][work] / (double)counted[slot][work]);
     else
         printf("null}\n");
@@ -348,7 +353,7 @@ static void run_group(const struct group *group, const struct backend **backends
                 if (measured(instances[i], work, group->location))
                     turn(instances[i], work, group->location, passes, &samples[i][work][t]);
     for (uint32_t i = 0; i < n; i++) {
-        if (group->location == LOCATION_HOT)
+        if (group->count)
             count_instructions(instances[i], i);
         for (uint32_t t = 0; t < turns; t++) {
             double each = (double)samples[i][WORK_NOTHING][t].ticks / passes;
@@ -369,12 +374,15 @@ static void run_group(const struct group *group, const struct backend **backends
 
 static void parse_group(const char *text, struct group *group)
 {
-    char format[8], location[8];
+    char format[8], location[8], count[8];
+    int fields;
 
     memset(group, 0, sizeof(*group));
-    if (sscanf(text, "%u,%u,%7[a-z],%7[a-z0-9]", &group->setup.entries, &group->setup.burst, format,
-               location) != 4)
-        die("%s is no RING,BURST,FORMAT,LOCATION", text);
+    fields = sscanf(text, "%u,%u,%7[a-z],%7[a-z0-9],%7[a-z]", &group->setup.entries,
+                    &group->setup.burst, format, location, count);
+    group->count = fields == 5 && !strcmp(count, "count");
+    if (fields != 4 && !group->count)
+        die("%s is no RING,BURST,FORMAT,LOCATION[,count]", text);
     if (!strcmp(format, "flex"))
         group->setup.flex = RXDID_COMMS_OVS_1;
     else if (strcmp(format, "legacy"))
@@ -448,7 +456,7 @@ int main(int argc, char **argv)
     count = collect(backends, count, dpdk_backends, dpdk_count, names, named);
 #endif
     count = collect(backends, count, iavfio_backends, iavfio_count, names, named);
-    walked_bytes = 2 * (size_t)sysconf(_SC_LEVEL2_CACHE_SIZE);
+    walked_bytes = 4 * (size_t)sysconf(_SC_LEVEL2_CACHE_SIZE);
     walked = big_alloc(walked_bytes);
     for (int i = optind; i < argc; i++) {
         parse_group(argv[i], &group);

@@ -72,7 +72,7 @@ enum flag_bit {
 };
 /* csum column: two bits each for IP (1:0), L4 (3:2), outer IP (5:4), outer UDP (7:6). */
 enum csum_verdict { CSUM_UNKNOWN = 0, CSUM_GOOD = 1, CSUM_BAD = 2 };
-enum pair_isa { ISA_AUTO = 0, ISA_SCALAR = 1, ISA_AVX2 = 2, ISA_AVX512 = 3 };
+enum pair_isa { ISA_AUTO = 0, ISA_SCALAR = 1, ISA_AVX2 = 2, ISA_AVX512 = 3, ISA_NEON = 4 };
 
 struct pair_config {
     struct pool *pool;
@@ -186,6 +186,36 @@ void watch_free(struct watch *watch); /* stops it first */
 /* ---- workers: C threads that run one or more pairs without Python ---- */
 
 struct verify;
+struct kept;
+
+/* A handler judges the packets of a burst inside a worker, without Python's lock. It is called with
+ * 1..256 packets: where the data lie and how many bytes of them may be touched, metadata, and one
+ * verdict each to write. A chained packet shows its first segment. */
+enum verdict {
+    VERDICT_DROP = 0,
+    VERDICT_BACK = 1, /* send on the pair that it came from */
+    VERDICT_KEEP = 2, /* for Python: see kept_recv */
+    VERDICT_ROUTE = 3, /* plus k: send on route[k] */
+};
+#define VERDICT_FAILED 0xfffffffe /* the handler raised an error: dropped, counted as failed */
+/* Pointers and nothing else, so that it is an array of pointers as well. Metadata that the pair was not
+ * set up for are 0. */
+struct handler_columns {
+    const uint32_t *frame; /* bytes of the whole frame, all segments */
+    const uint32_t *rss, *mark, *time;
+    const uint16_t *ptype, *vlan;
+    const uint8_t *flags, *csum, *segments;
+    const uint8_t *lane; /* which of the worker's pairs, the same for all of a burst */
+};
+typedef void (*handler_fn)(uint64_t n, uint8_t *const *data, const uint32_t *length,
+                           const struct handler_columns *columns, uint32_t *verdict, void *state);
+/* Handlers of ours. Bare: swaps the addresses, sends back. */
+void handler_swap_macs(uint64_t n, uint8_t *const *data, const uint32_t *length,
+                       const struct handler_columns *columns, uint32_t *verdict, void *state);
+/* state: uint64_t[2], a UDP port in [0]; IPv4 packets to it are dropped and counted in [1], all others
+ * are sent back as they are. */
+void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
+                      const struct handler_columns *columns, uint32_t *verdict, void *state);
 
 enum worker_mode {
     WORKER_RXDROP = 0, /* receive and release */
@@ -193,7 +223,8 @@ enum worker_mode {
     WORKER_LOOPBACK =
         2, /* generate and send; receive, check, release: both ways on the same pairs */
     WORKER_FORWARD = 3, /* receive, swap MAC addresses (if asked), send on `out` */
-    WORKER_SINK = 4 /* as RXDROP, but checks signature (and payload with verify) */
+    WORKER_SINK = 4, /* as RXDROP, but checks signature (and payload with verify) */
+    WORKER_HANDLER = 5 /* receive; a handler says what becomes of each packet */
 };
 #define WORKER_MAX_PAIRS 32
 #define WORKER_SIZES 64
@@ -217,6 +248,12 @@ struct worker_config {
     struct verify *table; /* verify: sequences of all senders, shared by a run's workers */
     uint32_t flows; /* UDP source ports to spread over RSS, at least 1 */
     int cpu; /* pin, -1 = no */
+    handler_fn handler; /* HANDLER: what follows too */
+    void *state; /* passed to it */
+    uint32_t back; /* 1: VERDICT_BACK is allowed, and the send side of every pair is the worker's */
+    uint32_t routes; /* entries of route[] */
+    struct pair *route[WORKER_MAX_PAIRS];
+    struct kept *kept[WORKER_MAX_PAIRS]; /* of pair i; NULL: VERDICT_KEEP is not allowed */
 };
 
 /* Written by the worker with relaxed stores, read by anybody. */
@@ -234,11 +271,32 @@ struct worker_counters {
     uint64_t start_ns, stop_ns; /* CLOCK_MONOTONIC */
     uint64_t state; /* 0 starting, 1 running, 2 draining, 3 ended */
     int64_t error; /* negative errno that ended it, 0 = none */
+    /* HANDLER: received = dropped + kept + kept_full + invalid + failed + sent + refused + what waits
+     * for room. */
+    uint64_t dropped; /* as the handler said */
+    uint64_t kept; /* given to Python */
+    uint64_t kept_full; /* dropped: Python did not come for them in time */
+    uint64_t invalid; /* dropped: the handler gave no verdict, or one that does not exist */
+    uint64_t failed; /* dropped: the handler raised an error */
 };
 /* Sequence state of `senders` * `flows` flows; each flow lands on one queue, so on one worker. */
 struct verify;
 struct verify *verify_new(uint32_t senders, uint32_t flows);
 void verify_free(struct verify *table);
+
+/* Packets that a handler keeps for Python, of one pair: a worker puts them in, one thread at a time takes
+ * them out. capacity: a power of two. They are the application's, as if received by pair_recv. */
+struct kept *kept_new(struct pool *pool, uint32_t capacity, int *error);
+/* How many, without waiting; columns as of pair_recv. */
+int kept_recv(struct kept *kept, const struct columns *columns, uint32_t max);
+/* Sleeps until one of the rings has packets (1), a worker of theirs ended or time is over (0); -EINTR;
+ * timeout_ns < 0: no limit. At most WORKER_MAX_PAIRS rings. */
+int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns);
+uint32_t kept_count(const struct kept *kept);
+/* After its worker has ended: gives back what nobody took, to `charge` as pair_release_chains, and
+ * returns how many packets these were. */
+uint32_t kept_drop(struct kept *kept, struct pair *charge);
+void kept_free(struct kept *kept); /* kept_drop first */
 
 struct worker;
 struct worker *worker_start(const struct worker_config *config, int *error);

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "driver/handler.h"
 #include "driver/worker.h"
 
 #define ROUNDS_POLLING 64
@@ -14,7 +15,7 @@
 
 static bool may_sleep(const struct worker *worker)
 {
-    if (worker->generating)
+    if (worker->generating || handler_waiting(worker))
         return false;
     for (uint32_t i = 0; i < worker->config.pairs; i++)
         if (worker->station[i].pending.count)

@@ -43,7 +43,7 @@ static int config_check(const struct pair_config *config)
     if (!config->buffer_size || config->buffer_size > pool->stride - pool->headroom)
         return -EINVAL;
     if (config->max_frame < TX_MIN_FRAME || config->max_frame > FRAME_LIMIT ||
-        !flex_known(config->flex) || config->isa > ISA_AVX512)
+        !flex_known(config->flex) || config->isa > ISA_NEON)
         return -EINVAL;
     return 0;
 }
@@ -210,6 +210,8 @@ int pair_arm(struct pair *pair)
     uint64_t stale;
     int error;
 
+    if (pair_state(pair) == PAIR_CLOSED)
+        return -EBADF;
     if (pair_state(pair) == PAIR_RUNNING || pair->rx_filled)
         return -EBUSY;
     /* No stale write-back may be taken for a new one, nor old bytes shown to the device (S5). */

@@ -69,8 +69,8 @@ static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
 }
 
 /* One descriptor that the tight loop did not like. */
-enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
-                         bool mark, struct rx_tally *tally)
+enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
+                            bool mark, struct rx_tally *tally)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t index = pair->rx_sw[pair->rx_next];
@@ -162,6 +162,14 @@ int receive_choose(struct pair *pair, const struct pair_config *config)
         pair->tx_post[0] = avx2_send;
         pair->tx_post[1] = avx2_send_checked;
         pair->isa_name = "avx2";
+    }
+#elif defined(__aarch64__)
+    if (chosen(config->isa, ISA_NEON, true)) {
+        fn = neon_receive(pair->format, metadata);
+        pair->rx_post = neon_receive_post;
+        pair->tx_post[0] = neon_send;
+        pair->tx_post[1] = neon_send_checked;
+        pair->isa_name = "neon";
     }
 #endif
     if (!fn && chosen(config->isa, ISA_SCALAR, true)) {

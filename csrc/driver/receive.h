@@ -9,7 +9,7 @@
 
 #include "driver/metadata.h"
 
-enum verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
+enum rx_verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
 
 /* The tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond
  * the ring's end. Moves nothing of the pair; adds to *bytes. Rows beyond those it returns, up to n, may
@@ -18,8 +18,8 @@ typedef uint32_t (*run_fn)(struct pair *pair, const struct columns *c, uint32_t 
                            uint64_t *bytes, const int format, const int metadata, const int mark);
 
 /* One descriptor that the tight loop did not like. */
-enum verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
-                         bool mark, struct rx_tally *tally);
+enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
+                            bool mark, struct rx_tally *tally);
 
 /* By format and metadata: [0] plain, [1] marking buffers as the application's. */
 const receive_fn *scalar_receive(enum rx_format format, enum rx_metadata metadata);
@@ -31,6 +31,9 @@ void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 bool avx512_usable(void);
 const receive_fn *avx512_receive(enum rx_format format, enum rx_metadata metadata);
 void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
+#elif defined(__aarch64__)
+const receive_fn *neon_receive(enum rx_format format, enum rx_metadata metadata);
+void neon_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 #endif
 
 INLINE bool status_good(const struct pair *pair, const struct written *w, const int format)

@@ -19,6 +19,9 @@ uint32_t avx2_send_checked(struct pair *pair, const uint64_t *handles, uint32_t 
 uint32_t avx512_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes);
 uint32_t avx512_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n,
                              uint32_t *bytes);
+#elif defined(__aarch64__)
+uint32_t neon_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes);
+uint32_t neon_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes);
 #endif
 
 INLINE bool acceptable(const struct pair *pair, uint64_t handle)

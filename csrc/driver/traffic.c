@@ -11,8 +11,8 @@
 
 /* ---- giving back ---- */
 
-static void release(struct hold *hold, const struct batch *batch, uint32_t first, uint32_t n,
-                    bool chained)
+void traffic_release(struct hold *hold, const struct batch *batch, uint32_t first, uint32_t n,
+                     bool chained)
 {
     bool owner = hold->held && hold->owner;
     struct pair *pair = hold->pair;
@@ -33,7 +33,7 @@ static void release(struct hold *hold, const struct batch *batch, uint32_t first
     ledger_pool(pair, &tally, owner);
 }
 
-static uint32_t frame_length(const struct batch *batch, uint32_t i, bool chained)
+uint32_t traffic_length(const struct batch *batch, uint32_t i, bool chained)
 {
     uint32_t length = handle_length(batch->handles[i]);
 
@@ -75,8 +75,8 @@ void traffic_abandon(struct worker *worker, struct station *station)
     struct batch *batch = &station->pending;
 
     worker->total.refused += batch->count;
-    release(station->out, batch, batch->first, batch->count,
-            worker->chained || station->in->pair->scattered);
+    traffic_release(station->out, batch, batch->first, batch->count,
+                    worker->chained || station->in->pair->scattered);
     batch->count = 0;
 }
 
@@ -88,10 +88,10 @@ static void drop(struct worker *worker, struct station *station, uint32_t n)
     uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < n; i++)
-        bytes += frame_length(&worker->received, i, chained);
+        bytes += traffic_length(&worker->received, i, chained);
     worker->total.received += n;
     worker->total.received_bytes += bytes;
-    release(station->in, &worker->received, 0, n, chained);
+    traffic_release(station->in, &worker->received, 0, n, chained);
 }
 
 /* A chained frame in one piece, for the pattern's sake. */
@@ -138,7 +138,7 @@ static void judge(struct worker *worker, struct station *station, uint32_t n)
             continue;
         memcpy(&identity, data + FRAME_IDENTITY, sizeof(identity));
         if (chained && batch->segments[i] > 1)
-            length = frame_length(batch, i, true);
+            length = traffic_length(batch, i, true);
         mine++;
         bytes += length;
         if (identity >> SENDER_SHIFT != sender) {
@@ -160,7 +160,7 @@ static void judge(struct worker *worker, struct station *station, uint32_t n)
     worker->total.received += mine;
     worker->total.received_bytes += bytes;
     worker->total.foreign += n - mine;
-    release(station->in, batch, 0, n, chained);
+    traffic_release(station->in, batch, 0, n, chained);
     /* Only now: a sender that sees the credit may fill the buffers again. */
     if (table)
         verify_credit(table, sender, credit);
@@ -192,7 +192,7 @@ static void forward(struct worker *worker, struct station *station, uint32_t n)
     batch->count = n;
     worker->total.received += n;
     for (uint32_t i = 0; i < n; i++)
-        worker->total.received_bytes += frame_length(batch, i, chained);
+        worker->total.received_bytes += traffic_length(batch, i, chained);
     if (worker->config.swap)
         swap_addresses(station->in->pair->pool, batch);
     traffic_flush(worker, station);

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "driver/handler.h"
 #include "driver/worker.h"
 
 #define PUBLISH_EVERY 16 /* rounds */
@@ -85,7 +86,7 @@ static bool follow(struct worker *worker)
     return true;
 }
 
-static struct hold *hold_of(struct worker *worker, struct pair *pair)
+struct hold *worker_hold(struct worker *worker, struct pair *pair)
 {
     for (uint32_t i = 0; i < worker->holds; i++)
         if (worker->hold[i].pair == pair)
@@ -124,19 +125,26 @@ static void publish(struct worker *worker)
     PUBLISH(start_ns);
     PUBLISH(stop_ns);
     PUBLISH(error);
+    PUBLISH(dropped);
+    PUBLISH(kept);
+    PUBLISH(kept_full);
+    PUBLISH(invalid);
+    PUBLISH(failed);
     __atomic_store_n(&worker->counters.state, worker->total.state, __ATOMIC_RELEASE);
 }
 
 static uint32_t round_once(struct worker *worker)
 {
-    uint32_t moved = 0;
+    uint32_t moved = handler_flush(worker);
 
     for (uint32_t i = 0; i < worker->config.pairs; i++) {
         struct station *station = &worker->station[i];
 
         if (unlikely(!station->in->held || !station->out->held))
             continue;
-        if (receives(worker->config.mode))
+        if (worker->handling)
+            moved += handler_round(worker, i);
+        else if (receives(worker->config.mode))
             moved += traffic_receive(worker, station);
         if (generates(worker->config.mode))
             moved += traffic_generate(worker, station);
@@ -227,6 +235,7 @@ static void *run(void *argument)
     idle_end(worker);
     for (uint32_t i = 0; i < worker->config.pairs; i++)
         traffic_abandon(worker, &worker->station[i]);
+    handler_end(worker);
     settle(worker);
     for (uint32_t i = 0; i < worker->holds; i++)
         let_go(&worker->hold[i]);
@@ -240,12 +249,14 @@ static void *run(void *argument)
 
 static int config_check(const struct worker_config *config)
 {
-    if (config->mode > WORKER_SINK || !config->pairs || config->pairs > WORKER_MAX_PAIRS ||
+    if (config->mode > WORKER_HANDLER || !config->pairs || config->pairs > WORKER_MAX_PAIRS ||
         !config->burst || config->burst > BURST_MAX || config->rate < 0)
         return -EINVAL;
     for (uint32_t i = 0; i < config->pairs; i++)
         if (!config->pair[i])
             return -EINVAL;
+    if (config->mode == WORKER_HANDLER)
+        return handler_check(config);
     if (!generates(config->mode))
         return 0;
     if (!config->sizes || config->sizes > WORKER_SIZES || !config->flows ||
@@ -328,8 +339,8 @@ static int stations_setup(struct worker *worker)
             return -EINVAL; /* a buffer goes back where it came from */
         if (generates(config->mode))
             error = sizes_check(worker, out->pool);
-        station->in = hold_of(worker, config->pair[i]);
-        station->out = hold_of(worker, out);
+        station->in = worker_hold(worker, config->pair[i]);
+        station->out = worker_hold(worker, out);
         station->in->receives |= receives(config->mode);
         station->out->sends |= generates(config->mode) || config->mode == WORKER_FORWARD;
         station->sender = config->sender_base + i;
@@ -338,6 +349,8 @@ static int stations_setup(struct worker *worker)
     }
     for (uint32_t i = 0; i < config->pairs; i++)
         worker->station[i].window = window_of(worker, senders);
+    if (config->mode == WORKER_HANDLER && !error)
+        error = handler_setup(worker);
     return error;
 }
 
@@ -347,6 +360,7 @@ static void worker_discard(struct worker *worker)
         free(worker->station[i].frames);
         free(worker->station[i].sequence);
     }
+    handler_discard(worker);
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
     verify_free(worker->own_table);

@@ -45,6 +45,8 @@ struct station {
     uint64_t progress_ns;
 };
 
+struct handling; /* handler.c */
+
 struct worker {
     struct worker_config config;
     LINE struct worker_counters counters; /* published; `total` is the worker's own copy */
@@ -53,6 +55,7 @@ struct worker {
     uint32_t holds;
     struct hold hold[HOLDS_MAX];
     struct station *station;
+    struct handling *handling; /* HANDLER only */
     struct verify *own_table;
     bool generating;
     bool parked; /* a pair is not held: it is stopped or in a reset */
@@ -76,6 +79,11 @@ uint32_t traffic_receive(struct worker *worker, struct station *station);
 uint32_t traffic_generate(struct worker *worker, struct station *station);
 uint32_t traffic_flush(struct worker *worker, struct station *station);
 void traffic_abandon(struct worker *worker, struct station *station);
+/* Gives n packets of a batch, from `first` on, back to the pool. */
+void traffic_release(struct hold *hold, const struct batch *batch, uint32_t first, uint32_t n,
+                     bool chained);
+uint32_t traffic_length(const struct batch *batch, uint32_t i, bool chained);
+struct hold *worker_hold(struct worker *worker, struct pair *pair);
 
 /* idle.c: what a worker does after a round that moved nothing. */
 void idle_round(struct worker *worker);

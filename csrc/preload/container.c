@@ -17,9 +17,8 @@
 struct mapping {
     uint64_t iova;
     uint64_t size;
+    uint64_t address;
     uint32_t flags;
-    uint32_t pieces;
-    struct piece *piece;
 };
 
 struct container {
@@ -42,7 +41,6 @@ struct container *container_new(void)
 
 static void drop_mapping(struct container *container, uint32_t at)
 {
-    memory_free(container->mapping[at].piece, container->mapping[at].pieces);
     container->mappings--;
     memmove(&container->mapping[at], &container->mapping[at + 1],
             (container->mappings - at) * sizeof(container->mapping[0]));
@@ -63,32 +61,69 @@ bool container_has_iommu(const struct container *container)
     return container->iommu != 0;
 }
 
-static int map_for(struct slot *slot, const struct mapping *mapping)
+static int map_for(struct slot *slot, const struct mapping *mapping, const struct piece *piece,
+                   uint32_t pieces)
 {
     uint64_t iova = mapping->iova;
 
-    for (uint32_t i = 0; i < mapping->pieces; i++) {
-        const struct piece *piece = &mapping->piece[i];
+    for (uint32_t i = 0; i < pieces; i++) {
         int result =
-            slot_dma_map(slot, mapping->flags, iova, piece->size, piece->fd, piece->offset);
+            slot_dma_map(slot, mapping->flags, iova, piece[i].size, piece[i].fd, piece[i].offset);
 
         if (result) {
             if (i)
                 slot_dma_unmap(slot, mapping->iova, iova - mapping->iova);
             return result;
         }
-        iova += piece->size;
+        iova += piece[i].size;
     }
     return 0;
 }
 
-/* A group that joins gets all that is mapped already. */
+static int map_in(const struct container *container, const struct mapping *mapping,
+                  const struct piece *piece, uint32_t pieces)
+{
+    for (unsigned i = 0; i < preload_slot_count; i++) {
+        int result;
+
+        if (preload_slots[i].container != container)
+            continue;
+        result = map_for(&preload_slots[i], mapping, piece, pieces);
+        if (result) {
+            while (i-- > 0)
+                if (preload_slots[i].container == container)
+                    slot_dma_unmap(&preload_slots[i], mapping->iova, mapping->size);
+            return result;
+        }
+    }
+    return 0;
+}
+
+/* For one slot, or with NULL for all of the container. Files are looked up anew each time rather than kept
+ * open: with one for each huge page a program is near its limit already. */
+static int map_files(const struct container *container, struct slot *slot,
+                     const struct mapping *mapping)
+{
+    struct piece *piece;
+    uint32_t pieces;
+    int result = memory_pieces(mapping->address, mapping->size,
+                               mapping->flags & VFIO_DMA_MAP_FLAG_WRITE, &piece, &pieces);
+
+    if (result)
+        return result;
+    result =
+        slot ? map_for(slot, mapping, piece, pieces) : map_in(container, mapping, piece, pieces);
+    memory_free(piece, pieces);
+    return result;
+}
+
+/* A group that joins gets all that is mapped already, but for memory that the program gave back since. */
 int container_join(struct container *container, struct slot *slot)
 {
     for (uint32_t i = 0; i < container->mappings; i++) {
-        int result = map_for(slot, &container->mapping[i]);
+        int result = map_files(container, slot, &container->mapping[i]);
 
-        if (result)
+        if (result && result != -EFAULT)
             return result;
     }
     slot->container = container;
@@ -156,24 +191,6 @@ static int insert(struct container *container, uint32_t at, const struct mapping
     return 0;
 }
 
-static int map_everywhere(const struct container *container, const struct mapping *mapping)
-{
-    for (unsigned i = 0; i < preload_slot_count; i++) {
-        int result;
-
-        if (preload_slots[i].container != container)
-            continue;
-        result = map_for(&preload_slots[i], mapping);
-        if (result) {
-            while (i-- > 0)
-                if (preload_slots[i].container == container)
-                    slot_dma_unmap(&preload_slots[i], mapping->iova, mapping->size);
-            return result;
-        }
-    }
-    return 0;
-}
-
 static int map_dma(struct container *container, void *arg)
 {
     const uint32_t known = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
@@ -195,16 +212,14 @@ static int map_dma(struct container *container, void *arg)
         return -ENOSPC;
     if (!in_ranges(map.iova, map.size))
         return -EINVAL;
-    mapping = (struct mapping){.iova = map.iova, .size = map.size, .flags = map.flags};
-    result = memory_pieces(map.vaddr, map.size, map.flags & VFIO_DMA_MAP_FLAG_WRITE, &mapping.piece,
-                           &mapping.pieces);
+    mapping = (struct mapping){
+        .iova = map.iova, .size = map.size, .address = map.vaddr, .flags = map.flags};
+    result = insert(container, at, &mapping);
     if (result)
         return result;
-    result = map_everywhere(container, &mapping);
-    if (result == 0)
-        result = insert(container, at, &mapping);
+    result = map_files(container, NULL, &mapping);
     if (result)
-        memory_free(mapping.piece, mapping.pieces);
+        drop_mapping(container, at);
     return result;
 }
 

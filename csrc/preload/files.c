@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* File descriptors of containers, groups and devices, and the calls on them. */
+/* File descriptors of containers, groups and devices. */
 #undef _FILE_OFFSET_BITS
 #undef _FORTIFY_SOURCE
 #include <errno.h>
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "preload/preload.h"
 #include "preload/real.h"
@@ -31,16 +30,18 @@ static struct file *file_at(int fd)
 }
 
 /* Ours: not an ordinary file, nor a device of the process that we were forked from. */
-static bool is_ours(int fd)
+bool file_is_ours(int fd)
 {
     return file_at(fd) && !preload_foreign();
 }
 
-enum preload_kind file_kind(int fd)
+/* What fd leads to; called with preload_lock held. */
+void *file_object(int fd, enum preload_kind *kind)
 {
-    const struct file *file = file_at(fd);
+    struct file *file = file_at(fd);
 
-    return file ? file->kind : KIND_NONE;
+    *kind = file ? file->kind : KIND_NONE;
+    return file ? file->object : NULL;
 }
 
 struct container *file_container(int fd)
@@ -111,6 +112,12 @@ static int open_locked(const char *name)
     return -ENOENT;
 }
 
+/* In a forked child: what it inherited leads nowhere, what it opens is its own. */
+void files_forget_all(void)
+{
+    memset(files, 0, sizeof(files));
+}
+
 /* Whether `path` is one of VFIO's; then *fd is a descriptor or a negative errno. */
 int file_open(const char *path, int *fd)
 {
@@ -171,7 +178,7 @@ static void forget(int fd)
 
 HOOK int close(int fd)
 {
-    if (is_ours(fd))
+    if (file_is_ours(fd))
         forget(fd);
     return real_close(fd);
 }
@@ -180,7 +187,7 @@ int close_range(unsigned first, unsigned last, int flags);
 HOOK int close_range(unsigned first, unsigned last, int flags)
 {
     for (unsigned fd = first; flags == 0 && fd <= last && fd < PRELOAD_MAX_FD; fd++)
-        if (is_ours((int)fd))
+        if (file_is_ours((int)fd))
             forget((int)fd);
     return (int)syscall(SYS_close_range, first, last, flags);
 }
@@ -193,9 +200,9 @@ static int share(int from, int to)
 
     if (to < 0 || from == to)
         return to;
-    if (is_ours(to)) /* dup2 over one of ours */
+    if (file_is_ours(to)) /* dup2 over one of ours */
         forget(to);
-    if (!is_ours(from))
+    if (!file_is_ours(from))
         return to;
     if (to >= PRELOAD_MAX_FD) {
         real_close(to);
@@ -245,149 +252,3 @@ HOOK int dup2(int from, int to)
     }
 FCNTL_HOOK(fcntl)
 FCNTL_HOOK(fcntl64)
-
-static int locked_ioctl(int fd, unsigned long request, void *arg)
-{
-    struct file *file = file_at(fd);
-
-    switch (file ? file->kind : KIND_NONE) {
-    case KIND_CONTAINER:
-        return container_ioctl(file->object, request, arg);
-    case KIND_GROUP:
-        return group_ioctl(file->object, request, arg);
-    case KIND_DEVICE:
-        return device_ioctl(file->object, request, arg);
-    default:
-        return -EBADF;
-    }
-}
-
-HOOK int ioctl(int fd, unsigned long request, ...)
-{
-    sigset_t saved;
-    va_list list;
-    void *arg;
-    int result;
-
-    va_start(list, request);
-    arg = va_arg(list, void *);
-    va_end(list);
-    if (!is_ours(fd))
-        return (int)syscall(SYS_ioctl, fd, request, arg);
-    preload_enter(&saved);
-    pthread_mutex_lock(&preload_lock);
-    result = locked_ioctl(fd, request, arg);
-    pthread_mutex_unlock(&preload_lock);
-    preload_leave(&saved);
-    if (preload.trace)
-        preload_say("ioctl %d %#lx = %d", fd, request, result);
-    if (result >= 0)
-        return result;
-    errno = -result;
-    return -1;
-}
-
-/* The device behind fd, NULL: none. Slots live as long as the process. */
-static struct slot *device_of(int fd)
-{
-    struct file *file;
-    struct slot *slot = NULL;
-
-    pthread_mutex_lock(&preload_lock);
-    file = file_at(fd);
-    if (file && file->kind == KIND_DEVICE)
-        slot = file->object;
-    pthread_mutex_unlock(&preload_lock);
-    return slot;
-}
-
-static ssize_t transfer(int fd, void *data, size_t count, off64_t at, bool write)
-{
-    sigset_t saved;
-    struct slot *slot;
-    ssize_t result = -EBADF;
-
-    preload_enter(&saved);
-    slot = device_of(fd);
-    if (slot && at < 0)
-        result = -EINVAL;
-    else if (slot)
-        result = write ? device_write(slot, data, count, (uint64_t)at)
-                       : device_read(slot, data, count, (uint64_t)at);
-    preload_leave(&saved);
-    if (result >= 0)
-        return result;
-    errno = (int)-result;
-    return -1;
-}
-
-#define TRANSFER_HOOKS(reads, writes)                                                              \
-    HOOK ssize_t reads(int fd, void *data, size_t count, off64_t at)                               \
-    {                                                                                              \
-        if (is_ours(fd))                                                                           \
-            return transfer(fd, data, count, at, false);                                           \
-        return syscall(SYS_pread64, fd, data, count, at);                                          \
-    }                                                                                              \
-    HOOK ssize_t writes(int fd, const void *data, size_t count, off64_t at)                        \
-    {                                                                                              \
-        if (is_ours(fd))                                                                           \
-            return transfer(fd, (void *)(uintptr_t)data, count, at, true);                         \
-        return syscall(SYS_pwrite64, fd, data, count, at);                                         \
-    }
-TRANSFER_HOOKS(pread, pwrite)
-TRANSFER_HOOKS(pread64, pwrite64)
-
-ssize_t __pread_chk(int fd, void *data, size_t count, off64_t at, size_t room);
-ssize_t __pread64_chk(int fd, void *data, size_t count, off64_t at, size_t room);
-
-HOOK ssize_t __pread_chk(int fd, void *data, size_t count, off64_t at, size_t room)
-{
-    return pread(fd, data, count < room ? count : room, at);
-}
-
-HOOK ssize_t __pread64_chk(int fd, void *data, size_t count, off64_t at, size_t room)
-{
-    return pread(fd, data, count < room ? count : room, at);
-}
-
-static void *map(void *address, size_t length, int prot, int flags, int fd, off64_t at)
-{
-    sigset_t saved;
-    struct slot *slot;
-    void *result = MAP_FAILED;
-
-    if (!(flags & MAP_ANONYMOUS) && is_ours(fd)) {
-        preload_enter(&saved);
-        slot = device_of(fd);
-        errno = ENODEV;
-        if (slot)
-            result = device_mmap(slot, address, length, prot, flags, (uint64_t)at);
-        preload_leave(&saved);
-        return result;
-    }
-    if (flags & MAP_FIXED && preload.ready && !preload_foreign()) {
-        trap_remove((uint64_t)(uintptr_t)address, length);
-        memory_unmapped((uint64_t)(uintptr_t)address, length);
-    }
-    return real_mmap(address, length, prot, flags, fd, (uint64_t)at);
-}
-
-HOOK void *mmap(void *address, size_t length, int prot, int flags, int fd, off_t at)
-{
-    return map(address, length, prot, flags, fd, at);
-}
-
-HOOK void *mmap64(void *address, size_t length, int prot, int flags, int fd, off64_t at)
-{
-    return map(address, length, prot, flags, fd, at);
-}
-
-HOOK int munmap(void *address, size_t length)
-{
-    /* First: once it is unmapped, another thread may get the address. */
-    if (preload.ready && !preload_foreign()) {
-        trap_remove((uint64_t)(uintptr_t)address, length);
-        memory_unmapped((uint64_t)(uintptr_t)address, length);
-    }
-    return real_munmap(address, length);
-}

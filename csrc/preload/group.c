@@ -39,7 +39,7 @@ void device_close(struct slot *slot)
 {
     slot->device_fds--;
     if (slot->device_fds == 0 && slot->conn) {
-        for (uint32_t index = 0; index < 5; index++) {
+        for (uint32_t index = 0; index < PRELOAD_IRQ_INDEXES; index++) {
             struct vfio_irq_set off = {.argsz = sizeof(off),
                                        .flags =
                                            VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,

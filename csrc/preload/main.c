@@ -86,12 +86,29 @@ bool preload_foreign(void)
     return (pid_t)syscall(SYS_getpid) != preload.owner;
 }
 
-/* A forked child must not keep the sockets open: the software VF would not see the parent go. */
+/* A forked child starts anew, so that a daemon may open its devices. It must not keep the parent's sockets
+ * open, or the software VF would not see the parent go. Locks may have been held at the fork. */
 static void in_child(void)
 {
-    for (unsigned i = 0; i < preload_slot_count; i++)
-        if (preload_slots[i].conn)
-            vu_conn_abandon(preload_slots[i].conn);
+    preload.owner = getpid();
+    pthread_mutex_init(&preload_lock, NULL);
+    files_forget_all();
+    trap_orphan();
+    for (unsigned i = 0; i < preload_slot_count; i++) {
+        struct slot *slot = &preload_slots[i];
+
+        if (slot->conn)
+            vu_conn_abandon(slot->conn);
+        slot->conn = NULL; /* left behind: its lock may never be free again */
+        slot->container = NULL;
+        slot->group_fds = slot->device_fds = 0;
+        pthread_rwlock_init(&slot->lock, NULL);
+        for (int r = 0; r < PRELOAD_REGIONS; r++) {
+            if (slot->region[r].fd >= 0)
+                real_close(slot->region[r].fd);
+            slot->region[r].fd = -1;
+        }
+    }
 }
 
 static char *read_devices(void)

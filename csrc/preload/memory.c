@@ -70,7 +70,7 @@ static int keep(uint64_t start, uint64_t size, int fd)
     return result;
 }
 
-/* Mappings hold copies of the fd: closing ours frees the memory once they are gone too. */
+/* The server's mapping keeps the memory as long as it is mapped for DMA. */
 void memory_unmapped(uint64_t address, uint64_t size)
 {
     if (!__atomic_load_n(&moved_count, __ATOMIC_ACQUIRE))
@@ -238,21 +238,6 @@ static int piece_of(const struct vma *vma, uint64_t start, uint64_t size, bool w
     return piece->fd < 0 ? piece->fd : 0;
 }
 
-/* The program may close or replace its fd: a mapping has its own. */
-static int own_fd(struct piece *piece)
-{
-    int fd;
-
-    if (piece->own)
-        return 0;
-    fd = (int)syscall(SYS_fcntl, piece->fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    piece->fd = fd;
-    piece->own = true;
-    return 0;
-}
-
 void memory_free(struct piece *pieces, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -321,8 +306,6 @@ int memory_pieces(uint64_t address, uint64_t size, bool writable, struct piece *
             }
             *pieces = grown;
             result = piece_of(&vma, at, stop - at, writable, &grown[*count]);
-            if (result == 0)
-                result = own_fd(&grown[*count]);
             if (result == 0)
                 ++*count;
             at = stop;

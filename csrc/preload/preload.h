@@ -9,11 +9,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PRELOAD_MAX_FD 4096
+#define PRELOAD_MAX_FD 65536
 #define PRELOAD_MAX_SLOTS 32
 #define PRELOAD_MAX_AREAS 8
 #define PRELOAD_REGIONS 9
 #define PRELOAD_CONFIG 7
+#define PRELOAD_IRQ_INDEXES 5
 #define PRELOAD_REGION_SHIFT 40 /* as today's kernel lays regions out in a device's fd (vfio 5) */
 
 enum preload_kind { KIND_NONE, KIND_CONTAINER, KIND_GROUP, KIND_DEVICE };
@@ -50,7 +51,7 @@ struct slot {
     uint32_t irqs;
     int msix_bar;      /* -1: none */
     unsigned pcie_cap; /* offset in config space, 0: none */
-    int told_lost;
+    int told_lost, told_refused;
     struct region region[PRELOAD_REGIONS];
 };
 
@@ -80,7 +81,9 @@ bool preload_foreign(void); /* in a child of fork or vfork: the parent's devices
 /* files.c: results are a value or a negative errno */
 int file_new(enum preload_kind kind, void *object);
 int file_open(const char *path, int *fd);
-enum preload_kind file_kind(int fd);
+void files_forget_all(void);
+bool file_is_ours(int fd);
+void *file_object(int fd, enum preload_kind *kind);
 
 /* paths.c */
 const char *path_moved(const char *path, char *room, size_t size);
@@ -120,14 +123,17 @@ ssize_t device_write(struct slot *slot, const void *data, size_t count, uint64_t
 void *device_mmap(struct slot *slot, void *address, size_t length, int prot, int flags,
                   uint64_t at);
 int device_reset(struct slot *slot);
+
+/* irqs.c */
+int device_get_irq_info(struct slot *slot, void *arg);
 int device_set_irqs(struct slot *slot, void *arg);
 
 /* memory.c */
 struct piece {
     uint64_t size;
     uint64_t offset;
-    int fd; /* borrowed or own, see `own` */
-    bool own;
+    int fd;
+    bool own; /* opened for this: closed by memory_free */
 };
 int memory_pieces(uint64_t address, uint64_t size, bool writable, struct piece **pieces,
                   uint32_t *count);
@@ -141,6 +147,7 @@ int trap_add(struct slot *slot, uint32_t region, uint64_t offset, void *address,
 void trap_remove(uint64_t address, uint64_t size);
 bool trap_covers(uint64_t address, uint64_t size);
 void trap_start(void);
+void trap_orphan(void);
 
 /* decode.c */
 struct access {

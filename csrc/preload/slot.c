@@ -193,8 +193,9 @@ int slot_connect(struct slot *slot)
         usleep(50000);
     }
     if (fd < 0) {
-        preload_say("%s: no software VF at %s: %s\n  start it with: iavfio softvf", slot->bdf,
-                    slot->socket, strerror(-fd));
+        if (!slot->told_refused++)
+            preload_say("%s: no software VF at %s: %s\n  start it with: iavfio softvf", slot->bdf,
+                        slot->socket, strerror(-fd));
         return fd == -EACCES ? -EACCES : -ENODEV;
     }
     pthread_rwlock_wrlock(&slot->lock);
@@ -209,12 +210,14 @@ int slot_connect(struct slot *slot)
     for (uint32_t i = 0; i < PRELOAD_REGIONS && result == 0; i++)
         result = learn_region(slot, i);
     if (result) {
-        preload_say("%s: the server at %s does not speak vfio-user with us: %s\n"
-                    "  it may have another client: a software VF serves one at a time",
-                    slot->bdf, slot->socket, strerror(-result));
+        if (!slot->told_refused++) /* programs try again */
+            preload_say("%s: the server at %s does not speak vfio-user with us: %s\n"
+                        "  it may have another client: a software VF serves one at a time",
+                        slot->bdf, slot->socket, strerror(-result));
         slot_disconnect(slot);
         return result == -ECONNRESET || result == -EPIPE ? -EBUSY : -EIO;
     }
+    slot->told_refused = 0;
     find_capabilities(slot);
     return 0;
 }
@@ -261,7 +264,7 @@ int slot_read(struct slot *slot, uint32_t region, uint64_t offset, void *data, u
     struct vu_region_access request = {.offset = offset, .region = region, .count = count};
     struct {
         struct vu_region_access access;
-        uint8_t data[4096];
+        uint8_t data[256]; /* small: traps come on the program's stacks */
     } reply;
     uint32_t size = 0;
     int result;
@@ -282,7 +285,7 @@ int slot_write(struct slot *slot, uint32_t region, uint64_t offset, const void *
 {
     struct {
         struct vu_region_access access;
-        uint8_t data[4096];
+        uint8_t data[256];
     } request = {.access = {.offset = offset, .region = region, .count = count}};
     struct vu_region_access reply;
     uint32_t size = (uint32_t)sizeof(request.access) + count;

@@ -105,6 +105,17 @@ bool trap_covers(uint64_t address, uint64_t size)
     return false;
 }
 
+/* In a forked child: the parent's registers read as ones. */
+void trap_orphan(void)
+{
+    static struct slot nobody = {.bdf = "(parent's)"};
+
+    pthread_mutex_init(&ranges_lock, NULL);
+    pthread_rwlock_init(&nobody.lock, NULL);
+    for (int i = 0; i < MAX_RANGES; i++)
+        ranges[i].slot = &nobody;
+}
+
 static void pass_on(int signal, siginfo_t *info, void *context)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from iavfio.apps.provenance import SOFTWARE, provenance
+from iavfio.apps.provenance import SOFTWARE, hardware, provenance
 from iavfio.errors import ConfigError, DeviceError, IavfioError
 from iavfio.port import Port
 from iavfio.stats import Snapshot
@@ -271,6 +271,8 @@ def _watch(plan: Plan, workers: Sequence[Worker], progress: Progress | None) -> 
     shown = began
     while not all(worker.ended for worker in workers):
         now = time.monotonic()
+        if plan.count and total(workers).sent >= plan.count:
+            return
         if not plan.count and now - began >= plan.duration:
             return
         if progress is not None and now - shown >= 1.0:
@@ -337,7 +339,7 @@ def _drops(delta: dict[str, Snapshot], counters: Counters) -> dict[str, int]:
 
 def describe(port: Port) -> str:
     """The device of a port for the provenance."""
-    kind = SOFTWARE if port.device.transport == "vfio-user" else "hardware"
+    kind = SOFTWARE if port.device.transport == "vfio-user" else hardware()
     return f"{port.identity.family} VF over {port.device.transport}, {kind}"
 
 

@@ -24,6 +24,17 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def hardware() -> str:
+    """What a device of the kernel's is: in a guest nobody can tell it from a software one."""
+    try:
+        vendor = Path("/sys/class/dmi/id/sys_vendor").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "hardware"
+    if vendor == "QEMU":
+        return f"in a QEMU guest: perhaps a {SOFTWARE}"
+    return "hardware"
+
+
 def commit() -> str:
     """The checkout's commit, "" for an installed package."""
     root = Path(__file__).resolve().parents[2]

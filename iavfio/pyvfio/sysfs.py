@@ -70,12 +70,16 @@ def holders(kernel: Kernel, number: str) -> dict[str, str]:
 
 
 def cdev(kernel: Kernel, bdf: str) -> str | None:
-    """Path of the device's VFIO character device, None when the kernel has none."""
+    """Path of the device's VFIO character device, None when the kernel has none.
+
+    A noiommu one does not count: an IOAS gives IOVAs, and without an IOMMU the device would take
+    them for physical addresses (spec: vfio 8).
+    """
     try:
         names = kernel.listdir(f"{DEVICES}/{bdf}/vfio-dev")
     except OSError:
         return None
-    found = [name for name in names if name.startswith(("vfio", "noiommu-vfio"))]
+    found = [name for name in names if name.startswith("vfio")]
     path = f"/dev/vfio/devices/{found[0]}" if found else None
     return path if path and kernel.exists(path) else None
 

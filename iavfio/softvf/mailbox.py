@@ -7,6 +7,7 @@ Every descriptor and payload is copied once out of the client's memory, then che
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,7 @@ from iavfio.softvf.contract import ViolationKind
 
 DESCRIPTOR = struct.Struct("<HHHHIIIIII")
 FLAGS = struct.Struct("<H")
+UNAWARE = 2.5  # seconds: an idle Linux driver looks for resets every 2 s (adminq 7)
 ENABLE, CRIT, OVFL, VFE = (
     int(lib.AQLEN_ENABLE),
     int(lib.AQLEN_CRIT),
@@ -104,12 +106,19 @@ class Mailbox:
         self.atq, self.arq = Ring("ATQ"), Ring("ARQ")
         self._scheduled = False
         self._master_told = False
+        self._reset_at = -UNAWARE
 
     def reset(self) -> None:
         """Hardware half of any VF reset (registers 8)."""
         self.atq.clear()
         self.arq.clear()
         self._master_told = False
+        self._reset_at = time.monotonic()
+
+    @property
+    def unaware(self) -> bool:
+        """Whether a reset is so young that its driver may not know of it yet."""
+        return time.monotonic() - self._reset_at < UNAWARE
 
     # ---- register writes
 
@@ -159,7 +168,9 @@ class Mailbox:
             self._critical(ring, f"{ring.name}T {value} is outside its {ring.entries} descriptors")
             return
         if not ring.length & ENABLE and value:
-            self._wrong("adminq 4", f"{ring.name}T moves to {value} while the queue is disabled")
+            # Harmless, and Linux does it at removal: it repeats RESET_VF after the reset (virtchnl 7).
+            text = f"{ring.name}T moves to {value} while the queue is disabled"
+            self._wrong("adminq 4", text, "note")
         ring.tail = value
         ring.worked = ring.worked or bool(ring.length & ENABLE and value)
         if ring is self.atq:

@@ -7,7 +7,6 @@ a byte array. Doorbells and VFINT_ITRN are memory of the data plane, which clien
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +27,6 @@ SWINT_TRIG = int(lib.DYN_CTL_SWINT_TRIG)
 DYN_CTL_RESERVED = 0x38FE0000  # bits 17..23 and 27..29 (registers 5.1)
 INTERVAL_MAX = int(lib.ITR_INTERVAL_MAX)
 IN_PROGRESS = int(lib.RSTAT_INPROGRESS)
-UNAWARE = 0.02  # seconds in which a driver that looks every few ms cannot know of a reset yet
 
 
 class Function(Protocol):
@@ -56,7 +54,7 @@ class Registers:
         self._rstat = IN_PROGRESS
         self._cause = 0  # VFINT_ICR01
         self._cause_enable = 0  # VFINT_ICR0_ENA1
-        self._reset_at = 0.0
+        self._held = 0  # causes that came while they were not enabled
         self._told: set[tuple[str, int]] = set()
         self._readers: dict[int, Callable[[], int]] = {}
         self._writers: dict[int, Callable[[int], None]] = {}
@@ -77,8 +75,7 @@ class Registers:
     def reset(self) -> None:
         """Hardware half of a VF reset; the plane zeroes what is its own (registers 8)."""
         self._rstat = IN_PROGRESS
-        self._reset_at = time.monotonic()
-        self._cause = self._cause_enable = 0
+        self._cause = self._cause_enable = self._held = 0
 
     def mailbox_cause(self) -> None:
         """The mailbox has news for vector 0."""
@@ -89,8 +86,10 @@ class Registers:
             self._plane.raise_mailbox(self._vf)
             return
         self._cause |= cause
-        if self._cause & self._cause_enable:
+        if cause & self._cause_enable:
             self._plane.raise_mailbox(self._vf)
+        else:
+            self._held |= cause
 
     # ---- access
 
@@ -119,11 +118,10 @@ class Registers:
         value = int.from_bytes(data, "little")
         if offset in self._guarded and self._rstat == IN_PROGRESS:
             if value:  # 0 is what it already holds
-                unaware = time.monotonic() - self._reset_at < UNAWARE
                 self._function.violation(
                     "registers 7",
                     f"BAR0+{offset:#x} is written with {value:#x} during a reset; it is lost",
-                    "note" if unaware else "violation",
+                    "note" if self._mailbox.unaware else "violation",
                 )
             return
         writer(value)
@@ -244,7 +242,7 @@ class Registers:
         self._plane.write_dyn_ctl(self._vf, vector, value)
 
     def _read_cause(self) -> int:
-        cause, self._cause = self._cause, 0
+        cause, self._cause, self._held = self._cause, 0, 0
         return cause | (INTEVENT if cause else 0)
 
     def _read_cause_enable(self) -> int:
@@ -253,8 +251,10 @@ class Registers:
     def _write_cause_enable(self, value: int) -> None:
         if self._e810:
             return
-        before, self._cause_enable = self._cause_enable, value & (ADMINQ | LINK | 0x1E)
-        if self._cause & self._cause_enable & ~before:
+        self._cause_enable = value & (ADMINQ | LINK | 0x1E)
+        # A cause interrupts once, also when nobody reads it: net_iavf never reads ICR01.
+        if self._held & self._cause_enable:
+            self._held &= ~self._cause_enable
             self._plane.raise_mailbox(self._vf)
 
     def _write_rstat(self, value: int) -> None:

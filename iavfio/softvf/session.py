@@ -184,8 +184,9 @@ class Session:
         areas = b"".join(wire.AREA.pack(page, PAGE) for page in DOORBELL_PAGES)
         capability = wire.CAP_SPARSE.pack(1, 1, 0, len(DOORBELL_PAGES), 0) + areas
         needed = wire.REGION_INFO.size + len(capability)
-        if argsz < needed:  # the client asks again, and gets the fd then
-            return wire.REGION_INFO.pack(needed, flags, index, 0, size, 0), ()
+        if argsz < needed:  # the client asks again, and gets capabilities and fd then
+            short = flags & ~wire.REGION_CAPS
+            return wire.REGION_INFO.pack(needed, short, index, 0, size, 0), ()
         head = wire.REGION_INFO.pack(needed, flags, index, wire.REGION_INFO.size, size, 0)
         return head + capability, (self._vf.plane.bar_fd(self._vf.index),)
 

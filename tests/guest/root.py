@@ -131,6 +131,8 @@ def _build() -> Root:
     for old in cache.glob("root-*"):
         if old != final:
             shutil.rmtree(old)
+    for image in cache.glob("initramfs-*"):
+        image.unlink()
     print(f"guest root ready after {time.monotonic() - started:.0f} s", flush=True)
     return root
 

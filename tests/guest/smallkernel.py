@@ -61,6 +61,9 @@ def _build(root: Root, path: Path) -> None:
     _make(root, work, f"cd /mnt/{source.name} && make -s -j{JOBS} bzImage", log, 3600)
     part = path.with_suffix(".part")
     shutil.copy(source / "arch/x86/boot/bzImage", part)
+    for old in cache.glob("small-*.bzImage"):
+        old.unlink()
+        old.with_suffix(".config").unlink(missing_ok=True)
     shutil.copy(source / ".config", path.with_suffix(".config"))
     part.rename(path)
     shutil.rmtree(work)

@@ -10,7 +10,9 @@ from iavfio.burst import Burst
 from iavfio.pool import Pool
 from iavfio.port import Port
 from iavfio.queues import RxQueue
+from iavfio.softvf.launch import SoftPf
 
+UNAVOIDABLE = ("virtchnl", "adminq 4", "registers 7")
 Options = Mapping[str, bool | int | float | str]
 
 
@@ -88,3 +90,14 @@ def works(port: Port) -> None:
 def healthy(pool: Pool) -> bool:
     """Whether nobody holds a buffer."""
     return pool.idle == pool.size
+
+
+def lawful(pf: SoftPf) -> bool:
+    """Whether no driver broke a rule of DMA, descriptors or interrupts (I2).
+
+    Messages to a PF that garbles its replies may go wrong, and a register may be written just
+    before a reset is seen.
+    """
+    broken = [v for v in pf.violations() if not v.rule.startswith(UNAVOIDABLE)]
+    assert not broken, "\n".join(map(str, broken))
+    return True

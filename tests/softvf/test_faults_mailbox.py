@@ -10,12 +10,13 @@ import pytest
 
 import iavfio
 from iavfio import session as session_module
+from iavfio import supervisor
 from iavfio.errors import IavfioError
 from iavfio.pool import Pool
 from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl import channel, client
 from iavfio.virtchnl import opcodes as op
-from tests.softvf.rig import Options, healthy, works
+from tests.softvf.rig import Options, healthy, lawful, works
 
 FAST: Options = {"reset_ms": 1}
 DEADLINE = 0.1  # instead of the 2 s that a real PF is given
@@ -66,13 +67,15 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         monkeypatch.setattr(method, "__defaults__", defaults)
     monkeypatch.setattr(session_module, "SEEN_DEADLINE", 0.2)
-    monkeypatch.setattr(session_module, "NEGOTIATE_DEADLINE", 2.0)
+    monkeypatch.setattr(session_module, "NEGOTIATE_DEADLINE", 0.5)
+    monkeypatch.setattr(supervisor, "BACKOFF", 0.01)
 
 
 @pytest.fixture(scope="module", params=["e810", "x710"])
 def shared(request: pytest.FixtureRequest) -> Iterator[SoftPf]:
     with iavfio.softvf(personality=request.param, options=FAST) as pf:
         yield pf
+        assert lawful(pf)
 
 
 @pytest.fixture

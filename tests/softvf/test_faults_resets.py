@@ -17,7 +17,7 @@ from iavfio.pool import Pool
 from iavfio.port import Port
 from iavfio.pyvfio import Bar
 from iavfio.softvf.launch import SoftPf
-from tests.softvf.rig import Options, healthy, send_all, udp, until, works
+from tests.softvf.rig import Options, healthy, lawful, send_all, udp, until, works
 
 FAST: Options = {"reset_ms": 1}
 
@@ -26,6 +26,7 @@ FAST: Options = {"reset_ms": 1}
 def shared(request: pytest.FixtureRequest) -> Iterator[SoftPf]:
     with iavfio.softvf(vfs=2, personality=request.param, options=FAST) as pf:
         yield pf
+        assert lawful(pf)
 
 
 @pytest.fixture
@@ -105,7 +106,9 @@ def test_resets_every_few_milliseconds_while_opening_and_starting(pf: SoftPf, po
     over = threading.Event()
 
     def storm() -> None:
-        while not over.wait(0.013):
+        for n in range(40):
+            if over.wait(0.005 + 0.003 * (n % 7)):
+                return
             pf.control("reset", vf=0, notify=False)
 
     thread = threading.Thread(target=storm)

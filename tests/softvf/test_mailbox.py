@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from iavfio.softvf import registers
+from iavfio.softvf import mailbox
 from tests.softvf.mailbox_rings import (
     ARQ,
     ARQBAH,
@@ -225,12 +225,12 @@ def test_base_must_be_aligned(e810: BenchRings) -> None:
 
 
 def test_registers_during_a_reset(e810: BenchRings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registers, "UNAWARE", 1000.0)
+    monkeypatch.setattr(mailbox, "UNAWARE", 1000.0)
     e810.bench.vf.begin_reset()
     e810.client.write32(ARQT, 3)  # no driver can know yet
     assert e810.client.read32(ARQT) == 0
     assert e810.bench.rules() == []
-    monkeypatch.setattr(registers, "UNAWARE", 0.0)
+    monkeypatch.setattr(mailbox, "UNAWARE", 0.0)
     assert [e810.client.read32(r) for r in (RSTAT, ATQLEN, ARQLEN, ATQT, ARQH)] == [0] * 5
     e810.client.write32(ATQH, 0)
     assert e810.bench.rules() == []
@@ -286,6 +286,20 @@ def test_cause_registers_of_the_700_series(x710: BenchRings) -> None:
     assert x710.client.read32(ICR01) == 1 << 30 | 1
     assert x710.client.read32(ICR01) == 0
     assert x710.client.read32(ICR0_ENA1) == 1 << 30
+
+
+def test_cause_that_nobody_reads_interrupts_once(x710: BenchRings) -> None:
+    """net_iavf disables and enables it in its handler, and never reads ICR01."""
+    x710.client.write32(ICR0_ENA1, 1 << 30)
+    x710.client.write32(DYN_CTL01, 0x1B)
+    x710.bench.vf.send_to_vf(17, 0, bytes(16))
+    assert x710.interrupted()
+    for _ in range(3):
+        x710.client.write32(ICR0_ENA1, 0)
+        x710.client.write32(DYN_CTL01, 0x18)
+        x710.client.write32(ICR0_ENA1, 1 << 30)
+        x710.client.write32(DYN_CTL01, 0x1B)
+        assert not x710.interrupted(0.01)
 
 
 def test_e810_has_no_cause_registers(e810: BenchRings) -> None:

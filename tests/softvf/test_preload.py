@@ -130,7 +130,7 @@ def test_private_memory_becomes_shared_without_losing_a_write(preload: Preload) 
         "kept": True,
         "shared": True,
         "current": True,
-        "files": 2,  # one for the memory's life, one for the mapping's
+        "files": 1,
         "files left": 0,
     }
 
@@ -148,6 +148,10 @@ def test_program_sees_these_devices_and_no_others(preload: Preload) -> None:
 
 def test_forked_child_leaves_the_parents_device_alone(preload: Preload) -> None:
     assert inside(preload, "child") == {"child": 0, "parent": "8680"}
+
+
+def test_daemon_opens_devices_after_its_fork(preload: Preload) -> None:
+    assert inside(preload, "daemon") == {"child": 0}
 
 
 def test_everything_goes_with_the_last_close(preload: Preload) -> None:

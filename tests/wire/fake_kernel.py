@@ -103,8 +103,9 @@ class FakeKernel:
         if driver == "vfio-pci":
             self._node(f"/dev/vfio/{'noiommu-' if noiommu else ''}{group}")
             if cdev:
-                (home / "vfio-dev" / f"vfio{device.number}").mkdir(parents=True)
-                self._node(f"/dev/vfio/devices/vfio{device.number}")
+                node = f"{'noiommu-' if noiommu else ''}vfio{device.number}"
+                (home / "vfio-dev" / node).mkdir(parents=True)
+                self._node(f"/dev/vfio/devices/{node}")
         return device
 
     def remove(self, path: str) -> None:

@@ -263,9 +263,10 @@ def memory() -> Iterator[DmaMemory]:
     memory.close()
 
 
-def test_noiommu_is_refused_unless_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cdev", [False, True])  # Linux 7.3 has noiommu character devices too
+def test_noiommu_is_refused_unless_asked_for(tmp_path: Path, cdev: bool) -> None:
     kernel = FakeKernel(tmp_path)
-    kernel.add(BDF, noiommu=True, cdev=False)
+    kernel.add(BDF, noiommu=True, cdev=cdev)
     kernel.noiommu_allowed = True
     for mode in ("auto", "group", "noiommu"):
         with pytest.raises(pyvfio.VfioError, match="unsafe_noiommu=True"):
