@@ -192,7 +192,7 @@ class Supervisor:
         try:
             self.recover(cause, coming=coming)
         except (IavfioError, pyvfio.VfioError) as error:
-            log.warning("%s: %s", self._name, error)  # the port is FAILED, and says why
+            log.info("%s: %s", self._name, error)  # the port is FAILED, and says why
 
     def _was_announced(self) -> bool:
         return bool(self._announced) and time.monotonic() - self._announced < STALE_NOTICE

@@ -36,15 +36,14 @@ static void write_flex(struct rx_desc *desc, uint32_t rxdid, const struct writte
 
 static void write_legacy(struct rx_desc *desc, const struct written_packet *packet)
 {
-    uint64_t status = RXL_DD | RXL_EOP | RXL_L3L4P |
-                      (uint64_t)RX_FLTSTAT_RSS_HASH << RXL_FLTSTAT_SHIFT |
-                      (uint64_t)PTYPE_IPV4_UDP << RXL_PTYPE_SHIFT |
-                      (uint64_t)packet->length << RXL_LEN_SHIFT;
+    uint64_t status =
+        RXL_DD | RXL_EOP | RXL_L3L4P | (uint64_t)RX_FLTSTAT_RSS_HASH << RXL_FLTSTAT_SHIFT |
+        (uint64_t)PTYPE_IPV4_UDP << RXL_PTYPE_SHIFT | (uint64_t)packet->length << RXL_LEN_SHIFT;
 
     status |= packet->bad ? RXL_L4E : 0;
     status |= packet->vlan ? RXL_L2TAG1P : 0;
-    desc->qw0 = (uint64_t)packet->rss << RXL_QW0_HASH_SHIFT |
-                (uint64_t)packet->vlan << RXL_QW0_L2TAG1_SHIFT;
+    desc->qw0 = (uint64_t)packet->rss << RXL_QW0_HASH_SHIFT | (uint64_t)packet->vlan
+                                                                  << RXL_QW0_L2TAG1_SHIFT;
     desc->qw2 = 0;
     desc->qw3 = 0;
     __atomic_store_n(&desc->qw1, status, __ATOMIC_RELEASE);

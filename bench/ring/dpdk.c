@@ -22,7 +22,8 @@
 #define FRAME 60
 #define BAR_BYTES 65536
 #define CACHE 250 /* testpmd's */
-#define CHUNK 32 /* the vector functions refill 32 slots a call: more a call and the ring runs dry */
+#define CHUNK                                                                                      \
+    32 /* the vector functions refill 32 slots a call: more a call and the ring runs dry */
 
 /* The backend's variants. */
 enum { PATH_SCALAR_FULL, PATH_SCALAR_BULK, PATH_SSE, PATH_AVX2, PATH_AVX512 };
@@ -54,8 +55,8 @@ const char *dpdk_start(int cpu)
 {
     char lcores[32];
     char *arguments[] = {
-        "ring", "--no-huge", "--no-pci", "--no-telemetry", "--no-shconf",
-        "--iova-mode=va", "-m", "512", "--log-level=1", "--lcores", lcores,
+        "ring", "--no-huge", "--no-pci",      "--no-telemetry", "--no-shconf", "--iova-mode=va",
+        "-m",   "512",       "--log-level=1", "--lcores",       lcores,
     };
 
     snprintf(lcores, sizeof(lcores), "0@%d", cpu);
@@ -72,9 +73,8 @@ static void make_pool(struct theirs *theirs, const char *name, uint32_t count)
 {
     uint32_t element = sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE;
     struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
-    struct rte_mempool *pool = rte_mempool_create_empty(name, count, element, CACHE,
-                                                        sizeof(private), 0,
-                                                        RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    struct rte_mempool *pool = rte_mempool_create_empty(
+        name, count, element, CACHE, sizeof(private), 0, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 
     if (!pool || rte_mempool_set_ops_byname(pool, "ring_mp_mc", NULL))
         die("dpdk: no mempool");
@@ -109,8 +109,10 @@ static void fill(struct theirs *theirs)
 static void choose(struct theirs *theirs, uint32_t path)
 {
     static const uint16_t width[] = {
-        [PATH_SCALAR_FULL] = RTE_VECT_SIMD_DISABLED, [PATH_SCALAR_BULK] = RTE_VECT_SIMD_DISABLED,
-        [PATH_SSE] = RTE_VECT_SIMD_128,              [PATH_AVX2] = RTE_VECT_SIMD_256,
+        [PATH_SCALAR_FULL] = RTE_VECT_SIMD_DISABLED,
+        [PATH_SCALAR_BULK] = RTE_VECT_SIMD_DISABLED,
+        [PATH_SSE] = RTE_VECT_SIMD_128,
+        [PATH_AVX2] = RTE_VECT_SIMD_256,
         [PATH_AVX512] = RTE_VECT_SIMD_512,
     };
 
@@ -325,20 +327,27 @@ static void act_nothing(struct instance *instance)
     instance->got = 0;
 }
 
-#define THEIRS(label, number)                                                                    \
-    {                                                                                            \
-        .name = "dpdk", .isa = label, .variant = number, .usable = theirs_usable,                \
-        .open = theirs_open, .close = theirs_close, .take = theirs_take, .give = theirs_give,    \
-        .look = theirs_look,                                                                     \
-        .act = {                                                                                 \
-            [WORK_RECEIVE] = act_receive,                                                        \
-            [WORK_RECEIVE_FREE] = act_receive_free,                                              \
-            [WORK_SEND] = act_send,                                                              \
-            [WORK_ALLOC_SEND] = act_alloc_send,                                                  \
-            [WORK_FORWARD] = act_forward,                                                        \
-            [WORK_EMPTY] = act_receive,                                                          \
-            [WORK_NOTHING] = act_nothing,                                                        \
-        },                                                                                       \
+#define THEIRS(label, number)                                                                      \
+    {                                                                                              \
+        .name = "dpdk",                                                                            \
+        .isa = label,                                                                              \
+        .variant = number,                                                                         \
+        .usable = theirs_usable,                                                                   \
+        .open = theirs_open,                                                                       \
+        .close = theirs_close,                                                                     \
+        .take = theirs_take,                                                                       \
+        .give = theirs_give,                                                                       \
+        .look = theirs_look,                                                                       \
+        .act =                                                                                     \
+            {                                                                                      \
+                [WORK_RECEIVE] = act_receive,                                                      \
+                [WORK_RECEIVE_FREE] = act_receive_free,                                            \
+                [WORK_SEND] = act_send,                                                            \
+                [WORK_ALLOC_SEND] = act_alloc_send,                                                \
+                [WORK_FORWARD] = act_forward,                                                      \
+                [WORK_EMPTY] = act_receive,                                                        \
+                [WORK_NOTHING] = act_nothing,                                                      \
+            },                                                                                     \
     }
 
 const struct backend dpdk_backends[] = {

@@ -225,21 +225,28 @@ static void act_nothing(struct instance *instance)
     instance->got = 0;
 }
 
-#define OURS(label, number)                                                                      \
-    {                                                                                            \
-        .name = "iavfio", .isa = label, .variant = number, .usable = ours_usable,                \
-        .open = ours_open, .close = ours_close, .take = ours_take, .give = ours_give,            \
-        .look = ours_look,                                                                       \
-        .act = {                                                                                 \
-            [WORK_RECEIVE] = act_receive,                                                        \
-            [WORK_RECEIVE_FREE] = act_receive_free,                                              \
-            [WORK_SEND] = act_send,                                                              \
-            [WORK_ALLOC_SEND] = act_alloc_send,                                                  \
-            [WORK_FORWARD] = act_forward,                                                        \
-            [WORK_WORKER] = act_worker,                                                          \
-            [WORK_EMPTY] = act_receive,                                                          \
-            [WORK_NOTHING] = act_nothing,                                                        \
-        },                                                                                       \
+#define OURS(label, number)                                                                        \
+    {                                                                                              \
+        .name = "iavfio",                                                                          \
+        .isa = label,                                                                              \
+        .variant = number,                                                                         \
+        .usable = ours_usable,                                                                     \
+        .open = ours_open,                                                                         \
+        .close = ours_close,                                                                       \
+        .take = ours_take,                                                                         \
+        .give = ours_give,                                                                         \
+        .look = ours_look,                                                                         \
+        .act =                                                                                     \
+            {                                                                                      \
+                [WORK_RECEIVE] = act_receive,                                                      \
+                [WORK_RECEIVE_FREE] = act_receive_free,                                            \
+                [WORK_SEND] = act_send,                                                            \
+                [WORK_ALLOC_SEND] = act_alloc_send,                                                \
+                [WORK_FORWARD] = act_forward,                                                      \
+                [WORK_WORKER] = act_worker,                                                        \
+                [WORK_EMPTY] = act_receive,                                                        \
+                [WORK_NOTHING] = act_nothing,                                                      \
+            },                                                                                     \
     }
 
 const struct backend iavfio_backends[] = {

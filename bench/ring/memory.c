@@ -31,8 +31,8 @@ static size_t whole(size_t bytes)
 void *big_alloc(size_t bytes)
 {
     size_t size = whole(bytes);
-    char *memory = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory =
+        mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     size_t skip;
 
     if (memory == MAP_FAILED)

@@ -17,14 +17,16 @@
 #define WARM 8 /* passes before the timed ones of a turn */
 #define INSTANCES 32
 #define TURNS_MAX 2000
-#define COUNTED 128 /* packets over which instructions are counted: whole periods of refill and reap */
+#define COUNTED                                                                                    \
+    128 /* packets over which instructions are counted: whole periods of refill and reap */
 #define STALLED 1000 /* passes without a packet */
 
 enum location { LOCATION_HOT, LOCATION_L3, LOCATION_CORE };
 
 static const char *const work_names[] = {
-    [WORK_RECEIVE] = "rx",           [WORK_RECEIVE_FREE] = "rx+free", [WORK_SEND] = "tx",
-    [WORK_ALLOC_SEND] = "alloc+tx",  [WORK_FORWARD] = "forward",      [WORK_WORKER] = "forward worker",
+    [WORK_RECEIVE] = "rx",       [WORK_RECEIVE_FREE] = "rx+free",
+    [WORK_SEND] = "tx",          [WORK_ALLOC_SEND] = "alloc+tx",
+    [WORK_FORWARD] = "forward",  [WORK_WORKER] = "forward worker",
     [WORK_EMPTY] = "empty poll",
 };
 static const char *const metadata_names[] = {"none", "basic", "all"};
@@ -336,7 +338,7 @@ static void run_group(const struct group *group, const struct backend **backends
 {
     struct instance *instances[INSTANCES];
     uint32_t n = 0;
-    uint32_t passes = group->setup.burst > 64 ? 16 : 64;
+    uint32_t passes = group->setup.burst > 64 ? 16 : group->setup.burst < 8 ? 256 : 64;
     double overhead = 1e9;
 
     if (group->location == LOCATION_L3) {

@@ -17,13 +17,13 @@ static void on_step(int signal, siginfo_t *info, void *context)
 }
 
 /* Both switches move the stack pointer past the red zone first. */
-#define TRAP_ON                                                                                  \
-    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"      \
-                     "lea 128(%%rsp), %%rsp" ::                                                  \
+#define TRAP_ON                                                                                    \
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"        \
+                     "lea 128(%%rsp), %%rsp" ::                                                    \
                          : "memory", "cc")
-#define TRAP_OFF                                                                                 \
-    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq\n\t"    \
-                     "lea 128(%%rsp), %%rsp" ::                                                  \
+#define TRAP_OFF                                                                                   \
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq\n\t"      \
+                     "lea 128(%%rsp), %%rsp" ::                                                    \
                          : "memory", "cc")
 
 uint64_t step_count(act_fn act, struct instance *instance)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "preload/preload.h"
 #include "preload/real.h"
@@ -152,6 +153,21 @@ HOOK ssize_t readlinkat(int at, const char *restrict path, char *restrict target
 HOOK ssize_t readlink(const char *restrict path, char *restrict target, size_t size)
 {
     return readlinkat(AT_FDCWD, path, target, size);
+}
+
+/* ls asks for access control lists. */
+HOOK ssize_t getxattr(const char *path, const char *name, void *value, size_t size)
+{
+    char room[PATH_MAX];
+
+    return syscall(SYS_getxattr, path_moved(path, room, sizeof(room)), name, value, size);
+}
+
+HOOK ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+    char room[PATH_MAX];
+
+    return syscall(SYS_lgetxattr, path_moved(path, room, sizeof(room)), name, value, size);
 }
 
 /* libc's own calls inside these are not hooked: they are called with the moved path. */

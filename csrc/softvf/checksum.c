@@ -4,31 +4,12 @@
 
 #include "hw/desc.h"
 #include "softvf/packet.h"
+#include "softvf/plain.h"
 
-/* A one's complement sum may be taken in any byte order and in any width (RFC 1071): here in the
- * machine's order and 4 bytes at a time, and turned round at the end. */
 uint64_t checksum_add(const uint8_t *data, uint32_t len)
 {
-    uint64_t sum = 0;
-    uint32_t i = 0, word;
-    uint16_t half;
+    uint16_t half = checksum_fold(sum_raw(data, len));
 
-    for (; i + 4 <= len; i += 4) {
-        memcpy(&word, data + i, 4);
-        sum += word;
-    }
-    if (len - i >= 2) {
-        memcpy(&half, data + i, 2);
-        sum += half;
-        i += 2;
-    }
-    if (i < len) {
-        uint8_t last[2] = {data[i], 0};
-
-        memcpy(&half, last, 2);
-        sum += half;
-    }
-    half = checksum_fold(sum);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     half = __builtin_bswap16(half);
 #endif
@@ -77,12 +58,9 @@ static uint64_t pseudo_header(const uint8_t *frame, uint32_t l3, uint8_t version
 
 static bool ipv4_header_good(const uint8_t *frame, uint32_t l3)
 {
-    uint32_t words[5];
-
     if (frame[l3] != 0x45)
         return checksum_fold(checksum_add(frame + l3, (frame[l3] & 15u) * 4)) == 0xffff;
-    memcpy(words, frame + l3, sizeof(words));
-    return checksum_fold((uint64_t)words[0] + words[1] + words[2] + words[3] + words[4]) == 0xffff;
+    return plain_ipv4_good(frame + l3);
 }
 
 static bool l4_good(const uint8_t *frame, const struct pkt_info *info)

@@ -124,7 +124,7 @@ int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
         struct rx_queue *q = &v->rx[queue];
 
         q->enabled = true;
-        q->head = q->tail = q->wb_next = 0;
+        q->head = q->tail = q->wb_next = q->wb_pending = 0;
         rx_forget_posted(q);
         v->rx_enabled |= q->stopped ? 0 : 1u << queue;
     } else if (!rx && !v->tx[queue].enabled) {

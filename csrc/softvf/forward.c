@@ -11,7 +11,7 @@ static uint32_t slot_of(uint64_t mac)
     return (uint32_t)((mac * 0x9e3779b97f4a7c15ull) >> 51) & (MAC_SLOTS - 1);
 }
 
-static uint64_t look_up(const struct plane *plane, uint64_t mac)
+uint64_t switch_owners(const struct plane *plane, uint64_t mac)
 {
     for (uint32_t at = slot_of(mac), tries = 0; tries < MAC_SLOTS;
          tries++, at = (at + 1) & (MAC_SLOTS - 1)) {
@@ -111,7 +111,7 @@ static bool spoofed(struct plane *plane, struct vf *vf, const uint8_t *frame)
 {
     uint64_t mac = mac48(frame + 6);
 
-    if (mac == vf->primary || look_up(plane, mac) >> vf->index & 1)
+    if (mac == vf->primary || switch_owners(plane, mac) >> vf->index & 1)
         return false;
     vf->stats[TX_DISCARD]++;
     report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
@@ -174,7 +174,7 @@ void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, u
                     vf->config->c.port_vlan);
         view.frame = plane->tagged;
     }
-    owners = look_up(plane, mac);
+    owners = switch_owners(plane, mac);
     targets = members(plane, mac, owners);
     deliver(plane, targets & ~self, &view);
     /* A unicast frame that another VF owns stays in the switch. */
@@ -247,7 +247,7 @@ uint32_t forward_from_wire(struct plane *plane)
         if (view.len < 14 || view.len > MAX_FRAME_ROOM - 8)
             continue;
         mac = mac48(view.frame);
-        deliver(plane, members(plane, mac, look_up(plane, mac)) & plane->active, &view);
+        deliver(plane, members(plane, mac, switch_owners(plane, mac)) & plane->active, &view);
     }
     return done;
 }

@@ -4,6 +4,7 @@
 
 #include "hw/desc.h"
 #include "softvf/packet.h"
+#include "softvf/plain.h"
 
 enum {
     IPPROTO_HOPOPT_ = 0,
@@ -19,7 +20,7 @@ enum {
     IPPROTO_DSTOPTS_ = 60,
     IPPROTO_SCTP_ = 132
 };
-enum { PORT_VXLAN = 4789, PORT_GENEVE = 6081, MAX_TAGS = 2 };
+enum { MAX_TAGS = 2 };
 enum {
     ETH_IPV4 = 0x0800,
     ETH_ARP = 0x0806,
@@ -232,38 +233,6 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16
     settle(info, at, &ip, kind);
 }
 
-/* What nearly all frames are: IPv4 without tag, options, fragments or tunnel, carrying TCP or UDP. The
- * result is that of the full parser. */
-static bool parse_plain(const uint8_t *frame, uint32_t len, struct pkt_info *info)
-{
-    uint32_t total, end, l4_len;
-    bool tcp;
-
-    if (len < 42 || get16(frame + 12) != ETH_IPV4 || frame[14] != 0x45 ||
-        get16(frame + 20) & 0x3fff || frame[0] & 1)
-        return false;
-    tcp = frame[23] == IPPROTO_TCP_;
-    total = get16(frame + 16);
-    end = 14 + total < len ? 14 + total : len;
-    l4_len = end - 34;
-    if (total < 28 || (tcp && (total < 40 || end < 54)))
-        return false;
-    if (!tcp) {
-        uint16_t port = get16(frame + 36);
-
-        if (frame[23] != IPPROTO_UDP_ || port == PORT_VXLAN || port == PORT_GENEVE)
-            return false;
-    }
-    *info = (struct pkt_info){.ptype = PTYPE_IPV4 + (tcp ? PTYPE_KIND_TCP : PTYPE_KIND_UDP),
-                              .l3_off = 14,
-                              .l4_off = 34,
-                              .l4_len = (uint16_t)l4_len,
-                              .pctype = tcp ? PCTYPE_TCP4 : PCTYPE_UDP4,
-                              .ip_version = 4,
-                              .l4_proto = frame[23]};
-    return true;
-}
-
 void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
 {
     struct ip_view ip;
@@ -271,7 +240,7 @@ void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
     uint32_t inner;
     uint16_t type, kind, base;
 
-    if (parse_plain(frame, len, info))
+    if (plain_parse(frame, len, info))
         return;
     memset(info, 0, sizeof(*info));
     info->pctype = PKT_NO_PCTYPE;

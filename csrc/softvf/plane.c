@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "softvf/copy.h"
 #include "softvf/plane.h"
 
 #define SPIN_ROUNDS 2000      /* idle rounds before the thread starts to nap */
@@ -132,6 +133,7 @@ struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int
         return NULL;
     }
     pthread_mutex_init(&plane->lock, NULL);
+    plane->copy = copy_choose();
     plane->vfs = vfs;
     plane->immediate = immediate;
     plane->flex = flex;

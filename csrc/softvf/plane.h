@@ -25,7 +25,10 @@
 #define MAX_FRAME_ROOM 16384
 #define TSO_ROOM (256 * 1024 + 512)
 #define BURST 32
-#define STAGE_ROOM 256
+#define ROUND 64 /* packets of one queue before it is another's turn */
+#define POSTED 128 /* descriptors fetched ahead; a power of two */
+#define EXPRESS 64 /* plain frames in one go */
+#define STAGE_ROOM 128
 #define WIRE_MIN 60 /* the device pads shorter frames (descriptors 3) */
 #define FCS 4
 #define LIMITERS 32
@@ -77,7 +80,7 @@ struct rx_shadow {
 /* A posted descriptor, read once. */
 struct rx_posted {
     uint64_t iova;
-    uint8_t *buffer; /* NULL: not in one window */
+    uint8_t *buffer; /* NULL: bad, or not in one window */
     bool bad; /* bit 0 of the header address was set */
 };
 
@@ -91,9 +94,10 @@ struct rx_queue {
     uint8_t rxdid;
     bool keep_crc;
     uint32_t wb_next; /* first filled descriptor that is not visible yet */
-    struct rx_shadow *shadow; /* what will be written there */
-    struct rx_posted posted[BURST];
-    uint32_t posted_at, posted_end;
+    uint32_t wb_pending; /* how many are not */
+    struct rx_shadow *shadow; /* what will be written there, room for a whole ring */
+    struct rx_posted posted[POSTED];
+    uint32_t posted_at, posted_end; /* free running */
     uint32_t vector;
     uint64_t packets, bytes, no_descriptor;
 };
@@ -155,8 +159,11 @@ struct mac_slot {
     uint64_t vfs; /* bitmap */
 };
 
+typedef uint64_t (*copy_function)(uint8_t *to, const uint8_t *from, uint32_t len, uint32_t summed);
+
 struct plane {
     pthread_mutex_t lock;
+    copy_function copy;
     uint32_t waiters;
     pthread_t thread;
     bool running, stop;
@@ -174,7 +181,9 @@ struct plane {
     struct softvf_event events[SOFTVF_EVENTS];
     uint32_t event_head, event_tail, events_lost;
     uint64_t now_ns;
-    uint8_t stage[BURST][STAGE_ROOM]; /* small frames, copied before any of them is looked at */
+    struct vf *last_to; /* where the last frames of a burst went, and the queue: more may follow */
+    uint32_t last_queue;
+    uint8_t stage[EXPRESS][STAGE_ROOM]; /* their beginnings, copied before any is looked at */
     uint32_t buffer_end[RING_MAX]; /* of the gathered packet: where each buffer's bytes end */
     uint8_t frame[TSO_ROOM]; /* gathered packet */
     uint8_t segment[MAX_FRAME_ROOM]; /* of a TSO packet */
@@ -245,9 +254,18 @@ int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, st
 bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
                          uint32_t mss);
 
+/* express.c: plain unicast frames of one buffer, from ring to ring. Returns packets taken; stops before
+ * anything else. */
+uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
+                 uint32_t budget);
+/* The longest frame that the VF may send, without its FCS. */
+uint32_t tx_limit(const struct vf *vf);
+
 /* receive.c, writeback.c, forward.c, vectors.c */
 void receive(struct plane *plane, struct vf *vf, struct view *view);
 uint32_t receive_room(struct vf *vf);
+/* Reads posted descriptors before they are needed, and asks for their buffers' lines. */
+void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue);
 void rx_forget_posted(struct rx_queue *q);
 /* Again when the DMA windows changed: before each use of q->ring. */
 void rx_look_up_ring(struct vf *vf, struct rx_queue *q);
@@ -257,12 +275,13 @@ struct rx_facts { /* what the last descriptor of a frame tells */
     uint16_t tci;
     bool hashed, loopback;
 };
-void write_back(struct rx_queue *q, uint32_t index, uint32_t part, const struct rx_facts *last);
 void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force);
 /* `frame` belongs to the plane and has room for a tag. */
 void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
 uint32_t forward_from_wire(struct plane *plane);
 void rebuild_switch(struct plane *plane);
+/* Bitmap of the VFs whose address it is. */
+uint64_t switch_owners(const struct plane *plane, uint64_t mac);
 void vectors_run(struct plane *plane, struct vf *vf);
 void vectors_reset(struct vf *vf);
 
@@ -295,6 +314,27 @@ static inline uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool
         return NULL;
     offset = iova - window->iova;
     return len <= window->size - offset ? window->address + offset : NULL;
+}
+
+/* LUT sizes are powers of two on the cards; another one costs a division. */
+static inline uint32_t rss_queue(const struct vf_config *config, uint32_t hash)
+{
+    uint32_t size = config->c.lut_size;
+
+    return config->c.rss_lut[(size & (size - 1)) ? hash % size : hash & (size - 1)];
+}
+
+/* Takes n descriptors off the ring; rs: the last of them asks for a report. */
+static inline void tx_take(struct tx_queue *q, uint32_t n, bool rs)
+{
+    q->head += n;
+    if (q->head >= q->entries)
+        q->head -= q->entries;
+    q->taken += n;
+    if (rs) {
+        q->rs[q->rs_tail] = q->taken - 1;
+        q->rs_tail = q->rs_tail + 1 == RING_MAX ? 0 : q->rs_tail + 1;
+    }
 }
 
 static inline uint64_t vector_bit(uint32_t vector)

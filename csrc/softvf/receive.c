@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The receive side: a frame into the buffers of a ring (spec: descriptors 5, 8-10, 12). */
 #include "softvf/plane.h"
+#include "softvf/writeback.h"
 
 static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
                 const char *rule, const char *why)
@@ -56,39 +57,72 @@ void rx_look_up_ring(struct vf *vf, struct rx_queue *q)
     }
 }
 
+/* NULL: not writable, or not in one piece. */
+static inline uint8_t *buffer_in(const struct dma_window *window, uint64_t iova, uint32_t size)
+{
+    if (!window || !window->address || !window->writable ||
+        size > window->size - (iova - window->iova))
+        return NULL;
+    return window->address + (iova - window->iova);
+}
+
+/* Adds what the driver posted up to the tail as it was last read; -1 when the queue stopped. All lines are
+ * asked for, to be written, before the first is read: their way from the driver's cache overlaps. */
 static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
 {
     struct rx_queue *q = &vf->rx[queue];
-    uint32_t n = distance(q, q->head, q->tail), at = q->head;
+    const struct dma_window *window = NULL;
+    uint32_t have = q->posted_end - q->posted_at, n = distance(q, q->head, q->tail);
+    uint32_t at = q->head + have < q->entries ? q->head + have : q->head + have - q->entries;
 
-    n = n < BURST ? n : BURST;
-    for (uint32_t i = 0; i < n; i++) {
-        struct rx_posted *posted = &q->posted[i];
+    n = n > have ? n - have : 0; /* a tail that moves back takes nothing away */
+    n = n < POSTED - have ? n : POSTED - have;
+    for (uint32_t i = 0; q->ring && i < n; i++)
+        prefetch_write(&q->ring[at + i < q->entries ? at + i : at + i - q->entries]);
+    for (; n; n--) {
+        struct rx_posted *posted = &q->posted[q->posted_end % POSTED];
         uint64_t words[2];
 
         if (q->ring) {
             words[0] = client_load(&q->ring[at].qw0);
             words[1] = client_load(&q->ring[at].qw1);
-            prefetch_write(&q->ring[at]);
         } else if (dma_copy(vf, q->iova + at * 32ull, words, sizeof(words), false)) {
-            if (i == 0) {
+            if (q->posted_end == q->posted_at) {
                 mdd(plane, vf, queue, at, "vfio-user 4",
                     "the descriptor lies outside the DMA windows");
                 return -1;
             }
-            n = i;
             break;
         }
         posted->iova = words[0];
+        if (!window || words[0] - window->iova >= window->size)
+            window = dma_window_at(vf, words[0]);
         posted->bad = words[1] & 1;
-        posted->buffer = dma_find(vf, words[0], q->buffer_size, true);
+        posted->buffer = posted->bad ? NULL : buffer_in(window, words[0], q->buffer_size);
         if (posted->buffer)
             prefetch_write(posted->buffer);
         at = at + 1 == q->entries ? 0 : at + 1;
+        q->posted_end++;
     }
-    q->posted_at = 0;
-    q->posted_end = n;
     return 0;
+}
+
+void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue)
+{
+    struct rx_queue *q = &vf->rx[queue];
+    uint32_t have = q->posted_end - q->posted_at;
+
+    if (have >= POSTED / 2 || !(vf->rx_enabled >> queue & 1))
+        return;
+    rx_look_up_ring(vf, q);
+    if (!q->ring)
+        return; /* a descriptor that cannot be read is found when it is needed, no sooner */
+    if (distance(q, q->head, q->tail) < POSTED / 2) {
+        uint32_t tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
+
+        q->tail = tail < q->entries ? tail : q->tail; /* a bad one is told by who needs it */
+    }
+    fetch(plane, vf, queue);
 }
 
 /* ---- a frame ---- */
@@ -114,7 +148,7 @@ static int fill(struct plane *plane, struct vf *vf, uint32_t queue, const uint8_
 
     if (q->posted_at == q->posted_end && fetch(plane, vf, queue))
         return -1;
-    posted = &q->posted[q->posted_at++];
+    posted = &q->posted[q->posted_at++ % POSTED];
     if (posted->bad) {
         mdd(plane, vf, queue, q->head, "descriptors 5",
             "bit 0 of the header buffer address (DD) is set when posted");
@@ -140,14 +174,6 @@ static uint16_t stripped_tag(const struct softvf_config *c, const struct view *v
                     tpid == c->strip_tpids[2])
                ? c->strip
                : SOFTVF_STRIP_NONE;
-}
-
-/* LUT sizes are powers of two on the cards; another one costs a division. */
-static uint32_t queue_of(const struct softvf_config *c, uint32_t hash)
-{
-    uint32_t size = c->lut_size;
-
-    return c->rss_lut[(size & (size - 1)) ? hash % size : hash & (size - 1)];
 }
 
 static const uint8_t *append_fcs(struct plane *plane, const struct view *view)
@@ -195,6 +221,8 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     }
     if (!has_room(plane, vf, queue, q, need))
         return;
+    if (q->wb_pending + need > q->entries) /* a tail that moves by itself must not overrun it */
+        rx_flush(plane, vf, q, true);
     if (!view->checked) {
         view->check = pkt_check(frame, view->len, &view->info);
         view->checked = true;
@@ -207,9 +235,8 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
 
         if (fill(plane, vf, queue, frame, at, part, gap))
             return;
-        write_back(q, q->head, part, i + 1 == need ? facts : NULL);
+        write_back(q, part, i + 1 == need ? facts : NULL);
         at += part;
-        q->head = q->head + 1 == q->entries ? 0 : q->head + 1;
     }
     q->packets++;
     q->bytes += len;
@@ -234,7 +261,7 @@ void receive(struct plane *plane, struct vf *vf, struct view *view)
     }
     facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)
-        queue = queue_of(&config->c, facts.hash);
+        queue = rss_queue(config, facts.hash);
     if (queue >= MAX_QUEUES || !(vf->rx_enabled >> queue & 1)) {
         vf->stats[RX_DISCARD]++;
         return;

@@ -4,6 +4,7 @@
 
 #include "hw/desc.h"
 #include "softvf/packet.h"
+#include "softvf/plain.h"
 
 #define INPUT_MAX 36 /* two IPv6 addresses and two ports */
 
@@ -47,19 +48,6 @@ static uint32_t toeplitz(const struct rss_conf *conf, const uint8_t *input, uint
     return hash;
 }
 
-/* IPv4 with ports lies in one piece: 8 bytes of addresses, then 4 of ports when there are no options. */
-static uint32_t toeplitz_12(const struct rss_conf *conf, const uint8_t *in)
-{
-    uint32_t a = conf->table[0][in[0]] ^ conf->table[1][in[1]];
-    uint32_t b = conf->table[2][in[2]] ^ conf->table[3][in[3]];
-    uint32_t c = conf->table[4][in[4]] ^ conf->table[5][in[5]];
-    uint32_t d = conf->table[6][in[6]] ^ conf->table[7][in[7]];
-    uint32_t e = conf->table[8][in[8]] ^ conf->table[9][in[9]];
-    uint32_t f = conf->table[10][in[10]] ^ conf->table[11][in[11]];
-
-    return a ^ b ^ c ^ d ^ e ^ f;
-}
-
 uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struct pkt_info *info,
                   bool *valid)
 {
@@ -74,7 +62,7 @@ uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struc
     ports = info->l4_off && !info->fragment;
     if (ports && info->ip_version == 4 && info->l4_off == info->l3_off + 20 &&
         !(conf->hashcfg >> 62 & 1))
-        return toeplitz_12(conf, frame + info->l3_off + 12);
+        return plain_hash(conf, frame + info->l3_off - 14);
     memcpy(input, frame + info->l3_off + (info->ip_version == 4 ? 12 : 8), addresses);
     if (ports) {
         memcpy(input + len, frame + info->l4_off, 4);

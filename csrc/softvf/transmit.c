@@ -51,21 +51,7 @@ void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force
     }
 }
 
-/* Takes n descriptors off the ring; rs: the last of them asks for a report. */
-static inline void take(struct tx_queue *q, uint32_t n, bool rs)
-{
-    q->head += n;
-    if (q->head >= q->entries)
-        q->head -= q->entries;
-    q->taken += n;
-    if (rs) {
-        q->rs[q->rs_tail] = q->taken - 1;
-        q->rs_tail = q->rs_tail + 1 == RING_MAX ? 0 : q->rs_tail + 1;
-    }
-}
-
-/* The longest frame without its FCS. */
-static uint32_t limit_of(const struct vf *vf)
+uint32_t tx_limit(const struct vf *vf)
 {
     uint32_t limit = vf->config->c.max_frame;
 
@@ -107,7 +93,7 @@ static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_q
 
     if (tso_begin(&iter, plane->frame, p->len, p->qw1, p->ctx0, p->ctx1, &why))
         return why;
-    if (iter.header_len + iter.mss > limit_of(vf))
+    if (iter.header_len + iter.mss > tx_limit(vf))
         return "header and MSS make a frame longer than the limit";
     if (!gather_segments_fit(plane, p, iter.header_len, iter.mss))
         return "a segment has more than 8 buffers";
@@ -157,7 +143,7 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
 
     if (p->buffers > TX_MAX_BUFFERS)
         return "the frame has more than 8 buffers";
-    if (p->len > limit_of(vf))
+    if (p->len > tx_limit(vf))
         return "the frame is longer than the limit";
     if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
         tx_offload(plane->frame, p->len, p->qw1, p->ctx0, &why))
@@ -189,51 +175,6 @@ static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct tx_pa
     return why ? -1 : 0;
 }
 
-/* Plain frames of one buffer, no offload: what a generator or forwarder sends. Returns packets taken;
- * stops before anything else. All descriptors of the batch are fetched first, then all small frames are
- * copied, then they are looked at: three loops whose cache misses overlap. */
-static uint32_t transmit_plain(struct plane *plane, struct vf *vf, struct tx_queue *q,
-                               uint32_t tail, uint32_t budget)
-{
-    const uint64_t offload =
-        (uint64_t)(TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK | TXD_CMD_IL2TAG1 | TXD_CMD_DUMMY)
-        << TXD_CMD_SHIFT;
-    const uint64_t whole = (uint64_t)(TXD_CMD_EOP | TXD_CMD_ICRC) << TXD_CMD_SHIFT;
-    const uint64_t want = offload | whole | TXD_DTYPE_MASK;
-    const uint64_t report_status = (uint64_t)TXD_CMD_RS << TXD_CMD_SHIFT;
-    uint64_t qw1[BURST];
-    const uint8_t *data[BURST];
-    uint32_t size[BURST];
-    uint32_t limit = limit_of(vf);
-    uint32_t n = 0, at = q->head;
-
-    for (; n < budget && n < BURST && at != tail; n++) {
-        qw1[n] = client_load(&q->ring[at].qw1);
-        size[n] = (uint32_t)(qw1[n] >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
-        if ((qw1[n] & want) != whole || size[n] < TX_MIN_FRAME || size[n] > limit)
-            break;
-        data[n] = dma_find(vf, client_load(&q->ring[at].addr), size[n], false);
-        if (!data[n])
-            break;
-        __builtin_prefetch(data[n]);
-        at = at + 1 == q->entries ? 0 : at + 1;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        if (size[i] <= STAGE_ROOM)
-            client_copy(plane->stage[i], data[i], size[i]);
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t *frame = plane->stage[i];
-
-        if (size[i] > STAGE_ROOM) {
-            frame = plane->frame;
-            client_copy(frame, data[i], size[i]);
-        }
-        send_out(plane, vf, q, frame, size[i]);
-        take(q, 1, qw1[i] & report_status);
-    }
-    return n;
-}
-
 static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
 {
     if (tail >= vf->tx[queue].entries) {
@@ -259,16 +200,16 @@ uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue)
     if (tail == q->head || !ready(plane, vf, queue, tail))
         return 0;
     look_up_ring(vf, q);
-    while (done < 2 * BURST && q->head != tail) {
+    while (done < ROUND && q->head != tail) {
         struct tx_packet p;
-        uint32_t n = q->ring ? transmit_plain(plane, vf, q, tail, 2 * BURST - done) : 0;
+        uint32_t n = q->ring ? express(plane, vf, q, tail, ROUND - done) : 0;
 
         done += n;
         if (n)
             continue;
         if (gather(plane, vf, queue, tail, &p) || !p.complete || emit(plane, vf, queue, &p))
             break;
-        take(q, p.descriptors, p.rs);
+        tx_take(q, p.descriptors, p.rs);
         done +=
             1 + p.len / 2048; /* segmentation is work: one queue must not hold the plane for long */
     }

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rows of the ring bench as a table, as ratios against their targets, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+Group = tuple[str, int, int, str]  #: descriptor, ring, burst, location
+
+
+@dataclass(frozen=True)
+class Row:
+    """One driver function in one group; cycles are TSC cycles a packet (empty poll: a call)."""
+
+    backend: str
+    work: str
+    isa: str
+    descriptor: str
+    metadata: str
+    ring: int
+    burst: int
+    location: str
+    cycles_best: float
+    cycles_median: float
+    instructions: float | None
+
+    @property
+    def group(self) -> Group:
+        return self.descriptor, self.ring, self.burst, self.location
+
+
+@dataclass(frozen=True)
+class Target:
+    """The most that our cycles may be of a peer's, both best of the same turns."""
+
+    what: str
+    ratio: float
+    work: str
+    metadata: str
+    burst: int
+    isa: str
+    peer: str  #: the peer's instruction set
+
+
+TARGETS = (
+    Target("forward, handles only, AVX-512", 0.50, "forward", "none", 32, "avx512", "avx512"),
+    Target("receive, all metadata, AVX-512", 0.75, "rx", "all", 32, "avx512", "avx512"),
+    Target("forward, handles only, AVX2", 0.60, "forward", "none", 32, "avx2", "avx2"),
+    Target("forward, scalar against bulk", 0.80, "forward", "none", 32, "scalar", "scalar"),
+    Target("forward, scalar against full", 0.35, "forward", "none", 32, "scalar", "scalar full"),
+    Target("forward, burst of 8, AVX-512", 0.60, "forward", "none", 8, "avx512", "avx512"),
+)
+
+
+def parse(lines: Iterable[str]) -> list[Row]:
+    """Rows of the program's output; lines without a row are passed over."""
+    objects = (json.loads(line) for line in lines if line.strip())
+    return [Row(**item) for item in objects if "work" in item]
+
+
+def _unique(items: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Lines of text: one block a group, one line a function, best/median and instructions."""
+    for group in _unique(row.group for row in rows):
+        block = [row for row in rows if row.group == group]
+        works = _unique(row.work for row in block)
+        descriptor, ring, burst, location = group
+        yield ""
+        yield f"{descriptor} descriptors, ring {ring}, burst {burst}, {location}"
+        yield f"{'':24}" + "".join(f"{work:>21}" for work in works)
+        for key in _unique((row.backend, row.isa, row.metadata) for row in block):
+            cells = {row.work: row for row in block if (row.backend, row.isa, row.metadata) == key}
+            yield f"{key[0]:7}{key[1]:12}{key[2]:5}" + "".join(
+                _cell(cells.get(work)) for work in works
+            )
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return " " * 21
+    count = "" if row.instructions is None else f"{row.instructions:.1f}i"
+    return f"{row.cycles_best:7.1f}/{row.cycles_median:5.1f}{count:>8}"
+
+
+def _find(rows: list[Row], target: Target, descriptor: str, backend: str, work: str) -> Row | None:
+    isa = target.isa if backend == "iavfio" else target.peer
+    wanted = (backend, work, isa, descriptor, target.metadata, 512, target.burst, "hot")
+    for row in rows:
+        have = (row.backend, row.work, row.isa, row.descriptor, row.metadata, row.ring, row.burst)
+        if (*have, row.location) == wanted:
+            return row
+    return None
+
+
+def ratios(rows: list[Row]) -> list[dict[str, Any]]:
+    """Every target that these rows can judge, for both descriptor formats.
+
+    `call` is the ratio of whole calls; `worker` that of the loop that a worker thread runs, with
+    the guards held over many bursts.
+    """
+    out = []
+    for target in TARGETS:
+        for descriptor in ("flex", "legacy"):
+            peer = _find(rows, target, descriptor, "dpdk", target.work)
+            call = _find(rows, target, descriptor, "iavfio", target.work)
+            worker = _find(rows, target, descriptor, "iavfio", f"{target.work} worker")
+            if peer is None or call is None:
+                continue
+            out.append(
+                {
+                    "what": target.what,
+                    "descriptor": descriptor,
+                    "target": target.ratio,
+                    "peer_cycles": peer.cycles_best,
+                    "cycles": call.cycles_best,
+                    "call": round(call.cycles_best / peer.cycles_best, 3),
+                    "worker": round(worker.cycles_best / peer.cycles_best, 3) if worker else None,
+                    "instructions": _quotient(call.instructions, peer.instructions),
+                }
+            )
+    return out
+
+
+def _quotient(ours: float | None, theirs: float | None) -> float | None:
+    return round(ours / theirs, 3) if ours is not None and theirs else None
+
+
+def verdicts(judged: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of text of what ratios() says."""
+    if not judged:
+        return
+    yield ""
+    yield f"{'of DPDK, best cycles':34}{'':8}{'target':>8}{'call':>8}{'worker':>8}{'instr.':>8}"
+    for item in judged:
+        numbers = (item[key] for key in ("target", "call", "worker", "instructions"))
+        cells = "".join(f"{'' if n is None else f'{n:.2f}':>8}" for n in numbers)
+        yield f"{item['what']:34}{item['descriptor']:8}{cells}"
+
+
+def write(path: Path, provenance: dict[str, Any], rows: list[Row]) -> None:
+    """The results as JSON: provenance, ratios, rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {
+        "provenance": provenance,
+        "ratios": ratios(rows),
+        "rows": [asdict(row) for row in rows],
+    }
+    head = json.dumps({key: whole[key] for key in ("provenance", "ratios")}, indent=1)
+    body = ",\n".join(f"  {json.dumps(row)}" for row in whole["rows"])
+    path.write_text(f'{head[:-2]},\n "rows": [\n{body}\n ]\n}}\n', encoding="utf-8")
+
+
+def plot(path: Path, rows: list[Row], title: str) -> bool:
+    """Cycles a packet of forwarding against the burst; False when matplotlib is not installed."""
+    try:
+        drawing = importlib.import_module("matplotlib.figure")
+    except ImportError:
+        return False
+    figure = drawing.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    chosen = [
+        row
+        for row in rows
+        if (row.work, row.metadata, row.ring) == ("forward", "none", 512)
+        and (row.descriptor, row.location) == ("flex", "hot")
+    ]
+    for key in _unique((row.backend, row.isa) for row in chosen):
+        line = sorted((r.burst, r.cycles_best) for r in chosen if (r.backend, r.isa) == key)
+        style = "o-" if key[0] == "iavfio" else "s--"
+        axes.plot([p[0] for p in line], [p[1] for p in line], style, label=" ".join(key))
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("packets a burst")
+    axes.set_ylabel("TSC cycles a packet, best")
+    axes.set_title(title, fontsize=9)
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+    return True

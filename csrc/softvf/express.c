@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The express way: bursts of plain frames from a send ring straight into receive rings. What a frame or
+ * a VF's settings ask beyond that, the general way does (transmit.c, forward.c, receive.c), in turn with
+ * the others, and the result of both is the same. The loops are apart so that the cache misses of all
+ * frames of a burst overlap: descriptors, then the frames' beginnings, then the rest. */
+#include "softvf/copy.h"
+#include "softvf/plain.h"
+#include "softvf/plane.h"
+#include "softvf/writeback.h"
+
+struct lane { /* one frame of a burst */
+    const uint8_t *data; /* the client's */
+    uint64_t qw1;
+    uint32_t size; /* as posted */
+};
+
+/* Where frames to one MAC and one queue go now, and what has been counted on the way. */
+struct route {
+    bool open; /* the sender's settings let frames take the express way */
+    bool spoof_check;
+    uint64_t own, mac; /* as they stand in a frame; ~0: none looked up yet */
+    struct vf *to; /* NULL: the general way */
+    const struct rss_conf *rss;
+    bool from_wire; /* they come back from the uplink */
+    uint32_t queue;
+    struct rx_queue *q; /* NULL: none looked at yet */
+    uint32_t credit; /* frames that q takes before it must be looked at again ... */
+    uint32_t room; /* ... and their longest */
+    uint64_t frames, bytes; /* not yet in any statistics */
+};
+
+#define MAC_MASK 0xffffffffffffull
+
+/* ---- descriptors ---- */
+
+/* Fetches descriptors of frames that need nothing done, and asks for the frames' first lines. */
+static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, uint32_t budget,
+                      struct lane *lane)
+{
+    const uint64_t offload =
+        (uint64_t)(TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK | TXD_CMD_IL2TAG1 | TXD_CMD_DUMMY)
+        << TXD_CMD_SHIFT;
+    const uint64_t whole = (uint64_t)(TXD_CMD_EOP | TXD_CMD_ICRC) << TXD_CMD_SHIFT;
+    const uint64_t want = offload | whole | TXD_DTYPE_MASK;
+    const struct dma_window *window = NULL;
+    uint32_t limit = tx_limit(vf), at = q->head, n = 0;
+
+    for (; n < budget && at != tail; n++) {
+        uint64_t qw1 = client_load(&q->ring[at].qw1);
+        uint64_t iova = client_load(&q->ring[at].addr);
+        uint32_t size = (uint32_t)(qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
+
+        if ((qw1 & want) != whole || size - TX_MIN_FRAME > limit - TX_MIN_FRAME)
+            break;
+        if (!window || iova - window->iova >= window->size) {
+            window = dma_window_at(vf, iova);
+            if (!window || !window->address || !window->readable)
+                break;
+        }
+        if (size > window->size - (iova - window->iova))
+            break; /* it lies in several windows */
+        lane[n].data = window->address + (iova - window->iova);
+        lane[n].qw1 = qw1;
+        lane[n].size = size;
+        __builtin_prefetch(lane[n].data);
+        __builtin_prefetch(lane[n].data + size - 1);
+        at = at + 1 == q->entries ? 0 : at + 1;
+    }
+    return n;
+}
+
+/* ---- where to ---- */
+
+/* Statistics and cause of what went to route->q. */
+static void settle(struct plane *plane, struct vf *vf, struct route *route)
+{
+    struct rx_queue *q = route->q;
+
+    if (route->frames) {
+        q->packets += route->frames;
+        q->bytes += route->bytes;
+        route->to->stats[RX_BYTES] += route->bytes + route->frames * FCS; /* field-evidence 3 */
+        route->to->stats[RX_UCAST] += route->frames;
+        vf->stats[TX_BYTES] += route->bytes;
+        vf->stats[TX_UCAST] += route->frames;
+        vector_cause(route->to, q->vector);
+        plane->last_to = route->to;
+        plane->last_queue = route->queue;
+    }
+    route->frames = route->bytes = 0;
+    route->q = NULL;
+    route->credit = 0;
+}
+
+/* As forward_from_vf does for unicast, where one VF gets the frame and nobody else. */
+static void find(struct plane *plane, struct vf *vf, uint64_t mac, struct route *route)
+{
+    uint64_t self = 1ull << vf->index;
+    uint64_t owners = switch_owners(plane, mac), targets = owners | plane->promiscuous;
+    uint64_t others = targets & ~self;
+    struct vf *to = NULL;
+
+    settle(plane, vf, route);
+    route->to = NULL;
+    if (mac >> 40 & 1 || !route->open)
+        return;
+    if (others && !(others & (others - 1)) && owners & ~self)
+        to = &plane->vf[__builtin_ctzll(others)];
+    else if (!others && plane->loopback && targets & self)
+        to = vf;
+    if (!to || !to->may_receive || !to->bus_master || to->vlan_rules)
+        return;
+    route->to = to;
+    route->rss = &to->config->rss;
+    route->from_wire = to == vf;
+}
+
+/* Looks at the queue of route->to; false when the general way must. */
+static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint32_t queue)
+{
+    struct vf *to = route->to;
+    struct rx_queue *q;
+    uint32_t posted, shadows;
+
+    settle(plane, vf, route);
+    if (queue >= MAX_QUEUES || !(to->rx_enabled >> queue & 1))
+        return false;
+    q = &to->rx[queue];
+    rx_look_up_ring(to, q);
+    if (q->posted_at == q->posted_end)
+        rx_fetch_ahead(plane, to, queue);
+    posted = q->posted_end - q->posted_at;
+    shadows = q->entries - q->wb_pending;
+    route->queue = queue;
+    route->q = q;
+    route->credit = posted < shadows ? posted : shadows;
+    route->room = q->buffer_size < q->max_frame ? q->buffer_size : q->max_frame;
+    return route->credit && !q->keep_crc;
+}
+
+/* ---- one frame ---- */
+
+/* Copies the frame behind its staged beginning and says whether its L4 checksum is good. Each of the
+ * client's bytes is read once, so what was summed is what was delivered. */
+static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame,
+                    const struct lane *lane, uint32_t len, const struct pkt_info *info)
+{
+    uint32_t staged = len < STAGE_ROOM ? len : STAGE_ROOM, rest = len - staged;
+    uint32_t l4_len = info->l4_len, end, near;
+    bool udp = info->l4_proto == 17, told = true;
+    uint64_t sum;
+
+    if (udp) {
+        uint32_t udp_len = get16(frame + 38);
+
+        told = get16(frame + 40) != 0; /* no checksum: no error (descriptors 8) */
+        if (told && (udp_len < 8 || udp_len > l4_len)) {
+            copy_frame(to, frame, staged);
+            copy_through(plane, to + staged, lane->data + staged, rest, 0);
+            return false;
+        }
+        l4_len = udp_len;
+    }
+    copy_frame(to, frame, staged);
+    if (!told) {
+        if (rest)
+            copy_through(plane, to + staged, lane->data + staged, rest, 0);
+        return true;
+    }
+    end = 34 + l4_len;
+    near = end < staged ? end : staged;
+    sum = plain_pseudo(frame, info->l4_proto, l4_len) + sum_raw(frame + 34, near - 34);
+    if (rest)
+        sum +=
+            checksum_fold(copy_through(plane, to + staged, lane->data + staged, rest, end - near));
+    return sum_good(sum);
+}
+
+/* By value: a fact whose address is taken would not stay in registers. */
+static uint32_t symmetric(const struct rss_conf *rss, const uint8_t *frame, struct pkt_info info)
+{
+    bool valid;
+
+    return rss_hash(rss, frame, &info, &valid);
+}
+
+static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct route *route,
+                                 const uint8_t *frame, const struct lane *lane, uint32_t len)
+{
+    struct pkt_info info;
+    struct rx_facts facts = {.info = &info};
+    const struct rx_posted *posted;
+    uint64_t mac = load64(frame) & MAC_MASK;
+    uint32_t queue = 0;
+
+    if (mac != route->mac) {
+        find(plane, vf, mac48(frame), route);
+        route->mac = mac;
+    }
+    if (!route->to || !plain_parse(frame, len, &info) ||
+        (route->spoof_check && (load64(frame + 6) & MAC_MASK) != route->own))
+        return false;
+    facts.hashed = route->rss->hashcfg >> info.pctype & 1;
+    if (facts.hashed) {
+        facts.hash = route->rss->hashcfg >> 62 & 1 ? symmetric(route->rss, frame, info)
+                                                   : plain_hash(route->rss, frame);
+        if (route->to->config->c.lut_size)
+            queue = rss_queue(route->to->config, facts.hash);
+    }
+    if ((!route->credit || queue != route->queue) && !choose(plane, vf, route, queue))
+        return false;
+    posted = &route->q->posted[route->q->posted_at % POSTED];
+    if (!posted->buffer || len > route->room)
+        return false;
+    facts.loopback = !route->from_wire;
+    facts.check = PKT_L3L4P | (plain_ipv4_good(frame + 14) ? 0 : PKT_IPE) |
+                  (deliver(plane, posted->buffer, frame, lane, len, &info) ? 0 : PKT_L4E);
+    route->q->posted_at++;
+    write_back(route->q, len, &facts);
+    route->credit--;
+    route->frames++;
+    route->bytes += len;
+    return true;
+}
+
+/* ---- a burst ---- */
+
+static void stage(struct plane *plane, const struct lane *lane, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        client_copy(plane->stage[i], lane[i].data,
+                    lane[i].size < STAGE_ROOM ? lane[i].size : STAGE_ROOM);
+}
+
+uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
+                 uint32_t budget)
+{
+    struct lane lane[EXPRESS];
+    struct route route = {.mac = ~0ull, .spoof_check = vf->config->c.spoof_check};
+    uint64_t bytes = 0, report_status = 0;
+    uint32_t n;
+
+    route.open = vf->may_send && plane->link && !vf->vlan_rules;
+    route.own = __builtin_bswap64(vf->primary) >> 16;
+    if (plane->last_to)
+        rx_fetch_ahead(plane, plane->last_to, plane->last_queue);
+    n = fetch(vf, q, tail, budget < EXPRESS ? budget : EXPRESS, lane);
+    stage(plane, lane, n);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *frame = plane->stage[i];
+        uint32_t len = lane[i].size;
+
+        if (len < WIRE_MIN) { /* the device pads (descriptors 3) */
+            memset(frame + len, 0, WIRE_MIN - len);
+            len = WIRE_MIN;
+        }
+        bytes += len;
+        if (!deliver_plain(plane, vf, &route, frame, &lane[i], len)) {
+            if (len > STAGE_ROOM) {
+                frame = plane->frame;
+                client_copy(frame, lane[i].data, len);
+            }
+            settle(plane, vf, &route); /* the general way may change all that it knows */
+            forward_from_vf(plane, vf, frame, len);
+        }
+        report_status |= (lane[i].qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS) / TXD_CMD_RS << i;
+    }
+    settle(plane, vf, &route);
+    q->packets += n;
+    q->bytes += bytes;
+    for (uint32_t done = 0; done < n;) {
+        uint32_t part = report_status ? (uint32_t)__builtin_ctzll(report_status) + 1 : n;
+
+        tx_take(q, part - done, report_status);
+        report_status &= report_status - 1;
+        done = part;
+    }
+    return n;
+}
