@@ -15,7 +15,7 @@ SYNTAX := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototy
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-guest test-device asan harness wheel check-aarch64 lint format venv clean
+.PHONY: help demo build test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 lint format venv clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,14 @@ build: $(STAMP)  ## compile the C rooms into build/ and put the extensions in pl
 test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)
 
-test-guest: build  ## run the tests in a QEMU guest; they skip where the guest's root is not built
-	@$(PY) -m pytest -q tests/guest -m "not full" $(TESTFLAGS)
+guest: $(STAMP)  ## build the guest lab, once, as root: root tree and small kernel (about 15 minutes)
+	@$(PY) -m tests.guest.lab build || [ $$? = 77 ]
+
+test-guest: build guest  ## judges in guests: Linux iavf, DPDK, the kernel's VFIO; skips where the lab cannot be built
+	@$(PY) -m pytest tests/guest -m 'not full' -n 0 -q $(TESTFLAGS)
+
+test-guest-full: build guest  ## the same on every kernel, card and way into VFIO (about an hour)
+	@$(PY) -m pytest tests/guest -n 0 -q $(TESTFLAGS)
 
 test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,0000:3b:01.1] make test-device
 	@$(PY) -m pytest -q tests/device $(TESTFLAGS)

@@ -32,7 +32,7 @@ static void obey(uint64_t n, uint8_t *const *data, const uint32_t *length,
 
     assert(n && n <= 256);
     judge->calls++;
-    judge->packets += n;
+    __atomic_fetch_add(&judge->packets, n, __ATOMIC_RELAXED); /* the test looks at it meanwhile */
     for (uint64_t i = 0; i < n; i++) {
         assert(length[i] && columns->frame[i] >= length[i] && verdict[i] == 0xffffffff);
         assert((columns->segments[i] > 1) == (columns->frame[i] > length[i]));
