@@ -20,6 +20,7 @@ _PUBLIC = {  # name -> (module, attribute)
     "Rss": ("iavfio.rss", "Rss"),
     "Stats": ("iavfio.stats", "PortStats"),
     "Snapshot": ("iavfio.stats", "Snapshot"),
+    "handler": ("iavfio.handlers", "handler"),
     "IavfioError": ("iavfio.errors", "IavfioError"),
     "ConfigError": ("iavfio.errors", "ConfigError"),
     "StateError": ("iavfio.errors", "StateError"),
@@ -48,6 +49,7 @@ __all__ = [
     "Stats",
     "VfioError",
     "__version__",
+    "handler",
     "open",
     "softvf",
 ]
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         ResetError,
         StateError,
     )
+    from iavfio.handlers import handler
     from iavfio.opening import open_port as open
     from iavfio.pool import Pool
     from iavfio.port import Port

@@ -38,6 +38,7 @@ ISAS: dict[str, int] = {
     "scalar": lib.ISA_SCALAR,
     "avx2": lib.ISA_AVX2,
     "avx512": lib.ISA_AVX512,
+    "neon": lib.ISA_NEON,
 }
 BUFFER: int = lib.POOL_ROOM
 

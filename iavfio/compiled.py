@@ -8,19 +8,21 @@ error that the handler raises is the verdict of that one packet: the loop never 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
-from numba.core.errors import NumbaError
-from numba.extending import overload
 
 from iavfio import fields
 from iavfio._driver import lib
 from iavfio.errors import ConfigError
+
+# Optional, so that type checkers may not know it.
+numba: Any = import_module("numba")
+types: Any = numba.types
+overload: Any = import_module("numba.extending").overload
+NumbaError: Any = import_module("numba.core.errors").NumbaError
 
 # As handler_fn of csrc/driver/cdef.h.
 SIGNATURE = types.void(
@@ -34,8 +36,6 @@ SIGNATURE = types.void(
 FAILED = np.uint32(lib.VERDICT_FAILED)
 LIMIT: int = lib.VERDICT_FAILED
 
-_lock = threading.Lock()  # Numba's compiler is used by one thread at a time anyway
-
 
 def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -> Any:
     """The compiled loop for states of this dtype and shape: a Numba cfunc with an `address`.
@@ -45,8 +45,7 @@ def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -
     name = getattr(function, "__name__", "handler")
     judge = numba.njit(boundscheck=True, nogil=True)(function)
     try:
-        with _lock:
-            compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
+        compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
     except NumbaError as error:
         raise ConfigError(
             f"the handler {name!r} cannot be compiled",
@@ -68,9 +67,7 @@ def _loop(judge: Any, dtype: Any, shape: tuple[int, ...]) -> Callable[..., None]
     """The burst loop around one handler. Verdicts out of any range stay "none" (invalid)."""
     carray, meta = numba.carray, fields.Meta
 
-    def loop(
-        count: Any, data: Any, lengths: Any, columns: Any, verdicts: Any, memory: Any
-    ) -> None:
+    def loop(count: Any, data: Any, lengths: Any, columns: Any, verdicts: Any, memory: Any) -> None:
         state = carray(memory, shape, dtype)
         # In the order of struct handler_columns.
         frame = carray(columns[0], count, np.uint32)
@@ -107,129 +104,109 @@ def _loop(judge: Any, dtype: Any, shape: tuple[int, ...]) -> Callable[..., None]
     return loop
 
 
-def _reason(error: NumbaError) -> str:
+def _reason(error: Exception) -> str:
     """The lines of a compiler's message that speak of the handler itself."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("During:", "File ", "^", ">>>"))]
-    return " ".join(told[1:4] or told)[:300]
+    noise = ("During:", "File ", "^", ">>>", "<source", "Failed in nopython")
+    told = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(told[:3])[:300]
 
 
-def _outside(data: Any, offset: Any, width: int) -> Any:
-    """Whether `width` bytes at `offset` leave the data."""
+# ---- the fields, compiled. Numba pairs functions by names and annotations.
+
+_UNCHECKED = {"boundscheck": False}  # each looks at the bounds once, by _inside
 
 
-@overload(_outside, jit_options={"boundscheck": False})
-def _outside_impl(data: Any, offset: Any, width: int) -> Any:
-    return lambda data, offset, width: offset < 0 or offset + width > data.size
+@numba.njit(boundscheck=False)  # type: ignore[untyped-decorator,unused-ignore]
+def _inside(data: Any, offset: Any, width: Any) -> Any:
+    return offset >= 0 and offset + width <= data.size
 
 
-_UNCHECKED = {"boundscheck": False}  # checked once, by _outside
-
-
-@overload(fields.u8, jit_options=_UNCHECKED)
 def _u8(data: Any, offset: Any) -> Any:
-    def read(data: Any, offset: Any) -> Any:
-        if _outside(data, offset, 1):
-            return np.uint64(0)
-        return np.uint64(data[offset])
-
-    return read
+    if not _inside(data, offset, 1):
+        return np.uint64(0)
+    return np.uint64(data[offset])
 
 
-@overload(fields.u16be, jit_options=_UNCHECKED)
 def _u16be(data: Any, offset: Any) -> Any:
-    def read(data: Any, offset: Any) -> Any:
-        if _outside(data, offset, 2):
-            return np.uint64(0)
-        return np.uint64(data[offset] << 8 | data[offset + 1])
-
-    return read
+    if not _inside(data, offset, 2):
+        return np.uint64(0)
+    return np.uint64(data[offset] << 8 | data[offset + 1])
 
 
-@overload(fields.u32be, jit_options=_UNCHECKED)
 def _u32be(data: Any, offset: Any) -> Any:
-    def read(data: Any, offset: Any) -> Any:
-        if _outside(data, offset, 4):
-            return np.uint64(0)
-        return np.uint64(
-            data[offset] << 24 | data[offset + 1] << 16 | data[offset + 2] << 8 | data[offset + 3]
-        )
-
-    return read
+    if not _inside(data, offset, 4):
+        return np.uint64(0)
+    high = data[offset] << 24 | data[offset + 1] << 16
+    return np.uint64(high | data[offset + 2] << 8 | data[offset + 3])
 
 
-@overload(fields.u48be, jit_options=_UNCHECKED)
 def _u48be(data: Any, offset: Any) -> Any:
-    def read(data: Any, offset: Any) -> Any:
-        if _outside(data, offset, 6):
-            return np.uint64(0)
-        high, low = fields.u32be(data, offset), fields.u16be(data, offset + 4)
-        return high << np.uint64(16) | low
-
-    return read
+    if not _inside(data, offset, 6):
+        return np.uint64(0)
+    return fields.u32be(data, offset) << np.uint64(16) | fields.u16be(data, offset + 4)
 
 
-@overload(fields.u64be, jit_options=_UNCHECKED)
 def _u64be(data: Any, offset: Any) -> Any:
-    def read(data: Any, offset: Any) -> Any:
-        if _outside(data, offset, 8):
-            return np.uint64(0)
-        high, low = fields.u32be(data, offset), fields.u32be(data, offset + 4)
-        return high << np.uint64(32) | low
-
-    return read
+    if not _inside(data, offset, 8):
+        return np.uint64(0)
+    return fields.u32be(data, offset) << np.uint64(32) | fields.u32be(data, offset + 4)
 
 
-@overload(fields.set_u8, jit_options=_UNCHECKED)
-def _set_u8(data: Any, offset: Any, value: Any) -> Any:
-    def write(data: Any, offset: Any, value: Any) -> None:
-        if not _outside(data, offset, 1):
-            data[offset] = np.uint8(value)
-
-    return write
+def _set_u8(data: Any, offset: Any, value: Any) -> None:
+    if _inside(data, offset, 1):
+        data[offset] = np.uint8(value)
 
 
-@overload(fields.set_u16be, jit_options=_UNCHECKED)
-def _set_u16be(data: Any, offset: Any, value: Any) -> Any:
-    def write(data: Any, offset: Any, value: Any) -> None:
-        if not _outside(data, offset, 2):
-            bits = np.uint64(value)
-            data[offset] = np.uint8(bits >> np.uint64(8))
-            data[offset + 1] = np.uint8(bits)
-
-    return write
+def _set_u16be(data: Any, offset: Any, value: Any) -> None:
+    if _inside(data, offset, 2):
+        bits: Any = np.uint64(value)
+        data[offset] = np.uint8(bits >> np.uint64(8))
+        data[offset + 1] = np.uint8(bits)
 
 
-@overload(fields.set_u32be, jit_options=_UNCHECKED)
-def _set_u32be(data: Any, offset: Any, value: Any) -> Any:
-    def write(data: Any, offset: Any, value: Any) -> None:
-        if not _outside(data, offset, 4):
-            bits = np.uint64(value)
-            data[offset] = np.uint8(bits >> np.uint64(24))
-            data[offset + 1] = np.uint8(bits >> np.uint64(16))
-            data[offset + 2] = np.uint8(bits >> np.uint64(8))
-            data[offset + 3] = np.uint8(bits)
-
-    return write
+def _set_u32be(data: Any, offset: Any, value: Any) -> None:
+    if _inside(data, offset, 4):
+        bits: Any = np.uint64(value)
+        data[offset] = np.uint8(bits >> np.uint64(24))
+        data[offset + 1] = np.uint8(bits >> np.uint64(16))
+        data[offset + 2] = np.uint8(bits >> np.uint64(8))
+        data[offset + 3] = np.uint8(bits)
 
 
-@overload(fields.set_u48be, jit_options=_UNCHECKED)
-def _set_u48be(data: Any, offset: Any, value: Any) -> Any:
-    def write(data: Any, offset: Any, value: Any) -> None:
-        if not _outside(data, offset, 6):
-            bits = np.uint64(value)
-            fields.set_u32be(data, offset, bits >> np.uint64(16))
-            fields.set_u16be(data, offset + 4, bits)
-
-    return write
+def _set_u48be(data: Any, offset: Any, value: Any) -> None:
+    if _inside(data, offset, 6):
+        bits: Any = np.uint64(value)
+        fields.set_u32be(data, offset, bits >> np.uint64(16))
+        fields.set_u16be(data, offset + 4, bits)
 
 
-@overload(fields.set_u64be, jit_options=_UNCHECKED)
-def _set_u64be(data: Any, offset: Any, value: Any) -> Any:
-    def write(data: Any, offset: Any, value: Any) -> None:
-        if not _outside(data, offset, 8):
-            bits = np.uint64(value)
-            fields.set_u32be(data, offset, bits >> np.uint64(32))
-            fields.set_u32be(data, offset + 4, bits)
+def _set_u64be(data: Any, offset: Any, value: Any) -> None:
+    if _inside(data, offset, 8):
+        bits: Any = np.uint64(value)
+        fields.set_u32be(data, offset, bits >> np.uint64(32))
+        fields.set_u32be(data, offset + 4, bits)
 
-    return write
+
+def _reads(body: Callable[..., Any]) -> Callable[..., Any]:
+    def choose(data: Any, offset: Any) -> Any:
+        return body
+
+    return choose
+
+
+def _writes(body: Callable[..., Any]) -> Callable[..., Any]:
+    def choose(data: Any, offset: Any, value: Any) -> Any:
+        return body
+
+    return choose
+
+
+def _register() -> None:
+    for read in (_u8, _u16be, _u32be, _u48be, _u64be):
+        overload(getattr(fields, read.__name__[1:]), jit_options=_UNCHECKED)(_reads(read))
+    for write in (_set_u8, _set_u16be, _set_u32be, _set_u48be, _set_u64be):
+        overload(getattr(fields, write.__name__[1:]), jit_options=_UNCHECKED)(_writes(write))
+
+
+_register()

@@ -10,10 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from bench.floor import commit, cpu_model
-from bench.ring import plan, report
+from bench.ring import plan, provenance, report
 from bench.ring.peer import Peer, PeerMissing, find
 from bench.ring.program import ROOT, BuildFailed, build
 
@@ -26,41 +24,6 @@ def _peer(folder: Path) -> Peer | None:
     except PeerMissing as why:
         print(f"without DPDK: {why}", file=sys.stderr)
         return None
-
-
-def _setting(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return "unknown"
-
-
-def _changed() -> bool:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return bool(done.stdout.strip())
-
-
-def _provenance(peer: Peer | None, turns: int, cpus: str) -> dict[str, Any]:
-    compiler = subprocess.run(
-        [os.environ.get("CC", "cc"), "--version"], capture_output=True, text=True, check=False
-    )
-    return {
-        "device": "none: rings in plain memory, the bench writes the descriptors back",
-        "cpu": cpu_model(),
-        "cpus": cpus,
-        "kernel": platform.release(),
-        "compiler": (compiler.stdout.splitlines() or ["unknown"])[0],
-        "huge_pages": _setting("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "dpdk": peer.version if peer else None,
-        "commit": commit() + ("+changes" if _changed() else ""),
-        "turns": turns,
-        "load_before": round(os.getloadavg()[0], 2),
-    }
 
 
 def _run(command: list[str], groups: list[plan.Group]) -> list[report.Row]:
@@ -89,26 +52,28 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "ring.json", help="JSON written")
     parser.add_argument("group", nargs="*", help="RING,BURST,legacy|flex,hot|l3|core[,count]")
     args = parser.parse_args(argv)
+    if platform.machine() not in ("x86_64", "AMD64"):
+        raise SystemExit("ring: cycles are read and instructions counted as only x86-64 allows")
     folder = Path(args.build).resolve()
     peer = None if args.no_dpdk else _peer(folder / "peer")
     try:
         program = build(folder / "lib_driver_room.a", folder / "ring", peer)
     except BuildFailed as why:
         raise SystemExit(f"ring: {why}") from None
-    provenance = _provenance(peer, args.turns, args.cpus)
+    source = provenance.gather(peer.version if peer else None, args.turns, args.cpus)
     groups = plan.full() if args.full else plan.quick()
     if args.group:
         groups = [plan.parse(text) for text in args.group]
     started = time.monotonic()
     rows = _run([str(program), "-t", str(args.turns), "-c", args.cpus], groups)
-    provenance["load_after"] = round(os.getloadavg()[0], 2)
-    provenance["seconds"] = round(time.monotonic() - started)
+    source["load_after"] = round(os.getloadavg()[0], 2)
+    source["seconds"] = round(time.monotonic() - started)
     for line in (*report.table(rows), *report.verdicts(report.ratios(rows))):
         print(line)
-    print(f"\n{provenance['cpu']}, load {provenance['load_before']} to {provenance['load_after']}")
-    report.write(args.out, provenance, rows)
+    print(f"\n{source['cpu']}, load {source['load_before']} to {source['load_after']}")
+    report.write(args.out, source, rows)
     picture = args.out.with_suffix(".svg")
-    if report.plot(picture, rows, f"forward, flex, ring 512: {provenance['cpu']}"):
+    if report.plot(picture, rows, f"forward, flex, ring 512: {source['cpu']}"):
         print(f"wrote {args.out} and {picture.name}")
     else:
         print(f"wrote {args.out}; a plot needs matplotlib")

@@ -29,7 +29,7 @@ static void write_flex(struct rx_desc *desc, uint32_t rxdid, const struct writte
     desc->qw0 = rxdid | (uint64_t)PTYPE_IPV4_UDP << RXF_PTYPE_SHIFT |
                 (uint64_t)packet->length << RXF_LEN_SHIFT;
     desc->qw2 = 0;
-    /* The OVS profiles keep the flow where the others have the hash (descriptors 7). */
+    /* RXDID 22, DPDK's own choice, keeps the flow where the others have the hash (descriptors 7). */
     desc->qw3 = packet->rss;
     __atomic_store_n(&desc->qw1, status | FLOW_NONE << RXF_QW1_META01_SHIFT, __ATOMIC_RELEASE);
 }
@@ -60,7 +60,8 @@ uint32_t device_receive(struct device *device, uint32_t n)
         struct written_packet packet = next_packet(device);
 
         packet.address = desc->qw0;
-        *log = packet;
+        if (device->vary) /* else it would push what is measured out of the caches */
+            *log = packet;
         if (device->flex)
             write_flex(desc, device->flex, &packet);
         else

@@ -29,6 +29,7 @@ enum work {
     WORK_NOTHING, /* the timed region's own cost */
     WORKS
 };
+enum location { LOCATION_HOT, LOCATION_L3, LOCATION_CORE }; /* of descriptors, before a pass */
 enum metadata { META_SET_NONE, META_SET_BASIC, META_SET_ALL };
 
 struct setup {
@@ -110,6 +111,21 @@ void *big_alloc(size_t bytes);
 void *line_alloc(size_t bytes); /* zeroed, on its own cache lines; free() */
 void big_free(void *memory, size_t bytes);
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+extern const char *const work_names[];
+extern const char *const metadata_names[];
+bool work_receives(enum work work);
+bool work_sends(enum work work);
+/* Once, before the others. */
+void pass_start(void);
+/* What comes before the timed part: buffers to send, the device's write-backs, eviction. */
+void pass_before(struct instance *instance, enum work work, enum location location);
+/* Packets that the pass moved (1 for a work without packets); what is left over goes back. */
+uint32_t pass_after(struct instance *instance, enum work work);
+/* Takes what other works left in the ring. */
+void pass_drain(struct instance *instance);
+/* Over both rings twice, every packet of another length, hash, tag and verdict; dies of the first lie. */
+void verify(struct instance *instance);
 
 /* Instructions that act executes, by single-stepping it. */
 uint64_t step_count(act_fn act, struct instance *instance);

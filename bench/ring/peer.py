@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DPDK's net_iavf as a peer: the installed package's static libraries, the source package's headers.
+"""DPDK's net_iavf as a peer: the installed package's static libraries, its source's headers.
 
 The burst functions are in the static library but in no shared one, and the queue structures that
 they take are in headers that no binary package has. So the headers come from the source package of

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.ring.peer import Peer
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("ring", "device", "memory", "step", "iavfio")
+SOURCES = ("ring", "pass", "verify", "device", "memory", "step", "iavfio")
 FLAGS = "-std=gnu11 -O3 -g -D_GNU_SOURCE -fno-strict-aliasing -Wall -Wextra -Wshadow".split()
 
 

@@ -19,17 +19,7 @@
 #define TURNS_MAX 2000
 #define COUNTED                                                                                    \
     128 /* packets over which instructions are counted: whole periods of refill and reap */
-#define STALLED 1000 /* passes without a packet */
 
-enum location { LOCATION_HOT, LOCATION_L3, LOCATION_CORE };
-
-static const char *const work_names[] = {
-    [WORK_RECEIVE] = "rx",       [WORK_RECEIVE_FREE] = "rx+free",
-    [WORK_SEND] = "tx",          [WORK_ALLOC_SEND] = "alloc+tx",
-    [WORK_FORWARD] = "forward",  [WORK_WORKER] = "forward worker",
-    [WORK_EMPTY] = "empty poll",
-};
-static const char *const metadata_names[] = {"none", "basic", "all"};
 static const char *const location_names[] = {"hot", "l3", "core"};
 
 struct group {
@@ -46,8 +36,6 @@ struct sample {
 static struct sample samples[INSTANCES][WORKS][TURNS_MAX];
 static uint64_t instructions[INSTANCES][WORKS];
 static uint64_t counted[INSTANCES][WORKS]; /* packets that they are of */
-static volatile uint8_t *walked;
-static size_t walked_bytes;
 
 /* What the bench wrote in the device's place must have left the store buffer: a wide load that meets
  * several younger stores would stall, and a card's write-backs never are there. */
@@ -71,170 +59,6 @@ static inline uint64_t end(void)
     return ticks;
 }
 
-/* ---- one pass of a work ---- */
-
-struct play {
-    struct instance *instance;
-    enum work work;
-};
-
-static bool work_receives(enum work work)
-{
-    return work == WORK_RECEIVE || work == WORK_RECEIVE_FREE || work == WORK_FORWARD ||
-           work == WORK_WORKER;
-}
-
-static bool work_allocates(enum work work)
-{
-    return work == WORK_SEND || work == WORK_ALLOC_SEND;
-}
-
-static bool work_sends(enum work work)
-{
-    return work_allocates(work) || work == WORK_FORWARD || work == WORK_WORKER;
-}
-
-static void play(void *argument)
-{
-    const struct play *play = argument;
-
-    if (work_receives(play->work))
-        device_receive(&play->instance->device, play->instance->burst);
-    if (work_sends(play->work))
-        device_send(&play->instance->device);
-}
-
-/* Takes what other works left in the ring: an empty poll must be one. */
-static void drain(struct instance *instance)
-{
-    do {
-        instance->backend->act[WORK_RECEIVE](instance);
-        instance->taken += instance->got;
-        instance->backend->give(instance, 0, instance->got);
-    } while (instance->got);
-}
-
-static void before(struct instance *instance, enum work work, enum location location)
-{
-    struct play what = {instance, work};
-
-    if (work == WORK_EMPTY)
-        drain(instance);
-    if (work == WORK_SEND)
-        instance->backend->take(instance);
-    if (location == LOCATION_CORE)
-        helper_run(play, &what);
-    else
-        play(&what);
-    if (location == LOCATION_L3)
-        for (size_t at = 0; at < walked_bytes; at += 64)
-            (void)walked[at];
-}
-
-/* Packets of the pass; what was not sent goes back. */
-static uint32_t after(struct instance *instance, enum work work)
-{
-    uint32_t held = work_allocates(work) ? instance->burst : instance->got;
-
-    if (work_receives(work))
-        instance->taken += instance->got;
-    if (work == WORK_RECEIVE)
-        instance->backend->give(instance, 0, instance->got);
-    if (!work_sends(work))
-        return work_receives(work) ? instance->got : 1;
-    if (instance->sent < held)
-        instance->backend->give(instance, instance->sent, held);
-    return instance->sent;
-}
-
-/* ---- verification ---- */
-
-static void wrong(const struct instance *instance, enum work work, uint32_t i, const char *what)
-{
-    die("%s %s, %s, ring %u, burst %u, %s: packet %u: wrong %s", instance->backend->name,
-        instance->backend->isa, work_names[work], instance->device.entries, instance->burst,
-        metadata_names[instance->metadata], i, what);
-}
-
-static void check_received(const struct instance *instance, enum work work)
-{
-    for (uint32_t i = 0; i < instance->got; i++) {
-        const struct written_packet *packet =
-            &instance->device.receive_log[(instance->taken + i) % LOG];
-        struct seen seen;
-
-        instance->backend->look(instance, i, &seen);
-        if (seen.address != packet->address)
-            wrong(instance, work, i, "buffer");
-        if (seen.length != packet->length)
-            wrong(instance, work, i, "length");
-        if (instance->metadata == META_SET_NONE)
-            continue;
-        if (seen.rss != packet->rss)
-            wrong(instance, work, i, "RSS hash");
-        if (!seen.udp)
-            wrong(instance, work, i, "packet type");
-        if (seen.good == packet->bad || seen.bad != packet->bad)
-            wrong(instance, work, i, "checksum verdict");
-        if (instance->metadata == META_SET_ALL && seen.vlan != packet->vlan)
-            wrong(instance, work, i, "VLAN tag");
-    }
-}
-
-static void check_sent(struct instance *instance, enum work work)
-{
-    struct device *device = &instance->device;
-    uint32_t first = device->transmitted;
-
-    device_send(device);
-    if (device->transmitted - first != instance->sent)
-        wrong(instance, work, instance->sent, "number of descriptors");
-    for (uint32_t i = 0; i < instance->sent; i++) {
-        const struct written_packet *packet = &device->transmit_log[(first + i) % LOG];
-        struct seen seen;
-
-        instance->backend->look(instance, i, &seen);
-        if (packet->address != seen.address || packet->length != seen.length || packet->bad)
-            wrong(instance, work, i, "descriptor");
-    }
-}
-
-/* Over both rings twice, every packet of another length, hash, tag and checksum verdict. */
-static void verify(struct instance *instance)
-{
-    struct device *device = &instance->device;
-
-    device->vary = true;
-    for (enum work work = 0; work < WORK_EMPTY; work++) {
-        uint32_t target = 2 * device->entries + 2 * instance->burst;
-        uint32_t packets = 0, stalled = 0;
-
-        if (!instance->backend->act[work])
-            continue;
-        while (packets < target) {
-            uint32_t n;
-
-            before(instance, work, LOCATION_HOT);
-            instance->backend->act[work](instance);
-            if (work_receives(work))
-                check_received(instance, work);
-            if (work_sends(work))
-                check_sent(instance, work);
-            n = after(instance, work);
-            stalled = n ? 0 : stalled + 1;
-            if (stalled == STALLED)
-                wrong(instance, work, packets, "number: nothing moves");
-            packets += n;
-        }
-        drain(instance);
-        if (instance->taken != device->received)
-            wrong(instance, work, instance->taken, "number: packets are lost");
-        if (!device_distinct(device))
-            wrong(instance, work, packets, "buffer: posted twice");
-    }
-    device->vary = false;
-}
-
 /* ---- measurement ---- */
 
 static bool measured(const struct instance *instance, enum work work, enum location location)
@@ -255,11 +79,11 @@ static void turn(struct instance *instance, enum work work, enum location locati
         uint64_t ticks;
         uint32_t packets;
 
-        before(instance, work, location);
+        pass_before(instance, work, location);
         ticks = begin();
         act(instance);
         ticks = end() - ticks;
-        packets = after(instance, work);
+        packets = pass_after(instance, work);
         if (pass < WARM)
             continue;
         /* The sum, not the least: reaping and refilling come once in several bursts. */
@@ -279,10 +103,10 @@ static void count_instructions(struct instance *instance, uint32_t slot)
             continue;
         instructions[slot][work] = counted[slot][work] = 0;
         while (counted[slot][work] < target) {
-            before(instance, work, LOCATION_HOT);
+            pass_before(instance, work, LOCATION_HOT);
             instructions[slot][work] +=
                 step_count(instance->backend->act[work], instance) - nothing;
-            counted[slot][work] += after(instance, work);
+            counted[slot][work] += pass_after(instance, work);
         }
     }
 }
@@ -458,8 +282,7 @@ int main(int argc, char **argv)
     count = collect(backends, count, dpdk_backends, dpdk_count, names, named);
 #endif
     count = collect(backends, count, iavfio_backends, iavfio_count, names, named);
-    walked_bytes = 4 * (size_t)sysconf(_SC_LEVEL2_CACHE_SIZE);
-    walked = big_alloc(walked_bytes);
+    pass_start();
     for (int i = optind; i < argc; i++) {
         parse_group(argv[i], &group);
         if (group.location == LOCATION_CORE)

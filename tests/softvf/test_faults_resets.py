@@ -17,7 +17,7 @@ from iavfio.pool import Pool
 from iavfio.port import Port
 from iavfio.pyvfio import Bar
 from iavfio.softvf.launch import SoftPf
-from tests.softvf.rig import Options, healthy, lawful, send_all, udp, until, works
+from tests.softvf.rig import Options, drained, healthy, lawful, send_all, udp, until, works
 
 FAST: Options = {"reset_ms": 1}
 
@@ -371,7 +371,8 @@ def test_link_flaps_at_random_points(pf: SoftPf, pool: Pool) -> None:
                     port.reset()
             pf.control("link", state="up")
             assert port.wait_link(5).up
-            assert until(lambda: not len(port.rx[0].recv(timeout=0.05)), 5)
+            assert until(lambda: drained(port))
+            assert until(lambda: not len(port.rx[0].recv(timeout=0.2)))
             works(port)
         assert healthy(pool)
     finally:
