@@ -43,7 +43,7 @@ def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -
     Raises ConfigError with Numba's reason, or when the verdict would not be a whole number.
     """
     name = getattr(function, "__name__", "handler")
-    judge = numba.njit(boundscheck=True, nogil=True)(function)
+    judge = numba.njit(boundscheck=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     try:
         compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
     except NumbaError as error:
@@ -114,43 +114,44 @@ def _reason(error: Exception) -> str:
 
 # ---- the fields, compiled. Numba pairs functions by names and annotations.
 
+# Signed, where 64 bits hold it so: in Numba unsigned minus signed is a float.
 _UNCHECKED = {"boundscheck": False}  # each looks at the bounds once, by _inside
 
 
-@numba.njit(boundscheck=False)  # type: ignore[untyped-decorator,unused-ignore]
+@numba.njit(boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _inside(data: Any, offset: Any, width: Any) -> Any:
     return offset >= 0 and offset + width <= data.size
 
 
 def _u8(data: Any, offset: Any) -> Any:
     if not _inside(data, offset, 1):
-        return np.uint64(0)
-    return np.uint64(data[offset])
+        return np.int64(0)
+    return np.int64(data[offset])
 
 
 def _u16be(data: Any, offset: Any) -> Any:
     if not _inside(data, offset, 2):
-        return np.uint64(0)
-    return np.uint64(data[offset] << 8 | data[offset + 1])
+        return np.int64(0)
+    return np.int64(data[offset] << 8 | data[offset + 1])
 
 
 def _u32be(data: Any, offset: Any) -> Any:
     if not _inside(data, offset, 4):
-        return np.uint64(0)
+        return np.int64(0)
     high = data[offset] << 24 | data[offset + 1] << 16
-    return np.uint64(high | data[offset + 2] << 8 | data[offset + 3])
+    return np.int64(high | data[offset + 2] << 8 | data[offset + 3])
 
 
 def _u48be(data: Any, offset: Any) -> Any:
     if not _inside(data, offset, 6):
-        return np.uint64(0)
-    return fields.u32be(data, offset) << np.uint64(16) | fields.u16be(data, offset + 4)
+        return np.int64(0)
+    return fields.u32be(data, offset) << 16 | fields.u16be(data, offset + 4)
 
 
 def _u64be(data: Any, offset: Any) -> Any:
     if not _inside(data, offset, 8):
         return np.uint64(0)
-    return fields.u32be(data, offset) << np.uint64(32) | fields.u32be(data, offset + 4)
+    return np.uint64(fields.u32be(data, offset) << 32 | fields.u32be(data, offset + 4))
 
 
 def _set_u8(data: Any, offset: Any, value: Any) -> None:

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
-import time
 import warnings
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
-from iavfio import builder, pyvfio
+from iavfio import builder, exits, pyvfio
 from iavfio._driver import lib
 from iavfio.errors import (
     ConfigError,
@@ -23,43 +20,21 @@ from iavfio.errors import (
     ResetUnderWay,
     StateError,
 )
-from iavfio.events import EventLock, PortEvent, Reset
+from iavfio.events import EventLock, Reset
 from iavfio.lifecycle import ALLOWED, Lifecycle, State
 from iavfio.link import Link
 from iavfio.pool import Pool
 from iavfio.pyvfio import Device, forks
 from iavfio.queues import RxQueue, TxQueue
-from iavfio.rss import Rss
 from iavfio.session import Identity, Session, own_mac
-from iavfio.settings import (
-    Settings,
-    check_metadata,
-    check_mtu,
-    check_queues,
-    check_ring,
-    parse_extra_mac,
-    parse_mac,
-)
+from iavfio.settings import Change, Limits, Settings, changed
+from iavfio.standing import Standing
 from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
-from iavfio.stats.segment import State as SegmentState
 from iavfio.supervisor import Supervisor
 from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
 
-RECOVERY_DEADLINE = 20.0
-HOW_TO_START = {
-    State.CLOSED: "open it again: iavfio.open(...)",
-    State.FAILED: "port.recover(), or close the port and open it again",
-}
-SHOWN: dict[State, SegmentState] = {
-    State.OPENING: "opening",
-    State.STOPPED: "stopped",
-    State.RUNNING: "running",
-    State.RESETTING: "resetting",
-    State.FAILED: "failed",
-    State.CLOSED: "stopped",
-}
 MSIX_ENABLE = 0x8000
 MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (virtchnl 4)
 
@@ -68,7 +43,7 @@ class Closeable(Protocol):
     def close(self) -> None: ...
 
 
-class Port:
+class Port(Standing):
     """A VF, real or software. Made by `iavfio.open`; a context manager.
 
     Settings may be changed while stopped; `start()` makes them so. After a reset of the VF the port
@@ -85,7 +60,7 @@ class Port:
         stats_mode: int = 0o600,
         release_on_request: bool = False,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.device = device
         self.pool = pool
         self.release_on_request = release_on_request
@@ -93,12 +68,6 @@ class Port:
         self.journal = Journal()
         self.settings = Settings()
         self.resets: list[Reset] = []
-        self.notes: list[str] = []
-        self.on_event: list[Callable[[PortEvent], None]] = []
-        self.lifecycle = Lifecycle(name)
-        self.link = Link()
-        self._link_changed = threading.Condition()
-        self._lock = EventLock(self.on_event)
         self._want_running = False
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
@@ -118,7 +87,7 @@ class Port:
             self._discard()
             raise
         forks.track(self)
-        _close_at_exit(self)
+        exits.close_at_exit(self)
         self._closing.release()
         self._supervisor.begin()
 
@@ -163,11 +132,6 @@ class Port:
     # ---- what it is
 
     @property
-    def state(self) -> str:
-        """opening, stopped, running, resetting, failed or closed."""
-        return self.lifecycle.state.value
-
-    @property
     def capabilities(self) -> CapabilityReport:
         """What was asked of the PF, what it granted and denied, and what each denial means."""
         return self.session.report
@@ -193,28 +157,14 @@ class Port:
 
     # ---- settings
 
-    def configure(
-        self,
-        *,
-        queues: int | None = None,
-        ring: int | None = None,
-        rx_ring: int | None = None,
-        tx_ring: int | None = None,
-        mtu: int | None = None,
-        metadata: Iterable[str] | None = None,
-        mac: str | bytes | None = None,
-        extra_macs: Iterable[str | bytes] | None = None,
-        promiscuous: bool | None = None,
-        all_multicast: bool | None = None,
-        rss: Rss | None = None,
-        isa: str | None = None,
-    ) -> None:
+    def configure(self, **changes: Unpack[Change]) -> None:
         """Sets what is given and keeps the rest; checked here, applied by `start()`.
 
         `queues`: pairs; `ring`, `rx_ring`, `tx_ring`: descriptors, multiples of 32 from 64; `mtu`:
         bytes of Ethernet payload; `metadata`: columns to fill, of rss ptype csum vlan mark time;
-        `rss`: an Rss. Raises ConfigError for what cannot work, StateError while running; nothing
-        is changed then.
+        `mac`, `extra_macs`: own and further addresses; `promiscuous`, `all_multicast`; `rss`: an
+        Rss; `isa`: auto, scalar, avx2, avx512 or neon. Raises ConfigError for what cannot work,
+        StateError while running; nothing is changed then.
         """
         with self._lock:
             if self.lifecycle.state is not State.STOPPED:
@@ -224,46 +174,15 @@ class Port:
                     self.why_stopped(),
                     "call port.stop() first" if running else self.how_to_start(),
                 )
-            new = self._checked(queues, ring, rx_ring, tx_ring, mtu, metadata)
-            new = replace(
-                new,
-                mac=new.mac if mac is None else parse_mac(mac),
-                extra_macs=new.extra_macs
-                if extra_macs is None
-                else tuple(parse_extra_mac(m) for m in extra_macs),
-                promiscuous=new.promiscuous if promiscuous is None else promiscuous,
-                all_multicast=new.all_multicast if all_multicast is None else all_multicast,
-                rss=new.rss if rss is None else rss,
-                isa=new.isa if isa is None else builder.check_isa(isa),
-            )
-            new.rss.table_of(64, new.queues)
+            limits = Limits(self.max_queues, self.max_ring, self.session.max_frame)
+            new = changed(self.settings, limits, changes)
+            builder.check_isa(new.isa)
             if new.queues > self.session.resources.queue_pairs:
                 self._request_queues(new.queues)
             self.settings = new
             if new.mac is not None:
                 self.mac = new.mac
             self._make_queues()
-
-    def _checked(
-        self,
-        queues: int | None,
-        ring: int | None,
-        rx_ring: int | None,
-        tx_ring: int | None,
-        mtu: int | None,
-        metadata: Iterable[str] | None,
-    ) -> Settings:
-        old, most = self.settings, self.max_ring
-        rx = rx_ring if rx_ring is not None else ring
-        tx = tx_ring if tx_ring is not None else ring
-        return replace(
-            old,
-            queues=old.queues if queues is None else check_queues(queues, self.max_queues),
-            rx_ring=old.rx_ring if rx is None else check_ring("receive", rx, most),
-            tx_ring=old.tx_ring if tx is None else check_ring("send", tx, most),
-            mtu=old.mtu if mtu is None else check_mtu(mtu, self.session.max_frame),
-            metadata=old.metadata if metadata is None else check_metadata(metadata),
-        )
 
     def _request_queues(self, queues: int) -> None:
         """The PF resets the VF to give it more queues, or names the number that it can (F8)."""
@@ -422,7 +341,7 @@ class Port:
             self._move(State.CLOSED)
             self.segment.close()
             self._supervisor.free()
-            _open_ports.discard(self)
+            exits.forget(self)
         for call in self._on_close:
             call()
 
@@ -447,18 +366,6 @@ class Port:
             self.close()
 
     # ---- link and statistics
-
-    def wait_link(self, timeout: float = 10.0) -> Link:
-        """Waits until the link is up; returns the link as it then is.
-
-        Returns early when the port fails or is closed.
-        """
-        ends = (State.FAILED, State.CLOSED)
-        with self._link_changed:
-            self._link_changed.wait_for(
-                lambda: self.link.up or self.lifecycle.state in ends, timeout
-            )
-            return self.link
 
     def refresh_stats(self) -> None:
         """Asks the PF for its counters now; they are published in `stats`."""
@@ -492,35 +399,6 @@ class Port:
         with self._lock:
             return self._supervisor.recover(cause)
 
-    def wait_running(self, timeout: float = RECOVERY_DEADLINE) -> None:
-        """Waits through a reset. Raises StateError when the port does not run by then."""
-        state = self.lifecycle.wait((State.RUNNING, State.FAILED, State.CLOSED), timeout)
-        if state is not State.RUNNING:
-            raise self.lifecycle.refusal(State.RUNNING)
-
-    def pause(self, timeout: float) -> bool:
-        """See PortState: whether a reset is being handled; waits for its end."""
-        state = self.lifecycle.state
-        if state is State.RUNNING:  # seen by C before the supervisor heard of it, or just over
-            time.sleep(0.0005)
-            return True
-        if state is not State.RESETTING:
-            return False
-        if timeout:
-            self.lifecycle.wait(
-                (State.RUNNING, State.FAILED, State.CLOSED), timeout if timeout > 0 else 1.0
-            )
-        return True
-
-    def why_stopped(self) -> str:
-        """See PortState."""
-        closed = self.lifecycle.state is State.CLOSED
-        return self.lifecycle.reason or ("the port was closed" if closed else f"it is {self.state}")
-
-    def how_to_start(self) -> str:
-        """See PortState."""
-        return HOW_TO_START.get(self.lifecycle.state, "call port.start() first")
-
     def own(self, resource: Closeable) -> None:
         """Something that closes with the port: the software VF that was started for it."""
         self._on_close.append(resource.close)
@@ -533,30 +411,6 @@ class Port:
             self.emit("link", str(self.link))
         elif event.kind == "reset" and self.lifecycle.state is not State.OPENING:
             self._supervisor.announced()
-
-    def _set_link(self, link: Link) -> None:
-        with self._link_changed:
-            self.link = link
-            self._link_changed.notify_all()
-        if self.lifecycle.state is not State.OPENING:
-            self._publish_link()
-
-    def _publish_link(self) -> None:
-        self.segment.set_link(self.link.up, self.link.mbps, self.mac)
-
-    def emit(self, kind: str, text: str) -> None:
-        self._lock.emit(PortEvent(kind, text))
-
-    def note(self, text: str) -> None:
-        """Remembers something that is not as it should be; once, however often it happens."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def _move(self, state: State, reason: str = "") -> None:
-        self.lifecycle.move(state, reason)
-        self.segment.set_state(SHOWN[state])
-        if state in (State.RESETTING, State.FAILED, State.CLOSED):
-            self._set_link(Link.now(False, 0))  # the PF tells it anew after a reset
 
     def _rebuild(self) -> None:
         """One attempt to come back: the VF has been or is being reset (virtchnl 8)."""
@@ -592,18 +446,3 @@ class Port:
 def _vectors_of(device: Device) -> int:
     """One for each possible queue and the mailbox: NORESIZE kernels need the most at once."""
     return min(device.irq(pyvfio.device.IRQ_MSIX).count, MOST_QUEUES + 1)
-
-
-_open_ports: weakref.WeakSet[Port] = weakref.WeakSet()
-
-
-def _close_all() -> None:
-    for port in list(_open_ports):
-        port.close()
-
-
-def _close_at_exit(port: Port) -> None:
-    """Before what was made earlier goes: exit handlers run in reverse order of registration."""
-    _open_ports.add(port)
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)

@@ -8,7 +8,8 @@ After any reset the device is rebuilt from this value, and the result is compare
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
 
 from iavfio._driver import lib
 from iavfio.burst import METADATA
@@ -49,6 +50,60 @@ class Settings:
     def metadata_bits(self) -> int:
         """enum meta_bit."""
         return sum(METADATA[name] for name in self.metadata)
+
+
+class Change(TypedDict, total=False):
+    """What `Port.configure` takes; see there."""
+
+    queues: int
+    ring: int
+    rx_ring: int
+    tx_ring: int
+    mtu: int
+    metadata: Iterable[str]
+    mac: str | bytes
+    extra_macs: Iterable[str | bytes]
+    promiscuous: bool
+    all_multicast: bool
+    rss: Rss
+    isa: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the VF can have: queue pairs, descriptors a ring, bytes a frame with FCS."""
+
+    queues: int
+    ring: int
+    frame: int
+
+
+def changed(old: Settings, limits: Limits, change: Change) -> Settings:
+    """`old` with the change made. Raises ConfigError for what cannot work."""
+    ring = change.get("ring")
+    new: dict[str, Any] = {
+        name: change[name]
+        for name in ("promiscuous", "all_multicast", "rss", "isa")
+        if name in change
+    }
+    if "queues" in change:
+        new["queues"] = check_queues(change["queues"], limits.queues)
+    rx, tx = change.get("rx_ring", ring), change.get("tx_ring", ring)
+    if rx is not None:
+        new["rx_ring"] = check_ring("receive", rx, limits.ring)
+    if tx is not None:
+        new["tx_ring"] = check_ring("send", tx, limits.ring)
+    if "mtu" in change:
+        new["mtu"] = check_mtu(change["mtu"], limits.frame)
+    if "metadata" in change:
+        new["metadata"] = check_metadata(change["metadata"])
+    if "mac" in change:
+        new["mac"] = parse_mac(change["mac"])
+    if "extra_macs" in change:
+        new["extra_macs"] = tuple(map(parse_extra_mac, change["extra_macs"]))
+    settings = replace(old, **new)
+    settings.rss.table_of(int(lib.RSS_LUT_SIZE), settings.queues)
+    return settings
 
 
 def check_ring(what: str, entries: int, most: int) -> int:

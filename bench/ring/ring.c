@@ -90,6 +90,9 @@ static void turn(struct instance *instance, enum work work, enum location locati
         sample->ticks += ticks;
         sample->packets += packets;
     }
+    if (!sample->packets)
+        die("%s %s, %s: nothing moves any more", instance->backend->name, instance->backend->isa,
+            work_names[work]);
 }
 
 static void count_instructions(struct instance *instance, uint32_t slot)

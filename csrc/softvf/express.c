@@ -10,6 +10,7 @@
 
 struct lane { /* one frame of a burst */
     const uint8_t *data; /* the client's */
+    uint8_t *to; /* where its staged bytes are still to be copied */
     uint64_t qw1;
     uint32_t size; /* as posted */
 };
@@ -62,6 +63,7 @@ static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, ui
         lane[n].data = window->address + (iova - window->iova);
         lane[n].qw1 = qw1;
         lane[n].size = size;
+        lane[n].to = NULL;
         __builtin_prefetch(lane[n].data);
         __builtin_prefetch(lane[n].data + size - 1);
         at = at + 1 == q->entries ? 0 : at + 1;
@@ -140,40 +142,31 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
 
 /* ---- one frame ---- */
 
-/* Copies the frame behind its staged beginning and says whether its L4 checksum is good. Each of the
- * client's bytes is read once, so what was summed is what was delivered. */
+/* Copies what lies behind the frame's staged beginning, and says whether its L4 checksum is good. Each of
+ * the client's bytes is read once, so what was summed is what is delivered. */
 static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame,
                     const struct lane *lane, uint32_t len, const struct pkt_info *info)
 {
     uint32_t staged = len < STAGE_ROOM ? len : STAGE_ROOM, rest = len - staged;
-    uint32_t l4_len = info->l4_len, end, near;
-    bool udp = info->l4_proto == 17, told = true;
-    uint64_t sum;
+    uint32_t l4_len = info->l4_len, near = 0, far = 0;
+    bool known = false, good = false;
+    uint64_t sum = 0;
 
-    if (udp) {
+    if (info->l4_proto == 17) {
         uint32_t udp_len = get16(frame + 38);
 
-        told = get16(frame + 40) != 0; /* no checksum: no error (descriptors 8) */
-        if (told && (udp_len < 8 || udp_len > l4_len)) {
-            copy_frame(to, frame, staged);
-            copy_through(plane, to + staged, lane->data + staged, rest, 0);
-            return false;
-        }
+        good = get16(frame + 40) == 0; /* no checksum: no error (descriptors 8) */
+        known = good || udp_len < 8 || udp_len > l4_len;
         l4_len = udp_len;
     }
-    copy_frame(to, frame, staged);
-    if (!told) {
-        if (rest)
-            copy_through(plane, to + staged, lane->data + staged, rest, 0);
-        return true;
+    if (!known) {
+        near = 34 + l4_len < staged ? l4_len : staged - 34;
+        far = l4_len - near;
+        sum = plain_pseudo(frame, info->l4_proto, l4_len) + sum_raw(frame + 34, near);
     }
-    end = 34 + l4_len;
-    near = end < staged ? end : staged;
-    sum = plain_pseudo(frame, info->l4_proto, l4_len) + sum_raw(frame + 34, near - 34);
     if (rest)
-        sum +=
-            checksum_fold(copy_through(plane, to + staged, lane->data + staged, rest, end - near));
-    return sum_good(sum);
+        sum += copy_through(plane, to + staged, lane->data + staged, rest, far);
+    return known ? good : sum_good(sum);
 }
 
 /* By value: a fact whose address is taken would not stay in registers. */
@@ -185,7 +178,7 @@ static uint32_t symmetric(const struct rss_conf *rss, const uint8_t *frame, stru
 }
 
 static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct route *route,
-                                 const uint8_t *frame, const struct lane *lane, uint32_t len)
+                                 const uint8_t *frame, struct lane *lane, uint32_t len)
 {
     struct pkt_info info;
     struct rx_facts facts = {.info = &info};
@@ -215,6 +208,7 @@ static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct rout
     facts.loopback = !route->from_wire;
     facts.check = PKT_L3L4P | (plain_ipv4_good(frame + 14) ? 0 : PKT_IPE) |
                   (deliver(plane, posted->buffer, frame, lane, len, &info) ? 0 : PKT_L4E);
+    lane->to = posted->buffer;
     route->q->posted_at++;
     write_back(route->q, len, &facts);
     route->credit--;
@@ -232,13 +226,29 @@ static void stage(struct plane *plane, const struct lane *lane, uint32_t n)
                     lane[i].size < STAGE_ROOM ? lane[i].size : STAGE_ROOM);
 }
 
+/* Where a driver looked at a buffer, the line is still its too, and each write must wait for it to let go.
+ * Writes that stand close together wait together: so all copies of a burst are made in one loop, and all
+ * lines are asked for before (docs/softvf.md, "What bounds its speed"). */
+static void copy_staged(struct plane *plane, struct lane *lane, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        if (lane[i].to)
+            prefetch_write(lane[i].to);
+    for (uint32_t i = from; i < to; i++) {
+        uint32_t len = lane[i].size < WIRE_MIN ? WIRE_MIN : lane[i].size;
+
+        if (lane[i].to)
+            copy_frame(lane[i].to, plane->stage[i], len < STAGE_ROOM ? len : STAGE_ROOM);
+    }
+}
+
 uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
                  uint32_t budget)
 {
     struct lane lane[EXPRESS];
     struct route route = {.mac = ~0ull, .spoof_check = vf->config->c.spoof_check};
     uint64_t bytes = 0, report_status = 0;
-    uint32_t n;
+    uint32_t n, copied = 0;
 
     route.open = vf->may_send && plane->link && !vf->vlan_rules;
     route.own = __builtin_bswap64(vf->primary) >> 16;
@@ -260,11 +270,15 @@ uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_
                 frame = plane->frame;
                 client_copy(frame, lane[i].data, len);
             }
-            settle(plane, vf, &route); /* the general way may change all that it knows */
+            /* The general way may change all that is known here, and publish what was written. */
+            settle(plane, vf, &route);
+            copy_staged(plane, lane, copied, i);
+            copied = i;
             forward_from_vf(plane, vf, frame, len);
         }
         report_status |= (lane[i].qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS) / TXD_CMD_RS << i;
     }
+    copy_staged(plane, lane, copied, n);
     settle(plane, vf, &route);
     q->packets += n;
     q->bytes += bytes;

@@ -13,7 +13,8 @@
 #include "softvf/copy.h"
 #include "softvf/plane.h"
 
-#define SPIN_ROUNDS 2000      /* idle rounds before the thread starts to nap */
+#define ROUNDS 8              /* under one lock, while nobody waits for it */
+#define SPIN_TURNS 250        /* idle turns of as many rounds before the thread starts to nap */
 #define NAP_MIN_NS 20000      /* naps grow from here ... */
 #define NAP_MAX_NS 500000     /* ... to here */
 
@@ -64,17 +65,19 @@ static void *run(void *argument)
 
     pthread_mutex_lock(&plane->lock);
     while (!plane->stop) {
-        bool busy;
+        bool busy = false;
 
         guard_enter();
-        busy = plane_round(plane) != 0 || timers_pending(plane);
+        for (uint32_t i = 0; i < ROUNDS && !__atomic_load_n(&plane->waiters, __ATOMIC_RELAXED); i++)
+            busy |= plane_round(plane) != 0;
+        busy |= timers_pending(plane);
         guard_leave(plane);
 
         pthread_mutex_unlock(&plane->lock);
         if (busy) {
             idle = 0;
             nap = NAP_MIN_NS;
-        } else if (++idle > SPIN_ROUNDS) {
+        } else if (++idle > SPIN_TURNS) {
             struct timespec ts = {.tv_nsec = nap};
 
             nanosleep(&ts, NULL);

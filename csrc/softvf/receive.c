@@ -67,7 +67,8 @@ static inline uint8_t *buffer_in(const struct dma_window *window, uint64_t iova,
 }
 
 /* Adds what the driver posted up to the tail as it was last read; -1 when the queue stopped. All lines are
- * asked for, to be written, before the first is read: their way from the driver's cache overlaps. */
+ * asked for, to be written, before the first is read: their way from the driver's cache overlaps. The
+ * buffers' lines are not: nobody knows yet when they will be needed. */
 static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
 {
     struct rx_queue *q = &vf->rx[queue];
@@ -99,8 +100,6 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
             window = dma_window_at(vf, words[0]);
         posted->bad = words[1] & 1;
         posted->buffer = posted->bad ? NULL : buffer_in(window, words[0], q->buffer_size);
-        if (posted->buffer)
-            prefetch_write(posted->buffer);
         at = at + 1 == q->entries ? 0 : at + 1;
         q->posted_end++;
     }

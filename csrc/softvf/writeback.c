@@ -43,6 +43,9 @@ void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force
     if (!count)
         return;
     rx_look_up_ring(vf, q);
+    for (uint32_t i = 0; q->ring && i < count;
+         i++) /* a polling driver reads ahead of what it got */
+        prefetch_write(&q->ring[at + i < q->entries ? at + i : at + i - q->entries]);
     for (uint32_t i = 0; i < count; i++) {
         if (q->ring)
             publish(&q->ring[at], &q->shadow[i]);

@@ -363,7 +363,7 @@ def test_what_two_killed_processes_left_is_swept(tmp_path: Path) -> None:
 
 
 def test_the_package_can_be_called() -> None:
-    with iavfio.softvf(vfs=1) as pf:  # type: ignore[operator]
+    with iavfio.softvf(vfs=1) as pf:
         assert isinstance(pf, SoftPf)
         assert pf.control("ping") == {}
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What runs at the other end of a software PF's TAP: a capture, a server of iperf3."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from tests.guest.cache import LabError
+from tests.guest.softvf import TAP, SoftVf
+
+START_S = 20.0
+SNAP = 64  # bytes of each frame: addresses are enough
+FILE_HEADER, RECORD = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
+
+
+@contextmanager
+def iperf3_server(pf: SoftVf) -> Iterator[None]:
+    """iperf3 -s beside the TAP, for any number of clients one after another."""
+    server = _start(pf, ["iperf3", "-s"], subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait(5)
+
+
+class Capture:
+    """All frames on the TAP while it is open; a context manager. Needs root."""
+
+    def __init__(self, pf: SoftVf) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="iavfio-capture-")
+        self._log = Path(self._directory.name) / "log"
+        self._file = Path(self._directory.name) / "pcap"
+        words = ["tcpdump", "-n", "-U", "-Z", "root", "-B", "16384", "-s", str(SNAP)]
+        with self._log.open("wb") as log:
+            self._tcpdump = _start(pf, [*words, "-i", TAP, "-w", str(self._file)], log.fileno())
+        self._frames: list[tuple[bytes, int]] = []
+        deadline = time.monotonic() + START_S
+        while "listening on" not in self._log.read_text():
+            if self._tcpdump.poll() is not None or time.monotonic() > deadline:
+                self._end()
+                raise LabError(f"tcpdump did not start:\n{self._log.read_text()}")
+            time.sleep(0.05)
+
+    def frames(self, *, source: bytes = b"", destination: bytes = b"") -> list[int]:
+        """Lengths of the frames with these addresses, each as it was on the wire."""
+        return [
+            length
+            for head, length in self._frames
+            if (not source or head[6:12] == source)
+            and (not destination or head[0:6] == destination)
+        ]
+
+    def _end(self) -> None:
+        if self._tcpdump.poll() is None:
+            self._tcpdump.terminate()
+            self._tcpdump.wait(10)
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        time.sleep(0.3)  # what the last packet's capture takes
+        self._end()
+        text = self._log.read_text()
+        data = self._file.read_bytes()
+        self._directory.cleanup()
+        if not re.search(r"^0 packets dropped by kernel", text, re.M) and kind is None:
+            raise LabError(f"the capture is not complete:\n{text}")
+        self._frames = list(_records(data))
+
+
+def _start(pf: SoftVf, words: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", *pf.wire_command(words)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """First bytes and original length of each frame of a pcap file."""
+    at = FILE_HEADER.size
+    while at + RECORD.size <= len(data):
+        _, _, kept, length = RECORD.unpack_from(data, at)
+        at += RECORD.size
+        yield data[at : at + kept], length
+        at += kept
