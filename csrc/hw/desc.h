@@ -60,20 +60,20 @@ enum tx_dtype { TX_DTYPE_DATA = 0x0, TX_DTYPE_CONTEXT = 0x1, TX_DTYPE_DONE = 0xf
 #define TXD_L2TAG1_SHIFT 48
 #define TXD_L2TAG1_MASK 0xffff
 enum txd_cmd { /* value before the shift by TXD_CMD_SHIFT */
-    TXD_CMD_EOP = 0x001,
-    TXD_CMD_RS = 0x002,
-    TXD_CMD_ICRC = 0x004,
-    TXD_CMD_IL2TAG1 = 0x008,
-    TXD_CMD_DUMMY = 0x010,
-    TXD_CMD_IIPT_IPV6 = 0x020,
-    TXD_CMD_IIPT_IPV4 = 0x040,
-    TXD_CMD_IIPT_IPV4_CSUM = 0x060,
-    TXD_CMD_IIPT_MASK = 0x060,
-    TXD_CMD_L4T_TCP = 0x100,
-    TXD_CMD_L4T_SCTP = 0x200,
-    TXD_CMD_L4T_UDP = 0x300,
-    TXD_CMD_L4T_MASK = 0x300,
-    TXD_CMD_RE = 0x400
+               TXD_CMD_EOP = 0x001,
+               TXD_CMD_RS = 0x002,
+               TXD_CMD_ICRC = 0x004,
+               TXD_CMD_IL2TAG1 = 0x008,
+               TXD_CMD_DUMMY = 0x010,
+               TXD_CMD_IIPT_IPV6 = 0x020,
+               TXD_CMD_IIPT_IPV4 = 0x040,
+               TXD_CMD_IIPT_IPV4_CSUM = 0x060,
+               TXD_CMD_IIPT_MASK = 0x060,
+               TXD_CMD_L4T_TCP = 0x100,
+               TXD_CMD_L4T_SCTP = 0x200,
+               TXD_CMD_L4T_UDP = 0x300,
+               TXD_CMD_L4T_MASK = 0x300,
+               TXD_CMD_RE = 0x400
 };
 
 /* Tx context (descriptors 2): fields of `tunneling` and of qw1. */
@@ -231,8 +231,8 @@ enum ptype {
     PTYPE_LLDP = 6,
     PTYPE_EAPOL = 10,
     PTYPE_ARP = 11,
-    PTYPE_IPV4 = 22,   /* + offset of enum ptype_kind */
-    PTYPE_IPV6 = 88,   /* + offset of enum ptype_kind */
+    PTYPE_IPV4 = 22, /* + offset of enum ptype_kind */
+    PTYPE_IPV6 = 88, /* + offset of enum ptype_kind */
     PTYPE_COMMON = 154 /* values below are common to the 8-bit and the 10-bit field */
 };
 enum ptype_kind {

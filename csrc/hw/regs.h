@@ -15,9 +15,9 @@ enum vf_pci_id {
 
 /* Offsets in BAR0. The order is irregular on purpose: never derive one from another (registers 2). */
 enum vf_reg {
-    REG_QTX_TAIL1 = 0x0000,       /* + 4 * queue */
-    REG_QRX_TAIL1 = 0x2000,       /* + 4 * queue */
-    REG_VFINT_ITRN1 = 0x2800,     /* stride differs by device: registers 5.3; use DYN_CTL instead */
+    REG_QTX_TAIL1 = 0x0000, /* + 4 * queue */
+    REG_QRX_TAIL1 = 0x2000, /* + 4 * queue */
+    REG_VFINT_ITRN1 = 0x2800, /* stride differs by device: registers 5.3; use DYN_CTL instead */
     REG_VFINT_DYN_CTLN1 = 0x3800, /* + 4 * (vector - 1) */
     REG_VFINT_ICR01 = 0x4800,
     REG_VFINT_ITR01 = 0x4c00, /* + 4 * itr */
@@ -38,7 +38,7 @@ enum vf_reg {
     REG_VFQF_HENA = 0xc400, /* + 4 * i, i 0..1, X710 and X722 only */
     REG_VFQF_HKEY = 0xcc00, /* + 4 * i, i 0..12 */
     REG_VFQF_HLUT = 0xd000, /* + 4 * i, i 0..15 */
-    VF_REG_SPACE = 0x10000  /* every register a VF driver needs lies below */
+    VF_REG_SPACE = 0x10000 /* every register a VF driver needs lies below */
 };
 
 /* VFGEN_RSTAT, bits 1:0 (registers 3). */

@@ -200,7 +200,11 @@ struct vc_queue_select {
     uint32_t tx_queues;
 };
 
-enum vc_ether_addr_type { VC_ETHER_ADDR_LEGACY = 0, VC_ETHER_ADDR_PRIMARY = 1, VC_ETHER_ADDR_EXTRA = 2 };
+enum vc_ether_addr_type {
+    VC_ETHER_ADDR_LEGACY = 0,
+    VC_ETHER_ADDR_PRIMARY = 1,
+    VC_ETHER_ADDR_EXTRA = 2
+};
 
 struct vc_ether_addr {
     uint8_t addr[6];
@@ -254,7 +258,12 @@ struct vc_rss_lut {
     uint8_t lut[];
 };
 
-enum vc_rss_algorithm { VC_RSS_TOEPLITZ = 0, VC_RSS_XOR = 1, VC_RSS_TOEPLITZ_SYMMETRIC = 2, VC_RSS_XOR_SYMMETRIC = 3 };
+enum vc_rss_algorithm {
+    VC_RSS_TOEPLITZ = 0,
+    VC_RSS_XOR = 1,
+    VC_RSS_TOEPLITZ_SYMMETRIC = 2,
+    VC_RSS_XOR_SYMMETRIC = 3
+};
 
 struct vc_rss_hfunc {
     uint16_t vsi_id;
