@@ -22,7 +22,6 @@ from iavfio.errors import ConfigError
 numba: Any = import_module("numba")
 types: Any = numba.types
 overload: Any = import_module("numba.extending").overload
-NumbaError: Any = import_module("numba.core.errors").NumbaError
 
 # As handler_fn of csrc/driver/cdef.h.
 SIGNATURE = types.void(
@@ -46,7 +45,7 @@ def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -
     judge = numba.njit(boundscheck=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     try:
         compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
-    except NumbaError as error:
+    except Exception as error:  # of any kind: the compiler has no one base for all
         raise ConfigError(
             f"the handler {name!r} cannot be compiled",
             _reason(error),

@@ -217,6 +217,7 @@ class Kept:
         self._array: Any = ffi.NULL
         self._next = 0
         self._lock = threading.Lock()
+        self._run: Callable[[], Run | None] = lambda: None
         self.capacity = 1 << (capacity - 1).bit_length() if capacity else 0
         if capacity:
             self._make()
@@ -246,10 +247,11 @@ class Kept:
         """
         if max < 1:
             raise ConfigError(f"recv of {max} packets", "at least 1 is needed", "recv(max=256)")
+        run = self._run()  # must not be collected, and the rings with it, before the return
         if not self._lock.acquire(blocking=False):
             raise StateError("kept packets are taken by another thread", "", "one may do that")
         try:
-            if not self._rings:
+            if run is None or not self._rings:
                 raise StateError(
                     "this run keeps no packets", "keep=0, or it is closed", "run(..., keep=1024)"
                 )
@@ -338,14 +340,18 @@ class Run:
         self._last = Counters()
         # The thread uses all of this: it must outlive a run that nobody closed.
         alive = (code, state, pairs, outs)
-        self._end = weakref.finalize(self, _end, raw, self.kept, os.getpid(), alive)
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._end = weakref.finalize(self, _end, raw, self.kept, self._owner, alive)
+        self.kept._run = weakref.ref(self)
 
     @property
     def counters(self) -> Counters:
         """What it counted so far, at most a few rounds old; after `stop` the last counts."""
-        if self._raw is not None:
-            self._last = _read(self._raw)
-        return self._last
+        with self._lock:
+            if self._raw is not None:
+                self._last = _read(self._raw)
+            return self._last
 
     @property
     def ended(self) -> bool:
@@ -354,15 +360,17 @@ class Run:
 
     def stop(self) -> None:
         """Ends the worker and gives the queues back; kept packets can still be taken."""
-        if self._raw is not None:
-            lib.worker_stop(self._raw)
-            self._last = _read(self._raw)
+        with self._lock:
+            if self._raw is not None and os.getpid() == self._owner:
+                lib.worker_stop(self._raw)
+                self._last = _read(self._raw)
 
     def close(self) -> None:
         """Stops, and returns kept packets that nobody took to the pool. Twice is harmless."""
         self.stop()
-        self._raw = None
-        self._end()
+        with self._lock:
+            self._raw = None
+            self._end()
 
     def __enter__(self) -> Run:
         return self

@@ -178,7 +178,7 @@ static struct instance *theirs_open(const struct backend *backend, const struct 
     char name[16];
 
     snprintf(name, sizeof(name), "r%u", count++);
-    make_pool(theirs, name, 3 * setup->entries + 4096);
+    make_pool(theirs, name, 2 * setup->entries + 2048);
     make_device(theirs, name, setup);
     if (iavf_dev_rx_queue_setup(theirs->dev, 0, entries, 0, &rxconf, theirs->pool) ||
         iavf_dev_tx_queue_setup(theirs->dev, 0, entries, 0, &txconf))
@@ -269,20 +269,24 @@ static void theirs_look(const struct instance *instance, uint32_t i, struct seen
 
 /* ---- works ---- */
 
+static void receive_chunks(struct theirs *theirs)
+{
+    uint32_t got = 0;
+    uint32_t n;
+
+    do {
+        n = theirs->receive(theirs->rxq, theirs->mbufs + got, CHUNK);
+        got += n;
+    } while (n == CHUNK && got < theirs->head.ask);
+    theirs->head.got = got;
+}
+
 static inline void receive_burst(struct theirs *theirs)
 {
-    uint32_t ask = theirs->head.ask;
-    uint32_t got = 0;
-
-    while (got < ask) {
-        uint32_t want = ask - got < CHUNK ? ask - got : CHUNK;
-        uint32_t n = theirs->receive(theirs->rxq, theirs->mbufs + got, (uint16_t)want);
-
-        got += n;
-        if (n < want)
-            break;
-    }
-    theirs->head.got = got;
+    if (theirs->head.ask > CHUNK)
+        receive_chunks(theirs);
+    else
+        theirs->head.got = theirs->receive(theirs->rxq, theirs->mbufs, (uint16_t)theirs->head.ask);
 }
 
 static inline void send_burst(struct theirs *theirs, uint32_t n)

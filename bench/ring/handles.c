@@ -7,96 +7,14 @@
  *   trusting byte in the pool 47:0, length 63:48; bounded by the pool, the data may cross two buffers
  *   checked  as trusting, but the buffer is found by a reciprocal: the same checks as index
  *
- * gcc -O3 -std=gnu11 -D_GNU_SOURCE -Icsrc -Ibench/ring bench/ring/{handles,step,memory}.c -pthread
+ * gcc -O3 -std=gnu11 -D_GNU_SOURCE -fno-strict-aliasing -Icsrc -Ibench/ring -pthread \
+ *     bench/ring/{handles,handles_avx512,step,memory}.c
  * Argument: rounds (default 300). */
-#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <x86intrin.h>
 
-#include "harness.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#define ENTRIES 512u
-#define BURST 32u
-#define BURSTS 8u /* in a timed region */
-#define REGION (BURST * BURSTS)
-#define BUFFERS 4096u
-#define STRIDE 2176u
-#define HEADROOM 128u
-#define LIMIT 2048u
-#define UNIT_SHIFT 6 /* the reciprocal works in cache lines */
-#define RECIPROCAL_SHIFT 37
-#define RECIPROCAL (((1ull << RECIPROCAL_SHIFT) + STRIDE / 64 - 1) / (STRIDE / 64))
-#define POSITION 0xffffffffffffull
-#define DONE 0xfull
-#define COMMAND ((uint64_t)(TXD_CMD_ICRC | TXD_CMD_EOP) << TXD_CMD_SHIFT)
-#define REPORT ((uint64_t)TXD_CMD_RS << TXD_CMD_SHIFT)
-#define SPH (1ull << 63)
-#define STATUS (RXL_DD | RXL_EOP | RXL_RXE | SPH)
-#define GOOD (RXL_DD | RXL_EOP)
-
-_Static_assert(STRIDE % 64 == 0, "the reciprocal counts cache lines");
-_Static_assert(RECIPROCAL < 1ull << 32, "the reciprocal is a 32-bit factor");
-_Static_assert((RECIPROCAL * (STRIDE / 64) - (1ull << RECIPROCAL_SHIFT)) *
-                       ((uint64_t)BUFFERS * STRIDE / 64) <
-                   1ull << RECIPROCAL_SHIFT,
-               "the reciprocal is exact in the pool");
-
-enum form { INDEX, TRUSTING, CHECKED, FORMS };
-
-/* Buffers by index in four bytes, or by their place in the pool in eight. */
-union places {
-    uint32_t index[BUFFERS];
-    uint64_t place[BUFFERS];
-};
-
-struct
-    terms { /* known at run time only, as in the driver; loops hold a copy, which no store can change */
-    struct rx_desc *rx;
-    struct tx_desc *tx;
-    uint8_t *pool;
-    uint64_t iova, pool_bytes;
-    uint32_t count, stride, headroom, limit;
-};
-
-struct model {
-    struct terms terms;
-    uint32_t rx_next, rx_fill, tx_next, tx_clean, tx_backlog, idle;
-    uint32_t sequence, refused;
-    volatile uint32_t rx_tail, tx_tail;
-    uint64_t handles[BURST] __attribute__((aligned(64)));
-    uint16_t field[BURST] __attribute__((aligned(64)));
-    union places rx_sw, tx_sw, store;
-    uint64_t expected[REGION];
-};
-
-/* ---- one handle ---- */
-
-/* What the store holds for a buffer. */
-INLINE uint64_t place_of(const struct terms *t, uint32_t index, const enum form form)
-{
-    return (uint64_t)index * t->stride + (form == TRUSTING ? t->headroom : 0);
-}
-
-/* sw is what is known of its slot. */
-INLINE uint64_t handle_of(const struct terms *t, const union places *sw, uint32_t slot,
-                          uint32_t length, const enum form form)
-{
-    if (form == INDEX)
-        return sw->index[slot] | (uint64_t)t->headroom << 32 | (uint64_t)length << 48;
-    return (sw->place[slot] + (form == CHECKED ? t->headroom : 0)) | (uint64_t)length << 48;
-}
-
-INLINE uint64_t position_of(const struct terms *t, uint64_t handle, const enum form form)
-{
-    if (form == INDEX)
-        return (uint64_t)(uint32_t)handle * t->stride + (uint16_t)(handle >> 32);
-    return handle & POSITION;
-}
-
-/* ---- scalar ---- */
+#include "handles.h"
 
 INLINE uint32_t scalar_receive(struct model *m, const enum form form)
 {
@@ -181,212 +99,32 @@ INLINE void scalar_field(struct model *m, const enum form form)
         memcpy(&field[i], t.pool + position_of(&t, handles[i], form) + 12, 2);
 }
 
-/* ---- AVX-512 ---- */
-
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
-
-INLINE __m512i every(uint64_t value)
+INLINE void forward(struct model *m, const enum form form)
 {
-    return _mm512_set1_epi64((long long)value);
+    after_receive(m, scalar_receive(m, form));
+    scalar_post(m, form);
+    after_post(m, form);
+    after_send(m, scalar_send(m, form));
 }
 
-INLINE __m512i status_eight(const struct rx_desc *desc)
-{
-    const __m512i odd = _mm512_setr_epi64(1, 5, 9, 13, 1, 5, 9, 13);
-    __m512i low =
-        _mm512_permutex2var_epi64(_mm512_loadu_si512(desc), odd, _mm512_loadu_si512(desc + 2));
-    __m512i high =
-        _mm512_permutex2var_epi64(_mm512_loadu_si512(desc + 4), odd, _mm512_loadu_si512(desc + 6));
+static ACT(scalar_index, forward(m, INDEX)) static ACT(
+    scalar_trusting,
+    forward(
+        m,
+        TRUSTING)) static ACT(scalar_checked,
+                              forward(
+                                  m,
+                                  CHECKED)) static ACT(scalar_field_index,
+                                                       scalar_field(
+                                                           m,
+                                                           INDEX)) static ACT(scalar_field_address,
+                                                                              scalar_field(
+                                                                                  m, TRUSTING))
 
-    return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
-}
-
-INLINE uint32_t vector_receive(struct model *m, const enum form form)
-{
-    const struct terms t = m->terms;
-    for (uint32_t i = 0; i < BURST; i += 8) {
-        uint32_t slot = m->rx_next + i;
-        __m512i qw1 = status_eight(t.rx + slot), place;
-        __m512i length =
-            _mm512_and_si512(_mm512_srli_epi64(qw1, RXL_LEN_SHIFT), every(RXL_LEN_MASK));
-        __mmask8 good = _mm512_cmpeq_epi64_mask(_mm512_and_si512(qw1, every(STATUS)), every(GOOD)) &
-                        _mm512_cmplt_epu64_mask(_mm512_sub_epi64(length, every(1)), every(t.limit));
-
-        if (form == INDEX) {
-            place =
-                _mm512_cvtepu32_epi64(_mm256_loadu_si256((const void *)(m->rx_sw.index + slot)));
-            place = _mm512_or_si512(place, every((uint64_t)t.headroom << 32));
-        } else {
-            place = _mm512_loadu_si512(m->rx_sw.place + slot);
-            if (form == CHECKED)
-                place = _mm512_add_epi64(place, every(t.headroom));
-        }
-        _mm512_storeu_si512(m->handles + i, _mm512_or_si512(place, _mm512_slli_epi64(length, 48)));
-        if (good != 0xff)
-            return i + (uint32_t)__builtin_ctz(~(uint32_t)good);
-    }
-    return BURST;
-}
-
-INLINE void vector_post(struct model *m, const enum form form)
-{
-    const struct terms t = m->terms;
-    for (uint32_t i = 0; i < BURST; i += 8) {
-        uint32_t slot = m->rx_fill + i, from = m->idle + i;
-        __m512i address;
-
-        if (form == INDEX) {
-            __m256i index = _mm256_loadu_si256((const void *)(m->store.index + from));
-
-            _mm256_storeu_si256((void *)(m->rx_sw.index + slot), index);
-            address =
-                _mm512_add_epi64(_mm512_mul_epu32(_mm512_cvtepu32_epi64(index), every(t.stride)),
-                                 every(t.iova + t.headroom));
-        } else {
-            __m512i place = _mm512_loadu_si512(m->store.place + from);
-
-            _mm512_storeu_si512(m->rx_sw.place + slot, place);
-            address = _mm512_add_epi64(place, every(t.iova + (form == CHECKED ? t.headroom : 0)));
-        }
-        for (uint32_t k = 0; k < 4; k++)
-            _mm512_storeu_si512(t.rx + slot + 2 * k,
-                                _mm512_maskz_permutexvar_epi64(
-                                    0x11, every(2 * k) + (__m512i){0, 0, 0, 0, 1}, address));
-    }
-}
-
-INLINE uint32_t vector_send(struct model *m, const enum form form)
-{
-    const struct terms t = m->terms;
-    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-
-    for (uint32_t i = 0; i < BURST; i += 8) {
-        uint32_t slot = m->tx_next + i;
-        __m512i handle = _mm512_loadu_si512(m->handles + i);
-        __m512i length = _mm512_srli_epi64(handle, 48), position, qw1;
-        __mmask8 good = _mm512_cmple_epu64_mask(_mm512_sub_epi64(length, every(TX_MIN_FRAME)),
-                                                every(TX_MAX_FRAME - TX_MIN_FRAME));
-
-        if (form == INDEX) {
-            __m512i index = _mm512_and_si512(handle, every(0xffffffff));
-            __m512i offset = _mm512_and_si512(_mm512_srli_epi64(handle, 32), every(0xffff));
-
-            good &= _mm512_cmplt_epu64_mask(index, every(t.count)) &
-                    _mm512_cmple_epu64_mask(_mm512_add_epi64(offset, length), every(t.stride));
-            position = _mm512_add_epi64(_mm512_mul_epu32(index, every(t.stride)), offset);
-            _mm256_storeu_si256((void *)(m->tx_sw.index + slot), _mm512_cvtepi64_epi32(index));
-        } else {
-            __m512i start;
-
-            position = _mm512_and_si512(handle, every(POSITION));
-            start = position;
-            if (form == TRUSTING) {
-                good &= _mm512_cmple_epu64_mask(_mm512_add_epi64(position, length),
-                                                every(t.pool_bytes));
-            } else {
-                start =
-                    _mm512_mul_epu32(_mm512_srli_epi64(position, UNIT_SHIFT), every(RECIPROCAL));
-                start =
-                    _mm512_mul_epu32(_mm512_srli_epi64(start, RECIPROCAL_SHIFT), every(t.stride));
-                good &= _mm512_cmplt_epu64_mask(position, every(t.pool_bytes)) &
-                        _mm512_cmple_epu64_mask(
-                            _mm512_add_epi64(_mm512_sub_epi64(position, start), length),
-                            every(t.stride));
-            }
-            _mm512_storeu_si512(m->tx_sw.place + slot, start);
-        }
-        if (__builtin_expect(good != 0xff, 0))
-            return i;
-        position = _mm512_add_epi64(position, every(t.iova));
-        qw1 = _mm512_or_si512(_mm512_slli_epi64(length, TXD_BUF_SZ_SHIFT), every(COMMAND));
-        _mm512_storeu_si512(t.tx + slot, _mm512_permutex2var_epi64(position, first, qw1));
-        _mm512_storeu_si512(t.tx + slot + 4, _mm512_permutex2var_epi64(position, second, qw1));
-    }
-    return BURST;
-}
-
-INLINE void vector_field(struct model *m, const enum form form)
-{
-    const struct terms t = m->terms;
-    for (uint32_t i = 0; i < BURST; i += 8) {
-        __m512i handle = _mm512_loadu_si512(m->handles + i);
-        __m512i position = _mm512_and_si512(handle, every(POSITION));
-
-        if (form == INDEX)
-            position =
-                _mm512_add_epi64(_mm512_mul_epu32(handle, every(t.stride)),
-                                 _mm512_and_si512(_mm512_srli_epi64(handle, 32), every(0xffff)));
-        _mm_storeu_si128((void *)(m->field + i),
-                         _mm512_cvtepi64_epi16(_mm512_cvtepu32_epi64(
-                             _mm512_i64gather_epi32(position, t.pool + 12, 1))));
-    }
-}
-
-/* ---- the acts ---- */
-
-/* Buffers of sent packets return; the store is a stack, moved by one copy. */
-INLINE void clean(struct model *m, const enum form form)
-{
-    if (m->tx_backlog < 2 * BURST || (m->terms.tx[m->tx_clean + BURST - 1].qw1 & DONE) != DONE)
-        return;
-    if (form == INDEX)
-        memcpy(m->store.index + m->idle, m->tx_sw.index + m->tx_clean, 4 * BURST);
-    else
-        memcpy(m->store.place + m->idle, m->tx_sw.place + m->tx_clean, 8 * BURST);
-    m->idle += BURST;
-    m->tx_clean = (m->tx_clean + BURST) % ENTRIES;
-    m->tx_backlog -= BURST;
-}
-
-INLINE void forward(struct model *m, const enum form form, const bool vector)
-{
-    uint32_t got = vector ? vector_receive(m, form) : scalar_receive(m, form);
-    uint32_t sent;
-
-    m->rx_next = (m->rx_next + got) % ENTRIES;
-    m->idle -= BURST;
-    if (vector)
-        vector_post(m, form);
-    else
-        scalar_post(m, form);
-    m->rx_fill = (m->rx_fill + BURST) % ENTRIES;
-    m->rx_tail = m->rx_fill;
-    clean(m, form);
-    sent = vector ? vector_send(m, form) : scalar_send(m, form);
-    m->terms.tx[m->tx_next + BURST - 1].qw1 |= REPORT;
-    m->tx_next = (m->tx_next + BURST) % ENTRIES;
-    m->tx_backlog += BURST;
-    m->tx_tail = m->tx_next;
-    m->refused += got != BURST || sent != BURST;
-}
-
-/* Several bursts in one timed region: a time-stamp counter may move in steps of dozens. */
-#define ACT(name, call)                                                                            \
-    static __attribute__((noinline)) void name(struct instance *instance)                          \
-    {                                                                                              \
-        struct model *m = (struct model *)(void *)instance;                                        \
-                                                                                                   \
-        for (uint32_t i = 0; i < BURSTS; i++)                                                      \
-            call;                                                                                  \
-    }
-ACT(index_scalar, forward(m, INDEX, false))
-ACT(trusting_scalar, forward(m, TRUSTING, false))
-ACT(checked_scalar, forward(m, CHECKED, false))
-ACT(index_vector, forward(m, INDEX, true))
-ACT(trusting_vector, forward(m, TRUSTING, true))
-ACT(checked_vector, forward(m, CHECKED, true))
-ACT(index_field_scalar, scalar_field(m, INDEX))
-ACT(address_field_scalar, scalar_field(m, TRUSTING))
-ACT(index_field_vector, vector_field(m, INDEX))
-ACT(address_field_vector, vector_field(m, TRUSTING))
-
-static __attribute__((noinline)) void nothing(struct instance *m)
+    static void nothing(struct instance *m)
 {
     __asm__ volatile("" ::"r"(m) : "memory");
 }
-#pragma GCC pop_options
 
 static const struct row {
     const char *form, *work, *isa;
@@ -395,16 +133,16 @@ static const struct row {
     act_fn act;
 } rows[] = {
     {"-", "nothing", "-", INDEX, false, nothing},
-    {"index", "forward", "scalar", INDEX, true, index_scalar},
-    {"trusting", "forward", "scalar", TRUSTING, true, trusting_scalar},
-    {"checked", "forward", "scalar", CHECKED, true, checked_scalar},
-    {"index", "forward", "avx512", INDEX, true, index_vector},
-    {"trusting", "forward", "avx512", TRUSTING, true, trusting_vector},
-    {"checked", "forward", "avx512", CHECKED, true, checked_vector},
-    {"index", "field", "scalar", INDEX, false, index_field_scalar},
-    {"address", "field", "scalar", TRUSTING, false, address_field_scalar},
-    {"index", "field", "avx512", INDEX, false, index_field_vector},
-    {"address", "field", "avx512", TRUSTING, false, address_field_vector},
+    {"index", "forward", "scalar", INDEX, true, scalar_index},
+    {"trusting", "forward", "scalar", TRUSTING, true, scalar_trusting},
+    {"checked", "forward", "scalar", CHECKED, true, scalar_checked},
+    {"index", "forward", "avx512", INDEX, true, vector_index},
+    {"trusting", "forward", "avx512", TRUSTING, true, vector_trusting},
+    {"checked", "forward", "avx512", CHECKED, true, vector_checked},
+    {"index", "field", "scalar", INDEX, false, scalar_field_index},
+    {"address", "field", "scalar", TRUSTING, false, scalar_field_address},
+    {"index", "field", "avx512", INDEX, false, vector_field_index},
+    {"address", "field", "avx512", TRUSTING, false, vector_field_address},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "hw/desc.h"
 
@@ -129,6 +130,9 @@ void verify(struct instance *instance);
 
 /* Instructions that act executes, by single-stepping it. */
 uint64_t step_count(act_fn act, struct instance *instance);
+/* Where they lie: [address, times] of all counts since step_forget. */
+void step_forget(void);
+void step_print(FILE *out);
 
 /* A second thread on another CPU that plays the device, so that it dirties the descriptors there. */
 void helper_start(int cpu);

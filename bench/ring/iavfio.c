@@ -67,7 +67,7 @@ static struct instance *ours_open(const struct backend *backend, const struct se
         [META_SET_ALL] = META_RSS | META_PTYPE | META_CSUM | META_VLAN | META_MARK | META_TIME,
     };
     struct ours *ours = line_alloc(sizeof(*ours));
-    uint32_t buffers = 3 * setup->entries + 4096;
+    uint32_t buffers = 2 * setup->entries + 2048;
     struct pair_config config = {0};
     int error;
 

@@ -104,6 +104,8 @@ def _apt(work: Path, *arguments: str) -> None:
 def _wanted(name: str) -> str | None:
     """Where a member of the source archive goes, below the directory of headers."""
     inner = name.partition("/")[2]
+    if ".." in inner.split("/"):
+        return None
     if inner.endswith(".h") and inner.startswith(tuple(f"{h}/" for h in HEADERS)):
         return inner
     return None
@@ -127,9 +129,11 @@ def _headers(build: Path, version: str) -> Path:
     with tarfile.open(archive) as tar:
         for member in tar:
             inner = _wanted(member.name)
-            if inner and member.isfile():
-                member.name = inner
-                tar.extract(member, partial, filter="data")
+            file = tar.extractfile(member) if inner and member.isfile() else None
+            if inner and file:
+                target = partial / inner
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read())
     partial.rename(out)
     shutil.rmtree(work)
     return out

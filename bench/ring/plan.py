@@ -52,7 +52,9 @@ def full() -> list[Group]:
 
 def parse(text: str) -> Group:
     """A group as Group.argument() writes it. Raises ValueError."""
-    ring, burst, descriptor, location, *rest = text.split(",")
-    if rest not in ([], ["count"]):
+    parts = text.split(",")
+    if not 4 <= len(parts) <= 5 or not parts[0].isdecimal() or not parts[1].isdecimal():
+        raise ValueError(f"{text} is no RING,BURST,FORMAT,LOCATION[,count]")
+    if parts[4:] not in ([], ["count"]):
         raise ValueError(f"{text}: the fifth field is 'count' or nothing")
-    return Group(int(ring), int(burst), descriptor, location, bool(rest))
+    return Group(int(parts[0]), int(parts[1]), parts[2], parts[3], len(parts) == 5)

@@ -13,6 +13,10 @@ from typing import Any
 Group = tuple[str, int, int, str]  #: descriptor, ring, burst, location
 
 
+MARK = "<!-- ring-results -->"
+END = "<!-- /ring-results -->"
+
+
 @dataclass(frozen=True)
 class Row:
     """One driver function in one group; cycles are TSC cycles a packet (empty poll: a call)."""
@@ -143,6 +147,39 @@ def verdicts(judged: list[dict[str, Any]]) -> Iterator[str]:
         numbers = (item[key] for key in ("target", "call", "worker", "instructions"))
         cells = "".join(f"{'' if n is None else f'{n:.2f}':>8}" for n in numbers)
         yield f"{item['what']:34}{item['descriptor']:8}{cells}"
+
+
+def markdown(judged: list[dict[str, Any]], rows: list[Row], provenance: dict[str, Any]) -> str:
+    """What docs/performance.md shows of a run: where it comes from, ratios, spread."""
+    spread = _median(row.cycles_median / row.cycles_best - 1 for row in rows)
+    source = (
+        f"{provenance['cpu']}, kernel {provenance['kernel']}, {provenance['compiler']}, "
+        f"DPDK {provenance['dpdk']}, commit {provenance['commit']}, {provenance['turns']} turns; "
+        f"load {provenance['load_before']} before and {provenance['load_after']} after; "
+        f"median over best: {spread:+.0%} in the middle of all rows."
+    )
+    columns = "best, ring 512|descriptors|DPDK|iavfio|target|ratio|worker|instructions".split("|")
+    text = [source, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for item in judged:
+        keys = ("peer_cycles", "cycles", "target", "call", "worker", "instructions")
+        cells = ("-" if item[key] is None else f"{item[key]:.2f}" for key in keys)
+        text.append(f"| {item['what']} | {item['descriptor']} | {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def fill(page: Path, text: str) -> None:
+    """Puts the text between the page's marks. Raises ValueError when it has none."""
+    whole = page.read_text(encoding="utf-8")
+    head, mark, rest = whole.partition(f"{MARK}\n")
+    _, end, tail = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"{page} has no '{MARK}' and '{END}'")
+    page.write_text(f"{head}{mark}{text}\n{end}{tail}", encoding="utf-8")
 
 
 def write(path: Path, provenance: dict[str, Any], rows: list[Row]) -> None:

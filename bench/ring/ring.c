@@ -3,8 +3,8 @@
  * burst, a descriptor format and a place where descriptors lie; all backends, instruction sets and
  * metadata sets of a group are measured in interleaved turns. One JSON object a line goes to stdout.
  *
- * Usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... RING,BURST,legacy|flex,hot|l3|core[,count] ...
- * count: instructions too (single-stepping takes a minute). */
+ * Usage: ring [-m] [-t TURNS] [-c CPU,CPU] [-b BACKEND]... RING,BURST,legacy|flex,hot|l3|core[,count] ...
+ * count: instructions too (single-stepping takes its time); -m: and their addresses. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@ struct group {
     struct setup setup;
     enum location location;
     bool count; /* instructions too */
+    bool mix; /* and where they lie */
 };
 
 struct sample {
@@ -95,7 +96,18 @@ static void turn(struct instance *instance, enum work work, enum location locati
             work_names[work]);
 }
 
-static void count_instructions(struct instance *instance, uint32_t slot)
+static void print_mix(const struct group *group, const struct instance *instance, enum work work)
+{
+    printf("{\"mix\": [\"%s\", \"%s\", \"%s\", \"%s\", \"%s\", %u, %u], \"packets\": %u, "
+           "\"addresses\": [",
+           instance->backend->name, work_names[work], instance->backend->isa,
+           group->setup.flex ? "flex" : "legacy", metadata_names[instance->metadata],
+           group->setup.entries, group->setup.burst, work == WORK_EMPTY ? 1 : COUNTED);
+    step_print(stdout);
+    printf("]}\n");
+}
+
+static void count_instructions(const struct group *group, struct instance *instance, uint32_t slot)
 {
     uint64_t nothing = step_count(instance->backend->act[WORK_NOTHING], instance);
 
@@ -104,6 +116,7 @@ static void count_instructions(struct instance *instance, uint32_t slot)
 
         if (!instance->backend->act[work])
             continue;
+        step_forget();
         instructions[slot][work] = counted[slot][work] = 0;
         while (counted[slot][work] < target) {
             pass_before(instance, work, LOCATION_HOT);
@@ -111,6 +124,8 @@ static void count_instructions(struct instance *instance, uint32_t slot)
                 step_count(instance->backend->act[work], instance) - nothing;
             counted[slot][work] += pass_after(instance, work);
         }
+        if (group->mix)
+            print_mix(group, instance, work);
     }
 }
 
@@ -183,7 +198,7 @@ static void run_group(const struct group *group, const struct backend **backends
                     turn(instances[i], work, group->location, passes, &samples[i][work][t]);
     for (uint32_t i = 0; i < n; i++) {
         if (group->count)
-            count_instructions(instances[i], i);
+            count_instructions(group, instances[i], i);
         for (uint32_t t = 0; t < turns; t++) {
             double each = (double)samples[i][WORK_NOTHING][t].ticks / passes;
 
@@ -260,16 +275,19 @@ int main(int argc, char **argv)
     char *names[8];
     uint32_t named = 0, count = 0, turns = 100;
     int cpu[2] = {0, 1};
+    bool mix = false;
     int option;
     struct group group;
 
-    while ((option = getopt(argc, argv, "t:c:b:")) != -1) {
-        if (option == 't')
+    while ((option = getopt(argc, argv, "mt:c:b:")) != -1) {
+        if (option == 'm')
+            mix = true;
+        else if (option == 't')
             turns = (uint32_t)atoi(optarg);
         else if (option == 'b' && named < 8)
             names[named++] = optarg;
         else if (option != 'c' || sscanf(optarg, "%d,%d", &cpu[0], &cpu[1]) != 2)
-            die("usage: ring [-t TURNS] [-c CPU,CPU] [-b BACKEND]... GROUP...");
+            die("usage: ring [-m] [-t TURNS] [-c CPU,CPU] [-b BACKEND]... GROUP...");
     }
     if (!turns || turns > TURNS_MAX)
         die("1 to %d turns", TURNS_MAX);
@@ -288,6 +306,7 @@ int main(int argc, char **argv)
     pass_start();
     for (int i = optind; i < argc; i++) {
         parse_group(argv[i], &group);
+        group.mix = mix;
         if (group.location == LOCATION_CORE)
             helper_start(cpu[1]);
         run_group(&group, backends, count, turns);

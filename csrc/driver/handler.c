@@ -10,6 +10,7 @@
 #include "driver/kept.h"
 
 #define VERDICT_NONE 0xffffffff /* what a handler finds: no verdict */
+#define REAP_EVERY 64 /* rounds */
 #define TARGETS (VERDICT_ROUTE + WORKER_MAX_PAIRS)
 
 _Static_assert(KEPT_CHAIN == CHAIN_ROW, "a chain fits its row");
@@ -60,16 +61,6 @@ int handler_check(const struct worker_config *config)
             (config->kept[i] && config->kept[i]->pool != config->pair[0]->pool))
             return -EINVAL;
     return 0;
-}
-
-static void *lines_alloc(size_t bytes)
-{
-    size_t size = (bytes + 63) & ~(size_t)63;
-    void *memory = aligned_alloc(64, size);
-
-    if (memory)
-        memset(memory, 0, size);
-    return memory;
 }
 
 static struct outlet *outlet_of(struct handling *handling, struct hold *hold)
@@ -236,11 +227,28 @@ static uint32_t post_all(struct worker *worker)
     return moved;
 }
 
+/* A route that gets no packets while others are busy must not look hung (libie-stats 6). */
+static void reap_all(struct worker *worker)
+{
+    struct handling *handling = worker->handling;
+
+    for (uint32_t i = 0; i < handling->outlets; i++) {
+        struct hold *hold = handling->outlet[i].hold;
+
+        if (hold->held && send_pending(hold->pair))
+            send_clean(hold->pair, hold->owner);
+    }
+}
+
 uint32_t handler_flush(struct worker *worker)
 {
     struct handling *handling = worker->handling;
 
-    if (!handling || likely(!handling->waiting))
+    if (!handling)
+        return 0;
+    if (unlikely(worker->total.loops % REAP_EVERY == REAP_EVERY - 1))
+        reap_all(worker);
+    if (likely(!handling->waiting))
         return 0;
     handling->waiting = false; /* post sets it again */
     return post_all(worker);

@@ -133,7 +133,7 @@ static void publish(struct worker *worker)
     __atomic_store_n(&worker->counters.state, worker->total.state, __ATOMIC_RELEASE);
 }
 
-static uint32_t round_once(struct worker *worker)
+uint32_t worker_round(struct worker *worker)
 {
     uint32_t moved = handler_flush(worker);
 
@@ -200,7 +200,7 @@ static void run_rounds(struct worker *worker)
 
         if (unlikely(!follow(worker)))
             break;
-        moved = round_once(worker);
+        moved = worker_round(worker);
         worker->total.loops++;
         if (moved) {
             worker->idle_rounds = 0;
@@ -369,16 +369,6 @@ static void worker_discard(struct worker *worker)
     free(worker);
 }
 
-static void *lines_alloc(size_t bytes)
-{
-    size_t size = (bytes + 63) & ~(size_t)63;
-    void *memory = aligned_alloc(64, size);
-
-    if (memory)
-        memset(memory, 0, size);
-    return memory;
-}
-
 static int worker_setup(struct worker *worker)
 {
     const struct worker_config *config = &worker->config;
@@ -432,7 +422,14 @@ static int spawn(struct worker *worker)
     return -error;
 }
 
-struct worker *worker_start(const struct worker_config *config, int *error)
+void worker_cancel(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->holds; i++)
+        let_go(&worker->hold[i]);
+    worker_discard(worker);
+}
+
+struct worker *worker_new(const struct worker_config *config, int *error)
 {
     struct worker *worker;
 
@@ -446,12 +443,20 @@ struct worker *worker_start(const struct worker_config *config, int *error)
     worker->config = *config;
     *error = worker_setup(worker);
     if (!*error)
+        return worker;
+    worker_cancel(worker);
+    return NULL;
+}
+
+struct worker *worker_start(const struct worker_config *config, int *error)
+{
+    struct worker *worker = worker_new(config, error);
+
+    if (worker)
         *error = spawn(worker);
-    if (*error) {
-        for (uint32_t i = 0; i < worker->holds; i++)
-            let_go(&worker->hold[i]);
-        worker_discard(worker);
-        return NULL;
+    if (worker && *error) {
+        worker_cancel(worker);
+        worker = NULL;
     }
     return worker;
 }

@@ -4,6 +4,8 @@
 #define IAVFIO_DRIVER_WORKER_H
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "driver/frame.h"
 #include "driver/pair.h"
@@ -74,6 +76,17 @@ struct worker {
     uint32_t drain_ms; /* from outside: plus 1; 0 = not asked for */
 };
 
+/* Zeroed memory on whole cache lines, for free(). */
+static inline void *lines_alloc(size_t bytes)
+{
+    size_t size = (bytes + 63) & ~(size_t)63;
+    void *memory = aligned_alloc(64, size);
+
+    if (memory)
+        memset(memory, 0, size);
+    return memory;
+}
+
 /* traffic.c: one station's part of a round; each returns how many packets it moved. */
 uint32_t traffic_receive(struct worker *worker, struct station *station);
 uint32_t traffic_generate(struct worker *worker, struct station *station);
@@ -83,6 +96,11 @@ void traffic_abandon(struct worker *worker, struct station *station);
 void traffic_release(struct hold *hold, const struct batch *batch, uint32_t first, uint32_t n,
                      bool chained);
 uint32_t traffic_length(const struct batch *batch, uint32_t i, bool chained);
+
+/* worker.c: all of worker_start but the thread, one of its rounds, and the end of such a worker. */
+struct worker *worker_new(const struct worker_config *config, int *error);
+uint32_t worker_round(struct worker *worker);
+void worker_cancel(struct worker *worker);
 struct hold *worker_hold(struct worker *worker, struct pair *pair);
 
 /* idle.c: what a worker does after a round that moved nothing. */

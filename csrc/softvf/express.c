@@ -51,7 +51,7 @@ static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, ui
         uint64_t iova = client_load(&q->ring[at].addr);
         uint32_t size = (uint32_t)(qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
 
-        if ((qw1 & want) != whole || size - TX_MIN_FRAME > limit - TX_MIN_FRAME)
+        if ((qw1 & want) != whole || size < TX_MIN_FRAME || size > limit)
             break;
         if (!window || iova - window->iova >= window->size) {
             window = dma_window_at(vf, iova);
@@ -137,7 +137,7 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
     route->q = q;
     route->credit = posted < shadows ? posted : shadows;
     route->room = q->buffer_size < q->max_frame ? q->buffer_size : q->max_frame;
-    return route->credit && !q->keep_crc;
+    return route->credit && !q->keep_crc; /* false: whoever called forgets it again by settle() */
 }
 
 /* ---- one frame ---- */

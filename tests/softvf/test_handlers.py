@@ -104,7 +104,7 @@ def native(verdict_of: Callable[[int, Any], int | None]) -> handlers.Handler:
     It swaps the addresses, so that what is sent passes the spoof check.
     """
 
-    @NATIVE
+    @NATIVE  # type: ignore[untyped-decorator,unused-ignore]
     def function(n: int, data: Any, length: Any, columns: Any, verdict: Any, state: Any) -> None:
         for i in range(n):
             value = verdict_of(i, data[i][: length[i]])
@@ -356,7 +356,7 @@ def wrong_verdict(data: Any, length: int, meta: Meta, state: Any) -> Any:
 
 
 def wrong_name(data: Any, length: int, meta: Meta, state: Any) -> Any:
-    return meta.colour
+    return meta.colour  # type: ignore[attr-defined]
 
 
 @needs_numba

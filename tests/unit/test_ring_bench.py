@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.ring import peer, plan, report
+from bench.ring import mix, peer, plan, report
 from bench.ring.program import ROOT, build
 
 
@@ -93,6 +93,8 @@ def test_groups_survive_their_text() -> None:
         assert plan.parse(group.argument()) == group
     with pytest.raises(ValueError, match="fifth field"):
         plan.parse("512,32,flex,hot,often")
+    with pytest.raises(ValueError, match="64,x is no RING"):
+        plan.parse("64,x")
 
 
 def test_no_group_has_a_burst_that_its_ring_cannot_hold() -> None:
@@ -121,6 +123,33 @@ def test_without_the_package_the_reason_says_what_to_install(
     monkeypatch.setattr(peer, "_output", lambda *command: "")
     with pytest.raises(peer.PeerMissing, match="apt-get install libdpdk-dev"):
         peer.find(tmp_path)
+
+
+def test_page_keeps_what_lies_outside_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.MARK}\nold\n{report.END}\nafter\n")
+    report.fill(page, "new")
+    assert page.read_text() == f"before\n{report.MARK}\nnew\n{report.END}\nafter\n"
+    page.write_text("nothing\n")
+    with pytest.raises(ValueError, match="has no"):
+        report.fill(page, "new")
+
+
+def test_the_mix_is_told_by_function() -> None:
+    symbols = mix.Symbols(["0000000000001000 T first", "0000000000001020 t second", "U puts"])
+    assert [symbols.name(a) for a in (0xFFF, 0x1000, 0x101F, 0x1020, 1 << 40)] == [
+        "(library)",
+        "first",
+        "first",
+        "second",
+        "(library)",
+    ]
+    line = {"mix": ["iavfio", "rx"], "packets": 2, "addresses": [[0x1000, 6], [0x1024, 2]]}
+    assert list(mix.lines(["{}", json.dumps(line)], symbols))[1:] == [
+        "iavfio rx: 4.0 a packet",
+        "     3.00  first",
+        "     1.00  second",
+    ]
 
 
 @pytest.mark.parametrize("group", ["64,8,flex,hot", "64,32,legacy,hot"])

@@ -12,6 +12,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -35,7 +36,8 @@ def lean_plugins() -> None:
     keep.mkdir()
     for library in place.iterdir():
         if library.name.startswith(WANTED) or library.resolve().name in needed:
-            (keep / library.name).write_bytes(library.read_bytes())
+            # A link stays one: the same plug-in under two names would register twice.
+            shutil.copy(library, keep, follow_symlinks=False)
     subprocess.run(["mount", "--bind", str(keep), str(place)], check=True)
 
 

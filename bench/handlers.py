@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Handlers in a worker's round: Python compiled by Numba against C, in TSC cycles a packet.
+
+Usage: handlers.py LIBRARY [--burst N] [--turns N] [--json]; LIBRARY is made of bench/handlers.c and
+the driver. The library plays the device outside the timed region; all candidates run in interleaved
+turns, best and median are printed. A round receives, calls the handler, sends or drops, with all
+checks and counters. "a call a packet" is the form of handler that was not chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import iavfio
+from iavfio.apps.provenance import provenance
+from iavfio.handlers import BACK, DROP, set_u48be, u8, u16be, u48be
+
+PASSES = 64  # as in bench/handlers.c
+PORT = 53
+FILTER = np.dtype([("port", "u8"), ("hits", "u8")])
+
+
+@iavfio.handler
+def swap(data: Any, length: int, meta: Any, state: Any) -> int:
+    """As handler_swap_macs."""
+    if length >= 12:
+        dst, src = u48be(data, 0), u48be(data, 6)
+        set_u48be(data, 0, src)
+        set_u48be(data, 6, dst)
+    return BACK
+
+
+@iavfio.handler
+def swap_by_bytes(data: Any, length: int, meta: Any, state: Any) -> int:
+    """The same without the field functions."""
+    if length >= 12:
+        for i in range(6):
+            byte = data[i]
+            data[i] = data[i + 6]
+            data[i + 6] = byte
+    return BACK
+
+
+@iavfio.handler
+def drop_udp(data: Any, length: int, meta: Any, state: Any) -> int:
+    """As handler_drop_udp: no branch on what cannot be predicted."""
+    udp = length >= 42 and u16be(data, 12) == 0x0800 and u8(data, 14) == 0x45 and u8(data, 23) == 17
+    if not udp:
+        return BACK
+    hit = u16be(data, 36) == state[0].port
+    state[0].hits += hit
+    return DROP if hit else BACK
+
+
+@iavfio.handler
+def drop_udp_by_branch(data: Any, length: int, meta: Any, state: Any) -> int:
+    """The same with one."""
+    if (
+        length >= 42
+        and u16be(data, 12) == 0x0800
+        and u8(data, 14) == 0x45
+        and u8(data, 23) == 17
+        and u16be(data, 36) == state[0].port
+    ):
+        state[0].hits += 1
+        return DROP
+    return BACK
+
+
+@dataclass
+class Candidate:
+    """One handler and what it took."""
+
+    name: str
+    work: str
+    raw: Any
+    keep: object
+    ticks: list[int] = field(default_factory=list)
+
+
+def single_swap() -> tuple[int, object]:
+    """A swap that is called once a packet, compiled by Numba: its address."""
+    from iavfio.compiled import numba, types
+
+    signature = types.uint32(types.CPointer(types.uint8), types.uint32, types.voidptr)
+
+    def judge(pointer: Any, length: Any, state: Any) -> Any:
+        data = numba.carray(pointer, np.intp(length))
+        if length >= 12:
+            dst, src = u48be(data, 0), u48be(data, 6)
+            set_u48be(data, 0, src)
+            set_u48be(data, 6, dst)
+        return BACK
+
+    compiled = numba.cfunc(signature)(judge)
+    return compiled.address, compiled
+
+
+class Bench:
+    """The library, and the candidates."""
+
+    def __init__(self, library: str, burst: int) -> None:
+        self.lib = ctypes.CDLL(library)
+        self.lib.bench_new.restype = ctypes.c_void_p
+        self.lib.bench_new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+        for name in ("bench_turn", "bench_nothing"):
+            getattr(self.lib, name).restype = ctypes.c_uint64
+        self.lib.bench_turn.argtypes = self.lib.bench_free.argtypes = [ctypes.c_void_p]
+        self.lib.bench_counts.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        self.burst = burst
+        self.candidates: list[Candidate] = []
+
+    def add(self, name: str, work: str, address: int, state: Any, keep: object) -> None:
+        """One more candidate; `state` an array or None."""
+        pointer = None if state is None else state.ctypes.data
+        raw = self.lib.bench_new(address, pointer, self.burst)
+        assert raw, "no worker"
+        self.candidates.append(Candidate(name, work, raw, (state, keep)))
+
+    def fill(self) -> None:
+        """All that are compared."""
+        own = self.lib  # the same C, in the same library as the rest of the round
+        for name, work, state in (
+            ("C", "swap", None),
+            ("C", "drop_udp", np.array([PORT, 0], dtype=np.uint64)),
+        ):
+            function = own.handler_swap_macs if work == "swap" else own.handler_drop_udp
+            address = ctypes.cast(function, ctypes.c_void_p).value or 0
+            self.add(name, work, address, state, None)
+        self.add("C, no handler (forward)", "swap", 0, None, None)
+        for judge, work in (
+            (swap, "swap"),
+            (swap_by_bytes, "swap"),
+            (drop_udp, "drop_udp"),
+            (drop_udp_by_branch, "drop_udp"),
+        ):
+            rule = np.zeros(1, dtype=FILTER)
+            rule["port"] = PORT
+            at, code = judge.function(rule)
+            self.add(f"Numba: {judge.__name__}", work, at, rule, code)
+        at, code = single_swap()
+        single = np.array([at, 0], dtype=np.uint64)
+        each = ctypes.cast(own.bench_each, ctypes.c_void_p).value or 0
+        self.add("Numba: a call a packet", "swap", each, single, code)
+
+    def run(self, turns: int) -> list[dict[str, Any]]:
+        """Rows, after a check that packets went where they should."""
+        nothing: list[int] = []
+        for _ in range(turns):
+            nothing.append(self.lib.bench_nothing())
+            for one in self.candidates:
+                ticks = self.lib.bench_turn(one.raw)
+                assert ticks, f"{one.name} did not handle a burst"
+                one.ticks.append(ticks)
+        packets = PASSES * self.burst
+        rows: list[dict[str, Any]] = []
+        for one in self.candidates:
+            self._check(one, turns * packets)
+            rows.append(
+                {
+                    "work": one.work,
+                    "backend": one.name,
+                    "burst": self.burst,
+                    "cycles_best": (min(one.ticks) - min(nothing)) / packets,
+                    "cycles_median": (statistics.median(one.ticks) - statistics.median(nothing))
+                    / packets,
+                }
+            )
+        for row in rows:
+            base = next(r for r in rows if r["work"] == row["work"])
+            row["rate_of_c"] = base["cycles_best"] / row["cycles_best"]
+        return rows
+
+    def _check(self, one: Candidate, received: int) -> None:
+        counts = np.zeros(5, dtype=np.uint64)
+        self.lib.bench_counts(one.raw, counts.ctypes.data)
+        got, sent, dropped, seen, swapped = counts.tolist()
+        assert got == received == sent + dropped, one.name
+        assert seen + self.burst >= sent >= seen, one.name
+        if one.work == "swap":
+            assert dropped == 0 and swapped == seen, one.name
+        else:
+            assert swapped == 0 and 0.2 < dropped / got < 0.3, one.name
+        self.lib.bench_free(one.raw)
+
+
+def main() -> None:
+    """Prints a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library")
+    parser.add_argument("--burst", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=400)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    bench = Bench(options.library, options.burst)
+    bench.fill()
+    rows = bench.run(options.turns)
+    if options.json:
+        print(json.dumps({"rows": rows, "provenance": provenance({"rings": "plain memory"})}))
+        return
+    print("work      handler                    cycles a packet: best, median   rate of C's")
+    for row in rows:
+        print(
+            f"{row['work']:9} {row['backend']:26} {row['cycles_best']:20.1f} "
+            f"{row['cycles_median']:7.1f}   {row['rate_of_c']:9.0%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
