@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--dst", default=None, metavar="MAC", help="Destination of generated frames.")
 @click.option("--src", default=None, metavar="MAC", help="Source; by default the VF's own.")
 @click.option(
-    "--isa", default="auto", show_default=True, metavar="PATH", help="auto, scalar, avx2 or avx512."
+    "--isa", default="auto", show_default=True, metavar="PATH", help="auto, scalar, avx2, avx512 or neon."
 )
 @click.option("--pool", "buffers", type=int, help="Packet buffers; by default what rings need.")
 @click.option(
@@ -85,13 +85,15 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         shown = None if as_json else _progress
         if not as_json:
             click.echo(_headline(plan, ports), err=True)
+            import rich.table  # noqa: F401 - now: after Ctrl-C the summary must not wait for it
         result = bench.run(plan, ports, shown)
-    if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
-    else:
-        _table(result)
-    for note in result.notes:
-        click.echo(f"iavfio: {note}", err=True)
+        if as_json:
+            click.echo(json.dumps(result.as_dict(), indent=2))
+        else:
+            _table(result)
+        for note in result.notes:
+            click.echo(f"iavfio: {note}", err=True)
+        sys.stdout.flush()
     if not result.sound:
         click.echo(_verdict(result), err=True)
         return 1
