@@ -32,18 +32,27 @@ static inline uint32_t load32(const uint8_t *p)
 static inline uint64_t sum_raw(const uint8_t *data, uint32_t len)
 {
     uint64_t low = 0, high = 0, word;
-    uint8_t last[8] = {0};
+    uint16_t half;
 
     for (; len >= 8; len -= 8, data += 8) {
         word = load64(data);
         low += word & 0xffffffff;
         high += word >> 32;
     }
-    if (len) {
-        memcpy(last, data, len);
-        word = load64(last);
-        low += word & 0xffffffff;
-        high += word >> 32;
+    if (len & 4) {
+        low += load32(data);
+        data += 4;
+    }
+    if (len & 2) {
+        memcpy(&half, data, sizeof(half));
+        low += half;
+        data += 2;
+    }
+    if (len & 1) {
+        const uint8_t last[2] = {*data, 0}; /* the first byte of a word */
+
+        memcpy(&half, last, sizeof(half));
+        low += half;
     }
     return low + high;
 }

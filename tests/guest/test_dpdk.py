@@ -208,9 +208,7 @@ def test_four_queues_and_rss(dpdk: Dpdk) -> None:
     dpdk.pf.control("log", clear=True)
 
 
-@pytest.mark.parametrize(
-    "bits", [64, 256, pytest.param(512, marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("bits", [64, 256, pytest.param(512, marks=pytest.mark.full)])
 def test_scalar_and_vector_paths(dpdk: Dpdk, bits: int) -> None:
     run = dpdk.run([*LOOP, SHOW], eal=f"--force-max-simd-bitwidth={bits}")
     ((received, sent),) = run.forwarded()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.guest.machine import Guest, Iommu, KernelName
 from tests.guest.softvf import TAP, SoftVf
-from tests.guest.wire import Capture, iperf3_server
+from tests.guest.wire import WIRE_MIN, Capture, iperf3_server
 
 HOST, FIRST, SECOND = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 ADV_RSS_PF = 1 << 27
@@ -27,7 +27,7 @@ SPEED = {"e810": "100 Gbps", "x710": "10 Gbps", "x722": "10 Gbps"}
 HARMLESS = re.compile(
     r"mtrr:|ACPI: IRQ|tsc: Unable|APIC calibration|amd_pstate|Hardware reset detected|"
     r"Reset indication received|Scheduling reset task|resetting|reset done|clocksource|"
-    r"workqueue: .*hogged CPU|perf: interrupt took"
+    r"workqueue: .*hogged CPU|perf: interrupt took|hrtimer: interrupt took"
 )
 
 
@@ -107,11 +107,10 @@ class Judge:
         """Capability word that the PF gave vf0."""
         return int(self.pf.control("stats", vf=0)["pf"]["caps"])
 
-    def tap(self) -> dict[str, int]:
-        """Packets that the uplink's interface saw, as the VF names the directions."""
-        (link,) = json.loads(self.pf.wire("ip", "-j", "-s", "link", "show", TAP))
-        stats = link["stats64"]
-        return {"tx": stats["rx"]["packets"], "rx": stats["tx"]["packets"]}
+    def mac(self) -> bytes:
+        """Address of vf0."""
+        (link,) = json.loads(self.guest.check("ip -j link show vf0"))
+        return bytes.fromhex(link["address"].replace(":", ""))
 
 
 SET_UP = f"""
@@ -220,9 +219,10 @@ def test_interrupt_moderation(judge: Judge) -> None:
 
 def test_counters_agree_exactly(judge: Judge) -> None:
     """Driver, software VF and the uplink's interface count the same packets."""
-    before, tap_before = judge.vsi(), judge.tap()
-    judge.ping(HOST, "-s 1400")
-    after, tap_after, driver = judge.vsi(), judge.tap(), judge.traffic()
+    before = judge.vsi()
+    with Capture(judge.pf) as capture:
+        judge.ping(HOST, "-s 1400")
+    after, driver = judge.vsi(), judge.traffic()
     # A card may count what its MAC adds to frames of less than 60 bytes, the driver cannot; and a
     # TAP sends shorter frames than any wire, which the driver counts after it padded them itself.
     # Exact is the comparison with a capture, below.
@@ -232,9 +232,10 @@ def test_counters_agree_exactly(judge: Judge) -> None:
     assert 0 <= received <= 18 * after["rx_packets"]
     assert driver == after
     assert after["tx_packets"] - before["tx_packets"] >= 3
-    for way in ("tx", "rx"):
-        key = f"{way}_packets"
-        assert after[key] - before[key] == tap_after[way] - tap_before[way]
+    mac = judge.mac()
+    seen = {"tx": capture.frames(source=mac), "rx": capture.frames(destination=mac)}
+    for way, frames in seen.items():
+        assert after[f"{way}_packets"] - before[f"{way}_packets"] == len(frames)
     # What ethtool calls rx_bytes and so on comes from the PF by GET_STATS, every two seconds.
     judge.until(
         lambda: f"tx_bytes: {judge.vsi()['tx_bytes']}\n" in judge.guest.check("ethtool -S vf0"),
@@ -254,29 +255,41 @@ def test_iperf3_over_the_uplink(judge: Judge, way: str) -> None:
 def test_a_capture_of_the_uplink_agrees_with_the_drivers_counters(judge: Judge) -> None:
     """Packets and bytes, both ways, of TCP with segmentation offload and of UDP.
 
-    Neighbours are told beforehand: a frame of less than 60 bytes is longer on the wire than the
-    driver counts.
+    The driver counts what it sends before the card pads it, and what it receives after it padded
+    it itself (a TAP's frames can be shorter than any wire's). Neighbours are told beforehand: ARP
+    packets do not tell their length.
     """
-    (own,) = json.loads(judge.guest.check("ip -j link show vf0"))
+    mac = judge.mac()
     host = json.loads(judge.pf.wire("ip", "-j", "link", "show", TAP))[0]["address"]
-    neighbour = ("ip", "neigh", "replace", FIRST, "lladdr", own["address"], "nud", "permanent")
+    neighbour = ("ip", "neigh", "replace", FIRST, "lladdr", mac.hex(":"), "nud", "permanent")
     judge.pf.wire(*neighbour, "dev", TAP)
+    judge.pf.wire("ip", "link", "set", TAP, "txqueuelen", "10000")
     judge.guest.check(f"ip neigh replace {HOST} lladdr {host} nud permanent dev vf0; sleep 1")
     with Capture(judge.pf) as capture, iperf3_server(judge.pf):
         before = judge.traffic()
-        for way in ("-n 3M", "-n 3M -R", "-u -b 10M -n 500K", "-u -b 10M -n 500K -R"):
+        lost_before = lost_at_the_tap(judge) + judge.pf.counters()["rx_discards"]
+        for way in ("-n 3M", "-n 3M -b 20M -R", "-u -b 10M -n 500K", "-u -b 10M -n 500K -R"):
             judge.guest.check(f"sleep 0.5; iperf3 -c {HOST} {way}")
         judge.ping(HOST, "-s 1400")
         after = judge.traffic()
     judge.pf.wire(*neighbour[:2], "del", FIRST, "dev", TAP)
     judge.guest.check(f"ip neigh del {HOST} dev vf0")
-    mac = bytes.fromhex(own["address"].replace(":", ""))
     sent, received = capture.frames(source=mac), capture.frames(destination=mac)
-    packets = {way: after[f"{way}_packets"] - before[f"{way}_packets"] for way in ("tx", "rx")}
-    octets = {way: after[f"{way}_bytes"] - before[f"{way}_bytes"] for way in ("tx", "rx")}
-    assert packets == {"tx": len(sent), "rx": len(received)}
-    assert len(sent) > 2000  # three megabytes are 2100 segments
-    assert octets == {"tx": sum(sent), "rx": sum(received) + 4 * len(received)}
+    driver = {name: after[name] - before[name] for name in after}
+    # A host that has no time for the software VF loses frames before the ring; they are counted.
+    lost = lost_at_the_tap(judge) + judge.pf.counters()["rx_discards"] - lost_before
+    assert driver["tx_packets"] == len(sent) > 2000  # three megabytes are 2100 segments
+    assert driver["rx_packets"] == len(received) - lost > 2000
+    assert driver["tx_bytes"] == sum(sent)
+    if not lost:
+        seen = sum(max(length, WIRE_MIN) for length in received)
+        assert driver["rx_bytes"] == seen + 4 * len(received)
+
+
+def lost_at_the_tap(judge: Judge) -> int:
+    """Frames for VFs that found the TAP's queue full."""
+    (link,) = json.loads(judge.pf.wire("ip", "-j", "-s", "link", "show", TAP))
+    return int(link["stats64"]["tx"]["dropped"])
 
 
 def test_iperf3_between_two_vfs(judge: Judge) -> None:

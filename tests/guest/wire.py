@@ -17,6 +17,7 @@ from tests.guest.cache import LabError
 from tests.guest.softvf import TAP, SoftVf
 
 START_S = 20.0
+WIRE_MIN = 60  # shorter frames are padded to it
 SNAP = 64  # bytes of each frame: addresses are enough
 FILE_HEADER, RECORD = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
 
@@ -39,7 +40,9 @@ class Capture:
         self._directory = tempfile.TemporaryDirectory(prefix="iavfio-capture-")
         self._log = Path(self._directory.name) / "log"
         self._file = Path(self._directory.name) / "pcap"
-        words = ["tcpdump", "-n", "-U", "-Z", "root", "-B", "16384", "-s", str(SNAP)]
+        # Without immediate mode the last second's frames stay in the kernel.
+        words = ["tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-B", "16384"]
+        words += ["-s", str(SNAP)]
         with self._log.open("wb") as log:
             self._tcpdump = _start(pf, [*words, "-i", TAP, "-w", str(self._file)], log.fileno())
         self._frames: list[tuple[bytes, int]] = []
@@ -51,9 +54,9 @@ class Capture:
             time.sleep(0.05)
 
     def frames(self, *, source: bytes = b"", destination: bytes = b"") -> list[int]:
-        """Lengths of the frames with these addresses, each as it was on the wire."""
+        """Lengths of the frames with these addresses, without what padded an IPv4 packet."""
         return [
-            length
+            _length(head, length)
             for head, length in self._frames
             if (not source or head[6:12] == source)
             and (not destination or head[0:6] == destination)
@@ -90,6 +93,12 @@ def _start(pf: SoftVf, words: Sequence[str], output: int) -> subprocess.Popen[by
         stdout=output,
         stderr=subprocess.STDOUT,
     )
+
+
+def _length(head: bytes, length: int) -> int:
+    if head[12:14] == b"\x08\x00" and length == WIRE_MIN:
+        return 14 + int.from_bytes(head[16:18], "big")
+    return length
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -118,7 +118,8 @@ def test_every_mode_moves_packets(mode: str) -> None:
     assert told.returncode == 0, told.stderr
     result = json.loads(told.stdout)
     assert result["mpps"] > 0
-    assert result["ports"]["vf0"]["rq0_packets" if mode != "txonly" else "sq0_packets"] > 0
+    (counters,) = result["ports"].values()
+    assert counters["rq0_packets" if mode != "txonly" else "sq0_packets"] > 0
 
 
 def test_two_vfs_through_the_switch_lose_nothing() -> None:

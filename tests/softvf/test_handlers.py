@@ -388,7 +388,7 @@ def test_settings_that_cannot_work(ports: tuple[Port, Port], pf: SoftPf) -> None
             handlers.run(judge, b, state=state)  # type: ignore[arg-type]
     for options in ({"burst": 257}, {"cpu": 4096}, {"keep": -1}, {"routes": [b.rx[0]]}):
         with pytest.raises(ConfigError):
-            handlers.run(judge, b, **options)  # type: ignore[arg-type]
+            handlers.run(judge, b, **options)
     with pytest.raises(ConfigError):
         handlers.run(judge, [])
     a.stop()
