@@ -239,8 +239,6 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     }
     q->packets++;
     q->bytes += len;
-    vf->stats[RX_BYTES] += view->len + FCS; /* with FCS (field-evidence 3) */
-    vf->stats[RX_UCAST + view->info.umbcast]++;
     vector_cause(vf, q->vector);
 }
 
@@ -258,6 +256,10 @@ void receive(struct plane *plane, struct vf *vf, struct view *view)
         pkt_parse(view->frame, view->len, &view->info);
         view->parsed = true;
     }
+    /* The VSI counts what reaches it, also what is then discarded: net_iavf computes its received
+     * packets as unicast + multicast + broadcast - discards. Bytes with FCS (field-evidence 3). */
+    vf->stats[RX_BYTES] += view->len + FCS;
+    vf->stats[RX_UCAST + view->info.umbcast]++;
     facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)
         queue = rss_queue(config, facts.hash);
