@@ -15,7 +15,7 @@ SYNTAX := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototy
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
+.PHONY: help demo build bench bench-handlers bench-loopback test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 	if [ -z "$$found" ]; then echo "iavfio needs Python 3.11 or newer with venv and headers. On Debian 12:\n  $(APT)"; exit 1; fi; \
 	$$found -m venv $(VENV)
 	@echo "installing Python packages into $(VENV)"
-	@$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["build-system"]["requires"], *p["project"]["dependencies"], *(d for g in p["project"]["optional-dependencies"].values() for d in g), sep="\n")' | xargs $(PY) -m pip install --quiet --disable-pip-version-check
+	@$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["build-system"]["requires"], *p["project"]["dependencies"], *(d for n, g in p["project"]["optional-dependencies"].items() if n != "plot" for d in g), sep="\n")' | xargs $(PY) -m pip install --quiet --disable-pip-version-check
 	@# -P: under sudo, modules must not come from the current directory. No root-owned caches in a user's checkout.
 	@echo "$(CURDIR)" > $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/iavfio.pth
 	@printf '#!/bin/sh\n%s\nexec "%s" -P -m iavfio.cli "$$@"\n' '[ -z "$$SUDO_USER" ] || export PYTHONDONTWRITEBYTECODE=1' "$(PY)" > $(VBIN)/iavfio && chmod +x $(VBIN)/iavfio
@@ -68,6 +68,9 @@ test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,
 # DPDK takes part where libdpdk-dev is installed: its headers come from its source package, which apt fetches.
 bench: build  ## cycles a packet of the driver on rings in plain memory, beside DPDK's: BENCHFLAGS=--full for all of it
 	@$(PY) -m bench.ring --build $(BUILD) $(BENCHFLAGS)
+
+bench-handlers: build  ## packet handlers compiled from Python against C ones, in cycles a packet
+	@ninja -C $(BUILD) --quiet bench/libhandlers.so && $(PY) bench/handlers.py $(BUILD)/bench/libhandlers.so
 
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
 	@ninja -C $(BUILD) --quiet bench/floor && $(PY) bench/end_to_end.py $(BUILD)/bench/floor
