@@ -39,6 +39,10 @@ class _Port:
         """Never."""
         return ""
 
+    def how_to_start(self) -> str:
+        """It runs."""
+        return ""
+
 
 class Bench:
     """One queue pair on plain memory, and the device that writes its descriptors back."""

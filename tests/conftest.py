@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """For all tests: Ctrl-C works in the programs that they start.
 
-A test run in the background of a shell inherits SIGINT as ignored, and so would everything below it.
+A test run in the background of a shell inherits SIGINT as ignored, and so would all below it.
 """
 
 from __future__ import annotations

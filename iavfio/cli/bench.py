@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 @click.option("--dst", default=None, metavar="MAC", help="Destination of generated frames.")
 @click.option("--src", default=None, metavar="MAC", help="Source; by default the VF's own.")
 @click.option(
-    "--isa", default="auto", show_default=True, metavar="PATH", help="auto, scalar, avx2, avx512 or neon."
+    "--isa",
+    default="auto",
+    show_default=True,
+    metavar="PATH",
+    help="auto, scalar, avx2, avx512 or neon.",
 )
 @click.option("--pool", "buffers", type=int, help="Packet buffers; by default what rings need.")
 @click.option(

@@ -168,7 +168,7 @@ class Mailbox:
             self._critical(ring, f"{ring.name}T {value} is outside its {ring.entries} descriptors")
             return
         if not ring.length & ENABLE and value:
-            # Harmless, and Linux does it at removal: it repeats RESET_VF after the reset (virtchnl 7).
+            # Harmless, and Linux does it: at removal it repeats RESET_VF (virtchnl 7).
             text = f"{ring.name}T moves to {value} while the queue is disabled"
             self._wrong("adminq 4", text, "note")
         ring.tail = value

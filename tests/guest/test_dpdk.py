@@ -8,8 +8,12 @@ back through wire and switch.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import struct
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from tests.guest.machine import Guest, Iommu, KernelName
-from tests.guest.softvf import SoftVf
+from tests.guest.softvf import TAP, SoftVf
+from tests.guest.wire import Capture
 
 SCRIPT = Path(__file__).parent / "inside" / "testpmd.py"
 BDF, MAC = "0000:01:00.0", "02:00:00:00:00:01"
@@ -134,6 +139,14 @@ class Dpdk:
         return run
 
 
+BIND = f"""
+modprobe vfio-pci; mkdir -p /dev/hugepages; mount -t hugetlbfs hugetlbfs /dev/hugepages
+cd /sys/bus/pci/devices/{BDF}; test -e driver && echo {BDF} > driver/unbind
+echo vfio-pci > driver_override; echo {BDF} > /sys/bus/pci/drivers_probe
+test $(basename $(readlink driver)) = vfio-pci
+"""
+
+
 @pytest.fixture(scope="module", params=SETTINGS, ids=str)
 def dpdk(request: pytest.FixtureRequest, lab: None) -> Iterator[Dpdk]:
     """One software PF and one guest for all tests of a setting."""
@@ -150,14 +163,7 @@ def dpdk(request: pytest.FixtureRequest, lab: None) -> Iterator[Dpdk]:
             append=append,
             memory=1536,
         ) as guest:
-            guest.check(
-                "modprobe vfio-pci; mkdir -p /dev/hugepages; "
-                "mount -t hugetlbfs hugetlbfs /dev/hugepages; "
-                f"cd /sys/bus/pci/devices/{BDF}; "
-                f"test -e driver && echo {BDF} > driver/unbind; "
-                f"echo vfio-pci > driver_override; echo {BDF} > /sys/bus/pci/drivers_probe; "
-                "test $(basename $(readlink driver)) = vfio-pci"
-            )
+            guest.check(BIND)
             pf.control("log", clear=True)  # what a kernel driver did at boot is not DPDK's
             yield Dpdk(setting, pf, guest)
 
@@ -264,3 +270,60 @@ def test_no_complaints(dpdk: Dpdk) -> None:
     text = dpdk.guest.check("dmesg")
     for word in ("DMAR: [DMA", "fault addr", "WARNING:", "BUG:", "Oops"):
         assert word not in text
+
+
+def folded(data: bytes) -> int:
+    """The Internet checksum's sum over whole words: 0xFFFF when a checksum inside is right."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+SEND = """
+import socket, struct, sys
+to, own = bytes.fromhex(sys.argv[1]), bytes.fromhex("0200000000aa")
+tcp = struct.pack("!HHIIBBHHH", 1000, 2000, 1, 0, 0x50, 0x18, 8192, 0, 0) + bytes(range(250)) * 24
+ip = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(tcp), 7, 0, 64, 6, 0, 0xC6336401, 0xC6336402)
+line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+line.bind((sys.argv[2], 0))
+line.send(to + own + b"\\x08\\x00" + ip + tcp)
+"""
+
+
+@pytest.mark.parametrize("personality", ["e810", pytest.param("x710", marks=pytest.mark.full)])
+def test_checksum_and_segmentation_offload(lab: None, personality: str) -> None:
+    """One TCP packet of 6000 bytes, checksums left out, leaves as six segments, all sums right."""
+    if os.geteuid() != 0:
+        pytest.skip("a TAP in a network namespace needs root")
+    options = "--max-pkt-len=9018 --enable-scatter --tx-offloads=0x8000 --mbuf-size=2176"
+    words = f"{EAL} -- {PMD} --eth-peer=0,02:00:00:00:00:aa {options}"
+    commands = ["port stop 0", "csum set ip hw 0", "csum set tcp hw 0", "tso set 1000 0"]
+    commands += ["port start 0", "set fwd csum", "start"]
+    with SoftVf("--personality", personality, "--option", "trusted=on", tap=True) as pf:
+        pf.control("mac", vf=0, mac=MAC)
+        pf.wire("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+        pf.wire("ip", "link", "set", TAP, "mtu", "9000")
+        with Guest(iommu="intel", sockets=pf.sockets, append="hugepages=256", memory=1536) as guest:
+            guest.check(BIND)
+            pf.control("log", clear=True)
+            inside = ["15", shlex.quote(words), shlex.quote(json.dumps([*commands, 2.0, "stop"]))]
+            with Capture(pf, snap=2048) as capture:
+                script = f"/repo/tests/guest/inside/{SCRIPT.name}"
+                number = guest.start(f"PYTHONPATH=/repo python3 {script} {' '.join(inside)}", 120)
+                deadline = time.monotonic() + 90
+                while '"command": "start"' not in guest.output(number):
+                    assert time.monotonic() < deadline, guest.output(number)
+                    time.sleep(0.2)
+                pf.wire(sys.executable, "-c", SEND, MAC.replace(":", ""), TAP)
+                said = guest.wait(number, 120)
+        assert pf.violations() == []
+    assert said.status == 0
+    frames = capture.kept(bytes.fromhex(MAC.replace(":", "")))
+    assert [len(frame) for frame in frames] == [14 + 20 + 20 + 1000] * 6, said.output
+    for index, frame in enumerate(frames):
+        ip, tcp = frame[14:34], frame[34:]
+        assert folded(ip) == 0xFFFF
+        assert folded(ip[12:20] + struct.pack("!HH", 6, len(tcp)) + tcp) == 0xFFFF
+        assert struct.unpack_from("!I", tcp, 4)[0] == 1 + 1000 * index
+        assert tcp[20:] == bytes(range(250)) * 4

@@ -34,15 +34,18 @@ def iperf3_server(pf: SoftVf) -> Iterator[None]:
 
 
 class Capture:
-    """All frames on the TAP while it is open; a context manager. Needs root."""
+    """All frames on the TAP while it is open; a context manager. Needs root.
 
-    def __init__(self, pf: SoftVf) -> None:
+    `snap`: how many bytes of each are kept.
+    """
+
+    def __init__(self, pf: SoftVf, snap: int = SNAP) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="iavfio-capture-")
         self._log = Path(self._directory.name) / "log"
         self._file = Path(self._directory.name) / "pcap"
         # Without immediate mode the last second's frames stay in the kernel.
         words = ["tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-B", "16384"]
-        words += ["-s", str(SNAP)]
+        words += ["-s", str(snap)]
         with self._log.open("wb") as log:
             self._tcpdump = _start(pf, [*words, "-i", TAP, "-w", str(self._file)], log.fileno())
         self._frames: list[tuple[bytes, int]] = []
@@ -61,6 +64,10 @@ class Capture:
             if (not source or head[6:12] == source)
             and (not destination or head[0:6] == destination)
         ]
+
+    def kept(self, source: bytes) -> list[bytes]:
+        """The frames of an address, as far as they were kept."""
+        return [head for head, _ in self._frames if head[6:12] == source]
 
     def _end(self) -> None:
         if self._tcpdump.poll() is None:

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from facts import report
+from tests.guest.inside.facts import report
 
 PROMPT = b"testpmd> "
 TESTPMD = "/usr/bin/dpdk-testpmd"
