@@ -14,18 +14,20 @@ DEFAULT_KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
 ) + bytes(12)
 
-FIELDS: dict[str, int] = {  # class name -> PCTYPE bit
-    "ipv4-udp": lib.PCTYPE_UDP4,
-    "ipv4-tcp": lib.PCTYPE_TCP4,
-    "ipv4-sctp": lib.PCTYPE_SCTP4,
-    "ipv4-other": lib.PCTYPE_OTHER4,
-    "ipv4-frag": lib.PCTYPE_FRAG4,
-    "ipv6-udp": lib.PCTYPE_UDP6,
-    "ipv6-tcp": lib.PCTYPE_TCP6,
-    "ipv6-sctp": lib.PCTYPE_SCTP6,
-    "ipv6-other": lib.PCTYPE_OTHER6,
-    "ipv6-frag": lib.PCTYPE_FRAG6,
-    "l2": lib.PCTYPE_L2_PAYLOAD,
+# Class name -> PCTYPE bits. X722 and E810 tell unicast UDP, multicast UDP and SYNs apart from the
+# rest of their kind (descriptors 12.1); the PF's own mask leaves out what a card does not know.
+FIELDS: dict[str, tuple[int, ...]] = {
+    "ipv4-udp": (lib.PCTYPE_UDP4, lib.PCTYPE_UDP4_UNICAST, lib.PCTYPE_UDP4_MULTICAST),
+    "ipv4-tcp": (lib.PCTYPE_TCP4, lib.PCTYPE_TCP4_SYN),
+    "ipv4-sctp": (lib.PCTYPE_SCTP4,),
+    "ipv4-other": (lib.PCTYPE_OTHER4,),
+    "ipv4-frag": (lib.PCTYPE_FRAG4,),
+    "ipv6-udp": (lib.PCTYPE_UDP6, lib.PCTYPE_UDP6_UNICAST, lib.PCTYPE_UDP6_MULTICAST),
+    "ipv6-tcp": (lib.PCTYPE_TCP6, lib.PCTYPE_TCP6_SYN),
+    "ipv6-sctp": (lib.PCTYPE_SCTP6,),
+    "ipv6-other": (lib.PCTYPE_OTHER6,),
+    "ipv6-frag": (lib.PCTYPE_FRAG6,),
+    "l2": (lib.PCTYPE_L2_PAYLOAD,),
 }
 
 
@@ -89,4 +91,4 @@ class Rss:
     @property
     def hashcfg(self) -> int:
         """Bitmap of PCTYPEs (descriptors 12.1)."""
-        return sum(1 << FIELDS[name] for name in self.fields)
+        return sum(1 << bit for name in self.fields for bit in FIELDS[name])
