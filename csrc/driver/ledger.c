@@ -56,8 +56,10 @@ static void charge_receive(struct ledger *ledger, const struct pool *pool,
 static void add_pool(struct rq_counters *rq, const struct pool *pool,
                      const struct pool_tally *tally)
 {
-    block_add(&rq->pp_alloc_fast, tally->fast);
-    block_add(&rq->pp_recycle_cached, tally->cached);
+    if (tally->fast)
+        block_add(&rq->pp_alloc_fast, tally->fast);
+    if (tally->cached)
+        block_add(&rq->pp_recycle_cached, tally->cached);
     if (likely(!(tally->refill | tally->slow | tally->empty | tally->ring)))
         return;
     block_add(pool->big ? &rq->pp_alloc_slow_ho : &rq->pp_alloc_slow, tally->slow);
@@ -99,17 +101,34 @@ void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
     block_add(&rq->packets, tally->packets);
     block_add(&rq->bytes, tally->bytes);
     block_add(&rq->polls, tally->polls);
-    block_add(&rq->empty_polls, tally->empty_polls);
-    block_add(&rq->fragments, tally->fragments);
     add_pool(rq, pair->pool, &tally->pool);
-    if (unlikely(tally->drop_error | tally->drop_oversize | tally->drop_chain |
+    if (unlikely(tally->empty_polls | tally->fragments | tally->drop_error | tally->drop_oversize | tally->drop_chain |
                  tally->drop_malformed | tally->drop_reset | tally->alloc_page_fail)) {
+        block_add(&rq->empty_polls, tally->empty_polls);
+        block_add(&rq->fragments, tally->fragments);
         block_add(&rq->drop_error, tally->drop_error);
         block_add(&rq->drop_oversize, tally->drop_oversize);
         block_add(&rq->drop_chain, tally->drop_chain);
         block_add(&rq->drop_malformed, tally->drop_malformed);
         block_add(&rq->drop_reset, tally->drop_reset);
         block_add(&rq->alloc_page_fail, tally->alloc_page_fail);
+    }
+    if (unlikely(dirty(pair)))
+        merge(pair);
+    block_close(&rq->seq, next);
+}
+
+void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes)
+{
+    struct rq_counters *rq = pair->rq;
+    uint64_t next = block_open(&rq->seq);
+
+    block_add(&rq->polls, 1);
+    if (packets) {
+        block_add(&rq->packets, packets);
+        block_add(&rq->bytes, bytes);
+    } else {
+        block_add(&rq->empty_polls, 1);
     }
     if (unlikely(dirty(pair)))
         merge(pair);

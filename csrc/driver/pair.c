@@ -135,6 +135,8 @@ struct pair *pair_new(const struct pair_config *config, int *error)
     pair->pool_iova = config->pool_iova;
     pair->stride = config->pool->stride;
     pair->headroom = config->pool->headroom;
+    pair->held = config->pool->held;
+    pair->buffers = config->pool->count;
     pair->cache.capacity = cache_capacity(config->pool);
     pair->hang_packets = UINT64_MAX;
     send_setup(pair, config);

@@ -57,6 +57,8 @@ struct pair {
     uint64_t pool_iova;
     uint32_t stride;
     uint32_t headroom;
+    uint8_t *held; /* the pool's marks and count */
+    uint32_t buffers;
 
     /* Receive side. Slots next..next+left-1 (modulo entries) belong to the device; the one after them is
      * filled, but the tail stands on it (descriptors 5). fill is the next slot to be filled. */

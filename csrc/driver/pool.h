@@ -87,33 +87,50 @@ static inline bool pool_within(const struct pool *pool, uint64_t handle)
            (handle_offset(handle) + handle_length(handle) <= pool->stride);
 }
 
+/* Marks are bytes, which may alias anything: loops take the pool's pointer to them once. */
+static inline void mark_held(uint8_t *held, uint32_t index)
+{
+    __atomic_store_n(&held[index], 1, __ATOMIC_RELAXED);
+}
+
 static inline void pool_hold(struct pool *pool, uint32_t index)
 {
-    __atomic_store_n(&pool->held[index], 1, __ATOMIC_RELAXED);
+    mark_held(pool->held, index);
 }
 
 /* Takes the application's mark off: false when it was not there (given back twice, or forged). Two
  * threads that give the same buffer back in the same instant are beyond it; the atomic form is for
  * callers that any thread may be. */
-static inline bool pool_claim(struct pool *pool, uint32_t index)
+static inline bool mark_claim(uint8_t *held, uint32_t index)
 {
-    if (unlikely(!__atomic_load_n(&pool->held[index], __ATOMIC_RELAXED)))
+    if (unlikely(!__atomic_load_n(&held[index], __ATOMIC_RELAXED)))
         return false;
-    __atomic_store_n(&pool->held[index], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&held[index], 0, __ATOMIC_RELAXED);
     return true;
 }
 
-/* All of n, whose indexes are in range, or none: false when a mark is missing or one is there twice. */
-static inline bool pool_claim_all(struct pool *pool, const uint64_t *handles, uint32_t n)
+static inline bool pool_claim(struct pool *pool, uint32_t index)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        if (unlikely(!pool_claim(pool, handle_index(handles[i])))) {
-            while (i--)
-                pool_hold(pool, handle_index(handles[i]));
-            return false;
-        }
-    }
+    return mark_claim(pool->held, index);
+}
+
+/* All of n, whose indexes are in range, or none: false when a mark is missing or one is there twice.
+ * One after the other, so that a handle that is there twice finds its mark gone. */
+static inline __attribute__((always_inline)) bool mark_claim_all(uint8_t *held,
+                                                                 const uint64_t *handles,
+                                                                 const uint32_t n)
+{
+    uint32_t i = 0;
+
+#pragma GCC unroll 8
+    for (; i < n; i++)
+        if (unlikely(!mark_claim(held, handle_index(handles[i]))))
+            goto missing;
     return true;
+missing:
+    while (i--)
+        mark_held(held, handle_index(handles[i]));
+    return false;
 }
 
 static inline bool pool_claim_atomic(struct pool *pool, uint32_t index)

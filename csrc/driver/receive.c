@@ -6,6 +6,8 @@
 #include "driver/receive.h"
 #include "driver/send.h"
 
+enum rx_verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
+
 static void drop_chained(struct pair *pair, bool owner, struct rx_tally *tally)
 {
     for (uint32_t i = 0; i < pair->chained; i++) {
@@ -69,8 +71,8 @@ static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
 }
 
 /* One descriptor that the tight loop did not like. */
-enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
-                            bool mark, struct rx_tally *tally)
+static enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row,
+                                   bool owner, bool mark, struct rx_tally *tally)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t index = pair->rx_sw[pair->rx_next];
@@ -113,6 +115,71 @@ enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t
     tally->packets++;
     tally->bytes += frame;
     return VERDICT_DELIVERED;
+}
+
+/* Refills when a batch of slots is empty, then counts. */
+static void receive_end(struct pair *pair, bool owner, struct rx_tally *tally)
+{
+    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, tally))
+        receive_doorbell(pair);
+    ledger_receive(pair, tally, owner);
+}
+
+uint32_t receive_idle(struct pair *pair, bool owner)
+{
+    struct rx_tally tally;
+
+    if (likely(owner && receive_missing(pair) < REFILL_BATCH)) {
+        ledger_poll(pair, 0, 0);
+        return 0;
+    }
+    tally = (struct rx_tally){.polls = 1, .empty_polls = 1};
+    receive_end(pair, owner, &tally);
+    return 0;
+}
+
+uint32_t receive_finish(struct pair *pair, struct run run, bool owner)
+{
+    struct rx_tally tally = {.packets = run.count, .bytes = run.bytes, .polls = 1};
+
+    receive_end(pair, owner, &tally);
+    return run.count;
+}
+
+uint32_t receive_rest(run_fn run, struct pair *pair, const struct columns *c, struct run first,
+                      uint32_t max, bool owner, bool mark)
+{
+    struct rx_tally tally = {.packets = first.count, .bytes = first.bytes, .polls = 1};
+    uint32_t row = first.count;
+
+    while (row < max && pair->rx_left) {
+        uint32_t n = receive_straight(pair, max - row);
+
+        if (!pair->chained && !pair->skipping) {
+            struct run got = run(pair, c, row, n);
+
+            receive_singles(c, row, got.count);
+            receive_step(pair, got.count);
+            row += got.count;
+            tally.packets += got.count;
+            tally.bytes += got.bytes;
+            if (got.count == n)
+                continue;
+        }
+        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
+        case VERDICT_DELIVERED:
+            row++;
+            continue;
+        case VERDICT_CONSUMED:
+            continue;
+        case VERDICT_NONE:
+            break;
+        }
+        break;
+    }
+    tally.empty_polls = !row;
+    receive_end(pair, owner, &tally);
+    return row;
 }
 
 /* As an rx_post_fn. Slots fill..fill+n-1 get the buffers of index[]; the run does not pass the ring's end. qw0 was
@@ -185,7 +252,7 @@ int receive_choose(struct pair *pair, const struct pair_config *config)
 
 bool receive_ready(const struct pair *pair)
 {
-    return pair->rx_left && (written_status(pair->rx_ring + pair->rx_next) & RXL_DD);
+    return receive_done(pair);
 }
 
 static void post(struct pair *pair, const uint32_t *index, uint32_t n)

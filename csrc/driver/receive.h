@@ -9,17 +9,24 @@
 
 #include "driver/metadata.h"
 
-enum rx_verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
+/* What a tight loop took; one register. A ring of the largest frames stays far below 4 GiB. */
+struct run {
+    uint32_t count;
+    uint32_t bytes;
+};
 
 /* The tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond
- * the ring's end. Moves nothing of the pair; adds to *bytes. Rows beyond those it returns, up to n, may
- * hold rubbish afterwards. */
-typedef uint32_t (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                           uint64_t *bytes, const int format, const int metadata, const int mark);
+ * the ring's end. Moves nothing of the pair. Rows beyond those it returns, up to n, may hold rubbish
+ * afterwards. Never inlined: its constants must not burden a poll that finds nothing. */
+typedef struct run (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n);
 
-/* One descriptor that the tight loop did not like. */
-enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row, bool owner,
-                            bool mark, struct rx_tally *tally);
+/* The common ends of a poll. Nothing there; */
+uint32_t receive_idle(struct pair *pair, bool owner);
+/* packets, and slots to be refilled; */
+uint32_t receive_finish(struct pair *pair, struct run run, bool owner);
+/* and, after a first run, the ring's end or a descriptor that is judged alone. */
+uint32_t receive_rest(run_fn run, struct pair *pair, const struct columns *c, struct run first,
+                      uint32_t max, bool owner, bool mark);
 
 /* By format and metadata: [0] plain, [1] marking buffers as the application's. */
 const receive_fn *scalar_receive(enum rx_format format, enum rx_metadata metadata);
@@ -46,7 +53,7 @@ INLINE bool status_good(const struct pair *pair, const struct written *w, const 
 
 /* As a run_fn, from slot rx_next + first on. */
 INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct columns *c,
-                              uint32_t row, uint32_t n, uint64_t *bytes, const int format,
+                              uint32_t row, uint32_t n, uint32_t *bytes, const int format,
                               const int metadata, const int mark)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next + first;
@@ -54,7 +61,8 @@ INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct co
     uint64_t *handles = c->handles + row;
     uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
     uint64_t headroom = (uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT;
-    uint64_t sum = 0;
+    uint8_t *held = pair->held;
+    uint32_t sum = 0;
     uint32_t i;
 
     for (i = 0; i < n; i++) {
@@ -73,7 +81,7 @@ INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct co
         }
         handles[i] = buffer[i] | headroom | (uint64_t)length << HANDLE_LENGTH_SHIFT;
         if (mark)
-            pool_hold(pair->pool, buffer[i]);
+            mark_held(held, buffer[i]);
         sum += length;
         metadata_fill(pair, c, row + i, &w, format, metadata);
     }
@@ -81,10 +89,28 @@ INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct co
     return i;
 }
 
-INLINE uint32_t scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                           uint64_t *bytes, const int format, const int metadata, const int mark)
+INLINE struct run scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
+                             const int format, const int metadata, const int mark)
 {
-    return scalar_run_at(pair, 0, c, row, n, bytes, format, metadata, mark);
+    struct run run = {0};
+
+    run.count = scalar_run_at(pair, 0, c, row, n, &run.bytes, format, metadata, mark);
+    return run;
+}
+
+/* The next slot belongs to the device and was written back. */
+static inline bool receive_done(const struct pair *pair)
+{
+    return pair->rx_left && (written_status(pair->rx_ring + pair->rx_next) & RXL_DD);
+}
+
+/* Slots from rx_next on that a run may look at. */
+static inline uint32_t receive_straight(const struct pair *pair, uint32_t max)
+{
+    uint32_t n = max < pair->rx_left ? max : pair->rx_left;
+    uint32_t end = pair->rx_entries - pair->rx_next;
+
+    return n < end ? n : end;
 }
 
 static inline void receive_step(struct pair *pair, uint32_t n)
@@ -95,58 +121,49 @@ static inline void receive_step(struct pair *pair, uint32_t n)
     pair->rx_left -= n;
 }
 
-INLINE uint32_t receive_poll(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
-                             bool owner, const int format, const int metadata, const int mark)
+static inline void receive_singles(const struct columns *c, uint32_t row, uint32_t n)
 {
-    struct rx_tally tally = {.polls = 1};
-    uint32_t row = 0, tight = 0;
-
-    while (row < max && pair->rx_left) {
-        uint32_t n = max - row;
-        uint32_t got = 0;
-
-        n = n < pair->rx_left ? n : pair->rx_left;
-        n = n < pair->rx_entries - pair->rx_next ? n : pair->rx_entries - pair->rx_next;
-        if (likely(!pair->chained && !pair->skipping)) {
-            got = run(pair, c, row, n, &tally.bytes, format, metadata, mark);
-            if (c->segments)
-                memset(c->segments + row, 1, got);
-            receive_step(pair, got);
-            row += got;
-            tight += got;
-            if (likely(got == n))
-                continue;
-        }
-        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
-        case VERDICT_DELIVERED:
-            row++;
-            continue;
-        case VERDICT_CONSUMED:
-            continue;
-        case VERDICT_NONE:
-            break;
-        }
-        break;
-    }
-    tally.packets += tight;
-    tally.empty_polls = !row;
-    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, &tally))
-        receive_doorbell(pair);
-    ledger_receive(pair, &tally, owner);
-    return row;
+    if (c->segments)
+        memset(c->segments + row, 1, n);
 }
 
-#define RECEIVE_ONE(isa, name, format, metadata)                                                   \
+/* A straight run, which is nearly every poll; the rest is out of line. */
+INLINE uint32_t receive_poll(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
+                             bool owner, const int mark)
+{
+    struct run got = {0};
+
+    /* An empty poll is the most frequent call of all. */
+    if (!receive_done(pair) || unlikely(!max))
+        return receive_idle(pair, owner);
+    if (unlikely(pair->chained || pair->skipping))
+        return receive_rest(run, pair, c, got, max, owner, mark);
+    got = run(pair, c, 0, receive_straight(pair, max));
+    receive_singles(c, 0, got.count);
+    receive_step(pair, got.count);
+    if (unlikely(got.count < max && receive_done(pair)))
+        return receive_rest(run, pair, c, got, max, owner, mark);
+    if (unlikely(!owner) || receive_missing(pair) >= REFILL_BATCH)
+        return receive_finish(pair, got, owner);
+    ledger_poll(pair, got.count, got.bytes);
+    return got.count;
+}
+
+#define RECEIVE_MARKED(isa, name, format, metadata, mark)                                          \
+    static __attribute__((noinline)) struct run isa##_##name##_run(                                \
+        struct pair *pair, const struct columns *c, uint32_t row, uint32_t n)                      \
+    {                                                                                              \
+        return isa##_run(pair, c, row, n, format, metadata, mark);                                 \
+    }                                                                                              \
     static uint32_t isa##_##name(struct pair *pair, const struct columns *c, uint32_t max,         \
                                  bool owner)                                                       \
     {                                                                                              \
-        return receive_poll(isa##_run, pair, c, max, owner, format, metadata, 0);                  \
-    }                                                                                              \
-    static uint32_t isa##_##name##_mark(struct pair *pair, const struct columns *c, uint32_t max,  \
-                                        bool owner)                                                \
-    {                                                                                              \
-        return receive_poll(isa##_run, pair, c, max, owner, format, metadata, 1);                  \
+        return receive_poll(isa##_##name##_run, pair, c, max, owner, mark);                        \
     }
+
+#define RECEIVE_ONE(isa, name, format, metadata)                                                   \
+    RECEIVE_MARKED(isa, name, format, metadata, 0)                                                 \
+    RECEIVE_MARKED(isa, name##_mark, format, metadata, 1)
 
 #define RECEIVE_PAIR(isa, name) {isa##_##name, isa##_##name##_mark}
 

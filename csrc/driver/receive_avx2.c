@@ -236,9 +236,13 @@ INLINE uint64_t total(__m256i sum)
     return lane[0] + lane[1] + lane[2] + lane[3];
 }
 
-INLINE uint32_t avx2_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                         uint64_t *bytes, const int format, const int metadata, const int mark)
+INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uint32_t row,
+                           uint32_t n, const int format, const int metadata, const int mark)
 {
+    const struct columns copy = *columns; /* what is stored below may not change it */
+    const struct columns *c = &copy;
+    uint8_t *held = pair->held;
+    struct run run = {0};
     const bool legacy = format == FORMAT_LEGACY;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
@@ -247,9 +251,6 @@ INLINE uint32_t avx2_run(struct pair *pair, const struct columns *c, uint32_t ro
     __m256i sum = _mm256_setzero_si256();
     uint32_t i;
 
-    /* An empty poll is the most frequent call of all. */
-    if (!(written_status(desc) & RXL_DD))
-        return 0;
     for (i = 0; i + LANES <= n; i += LANES) {
         struct words w = words_load(desc + i);
         __m256i status = w.qw1, length, handles;
@@ -272,21 +273,25 @@ INLINE uint32_t avx2_run(struct pair *pair, const struct columns *c, uint32_t ro
         if (likely(lanes == ALL_LANES)) {
             sum = _mm256_add_epi64(sum, length);
             if (mark)
+#pragma GCC unroll 4
                 for (uint32_t k = 0; k < LANES; k++)
-                    pool_hold(pair->pool, buffer[i + k]);
+                    mark_held(held, buffer[i + k]);
             continue;
         }
         count = (uint32_t)__builtin_ctz(~lanes);
-        *bytes += total(sum);
+        run.bytes = (uint32_t)total(sum);
         for (uint32_t k = 0; k < count; k++) {
-            *bytes += handle_length(c->handles[row + i + k]);
+            run.bytes += handle_length(c->handles[row + i + k]);
             if (mark)
-                pool_hold(pair->pool, buffer[i + k]);
+                mark_held(held, buffer[i + k]);
         }
-        return i + count;
+        run.count = i + count;
+        return run;
     }
-    *bytes += total(sum);
-    return i + scalar_run_at(pair, i, c, row + i, n - i, bytes, format, metadata, mark);
+    run.bytes = (uint32_t)total(sum);
+    run.count =
+        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
+    return run;
 }
 
 RECEIVE_ALL(avx2)
@@ -333,7 +338,7 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         __m256i index = only(all(HANDLE_INDEX_MASK), handle);
         __m256i offset = field(handle, HANDLE_OFFSET_SHIFT, HANDLE_FIELD_MASK);
         __m256i length = _mm256_srli_epi64(handle, HANDLE_LENGTH_SHIFT);
-        __m256i good = only(_mm256_cmpgt_epi64(all(pair->pool->count), index),
+        __m256i good = only(_mm256_cmpgt_epi64(all(pair->buffers), index),
                             within(length, TX_MIN_FRAME, pair->tx_max_frame));
         __m256i address, qw1, even, odd;
 
@@ -341,7 +346,7 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
                     _mm256_cmpgt_epi64(all(pair->stride + 1ull), _mm256_add_epi64(offset, length)));
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(lanes_of(good) != ALL_LANES) ||
-            (checked && unlikely(!pool_claim_all(pair->pool, handles + i, LANES))))
+            (checked && unlikely(!mark_claim_all(pair->held, handles + i, LANES))))
             break;
         address = _mm256_add_epi64(_mm256_mul_epu32(index, all(pair->stride)), offset);
         address = _mm256_add_epi64(address, all(pair->pool_iova));

@@ -202,9 +202,13 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
     store_u8(c->flags ? c->flags + row : NULL, flags);
 }
 
-INLINE uint32_t avx512_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                           uint64_t *bytes, const int format, const int metadata, const int mark)
+INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, uint32_t row,
+                             uint32_t n, const int format, const int metadata, const int mark)
 {
+    const struct columns copy = *columns; /* what is stored below may not change it */
+    const struct columns *c = &copy;
+    uint8_t *held = pair->held;
+    struct run run = {0};
     const bool legacy = format == FORMAT_LEGACY;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
@@ -216,15 +220,11 @@ INLINE uint32_t avx512_run(struct pair *pair, const struct columns *c, uint32_t 
     __m512i sum = _mm512_setzero_si512();
     uint32_t i;
 
-    /* An empty poll is the most frequent call of all. */
-    if (!(written_status(desc) & RXL_DD))
-        return 0;
     for (i = 0; i + LANES <= n; i += LANES) {
         struct block block = block_load(desc + i);
         struct words w = {.qw1 = block_word(&block, 1)};
         __m512i length, handles;
         __mmask8 good;
-        uint32_t count;
 
         if (!legacy || metadata != METADATA_NONE) {
             block = block_load(desc + i);
@@ -236,24 +236,33 @@ INLINE uint32_t avx512_run(struct pair *pair, const struct columns *c, uint32_t 
                         : field(w.qw0, RXF_LEN_SHIFT, RXF_LEN_MASK);
         good = lanes_good(pair, &w, format) &
                _mm512_cmplt_epu64_mask(_mm512_sub_epi64(length, one), limits);
-        count = (uint32_t)__builtin_ctz(~(uint32_t)good);
         handles = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(buffer + i)));
         handles = _mm512_or_si512(_mm512_or_si512(handles, headroom),
                                   _mm512_slli_epi64(length, HANDLE_LENGTH_SHIFT));
         _mm512_storeu_si512(c->handles + row + i, handles);
-        sum = _mm512_mask_add_epi64(sum, (__mmask8)((1u << count) - 1), sum, length);
         if (metadata != METADATA_NONE)
             columns_fill(pair, c, row + i, &w, format, metadata);
-        if (mark)
-            for (uint32_t k = 0; k < count; k++)
-                pool_hold(pair->pool, buffer[i + k]);
-        if (count < LANES) {
-            *bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
-            return i + count;
+        if (unlikely(good != ALL_LANES)) {
+            uint32_t count = (uint32_t)__builtin_ctz(~(uint32_t)good);
+
+            if (mark)
+                for (uint32_t k = 0; k < count; k++)
+                    mark_held(held, buffer[i + k]);
+            sum = _mm512_mask_add_epi64(sum, (__mmask8)((1u << count) - 1), sum, length);
+            run.count = i + count;
+            run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
+            return run;
         }
+        if (mark)
+#pragma GCC unroll 8
+            for (uint32_t k = 0; k < LANES; k++)
+                mark_held(held, buffer[i + k]);
+        sum = _mm512_add_epi64(sum, length);
     }
-    *bytes += (uint64_t)_mm512_reduce_add_epi64(sum);
-    return i + scalar_run_at(pair, i, c, row + i, n - i, bytes, format, metadata, mark);
+    run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
+    run.count =
+        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
+    return run;
 }
 
 RECEIVE_ALL(avx512)
@@ -292,7 +301,7 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
     const __m512i stride = _mm512_set1_epi64(pair->stride);
-    const __m512i buffers = _mm512_set1_epi64(pair->pool->count);
+    const __m512i buffers = _mm512_set1_epi64(pair->buffers);
     const __m512i shortest = _mm512_set1_epi64(TX_MIN_FRAME);
     const __m512i span = _mm512_set1_epi64(pair->tx_max_frame - TX_MIN_FRAME);
     const __m512i iova = _mm512_set1_epi64((long long)pair->pool_iova);
@@ -314,7 +323,7 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
 
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(good != ALL_LANES) ||
-            (checked && unlikely(!pool_claim_all(pair->pool, handles + i, LANES))))
+            (checked && unlikely(!mark_claim_all(pair->held, handles + i, LANES))))
             break;
         address = _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(index, stride), offset), iova);
         qw1 = _mm512_or_si512(_mm512_slli_epi64(length, TXD_BUF_SZ_SHIFT), command);

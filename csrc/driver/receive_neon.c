@@ -247,9 +247,13 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
     store_u8(c->flags ? c->flags + row : NULL, flags);
 }
 
-INLINE uint32_t neon_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                         uint64_t *bytes, const int format, const int metadata, const int mark)
+INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uint32_t row,
+                           uint32_t n, const int format, const int metadata, const int mark)
 {
+    const struct columns copy = *columns; /* what is stored below may not change it */
+    const struct columns *c = &copy;
+    uint8_t *held = pair->held;
+    struct run run = {0};
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
     uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
@@ -257,9 +261,6 @@ INLINE uint32_t neon_run(struct pair *pair, const struct columns *c, uint32_t ro
     uint32x4_t sum = all(0); /* of a ring at most: no lane overflows */
     uint32_t i;
 
-    /* An empty poll is the most frequent call of all. */
-    if (!(written_status(desc) & RXL_DD))
-        return 0;
     for (i = 0; i + LANES <= n; i += LANES) {
         struct words w;
         uint32x4_t length, good;
@@ -280,18 +281,21 @@ INLINE uint32_t neon_run(struct pair *pair, const struct columns *c, uint32_t ro
             columns_fill(pair, c, row + i, &w, format, metadata);
         if (mark)
             for (uint32_t k = 0; k < count; k++)
-                pool_hold(pair->pool, buffer[i + k]);
+                mark_held(held, buffer[i + k]);
         if (likely(count == LANES)) {
             sum = vaddq_u32(sum, length);
             continue;
         }
-        *bytes += vaddvq_u32(sum);
+        run.bytes = vaddvq_u32(sum);
         for (uint32_t k = 0; k < count; k++)
-            *bytes += handle_length(c->handles[row + i + k]);
-        return i + count;
+            run.bytes += handle_length(c->handles[row + i + k]);
+        run.count = i + count;
+        return run;
     }
-    *bytes += vaddvq_u32(sum);
-    return i + scalar_run_at(pair, i, c, row + i, n - i, bytes, format, metadata, mark);
+    run.bytes = vaddvq_u32(sum);
+    run.count =
+        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
+    return run;
 }
 
 RECEIVE_ALL(neon)
@@ -350,13 +354,13 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         uint32x4_t index = handle.val[0];
         uint32x4_t offset = masked(handle.val[1], HANDLE_FIELD_MASK);
         uint32x4_t length = vshrq_n_u32(handle.val[1], HANDLE_LENGTH_SHIFT - 32);
-        uint32x4_t good = vcltq_u32(index, all(pair->pool->count));
+        uint32x4_t good = vcltq_u32(index, all(pair->buffers));
 
         good = only(good, vcleq_u32(vaddq_u32(offset, length), all(pair->stride)));
         good = only(good, vcleq_u32(vsubq_u32(length, all(TX_MIN_FRAME)), all(span)));
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(leading(good) != LANES) ||
-            (checked && unlikely(!pool_claim_all(pair->pool, handles + i, LANES))))
+            (checked && unlikely(!mark_claim_all(pair->held, handles + i, LANES))))
             break;
         write_two(pair, desc + i, vget_low_u32(index), vget_low_u32(offset), vget_low_u32(length));
         write_two(pair, desc + i + 2, vget_high_u32(index), vget_high_u32(offset),

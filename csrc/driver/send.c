@@ -25,17 +25,30 @@ struct group { /* packets since the last report-status request */
     uint32_t bytes;
 };
 
+/* What others noted for the holder of the send side, into an open block. */
+static inline void add_others(struct pair *pair)
+{
+    struct sq_counters *sq = pair->sq;
+
+    if (unlikely(__atomic_load_n(&pair->hangs_seen, __ATOMIC_RELAXED)))
+        block_add(&sq->hangs, __atomic_exchange_n(&pair->hangs_seen, 0, __ATOMIC_RELAXED));
+    if (unlikely(__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED)))
+        block_add(&sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
+}
+
 static void ledger_send(struct pair *pair, const struct tx_tally *tally)
 {
     struct sq_counters *sq = pair->sq;
     uint64_t next = block_open(&sq->seq);
 
-    block_add(&sq->packets, tally->packets);
-    block_add(&sq->bytes, tally->bytes);
     block_add(&sq->posted, tally->posted);
     block_add(&sq->posted_bytes, tally->posted_bytes);
     block_add(&sq->doorbells, tally->doorbells);
-    block_add(&sq->cleans, tally->cleans);
+    if (tally->cleans) {
+        block_add(&sq->packets, tally->packets);
+        block_add(&sq->bytes, tally->bytes);
+        block_add(&sq->cleans, tally->cleans);
+    }
     if (unlikely(tally->busy | tally->stops | tally->restarts)) {
         block_add(&sq->busy, tally->busy);
         block_add(&sq->stops, tally->stops);
@@ -49,11 +62,27 @@ static void ledger_send(struct pair *pair, const struct tx_tally *tally)
         block_add(&sq->refused_handle, tally->refused_handle);
         block_add(&sq->drop_reset, tally->drop_reset);
     }
-    if (unlikely(__atomic_load_n(&pair->hangs_seen, __ATOMIC_RELAXED)))
-        block_add(&sq->hangs, __atomic_exchange_n(&pair->hangs_seen, 0, __ATOMIC_RELAXED));
-    if (unlikely(__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED)))
-        block_add(&sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
+    add_others(pair);
     block_close(&sq->seq, next);
+}
+
+/* As that for packets posted under one doorbell and nothing else. */
+static void ledger_posted(struct pair *pair, struct group group)
+{
+    struct sq_counters *sq = pair->sq;
+    uint64_t next = block_open(&sq->seq);
+
+    block_add(&sq->posted, group.packets);
+    block_add(&sq->posted_bytes, group.bytes);
+    block_add(&sq->doorbells, 1);
+    add_others(pair);
+    block_close(&sq->seq, next);
+}
+
+/* Time to reap: a backlog, or too few slots for n packets and a chain. */
+static inline bool backlogged(const struct pair *pair, uint32_t n)
+{
+    return pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE;
 }
 
 static void set_in_flight(struct pair *pair, uint32_t packets)
@@ -129,19 +158,24 @@ static void advance(struct pair *pair, uint32_t slots)
 }
 
 /* Asks for the report on the last descriptor written; the device has not seen it yet. */
-static void close_group(struct pair *pair, struct group *group, struct tx_tally *tally)
+static inline void ask_report(struct pair *pair, struct group group)
 {
-    uint32_t end = pair->tx_next ? pair->tx_next - 1 : pair->tx_entries - 1;
+    uint32_t end = (pair->tx_next ? pair->tx_next : pair->tx_entries) - 1;
 
-    if (!group->packets)
-        return;
     pair->tx_ring[end].qw1 |= TXD_RS;
-    pair->rs[pair->rs_tail] = (struct rs_point){end, group->packets, group->bytes};
+    pair->rs[pair->rs_tail] = (struct rs_point){end, group.packets, group.bytes};
     pair->rs_tail = pair->rs_tail + 1 == pair->tx_entries ? 0 : pair->rs_tail + 1;
     pair->rs_count++;
+    set_in_flight(pair, pair->in_flight + group.packets);
+}
+
+static void close_group(struct pair *pair, struct group *group, struct tx_tally *tally)
+{
+    if (!group->packets)
+        return;
+    ask_report(pair, *group);
     tally->posted += group->packets;
     tally->posted_bytes += group->bytes;
-    set_in_flight(pair, pair->in_flight + group->packets);
     *group = (struct group){0};
 }
 
@@ -222,13 +256,11 @@ static uint32_t leading_singles(const uint8_t *segments, uint32_t n)
     return i;
 }
 
+/* From packet `done` on, after the group that was written already. */
 static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                     const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
-                     struct tx_tally *tally, bool checked)
+                     const uint8_t *segments, uint32_t done, uint32_t n, struct group group,
+                     uint32_t *refused, bool owner, struct tx_tally *tally, bool checked)
 {
-    struct group group = {0};
-    uint32_t done = 0;
-
     while (done < n) {
         uint32_t room = pair->tx_entries - pair->tx_next;
         uint32_t want = n - done;
@@ -260,17 +292,19 @@ static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
     return done;
 }
 
-uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
+/* All there is to a send, after `first` packets that were written already. */
+static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint64_t *handles,
+                                                   const uint64_t *chain, const uint8_t *segments,
+                                                   uint32_t n, struct group first,
+                                                   uint32_t *refused, bool owner, bool checked)
 {
     struct tx_tally tally = {0};
-    uint32_t backlog = pair->tx_entries - 1 - pair->tx_free;
     uint32_t done;
 
-    *refused = 0;
-    if (backlog >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
+    if (backlogged(pair, n))
         clean(pair, owner, &tally);
-    done = post(pair, handles, chain, segments, n, refused, owner, &tally, checked);
+    done = post(pair, handles, chain, segments, first.packets, n, first, refused, owner, &tally,
+                checked);
     if (tally.posted) {
         doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
         tally.doorbells = 1;
@@ -285,6 +319,26 @@ uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *c
     if (tally.pool.cached | tally.pool.ring)
         ledger_pool(pair, &tally.pool, owner);
     return done;
+}
+
+/* Cleaning is left to post_any, also when the first packets have been written. */
+uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
+{
+    struct group group = {0};
+
+    *refused = 0;
+    if (segments || unlikely(n - 1 >= RS_SPACING || n > pair->tx_entries - pair->tx_next) ||
+        backlogged(pair, n))
+        return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
+    group.packets = pair->tx_post[checked](pair, handles, n, &group.bytes);
+    advance(pair, group.packets);
+    if (unlikely(group.packets < n))
+        return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
+    ask_report(pair, group);
+    doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
+    ledger_posted(pair, group);
+    return n;
 }
 
 uint32_t send_clean(struct pair *pair, bool owner)

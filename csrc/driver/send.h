@@ -26,7 +26,7 @@ uint32_t neon_send_checked(struct pair *pair, const uint64_t *handles, uint32_t 
 
 INLINE bool acceptable(const struct pair *pair, uint64_t handle)
 {
-    return (handle_index(handle) < pair->pool->count) &
+    return (handle_index(handle) < pair->buffers) &
            (handle_offset(handle) + handle_length(handle) <= pair->stride) &
            (handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME);
 }
@@ -55,7 +55,7 @@ INLINE uint32_t scalar_send_at(struct pair *pair, uint32_t first, const uint64_t
 
         if (unlikely(!acceptable(pair, handle)))
             break;
-        if (checked && unlikely(!pool_claim(pair->pool, handle_index(handle))))
+        if (checked && unlikely(!mark_claim(pair->held, handle_index(handle))))
             break;
         write_slot(pair, slot + i, handle, TXD_COMMAND | TXD_EOP);
         sum += handle_length(handle);

@@ -155,16 +155,16 @@ INLINE void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t l
 #endif
 }
 
-INLINE uint32_t wrong_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                          uint64_t *bytes, const int format, const int metadata, const int mark)
+INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
+                            const int format, const int metadata, const int mark)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t lanes = n < 8 ? n : 8;
     struct written w[8] = {{0}};
-    uint32_t i;
+    struct run run = {0};
 
     wrong_load(w, desc, lanes);
-    for (i = 0; i < lanes; i++) {
+    for (uint32_t i = 0; i < lanes; i++) {
         uint32_t length = written_length(&w[i], format);
         uint32_t index = pair->rx_sw[pair->rx_next + i];
 
@@ -173,10 +173,11 @@ INLINE uint32_t wrong_run(struct pair *pair, const struct columns *c, uint32_t r
         c->handles[row + i] = handle_make(index, pair->headroom, length);
         if (mark)
             pool_hold(pair->pool, index);
-        *bytes += length;
+        run.bytes += length;
+        run.count++;
         metadata_fill(pair, c, row + i, &w[i], format, metadata);
     }
-    return i;
+    return run;
 }
 
 const receive_fn *wrong_receive(enum rx_format format, enum rx_metadata metadata);
