@@ -88,6 +88,20 @@ static inline void cache_give(struct cache *cache, struct pool *pool, const uint
     }
 }
 
+/* Where up to n indexes may be written before cache_grown; NULL without room for them. */
+static inline uint32_t *cache_room(struct cache *cache, uint32_t n)
+{
+    uint32_t count = cache_count(cache);
+
+    return n <= cache->capacity - count ? cache->index + count : NULL;
+}
+
+static inline void cache_grown(struct cache *cache, uint32_t n, struct pool_tally *tally)
+{
+    cache_resize(cache, cache_count(cache) + n);
+    tally->cached += n;
+}
+
 /* The same two for a caller that does not own the cache: straight to the shared store. */
 static inline uint32_t shared_take(struct pool *pool, uint32_t *out, uint32_t n,
                                    struct pool_tally *tally)

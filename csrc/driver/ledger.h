@@ -40,13 +40,13 @@ void ledger_merge(struct pair *pair);
 /* One writer's update of a block: readers retry while seq is odd (counters.h). */
 static inline uint64_t block_open(uint64_t *seq)
 {
-    uint64_t now = __atomic_load_n(seq, __ATOMIC_RELAXED);
+    /* Odd already when a predecessor died inside. */
+    uint64_t odd = __atomic_load_n(seq, __ATOMIC_RELAXED) | 1;
 
-    now += now & 1; /* a predecessor may have died inside */
-    __atomic_store_n(seq, now + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(seq, odd, __ATOMIC_RELAXED);
     /* No counter may become visible before the count is odd. */
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    return now + 2;
+    return odd + 1;
 }
 
 static inline void block_close(uint64_t *seq, uint64_t next)

@@ -122,8 +122,24 @@ struct pair {
 
 /* ---- guards ---- */
 
-/* 0, -EBUSY, or why the pair is stopped. */
-int pair_enter(struct pair *pair, uint32_t *guard);
+/* 0, -EBUSY, or why the pair is stopped: after a look at the state or a try that failed. */
+int pair_enter_slow(struct pair *pair, uint32_t *guard);
+
+static inline int pair_enter(struct pair *pair, uint32_t *guard)
+{
+    uint32_t holder = GUARD_FREE;
+
+    if (unlikely(__atomic_load_n(&pair->state, __ATOMIC_ACQUIRE) != PAIR_RUNNING ||
+                 !__atomic_compare_exchange_n(guard, &holder, GUARD_CALLER, false, __ATOMIC_SEQ_CST,
+                                              __ATOMIC_RELAXED)))
+        return pair_enter_slow(pair, guard);
+    /* pair_stop writes the state, then looks at the guard: one of the two sees the other. */
+    if (unlikely(__atomic_load_n(&pair->state, __ATOMIC_SEQ_CST) != PAIR_RUNNING)) {
+        __atomic_store_n(guard, GUARD_FREE, __ATOMIC_RELEASE);
+        return pair_enter_slow(pair, guard);
+    }
+    return 0;
+}
 
 static inline void pair_leave(uint32_t *guard)
 {

@@ -103,7 +103,7 @@ static inline void pool_hold(struct pool *pool, uint32_t index)
  * callers that any thread may be. */
 static inline bool mark_claim(uint8_t *held, uint32_t index)
 {
-    if (unlikely(!__atomic_load_n(&held[index], __ATOMIC_RELAXED)))
+    if (unlikely(!held[index])) /* a plain load: compared in memory */
         return false;
     __atomic_store_n(&held[index], 0, __ATOMIC_RELAXED);
     return true;

@@ -128,14 +128,11 @@ static inline void receive_singles(const struct columns *c, uint32_t row, uint32
 }
 
 /* A straight run, which is nearly every poll; the rest is out of line. */
-INLINE uint32_t receive_poll(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
-                             bool owner, const int mark)
+INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
+                              bool owner, const int mark)
 {
     struct run got = {0};
 
-    /* An empty poll is the most frequent call of all. */
-    if (!receive_done(pair) || unlikely(!max))
-        return receive_idle(pair, owner);
     if (unlikely(pair->chained || pair->skipping))
         return receive_rest(run, pair, c, got, max, owner, mark);
     got = run(pair, c, 0, receive_straight(pair, max));
@@ -155,10 +152,18 @@ INLINE uint32_t receive_poll(run_fn run, struct pair *pair, const struct columns
     {                                                                                              \
         return isa##_run(pair, c, row, n, format, metadata, mark);                                 \
     }                                                                                              \
+    static __attribute__((noinline)) uint32_t isa##_##name##_burst(                                \
+        struct pair *pair, const struct columns *c, uint32_t max, bool owner)                      \
+    {                                                                                              \
+        return receive_burst(isa##_##name##_run, pair, c, max, owner, mark);                       \
+    }                                                                                              \
+    /* An empty poll is the most frequent call of all. */                                          \
     static uint32_t isa##_##name(struct pair *pair, const struct columns *c, uint32_t max,         \
                                  bool owner)                                                       \
     {                                                                                              \
-        return receive_poll(isa##_##name##_run, pair, c, max, owner, mark);                        \
+        if (!receive_done(pair) || unlikely(!max))                                                 \
+            return receive_idle(pair, owner);                                                      \
+        return isa##_##name##_burst(pair, c, max, owner);                                          \
     }
 
 #define RECEIVE_ONE(isa, name, format, metadata)                                                   \

@@ -41,9 +41,11 @@ static void ledger_send(struct pair *pair, const struct tx_tally *tally)
     struct sq_counters *sq = pair->sq;
     uint64_t next = block_open(&sq->seq);
 
-    block_add(&sq->posted, tally->posted);
-    block_add(&sq->posted_bytes, tally->posted_bytes);
-    block_add(&sq->doorbells, tally->doorbells);
+    if (tally->posted) {
+        block_add(&sq->posted, tally->posted);
+        block_add(&sq->posted_bytes, tally->posted_bytes);
+        block_add(&sq->doorbells, tally->doorbells);
+    }
     if (tally->cleans) {
         block_add(&sq->packets, tally->packets);
         block_add(&sq->bytes, tally->bytes);
@@ -77,12 +79,6 @@ static void ledger_posted(struct pair *pair, struct group group)
     block_add(&sq->doorbells, 1);
     add_others(pair);
     block_close(&sq->seq, next);
-}
-
-/* Time to reap: a backlog, or too few slots for n packets and a chain. */
-static inline bool backlogged(const struct pair *pair, uint32_t n)
-{
-    return pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE;
 }
 
 static void set_in_flight(struct pair *pair, uint32_t packets)
@@ -299,12 +295,9 @@ static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint
                                                    uint32_t *refused, bool owner, bool checked)
 {
     struct tx_tally tally = {0};
-    uint32_t done;
+    uint32_t done = post(pair, handles, chain, segments, first.packets, n, first, refused, owner,
+                         &tally, checked);
 
-    if (backlogged(pair, n))
-        clean(pair, owner, &tally);
-    done = post(pair, handles, chain, segments, first.packets, n, first, refused, owner, &tally,
-                checked);
     if (tally.posted) {
         doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
         tally.doorbells = 1;
@@ -314,22 +307,23 @@ static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint
         pair->stopped = 1;
         tally.stops = 1;
     }
-    if (likely(tally.posted | (uint32_t)tally.packets | tally.busy | tally.stops | *refused))
+    if (likely(tally.posted | tally.busy | tally.stops | *refused))
         ledger_send(pair, &tally);
     if (tally.pool.cached | tally.pool.ring)
         ledger_pool(pair, &tally.pool, owner);
     return done;
 }
 
-/* Cleaning is left to post_any, also when the first packets have been written. */
 uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
                    const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
 {
     struct group group = {0};
 
     *refused = 0;
-    if (segments || unlikely(n - 1 >= RS_SPACING || n > pair->tx_entries - pair->tx_next) ||
-        backlogged(pair, n))
+    if (pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
+        send_clean(pair, owner);
+    if (unlikely(segments || n - 1 >= RS_SPACING || n > pair->tx_entries - pair->tx_next ||
+                 pair->tx_free < n + TX_RESERVE))
         return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
     group.packets = pair->tx_post[checked](pair, handles, n, &group.bytes);
     advance(pair, group.packets);
