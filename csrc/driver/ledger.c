@@ -118,7 +118,7 @@ void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
     block_close(&rq->seq, next);
 }
 
-void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes)
+void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes, uint32_t taken)
 {
     struct rq_counters *rq = pair->rq;
     uint64_t next = block_open(&rq->seq);
@@ -130,6 +130,8 @@ void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes)
     } else {
         block_add(&rq->empty_polls, 1);
     }
+    if (taken)
+        block_add(&rq->pp_alloc_fast, taken);
     if (unlikely(dirty(pair)))
         merge(pair);
     block_close(&rq->seq, next);

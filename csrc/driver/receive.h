@@ -142,7 +142,7 @@ INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct column
         return receive_rest(run, pair, c, got, max, owner, mark);
     if (unlikely(!owner) || receive_missing(pair) >= REFILL_BATCH)
         return receive_finish(pair, got, owner);
-    ledger_poll(pair, got.count, got.bytes);
+    ledger_poll(pair, got.count, got.bytes, 0);
     return got.count;
 }
 

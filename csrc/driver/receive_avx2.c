@@ -289,8 +289,10 @@ INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uin
         return run;
     }
     run.bytes = (uint32_t)total(sum);
-    run.count =
-        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
+    run.count = i;
+    if (i < n)
+        run.count +=
+            scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
     return run;
 }
 

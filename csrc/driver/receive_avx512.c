@@ -66,7 +66,7 @@ INLINE __mmask8 equals(__m512i word, uint64_t value)
     return _mm512_cmpeq_epi64_mask(word, _mm512_set1_epi64((long long)value));
 }
 
-INLINE __mmask8 lanes_good(const struct pair *pair, const struct words *w, const int format)
+INLINE __mmask8 lanes_good(__m512i flex, const struct words *w, const int format)
 {
     __mmask8 good;
 
@@ -76,9 +76,10 @@ INLINE __mmask8 lanes_good(const struct pair *pair, const struct words *w, const
                       RXL_DD | RXL_EOP);
     good = equals(_mm512_and_si512(w->qw1, _mm512_set1_epi64(RXF_DD | RXF_EOP | RXF_RXE)),
                   RXF_DD | RXF_EOP);
-    return good & equals(_mm512_and_si512(w->qw0,
-                                          _mm512_set1_epi64((long long)(RXF_RXDID_MASK | RXF_SPH))),
-                         pair->flex);
+    return good &
+           _mm512_cmpeq_epi64_mask(
+               _mm512_and_si512(w->qw0, _mm512_set1_epi64((long long)(RXF_RXDID_MASK | RXF_SPH))),
+               flex);
 }
 
 INLINE void store_u32(uint32_t *to, __m512i value, __mmask8 valid)
@@ -140,7 +141,7 @@ INLINE void columns_csum(const struct pair *pair, const struct words *w, __m512i
 }
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
-INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint32_t row,
+INLINE void columns_fill(const struct pair *pair, const struct columns *c, size_t row,
                          const struct words *w, const int format, const int metadata)
 {
     const bool legacy = format == FORMAT_LEGACY;
@@ -217,8 +218,10 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
         _mm512_set1_epi64((long long)((uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT));
     const __m512i one = _mm512_set1_epi64(1);
     const __m512i limits = _mm512_set1_epi64(limit);
+    const __m512i flex = _mm512_set1_epi64(pair->flex);
+    uint64_t *to = c->handles + row;
     __m512i sum = _mm512_setzero_si512();
-    uint32_t i;
+    size_t i;
 
     for (i = 0; i + LANES <= n; i += LANES) {
         struct block block = block_load(desc + i);
@@ -234,12 +237,12 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
         }
         length = legacy ? field(w.qw1, RXL_LEN_SHIFT, RXL_LEN_MASK)
                         : field(w.qw0, RXF_LEN_SHIFT, RXF_LEN_MASK);
-        good = lanes_good(pair, &w, format) &
+        good = lanes_good(flex, &w, format) &
                _mm512_cmplt_epu64_mask(_mm512_sub_epi64(length, one), limits);
         handles = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(buffer + i)));
         handles = _mm512_or_si512(_mm512_or_si512(handles, headroom),
                                   _mm512_slli_epi64(length, HANDLE_LENGTH_SHIFT));
-        _mm512_storeu_si512(c->handles + row + i, handles);
+        _mm512_storeu_si512(to + i, handles);
         if (metadata != METADATA_NONE)
             columns_fill(pair, c, row + i, &w, format, metadata);
         if (unlikely(good != ALL_LANES)) {
@@ -249,7 +252,7 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
                 for (uint32_t k = 0; k < count; k++)
                     mark_held(held, buffer[i + k]);
             sum = _mm512_mask_add_epi64(sum, (__mmask8)((1u << count) - 1), sum, length);
-            run.count = i + count;
+            run.count = (uint32_t)i + count;
             run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
             return run;
         }
@@ -260,8 +263,10 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
         sum = _mm512_add_epi64(sum, length);
     }
     run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
-    run.count =
-        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
+    run.count = (uint32_t)i;
+    if (i < n)
+        run.count += scalar_run_at(pair, run.count, c, row + run.count, n - run.count, &run.bytes,
+                                   format, metadata, mark);
     return run;
 }
 
@@ -274,7 +279,7 @@ void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
     const __m512i base = _mm512_set1_epi64((long long)(pair->pool_iova + pair->headroom));
     const __m512i stride = _mm512_set1_epi64(pair->stride);
-    uint32_t i;
+    size_t i;
 
     for (i = 0; i + LANES <= n; i += LANES) {
         __m256i indexes = _mm256_loadu_si256((const __m256i *)(index + i));
@@ -309,7 +314,8 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
     const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
     const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     __m512i sum = _mm512_setzero_si512();
-    uint32_t i;
+    uint8_t *held = pair->held;
+    size_t i;
 
     for (i = 0; i + LANES <= n; i += LANES) {
         __m512i handle = _mm512_loadu_si512(handles + i);
@@ -323,7 +329,7 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
 
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(good != ALL_LANES) ||
-            (checked && unlikely(!mark_claim_all(pair->held, handles + i, LANES))))
+            (checked && unlikely(!mark_claim_all(held, handles + i, LANES))))
             break;
         address = _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(index, stride), offset), iova);
         qw1 = _mm512_or_si512(_mm512_slli_epi64(length, TXD_BUF_SZ_SHIFT), command);
@@ -333,7 +339,10 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         sum = _mm512_add_epi64(sum, length);
     }
     *bytes += (uint32_t)_mm512_reduce_add_epi64(sum);
-    return i + scalar_send_at(pair, i, handles + i, n - i, bytes, checked);
+    if (likely(i == n))
+        return n;
+    return (uint32_t)i +
+           scalar_send_at(pair, (uint32_t)i, handles + i, n - (uint32_t)i, bytes, checked);
 }
 
 uint32_t avx512_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)

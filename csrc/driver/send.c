@@ -11,12 +11,17 @@
 
 enum outcome { POSTED, REFUSED, FULL };
 
-struct tx_tally { /* of one call, kept on its stack */
-    uint64_t packets, bytes, posted_bytes;
-    uint32_t posted;
-    uint32_t busy, stops, restarts;
+/* Tallies of one call, kept on its stack; small, so that clearing them costs nothing. */
+struct tx_tally {
+    uint32_t posted, posted_bytes, doorbells;
+    uint32_t busy, stops;
     uint32_t refused_short, refused_long, refused_segments, refused_handle;
-    uint32_t drop_reset, doorbells, cleans;
+    struct pool_tally pool;
+};
+
+struct reaped {
+    uint64_t packets, bytes;
+    uint32_t restarts;
     struct pool_tally pool;
 };
 
@@ -41,28 +46,37 @@ static void ledger_send(struct pair *pair, const struct tx_tally *tally)
     struct sq_counters *sq = pair->sq;
     uint64_t next = block_open(&sq->seq);
 
-    if (tally->posted) {
-        block_add(&sq->posted, tally->posted);
-        block_add(&sq->posted_bytes, tally->posted_bytes);
-        block_add(&sq->doorbells, tally->doorbells);
-    }
-    if (tally->cleans) {
-        block_add(&sq->packets, tally->packets);
-        block_add(&sq->bytes, tally->bytes);
-        block_add(&sq->cleans, tally->cleans);
-    }
-    if (unlikely(tally->busy | tally->stops | tally->restarts)) {
+    block_add(&sq->posted, tally->posted);
+    block_add(&sq->posted_bytes, tally->posted_bytes);
+    block_add(&sq->doorbells, tally->doorbells);
+    if (unlikely(tally->busy | tally->stops)) {
         block_add(&sq->busy, tally->busy);
         block_add(&sq->stops, tally->stops);
-        block_add(&sq->restarts, tally->restarts);
     }
     if (unlikely(tally->refused_short | tally->refused_long | tally->refused_segments |
-                 tally->refused_handle | tally->drop_reset)) {
+                 tally->refused_handle)) {
         block_add(&sq->refused_short, tally->refused_short);
         block_add(&sq->refused_long, tally->refused_long);
         block_add(&sq->refused_segments, tally->refused_segments);
         block_add(&sq->refused_handle, tally->refused_handle);
-        block_add(&sq->drop_reset, tally->drop_reset);
+    }
+    add_others(pair);
+    block_close(&sq->seq, next);
+}
+
+static void ledger_reaped(struct pair *pair, const struct reaped *reaped, uint32_t lost)
+{
+    struct sq_counters *sq = pair->sq;
+    uint64_t next = block_open(&sq->seq);
+
+    if (likely(reaped->packets)) {
+        block_add(&sq->packets, reaped->packets);
+        block_add(&sq->bytes, reaped->bytes);
+        block_add(&sq->cleans, 1);
+    }
+    if (unlikely(reaped->restarts | lost)) {
+        block_add(&sq->restarts, reaped->restarts);
+        block_add(&sq->drop_reset, lost);
     }
     add_others(pair);
     block_close(&sq->seq, next);
@@ -101,7 +115,7 @@ static void return_slots(struct pair *pair, uint32_t n, bool owner, struct pool_
     pair->tx_free += n;
 }
 
-static uint32_t clean(struct pair *pair, bool owner, struct tx_tally *tally)
+static uint32_t clean(struct pair *pair, bool owner, struct reaped *reaped)
 {
     uint32_t packets = 0;
     uint32_t end = 0;
@@ -116,20 +130,19 @@ static uint32_t clean(struct pair *pair, bool owner, struct tx_tally *tally)
             break;
         end = point->end;
         packets += point->packets;
-        tally->bytes += point->bytes;
+        reaped->bytes += point->bytes;
         pair->rs_head = pair->rs_head + 1 == pair->tx_entries ? 0 : pair->rs_head + 1;
         pair->rs_count--;
     }
     if (!packets)
         return 0;
     slots = end + 1 + (end < pair->tx_clean ? pair->tx_entries : 0) - pair->tx_clean;
-    return_slots(pair, slots, owner, &tally->pool);
+    return_slots(pair, slots, owner, &reaped->pool);
     set_in_flight(pair, pair->in_flight - packets);
-    tally->packets += packets;
-    tally->cleans++;
+    reaped->packets += packets;
     if (pair->stopped && pair->tx_free >= pair->tx_entries / 4) {
         pair->stopped = 0;
-        tally->restarts++;
+        reaped->restarts++;
     }
     return packets;
 }
@@ -153,23 +166,24 @@ static void advance(struct pair *pair, uint32_t slots)
     pair->tx_free -= slots;
 }
 
-/* Asks for the report on the last descriptor written; the device has not seen it yet. */
-static inline void ask_report(struct pair *pair, struct group group)
+/* Notes that descriptor `end`, the last one written, asks for a report. */
+static inline void ask_report(struct pair *pair, uint32_t end, struct group group)
 {
-    uint32_t end = (pair->tx_next ? pair->tx_next : pair->tx_entries) - 1;
-
-    pair->tx_ring[end].qw1 |= TXD_RS;
     pair->rs[pair->rs_tail] = (struct rs_point){end, group.packets, group.bytes};
     pair->rs_tail = pair->rs_tail + 1 == pair->tx_entries ? 0 : pair->rs_tail + 1;
     pair->rs_count++;
     set_in_flight(pair, pair->in_flight + group.packets);
 }
 
+/* Asks for the report on the last descriptor written; the device has not seen it yet. */
 static void close_group(struct pair *pair, struct group *group, struct tx_tally *tally)
 {
+    uint32_t end = (pair->tx_next ? pair->tx_next : pair->tx_entries) - 1;
+
     if (!group->packets)
         return;
-    ask_report(pair, *group);
+    pair->tx_ring[end].qw1 |= TXD_RS;
+    ask_report(pair, end, *group);
     tally->posted += group->packets;
     tally->posted_bytes += group->bytes;
     *group = (struct group){0};
@@ -318,6 +332,7 @@ uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *c
                    const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
 {
     struct group group = {0};
+    uint32_t slot;
 
     *refused = 0;
     if (pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
@@ -325,11 +340,16 @@ uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *c
     if (unlikely(segments || n - 1 >= RS_SPACING || n > pair->tx_entries - pair->tx_next ||
                  pair->tx_free < n + TX_RESERVE))
         return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
+    slot = pair->tx_next;
     group.packets = pair->tx_post[checked](pair, handles, n, &group.bytes);
     advance(pair, group.packets);
     if (unlikely(group.packets < n))
         return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
-    ask_report(pair, group);
+    /* Written anew: what vector code wrote a moment ago is slow to be read in part. */
+    slot += n - 1;
+    pair->tx_ring[slot].qw1 = TXD_COMMAND | TXD_EOP | TXD_RS |
+                              (uint64_t)handle_length(handles[n - 1]) << TXD_BUF_SZ_SHIFT;
+    ask_report(pair, slot, group);
     doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
     ledger_posted(pair, group);
     return n;
@@ -337,12 +357,12 @@ uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *c
 
 uint32_t send_clean(struct pair *pair, bool owner)
 {
-    struct tx_tally tally = {0};
-    uint32_t packets = clean(pair, owner, &tally);
+    struct reaped reaped = {0};
+    uint32_t packets = clean(pair, owner, &reaped);
 
     if (packets) {
-        ledger_send(pair, &tally);
-        ledger_pool(pair, &tally.pool, owner);
+        ledger_reaped(pair, &reaped, 0);
+        ledger_pool(pair, &reaped.pool, owner);
     }
     return packets;
 }
@@ -350,20 +370,21 @@ uint32_t send_clean(struct pair *pair, bool owner)
 /* After the device has let go of the ring: what it reported is complete, the rest is lost. */
 void send_drain(struct pair *pair)
 {
-    struct tx_tally tally = {0};
+    struct reaped reaped = {0};
     bool owner = pair_own_cache(pair);
+    uint32_t lost;
 
-    clean(pair, owner, &tally);
-    tally.drop_reset = pair->in_flight;
-    return_slots(pair, pair->tx_entries - 1 - pair->tx_free, owner, &tally.pool);
+    clean(pair, owner, &reaped);
+    lost = pair->in_flight;
+    return_slots(pair, pair->tx_entries - 1 - pair->tx_free, owner, &reaped.pool);
     if (pair->stopped) {
         pair->stopped = 0;
-        tally.restarts++;
+        reaped.restarts++;
     }
     pair->tx_next = pair->tx_clean = 0;
     pair->rs_head = pair->rs_tail = pair->rs_count = 0;
     set_in_flight(pair, 0);
-    ledger_send(pair, &tally);
-    ledger_pool(pair, &tally.pool, owner);
+    ledger_reaped(pair, &reaped, lost);
+    ledger_pool(pair, &reaped.pool, owner);
     pair_disown_cache(pair, owner);
 }
