@@ -73,6 +73,7 @@ struct pair {
     bool skipping; /* the rest of a dropped chain is being passed over */
     bool scattered;
     bool vlan_in_l2tag2;
+    bool byte_tables; /* the CPU looks bytes up in registers */
     enum rx_format format;
     receive_fn receive[2]; /* [1] marks buffers as held by the application */
     rx_post_fn rx_post;

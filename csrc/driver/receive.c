@@ -238,6 +238,7 @@ int receive_choose(struct pair *pair, const struct pair_config *config)
 #if defined(__x86_64__)
     if (chosen(config->isa, ISA_AVX512, avx512_usable())) {
         fn = avx512_receive(pair->format, metadata);
+        pair->byte_tables = avx512_byte_tables();
         pair->rx_post = avx512_receive_post;
         pair->tx_post[0] = avx512_send;
         pair->tx_post[1] = avx512_send_checked;

@@ -36,6 +36,7 @@ bool avx2_usable(void);
 const receive_fn *avx2_receive(enum rx_format format, enum rx_metadata metadata);
 void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 bool avx512_usable(void);
+bool avx512_byte_tables(void);
 const receive_fn *avx512_receive(enum rx_format format, enum rx_metadata metadata);
 void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 #elif defined(__aarch64__)

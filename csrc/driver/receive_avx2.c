@@ -155,8 +155,11 @@ INLINE void columns_csum(const struct pair *pair, const struct words *w, __m256i
         good = _mm256_or_si256(
             good, _mm256_and_si256(bit(w->qw2, RXF_QW2_NAT), all(CSUM_GOOD << VERDICT_UDP_SHIFT)));
     store_u8(csum, _mm256_and_si256(good, checked));
-    if (unlikely(mixed))
-        csum_mixed(pair, w, mixed, csum, format);
+    if (unlikely(mixed)) {
+        struct words copy = *w; /* only this one needs to lie in memory */
+
+        csum_mixed(pair, &copy, mixed, csum, format);
+    }
 }
 
 INLINE __m256i only(__m256i mask, __m256i value)

@@ -21,6 +21,35 @@ bool avx512_usable(void)
            __builtin_cpu_supports("bmi2");
 }
 
+bool avx512_byte_tables(void)
+{
+    return __builtin_cpu_supports("avx512vbmi");
+}
+
+/* In byte 0 of each lane, that byte's entry in a table of 128. Written as assembly, so that the rest of
+ * this file does without VBMI. */
+INLINE __m512i byte_entry(__m512i at, __m512i low, __m512i high)
+{
+    __asm__("vpermi2b %2, %1, %0" : "+v"(at) : "v"(low), "v"(high));
+    return at;
+}
+
+/* good_of in four registers, 64 types in each; not loaded where nothing asks for it. */
+struct verdicts {
+    __m512i part[4];
+};
+
+_Static_assert(PTYPES_CLASSED == sizeof(struct verdicts), "a byte for each type");
+
+INLINE struct verdicts verdicts_load(const struct pair *pair)
+{
+    struct verdicts verdicts;
+
+    for (int i = 0; i < 4; i++)
+        verdicts.part[i] = _mm512_loadu_si512(pair->good_of + 64 * i);
+    return verdicts;
+}
+
 struct block { /* eight descriptors as they lie in the ring, two in each */
     __m512i pair[4];
 };
@@ -45,6 +74,18 @@ INLINE __m512i block_word(const struct block *block, const int word)
     __m512i high = _mm512_permutex2var_epi64(block->pair[2], index, block->pair[3]);
 
     return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
+}
+
+/* Words `word` and `word` + 2. */
+INLINE void block_words(const struct block *block, const int word, __m512i *first, __m512i *second)
+{
+    const __m512i index = _mm512_setr_epi64(word, 4 + word, 8 + word, 12 + word, 2 + word, 6 + word,
+                                            10 + word, 14 + word);
+    __m512i low = _mm512_permutex2var_epi64(block->pair[0], index, block->pair[1]);
+    __m512i high = _mm512_permutex2var_epi64(block->pair[2], index, block->pair[3]);
+
+    *first = _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
+    *second = _mm512_shuffle_i64x2(low, high, 0xee);
 }
 
 struct words {
@@ -120,29 +161,48 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const 
     }
 }
 
-INLINE void columns_csum(const struct pair *pair, const struct words *w, __m512i ptype,
-                         uint8_t *csum, const int format)
+/* The verdicts of types below PTYPES_CLASSED when nothing is wrong; of others, rubbish. */
+INLINE __m512i good_verdicts(const struct pair *pair, const struct verdicts *table, __m512i ptype,
+                             __mmask8 known)
+{
+    __m256i index;
+
+    if (likely(pair->byte_tables)) {
+        __m512i low = byte_entry(ptype, table->part[0], table->part[1]);
+        __m512i high = byte_entry(ptype, table->part[2], table->part[3]);
+
+        return _mm512_mask_mov_epi64(low, bits(ptype, PTYPES_CLASSED / 2), high);
+    }
+    index = _mm512_maskz_cvtepi64_epi32(known, ptype);
+    return _mm512_cvtepu32_epi64(
+        _mm256_i32gather_epi32((const int *)(const void *)pair->good_of, index, 1));
+}
+
+INLINE void columns_csum(const struct pair *pair, const struct verdicts *table,
+                         const struct words *w, __m512i ptype, uint8_t *csum, const int format)
 {
     const bool legacy = format == FORMAT_LEGACY;
     __mmask8 checked = bits(w->qw1, legacy ? RXL_L3L4P : RXF_L3L4P);
     __mmask8 mixed = checked & bits(w->qw1, legacy ? RXL_ERRORS : RXF_ERRORS);
     __mmask8 known = _mm512_cmplt_epu64_mask(ptype, _mm512_set1_epi64(PTYPES_CLASSED));
-    __m256i index = _mm512_maskz_cvtepi64_epi32(known, ptype);
-    __m512i good = _mm512_cvtepu32_epi64(
-        _mm256_i32gather_epi32((const int *)(const void *)pair->good_of, index, 1));
+    __m512i good = good_verdicts(pair, table, ptype, known);
 
-    good = _mm512_maskz_and_epi64(checked, good, _mm512_set1_epi64(0xff));
+    /* Types beyond the table have no verdict, as type 0. */
+    good = _mm512_maskz_and_epi64(checked & known, good, _mm512_set1_epi64(0xff));
     if (!legacy)
         good = _mm512_mask_or_epi64(good, checked & bits(w->qw2, RXF_QW2_NAT), good,
                                     _mm512_set1_epi64(CSUM_GOOD << VERDICT_UDP_SHIFT));
     store_u8(csum, good);
-    if (unlikely(mixed))
-        csum_mixed(pair, w, mixed, csum, format);
+    if (unlikely(mixed)) {
+        struct words copy = *w; /* only this one needs to lie in memory */
+
+        csum_mixed(pair, &copy, mixed, csum, format);
+    }
 }
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
-INLINE void columns_fill(const struct pair *pair, const struct columns *c, size_t row,
-                         const struct words *w, const int format, const int metadata)
+INLINE void columns_fill(const struct pair *pair, const struct verdicts *table,
+                         const struct columns *c, size_t row, const struct words *w, const int format, const int metadata)
 {
     const bool legacy = format == FORMAT_LEGACY;
     __m512i ptype = legacy ? field(w->qw1, RXL_PTYPE_SHIFT, RXL_PTYPE_MASK)
@@ -164,7 +224,7 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, size_
     store_u32(c->rss ? c->rss + row : NULL, hash, hashed);
     store_u16(c->ptype ? c->ptype + row : NULL, ptype, ALL_LANES);
     if (c->csum)
-        columns_csum(pair, w, ptype, c->csum + row, format);
+        columns_csum(pair, table, w, ptype, c->csum + row, format);
     if (metadata == METADATA_ALL) {
         __mmask8 tagged, marked, timed;
         __m512i tag, mark;
@@ -221,19 +281,22 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
     const __m512i flex = _mm512_set1_epi64(pair->flex);
     uint64_t *to = c->handles + row;
     __m512i sum = _mm512_setzero_si512();
+    struct verdicts table;
     size_t i;
 
+    if (metadata != METADATA_NONE)
+        table = verdicts_load(pair);
     for (i = 0; i + LANES <= n; i += LANES) {
         struct block block = block_load(desc + i);
         struct words w = {.qw1 = block_word(&block, 1)};
+        __m512i again;
         __m512i length, handles;
         __mmask8 good;
 
         if (!legacy || metadata != METADATA_NONE) {
             block = block_load(desc + i);
-            w.qw0 = block_word(&block, 0);
-            w.qw2 = block_word(&block, 2);
-            w.qw3 = block_word(&block, 3);
+            block_words(&block, 0, &w.qw0, &w.qw2);
+            block_words(&block, 1, &again, &w.qw3);
         }
         length = legacy ? field(w.qw1, RXL_LEN_SHIFT, RXL_LEN_MASK)
                         : field(w.qw0, RXF_LEN_SHIFT, RXF_LEN_MASK);
@@ -244,7 +307,7 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
                                   _mm512_slli_epi64(length, HANDLE_LENGTH_SHIFT));
         _mm512_storeu_si512(to + i, handles);
         if (metadata != METADATA_NONE)
-            columns_fill(pair, c, row + i, &w, format, metadata);
+            columns_fill(pair, &table, c, row + i, &w, format, metadata);
         if (unlikely(good != ALL_LANES)) {
             uint32_t count = (uint32_t)__builtin_ctz(~(uint32_t)good);
 

@@ -169,8 +169,10 @@ static void advance(struct pair *pair, uint32_t slots)
 /* Notes that descriptor `end`, the last one written, asks for a report. */
 static inline void ask_report(struct pair *pair, uint32_t end, struct group group)
 {
-    pair->rs[pair->rs_tail] = (struct rs_point){end, group.packets, group.bytes};
-    pair->rs_tail = pair->rs_tail + 1 == pair->tx_entries ? 0 : pair->rs_tail + 1;
+    uint32_t tail = pair->rs_tail;
+
+    pair->rs[tail] = (struct rs_point){end, group.packets, group.bytes};
+    pair->rs_tail = tail + 1 == pair->tx_entries ? 0 : tail + 1;
     pair->rs_count++;
     set_in_flight(pair, pair->in_flight + group.packets);
 }
@@ -331,25 +333,29 @@ static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint
 uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
                    const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
 {
+    const uint32_t entries = pair->tx_entries;
+    const uint32_t slot = pair->tx_next;
     struct group group = {0};
-    uint32_t slot;
+    uint32_t end;
 
     *refused = 0;
-    if (pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
+    if (entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
         send_clean(pair, owner);
-    if (unlikely(segments || n - 1 >= RS_SPACING || n > pair->tx_entries - pair->tx_next ||
+    if (unlikely(segments || n - 1 >= RS_SPACING || n > entries - slot ||
                  pair->tx_free < n + TX_RESERVE))
         return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
-    slot = pair->tx_next;
     group.packets = pair->tx_post[checked](pair, handles, n, &group.bytes);
-    advance(pair, group.packets);
-    if (unlikely(group.packets < n))
+    if (unlikely(group.packets < n)) {
+        advance(pair, group.packets);
         return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
+    }
+    end = slot + n;
+    pair->tx_next = end == entries ? 0 : end;
+    pair->tx_free -= n;
     /* Written anew: what vector code wrote a moment ago is slow to be read in part. */
-    slot += n - 1;
-    pair->tx_ring[slot].qw1 = TXD_COMMAND | TXD_EOP | TXD_RS |
-                              (uint64_t)handle_length(handles[n - 1]) << TXD_BUF_SZ_SHIFT;
-    ask_report(pair, slot, group);
+    pair->tx_ring[end - 1].qw1 = TXD_COMMAND | TXD_EOP | TXD_RS |
+                                 (uint64_t)handle_length(handles[n - 1]) << TXD_BUF_SZ_SHIFT;
+    ask_report(pair, end - 1, group);
     doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
     ledger_posted(pair, group);
     return n;
