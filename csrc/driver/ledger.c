@@ -102,8 +102,9 @@ void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
     block_add(&rq->bytes, tally->bytes);
     block_add(&rq->polls, tally->polls);
     add_pool(rq, pair->pool, &tally->pool);
-    if (unlikely(tally->empty_polls | tally->fragments | tally->drop_error | tally->drop_oversize | tally->drop_chain |
-                 tally->drop_malformed | tally->drop_reset | tally->alloc_page_fail)) {
+    if (unlikely(tally->empty_polls | tally->fragments | tally->drop_error | tally->drop_oversize |
+                 tally->drop_chain | tally->drop_malformed | tally->drop_reset |
+                 tally->alloc_page_fail)) {
         block_add(&rq->empty_polls, tally->empty_polls);
         block_add(&rq->fragments, tally->fragments);
         block_add(&rq->drop_error, tally->drop_error);

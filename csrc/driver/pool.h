@@ -116,9 +116,8 @@ static inline bool pool_claim(struct pool *pool, uint32_t index)
 
 /* All of n, whose indexes are in range, or none: false when a mark is missing or one is there twice.
  * One after the other, so that a handle that is there twice finds its mark gone. */
-static inline __attribute__((always_inline)) bool mark_claim_all(uint8_t *held,
-                                                                 const uint64_t *handles,
-                                                                 const uint32_t n)
+static inline __attribute__((always_inline)) bool
+mark_claim_all(uint8_t *held, const uint64_t *handles, const uint32_t n)
 {
     uint32_t i = 0;
 

@@ -20,6 +20,10 @@ struct run {
  * afterwards. Never inlined: its constants must not burden a poll that finds nothing. */
 typedef struct run (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n);
 
+/* What a vector loop leaves over: packets from slot rx_next + first on. */
+typedef struct run (*tail_fn)(struct pair *pair, uint32_t first, const struct columns *c,
+                              uint32_t row, uint32_t n);
+
 /* The common ends of a poll. Nothing there; */
 uint32_t receive_idle(struct pair *pair, bool owner);
 /* packets, and slots to be refilled; */
@@ -53,9 +57,9 @@ INLINE bool status_good(const struct pair *pair, const struct written *w, const 
 }
 
 /* As a run_fn, from slot rx_next + first on. */
-INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct columns *c,
-                              uint32_t row, uint32_t n, uint32_t *bytes, const int format,
-                              const int metadata, const int mark)
+INLINE struct run scalar_run_at(struct pair *pair, uint32_t first, const struct columns *c,
+                                uint32_t row, uint32_t n, const int format, const int metadata,
+                                const int mark)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next + first;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next + first;
@@ -86,17 +90,26 @@ INLINE uint32_t scalar_run_at(struct pair *pair, uint32_t first, const struct co
         sum += length;
         metadata_fill(pair, c, row + i, &w, format, metadata);
     }
-    *bytes += sum;
-    return i;
+    return (struct run){i, sum};
 }
 
 INLINE struct run scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                             const int format, const int metadata, const int mark)
+                             tail_fn tail, const int format, const int metadata, const int mark)
 {
-    struct run run = {0};
+    (void)format, (void)metadata, (void)mark;
+    return tail(pair, 0, c, row, n);
+}
 
-    run.count = scalar_run_at(pair, 0, c, row, n, &run.bytes, format, metadata, mark);
-    return run;
+/* The end of a vector loop: what it took, and the tail. */
+INLINE struct run run_end(struct run run, struct pair *pair, const struct columns *c, uint32_t row,
+                          uint32_t n, tail_fn tail)
+{
+    struct run rest;
+
+    if (run.count == n)
+        return run;
+    rest = tail(pair, run.count, c, row + run.count, n - run.count);
+    return (struct run){run.count + rest.count, run.bytes + rest.bytes};
 }
 
 /* The next slot belongs to the device and was written back. */
@@ -148,10 +161,15 @@ INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct column
 }
 
 #define RECEIVE_MARKED(isa, name, format, metadata, mark)                                          \
+    static __attribute__((noinline)) struct run isa##_##name##_tail(                               \
+        struct pair *pair, uint32_t first, const struct columns *c, uint32_t row, uint32_t n)      \
+    {                                                                                              \
+        return scalar_run_at(pair, first, c, row, n, format, metadata, mark);                      \
+    }                                                                                              \
     static __attribute__((noinline)) struct run isa##_##name##_run(                                \
         struct pair *pair, const struct columns *c, uint32_t row, uint32_t n)                      \
     {                                                                                              \
-        return isa##_run(pair, c, row, n, format, metadata, mark);                                 \
+        return isa##_run(pair, c, row, n, isa##_##name##_tail, format, metadata, mark);            \
     }                                                                                              \
     static __attribute__((noinline)) uint32_t isa##_##name##_burst(                                \
         struct pair *pair, const struct columns *c, uint32_t max, bool owner)                      \

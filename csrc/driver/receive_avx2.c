@@ -240,7 +240,8 @@ INLINE uint64_t total(__m256i sum)
 }
 
 INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                           uint32_t n, const int format, const int metadata, const int mark)
+                           uint32_t n, tail_fn tail, const int format, const int metadata,
+                           const int mark)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
@@ -293,10 +294,7 @@ INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uin
     }
     run.bytes = (uint32_t)total(sum);
     run.count = i;
-    if (i < n)
-        run.count +=
-            scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
-    return run;
+    return run_end(run, pair, columns, row, n, tail);
 }
 
 RECEIVE_ALL(avx2)

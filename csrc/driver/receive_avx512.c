@@ -202,7 +202,8 @@ INLINE void columns_csum(const struct pair *pair, const struct verdicts *table,
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
 INLINE void columns_fill(const struct pair *pair, const struct verdicts *table,
-                         const struct columns *c, size_t row, const struct words *w, const int format, const int metadata)
+                         const struct columns *c, size_t row, const struct words *w,
+                         const int format, const int metadata)
 {
     const bool legacy = format == FORMAT_LEGACY;
     __m512i ptype = legacy ? field(w->qw1, RXL_PTYPE_SHIFT, RXL_PTYPE_MASK)
@@ -264,7 +265,8 @@ INLINE void columns_fill(const struct pair *pair, const struct verdicts *table,
 }
 
 INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                             uint32_t n, const int format, const int metadata, const int mark)
+                             uint32_t n, tail_fn tail, const int format, const int metadata,
+                             const int mark)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
@@ -327,10 +329,7 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
     }
     run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
     run.count = (uint32_t)i;
-    if (i < n)
-        run.count += scalar_run_at(pair, run.count, c, row + run.count, n - run.count, &run.bytes,
-                                   format, metadata, mark);
-    return run;
+    return run_end(run, pair, columns, row, n, tail);
 }
 
 RECEIVE_ALL(avx512)
@@ -361,6 +360,20 @@ void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
         desc[i].qw0 = pair->pool_iova + pair->headroom + (uint64_t)index[i] * pair->stride;
         desc[i].qw1 = 0;
     }
+}
+
+static __attribute__((noinline)) uint32_t tail_plain(struct pair *pair, uint32_t first,
+                                                     const uint64_t *handles, uint32_t n,
+                                                     uint32_t *bytes)
+{
+    return scalar_send_at(pair, first, handles, n, bytes, 0);
+}
+
+static __attribute__((noinline)) uint32_t tail_checked(struct pair *pair, uint32_t first,
+                                                       const uint64_t *handles, uint32_t n,
+                                                       uint32_t *bytes)
+{
+    return scalar_send_at(pair, first, handles, n, bytes, 1);
 }
 
 INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes,
@@ -404,8 +417,8 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
     *bytes += (uint32_t)_mm512_reduce_add_epi64(sum);
     if (likely(i == n))
         return n;
-    return (uint32_t)i +
-           scalar_send_at(pair, (uint32_t)i, handles + i, n - (uint32_t)i, bytes, checked);
+    return (uint32_t)i + (checked ? tail_checked : tail_plain)(pair, (uint32_t)i, handles + i,
+                                                               n - (uint32_t)i, bytes);
 }
 
 uint32_t avx512_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)

@@ -248,7 +248,8 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
 }
 
 INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                           uint32_t n, const int format, const int metadata, const int mark)
+                           uint32_t n, tail_fn tail, const int format, const int metadata,
+                           const int mark)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
@@ -293,9 +294,8 @@ INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uin
         return run;
     }
     run.bytes = vaddvq_u32(sum);
-    run.count =
-        i + scalar_run_at(pair, i, c, row + i, n - i, &run.bytes, format, metadata, mark);
-    return run;
+    run.count = i;
+    return run_end(run, pair, columns, row, n, tail);
 }
 
 RECEIVE_ALL(neon)

@@ -156,13 +156,14 @@ INLINE void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t l
 }
 
 INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                            const int format, const int metadata, const int mark)
+                            tail_fn tail, const int format, const int metadata, const int mark)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t lanes = n < 8 ? n : 8;
     struct written w[8] = {{0}};
     struct run run = {0};
 
+    (void)tail;
     wrong_load(w, desc, lanes);
     for (uint32_t i = 0; i < lanes; i++) {
         uint32_t length = written_length(&w[i], format);
