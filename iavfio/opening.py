@@ -60,7 +60,9 @@ def open_port(
             device,
             name=name or _default_name(target, device_target),
             numbered=name is None and normal_bdf(target) is None,
-            pool=pool if pool is not None else default_pool(device.numa_node),
+            pool=pool
+            if pool is not None
+            else default_pool(device.numa_node, contiguous=device.space.physical),
             stats_mode=stats_mode,
             release_on_request=release_on_request,
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError
-from iavfio.pyvfio import AddressSpace, DmaMemory
+from iavfio.pyvfio import AddressSpace, DmaMemory, allocate_contiguous
 from iavfio.pyvfio.memory import HugePages
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class Pool:
 
     A pool serves the whole process: ports that share one forward without copying. It maps itself
     into each address space that needs it, once. `memory` is what the device may touch; all
-    bookkeeping lies elsewhere (S3). Raises ConfigError for a size that makes no sense, VfioError
-    when memory is short.
+    bookkeeping lies elsewhere (S3). `contiguous`: in one physical piece of huge pages, which a port
+    without an IOMMU needs; a vfio-user port cannot use it. Raises ConfigError for a size that makes
+    no sense, VfioError when memory is short.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Pool:
         *,
         huge: HugePages = "auto",
         numa_node: int | None = None,
+        contiguous: bool = False,
     ) -> None:
         if not 64 <= buffers <= MOST_BUFFERS:
             raise ConfigError(
@@ -51,7 +53,10 @@ class Pool:
                 f"64 to {MOST_BUFFERS} are possible",
                 f"the default is {DEFAULT_BUFFERS}: iavfio.Pool()",
             )
-        self.memory = DmaMemory.allocate(buffers * STRIDE, huge=huge, numa_node=numa_node)
+        if contiguous:
+            self.memory = allocate_contiguous(buffers * STRIDE, numa_node=numa_node)
+        else:
+            self.memory = DmaMemory.allocate(buffers * STRIDE, huge=huge, numa_node=numa_node)
         self.size = buffers
         self._raw: Any = lib.pool_new(
             ffi.cast("void *", self.memory.address), buffers * STRIDE, STRIDE, HEADROOM
@@ -111,28 +116,31 @@ class Pool:
 
 
 class _Default:
-    """The pool that ports share when they are given none."""
+    """The pools that ports share when they are given none, by whether they are contiguous."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.pool: Pool | None = None
+        self.pools: dict[bool, Pool] = {}
 
 
 _default = _Default()
 
 
-def default_pool(numa_node: int | None = None) -> Pool:
-    """The process's own pool, made at the first call, on that NUMA node if one is given."""
+def default_pool(numa_node: int | None = None, contiguous: bool = False) -> Pool:
+    """The process's own pool, made at the first call, on that NUMA node if one is given.
+
+    Ports without an IOMMU share another, `contiguous` one.
+    """
     with _default.lock:
-        if _default.pool is None:
-            _default.pool = Pool(numa_node=numa_node)
-        return _default.pool
+        if contiguous not in _default.pools:
+            _default.pools[contiguous] = Pool(numa_node=numa_node, contiguous=contiguous)
+        return _default.pools[contiguous]
 
 
 def _forget_in_child() -> None:
     """A forked child must not hand out its parent's buffers (F64)."""
     _default.lock = threading.Lock()
-    _default.pool = None
+    _default.pools = {}
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -15,7 +15,7 @@ from iavfio._driver import ffi, lib
 from iavfio.burst import MAX_CHAIN, Burst, Packets, Slab, Taken
 from iavfio.errors import ConfigError, DeviceLost, IavfioError, StateError
 from iavfio.pool import ROOM, Pool
-from iavfio.pyvfio import AddressSpace, DmaMemory
+from iavfio.pyvfio import AddressSpace
 
 RX_DESCRIPTOR, TX_DESCRIPTOR = 32, 16
 BURST = 256
@@ -30,7 +30,7 @@ class Rings:
     def __init__(self, space: AddressSpace, rx_entries: int, tx_entries: int) -> None:
         self.rx_entries, self.tx_entries = rx_entries, tx_entries
         rx_bytes = -(-rx_entries * RX_DESCRIPTOR // 4096) * 4096
-        self.memory = DmaMemory.allocate(rx_bytes + tx_entries * TX_DESCRIPTOR, huge="never")
+        self.memory = space.allocate(rx_bytes + tx_entries * TX_DESCRIPTOR)
         self._space = space
         try:
             self._iova = space.map(self.memory)

@@ -38,5 +38,7 @@ void bar_io_free(struct bar_io *bar);
 int memory_prefault(void *address, uint64_t size, uint64_t page_size);
 int memory_bind_node(void *address, uint64_t size, int node);
 int memory_replace_with_zeros(void *address, uint64_t size);
+int memory_arrange(void *address, int fd, const uint64_t *offsets, uint64_t count, uint64_t page);
+int memory_give_back(int fd, uint64_t offset, uint64_t size);
 
 #endif

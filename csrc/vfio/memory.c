@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,4 +41,26 @@ int memory_replace_with_zeros(void *address, uint64_t size)
         mmap(address, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
     return at == address ? 0 : -errno;
+}
+
+/* Lays pages of a file over an existing mapping of `count` pages, in the order of `offsets`. */
+int memory_arrange(void *address, int fd, const uint64_t *offsets, uint64_t count, uint64_t page)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        void *want = (char *)address + i * page;
+        void *at = mmap(want, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+                        fd, (off_t)offsets[i]);
+
+        if (at != want)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Pages of a file go back to the system; whoever maps them would find new ones. */
+int memory_give_back(int fd, uint64_t offset, uint64_t size)
+{
+    int how = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+    return fallocate(fd, how, (off_t)offset, (off_t)size) ? -errno : 0;
 }

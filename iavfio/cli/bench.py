@@ -68,6 +68,11 @@ if TYPE_CHECKING:
     help="How a private software VF writes descriptors back.",
 )
 @click.option("--name", default=None, help="Port name for 'iavfio stats'; the second gets '-2'.")
+@click.option(
+    "--unsafe-noiommu",
+    is_flag=True,
+    help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Run traffic on one VF, or between two, and account for every packet.
@@ -139,14 +144,16 @@ def _open(
 
     queues, ring = options["queues"], options["ring"]
     need = 2 * len(targets) * max(queues, 1) * max(ring, 64) + 4096
-    pool = Pool(options["buffers"] or max(DEFAULT_BUFFERS, need))
+    unsafe = options["unsafe_noiommu"]
+    pool = Pool(options["buffers"] or max(DEFAULT_BUFFERS, need), contiguous=unsafe)
     if "softvf" in targets:
         targets = _private(stack, targets, plan, options)
     name = options["name"]
     ports: list[Port] = []
     for i, target in enumerate(targets):
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
-        port = stack.enter_context(open_port(target, name=own, pool=pool))
+        opened = open_port(target, name=own, pool=pool, unsafe_noiommu=unsafe)
+        port = stack.enter_context(opened)
         mtu = options["mtu"] or mtu_for(plan.sizes)
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
         ports.append(port)

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="VF")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--journal", is_flag=True, help="Add every mailbox message of the negotiation.")
-def command(target: str, as_json: bool, journal: bool) -> None:
+@click.option(
+    "--unsafe-noiommu",
+    is_flag=True,
+    help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
+)
+def command(target: str, as_json: bool, journal: bool, unsafe_noiommu: bool) -> None:
     """Open VF, negotiate, print what it is and what its PF grants and denies, and close it.
 
     Opening resets the VF: a VF that another program runs is refused, not disturbed.
     """
     from iavfio.opening import open_port
 
-    with open_port(target) as port:
+    with open_port(target, unsafe_noiommu=unsafe_noiommu) as port:
         port.wait_link(0.5)
         facts = _facts(port)
         if as_json:

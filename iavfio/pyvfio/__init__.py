@@ -26,6 +26,7 @@ from iavfio.pyvfio.kernel import Kernel, RealKernel
 from iavfio.pyvfio.memory import DmaMemory
 from iavfio.pyvfio.opening import normal_bdf
 from iavfio.pyvfio.opening import open_device as open
+from iavfio.pyvfio.physical import allocate_contiguous
 from iavfio.pyvfio.space import AddressSpace, IovaRange, Mapping
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RegionInfo",
     "Unsupported",
     "VfioError",
+    "allocate_contiguous",
     "normal_bdf",
     "open",
 ]

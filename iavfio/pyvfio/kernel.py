@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
 import resource
 from pathlib import Path
 from typing import Protocol
+
+MFD_HUGE_2MB = 21 << 26
 
 
 class Kernel(Protocol):
@@ -46,6 +49,12 @@ class Kernel(Protocol):
 
     def memlock(self) -> tuple[int, int]:
         """RLIMIT_MEMLOCK in bytes: soft, hard; -1 = unlimited."""
+
+    def huge_file(self, size: int) -> int:
+        """An fd of `size` bytes of 2 MiB pages, not taken yet."""
+
+    def frames(self, address: int, count: int, step: int) -> list[int]:
+        """Page frame numbers at `count` addresses of this process; 0 where they are hidden."""
 
 
 class RealKernel:
@@ -86,3 +95,27 @@ class RealKernel:
 
     def memlock(self) -> tuple[int, int]:
         return resource.getrlimit(resource.RLIMIT_MEMLOCK)
+
+    def huge_file(self, size: int) -> int:
+        fd = os.memfd_create("pyvfio-dma", os.MFD_CLOEXEC | os.MFD_HUGETLB | MFD_HUGE_2MB)
+        try:
+            os.ftruncate(fd, size)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def frames(self, address: int, count: int, step: int) -> list[int]:
+        fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return [_frame(os.pread(fd, 8, (address + i * step) // 4096 * 8)) for i in range(count)]
+        finally:
+            os.close(fd)
+
+
+def _frame(entry: bytes) -> int:
+    """Bits 54:0 of an entry of pagemap; bit 63 says that there is a page (spec: vfio 8)."""
+    value = int.from_bytes(entry, "little")
+    if not value >> 63:
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+    return value & ((1 << 55) - 1)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.errors import VfioError
+from iavfio.pyvfio.kernel import MFD_HUGE_2MB
 
 HugePages = Literal["auto", "never", "require"]
 HUGE_2M = 2 << 20
-MFD_HUGE_2MB = 21 << 26
 
 
 class DmaMemory:
@@ -27,7 +27,7 @@ class DmaMemory:
     def __init__(self, mapping: mmap.mmap, fd: int, page_size: int, fallback: str) -> None:
         self._mapping: mmap.mmap | None = mapping
         self._view: Any = ffi.from_buffer(mapping)
-        self.fd = fd
+        self.fd = fd  # -1: it has none that shows it in order (pyvfio.physical)
         self.size = len(mapping)
         self.page_size = page_size
         self.fallback = fallback  # why pages are small although huge ones were wanted, else ""
@@ -102,8 +102,9 @@ class DmaMemory:
         if self._mapping is None:
             return
         self._mapping = self._view = None
-        os.close(self.fd)
-        self.fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def after_fork_in_child(self) -> None:
         """The child's views read zeros and its writes stay its own (F64)."""

@@ -9,9 +9,10 @@ from typing import Literal
 
 from iavfio.pyvfio import sysfs
 from iavfio.pyvfio.cdev import CdevDevice, Ioas
+from iavfio.pyvfio.container import Container
 from iavfio.pyvfio.device import Device
 from iavfio.pyvfio.errors import NotFound, PermissionDenied, Unsupported, VfioError
-from iavfio.pyvfio.group import Container, GroupDevice
+from iavfio.pyvfio.group import GroupDevice
 from iavfio.pyvfio.kernel import Kernel, RealKernel
 from iavfio.pyvfio.space import AddressSpace
 from iavfio.pyvfio.user import UserDevice

@@ -39,6 +39,7 @@ class AddressSpace(ABC):
     """
 
     page_size: int = 4096
+    physical: bool = False  # IOVAs are physical addresses: memory must come from `allocate`
 
     def __init__(self) -> None:
         self._mappings: dict[int, Mapping] = {}
@@ -73,7 +74,7 @@ class AddressSpace(ABC):
         with self._lock:
             self._check()
             if iova is None:
-                iova = self._free(memory.size, max(memory.page_size, self.page_size))
+                iova = self._place(memory)
             elif iova < 0 or iova + memory.size > 1 << 64 or iova % self.page_size:
                 raise DmaError(
                     f"[{iova:#x}, +{memory.size:#x}) cannot be mapped",
@@ -84,6 +85,13 @@ class AddressSpace(ABC):
             self._map(memory, iova, readable, writable)
             self._mappings[iova] = Mapping(iova, memory.size, memory)
         return iova
+
+    def allocate(self, size: int) -> DmaMemory:
+        """Memory that can be mapped here, of at least `size` bytes, for rings and the like.
+
+        Small pages where they will do. Raises VfioError when memory is short.
+        """
+        return DmaMemory.allocate(size, huge="never")
 
     def unmap(self, iova: int, size: int) -> None:
         """Withdraws a mapping made by `map`. Raises DmaError when it is none."""
@@ -121,6 +129,10 @@ class AddressSpace(ABC):
         """A child must not map its memory for its parent's device (F64)."""
         self._lock = threading.Lock()  # whoever held it at the fork does not exist here
         self._closed = self._closed or "it belongs to the process that forked this one"
+
+    def _place(self, memory: DmaMemory) -> int:
+        """The IOVA for memory that nobody chose one for."""
+        return self._free(memory.size, max(memory.page_size, self.page_size))
 
     def _free(self, size: int, align: int) -> int:
         """Lowest free aligned IOVA; 0 is never handed out: it is what a forgotten address reads."""

@@ -52,6 +52,13 @@ class UserSpace(AddressSpace):
         return (IovaRange(0x1000, (1 << 48) - 1),)
 
     def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None:
+        if memory.fd < 0:
+            raise DmaError(
+                f"memory of {memory.size} bytes cannot be shown to a vfio-user server",
+                "it was closed, or made for a device without an IOMMU",
+                "use DmaMemory.allocate(), an ordinary pool",
+                errno.EINVAL,
+            )
         flags = readable | writable << 1
         message = DMA_MAP.pack(DMA_MAP.size, flags, 0, iova, memory.size)
         try:

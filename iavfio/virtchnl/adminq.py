@@ -33,6 +33,7 @@ class Registers(Protocol):
 class Space(Protocol):
     """What the queue needs of an address space."""
 
+    def allocate(self, size: int) -> pyvfio.DmaMemory: ...
     def map(self, memory: pyvfio.DmaMemory) -> int: ...
     def unmap(self, iova: int, size: int) -> None: ...
 
@@ -83,7 +84,7 @@ class AdminQueue:
         self.counters = QueueCounters()
         self.critical = False  # a ring or DMA fault was reported since the last start
         self._next = self._reclaimed = self._clean = 0
-        memory = pyvfio.DmaMemory.allocate(MEMORY, huge="never")
+        memory = space.allocate(MEMORY)
         try:
             self._iova = space.map(memory)
         except BaseException:

@@ -19,6 +19,7 @@ from tests.guest.softvf import SoftVf
 BDF = "0000:01:00.0"
 CLI = 'cd /tmp; export PYTHONPATH=/repo; iavfio() { python3 -m iavfio.cli "$@"; }\n'
 LAX = "vfio_iommu_type1.allow_unsafe_interrupts=1"
+BARE = "vfio.enable_unsafe_noiommu_mode=1 hugepages=64"  # 17 in a row for the pool, 1 for each ring
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Setting:
 SETTINGS = [
     pytest.param(Setting("small", "intel", "cdev", "e810", "trapped")),
     pytest.param(Setting("newest", "virtio", "group", "x710", "shared", LAX)),
+    pytest.param(Setting("small", "none", "noiommu", "e810", "shared", BARE)),
     pytest.param(Setting("older", "intel", "group", "x722", "shared"), marks=pytest.mark.full),
     pytest.param(Setting("small", "intel", "cdev", "x710", "shared"), marks=pytest.mark.full),
 ]
@@ -52,13 +54,18 @@ class Bench:
     pf: SoftVf
     guest: Guest
 
+    @property
+    def word(self) -> str:
+        """What `info` and `bench` must be told."""
+        return "--unsafe-noiommu" if self.setting.transport == "noiommu" else ""
+
     def iavfio(self, words: str, timeout: float = 90.0) -> Result:
         """The CLI as root."""
         return self.guest.run(f"{CLI}iavfio {words}", timeout)
 
     def measure(self, words: str) -> dict[str, Any]:
         """`iavfio bench`, which must succeed."""
-        result = self.iavfio(f"bench {BDF} --json {words}")
+        result = self.iavfio(f"bench {BDF} --json {self.word} {words}")
         assert result.status == 0, result.output
         found: dict[str, Any] = json.loads(result.output)
         return found
@@ -85,7 +92,7 @@ def bench(request: pytest.FixtureRequest, lab: None) -> Iterator[Bench]:
 
 
 def test_info_through_the_kernel(bench: Bench) -> None:
-    result = bench.iavfio(f"info {BDF} --json")
+    result = bench.iavfio(f"info {BDF} --json {bench.word}")
     assert result.status == 0, result.output
     assert f'"{bench.setting.transport}"' in result.output
     assert BDF in result.output
@@ -108,6 +115,8 @@ def test_every_packet_comes_back(bench: Bench, words: str) -> None:
 
 def test_an_ordinary_user_within_memlock(bench: Bench) -> None:
     """He owns the nodes: it works with enough memlock, and else says what is missing."""
+    if bench.setting.transport == "noiommu":
+        pytest.skip("nothing is pinned without an IOMMU, and an ordinary user may not")
     nodes = "/dev/vfio/[0-9]*"
     if bench.setting.transport == "cdev":
         nodes = "/dev/iommu /dev/vfio/devices/*"
@@ -121,6 +130,31 @@ def test_an_ordinary_user_within_memlock(bench: Bench) -> None:
     assert short.status != 0
     assert "RLIMIT_MEMLOCK" in short.output
     assert "Traceback" not in short.output
+
+
+def test_without_an_iommu_it_takes_a_word_and_two_capabilities(bench: Bench) -> None:
+    if bench.setting.transport != "noiommu":
+        pytest.skip("this way has an IOMMU")
+    plain = bench.iavfio(f"bench {BDF} --duration 1")
+    assert plain.status != 0
+    assert "unsafe_noiommu=True" in plain.output
+    assert "Traceback" not in plain.output
+    for missing in ("sys_rawio", "sys_admin"):
+        drop = f"setpriv --bounding-set=-{missing} --inh-caps=-{missing}"
+        command = f"{CLI}{drop} python3 -m iavfio.cli info {BDF} --unsafe-noiommu"
+        refused = bench.guest.run(command, 90)
+        assert refused.status != 0
+        assert f"CAP_{missing.upper()}" in refused.output
+        assert "Traceback" not in refused.output
+
+
+def test_a_pool_that_is_too_large_says_what_to_reserve(bench: Bench) -> None:
+    if bench.setting.transport != "noiommu":
+        pytest.skip("this way has an IOMMU")
+    result = bench.iavfio(f"bench {BDF} --unsafe-noiommu --pool 200000")
+    assert result.status != 0
+    assert "hugepages=" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_the_software_vf_has_no_complaint(bench: Bench) -> None:

@@ -43,7 +43,8 @@ class Way:
         return f"{self.kernel}-{self.iommu}-{self.mode}"
 
 
-UNSAFE = "vfio.enable_unsafe_noiommu_mode=1"
+HUGE = 2 << 20
+UNSAFE = "vfio.enable_unsafe_noiommu_mode=1 hugepages=8"
 LAX = "vfio_iommu_type1.allow_unsafe_interrupts=1"
 WAYS = [
     pytest.param(Way("newest", "intel", "group")),
@@ -189,7 +190,10 @@ def test_noiommu_needs_an_explicit_word(facts: Facts, way: Way) -> None:
     assert found["plain"]["error"] == "NoIommu"
     assert found["unspoken"]["error"] == "Unsupported"
     assert "unsafe_noiommu=True" in found["plain"]["text"]
-    assert found["map"]["error"] == "Unsupported"
+    assert found["map"]["error"] == "DmaError"
+    assert found["size"] == 2 * HUGE
+    assert found["at"] % HUGE == 0
+    assert 0 < found["at"] < 1 << 30, "it is not in the guest's 1 GiB of memory"
 
 
 def test_a_second_opener_is_told_that_the_vf_is_busy(facts: Facts) -> None:

@@ -50,6 +50,9 @@ class FakeSpace:
     def __init__(self) -> None:
         self.mapped: dict[int, pyvfio.DmaMemory] = {}
 
+    def allocate(self, size: int) -> pyvfio.DmaMemory:
+        return pyvfio.DmaMemory.allocate(size, huge="never")
+
     def map(self, memory: pyvfio.DmaMemory) -> int:
         iova = 0x7_0000_0000
         self.mapped[iova] = memory

@@ -14,6 +14,7 @@ from tests.wire.fake_device import REGION_SHIFT, FakeDevice, fail
 from tests.wire.fake_group import Container, Group, GroupFile
 from tests.wire.fake_iommufd import CdevFile, Iommufd
 from tests.wire.fake_iova import MSI, Accounting
+from tests.wire.fake_physical import PhysicalMemory
 
 SIZES = {0: 0x20000, 3: 0x4000, 7: 256}
 
@@ -62,6 +63,8 @@ class FakeKernel:
         self.coherent = self.cdev_tokens = self.raw_io = True
         self.noiommu_allowed = False
         self.width, self.dma_limit, self.attach_error = 39, 65535, 0
+        self.physical = PhysicalMemory()
+        self.frames_shown = True
         self.holes: tuple[tuple[int, int], ...] = (MSI,)  # reserved addresses, in order
         for path in ("/dev/vfio/vfio", "/dev/iommu"):
             self._node(path)
@@ -221,6 +224,24 @@ class FakeKernel:
     def exists(self, path: str) -> bool:
         self.calls.append(("exists", path))
         return self._at(path).exists()
+
+    def huge_file(self, size: int) -> int:
+        self._call("huge_file", size)
+        fd = os.memfd_create("fake-huge", os.MFD_CLOEXEC)
+        os.truncate(fd, size)
+        return fd
+
+    def frames(self, address: int, count: int, step: int) -> list[int]:
+        self._call("frames", address, count, step)
+        if not self.frames_shown:
+            return [0] * count
+        return [self.physical.frame(address + i * step) for i in range(count)]
+
+    def set_free_huge_pages(self, pages: int) -> None:
+        """What sysfs says of the reserve."""
+        at = self._at("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_text(f"{pages}\n", encoding="ascii")
 
     def memlock(self) -> tuple[int, int]:
         return self.accounting.limit, self.accounting.limit

@@ -22,6 +22,7 @@ CODES = (errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EIO, errno.ENOMEM, errno
 def host(root: Path, mode: str) -> FakeKernel:
     kernel = FakeKernel(root)
     kernel.noiommu_allowed = True
+    kernel.set_free_huge_pages(1)
     device = kernel.add(BDF, noiommu=mode == "noiommu")
     device.areas[0] = [(0, 0x1000), (0x2000, 0x1000)]
     return kernel
@@ -42,7 +43,11 @@ def use(device: pyvfio.Device, memory: DmaMemory) -> None:
     device.enable_msix(3)
     device.request_event()
     device.error_event()
-    if device.transport != "noiommu":
+    if device.transport == "noiommu":
+        own = device.space.allocate(4096)
+        device.space.unmap(device.space.map(own), own.size)
+        own.close()
+    else:
         iova = device.space.map(memory)
         device.space.map(memory, iova=0x40000000)
         device.space.unmap(iova, memory.size)

@@ -283,15 +283,3 @@ def test_noiommu_is_refused_unless_asked_for(tmp_path: Path, cdev: bool) -> None
 def test_noiommu_with_an_iommu(kernel: FakeKernel) -> None:
     with pytest.raises(pyvfio.VfioError, match="has an IOMMU"):
         pyvfio.open(BDF, kernel=kernel, unsafe_noiommu=True)
-
-
-def test_noiommu_maps_nothing(tmp_path: Path, memory: DmaMemory) -> None:
-    kernel = FakeKernel(tmp_path)
-    kernel.add(BDF, noiommu=True)
-    kernel.noiommu_allowed = True
-    with (
-        pyvfio.open(BDF, kernel=kernel, unsafe_noiommu=True) as device,
-        pytest.raises(pyvfio.Unsupported, match="physical"),
-    ):
-        device.space.map(memory)
-    assert kernel.left_over() == []

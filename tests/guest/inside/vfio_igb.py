@@ -145,13 +145,15 @@ class Checks:
             return {"same": same, "kept": kept, "later": later != iova, "again": again.name}
 
     def no_address_space(self) -> dict[str, Any]:
-        """Without an IOMMU nothing can be mapped, and opening so needs an explicit word."""
+        """Without an IOMMU small pages cannot be mapped, and opening so needs an explicit word."""
         plain = caught(lambda: pyvfio.open(self.first))
         unspoken = caught(lambda: pyvfio.open(self.first, mode="noiommu"))
         with self.open(self.first) as device:
             memory = pyvfio.DmaMemory.allocate(4096, huge="never")
             refused = caught(lambda: device.space.map(memory))
-        return {"plain": plain, "unspoken": unspoken, "map": refused}
+            piece = device.space.allocate(3 << 20)
+            at = device.space.map(piece)
+        return {"plain": plain, "unspoken": unspoken, "map": refused, "at": at, "size": piece.size}
 
     def second_opener(self) -> dict[str, Any]:
         """Another process that opens a VF in use is told so; afterwards it may."""
