@@ -68,11 +68,16 @@ class SoftVf:
         """All that the process printed."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def control_path(self) -> Path:
+        """The administrator's socket."""
+        return self._directory / "control.sock"
+
     def control(self, command: str, **arguments: Any) -> dict[str, Any]:
         """One command of the administrator's socket. Raises LabError when it is refused."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(10.0)
-            line.connect(str(self._directory / "control.sock"))
+            line.connect(str(self.control_path))
             line.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             with line.makefile("rb") as file:
                 answer: dict[str, Any] = json.loads(file.readline())

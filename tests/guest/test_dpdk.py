@@ -118,13 +118,18 @@ class Dpdk:
         return int(vf["resets"])
 
     def run(
-        self, commands: Sequence[Command], options: str = "", eal: str = "", sound: bool = True
+        self,
+        commands: Sequence[Command],
+        options: str = "",
+        eal: str = "",
+        sound: bool = True,
+        timeout: float = 240,
     ) -> Run:
         """testpmd with these commands. It must end well and its counters must be the VF's."""
         before = self.pf.counters()
         words = f"{EAL} {eal} -- {PMD} {options}"
         inside = ["15", shlex.quote(words), shlex.quote(json.dumps(list(commands)))]
-        facts = self.guest.python(SCRIPT, *inside, timeout=240)
+        facts = self.guest.python(SCRIPT, *inside, timeout=timeout)
         after = self.pf.counters()
         said = [(str(f["command"]), str(f["text"])) for f in facts if f["fact"] == "command"]
         status = facts[-1].get("status", -1)
@@ -253,15 +258,18 @@ def test_vlan_insert_filter_strip(dpdk: Dpdk) -> None:
     assert "IP_CKSUM_BAD" not in run.text
 
 
-def test_port_stops_starts_and_resets(dpdk: Dpdk) -> None:
-    """Twenty times each, with traffic between and after."""
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("times", [20, pytest.param(100, marks=pytest.mark.full)])
+def test_port_stops_starts_and_resets(dpdk: Dpdk, times: int) -> None:
+    """So many times each, with traffic between and after."""
     resets = dpdk.resets()
     again: list[Command] = ["port stop 0", "port start 0", "start tx_first 1", 0.05, "stop"]
     reset: list[Command] = ["port stop 0", "port reset 0", "port start 0"]
-    run = dpdk.run([*again * 20, *reset * 20, *LOOP], sound=False)
-    assert len(run.forwarded()) == 21
+    commands = [*again * times, *reset * times, *LOOP]
+    run = dpdk.run(commands, sound=False, timeout=max(240, 10 * times))
+    assert len(run.forwarded()) == times + 1
     assert all(received >= 32 for received, _ in run.forwarded())
-    assert dpdk.resets() >= resets + 20
+    assert dpdk.resets() >= resets + times
 
 
 def test_no_complaints(dpdk: Dpdk) -> None:

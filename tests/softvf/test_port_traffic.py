@@ -16,6 +16,7 @@ from iavfio.pool import Pool
 from iavfio.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.softvf.rig import collect, drained, send_all, udp, until
+from tests.softvf.targets import software_pf
 
 
 @pytest.fixture(scope="module", params=["e810", "x710", "x722"])
@@ -25,7 +26,7 @@ def personality(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=["hardware", "immediate"])
 def pf(request: pytest.FixtureRequest, personality: str) -> Iterator[SoftPf]:
-    with iavfio.softvf(vfs=2, personality=personality, writeback=request.param) as pf:
+    with software_pf(vfs=2, personality=personality, writeback=request.param) as pf:
         yield pf
 
 

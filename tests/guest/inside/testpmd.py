@@ -75,7 +75,8 @@ def _plain(text: bytes) -> str:
 def main() -> None:
     """See the top."""
     limit, words, commands = float(sys.argv[1]), sys.argv[2].split(), json.loads(sys.argv[3])
-    lean_plugins()
+    if Path("/job").is_dir():  # a guest's: on a host nothing is mounted over anything
+        lean_plugins()
     terminal = Terminal([TESTPMD, *words])
     text, alive = terminal.until_prompt(90)
     report("command", command="", text=text)
