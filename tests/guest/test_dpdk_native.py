@@ -41,7 +41,7 @@ def test_a_hundred_stops_starts_and_resets(personality: str) -> None:
         iavfio.softvf(personality=personality, options=native.TRUSTED) as pf,
         prepare(pf.sockets) as preload,
     ):
-        # Without it net_iavf adds a random address at each reset of the port, until the table is full.
+        # Without it net_iavf adds a random address at each reset of the port: the table fills.
         pf.control("mac", vf=0, mac=MAC)
         allowed = " ".join(f"-a {bdf}" for bdf in preload.bdfs)
         words = f"{native.EAL} {SCALAR} {allowed} -- -i --no-mlockall --total-num-mbufs=4096"
