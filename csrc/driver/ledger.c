@@ -69,8 +69,7 @@ static void add_pool(struct rq_counters *rq, const struct pool *pool,
     block_add(&rq->pp_recycle_ring, tally->ring);
 }
 
-/* Words below are those of an open block. */
-static void merge(struct pair *pair)
+void ledger_merge_open(struct pair *pair)
 {
     uint64_t *word = (uint64_t *)pair->rq;
 
@@ -81,11 +80,6 @@ static void merge(struct pair *pair)
         if (__atomic_load_n(&pair->ledger.word[i], __ATOMIC_RELAXED))
             block_add(&word[i], __atomic_exchange_n(&pair->ledger.word[i], 0, __ATOMIC_RELAXED));
     }
-}
-
-static bool dirty(const struct pair *pair)
-{
-    return __atomic_load_n(&pair->ledger.dirty, __ATOMIC_ACQUIRE);
 }
 
 void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
@@ -114,27 +108,8 @@ void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
         block_add(&rq->drop_reset, tally->drop_reset);
         block_add(&rq->alloc_page_fail, tally->alloc_page_fail);
     }
-    if (unlikely(dirty(pair)))
-        merge(pair);
-    block_close(&rq->seq, next);
-}
-
-void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes, uint32_t taken)
-{
-    struct rq_counters *rq = pair->rq;
-    uint64_t next = block_open(&rq->seq);
-
-    block_add(&rq->polls, 1);
-    if (packets) {
-        block_add(&rq->packets, packets);
-        block_add(&rq->bytes, bytes);
-    } else {
-        block_add(&rq->empty_polls, 1);
-    }
-    if (taken)
-        block_add(&rq->pp_alloc_fast, taken);
-    if (unlikely(dirty(pair)))
-        merge(pair);
+    if (unlikely(ledger_dirty(&pair->ledger)))
+        ledger_merge_open(pair);
     block_close(&rq->seq, next);
 }
 
@@ -148,8 +123,8 @@ void ledger_pool(struct pair *pair, const struct pool_tally *tally, bool owner)
     }
     next = block_open(&pair->rq->seq);
     add_pool(pair->rq, pair->pool, tally);
-    if (unlikely(dirty(pair)))
-        merge(pair);
+    if (unlikely(ledger_dirty(&pair->ledger)))
+        ledger_merge_open(pair);
     block_close(&pair->rq->seq, next);
 }
 
@@ -157,9 +132,9 @@ void ledger_merge(struct pair *pair)
 {
     uint64_t next;
 
-    if (!dirty(pair))
+    if (!ledger_dirty(&pair->ledger))
         return;
     next = block_open(&pair->rq->seq);
-    merge(pair);
+    ledger_merge_open(pair);
     block_close(&pair->rq->seq, next);
 }

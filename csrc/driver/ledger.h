@@ -29,14 +29,18 @@ struct rx_tally { /* of one receive call, kept on its stack */
 
 /* Adds one call's tally: under the sequence count when the caller holds the cache, else to the ledger. */
 void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner);
-/* As that for a poll with nothing to tell but its packets and buffers taken
- * from the cache; the caller holds the cache. */
-void ledger_poll(struct pair *pair, uint32_t packets, uint32_t bytes, uint32_t taken);
 void ledger_pool(struct pair *pair, const struct pool_tally *tally, bool owner);
 /* From any thread. */
 void ledger_charge_pool(struct pair *pair, const struct pool_tally *tally);
 /* By the holder of the cache. */
 void ledger_merge(struct pair *pair);
+/* As that into a block that is open. */
+void ledger_merge_open(struct pair *pair);
+
+static inline bool ledger_dirty(const struct ledger *ledger)
+{
+    return __atomic_load_n(&ledger->dirty, __ATOMIC_ACQUIRE);
+}
 
 /* One writer's update of a block: readers retry while seq is odd (counters.h). */
 static inline uint64_t block_open(uint64_t *seq)

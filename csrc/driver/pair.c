@@ -66,6 +66,8 @@ static void receive_setup(struct pair *pair, const struct pair_config *config)
     pair->rq = config->rq;
     pair->buffer_size = config->buffer_size;
     pair->max_frame = config->max_frame;
+    pair->rx_limit =
+        config->buffer_size < config->max_frame ? config->buffer_size : config->max_frame;
     pair->scattered = config->scattered;
     pair->vlan_in_l2tag2 = config->vlan_in_l2tag2;
     pair->flex = config->flex == RXDID_LEGACY_32B ? 0 : config->flex;

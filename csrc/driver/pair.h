@@ -18,6 +18,9 @@
 
 #define REFILL_BATCH 32
 #define RS_SPACING 32 /* packets between two report-status requests in one call */
+/* Reap when this many descriptors wait: late enough that the device has left their cache lines, early
+ * enough that buffers come back warm. */
+#define CLEAN_BACKLOG 64
 #define TX_RESERVE 9 /* 8 data descriptors and a context: fewer free stops the queue */
 #define CHAIN_MAX 5 /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
 #define CHAIN_ROW 4
@@ -34,8 +37,14 @@ enum rx_format { FORMAT_LEGACY = 0, FORMAT_FLEX = 1, FORMAT_FLEX_OVS = 2 };
 enum rx_metadata { METADATA_NONE = 0, METADATA_BASIC = 1, METADATA_ALL = 2 };
 
 struct rs_point { /* a report-status request that waits for its write-back */
-    uint32_t end; /* its descriptor */
-    uint32_t packets;
+    uint16_t end; /* its descriptor */
+    uint16_t packets;
+    uint32_t bytes;
+};
+
+/* What a tight loop took; one register. A ring of the largest frames stays far below 4 GiB. */
+struct run {
+    uint32_t count;
     uint32_t bytes;
 };
 
@@ -47,18 +56,24 @@ typedef uint32_t (*receive_fn)(struct pair *pair, const struct columns *columns,
 /* Writes n descriptors at rx_fill; the run does not pass the ring's end. */
 typedef void (*rx_post_fn)(struct pair *pair, const uint32_t *index, uint32_t n);
 
-/* Writes the descriptors of good one-buffer packets at tx_next: n at most, none beyond the ring's end;
- * returns how many, adds to *bytes. */
-typedef uint32_t (*tx_post_fn)(struct pair *pair, const uint64_t *handles, uint32_t n,
-                               uint32_t *bytes);
+/* Writes the descriptors of good one-buffer packets at tx_next: n at most, none beyond the ring's end. */
+typedef struct run (*tx_post_fn)(struct pair *pair, const uint64_t *handles, uint32_t n);
+
+/* Ways to send: [1] demands that the application holds a buffer, and takes that mark off. */
+struct send_paths {
+    tx_post_fn post[2];
+    /* Up to RS_SPACING packets for which there is room before the ring's end. When all n are good it
+     * moves the tail and counts; else it leaves both to send_rest. */
+    tx_post_fn burst[2];
+};
 
 struct pair {
     struct pool *pool;
     uint64_t pool_iova;
-    uint32_t stride;
-    uint32_t headroom;
+    uint64_t stride;
     uint8_t *held; /* the pool's marks and count */
-    uint32_t buffers;
+    uint64_t buffers;
+    uint32_t headroom;
 
     /* Receive side. Slots next..next+left-1 (modulo entries) belong to the device; the one after them is
      * filled, but the tail stands on it (descriptors 5). fill is the next slot to be filled. */
@@ -66,6 +81,7 @@ struct pair {
     uint32_t *rx_sw; /* buffer of each slot */
     uint32_t rx_entries, rx_next, rx_left, rx_fill;
     uint32_t buffer_size, max_frame;
+    uint32_t rx_limit; /* the lesser of the two */
     uint32_t flex;
     uint32_t chained; /* segments of an unfinished packet, kept over calls */
     uint32_t chained_bytes;
@@ -87,10 +103,10 @@ struct pair {
     uint32_t tx_entries, tx_next, tx_clean, tx_free;
     uint32_t tx_max_frame;
     uint32_t stopped; /* declared full to the caller (libie-stats 4) */
-    uint32_t rs_head, rs_tail, rs_count;
+    uint32_t rs_head, rs_tail; /* never full: each has a descriptor of its own */
     uint32_t in_flight; /* packets posted and not completed */
     struct rs_point *rs; /* tx_entries of them */
-    tx_post_fn tx_post[2]; /* [1]: buffers must be held by the application, and lose that mark */
+    struct send_paths paths;
     volatile uint32_t *tx_tail;
     struct sq_counters *sq;
 
@@ -183,17 +199,35 @@ bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally);
 /* Fills every slot of an empty ring: 0 or -ENOMEM. */
 int receive_fill(struct pair *pair);
 void receive_drain(struct pair *pair);
-void receive_doorbell(struct pair *pair);
 
-/* checked: buffers must be held by the application and lose that mark. */
-uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
-                   bool checked);
+/* As send_post for whatever packets, after `first` ones that burst has written. */
+uint32_t send_rest(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                   const uint8_t *segments, uint32_t n, struct run first, uint32_t *refused,
+                   bool owner, bool checked);
 uint32_t send_clean(struct pair *pair, bool owner);
 void send_drain(struct pair *pair);
 static inline uint32_t send_pending(const struct pair *pair)
 {
     return __atomic_load_n(&pair->in_flight, __ATOMIC_RELAXED);
+}
+
+/* checked: buffers must be held by the application and lose that mark. */
+static inline uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                                 const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
+                                 bool checked)
+{
+    struct run run = {0};
+
+    *refused = 0;
+    if (pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
+        send_clean(pair, owner);
+    if (likely(!segments && pair->tx_tail && n - 1 < RS_SPACING &&
+               n <= pair->tx_entries - pair->tx_next && pair->tx_free >= n + TX_RESERVE)) {
+        run = pair->paths.burst[checked](pair, handles, n);
+        if (likely(run.count == n))
+            return n;
+    }
+    return send_rest(pair, handles, chain, segments, n, run, refused, owner, checked);
 }
 
 /* Gives buffers to the cache, or to the shared store for one who does not own it. */
@@ -250,6 +284,42 @@ static inline void doorbell(struct pair *pair, volatile uint32_t *tail, uint32_t
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         pair->regio->write32(pair->regio, offset + 4 * pair->queue, value);
     }
+}
+
+static inline void receive_doorbell(struct pair *pair)
+{
+    uint32_t tail = pair->rx_fill ? pair->rx_fill - 1 : pair->rx_entries - 1;
+
+    doorbell(pair, pair->rx_tail, REG_QRX_TAIL1, tail);
+}
+
+/* ---- counters of the usual calls; the holder of the cache ---- */
+
+/* A poll that found packets, and buffers taken from the cache. True when the ledger is to be merged. */
+static inline bool ledger_poll(struct pair *pair, struct run run, uint32_t taken)
+{
+    struct rq_counters *rq = pair->rq;
+    uint64_t next = block_open(&rq->seq);
+
+    block_add(&rq->polls, 1);
+    block_add(&rq->packets, run.count);
+    block_add(&rq->bytes, run.bytes);
+    if (taken)
+        block_add(&rq->pp_alloc_fast, taken);
+    block_close(&rq->seq, next);
+    return ledger_dirty(&pair->ledger);
+}
+
+static inline void ledger_idle(struct pair *pair)
+{
+    struct rq_counters *rq = pair->rq;
+    uint64_t next = block_open(&rq->seq);
+
+    block_add(&rq->polls, 1);
+    block_add(&rq->empty_polls, 1);
+    if (unlikely(ledger_dirty(&pair->ledger)))
+        ledger_merge_open(pair);
+    block_close(&rq->seq, next);
 }
 
 #endif

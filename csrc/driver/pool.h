@@ -6,6 +6,7 @@
 #define IAVFIO_DRIVER_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "driver/cdef.h"
@@ -101,10 +102,12 @@ static inline void pool_hold(struct pool *pool, uint32_t index)
 /* Takes the application's mark off: false when it was not there (given back twice, or forged). Two
  * threads that give the same buffer back in the same instant are beyond it; the atomic form is for
  * callers that any thread may be. */
-static inline bool mark_claim(uint8_t *held, uint32_t index)
+static inline bool mark_claim(uint8_t *held, size_t index)
 {
     if (unlikely(!held[index])) /* a plain load: compared in memory */
         return false;
+    /* Hides that it is the same place, whose address would else be computed into a register. */
+    __asm__("" : "+r"(index));
     __atomic_store_n(&held[index], 0, __ATOMIC_RELAXED);
     return true;
 }

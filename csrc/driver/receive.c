@@ -120,10 +120,7 @@ static enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, u
 static void post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     pair->rx_post(pair, index, n);
-    pair->rx_fill += n;
-    if (pair->rx_fill == pair->rx_entries)
-        pair->rx_fill = 0;
-    pair->rx_left += n;
+    receive_filled(pair, n);
 }
 
 /* Refills when a batch of slots is empty, then counts. */
@@ -139,7 +136,7 @@ uint32_t receive_idle(struct pair *pair, bool owner)
     struct rx_tally tally;
 
     if (likely(owner && receive_missing(pair) < REFILL_BATCH)) {
-        ledger_poll(pair, 0, 0, 0);
+        ledger_idle(pair);
         return 0;
     }
     tally = (struct rx_tally){.polls = 1, .empty_polls = 1};
@@ -149,26 +146,22 @@ uint32_t receive_idle(struct pair *pair, bool owner)
 
 uint32_t receive_finish(struct pair *pair, struct run run, bool owner)
 {
-    uint32_t count = cache_count(&pair->cache);
-    struct rx_tally tally;
+    struct rx_tally tally = {.packets = run.count, .bytes = run.bytes, .polls = 1};
 
-    /* One batch, which the cache has: nearly every refill. */
-    if (likely(owner && count >= REFILL_BATCH && pair->rx_fill % REFILL_BATCH == 0 &&
-               receive_missing(pair) - REFILL_BATCH < REFILL_BATCH)) {
-        cache_resize(&pair->cache, count - REFILL_BATCH);
-        post(pair, pair->cache.index + count - REFILL_BATCH, REFILL_BATCH);
-        receive_doorbell(pair);
-        ledger_poll(pair, run.count, run.bytes, REFILL_BATCH);
-        return run.count;
-    }
-    tally = (struct rx_tally){.packets = run.count, .bytes = run.bytes, .polls = 1};
     receive_end(pair, owner, &tally);
     return run.count;
 }
 
-uint32_t receive_rest(run_fn run, struct pair *pair, const struct columns *c, struct run first,
-                      uint32_t max, bool owner, bool mark)
+uint32_t receive_merge(struct pair *pair, uint32_t count)
 {
+    ledger_merge(pair);
+    return count;
+}
+
+uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run first, uint32_t max,
+                      enum rest rest, run_fn run)
+{
+    bool owner = rest & REST_OWNER, mark = rest & REST_MARK;
     struct rx_tally tally = {.packets = first.count, .bytes = first.bytes, .polls = 1};
     uint32_t row = first.count;
 
@@ -202,22 +195,6 @@ uint32_t receive_rest(run_fn run, struct pair *pair, const struct columns *c, st
     return row;
 }
 
-/* As an rx_post_fn. Slots fill..fill+n-1 get the buffers of index[]; the run does not pass the ring's end. qw0 was
- * destroyed by the write-back, and DD lies in qw1 (descriptors 5). */
-static void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
-{
-    struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
-    uint32_t *buffer = pair->rx_sw + pair->rx_fill;
-    uint64_t base = pair->pool_iova + pair->headroom;
-    uint64_t stride = pair->stride;
-
-    for (uint32_t i = 0; i < n; i++) {
-        buffer[i] = index[i];
-        desc[i].qw0 = base + index[i] * stride;
-        desc[i].qw1 = 0;
-    }
-}
-
 static bool chosen(uint32_t wanted, uint32_t isa, bool able)
 {
     return able && (wanted == ISA_AUTO || wanted == isa);
@@ -232,31 +209,27 @@ int receive_choose(struct pair *pair, const struct pair_config *config)
         metadata = METADATA_NONE;
     else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
         metadata = METADATA_BASIC;
-    pair->rx_post = scalar_post;
-    pair->tx_post[0] = scalar_send;
-    pair->tx_post[1] = scalar_send_checked;
+    pair->rx_post = scalar_receive_post;
+    pair->paths = scalar_send;
 #if defined(__x86_64__)
     if (chosen(config->isa, ISA_AVX512, avx512_usable())) {
         fn = avx512_receive(pair->format, metadata);
         pair->byte_tables = avx512_byte_tables();
         pair->rx_post = avx512_receive_post;
-        pair->tx_post[0] = avx512_send;
-        pair->tx_post[1] = avx512_send_checked;
+        pair->paths = avx512_send;
         pair->isa_name = "avx512";
     }
     if (!fn && chosen(config->isa, ISA_AVX2, avx2_usable())) {
         fn = avx2_receive(pair->format, metadata);
         pair->rx_post = avx2_receive_post;
-        pair->tx_post[0] = avx2_send;
-        pair->tx_post[1] = avx2_send_checked;
+        pair->paths = avx2_send;
         pair->isa_name = "avx2";
     }
 #elif defined(__aarch64__)
     if (chosen(config->isa, ISA_NEON, true)) {
         fn = neon_receive(pair->format, metadata);
         pair->rx_post = neon_receive_post;
-        pair->tx_post[0] = neon_send;
-        pair->tx_post[1] = neon_send_checked;
+        pair->paths = neon_send;
         pair->isa_name = "neon";
     }
 #endif
@@ -332,13 +305,6 @@ int receive_fill(struct pair *pair)
     ledger_receive(pair, &tally, owner);
     pair_disown_cache(pair, owner);
     return done < pair->rx_entries ? -ENOMEM : 0;
-}
-
-void receive_doorbell(struct pair *pair)
-{
-    uint32_t tail = pair->rx_fill ? pair->rx_fill - 1 : pair->rx_entries - 1;
-
-    doorbell(pair, pair->rx_tail, REG_QRX_TAIL1, tail);
 }
 
 /* Packets that the device had finished in the slots it owned: each ends with EOP. */

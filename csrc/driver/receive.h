@@ -9,31 +9,33 @@
 
 #include "driver/metadata.h"
 
-/* What a tight loop took; one register. A ring of the largest frames stays far below 4 GiB. */
-struct run {
-    uint32_t count;
-    uint32_t bytes;
-};
-
 /* The tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond
  * the ring's end. Moves nothing of the pair. Rows beyond those it returns, up to n, may hold rubbish
  * afterwards. Never inlined: its constants must not burden a poll that finds nothing. */
 typedef struct run (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n);
 
-/* What a vector loop leaves over: packets from slot rx_next + first on. */
-typedef struct run (*tail_fn)(struct pair *pair, uint32_t first, const struct columns *c,
-                              uint32_t row, uint32_t n);
-
-/* The common ends of a poll. Nothing there; */
+/* The ends of a poll that are not the usual one. Nothing there; */
 uint32_t receive_idle(struct pair *pair, bool owner);
-/* packets, and slots to be refilled; */
+/* packets, with a cache that another holds or that has too little for a refill; */
 uint32_t receive_finish(struct pair *pair, struct run run, bool owner);
+/* packets that are counted, when others charged something to the pair. Returns `count`. */
+uint32_t receive_merge(struct pair *pair, uint32_t count);
+enum rest {
+    REST_OWNER = 1,
+    REST_MARK = 2
+}; /* six arguments go in registers, so that tails are jumps */
 /* and, after a first run, the ring's end or a descriptor that is judged alone. */
-uint32_t receive_rest(run_fn run, struct pair *pair, const struct columns *c, struct run first,
-                      uint32_t max, bool owner, bool mark);
+uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run first, uint32_t max,
+                      enum rest rest, run_fn run);
+
+static inline enum rest rest_of(bool owner, bool mark)
+{
+    return (owner ? REST_OWNER : 0) | (mark ? REST_MARK : 0);
+}
 
 /* By format and metadata: [0] plain, [1] marking buffers as the application's. */
 const receive_fn *scalar_receive(enum rx_format format, enum rx_metadata metadata);
+void scalar_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 
 #if defined(__x86_64__)
 bool avx2_usable(void);
@@ -56,6 +58,16 @@ INLINE bool status_good(const struct pair *pair, const struct written *w, const 
            ((w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) == pair->flex);
 }
 
+/* Every column that this set can fill is there: the loop needs not ask. */
+INLINE bool columns_full(const struct columns *c, const int metadata)
+{
+    if (metadata == METADATA_NONE)
+        return true;
+    if (!c->flags || !c->csum || !c->ptype || !c->rss)
+        return false;
+    return metadata == METADATA_BASIC || (c->vlan && c->mark && c->time);
+}
+
 /* As a run_fn, from slot rx_next + first on. */
 INLINE struct run scalar_run_at(struct pair *pair, uint32_t first, const struct columns *c,
                                 uint32_t row, uint32_t n, const int format, const int metadata,
@@ -64,7 +76,7 @@ INLINE struct run scalar_run_at(struct pair *pair, uint32_t first, const struct 
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next + first;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next + first;
     uint64_t *handles = c->handles + row;
-    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
+    uint32_t limit = pair->rx_limit;
     uint64_t headroom = (uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT;
     uint8_t *held = pair->held;
     uint32_t sum = 0;
@@ -93,23 +105,30 @@ INLINE struct run scalar_run_at(struct pair *pair, uint32_t first, const struct 
     return (struct run){i, sum};
 }
 
+/* The lanes of a loop that has none: everything is left to the tail. */
+#define SCALAR_LANES 1
+
 INLINE struct run scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                             tail_fn tail, const int format, const int metadata, const int mark)
+                             const int format, const int metadata, const int mark, const int full)
 {
-    (void)format, (void)metadata, (void)mark;
-    return tail(pair, 0, c, row, n);
+    (void)full;
+    return scalar_run_at(pair, 0, c, row, n, format, metadata, mark);
 }
 
-/* The end of a vector loop: what it took, and the tail. */
-INLINE struct run run_end(struct run run, struct pair *pair, const struct columns *c, uint32_t row,
-                          uint32_t n, tail_fn tail)
+/* As an rx_post_fn: slots fill..fill+n-1 get the buffers of index[]. qw0 was destroyed by the write-back,
+ * and DD lies in qw1 (descriptors 5). */
+INLINE void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
-    struct run rest;
+    struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
+    uint32_t *buffer = pair->rx_sw + pair->rx_fill;
+    uint64_t base = pair->pool_iova + pair->headroom;
+    uint64_t stride = pair->stride;
 
-    if (run.count == n)
-        return run;
-    rest = tail(pair, run.count, c, row + run.count, n - run.count);
-    return (struct run){run.count + rest.count, run.bytes + rest.bytes};
+    for (uint32_t i = 0; i < n; i++) {
+        buffer[i] = index[i];
+        desc[i].qw0 = base + index[i] * stride;
+        desc[i].qw1 = 0;
+    }
 }
 
 /* The next slot belongs to the device and was written back. */
@@ -141,26 +160,65 @@ static inline void receive_singles(const struct columns *c, uint32_t row, uint32
         memset(c->segments + row, 1, n);
 }
 
-/* A straight run, which is nearly every poll; the rest is out of line. */
-INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct columns *c, uint32_t max,
-                              bool owner, const int mark)
+/* n filled slots. */
+static inline void receive_filled(struct pair *pair, uint32_t n)
 {
-    struct run got = {0};
+    pair->rx_fill += n;
+    if (pair->rx_fill == pair->rx_entries)
+        pair->rx_fill = 0;
+    pair->rx_left += n;
+}
 
-    if (unlikely(pair->chained || pair->skipping))
-        return receive_rest(run, pair, c, got, max, owner, mark);
-    got = run(pair, c, 0, receive_straight(pair, max));
-    receive_singles(c, 0, got.count);
-    receive_step(pair, got.count);
-    if (unlikely(got.count < max && receive_done(pair)))
-        return receive_rest(run, pair, c, got, max, owner, mark);
-    if (unlikely(!owner) || receive_missing(pair) >= REFILL_BATCH)
-        return receive_finish(pair, got, owner);
-    ledger_poll(pair, got.count, got.bytes, 0);
+/* What nearly every poll of a running queue is; made of tail calls otherwise, so that the usual one saves
+ * no registers. */
+INLINE bool receive_usual(const struct pair *pair, const struct columns *c, const int metadata)
+{
+    return !(pair->chained | pair->skipping) && !c->segments && pair->rx_tail &&
+           columns_full(c, metadata);
+}
+
+/* The end of a straight run. */
+INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct run got,
+                              uint32_t max, bool owner, run_fn run, rx_post_fn post, const int mark)
+{
+    const uint32_t entries = pair->rx_entries;
+    uint32_t next = pair->rx_next + got.count;
+    uint32_t left = pair->rx_left - got.count;
+    uint32_t count = cache_count(&pair->cache);
+    uint32_t fill = pair->rx_fill;
+    uint32_t taken = 0;
+
+    next = next == entries ? 0 : next;
+    pair->rx_next = next;
+    if (unlikely((got.count < max && left && (written_status(pair->rx_ring + next) & RXL_DD)) ||
+                 !owner)) {
+        pair->rx_left = left;
+        return owner ? receive_rest(pair, c, got, max, rest_of(owner, mark), run)
+                     : receive_finish(pair, got, owner);
+    }
+    if (entries - 1 - left >= REFILL_BATCH) {
+        /* One batch, which the cache has: nearly every refill. */
+        if (unlikely(count < REFILL_BATCH || fill % REFILL_BATCH ||
+                     entries - 1 - left >= 2 * REFILL_BATCH)) {
+            pair->rx_left = left;
+            return receive_finish(pair, got, owner);
+        }
+        count -= REFILL_BATCH;
+        cache_resize(&pair->cache, count);
+        post(pair, pair->cache.index + count, REFILL_BATCH);
+        left += REFILL_BATCH;
+        fill += REFILL_BATCH;
+        pair->rx_fill = fill == entries ? 0 : fill;
+        doorbell_store(pair->rx_tail, fill - 1);
+        taken = REFILL_BATCH;
+    }
+    pair->rx_left = left;
+    if (unlikely(ledger_poll(pair, got, taken)))
+        return receive_merge(pair, got.count);
     return got.count;
 }
 
-#define RECEIVE_MARKED(isa, name, format, metadata, mark)                                          \
+#define RECEIVE_MARKED(isa, name, format, metadata, mark, lanes)                                   \
     static __attribute__((noinline)) struct run isa##_##name##_tail(                               \
         struct pair *pair, uint32_t first, const struct columns *c, uint32_t row, uint32_t n)      \
     {                                                                                              \
@@ -169,12 +227,34 @@ INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct column
     static __attribute__((noinline)) struct run isa##_##name##_run(                                \
         struct pair *pair, const struct columns *c, uint32_t row, uint32_t n)                      \
     {                                                                                              \
-        return isa##_run(pair, c, row, n, isa##_##name##_tail, format, metadata, mark);            \
+        struct run run = isa##_run(pair, c, row, n, format, metadata, mark, 0), rest;              \
+                                                                                                   \
+        if (lanes == 1 || run.count < n - n % lanes || run.count == n)                             \
+            return run;                                                                            \
+        rest = isa##_##name##_tail(pair, run.count, c, row + run.count, n - run.count);            \
+        return (struct run){run.count + rest.count, run.bytes + rest.bytes};                       \
+    }                                                                                              \
+    /* A burst whose length is no multiple of the lanes, or that is not the usual one. */          \
+    static __attribute__((noinline)) uint32_t isa##_##name##_more(                                 \
+        struct pair *pair, const struct columns *c, uint32_t max, bool owner)                      \
+    {                                                                                              \
+        struct run got = {0};                                                                      \
+                                                                                                   \
+        if (unlikely(!receive_usual(pair, c, METADATA_NONE)))                                      \
+            return receive_rest(pair, c, got, max, rest_of(owner, mark), isa##_##name##_run);      \
+        got = isa##_##name##_run(pair, c, 0, receive_straight(pair, max));                         \
+        return receive_burst(pair, c, got, max, owner, isa##_##name##_run, isa##_post, mark);      \
     }                                                                                              \
     static __attribute__((noinline)) uint32_t isa##_##name##_burst(                                \
         struct pair *pair, const struct columns *c, uint32_t max, bool owner)                      \
     {                                                                                              \
-        return receive_burst(isa##_##name##_run, pair, c, max, owner, mark);                       \
+        uint32_t n = receive_straight(pair, max);                                                  \
+        struct run got;                                                                            \
+                                                                                                   \
+        if (unlikely(n % lanes || !receive_usual(pair, c, metadata)))                              \
+            return isa##_##name##_more(pair, c, max, owner);                                       \
+        got = isa##_run(pair, c, 0, n, format, metadata, mark, 1);                                 \
+        return receive_burst(pair, c, got, max, owner, isa##_##name##_run, isa##_post, mark);      \
     }                                                                                              \
     /* An empty poll is the most frequent call of all. */                                          \
     static uint32_t isa##_##name(struct pair *pair, const struct columns *c, uint32_t max,         \
@@ -185,23 +265,27 @@ INLINE uint32_t receive_burst(run_fn run, struct pair *pair, const struct column
         return isa##_##name##_burst(pair, c, max, owner);                                          \
     }
 
-#define RECEIVE_ONE(isa, name, format, metadata)                                                   \
-    RECEIVE_MARKED(isa, name, format, metadata, 0)                                                 \
-    RECEIVE_MARKED(isa, name##_mark, format, metadata, 1)
+#define RECEIVE_ONE(isa, name, format, metadata, lanes)                                            \
+    RECEIVE_MARKED(isa, name, format, metadata, 0, lanes)                                          \
+    RECEIVE_MARKED(isa, name##_mark, format, metadata, 1, lanes)
 
 #define RECEIVE_PAIR(isa, name) {isa##_##name, isa##_##name##_mark}
 
 /* All receive functions of an instruction set, and the getter for them. */
-#define RECEIVE_ALL(isa)                                                                           \
-    RECEIVE_ONE(isa, legacy_none, FORMAT_LEGACY, METADATA_NONE)                                    \
-    RECEIVE_ONE(isa, legacy_basic, FORMAT_LEGACY, METADATA_BASIC)                                  \
-    RECEIVE_ONE(isa, legacy_all, FORMAT_LEGACY, METADATA_ALL)                                      \
-    RECEIVE_ONE(isa, flex_none, FORMAT_FLEX, METADATA_NONE)                                        \
-    RECEIVE_ONE(isa, flex_basic, FORMAT_FLEX, METADATA_BASIC)                                      \
-    RECEIVE_ONE(isa, flex_all, FORMAT_FLEX, METADATA_ALL)                                          \
-    RECEIVE_ONE(isa, ovs_none, FORMAT_FLEX_OVS, METADATA_NONE)                                     \
-    RECEIVE_ONE(isa, ovs_basic, FORMAT_FLEX_OVS, METADATA_BASIC)                                   \
-    RECEIVE_ONE(isa, ovs_all, FORMAT_FLEX_OVS, METADATA_ALL)                                       \
+#define RECEIVE_ALL(isa, lanes)                                                                    \
+    RECEIVE_ONE(isa, legacy_none, FORMAT_LEGACY, METADATA_NONE, lanes)                             \
+    RECEIVE_ONE(isa, legacy_basic, FORMAT_LEGACY, METADATA_BASIC, lanes)                           \
+    RECEIVE_ONE(isa, legacy_all, FORMAT_LEGACY, METADATA_ALL, lanes)                               \
+    RECEIVE_ONE(isa, flex_none, FORMAT_FLEX, METADATA_NONE, lanes)                                 \
+    RECEIVE_ONE(isa, flex_basic, FORMAT_FLEX, METADATA_BASIC, lanes)                               \
+    RECEIVE_ONE(isa, flex_all, FORMAT_FLEX, METADATA_ALL, lanes)                                   \
+    RECEIVE_ONE(isa, ovs_none, FORMAT_FLEX_OVS, METADATA_NONE, lanes)                              \
+    RECEIVE_ONE(isa, ovs_basic, FORMAT_FLEX_OVS, METADATA_BASIC, lanes)                            \
+    RECEIVE_ONE(isa, ovs_all, FORMAT_FLEX_OVS, METADATA_ALL, lanes)                                \
+    void isa##_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)                  \
+    {                                                                                              \
+        isa##_post(pair, index, n);                                                                \
+    }                                                                                              \
     const receive_fn *isa##_receive(enum rx_format format, enum rx_metadata metadata)              \
     {                                                                                              \
         static const receive_fn table[3][3][2] = {                                                 \

@@ -94,8 +94,7 @@ INLINE __m128i narrow(__m256i value)
 
 INLINE void store_u32(uint32_t *to, __m256i value, __m256i valid)
 {
-    if (to)
-        _mm_storeu_si128((__m128i *)(void *)to, narrow(_mm256_and_si256(value, valid)));
+    _mm_storeu_si128((__m128i *)(void *)to, narrow(_mm256_and_si256(value, valid)));
 }
 
 /* Values below 65536. */
@@ -169,7 +168,8 @@ INLINE __m256i only(__m256i mask, __m256i value)
 
 /* Four rows of the columns; the same rules as metadata_fill. */
 INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint32_t row,
-                         const struct words *w, const int format, const int metadata)
+                         const struct words *w, const int format, const int metadata,
+                         const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
     const __m256i none = _mm256_setzero_si256();
@@ -188,9 +188,11 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
     /* UMBCAST 1 and 2 shifted are the flags of multicast and broadcast; 3, mirrored, is neither. */
     flags = _mm256_andnot_si256(equals(cast, RX_MIRRORED), _mm256_slli_epi64(cast, 4));
     flags = _mm256_or_si256(flags, only(hashed, all(FLAG_RSS)));
-    store_u32(c->rss ? c->rss + row : NULL, hash, hashed);
-    store_u16(c->ptype ? c->ptype + row : NULL, ptype);
-    if (c->csum)
+    if (full || c->rss)
+        store_u32(c->rss + row, hash, hashed);
+    if (full || c->ptype)
+        store_u16(c->ptype + row, ptype);
+    if (full || c->csum)
         columns_csum(pair, w, ptype, c->csum + row, format);
     if (metadata == METADATA_ALL) {
         __m256i tagged, tag, marked, mark, timed = none;
@@ -224,11 +226,15 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
         flags = _mm256_or_si256(flags, only(tagged, all(FLAG_VLAN)));
         flags = _mm256_or_si256(flags, only(marked, all(FLAG_MARK)));
         flags = _mm256_or_si256(flags, only(timed, all(FLAG_TIME)));
-        store_u16(c->vlan ? c->vlan + row : NULL, only(tagged, tag));
-        store_u32(c->mark ? c->mark + row : NULL, mark, marked);
-        store_u32(c->time ? c->time + row : NULL, _mm256_srli_epi64(w->qw3, 32), timed);
+        if (full || c->vlan)
+            store_u16(c->vlan + row, only(tagged, tag));
+        if (full || c->mark)
+            store_u32(c->mark + row, mark, marked);
+        if (full || c->time)
+            store_u32(c->time + row, _mm256_srli_epi64(w->qw3, 32), timed);
     }
-    store_u8(c->flags ? c->flags + row : NULL, flags);
+    if (full || c->flags)
+        store_u8(c->flags + row, flags);
 }
 
 INLINE uint64_t total(__m256i sum)
@@ -240,8 +246,8 @@ INLINE uint64_t total(__m256i sum)
 }
 
 INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                           uint32_t n, tail_fn tail, const int format, const int metadata,
-                           const int mark)
+                           uint32_t n, const int format, const int metadata, const int mark,
+                           const int full)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
@@ -250,7 +256,7 @@ INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uin
     const bool legacy = format == FORMAT_LEGACY;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
+    uint32_t limit = pair->rx_limit;
     const __m256i headroom = all((uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT);
     __m256i sum = _mm256_setzero_si256();
     uint32_t i;
@@ -273,7 +279,7 @@ INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uin
                                   _mm256_slli_epi64(length, HANDLE_LENGTH_SHIFT));
         _mm256_storeu_si256((__m256i *)(void *)(c->handles + row + i), handles);
         if (metadata != METADATA_NONE)
-            columns_fill(pair, c, row + i, &w, format, metadata);
+            columns_fill(pair, c, row + i, &w, format, metadata, full);
         if (likely(lanes == ALL_LANES)) {
             sum = _mm256_add_epi64(sum, length);
             if (mark)
@@ -294,12 +300,10 @@ INLINE struct run avx2_run(struct pair *pair, const struct columns *columns, uin
     }
     run.bytes = (uint32_t)total(sum);
     run.count = i;
-    return run_end(run, pair, columns, row, n, tail);
+    return run;
 }
 
-RECEIVE_ALL(avx2)
-
-void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -328,8 +332,10 @@ void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
     }
 }
 
-INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes,
-                           const int checked)
+RECEIVE_ALL(avx2, LANES)
+
+INLINE struct run avx2_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
+                                const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
@@ -364,17 +370,8 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         _mm_storeu_si128((__m128i *)(void *)(buffer + i), narrow(index));
         sum = _mm256_add_epi64(sum, length);
     }
-    *bytes += (uint32_t)total(sum);
-    return i + scalar_send_at(pair, i, handles + i, n - i, bytes, checked);
+    return (struct run){(uint32_t)i, (uint32_t)total(sum)};
 }
 
-uint32_t avx2_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 0);
-}
-
-uint32_t avx2_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 1);
-}
+SEND_ALL(avx2, LANES)
 #endif

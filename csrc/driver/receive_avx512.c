@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Receive and send with AVX-512: eight descriptors at once, every check of the scalar loop kept.
  *
- * What a device writes is read by vector loads whose 64-bit lanes are single accesses on x86; nothing
- * wider is relied on. The status word (qw1, with DD) is loaded first, the other words by a second load
- * after it, which x86 does not move before the first (registers 7). */
+ * The status word (qw1, with DD) is read first; the other words by a second round of loads, which x86
+ * does not move before the first. What a wide load may be trusted with, and what promises it:
+ * docs/adr/0005. */
 #if defined(__x86_64__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
@@ -50,110 +50,148 @@ INLINE struct verdicts verdicts_load(const struct pair *pair)
     return verdicts;
 }
 
-struct block { /* eight descriptors as they lie in the ring, two in each */
-    __m512i pair[4];
-};
-
-/* The loads of two blocks stay apart and in order: the compiler may not merge or move them. */
-INLINE struct block block_load(const struct rx_desc *desc)
-{
-    struct block block;
-
-    __asm__ volatile("" ::: "memory");
-    for (int i = 0; i < 4; i++)
-        block.pair[i] = _mm512_loadu_si512(desc + 2 * i);
-    return block;
-}
-
-/* Word `word` of the eight descriptors. */
-INLINE __m512i block_word(const struct block *block, const int word)
-{
-    const __m512i index =
-        _mm512_setr_epi64(word, 4 + word, 8 + word, 12 + word, word, 4 + word, 8 + word, 12 + word);
-    __m512i low = _mm512_permutex2var_epi64(block->pair[0], index, block->pair[1]);
-    __m512i high = _mm512_permutex2var_epi64(block->pair[2], index, block->pair[3]);
-
-    return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
-}
-
-/* Words `word` and `word` + 2. */
-INLINE void block_words(const struct block *block, const int word, __m512i *first, __m512i *second)
-{
-    const __m512i index = _mm512_setr_epi64(word, 4 + word, 8 + word, 12 + word, 2 + word, 6 + word,
-                                            10 + word, 14 + word);
-    __m512i low = _mm512_permutex2var_epi64(block->pair[0], index, block->pair[1]);
-    __m512i high = _mm512_permutex2var_epi64(block->pair[2], index, block->pair[3]);
-
-    *first = _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
-    *second = _mm512_shuffle_i64x2(low, high, 0xee);
-}
-
+/* Eight descriptors as vectors of their 32-bit words: word 2k is the lower half of qw k. Half as wide as
+ * lanes of 64 bits, and what is written to columns needs no narrowing. */
 struct words {
-    __m512i qw0, qw1, qw2, qw3;
+    __m256i dw[8];
 };
 
-INLINE __m512i field(__m512i word, const unsigned shift, const uint64_t mask)
+INLINE __m512i all64(uint64_t value)
 {
-    return _mm512_and_si512(_mm512_srli_epi64(word, shift), _mm512_set1_epi64((long long)mask));
+    return _mm512_set1_epi64((long long)value);
 }
 
-INLINE __mmask8 bits(__m512i word, uint64_t mask)
+INLINE __m256i all(uint32_t value)
 {
-    return _mm512_test_epi64_mask(word, _mm512_set1_epi64((long long)mask));
+    return _mm256_set1_epi32((int)value);
 }
 
-INLINE __mmask8 equals(__m512i word, uint64_t value)
+/* Words a, b, c and d of four descriptors, four of each. */
+INLINE __m512i four_words(const struct rx_desc *desc, const int a, const int b, const int c,
+                          const int d)
 {
-    return _mm512_cmpeq_epi64_mask(word, _mm512_set1_epi64((long long)value));
+    const __m512i index = _mm512_setr_epi32(a, 8 + a, 16 + a, 24 + a, b, 8 + b, 16 + b, 24 + b, c,
+                                            8 + c, 16 + c, 24 + c, d, 8 + d, 16 + d, 24 + d);
+
+    return _mm512_permutex2var_epi32(_mm512_loadu_si512(desc), index, _mm512_loadu_si512(desc + 2));
 }
 
-INLINE __mmask8 lanes_good(__m512i flex, const struct words *w, const int format)
+/* From the halves of two such vectors that hold words a and b. */
+INLINE void two_words(__m256i low, __m256i high, __m256i *a, __m256i *b)
+{
+    *a = _mm256_inserti128_si256(low, _mm256_castsi256_si128(high), 1);
+    *b = _mm256_permute2x128_si256(low, high, 0x31);
+}
+
+INLINE void load_two(const struct rx_desc *desc, struct words *w, const int a, const int b)
+{
+    two_words(_mm512_castsi512_si256(four_words(desc, a, b, a, b)),
+              _mm512_castsi512_si256(four_words(desc + 4, a, b, a, b)), &w->dw[a], &w->dw[b]);
+}
+
+INLINE void load_four(const struct rx_desc *desc, struct words *w, const int a, const int b,
+                      const int c, const int d)
+{
+    __m512i low = four_words(desc, a, b, c, d);
+    __m512i high = four_words(desc + 4, a, b, c, d);
+
+    two_words(_mm512_castsi512_si256(low), _mm512_castsi512_si256(high), &w->dw[a], &w->dw[b]);
+    two_words(_mm512_extracti64x4_epi64(low, 1), _mm512_extracti64x4_epi64(high, 1), &w->dw[c],
+              &w->dw[d]);
+}
+
+/* The status words, then whatever else is wanted. The two rounds of loads stay apart and in order: the
+ * compiler may not merge or move them. */
+INLINE void words_load(const struct rx_desc *desc, struct words *w, const int format,
+                       const int metadata)
+{
+    __asm__ volatile("" ::: "memory");
+    load_two(desc, w, 2, 3);
+    __asm__ volatile("" ::: "memory");
+    if (format == FORMAT_LEGACY && metadata == METADATA_NONE)
+        return;
+    if (metadata == METADATA_NONE) {
+        load_two(desc, w, 0, 1);
+    } else if (metadata == METADATA_BASIC && format == FORMAT_FLEX) {
+        load_four(desc, w, 0, 1, 4, 5);
+    } else {
+        load_four(desc, w, 0, 1, 4, 5);
+        load_two(desc, w, 6, 7);
+    }
+}
+
+/* Which half of its 64-bit word a mask lies in. */
+#define HALF(mask) ((mask) >> 32 != 0)
+
+/* Lanes in which one of the bits of qw `word` is set; all of them lie in one half. */
+INLINE __mmask8 bits(const struct words *w, const int word, const uint64_t mask)
+{
+    return _mm256_test_epi32_mask(w->dw[2 * word + HALF(mask)],
+                                  all((uint32_t)(HALF(mask) ? mask >> 32 : mask)));
+}
+
+/* A field of qw `word` that does not cross its middle. */
+INLINE __m256i field(const struct words *w, const int word, const unsigned shift,
+                     const uint32_t mask)
+{
+    return _mm256_and_si256(_mm256_srli_epi32(w->dw[2 * word + (shift >= 32)], shift & 31),
+                            all(mask));
+}
+
+INLINE __mmask8 equals(__m256i value, uint32_t wanted)
+{
+    return _mm256_cmpeq_epi32_mask(value, all(wanted));
+}
+
+/* The length, with a bit beyond every limit where the header was split, which no queue asks for. */
+INLINE __m256i length_of(const struct words *w, const int format)
+{
+    if (format == FORMAT_LEGACY)
+        return field(w, 1, RXL_LEN_SHIFT, RXL_LEN_MASK | (uint32_t)(RXL_SPH >> RXL_LEN_SHIFT));
+    return field(w, 0, RXF_LEN_SHIFT, RXF_LEN_MASK | (uint32_t)(RXF_SPH >> RXF_LEN_SHIFT));
+}
+
+INLINE __mmask8 status_lanes(const struct words *w, __m256i flex, const int format)
 {
     __mmask8 good;
 
     if (format == FORMAT_LEGACY)
-        return equals(_mm512_and_si512(w->qw1, _mm512_set1_epi64((long long)(RXL_DD | RXL_EOP |
-                                                                             RXL_RXE | RXL_SPH))),
+        return equals(_mm256_and_si256(w->dw[2], all(RXL_DD | RXL_EOP | RXL_RXE)),
                       RXL_DD | RXL_EOP);
-    good = equals(_mm512_and_si512(w->qw1, _mm512_set1_epi64(RXF_DD | RXF_EOP | RXF_RXE)),
-                  RXF_DD | RXF_EOP);
-    return good &
-           _mm512_cmpeq_epi64_mask(
-               _mm512_and_si512(w->qw0, _mm512_set1_epi64((long long)(RXF_RXDID_MASK | RXF_SPH))),
-               flex);
+    good = equals(_mm256_and_si256(w->dw[2], all(RXF_DD | RXF_EOP | RXF_RXE)), RXF_DD | RXF_EOP);
+    return _mm256_mask_cmpeq_epi32_mask(good, _mm256_and_si256(w->dw[0], all(RXF_RXDID_MASK)),
+                                        flex);
 }
 
-INLINE void store_u32(uint32_t *to, __m512i value, __mmask8 valid)
+INLINE void store_u32(uint32_t *to, __m256i value, __mmask8 valid)
 {
-    if (to)
-        _mm256_storeu_si256((__m256i *)to, _mm512_maskz_cvtepi64_epi32(valid, value));
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_maskz_mov_epi32(valid, value));
 }
 
-INLINE void store_u16(uint16_t *to, __m512i value, __mmask8 valid)
+INLINE void store_u16(uint16_t *to, __m256i value, __mmask8 valid)
 {
-    if (to)
-        _mm_storeu_si128((__m128i *)to, _mm512_maskz_cvtepi64_epi16(valid, value));
+    _mm_storeu_si128((__m128i *)(void *)to, _mm256_maskz_cvtepi32_epi16(valid, value));
 }
 
-INLINE void store_u8(uint8_t *to, __m512i value)
+INLINE void store_u8(uint8_t *to, __m256i value)
 {
-    if (to)
-        _mm_storel_epi64((__m128i *)to, _mm512_cvtepi64_epi8(value));
+    _mm_storel_epi64((__m128i *)(void *)to, _mm256_cvtepi32_epi8(value));
 }
 
 /* Packets with a checksum bit set that needs judgement: one by one, from the copies held here. */
-static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const struct words *w,
-                                                 uint32_t lanes, uint8_t *csum, int format)
+static __attribute__((noinline)) void csum_mixed(const struct pair *pair, __m256i dw0, __m256i dw2,
+                                                 __m256i dw3, __m256i dw4, uint32_t lanes,
+                                                 uint8_t *csum, int format)
 {
-    uint64_t qw[4][LANES];
+    uint32_t dw[4][LANES];
 
-    _mm512_storeu_si512(qw[0], w->qw0);
-    _mm512_storeu_si512(qw[1], w->qw1);
-    _mm512_storeu_si512(qw[2], w->qw2);
-    _mm512_storeu_si512(qw[3], w->qw3);
+    _mm256_storeu_si256((__m256i *)(void *)dw[0], dw0);
+    _mm256_storeu_si256((__m256i *)(void *)dw[1], dw2);
+    _mm256_storeu_si256((__m256i *)(void *)dw[2], dw3);
+    _mm256_storeu_si256((__m256i *)(void *)dw[3], dw4);
     for (; lanes; lanes &= lanes - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(lanes);
-        struct written one = {qw[0][i], qw[1][i], qw[2][i], qw[3][i]};
+        struct written one = {dw[0][i], dw[1][i] | (uint64_t)dw[2][i] << 32, dw[3][i], 0};
 
         csum[i] = format == FORMAT_LEGACY
                       ? written_csum(pair, &one, written_ptype(&one, FORMAT_LEGACY), FORMAT_LEGACY)
@@ -161,188 +199,193 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const 
     }
 }
 
-/* The verdicts of types below PTYPES_CLASSED when nothing is wrong; of others, rubbish. */
-INLINE __m512i good_verdicts(const struct pair *pair, const struct verdicts *table, __m512i ptype,
+/* The verdicts of types below PTYPES_CLASSED when nothing is wrong, in byte 0; of others, rubbish. */
+INLINE __m256i good_verdicts(const struct pair *pair, const struct verdicts *table, __m256i ptype,
                              __mmask8 known)
 {
-    __m256i index;
-
     if (likely(pair->byte_tables)) {
-        __m512i low = byte_entry(ptype, table->part[0], table->part[1]);
-        __m512i high = byte_entry(ptype, table->part[2], table->part[3]);
+        __m512i at = _mm512_castsi256_si512(ptype);
+        __m256i low = _mm512_castsi512_si256(byte_entry(at, table->part[0], table->part[1]));
+        __m256i high = _mm512_castsi512_si256(byte_entry(at, table->part[2], table->part[3]));
 
-        return _mm512_mask_mov_epi64(low, bits(ptype, PTYPES_CLASSED / 2), high);
+        return _mm256_mask_mov_epi32(low, _mm256_test_epi32_mask(ptype, all(PTYPES_CLASSED / 2)),
+                                     high);
     }
-    index = _mm512_maskz_cvtepi64_epi32(known, ptype);
-    return _mm512_cvtepu32_epi64(
-        _mm256_i32gather_epi32((const int *)(const void *)pair->good_of, index, 1));
+    return _mm256_i32gather_epi32((const int *)(const void *)pair->good_of,
+                                  _mm256_maskz_mov_epi32(known, ptype), 1);
 }
 
 INLINE void columns_csum(const struct pair *pair, const struct verdicts *table,
-                         const struct words *w, __m512i ptype, uint8_t *csum, const int format)
+                         const struct words *w, __m256i ptype, uint8_t *csum, const int format)
 {
     const bool legacy = format == FORMAT_LEGACY;
-    __mmask8 checked = bits(w->qw1, legacy ? RXL_L3L4P : RXF_L3L4P);
-    __mmask8 mixed = checked & bits(w->qw1, legacy ? RXL_ERRORS : RXF_ERRORS);
-    __mmask8 known = _mm512_cmplt_epu64_mask(ptype, _mm512_set1_epi64(PTYPES_CLASSED));
-    __m512i good = good_verdicts(pair, table, ptype, known);
-
+    __mmask8 checked = bits(w, 1, legacy ? RXL_L3L4P : RXF_L3L4P);
+    __mmask8 mixed = checked & bits(w, 1, legacy ? RXL_ERRORS : RXF_ERRORS);
+    __mmask8 known = _mm256_mask_cmplt_epu32_mask(checked, ptype, all(PTYPES_CLASSED));
     /* Types beyond the table have no verdict, as type 0. */
-    good = _mm512_maskz_and_epi64(checked & known, good, _mm512_set1_epi64(0xff));
-    if (!legacy)
-        good = _mm512_mask_or_epi64(good, checked & bits(w->qw2, RXF_QW2_NAT), good,
-                                    _mm512_set1_epi64(CSUM_GOOD << VERDICT_UDP_SHIFT));
-    store_u8(csum, good);
-    if (unlikely(mixed)) {
-        struct words copy = *w; /* only this one needs to lie in memory */
+    __m256i good =
+        _mm256_maskz_and_epi32(known, good_verdicts(pair, table, ptype, known), all(0xff));
 
-        csum_mixed(pair, &copy, mixed, csum, format);
-    }
+    if (!legacy)
+        good = _mm256_mask_or_epi32(good, checked & bits(w, 2, RXF_QW2_NAT), good,
+                                    all(CSUM_GOOD << VERDICT_UDP_SHIFT));
+    store_u8(csum, good);
+    if (unlikely(mixed))
+        csum_mixed(pair, w->dw[0], w->dw[2], w->dw[3], w->dw[4], mixed, csum, format);
+}
+
+INLINE __m256i ptypes(const struct words *w, const int format)
+{
+    __m256i ptype;
+
+    if (format != FORMAT_LEGACY)
+        return field(w, 0, RXF_PTYPE_SHIFT, RXF_PTYPE_MASK);
+    /* Crosses the middle of its word. Unknown types are reported as such. */
+    ptype = _mm256_or_si256(_mm256_srli_epi32(w->dw[2], RXL_PTYPE_SHIFT),
+                            _mm256_slli_epi32(w->dw[3], 32 - RXL_PTYPE_SHIFT));
+    ptype = _mm256_and_si256(ptype, all(RXL_PTYPE_MASK));
+    return _mm256_maskz_mov_epi32(_mm256_cmplt_epu32_mask(ptype, all(PTYPE_COMMON)), ptype);
 }
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
 INLINE void columns_fill(const struct pair *pair, const struct verdicts *table,
                          const struct columns *c, size_t row, const struct words *w,
-                         const int format, const int metadata)
+                         const int format, const int metadata, const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
-    __m512i ptype = legacy ? field(w->qw1, RXL_PTYPE_SHIFT, RXL_PTYPE_MASK)
-                           : field(w->qw0, RXF_PTYPE_SHIFT, RXF_PTYPE_MASK);
-    __m512i cast = legacy ? field(w->qw1, RXL_UMBCAST_SHIFT, RXL_UMBCAST_MASK)
-                          : field(w->qw0, RXF_UMBCAST_SHIFT, RX_MIRRORED);
-    __m512i fltstat = field(w->qw1, RXL_FLTSTAT_SHIFT, RXL_FLTSTAT_MASK);
-    __mmask8 hashed = legacy ? equals(fltstat, RX_FLTSTAT_RSS_HASH) : bits(w->qw1, RXF_RSS_VALID);
-    __m512i hash =
-        format == FORMAT_FLEX_OVS ? w->qw3 : _mm512_srli_epi64(legacy ? w->qw0 : w->qw1, 32);
-    __m512i flags;
+    __m256i ptype = ptypes(w, format);
+    __m256i cast = legacy ? field(w, 1, RXL_UMBCAST_SHIFT, RXL_UMBCAST_MASK)
+                          : field(w, 0, RXF_UMBCAST_SHIFT, RX_MIRRORED);
+    __m256i fltstat = field(w, 1, RXL_FLTSTAT_SHIFT, RXL_FLTSTAT_MASK);
+    __mmask8 hashed = legacy ? equals(fltstat, RX_FLTSTAT_RSS_HASH) : bits(w, 1, RXF_RSS_VALID);
+    __m256i flags;
 
-    if (legacy) /* unknown types are reported as such */
-        ptype = _mm512_maskz_mov_epi64(
-            _mm512_cmplt_epu64_mask(ptype, _mm512_set1_epi64(PTYPE_COMMON)), ptype);
     /* UMBCAST 1 and 2 shifted are the flags of multicast and broadcast; 3, mirrored, is neither. */
-    flags = _mm512_maskz_slli_epi64((__mmask8)~equals(cast, RX_MIRRORED), cast, 4);
-    flags = _mm512_mask_or_epi64(flags, hashed, flags, _mm512_set1_epi64(FLAG_RSS));
-    store_u32(c->rss ? c->rss + row : NULL, hash, hashed);
-    store_u16(c->ptype ? c->ptype + row : NULL, ptype, ALL_LANES);
-    if (c->csum)
+    flags = _mm256_maskz_slli_epi32((__mmask8)~equals(cast, RX_MIRRORED), cast, 4);
+    flags = _mm256_mask_or_epi32(flags, hashed, flags, all(FLAG_RSS));
+    if (full || c->rss)
+        store_u32(c->rss + row, w->dw[legacy ? 1 : format == FORMAT_FLEX_OVS ? 6 : 3], hashed);
+    if (full || c->ptype)
+        store_u16(c->ptype + row, ptype, ALL_LANES);
+    if (full || c->csum)
         columns_csum(pair, table, w, ptype, c->csum + row, format);
     if (metadata == METADATA_ALL) {
         __mmask8 tagged, marked, timed;
-        __m512i tag, mark;
+        __m256i tag, mark;
 
         if (pair->vlan_in_l2tag2) {
-            tag = _mm512_srli_epi64(w->qw2, RXL_QW2_L2TAG2_2_SHIFT);
-            tagged = bits(w->qw2, legacy ? RXL_QW2_L2TAG2P : RXF_QW2_L2TAG2P);
+            tag = field(w, 2, RXL_QW2_L2TAG2_2_SHIFT, 0xffff);
+            tagged = bits(w, 2, legacy ? RXL_QW2_L2TAG2P : RXF_QW2_L2TAG2P);
         } else {
-            tag = legacy ? field(w->qw0, RXL_QW0_L2TAG1_SHIFT, 0xffff)
-                         : field(w->qw1, RXF_QW1_L2TAG1_SHIFT, 0xffff);
-            tagged = bits(w->qw1, legacy ? RXL_L2TAG1P : RXF_L2TAG1P);
+            tag = legacy ? field(w, 0, RXL_QW0_L2TAG1_SHIFT, 0xffff)
+                         : field(w, 1, RXF_QW1_L2TAG1_SHIFT, 0xffff);
+            tagged = bits(w, 1, legacy ? RXL_L2TAG1P : RXF_L2TAG1P);
         }
         if (legacy) {
             __mmask8 matched = equals(fltstat, RX_FLTSTAT_FD_ID);
-            __mmask8 flexible = bits(w->qw1, RXL_FLM) & equals(field(w->qw2, 4, 3), 1);
+            __mmask8 flexible = bits(w, 1, RXL_FLM) & equals(field(w, 2, 4, 3), 1);
 
-            mark = _mm512_mask_srli_epi64(_mm512_srli_epi64(w->qw3, 32), matched, w->qw0, 32);
+            mark = _mm256_mask_mov_epi32(w->dw[7], matched, w->dw[1]);
             marked = matched | flexible;
         } else {
-            uint64_t none = pair->flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
+            uint32_t none = pair->flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
 
-            mark = format == FORMAT_FLEX_OVS ? _mm512_srli_epi64(w->qw1, 32) : w->qw3;
-            mark = _mm512_and_si512(mark, _mm512_set1_epi64((long long)none));
+            mark = _mm256_and_si256(w->dw[format == FORMAT_FLEX_OVS ? 3 : 6], all(none));
             marked = pair->flex == RXDID_COMMS_IPSEC ? 0 : (__mmask8)~equals(mark, none);
         }
         timed = format == FORMAT_FLEX && pair->flex < RXDID_COMMS_GENERIC
-                    ? bits(w->qw2, RXF_QW2_TS_VALID)
+                    ? bits(w, 2, RXF_QW2_TS_VALID)
                     : 0;
-        flags = _mm512_mask_or_epi64(flags, tagged, flags, _mm512_set1_epi64(FLAG_VLAN));
-        flags = _mm512_mask_or_epi64(flags, marked, flags, _mm512_set1_epi64(FLAG_MARK));
-        flags = _mm512_mask_or_epi64(flags, timed, flags, _mm512_set1_epi64(FLAG_TIME));
-        store_u16(c->vlan ? c->vlan + row : NULL, tag, tagged);
-        store_u32(c->mark ? c->mark + row : NULL, mark, marked);
-        store_u32(c->time ? c->time + row : NULL, _mm512_srli_epi64(w->qw3, 32), timed);
+        flags = _mm256_mask_or_epi32(flags, tagged, flags, all(FLAG_VLAN));
+        flags = _mm256_mask_or_epi32(flags, marked, flags, all(FLAG_MARK));
+        flags = _mm256_mask_or_epi32(flags, timed, flags, all(FLAG_TIME));
+        if (full || c->vlan)
+            store_u16(c->vlan + row, tag, tagged);
+        if (full || c->mark)
+            store_u32(c->mark + row, mark, marked);
+        if (full || c->time)
+            store_u32(c->time + row, w->dw[7], timed);
     }
-    store_u8(c->flags ? c->flags + row : NULL, flags);
+    if (full || c->flags)
+        store_u8(c->flags + row, flags);
+}
+
+/* Of values below 2^32 in total. */
+INLINE uint32_t total(__m256i sum)
+{
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(four);
 }
 
 INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                             uint32_t n, tail_fn tail, const int format, const int metadata,
-                             const int mark)
+                             uint32_t n, const int format, const int metadata, const int mark,
+                             const int full)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
-    uint8_t *held = pair->held;
-    struct run run = {0};
-    const bool legacy = format == FORMAT_LEGACY;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
-    const __m512i headroom =
-        _mm512_set1_epi64((long long)((uint64_t)pair->headroom << HANDLE_OFFSET_SHIFT));
-    const __m512i one = _mm512_set1_epi64(1);
-    const __m512i limits = _mm512_set1_epi64(limit);
-    const __m512i flex = _mm512_set1_epi64(pair->flex);
+    const __m256i headroom = all(pair->headroom);
+    const __m256i limit = all(pair->rx_limit);
+    const __m256i flex = all(pair->flex);
+    const __m512i interleaved =
+        _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     uint64_t *to = c->handles + row;
-    __m512i sum = _mm512_setzero_si512();
+    uint8_t *held = pair->held;
+    __m256i sum = _mm256_setzero_si256();
     struct verdicts table;
     size_t i;
 
     if (metadata != METADATA_NONE)
         table = verdicts_load(pair);
-    for (i = 0; i + LANES <= n; i += LANES) {
-        struct block block = block_load(desc + i);
-        struct words w = {.qw1 = block_word(&block, 1)};
-        __m512i again;
-        __m512i length, handles;
+    for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
+        struct words w = {0};
+        __m256i length, index, upper;
         __mmask8 good;
 
-        if (!legacy || metadata != METADATA_NONE) {
-            block = block_load(desc + i);
-            block_words(&block, 0, &w.qw0, &w.qw2);
-            block_words(&block, 1, &again, &w.qw3);
-        }
-        length = legacy ? field(w.qw1, RXL_LEN_SHIFT, RXL_LEN_MASK)
-                        : field(w.qw0, RXF_LEN_SHIFT, RXF_LEN_MASK);
-        good = lanes_good(flex, &w, format) &
-               _mm512_cmplt_epu64_mask(_mm512_sub_epi64(length, one), limits);
-        handles = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(buffer + i)));
-        handles = _mm512_or_si512(_mm512_or_si512(handles, headroom),
-                                  _mm512_slli_epi64(length, HANDLE_LENGTH_SHIFT));
-        _mm512_storeu_si512(to + i, handles);
+        words_load(desc, &w, format, metadata);
+        length = length_of(&w, format);
+        good = _mm256_mask_cmplt_epu32_mask(status_lanes(&w, flex, format),
+                                            _mm256_sub_epi32(length, all(1)), limit);
+        index = _mm256_loadu_si256((const __m256i *)(const void *)(buffer + i));
+        upper = _mm256_or_si256(_mm256_slli_epi32(length, HANDLE_LENGTH_SHIFT - 32), headroom);
+        _mm512_storeu_si512(to + i,
+                            _mm512_permutex2var_epi32(_mm512_castsi256_si512(index), interleaved,
+                                                      _mm512_castsi256_si512(upper)));
         if (metadata != METADATA_NONE)
-            columns_fill(pair, &table, c, row + i, &w, format, metadata);
+            columns_fill(pair, &table, c, row + i, &w, format, metadata, full);
         if (unlikely(good != ALL_LANES)) {
             uint32_t count = (uint32_t)__builtin_ctz(~(uint32_t)good);
 
             if (mark)
                 for (uint32_t k = 0; k < count; k++)
                     mark_held(held, buffer[i + k]);
-            sum = _mm512_mask_add_epi64(sum, (__mmask8)((1u << count) - 1), sum, length);
-            run.count = (uint32_t)i + count;
-            run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
-            return run;
+            sum = _mm256_mask_add_epi32(sum, (__mmask8)((1u << count) - 1), sum, length);
+            i += count;
+            break;
         }
         if (mark)
 #pragma GCC unroll 8
             for (uint32_t k = 0; k < LANES; k++)
                 mark_held(held, buffer[i + k]);
-        sum = _mm512_add_epi64(sum, length);
+        sum = _mm256_add_epi32(sum, length);
     }
-    run.bytes = (uint32_t)_mm512_reduce_add_epi64(sum);
-    run.count = (uint32_t)i;
-    return run_end(run, pair, columns, row, n, tail);
+    return (struct run){(uint32_t)i, total(sum)};
 }
 
-RECEIVE_ALL(avx512)
-
 /* Whole descriptors are written, also the words that the device does not read: full lines. */
-void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void avx512_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
-    const __m512i base = _mm512_set1_epi64((long long)(pair->pool_iova + pair->headroom));
-    const __m512i stride = _mm512_set1_epi64(pair->stride);
+    const __m512i base = all64(pair->pool_iova + pair->headroom);
+    const __m512i stride = all64(pair->stride);
     size_t i;
 
+#pragma GCC unroll 4
     for (i = 0; i + LANES <= n; i += LANES) {
         __m256i indexes = _mm256_loadu_si256((const __m256i *)(index + i));
         __m512i address =
@@ -353,7 +396,7 @@ void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
             _mm512_storeu_si512(
                 desc + i + 2 * k,
                 _mm512_maskz_permutexvar_epi64(
-                    0x11, _mm512_set1_epi64(2 * k) + (__m512i){0, 0, 0, 0, 1}, address));
+                    0x11, all64(2 * (unsigned)k) + (__m512i){0, 0, 0, 0, 1}, address));
     }
     for (; i < n; i++) {
         buffer[i] = index[i];
@@ -362,73 +405,54 @@ void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
     }
 }
 
-static __attribute__((noinline)) uint32_t tail_plain(struct pair *pair, uint32_t first,
-                                                     const uint64_t *handles, uint32_t n,
-                                                     uint32_t *bytes)
-{
-    return scalar_send_at(pair, first, handles, n, bytes, 0);
-}
+RECEIVE_ALL(avx512, LANES)
 
-static __attribute__((noinline)) uint32_t tail_checked(struct pair *pair, uint32_t first,
-                                                       const uint64_t *handles, uint32_t n,
-                                                       uint32_t *bytes)
-{
-    return scalar_send_at(pair, first, handles, n, bytes, 1);
-}
+/* A handle's upper half, as it lies in a lane: length, then offset. */
+#define LENGTH(length) ((uint64_t)(length) << HANDLE_LENGTH_SHIFT)
+#define ANY_OFFSET ((uint64_t)HANDLE_FIELD_MASK << HANDLE_OFFSET_SHIFT)
 
-INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes,
-                           const int checked)
+INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
+                                  const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
-    const __m512i stride = _mm512_set1_epi64(pair->stride);
-    const __m512i buffers = _mm512_set1_epi64(pair->buffers);
-    const __m512i shortest = _mm512_set1_epi64(TX_MIN_FRAME);
-    const __m512i span = _mm512_set1_epi64(pair->tx_max_frame - TX_MIN_FRAME);
-    const __m512i iova = _mm512_set1_epi64((long long)pair->pool_iova);
-    const __m512i command = _mm512_set1_epi64((long long)(TXD_COMMAND | TXD_EOP));
+    const __m512i stride = all64(pair->stride);
+    const __m512i iova = all64(pair->pool_iova);
+    const __m512i shortest = all64(LENGTH(TX_MIN_FRAME));
+    /* Two limits in one comparison of 32-bit halves: the index, and the length above the shortest. */
+    const __m512i limits =
+        all64(LENGTH(pair->tx_max_frame - TX_MIN_FRAME) | ANY_OFFSET | (pair->buffers - 1));
+    const __m512i command = all64(TXD_COMMAND | TXD_EOP);
     const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
     const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     __m512i sum = _mm512_setzero_si512();
     uint8_t *held = pair->held;
     size_t i;
 
-    for (i = 0; i + LANES <= n; i += LANES) {
+    for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
         __m512i handle = _mm512_loadu_si512(handles + i);
-        __m512i index = _mm512_and_si512(handle, _mm512_set1_epi64(HANDLE_INDEX_MASK));
-        __m512i offset = field(handle, HANDLE_OFFSET_SHIFT, HANDLE_FIELD_MASK);
+        __m512i offset = _mm512_and_si512(_mm512_srli_epi64(handle, HANDLE_OFFSET_SHIFT),
+                                          all64(HANDLE_FIELD_MASK));
         __m512i length = _mm512_srli_epi64(handle, HANDLE_LENGTH_SHIFT);
-        __mmask8 good = _mm512_cmplt_epu64_mask(index, buffers) &
-                        _mm512_cmple_epu64_mask(_mm512_add_epi64(offset, length), stride) &
-                        _mm512_cmple_epu64_mask(_mm512_sub_epi64(length, shortest), span);
+        __mmask16 good = _mm512_cmple_epu32_mask(_mm512_sub_epi32(handle, shortest), limits);
         __m512i address, qw1;
 
+        good = _mm512_mask_cmple_epu32_mask(good, _mm512_add_epi64(offset, length), stride);
         /* The scalar loop finds which one it is, or which mark is missing. */
-        if (unlikely(good != ALL_LANES) ||
+        if (unlikely(!_kortestc_mask16_u8(good, good)) ||
             (checked && unlikely(!mark_claim_all(held, handles + i, LANES))))
             break;
-        address = _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(index, stride), offset), iova);
+        address =
+            _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(handle, stride), offset), iova);
         qw1 = _mm512_or_si512(_mm512_slli_epi64(length, TXD_BUF_SZ_SHIFT), command);
-        _mm512_storeu_si512(desc + i, _mm512_permutex2var_epi64(address, first, qw1));
-        _mm512_storeu_si512(desc + i + 4, _mm512_permutex2var_epi64(address, second, qw1));
-        _mm256_storeu_si256((__m256i *)(buffer + i), _mm512_cvtepi64_epi32(index));
+        _mm512_storeu_si512(desc, _mm512_permutex2var_epi64(address, first, qw1));
+        _mm512_storeu_si512(desc + 4, _mm512_permutex2var_epi64(address, second, qw1));
+        _mm256_storeu_si256((__m256i *)(buffer + i), _mm512_cvtepi64_epi32(handle));
         sum = _mm512_add_epi64(sum, length);
     }
-    *bytes += (uint32_t)_mm512_reduce_add_epi64(sum);
-    if (likely(i == n))
-        return n;
-    return (uint32_t)i + (checked ? tail_checked : tail_plain)(pair, (uint32_t)i, handles + i,
-                                                               n - (uint32_t)i, bytes);
+    return (struct run){(uint32_t)i, total(_mm256_add_epi32(_mm512_castsi512_si256(sum),
+                                                            _mm512_extracti64x4_epi64(sum, 1)))};
 }
 
-uint32_t avx512_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 0);
-}
-
-uint32_t avx512_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n,
-                             uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 1);
-}
+SEND_ALL(avx512, LANES)
 #endif

@@ -113,15 +113,13 @@ INLINE uint32x4_t lanes_good(const struct pair *pair, const struct words *w, con
 
 INLINE void store_u32(uint32_t *to, uint32x4_t value)
 {
-    if (to)
-        vst1q_u32(to, value);
+    vst1q_u32(to, value);
 }
 
 /* The low 16 bits of the lanes. */
 INLINE void store_u16(uint16_t *to, uint32x4_t value)
 {
-    if (to)
-        vst1_u16(to, vmovn_u32(value));
+    vst1_u16(to, vmovn_u32(value));
 }
 
 /* The low 8 bits of the lanes. */
@@ -184,7 +182,8 @@ INLINE void columns_csum(const struct pair *pair, const struct words *w, uint32x
 
 /* Four rows of the columns; the same rules as metadata_fill. */
 INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint32_t row,
-                         const struct words *w, const int format, const int metadata)
+                         const struct words *w, const int format, const int metadata,
+                         const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
     uint32x4_t fltstat = masked(vshrq_n_u32(w->low[1], RXL_FLTSTAT_SHIFT), RXL_FLTSTAT_MASK);
@@ -208,9 +207,11 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
     /* UMBCAST 1 and 2 shifted are the flags of multicast and broadcast; 3, mirrored, is neither. */
     flags = vbicq_u32(vshlq_n_u32(cast, 4), equals(cast, RX_MIRRORED));
     flags = vorrq_u32(flags, only(hashed, all(FLAG_RSS)));
-    store_u32(c->rss ? c->rss + row : NULL, only(hashed, hash));
-    store_u16(c->ptype ? c->ptype + row : NULL, ptype);
-    if (c->csum)
+    if (full || c->rss)
+        store_u32(c->rss + row, only(hashed, hash));
+    if (full || c->ptype)
+        store_u16(c->ptype + row, ptype);
+    if (full || c->csum)
         columns_csum(pair, w, ptype, c->csum + row, format);
     if (metadata == METADATA_ALL) {
         uint32x4_t tag, tagged, mark, marked, timed = all(0);
@@ -240,16 +241,20 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
         flags = vorrq_u32(flags, only(tagged, all(FLAG_VLAN)));
         flags = vorrq_u32(flags, only(marked, all(FLAG_MARK)));
         flags = vorrq_u32(flags, only(timed, all(FLAG_TIME)));
-        store_u16(c->vlan ? c->vlan + row : NULL, only(tagged, tag));
-        store_u32(c->mark ? c->mark + row : NULL, only(marked, mark));
-        store_u32(c->time ? c->time + row : NULL, only(timed, w->high[3]));
+        if (full || c->vlan)
+            store_u16(c->vlan + row, only(tagged, tag));
+        if (full || c->mark)
+            store_u32(c->mark + row, only(marked, mark));
+        if (full || c->time)
+            store_u32(c->time + row, only(timed, w->high[3]));
     }
-    store_u8(c->flags ? c->flags + row : NULL, flags);
+    if (full || c->flags)
+        store_u8(c->flags + row, flags);
 }
 
 INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uint32_t row,
-                           uint32_t n, tail_fn tail, const int format, const int metadata,
-                           const int mark)
+                           uint32_t n, const int format, const int metadata, const int mark,
+                           const int full)
 {
     const struct columns copy = *columns; /* what is stored below may not change it */
     const struct columns *c = &copy;
@@ -257,7 +262,7 @@ INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uin
     struct run run = {0};
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    uint32_t limit = pair->buffer_size < pair->max_frame ? pair->buffer_size : pair->max_frame;
+    uint32_t limit = pair->rx_limit;
     const uint32x4_t headroom = all(pair->headroom << (HANDLE_OFFSET_SHIFT - 32));
     uint32x4_t sum = all(0); /* of a ring at most: no lane overflows */
     uint32_t i;
@@ -279,7 +284,7 @@ INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uin
         handles.val[1] = vorrq_u32(headroom, vshlq_n_u32(length, HANDLE_LENGTH_SHIFT - 32));
         vst2q_u32((uint32_t *)(void *)(c->handles + row + i), handles);
         if (metadata != METADATA_NONE)
-            columns_fill(pair, c, row + i, &w, format, metadata);
+            columns_fill(pair, c, row + i, &w, format, metadata, full);
         if (mark)
             for (uint32_t k = 0; k < count; k++)
                 mark_held(held, buffer[i + k]);
@@ -295,10 +300,8 @@ INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uin
     }
     run.bytes = vaddvq_u32(sum);
     run.count = i;
-    return run_end(run, pair, columns, row, n, tail);
+    return run;
 }
-
-RECEIVE_ALL(neon)
 
 /* Bus addresses of two buffers. */
 INLINE uint64x2_t address_of(uint64_t base, uint32x2_t index, uint32_t stride)
@@ -306,7 +309,7 @@ INLINE uint64x2_t address_of(uint64_t base, uint32x2_t index, uint32_t stride)
     return vmlal_u32(vdupq_n_u64(base), index, vdup_n_u32(stride));
 }
 
-void neon_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void neon_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -316,7 +319,7 @@ void neon_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
 
     for (i = 0; i + 2 <= n; i += 2) {
         uint32x2_t two = vld1_u32(index + i);
-        uint64x2_t address = address_of(base, two, pair->stride);
+        uint64x2_t address = address_of(base, two, (uint32_t)pair->stride);
 
         vst1_u32(buffer + i, two);
         vst1q_u64(&desc[i].qw0, vzip1q_u64(address, zero));
@@ -329,19 +332,21 @@ void neon_receive_post(struct pair *pair, const uint32_t *index, uint32_t n)
     }
 }
 
+RECEIVE_ALL(neon, LANES)
+
 INLINE void write_two(struct pair *pair, struct tx_desc *desc, uint32x2_t index, uint32x2_t offset,
                       uint32x2_t length)
 {
     uint64x2x2_t two;
 
-    two.val[0] = vaddw_u32(address_of(pair->pool_iova, index, pair->stride), offset);
+    two.val[0] = vaddw_u32(address_of(pair->pool_iova, index, (uint32_t)pair->stride), offset);
     two.val[1] = vorrq_u64(vshlq_n_u64(vmovl_u32(length), TXD_BUF_SZ_SHIFT),
                            vdupq_n_u64(TXD_COMMAND | TXD_EOP));
     vst2q_u64((uint64_t *)(void *)desc, two);
 }
 
-INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes,
-                           const int checked)
+INLINE struct run neon_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
+                                const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
@@ -354,9 +359,9 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         uint32x4_t index = handle.val[0];
         uint32x4_t offset = masked(handle.val[1], HANDLE_FIELD_MASK);
         uint32x4_t length = vshrq_n_u32(handle.val[1], HANDLE_LENGTH_SHIFT - 32);
-        uint32x4_t good = vcltq_u32(index, all(pair->buffers));
+        uint32x4_t good = vcltq_u32(index, all((uint32_t)pair->buffers));
 
-        good = only(good, vcleq_u32(vaddq_u32(offset, length), all(pair->stride)));
+        good = only(good, vcleq_u32(vaddq_u32(offset, length), all((uint32_t)pair->stride)));
         good = only(good, vcleq_u32(vsubq_u32(length, all(TX_MIN_FRAME)), all(span)));
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(leading(good) != LANES) ||
@@ -368,17 +373,8 @@ INLINE uint32_t send_lanes(struct pair *pair, const uint64_t *handles, uint32_t 
         vst1q_u32(buffer + i, index);
         sum = vaddq_u32(sum, length);
     }
-    *bytes += vaddvq_u32(sum);
-    return i + scalar_send_at(pair, i, handles + i, n - i, bytes, checked);
+    return (struct run){(uint32_t)i, vaddvq_u32(sum)};
 }
 
-uint32_t neon_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 0);
-}
-
-uint32_t neon_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
-{
-    return send_lanes(pair, handles, n, bytes, 1);
-}
+SEND_ALL(neon, LANES)
 #endif

@@ -30,7 +30,7 @@ static inline void returns_add(struct returns *returns, uint64_t handle)
 }
 
 /* Indexes of the handles that the application held, which it holds no longer. */
-static inline uint32_t claim_some(uint8_t *held, uint32_t buffers, const uint64_t *handles,
+static inline uint32_t claim_some(uint8_t *held, uint64_t buffers, const uint64_t *handles,
                                   uint32_t n, uint32_t *out)
 {
     uint32_t count = 0;

@@ -5,10 +5,6 @@
 
 #include "driver/send.h"
 
-/* Reap when this many descriptors wait: late enough that the device has left their cache lines, early
- * enough that buffers come back warm. */
-#define CLEAN_BACKLOG 64
-
 enum outcome { POSTED, REFUSED, FULL };
 
 /* Tallies of one call, kept on its stack; small, so that clearing them costs nothing. */
@@ -20,18 +16,13 @@ struct tx_tally {
 };
 
 struct reaped {
-    uint64_t packets, bytes;
+    uint32_t packets, bytes; /* of a ring at most */
     uint32_t restarts;
     struct pool_tally pool;
 };
 
-struct group { /* packets since the last report-status request */
-    uint32_t packets;
-    uint32_t bytes;
-};
-
 /* What others noted for the holder of the send side, into an open block. */
-static inline void add_others(struct pair *pair)
+static void add_others(struct pair *pair)
 {
     struct sq_counters *sq = pair->sq;
 
@@ -82,19 +73,6 @@ static void ledger_reaped(struct pair *pair, const struct reaped *reaped, uint32
     block_close(&sq->seq, next);
 }
 
-/* As that for packets posted under one doorbell and nothing else. */
-static void ledger_posted(struct pair *pair, struct group group)
-{
-    struct sq_counters *sq = pair->sq;
-    uint64_t next = block_open(&sq->seq);
-
-    block_add(&sq->posted, group.packets);
-    block_add(&sq->posted_bytes, group.bytes);
-    block_add(&sq->doorbells, 1);
-    add_others(pair);
-    block_close(&sq->seq, next);
-}
-
 static void set_in_flight(struct pair *pair, uint32_t packets)
 {
     __atomic_store_n(&pair->in_flight, packets, __ATOMIC_RELAXED);
@@ -103,60 +81,63 @@ static void set_in_flight(struct pair *pair, uint32_t packets)
 /* Gives the buffers of n slots from tx_clean on back. */
 static void return_slots(struct pair *pair, uint32_t n, bool owner, struct pool_tally *tally)
 {
-    uint32_t run = pair->tx_entries - pair->tx_clean;
+    uint32_t from = pair->tx_clean;
+    uint32_t run = pair->tx_entries - from;
 
-    run = n < run ? n : run;
-    pair_put(pair, pair->tx_sw + pair->tx_clean, run, owner, tally);
+    pair->tx_free += n;
+    if (likely(n < run)) {
+        pair->tx_clean = from + n;
+        pair_put(pair, pair->tx_sw + from, n, owner, tally);
+        return;
+    }
+    pair->tx_clean = n - run;
+    pair_put(pair, pair->tx_sw + from, run, owner, tally);
     if (n > run)
         pair_put(pair, pair->tx_sw, n - run, owner, tally);
-    pair->tx_clean += n;
-    if (pair->tx_clean >= pair->tx_entries)
-        pair->tx_clean -= pair->tx_entries;
-    pair->tx_free += n;
 }
 
 static uint32_t clean(struct pair *pair, bool owner, struct reaped *reaped)
 {
-    uint32_t packets = 0;
-    uint32_t end = 0;
-    uint32_t slots;
+    const struct tx_desc *ring = pair->tx_ring;
+    const uint32_t entries = pair->tx_entries;
+    const uint32_t tail = pair->rs_tail;
+    uint32_t head = pair->rs_head;
+    uint32_t packets = 0, bytes = 0, end = 0;
 
-    while (pair->rs_count) {
-        const struct rs_point *point = &pair->rs[pair->rs_head];
-        uint64_t qw1 = __atomic_load_n(&pair->tx_ring[point->end].qw1, __ATOMIC_ACQUIRE);
+    while (head != tail) {
+        const struct rs_point *point = &pair->rs[head];
+        uint64_t qw1 = __atomic_load_n(&ring[point->end].qw1, __ATOMIC_ACQUIRE);
 
         /* Anything but "done" is a request that still waits, also when the device wrote nonsense. */
         if ((qw1 & TXD_DTYPE_MASK) != TX_DTYPE_DONE)
             break;
         end = point->end;
         packets += point->packets;
-        reaped->bytes += point->bytes;
-        pair->rs_head = pair->rs_head + 1 == pair->tx_entries ? 0 : pair->rs_head + 1;
-        pair->rs_count--;
+        bytes += point->bytes;
+        head = head + 1 == entries ? 0 : head + 1;
     }
     if (!packets)
         return 0;
-    slots = end + 1 + (end < pair->tx_clean ? pair->tx_entries : 0) - pair->tx_clean;
-    return_slots(pair, slots, owner, &reaped->pool);
+    pair->rs_head = head;
+    reaped->packets = packets;
+    reaped->bytes = bytes;
+    return_slots(pair, end + 1 + (end < pair->tx_clean ? entries : 0) - pair->tx_clean, owner,
+                 &reaped->pool);
     set_in_flight(pair, pair->in_flight - packets);
-    reaped->packets += packets;
-    if (pair->stopped && pair->tx_free >= pair->tx_entries / 4) {
+    if (unlikely(pair->stopped && pair->tx_free >= entries / 4)) {
         pair->stopped = 0;
         reaped->restarts++;
     }
     return packets;
 }
 
-uint32_t scalar_send(struct pair *pair, const uint64_t *handles, uint32_t n, uint32_t *bytes)
+INLINE struct run scalar_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
+                                  const int checked)
 {
-    return scalar_send_at(pair, 0, handles, n, bytes, 0);
+    return scalar_send_at(pair, 0, handles, n, checked);
 }
 
-uint32_t scalar_send_checked(struct pair *pair, const uint64_t *handles, uint32_t n,
-                             uint32_t *bytes)
-{
-    return scalar_send_at(pair, 0, handles, n, bytes, 1);
-}
+SEND_ALL(scalar, 1)
 
 static void advance(struct pair *pair, uint32_t slots)
 {
@@ -166,29 +147,18 @@ static void advance(struct pair *pair, uint32_t slots)
     pair->tx_free -= slots;
 }
 
-/* Notes that descriptor `end`, the last one written, asks for a report. */
-static inline void ask_report(struct pair *pair, uint32_t end, struct group group)
-{
-    uint32_t tail = pair->rs_tail;
-
-    pair->rs[tail] = (struct rs_point){end, group.packets, group.bytes};
-    pair->rs_tail = tail + 1 == pair->tx_entries ? 0 : tail + 1;
-    pair->rs_count++;
-    set_in_flight(pair, pair->in_flight + group.packets);
-}
-
 /* Asks for the report on the last descriptor written; the device has not seen it yet. */
-static void close_group(struct pair *pair, struct group *group, struct tx_tally *tally)
+static void close_group(struct pair *pair, struct run *group, struct tx_tally *tally)
 {
     uint32_t end = (pair->tx_next ? pair->tx_next : pair->tx_entries) - 1;
 
-    if (!group->packets)
+    if (!group->count)
         return;
     pair->tx_ring[end].qw1 |= TXD_RS;
     ask_report(pair, end, *group);
-    tally->posted += group->packets;
+    tally->posted += group->count;
     tally->posted_bytes += group->bytes;
-    *group = (struct group){0};
+    *group = (struct run){0};
 }
 
 static void refund(struct pair *pair, uint64_t handle, bool owner, bool checked,
@@ -220,7 +190,7 @@ static uint32_t *limit_of(const struct pair *pair, const uint64_t *part, uint32_
 
 /* One packet that the tight loop did not take: chain of up to five, or something to refuse. */
 static enum outcome post_odd(struct pair *pair, uint64_t first, const uint64_t *row,
-                             uint32_t segments, struct group *group, bool owner, bool checked,
+                             uint32_t segments, struct run *group, bool owner, bool checked,
                              struct tx_tally *tally)
 {
     uint64_t part[CHAIN_MAX] = {first};
@@ -255,7 +225,7 @@ static enum outcome post_odd(struct pair *pair, uint64_t first, const uint64_t *
         group->bytes += handle_length(part[i]);
         advance(pair, 1);
     }
-    group->packets++;
+    group->count++;
     return POSTED;
 }
 
@@ -270,24 +240,26 @@ static uint32_t leading_singles(const uint8_t *segments, uint32_t n)
 
 /* From packet `done` on, after the group that was written already. */
 static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                     const uint8_t *segments, uint32_t done, uint32_t n, struct group group,
+                     const uint8_t *segments, uint32_t done, uint32_t n, struct run group,
                      uint32_t *refused, bool owner, struct tx_tally *tally, bool checked)
 {
     while (done < n) {
         uint32_t room = pair->tx_entries - pair->tx_next;
         uint32_t want = n - done;
-        uint32_t got, singles;
+        uint32_t singles;
+        struct run got;
 
         room = pair->tx_free < room ? pair->tx_free : room;
         want = want < room ? want : room;
-        room = RS_SPACING - group.packets;
+        room = RS_SPACING - group.count;
         want = want < room ? want : room;
         singles = segments ? leading_singles(segments + done, want) : want;
-        got = pair->tx_post[checked](pair, handles + done, singles, &group.bytes);
-        advance(pair, got);
-        group.packets += got;
-        done += got;
-        if (unlikely(got < want || !want)) {
+        got = pair->paths.post[checked](pair, handles + done, singles);
+        advance(pair, got.count);
+        group.count += got.count;
+        group.bytes += got.bytes;
+        done += got.count;
+        if (unlikely(got.count < want || !want)) {
             enum outcome outcome =
                 post_odd(pair, handles[done], chain ? chain + (size_t)CHAIN_ROW * done : NULL,
                          segments ? segments[done] : 1, &group, owner, checked, tally);
@@ -297,23 +269,32 @@ static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
             *refused += outcome == REFUSED;
             done++;
         }
-        if (group.packets >= RS_SPACING)
+        if (group.count >= RS_SPACING)
             close_group(pair, &group, tally);
     }
     close_group(pair, &group, tally);
     return done;
 }
 
-/* All there is to a send, after `first` packets that were written already. */
-static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint64_t *handles,
-                                                   const uint64_t *chain, const uint8_t *segments,
-                                                   uint32_t n, struct group first,
-                                                   uint32_t *refused, bool owner, bool checked)
+struct run send_note(struct pair *pair, struct run run)
+{
+    uint64_t next = block_open(&pair->sq->seq);
+
+    add_others(pair);
+    block_close(&pair->sq->seq, next);
+    return run;
+}
+
+uint32_t send_rest(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                   const uint8_t *segments, uint32_t n, struct run first, uint32_t *refused,
+                   bool owner, bool checked)
 {
     struct tx_tally tally = {0};
-    uint32_t done = post(pair, handles, chain, segments, first.packets, n, first, refused, owner,
-                         &tally, checked);
+    uint32_t done;
 
+    advance(pair, first.count);
+    done = post(pair, handles, chain, segments, first.count, n, first, refused, owner, &tally,
+                checked);
     if (tally.posted) {
         doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
         tally.doorbells = 1;
@@ -328,37 +309,6 @@ static __attribute__((noinline)) uint32_t post_any(struct pair *pair, const uint
     if (tally.pool.cached | tally.pool.ring)
         ledger_pool(pair, &tally.pool, owner);
     return done;
-}
-
-uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                   const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
-{
-    const uint32_t entries = pair->tx_entries;
-    const uint32_t slot = pair->tx_next;
-    struct group group = {0};
-    uint32_t end;
-
-    *refused = 0;
-    if (entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
-        send_clean(pair, owner);
-    if (unlikely(segments || n - 1 >= RS_SPACING || n > entries - slot ||
-                 pair->tx_free < n + TX_RESERVE))
-        return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
-    group.packets = pair->tx_post[checked](pair, handles, n, &group.bytes);
-    if (unlikely(group.packets < n)) {
-        advance(pair, group.packets);
-        return post_any(pair, handles, chain, segments, n, group, refused, owner, checked);
-    }
-    end = slot + n;
-    pair->tx_next = end == entries ? 0 : end;
-    pair->tx_free -= n;
-    /* Written anew: what vector code wrote a moment ago is slow to be read in part. */
-    pair->tx_ring[end - 1].qw1 = TXD_COMMAND | TXD_EOP | TXD_RS |
-                                 (uint64_t)handle_length(handles[n - 1]) << TXD_BUF_SZ_SHIFT;
-    ask_report(pair, end - 1, group);
-    doorbell(pair, pair->tx_tail, REG_QTX_TAIL1, pair->tx_next);
-    ledger_posted(pair, group);
-    return n;
 }
 
 uint32_t send_clean(struct pair *pair, bool owner)
@@ -388,7 +338,7 @@ void send_drain(struct pair *pair)
         reaped.restarts++;
     }
     pair->tx_next = pair->tx_clean = 0;
-    pair->rs_head = pair->rs_tail = pair->rs_count = 0;
+    pair->rs_head = pair->rs_tail = 0;
     set_in_flight(pair, 0);
     ledger_reaped(pair, &reaped, lost);
     ledger_pool(pair, &reaped.pool, owner);
