@@ -215,9 +215,9 @@ static void act_worker(struct instance *instance)
     struct ours *ours = ours_of(instance);
     uint32_t refused;
 
-    instance->got = ours->pair->receive[0](ours->pair, &ours->columns, instance->ask, true);
+    instance->got = ours->pair->receive.receive[0](ours->pair, &ours->columns, instance->ask, true);
     instance->sent =
-        send_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true, false);
+        send_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
 }
 
 static void act_nothing(struct instance *instance)

@@ -201,7 +201,7 @@ static uint32_t post(struct worker *worker, struct outlet *outlet, const struct 
     done = send_post(pair, batch->handles + batch->first,
                      chains(worker) ? batch->chain + CHAIN_ROW * batch->first : NULL,
                      chains(worker) ? batch->segments + batch->first : NULL, batch->count, &refused,
-                     outlet->hold->owner, false);
+                     outlet->hold->owner);
     worker->total.refused += refused;
     worker->total.sent += pair->sq->posted - posted;
     worker->total.sent_bytes += pair->sq->posted_bytes - bytes;
@@ -426,7 +426,7 @@ uint32_t handler_round(struct worker *worker, uint32_t number)
 
     if (unlikely(handling->waiting))
         return 0;
-    n = pair->receive[0](pair, &lane->into, worker->config.burst, in->owner);
+    n = pair->receive.receive[0](pair, &lane->into, worker->config.burst, in->owner);
     if (!n) {
         if (pair->rearm)
             pair_rearm(pair);

@@ -87,6 +87,10 @@ static void send_setup(struct pair *pair, const struct pair_config *config)
     pair->tx_free = config->tx_entries - 1; /* tail must not reach head (descriptors 3) */
     pair->tx_tail = config->tx_tail;
     pair->sq = config->sq;
+    /* Without a mapped doorbell no burst is a usual one. */
+    pair->tx_roomy = !config->tx_tail                          ? UINT32_MAX
+                     : config->tx_entries >= 2 * CLEAN_BACKLOG ? config->tx_entries - CLEAN_BACKLOG
+                                                               : RS_SPACING + TX_RESERVE;
     pair->tx_max_frame = config->max_frame < TX_MAX_FRAME ? config->max_frame : TX_MAX_FRAME;
 }
 
@@ -338,7 +342,7 @@ int pair_recv(struct pair *pair, const struct columns *columns, uint32_t max)
     if (unlikely(error))
         return error;
     owner = pair_own_cache(pair);
-    got = pair->receive[1](pair, columns, max, owner);
+    got = pair->receive.receive[1](pair, columns, max, owner);
     pair_disown_cache(pair, owner);
     if (unlikely(!got && pair->rearm))
         pair_rearm(pair);
@@ -346,24 +350,52 @@ int pair_recv(struct pair *pair, const struct columns *columns, uint32_t max)
     return (int)got;
 }
 
+/* What pair_send does when it is more than a burst: it needs the cache. */
+static __attribute__((noinline)) int send_more(struct pair *pair, const uint64_t *handles,
+                                               const uint64_t *chain, const uint8_t *segments,
+                                               uint32_t n, uint32_t *refused)
+{
+    bool owner = pair_own_cache(pair);
+    uint32_t done = send_any(pair, handles, chain, segments, n, refused, owner, true);
+
+    pair_disown_cache(pair, owner);
+    if (unlikely(!done && pair->rearm))
+        pair_rearm(pair);
+    pair_leave(&pair->tx_guard);
+    return (int)done;
+}
+
+/* After the good packets at the head of a burst that were written already. */
+static __attribute__((noinline)) int send_after(struct pair *pair, const uint64_t *handles,
+                                                uint32_t n, struct run run, uint32_t *refused)
+{
+    bool owner = pair_own_cache(pair);
+    uint32_t done = send_rest(pair, handles, NULL, NULL, n, run, refused, owner, true);
+
+    pair_disown_cache(pair, owner);
+    pair_leave(&pair->tx_guard);
+    return (int)done;
+}
+
 int pair_send(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
               const uint8_t *segments, uint32_t n, uint32_t *refused)
 {
-    uint32_t done;
-    bool owner;
     int error;
 
     *refused = 0;
     error = pair_enter(pair, &pair->tx_guard);
     if (unlikely(error))
         return error;
-    owner = pair_own_cache(pair);
-    done = send_post(pair, handles, chain, segments, n, refused, owner, true);
-    pair_disown_cache(pair, owner);
-    if (unlikely(!done && pair->rearm))
-        pair_rearm(pair);
-    pair_leave(&pair->tx_guard);
-    return (int)done;
+    if (likely(send_usual(pair, segments, n))) {
+        struct run run = pair->send.burst[1](pair, handles, n);
+
+        if (likely(run.count == n)) {
+            pair_leave(&pair->tx_guard);
+            return (int)n;
+        }
+        return send_after(pair, handles, n, run, refused);
+    }
+    return send_more(pair, handles, chain, segments, n, refused);
 }
 
 int pair_clean(struct pair *pair)

@@ -36,17 +36,40 @@ enum guard_holder { GUARD_FREE = 0, GUARD_CALLER = 1, GUARD_WATCH = 2 };
 enum rx_format { FORMAT_LEGACY = 0, FORMAT_FLEX = 1, FORMAT_FLEX_OVS = 2 };
 enum rx_metadata { METADATA_NONE = 0, METADATA_BASIC = 1, METADATA_ALL = 2 };
 
-struct rs_point { /* a report-status request that waits for its write-back */
-    uint16_t end; /* its descriptor */
-    uint16_t packets;
-    uint32_t bytes;
-};
-
-/* What a tight loop took; one register. A ring of the largest frames stays far below 4 GiB. */
+/* What a tight loop took; returned in two registers. */
 struct run {
     uint32_t count;
-    uint32_t bytes;
+    uint64_t bytes;
 };
+
+/* A report-status request that waits for its write-back, in one word: 16 bits for its descriptor, 16
+ * for how many packets it reports, 32 for their bytes. */
+typedef uint64_t rs_point;
+
+static inline rs_point rs_make(uint32_t end, struct run run)
+{
+    return end | (uint64_t)run.count << 16 | run.bytes << 32;
+}
+
+static inline uint32_t rs_end(rs_point point)
+{
+    return point & 0xffff;
+}
+
+static inline uint32_t rs_packets(rs_point point)
+{
+    return (uint32_t)point >> 16;
+}
+
+static inline uint32_t rs_bytes(rs_point point)
+{
+    return (uint32_t)(point >> 32);
+}
+
+/* A tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond the
+ * ring's end. Moves nothing of the pair. Rows beyond those it returns, up to n, may hold rubbish
+ * afterwards. */
+typedef struct run (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n);
 
 /* Receives up to max packets; owner: the caller holds the cache; held: mark buffers as the
  * application's. */
@@ -55,6 +78,12 @@ typedef uint32_t (*receive_fn)(struct pair *pair, const struct columns *columns,
 
 /* Writes n descriptors at rx_fill; the run does not pass the ring's end. */
 typedef void (*rx_post_fn)(struct pair *pair, const uint32_t *index, uint32_t n);
+
+/* Ways to receive, by what the queue wants. */
+struct receive_paths {
+    receive_fn receive[2]; /* [1] marks buffers as held by the application */
+    run_fn run[2];
+};
 
 /* Writes the descriptors of good one-buffer packets at tx_next: n at most, none beyond the ring's end. */
 typedef struct run (*tx_post_fn)(struct pair *pair, const uint64_t *handles, uint32_t n);
@@ -91,7 +120,7 @@ struct pair {
     bool vlan_in_l2tag2;
     bool byte_tables; /* the CPU looks bytes up in registers */
     enum rx_format format;
-    receive_fn receive[2]; /* [1] marks buffers as held by the application */
+    struct receive_paths receive;
     rx_post_fn rx_post;
     volatile uint32_t *rx_tail;
     struct rq_counters *rq;
@@ -102,11 +131,12 @@ struct pair {
     uint32_t *tx_sw;
     uint32_t tx_entries, tx_next, tx_clean, tx_free;
     uint32_t tx_max_frame;
+    uint32_t tx_roomy; /* with so many free there is room for a burst, and nothing to reap */
     uint32_t stopped; /* declared full to the caller (libie-stats 4) */
     uint32_t rs_head, rs_tail; /* never full: each has a descriptor of its own */
     uint32_t in_flight; /* packets posted and not completed */
-    struct rs_point *rs; /* tx_entries of them */
-    struct send_paths paths;
+    rs_point *rs; /* tx_entries of them */
+    struct send_paths send;
     volatile uint32_t *tx_tail;
     struct sq_counters *sq;
 
@@ -200,7 +230,7 @@ bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally);
 int receive_fill(struct pair *pair);
 void receive_drain(struct pair *pair);
 
-/* As send_post for whatever packets, after `first` ones that burst has written. */
+/* As send_any for whatever packets, after `first` ones that burst has written. */
 uint32_t send_rest(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
                    const uint8_t *segments, uint32_t n, struct run first, uint32_t *refused,
                    bool owner, bool checked);
@@ -211,23 +241,31 @@ static inline uint32_t send_pending(const struct pair *pair)
     return __atomic_load_n(&pair->in_flight, __ATOMIC_RELAXED);
 }
 
-/* checked: buffers must be held by the application and lose that mark. */
-static inline uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
-                                 const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner,
-                                 bool checked)
+/* A burst for which there is room before the ring's end, and nothing to reap. */
+static inline bool send_usual(const struct pair *pair, const uint8_t *segments, uint32_t n)
 {
-    struct run run = {0};
+    return !segments && n - 1 < RS_SPACING && n <= pair->tx_entries - pair->tx_next &&
+           pair->tx_free >= pair->tx_roomy;
+}
 
+/* Posts packets in order until one does not fit; how many were consumed. checked: buffers must be held by
+ * the application and lose that mark. */
+uint32_t send_any(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                  const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked);
+
+/* As that by one who holds the guards. */
+static inline uint32_t send_post(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                                 const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner)
+{
     *refused = 0;
-    if (pair->tx_entries - 1 - pair->tx_free >= CLEAN_BACKLOG || pair->tx_free < n + TX_RESERVE)
-        send_clean(pair, owner);
-    if (likely(!segments && pair->tx_tail && n - 1 < RS_SPACING &&
-               n <= pair->tx_entries - pair->tx_next && pair->tx_free >= n + TX_RESERVE)) {
-        run = pair->paths.burst[checked](pair, handles, n);
+    if (likely(send_usual(pair, segments, n))) {
+        struct run run = pair->send.burst[0](pair, handles, n);
+
         if (likely(run.count == n))
             return n;
+        return send_rest(pair, handles, chain, segments, n, run, refused, owner, false);
     }
-    return send_rest(pair, handles, chain, segments, n, run, refused, owner, checked);
+    return send_any(pair, handles, chain, segments, n, refused, owner, false);
 }
 
 /* Gives buffers to the cache, or to the shared store for one who does not own it. */

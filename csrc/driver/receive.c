@@ -124,7 +124,7 @@ static void post(struct pair *pair, const uint32_t *index, uint32_t n)
 }
 
 /* Refills when a batch of slots is empty, then counts. */
-static void receive_end(struct pair *pair, bool owner, struct rx_tally *tally)
+static void refill_and_count(struct pair *pair, bool owner, struct rx_tally *tally)
 {
     if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, tally))
         receive_doorbell(pair);
@@ -140,15 +140,15 @@ uint32_t receive_idle(struct pair *pair, bool owner)
         return 0;
     }
     tally = (struct rx_tally){.polls = 1, .empty_polls = 1};
-    receive_end(pair, owner, &tally);
+    refill_and_count(pair, owner, &tally);
     return 0;
 }
 
-uint32_t receive_finish(struct pair *pair, struct run run, bool owner)
+uint32_t receive_slowly(struct pair *pair, struct run run, bool owner)
 {
     struct rx_tally tally = {.packets = run.count, .bytes = run.bytes, .polls = 1};
 
-    receive_end(pair, owner, &tally);
+    refill_and_count(pair, owner, &tally);
     return run.count;
 }
 
@@ -159,7 +159,7 @@ uint32_t receive_merge(struct pair *pair, uint32_t count)
 }
 
 uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run first, uint32_t max,
-                      enum rest rest, run_fn run)
+                      enum rest rest)
 {
     bool owner = rest & REST_OWNER, mark = rest & REST_MARK;
     struct rx_tally tally = {.packets = first.count, .bytes = first.bytes, .polls = 1};
@@ -169,7 +169,7 @@ uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run fir
         uint32_t n = receive_straight(pair, max - row);
 
         if (!pair->chained && !pair->skipping) {
-            struct run got = run(pair, c, row, n);
+            struct run got = pair->receive.run[mark](pair, c, row, n);
 
             receive_singles(c, row, got.count);
             receive_step(pair, got.count);
@@ -191,7 +191,7 @@ uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run fir
         break;
     }
     tally.empty_polls = !row;
-    receive_end(pair, owner, &tally);
+    refill_and_count(pair, owner, &tally);
     return row;
 }
 
@@ -203,44 +203,43 @@ static bool chosen(uint32_t wanted, uint32_t isa, bool able)
 int receive_choose(struct pair *pair, const struct pair_config *config)
 {
     enum rx_metadata metadata = METADATA_ALL;
-    const receive_fn *fn = NULL;
+    const struct receive_paths *paths = NULL;
 
     if (!config->metadata)
         metadata = METADATA_NONE;
     else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
         metadata = METADATA_BASIC;
     pair->rx_post = scalar_receive_post;
-    pair->paths = scalar_send;
+    pair->send = scalar_send;
 #if defined(__x86_64__)
     if (chosen(config->isa, ISA_AVX512, avx512_usable())) {
-        fn = avx512_receive(pair->format, metadata);
+        paths = avx512_receive(pair->format, metadata);
         pair->byte_tables = avx512_byte_tables();
         pair->rx_post = avx512_receive_post;
-        pair->paths = avx512_send;
+        pair->send = avx512_send;
         pair->isa_name = "avx512";
     }
-    if (!fn && chosen(config->isa, ISA_AVX2, avx2_usable())) {
-        fn = avx2_receive(pair->format, metadata);
+    if (!paths && chosen(config->isa, ISA_AVX2, avx2_usable())) {
+        paths = avx2_receive(pair->format, metadata);
         pair->rx_post = avx2_receive_post;
-        pair->paths = avx2_send;
+        pair->send = avx2_send;
         pair->isa_name = "avx2";
     }
 #elif defined(__aarch64__)
     if (chosen(config->isa, ISA_NEON, true)) {
-        fn = neon_receive(pair->format, metadata);
+        paths = neon_receive(pair->format, metadata);
         pair->rx_post = neon_receive_post;
-        pair->paths = neon_send;
+        pair->send = neon_send;
         pair->isa_name = "neon";
     }
 #endif
-    if (!fn && chosen(config->isa, ISA_SCALAR, true)) {
-        fn = scalar_receive(pair->format, metadata);
+    if (!paths && chosen(config->isa, ISA_SCALAR, true)) {
+        paths = scalar_receive(pair->format, metadata);
         pair->isa_name = "scalar";
     }
-    if (!fn)
+    if (!paths)
         return -ENOTSUP;
-    pair->receive[0] = fn[0];
-    pair->receive[1] = fn[1];
+    pair->receive = *paths;
     return 0;
 }
 

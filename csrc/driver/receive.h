@@ -9,15 +9,10 @@
 
 #include "driver/metadata.h"
 
-/* The tight loop: good packets from slot rx_next on into rows from `row` on, n at most and none beyond
- * the ring's end. Moves nothing of the pair. Rows beyond those it returns, up to n, may hold rubbish
- * afterwards. Never inlined: its constants must not burden a poll that finds nothing. */
-typedef struct run (*run_fn)(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n);
-
 /* The ends of a poll that are not the usual one. Nothing there; */
 uint32_t receive_idle(struct pair *pair, bool owner);
 /* packets, with a cache that another holds or that has too little for a refill; */
-uint32_t receive_finish(struct pair *pair, struct run run, bool owner);
+uint32_t receive_slowly(struct pair *pair, struct run run, bool owner);
 /* packets that are counted, when others charged something to the pair. Returns `count`. */
 uint32_t receive_merge(struct pair *pair, uint32_t count);
 enum rest {
@@ -26,27 +21,27 @@ enum rest {
 }; /* six arguments go in registers, so that tails are jumps */
 /* and, after a first run, the ring's end or a descriptor that is judged alone. */
 uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run first, uint32_t max,
-                      enum rest rest, run_fn run);
+                      enum rest rest);
 
 static inline enum rest rest_of(bool owner, bool mark)
 {
     return (owner ? REST_OWNER : 0) | (mark ? REST_MARK : 0);
 }
 
-/* By format and metadata: [0] plain, [1] marking buffers as the application's. */
-const receive_fn *scalar_receive(enum rx_format format, enum rx_metadata metadata);
+/* By format and metadata. */
+const struct receive_paths *scalar_receive(enum rx_format format, enum rx_metadata metadata);
 void scalar_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 
 #if defined(__x86_64__)
 bool avx2_usable(void);
-const receive_fn *avx2_receive(enum rx_format format, enum rx_metadata metadata);
+const struct receive_paths *avx2_receive(enum rx_format format, enum rx_metadata metadata);
 void avx2_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 bool avx512_usable(void);
 bool avx512_byte_tables(void);
-const receive_fn *avx512_receive(enum rx_format format, enum rx_metadata metadata);
+const struct receive_paths *avx512_receive(enum rx_format format, enum rx_metadata metadata);
 void avx512_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 #elif defined(__aarch64__)
-const receive_fn *neon_receive(enum rx_format format, enum rx_metadata metadata);
+const struct receive_paths *neon_receive(enum rx_format format, enum rx_metadata metadata);
 void neon_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
 #endif
 
@@ -177,31 +172,34 @@ INLINE bool receive_usual(const struct pair *pair, const struct columns *c, cons
            columns_full(c, metadata);
 }
 
-/* The end of a straight run. */
-INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct run got,
-                              uint32_t max, bool owner, run_fn run, rx_post_fn post, const int mark)
+/* The end of a poll that found packets. */
+INLINE uint32_t receive_end(struct pair *pair, const struct columns *c, struct run got,
+                            uint32_t max, enum rest rest, rx_post_fn post)
 {
     const uint32_t entries = pair->rx_entries;
     uint32_t next = pair->rx_next + got.count;
     uint32_t left = pair->rx_left - got.count;
-    uint32_t count = cache_count(&pair->cache);
-    uint32_t fill = pair->rx_fill;
     uint32_t taken = 0;
 
     next = next == entries ? 0 : next;
     pair->rx_next = next;
-    if (unlikely((got.count < max && left && (written_status(pair->rx_ring + next) & RXL_DD)) ||
-                 !owner)) {
+    if (got.count < max && left && (written_status(pair->rx_ring + next) & RXL_DD)) {
         pair->rx_left = left;
-        return owner ? receive_rest(pair, c, got, max, rest_of(owner, mark), run)
-                     : receive_finish(pair, got, owner);
+        return receive_rest(pair, c, got, max, rest);
+    }
+    if (unlikely(!(rest & REST_OWNER))) {
+        pair->rx_left = left;
+        return receive_slowly(pair, got, false);
     }
     if (entries - 1 - left >= REFILL_BATCH) {
+        uint32_t count = cache_count(&pair->cache);
+        uint32_t fill = pair->rx_fill;
+
         /* One batch, which the cache has: nearly every refill. */
         if (unlikely(count < REFILL_BATCH || fill % REFILL_BATCH ||
                      entries - 1 - left >= 2 * REFILL_BATCH)) {
             pair->rx_left = left;
-            return receive_finish(pair, got, owner);
+            return receive_slowly(pair, got, true);
         }
         count -= REFILL_BATCH;
         cache_resize(&pair->cache, count);
@@ -241,9 +239,9 @@ INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct
         struct run got = {0};                                                                      \
                                                                                                    \
         if (unlikely(!receive_usual(pair, c, METADATA_NONE)))                                      \
-            return receive_rest(pair, c, got, max, rest_of(owner, mark), isa##_##name##_run);      \
+            return receive_rest(pair, c, got, max, rest_of(owner, mark));                          \
         got = isa##_##name##_run(pair, c, 0, receive_straight(pair, max));                         \
-        return receive_burst(pair, c, got, max, owner, isa##_##name##_run, isa##_post, mark);      \
+        return receive_end(pair, c, got, max, rest_of(owner, mark), isa##_post);                   \
     }                                                                                              \
     static __attribute__((noinline)) uint32_t isa##_##name##_burst(                                \
         struct pair *pair, const struct columns *c, uint32_t max, bool owner)                      \
@@ -254,7 +252,7 @@ INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct
         if (unlikely(n % lanes || !receive_usual(pair, c, metadata)))                              \
             return isa##_##name##_more(pair, c, max, owner);                                       \
         got = isa##_run(pair, c, 0, n, format, metadata, mark, 1);                                 \
-        return receive_burst(pair, c, got, max, owner, isa##_##name##_run, isa##_post, mark);      \
+        return receive_end(pair, c, got, max, rest_of(owner, mark), isa##_post);                   \
     }                                                                                              \
     /* An empty poll is the most frequent call of all. */                                          \
     static uint32_t isa##_##name(struct pair *pair, const struct columns *c, uint32_t max,         \
@@ -269,7 +267,13 @@ INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct
     RECEIVE_MARKED(isa, name, format, metadata, 0, lanes)                                          \
     RECEIVE_MARKED(isa, name##_mark, format, metadata, 1, lanes)
 
-#define RECEIVE_PAIR(isa, name) {isa##_##name, isa##_##name##_mark}
+#define RECEIVE_PATHS(isa, name)                                                                   \
+    {                                                                                              \
+        {isa##_##name, isa##_##name##_mark},                                                       \
+        {                                                                                          \
+            isa##_##name##_run, isa##_##name##_mark_run                                            \
+        }                                                                                          \
+    }
 
 /* All receive functions of an instruction set, and the getter for them. */
 #define RECEIVE_ALL(isa, lanes)                                                                    \
@@ -286,17 +290,17 @@ INLINE uint32_t receive_burst(struct pair *pair, const struct columns *c, struct
     {                                                                                              \
         isa##_post(pair, index, n);                                                                \
     }                                                                                              \
-    const receive_fn *isa##_receive(enum rx_format format, enum rx_metadata metadata)              \
+    const struct receive_paths *isa##_receive(enum rx_format format, enum rx_metadata metadata)    \
     {                                                                                              \
-        static const receive_fn table[3][3][2] = {                                                 \
-            {RECEIVE_PAIR(isa, legacy_none), RECEIVE_PAIR(isa, legacy_basic),                      \
-             RECEIVE_PAIR(isa, legacy_all)},                                                       \
-            {RECEIVE_PAIR(isa, flex_none), RECEIVE_PAIR(isa, flex_basic),                          \
-             RECEIVE_PAIR(isa, flex_all)},                                                         \
-            {RECEIVE_PAIR(isa, ovs_none), RECEIVE_PAIR(isa, ovs_basic),                            \
-             RECEIVE_PAIR(isa, ovs_all)},                                                          \
+        static const struct receive_paths table[3][3] = {                                          \
+            {RECEIVE_PATHS(isa, legacy_none), RECEIVE_PATHS(isa, legacy_basic),                    \
+             RECEIVE_PATHS(isa, legacy_all)},                                                      \
+            {RECEIVE_PATHS(isa, flex_none), RECEIVE_PATHS(isa, flex_basic),                        \
+             RECEIVE_PATHS(isa, flex_all)},                                                        \
+            {RECEIVE_PATHS(isa, ovs_none), RECEIVE_PATHS(isa, ovs_basic),                          \
+             RECEIVE_PATHS(isa, ovs_all)},                                                         \
         };                                                                                         \
-        return table[format][metadata];                                                            \
+        return &table[format][metadata];                                                           \
     }
 
 #endif

@@ -407,6 +407,14 @@ INLINE void avx512_post(struct pair *pair, const uint32_t *index, uint32_t n)
 
 RECEIVE_ALL(avx512, LANES)
 
+INLINE uint64_t total64(__m512i sum)
+{
+    __m256i four = _mm256_add_epi64(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+
+    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_shuffle_epi32(two, 0x4e)));
+}
+
 /* A handle's upper half, as it lies in a lane: length, then offset. */
 #define LENGTH(length) ((uint64_t)(length) << HANDLE_LENGTH_SHIFT)
 #define ANY_OFFSET ((uint64_t)HANDLE_FIELD_MASK << HANDLE_OFFSET_SHIFT)
@@ -450,8 +458,7 @@ INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, ui
         _mm256_storeu_si256((__m256i *)(buffer + i), _mm512_cvtepi64_epi32(handle));
         sum = _mm512_add_epi64(sum, length);
     }
-    return (struct run){(uint32_t)i, total(_mm256_add_epi32(_mm512_castsi512_si256(sum),
-                                                            _mm512_extracti64x4_epi64(sum, 1)))};
+    return (struct run){(uint32_t)i, total64(sum)};
 }
 
 SEND_ALL(avx512, LANES)

@@ -105,15 +105,15 @@ static uint32_t clean(struct pair *pair, bool owner, struct reaped *reaped)
     uint32_t packets = 0, bytes = 0, end = 0;
 
     while (head != tail) {
-        const struct rs_point *point = &pair->rs[head];
-        uint64_t qw1 = __atomic_load_n(&ring[point->end].qw1, __ATOMIC_ACQUIRE);
+        rs_point point = pair->rs[head];
+        uint64_t qw1 = __atomic_load_n(&ring[rs_end(point)].qw1, __ATOMIC_ACQUIRE);
 
         /* Anything but "done" is a request that still waits, also when the device wrote nonsense. */
         if ((qw1 & TXD_DTYPE_MASK) != TX_DTYPE_DONE)
             break;
-        end = point->end;
-        packets += point->packets;
-        bytes += point->bytes;
+        end = rs_end(point);
+        packets += rs_packets(point);
+        bytes += rs_bytes(point);
         head = head + 1 == entries ? 0 : head + 1;
     }
     if (!packets)
@@ -157,7 +157,7 @@ static void close_group(struct pair *pair, struct run *group, struct tx_tally *t
     pair->tx_ring[end].qw1 |= TXD_RS;
     ask_report(pair, end, *group);
     tally->posted += group->count;
-    tally->posted_bytes += group->bytes;
+    tally->posted_bytes += (uint32_t)group->bytes;
     *group = (struct run){0};
 }
 
@@ -254,7 +254,7 @@ static uint32_t post(struct pair *pair, const uint64_t *handles, const uint64_t 
         room = RS_SPACING - group.count;
         want = want < room ? want : room;
         singles = segments ? leading_singles(segments + done, want) : want;
-        got = pair->paths.post[checked](pair, handles + done, singles);
+        got = pair->send.post[checked](pair, handles + done, singles);
         advance(pair, got.count);
         group.count += got.count;
         group.bytes += got.bytes;
@@ -309,6 +309,23 @@ uint32_t send_rest(struct pair *pair, const uint64_t *handles, const uint64_t *c
     if (tally.pool.cached | tally.pool.ring)
         ledger_pool(pair, &tally.pool, owner);
     return done;
+}
+
+uint32_t send_any(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+                  const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked)
+{
+    struct run run = {0};
+
+    *refused = 0;
+    if (pair->tx_free < pair->tx_roomy || pair->tx_free < n + TX_RESERVE)
+        send_clean(pair, owner);
+    if (likely(!segments && pair->tx_tail && n - 1 < RS_SPACING &&
+               n <= pair->tx_entries - pair->tx_next && pair->tx_free >= n + TX_RESERVE)) {
+        run = pair->send.burst[checked](pair, handles, n);
+        if (likely(run.count == n))
+            return n;
+    }
+    return send_rest(pair, handles, chain, segments, n, run, refused, owner, checked);
 }
 
 uint32_t send_clean(struct pair *pair, bool owner)

@@ -64,7 +64,7 @@ INLINE void ask_report(struct pair *pair, uint32_t end, struct run group)
 {
     uint32_t tail = pair->rs_tail;
 
-    pair->rs[tail] = (struct rs_point){(uint16_t)end, (uint16_t)group.count, group.bytes};
+    pair->rs[tail] = rs_make(end, group);
     pair->rs_tail = tail + 1 == pair->tx_entries ? 0 : tail + 1;
     __atomic_store_n(&pair->in_flight, pair->in_flight + group.count, __ATOMIC_RELAXED);
 }

@@ -58,7 +58,7 @@ uint32_t traffic_flush(struct worker *worker, struct station *station)
     done = send_post(pair, batch->handles + batch->first,
                      chained ? batch->chain + CHAIN_ROW * batch->first : NULL,
                      chained ? batch->segments + batch->first : NULL, batch->count, &refused,
-                     station->out->owner, false);
+                     station->out->owner);
     batch->first += done;
     batch->count -= done;
     worker->total.refused += refused;
@@ -216,7 +216,7 @@ uint32_t traffic_receive(struct worker *worker, struct station *station)
         columns.chain = batch->chain;
         columns.segments = batch->segments;
     }
-    got = pair->receive[0](pair, &columns, worker->config.burst, station->in->owner);
+    got = pair->receive.receive[0](pair, &columns, worker->config.burst, station->in->owner);
     if (!got) {
         if (pair->rearm)
             pair_rearm(pair);

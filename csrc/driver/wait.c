@@ -98,7 +98,7 @@ static int receive_wait(struct pair *pair, const struct columns *columns, uint32
 
     for (;;) {
         bool owner = pair_own_cache(pair);
-        uint32_t got = pair->receive[1](pair, columns, max, owner);
+        uint32_t got = pair->receive.receive[1](pair, columns, max, owner);
         uint64_t left = UINT64_MAX;
 
         pair_disown_cache(pair, owner);

@@ -264,7 +264,7 @@ static bool torture(uint32_t isa, uint32_t flex, uint32_t packets)
     }
     assert(rig.pair && !pair_arm(rig.pair) && !pair_start(rig.pair));
 #if TORTURE_WRONG
-    rig.pair->receive[1] =
+    rig.pair->receive.receive[1] =
         wrong_receive(rig.pair->format, METADATA_ALL)[1]; /* pair_recv marks what it gives */
 #endif
     pthread_getaffinity_np(pthread_self(), sizeof(device.allowed), &device.allowed);
