@@ -29,6 +29,7 @@ struct softvf_config {
     uint8_t primary[6];
     uint8_t promisc_unicast, promisc_multicast, trusted, spoof_check;
     uint8_t active, link_up, mdd_stopped, vlan_filtering, symmetric, strip;
+    uint8_t x722_classes; /* hashcfg tells unicast, multicast and SYN apart (descriptors 12.1) */
     uint16_t port_vlan;
     uint16_t strip_tpids[3];
     uint16_t insert_tpid;

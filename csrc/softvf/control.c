@@ -170,7 +170,7 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
     fresh->c = *config;
     memcpy(fresh->vlan_bitmap, vlans, sizeof(fresh->vlan_bitmap));
     rss_prepare(&fresh->rss, config->rss_key, sizeof(config->rss_key), config->hashcfg,
-                config->symmetric);
+                config->symmetric, config->x722_classes);
     rebuild_switch(plane);
     return 0;
 }

@@ -120,7 +120,7 @@ static void find(struct plane *plane, struct vf *vf, uint64_t mac, struct route 
         to = &plane->vf[__builtin_ctzll(others)];
     else if (!others && plane->loopback && targets & self)
         to = vf;
-    if (!to || !to->may_receive || !to->bus_master || to->vlan_rules)
+    if (!to || !to->may_receive || !to->bus_master || to->general_way)
         return;
     route->to = to;
     route->rss = &to->config->rss;
@@ -205,8 +205,8 @@ static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct rout
         return false;
     facts.hashed = route->rss->hashcfg >> info.pctype & 1;
     if (facts.hashed) {
-        facts.hash = route->rss->hashcfg >> 62 & 1 ? symmetric(route->rss, frame, info)
-                                                   : plain_hash(route->rss, frame);
+        facts.hash = route->rss->hashcfg & RSS_SPECIAL ? symmetric(route->rss, frame, info)
+                                                       : plain_hash(route->rss, frame);
         if (route->to->config->c.lut_size)
             queue = rss_queue(route->to->config, facts.hash);
     }

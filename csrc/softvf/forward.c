@@ -49,6 +49,7 @@ void rebuild_switch(struct plane *plane)
         vf->may_send = vf->may_receive;
         vf->primary = mac48(c->primary);
         vf->vlan_rules = c->vlan_filtering || c->port_vlan;
+        vf->general_way = vf->vlan_rules || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;

@@ -34,13 +34,19 @@ void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info);
 enum pkt_check_bit { PKT_L3L4P = 1, PKT_IPE = 2, PKT_L4E = 4, PKT_EIPE = 8, PKT_EUDPE = 16 };
 uint32_t pkt_check(const uint8_t *frame, uint32_t len, const struct pkt_info *info);
 
+/* Bit 62 of rss_conf.hashcfg, no packet class: rss_hash's plain way is not enough. */
+#define RSS_SPECIAL (1ull << 62)
+
 struct rss_conf {
-    uint64_t hashcfg;
+    uint64_t hashcfg; /* by the classes of pkt_info */
+    uint64_t classes; /* when split: as the driver set them, by the classes of X722 */
+    bool symmetric;
+    bool split; /* some of what is one class in hashcfg is hashed, some is not */
     uint32_t table[40][256]; /* Toeplitz contribution of each byte value at each input position */
 };
 
 void rss_prepare(struct rss_conf *conf, const uint8_t *key, uint32_t key_len, uint64_t hashcfg,
-                 bool symmetric);
+                 bool symmetric, bool x722);
 /* Toeplitz hash of the frame's packet class; *valid = false when its class is not hashed. */
 uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struct pkt_info *info,
                   bool *valid);

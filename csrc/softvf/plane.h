@@ -139,6 +139,7 @@ struct vf {
     bool master_told;
     bool may_send, may_receive; /* active, link up, not stopped: from config */
     bool vlan_rules;
+    bool general_way; /* frames to it need more than express.c looks at */
     uint64_t primary;
     struct dma_table dma;
     uint32_t dma_generation;

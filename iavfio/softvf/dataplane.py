@@ -68,6 +68,7 @@ class VfConfig:
     rss_lut: bytes = b""
     hashcfg: int = 0
     symmetric: bool = False
+    x722_classes: bool = False  # hashcfg tells unicast, multicast, SYN apart (descriptors 12.1)
     num_queues: int = 1
     max_frame: int = 9728
 
@@ -321,7 +322,7 @@ class DataPlane:
         raw.primary = config.primary_mac or bytes(6)
         for flag in ("promisc_unicast", "promisc_multicast", "trusted", "spoof_check", "active"):
             setattr(raw, flag, int(getattr(config, flag)))
-        for flag in ("link_up", "mdd_stopped", "vlan_filtering", "symmetric"):
+        for flag in ("link_up", "mdd_stopped", "vlan_filtering", "symmetric", "x722_classes"):
             setattr(raw, flag, int(getattr(config, flag)))
         raw.strip = STRIP[config.strip]
         for i, tpid in enumerate(config.strip_tpids[:3]):

@@ -78,6 +78,7 @@ class Personality:
     notices: int = 1
     reset_messages: str = "answer"
     resources_error_ms: float = 0.0
+    resources_once: bool = True
     drop_first: int = 0
     failure_limit: int = 0
     strip_refused: bool = False
@@ -245,6 +246,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         ),
         "resources_error_ms": Option(
             _milliseconds, "how long after a reset GET_VF_RESOURCES gets -5"
+        ),
+        "resources_once": Option(
+            _bool, "i40e: GET_VF_RESOURCES once a reset, as from Linux 6.17 on; off: as before"
         ),
         "drop_first": Option(_range(0, 255), "loses the first message of this opcode, 0 = none"),
         "failure_limit": Option(

@@ -347,19 +347,49 @@ def test_a_table_that_names_a_queue_too_many() -> None:
 
 @pytest.mark.parametrize("card", CARDS)
 def test_packet_classes(card: str) -> None:
-    bits = [31, 33, 34, 35, 36, 41, 43, 44, 45, 46, 63]
+    bits = [31, 33, 34, 35, 36, 41, 43, 44, 45, 46]
     if card != "x710":
         bits += [29, 30, 32, 39, 40, 42]
+    if card != "e810":
+        bits.append(63)
     wanted = sum(1 << bit for bit in bits)
     with rig(card) as pf:
         pf.negotiate()
         assert pf.ask(25) == (0, struct.pack("<Q", wanted))
         assert pf.config.hashcfg == wanted
-        assert pf.status(26, struct.pack("<Q", 1 << 33)) == 0
-        assert pf.config.hashcfg == 1 << 33
-        assert pf.status(26, struct.pack("<Q", 1 << 33 | 1 << 20)) == (-5 if card == "e810" else 0)
-        assert pf.config.hashcfg == (0 if card == "e810" else 1 << 33)
+        assert pf.config.x722_classes is (card == "x722")
+        assert pf.status(26, struct.pack("<Q", 1 << 34)) == 0
+        # ice hashes the addresses of what else is IPv4 with any class of it.
+        assert pf.config.hashcfg == (7 << 34 if card == "e810" else 1 << 34)
+        assert pf.status(26, struct.pack("<Q", 1 << 34 | 1 << 20)) == (-5 if card == "e810" else 0)
+        assert pf.config.hashcfg == (0 if card == "e810" else 1 << 34)
         assert pf.status(26, bytes(8)) == 0
+        assert pf.config.hashcfg == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "hashed"),
+    [
+        ([29], [29, 30, 31, 35, 36]),
+        ([32], [32, 33, 35, 36]),
+        ([40], [39, 40, 41, 45, 46]),
+        ([43], [42, 43, 45, 46]),
+        ([44], [44, 45, 46]),
+        ([35], [35, 36]),
+        ([46], [45, 46]),
+    ],
+)
+def test_ice_knows_no_finer_classes(asked: list[int], hashed: list[int]) -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(26, struct.pack("<Q", sum(1 << bit for bit in asked))) == 0
+        assert pf.config.hashcfg == sum(1 << bit for bit in hashed)
+
+
+def test_ice_refuses_the_payload_class() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(26, struct.pack("<Q", 1 << 33 | 1 << 63)) == -5
         assert pf.config.hashcfg == 0
 
 

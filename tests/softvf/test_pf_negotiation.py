@@ -109,9 +109,10 @@ def test_i40e_answers_resources_once_per_reset_and_ice_again_and_again() -> None
     with rig("x710", dialect="oot") as pf:
         pf.negotiate()
         assert pf.status(3, word) == -5
-    with rig("e810") as pf:
-        assert pf.negotiate() == pf.ask(3, word)[1]
-        assert pf.violations == []
+    for card, options in (("e810", {}), ("x710", {"resources_once": False})):
+        with rig(card, **options) as pf:
+            assert pf.negotiate() == pf.ask(3, word)[1]
+            assert pf.violations == []
 
 
 @pytest.mark.parametrize("card", ("x710", "x722"))

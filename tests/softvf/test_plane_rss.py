@@ -123,6 +123,78 @@ def test_hash_fields_that_are_off() -> None:
         assert one(r, fragment).hash == toeplitz(KEY, src + dst), "fragments: addresses only"
 
 
+GROUP, ALL, EVERYBODY = "224.0.0.251", "255.255.255.255", "ff02::fb"
+UDP4, UDP6 = IP(src="10.0.0.1", dst="10.0.0.2") / UDP(), IPv6(src="fe80::1", dst="fe80::2") / UDP()
+OUTER = HEAD / IP(src="10.0.0.9", dst="10.0.0.8") / UDP(sport=1, dport=4789) / VXLAN()
+# What X722 tells apart, and the class that it finds (descriptors 12.1).
+X722 = [
+    (HEAD / UDP4, 29),
+    (HEAD / IP(dst="223.255.255.255") / UDP(), 29),
+    (HEAD / IP(dst="240.0.0.1") / UDP(), 29),
+    (HEAD / IP(dst=GROUP) / UDP(), 30),
+    (HEAD / IP(dst="239.255.255.255", options=[b"\x01" * 4]) / UDP(), 30),
+    (HEAD / IP(dst=ALL) / UDP(), 31),
+    (HEAD / IP() / TCP(flags="S"), 32),
+    (HEAD / IP() / TCP(flags="SEC"), 32),
+    (HEAD / IP() / TCP(flags="SA"), 33),
+    (HEAD / IP() / TCP(flags="A"), 33),
+    (HEAD / IP() / TCP(flags="R"), 33),
+    (HEAD / IP() / SCTP(), 34),
+    (HEAD / IP() / ICMP(), 35),
+    (HEAD / IP(dst=GROUP, flags="MF") / UDP(), 36),
+    (HEAD / UDP6, 39),
+    (HEAD / IPv6(src="fe80::1", dst=EVERYBODY) / UDP(), 40),
+    (HEAD / IPv6(src="fe80::1", dst="fe80::2") / IPv6ExtHdrDestOpt() / TCP(flags="S"), 42),
+    (HEAD / IPv6(src="fe80::1", dst="fe80::2") / TCP(flags="SA"), 43),
+    (OUTER / INNER / IP(dst=GROUP) / UDP(), 30),
+    (OUTER / INNER / IP() / TCP(flags="S"), 32),
+]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_classes_of_x722(symmetric: bool) -> None:
+    """Each frame is hashed by its own class's bit, whatever the others of the family say."""
+    with rig(rxdid=1) as r:
+        vf = opened(r, x722_classes=True, symmetric=symmetric)
+        whole = [one(r, packet).hash for packet, _ in X722]
+        assert None not in whole
+        wrong = []
+        for number, (packet, wanted) in enumerate(X722):
+            for hashcfg, hashed in ((1 << wanted, True), (~(1 << wanted), False)):
+                vf.publish(
+                    hashcfg=hashcfg & (1 << 64) - 1,
+                    rss_key=KEY + bytes(12),
+                    x722_classes=True,
+                    symmetric=symmetric,
+                )
+                got = one(r, packet).hash
+                if got != (whole[number] if hashed else None):
+                    wrong.append((packet.summary(), wanted, hashed, got))
+        assert wrong == []
+
+
+def test_other_cards_know_one_class_of_udp_and_one_of_tcp() -> None:
+    with rig() as r:
+        vf = opened(r)
+        for common, finer in ((31, (29, 30)), (33, (32,)), (41, (39, 40)), (43, (42,))):
+            packets = [packet for packet, found in X722 if found in (common, *finer)]
+            vf.publish(hashcfg=1 << common, rss_key=KEY)
+            assert all(one(r, packet).hash is not None for packet in packets)
+            vf.publish(hashcfg=sum(1 << bit for bit in finer), rss_key=KEY)
+            assert all(one(r, packet).hash is None for packet in packets)
+
+
+def test_a_family_that_is_split_still_spreads_over_queues() -> None:
+    """Plain frames to such a VF: SYNs go where RSS sends them, the rest to queue 0."""
+    with rig(rxdid=1) as r:
+        vf = r.vfs[0]
+        lut = bytes([1]) * 64
+        vf.open(queues=2, rss_lut=lut, rss_key=KEY, hashcfg=1 << 32, x722_classes=True)
+        for flags, queue in (("S", 1), ("A", 0), ("S", 1)):
+            vf.send(bytes(HEAD / IP() / TCP(flags=flags)))
+            assert (vf.take(queue).hash is not None) is (queue == 1)
+
+
 def test_symmetric_hash() -> None:
     with rig() as r:
         opened(r, symmetric=True)

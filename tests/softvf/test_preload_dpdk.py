@@ -11,21 +11,25 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 import iavfio
 from iavfio.preload import prepare
+from iavfio.softvf.personality import Value
 
 TESTPMD = shutil.which("dpdk-testpmd")
 EAL = "--no-huge -m 160 --no-shconf --no-telemetry --iova-mode=va -l 0,1"
 READY = "Checking link statuses"
 DEADLINE = 40.0
-TRUSTED = {"trusted": True}  # net_iavf's peer address is not its own: promiscuous mode must work
+TRUSTED: dict[str, Value] = {
+    "trusted": True
+}  # net_iavf's peer address is not its own: promiscuous mode must work
 SAME = {  # DPDK's extended statistics and the PF's counters
     "rx_bytes": "rx_bytes",
     "rx_unicast_packets": "rx_unicast",
@@ -68,12 +72,13 @@ def run_testpmd(
     personality: str = "e810",
     eal: str = "",
     options: str = "",
+    twists: Mapping[str, Value] = MappingProxyType({}),
     **softvf: Any,
 ) -> Run:
     """Runs commands of testpmd's prompt; a number waits as many seconds."""
     output = tmp_path / "testpmd.txt"
     with (
-        iavfio.softvf(personality=personality, options=TRUSTED, **softvf) as pf,
+        iavfio.softvf(personality=personality, options={**TRUSTED, **twists}, **softvf) as pf,
         prepare(pf.sockets) as preload,
         output.open("w") as file,
     ):
@@ -188,3 +193,21 @@ def test_port_is_stopped_started_and_reset(tmp_path: Path) -> None:
     assert run.violations == []
     assert run.status == 0
     assert run.counters["rx_unicast"] > 256
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_port_reset_on_i40e(tmp_path: Path, once: bool) -> None:
+    """DPDK 22.11 closes and opens the port, without RESET_VF: it asks for resources that it has.
+
+    i40e answered that up to Linux 6.16 and refuses it since; from 24.07 on DPDK resets the VF.
+    """
+    reset: list[str | float] = ["port stop 0", "port reset 0", 0.5, "port start 0", 0.3]
+    twists = {"resources_once": once}
+    run = run_testpmd(tmp_path, [*reset, *FORWARD], personality="x710", twists=twists)
+    if "Failed to reset port 0" in run.text:
+        assert once
+        assert len(run.violations) == 1
+        assert "GET_VF_RESOURCES was answered already" in run.violations[0]
+    else:
+        assert run.violations == []
+        assert run.counters["rx_unicast"] > 256

@@ -69,7 +69,10 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             "GET_VF_RESOURCES while the PF still finishes the reset",
             kind="note",
         )
-    if vf.phase is not Phase.INIT and not p.is_ice:
+    # i40e_vc_get_vf_resources_msg leaves a mark that only a reset takes away, in Linux 6.17 and
+    # the stable kernels from October 2025 on. Before, it answered again.
+    again = vf.phase is Phase.ACTIVE and not p.resources_once
+    if vf.phase is not Phase.INIT and not again and not p.is_ice:
         raise Refused(Status.PARAM, "GET_VF_RESOURCES was answered already since the last reset")
     vf.asked = int.from_bytes(payload, "little") if payload else lib.VC_CAP_L2 | lib.VC_CAP_VLAN
     vf.caps = grantable(p, vf.port_vlan, vf.asked)

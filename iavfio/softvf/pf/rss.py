@@ -15,13 +15,41 @@ if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
 
 KEY_SIZE = 52
-BASIC = sum(1 << n for n in (31, 33, 34, 35, 36, 41, 43, 44, 45, 46, 63))
-EXPANDED = sum(1 << n for n in (29, 30, 32, 39, 40, 42))
+
+
+def _bits(*numbers: int) -> int:
+    return sum(1 << n for n in numbers)
+
+
+BASIC = _bits(31, 33, 34, 35, 36, 41, 43, 44, 45, 46)
+L2_PAYLOAD = _bits(63)  # ice neither offers nor takes it
+EXPANDED = _bits(29, 30, 32, 39, 40, 42)
+# ice makes flow profiles of the classes, and knows no finer ones than UDP, TCP, SCTP and the rest
+# of IPv4 and of IPv6: any class of a family stands for all of it, any of a version for its rest.
+FAMILIES = (_bits(29, 30, 31), _bits(32, 33), _bits(39, 40, 41), _bits(42, 43))
+VERSIONS = ((_bits(*range(29, 37)), _bits(35, 36)), (_bits(*range(39, 47)), _bits(45, 46)))
 
 
 def classes(personality: Personality) -> int:
-    """The packet classes that the device can hash (descriptors 12.1)."""
-    return BASIC | EXPANDED if personality.expanded_pctypes else BASIC
+    """The packet classes that the PF offers (descriptors 12.1)."""
+    other = 0 if personality.is_ice else L2_PAYLOAD
+    return BASIC | other | (EXPANDED if personality.expanded_pctypes else 0)
+
+
+def tells_apart(personality: Personality) -> bool:
+    """Whether unicast UDP, multicast UDP and SYN are classes of their own: X722's hardware."""
+    return personality.expanded_pctypes and not personality.is_ice
+
+
+def programmed(personality: Personality, hashcfg: int) -> int:
+    """What the hardware hashes: i40e writes the classes into registers, ice makes profiles."""
+    if not personality.is_ice:
+        return hashcfg
+    for family in FAMILIES:
+        hashcfg |= family if hashcfg & family else 0
+    for version, rest in VERSIONS:
+        hashcfg |= rest if hashcfg & version else 0
+    return hashcfg
 
 
 def set_defaults(personality: Personality, vf: Vf) -> None:
