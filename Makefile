@@ -15,7 +15,7 @@ SYNTAX := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototy
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench bench-handlers bench-loopback test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
+.PHONY: help demo build bench bench-handlers bench-loopback bench-testpmd test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-handlers: build  ## packet handlers compiled from Python against C ones, i
 
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
 	@ninja -C $(BUILD) --quiet bench/floor && $(PY) bench/end_to_end.py $(BUILD)/bench/floor
+
+bench-testpmd: build  ## forwarding beside DPDK's testpmd on the same software VF, in interleaved slices
+	@$(PY) -m bench.testpmd $(BENCHFLAGS)
 
 # A copy of the package with sanitized extensions: children find it through PYTHONPATH, and make's own ones stay as they are.
 # CPython itself shows leaks: those are looked for in the C harnesses.

@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from bench import record
 from bench.ring import mix, plan, provenance, report
 from bench.ring.peer import Peer, PeerMissing, find
-from bench.ring.program import ROOT, BuildFailed, build
-
-RESULTS = ROOT / "bench" / "results"
+from bench.ring.program import BuildFailed, build
 
 
 def _peer(folder: Path) -> Peer | None:
@@ -66,7 +65,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cpus", help="driver's CPU, helper's CPU (default: the first two)")
     parser.add_argument("--mix", action="store_true", help="instructions by function")
     parser.add_argument("--no-dpdk", action="store_true", help="our driver only")
-    parser.add_argument("--out", type=Path, default=RESULTS / "ring.json", help="JSON written")
+    results = record.RESULTS / "ring.json"
+    parser.add_argument("--out", type=Path, default=results, help="JSON written")
     parser.add_argument("--docs", action="store_true", help="ratios into docs/performance.md")
     parser.add_argument("group", nargs="*", help="RING,BURST,legacy|flex,hot|l3|core[,count]")
     args = parser.parse_args(argv)
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> None:
     report.write(args.out, source, rows)
     if args.docs:
         judged = report.markdown(report.ratios(rows), rows, source)
-        report.fill(ROOT / "docs" / "performance.md", judged)
+        record.fill(record.PAGE, report.BLOCK, judged)
     picture = args.out.with_suffix(".svg")
     if report.plot(picture, rows, f"forward, flex, ring 512: {source['cpu']}"):
         print(f"wrote {args.out} and {picture.name}")

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 Group = tuple[str, int, int, str]  #: descriptor, ring, burst, location
-
-
-MARK = "<!-- ring-results -->"
-END = "<!-- /ring-results -->"
+BLOCK = "ring-results"  #: its block in docs/performance.md
 
 
 @dataclass(frozen=True)
@@ -170,16 +167,6 @@ def markdown(judged: list[dict[str, Any]], rows: list[Row], provenance: dict[str
 def _median(values: Iterable[float]) -> float:
     ordered = sorted(values)
     return ordered[len(ordered) // 2] if ordered else 0.0
-
-
-def fill(page: Path, text: str) -> None:
-    """Puts the text between the page's marks. Raises ValueError when it has none."""
-    whole = page.read_text(encoding="utf-8")
-    head, mark, rest = whole.partition(f"{MARK}\n")
-    _, end, tail = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"{page} has no '{MARK}' and '{END}'")
-    page.write_text(f"{head}{mark}{text}\n{end}{tail}", encoding="utf-8")
 
 
 def write(path: Path, provenance: dict[str, Any], rows: list[Row]) -> None:

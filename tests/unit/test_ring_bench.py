@@ -125,16 +125,6 @@ def test_without_the_package_the_reason_says_what_to_install(
         peer.find(tmp_path)
 
 
-def test_page_keeps_what_lies_outside_its_marks(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.MARK}\nold\n{report.END}\nafter\n")
-    report.fill(page, "new")
-    assert page.read_text() == f"before\n{report.MARK}\nnew\n{report.END}\nafter\n"
-    page.write_text("nothing\n")
-    with pytest.raises(ValueError, match="has no"):
-        report.fill(page, "new")
-
-
 def test_the_mix_is_told_by_function() -> None:
     symbols = mix.Symbols(["0000000000001000 T first", "0000000000001020 t second", "U puts"])
     assert [symbols.name(a) for a in (0xFFF, 0x1000, 0x101F, 0x1020, 1 << 40)] == [
