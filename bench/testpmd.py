@@ -260,7 +260,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     ratio = {
         "best": max(s.mpps for s in ours) / max(s.mpps for s in theirs),
         "median": _median(ours, "mpps") / _median(theirs, "mpps"),
-        "of_slices": statistics.median(a.mpps / b.mpps for a, b in zip(ours, theirs, strict=True)),
+        "of_slices": statistics.median(
+            a.mpps / max(b.mpps, 1e-9) for a, b in zip(ours, theirs, strict=True)
+        ),
     }
     return {
         "provenance": source,
