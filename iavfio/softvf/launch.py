@@ -120,6 +120,30 @@ class SoftPf:
         self.close()
 
 
+class Starting:
+    """A software PF whose process starts, while its parent does something else. See `begin`."""
+
+    def __init__(self, child: subprocess.Popen[bytes], directory: Path, read: int) -> None:
+        self._child = child
+        self._directory = directory
+        self._read = read
+
+    def ready(self) -> SoftPf:
+        """Waits until clients may come. Raises what the process says went wrong; it is gone then."""
+        try:
+            return SoftPf(self._child, self._directory, _await(self._read, self._child))
+        except BaseException:
+            _end(self._child, self._directory, os.getpid())
+            raise
+        finally:
+            os.close(self._read)
+
+    def abandon(self) -> None:
+        """Ends it instead."""
+        os.close(self._read)
+        _end(self._child, self._directory, os.getpid())
+
+
 def softvf(
     vfs: int = 1,
     personality: str = "e810",
@@ -135,6 +159,19 @@ def softvf(
     caller's process at the latest. Raises ConfigError for impossible settings, DeviceError when
     the process cannot start.
     """
+    return begin(vfs, personality, uplink, writeback, doorbells, options, verbose).ready()
+
+
+def begin(
+    vfs: int = 1,
+    personality: str = "e810",
+    uplink: str = "loopback",
+    writeback: Writeback = "hardware",
+    doorbells: Doorbells = "shared",
+    options: Mapping[str, bool | int | float | str] | None = None,
+    verbose: bool = False,
+) -> Starting:
+    """As `softvf`, but does not wait: call `ready` or `abandon` of what it returns."""
     _sweep()
     directory = new_directory()
     command = [sys.executable, "-P", "-m", "iavfio.softvf", "--disposable"]
@@ -155,17 +192,13 @@ def softvf(
             env=_environment(),
             start_new_session=True,  # the terminal's Ctrl-C is the parent's to handle
         )
-        os.close(write)
-        write = -1
-        try:
-            return SoftPf(child, directory, _await(read, child))
-        except BaseException:
-            _end(child, directory, os.getpid())
-            raise
+    except BaseException:
+        os.close(read)
+        raise
     finally:
-        for fd in (parent, read, write):
-            if fd >= 0:
-                os.close(fd)
+        os.close(parent)
+        os.close(write)
+    return Starting(child, directory, read)
 
 
 def _environment() -> dict[str, str]:
