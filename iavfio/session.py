@@ -109,9 +109,8 @@ class Session:
         wanted = {int(lib.RSTAT_VFACTIVE)}
         if not after_reset:
             wanted.add(int(lib.RSTAT_COMPLETED))
-        now = time.monotonic()
+        began = now = time.monotonic()
         end, answered = now + READY_DEADLINE, now
-        pause = 0.0005
         while (state := self.rstat()) not in wanted:
             now = time.monotonic()
             if state != NO_ANSWER:
@@ -128,8 +127,7 @@ class Session:
                     "the PF driver does not finish the VF's reset",
                     "look at the host's dmesg for the PF; reload its driver or disable the VF",
                 )
-            self.pause(pause)
-            pause = min(pause * 1.5, 0.01)
+            self.pause(min(max((now - began) / 16, 0.0005), 0.01))  # late by a 16th, not by a half
 
     def pause(self, seconds: float) -> None:
         """Sleeps; raises StateError when the port is being closed."""

@@ -30,6 +30,16 @@ int counters_read(const uint64_t *block, uint64_t *out, uint32_t words, uint32_t
     return -EAGAIN;
 }
 
+uint32_t counters_read_blocks(const uint64_t *first, uint64_t stride, uint64_t *out, uint32_t words,
+                              uint32_t count, uint32_t tries)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (counters_read(first + stride / sizeof(*first) * i, out + (size_t)words * i, words,
+                          tries))
+            return i;
+    return count;
+}
+
 void counters_write(uint64_t *block, const uint64_t *values, uint32_t words)
 {
     uint64_t seq = __atomic_load_n(&block[0], __ATOMIC_RELAXED);

@@ -51,6 +51,12 @@ struct pf_counters { /* the PF's last GET_STATS answer, in its order (libie-stat
  * Returns 0, or -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
 int counters_read(const uint64_t *block, uint64_t *out, uint32_t words, uint32_t tries);
 
+/* The same for `count` blocks, `stride` bytes apart, in order; out has `words` for each. Returns how many
+ * were copied: less than `count` when the next one was not stable within `tries`. Each block is
+ * consistent in itself; they are not of one moment. */
+uint32_t counters_read_blocks(const uint64_t *first, uint64_t stride, uint64_t *out, uint32_t words,
+                              uint32_t count, uint32_t tries);
+
 /* One guarded update of words 1..words-1 of a block; values[0] is ignored. One writer at a time. */
 void counters_write(uint64_t *block, const uint64_t *values, uint32_t words);
 

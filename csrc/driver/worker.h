@@ -67,6 +67,7 @@ struct worker {
     uint64_t start_ticks;
     double ticks_per_packet;
     uint32_t idle_rounds;
+    uint64_t slept_ns; /* bound of the last sleep, 0 = something came since */
     uint64_t moved_ns; /* while draining: when something last came */
     struct batch received; /* of the round */
     uint8_t *scratch;

@@ -9,11 +9,12 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from iavfio.apps.provenance import SOFTWARE, hardware, provenance
 from iavfio.errors import ConfigError, DeviceError, IavfioError
+from iavfio.footprint import Footprint
 from iavfio.port import Port
 from iavfio.stats import Snapshot
 from iavfio.workers import Counters, Lane, VerifyTable, Worker
@@ -85,6 +86,7 @@ class Result:
     provenance: dict[str, object]
     queues: int
     ring: int
+    memory: Footprint
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,6 +161,7 @@ class Result:
             "sizes": list(self.plan.sizes),
             "queues": self.queues,
             "ring": self.ring,
+            "memory": asdict(self.memory),
             "burst": self.plan.burst,
             "verify": {
                 "on": self.plan.verify,
@@ -320,6 +323,7 @@ def _close_books(
         provenance=provenance(devices),
         queues=len(ports[0].rx),
         ring=ports[0].settings.rx_ring,
+        memory=Footprint.of(ports),
         notes=tuple(notes),
     )
 

@@ -83,6 +83,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """
     from iavfio.apps import bench
     from iavfio.errors import ConfigError
+    from iavfio.footprint import Footprint
 
     if not 1 <= len(targets) <= 2:
         raise ConfigError(
@@ -94,6 +95,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         shown = None if as_json else _progress
         if not as_json:
             click.echo(_headline(plan, ports), err=True)
+            click.echo(f"memory: {Footprint.of(ports)}", err=True)
             import rich.table  # noqa: F401 - now: after Ctrl-C the summary must not wait for it
         result = bench.run(plan, ports, shown)
         if as_json:

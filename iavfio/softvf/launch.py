@@ -129,7 +129,7 @@ class Starting:
         self._read = read
 
     def ready(self) -> SoftPf:
-        """Waits until clients may come. Raises what the process says went wrong; it is gone then."""
+        """Waits until clients may come. Raises what the process says went wrong."""
         try:
             return SoftPf(self._child, self._directory, _await(self._read, self._child))
         except BaseException:

@@ -10,8 +10,9 @@ import json
 import mmap
 import os
 import time
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import IavfioError
@@ -19,6 +20,9 @@ from iavfio.stats.names import BLOCKS, GLOBAL
 from iavfio.stats.runtime import known_ports, process_start, segment_path
 from iavfio.stats.segment import MAGIC, STATES, PortSegment
 from iavfio.stats.snapshot import Naming, Snapshot
+
+if TYPE_CHECKING:
+    from iavfio.stats.arrays import CounterArrays
 
 TRIES = 10_000  # a writer's update takes well under a microsecond
 NAPS, NAP = 100, 0.002  # ... unless it is preempted inside it: so often, so many seconds
@@ -44,6 +48,7 @@ class SegmentReader:
         )
         if max(ends) > size or header.pairs > pairs:
             raise _unreadable(path, "its offsets point outside the file")
+        self._capacity = int(pairs)
         start = header.text_offset
         self._text = json.loads(bytes(self._map[start : start + header.text_size]))
 
@@ -52,13 +57,18 @@ class SegmentReader:
         header = self._header
         torn: list[str] = []
         pf = self._copy("pf", "struct pf_counters", header.pf_offset, torn)
-        queues: dict[str, list[dict[str, int]]] = {"rq": [], "sq": []}
+        queues: dict[str, list[dict[str, int]]] = {}
+        pairs = self.pairs
         for block, struct, table in BLOCKS:
-            offset = getattr(header, f"{block}_offset")
-            stride = getattr(header, f"{block}_stride")
-            for i in range(header.pairs):
-                copy = self._copy(f"{block}{i}", struct, offset + stride * i, torn)
-                queues[block].append({c.name: int(getattr(copy, c.name)) for c in table})
+            words = ffi.sizeof(struct) // 8
+            copies: Any = ffi.new("uint64_t[]", max(words * pairs, 1))
+            torn += self.copy_blocks(block, struct, copies, pairs)
+            names = [counter.name for counter in table]
+            chosen = itemgetter(*(ffi.offsetof(struct, name) // 8 for name in names))
+            queues[block] = [
+                dict(zip(names, chosen(ffi.unpack(copies + words * i, words)), strict=True))
+                for i in range(pairs)
+            ]
         pid = int(header.owner_pid)
         sampled = int(pf.sampled_ns)
         return Snapshot(
@@ -78,6 +88,38 @@ class SegmentReader:
             sq=tuple(queues["sq"]),
             torn=tuple(torn),
         )
+
+    def arrays(self) -> CounterArrays:
+        """Counters of all queues as NumPy arrays that can be read again and again, in place."""
+        from iavfio.stats.arrays import CounterArrays
+
+        return CounterArrays(self)
+
+    @property
+    def pairs(self) -> int:
+        """Queue pairs that there are counters of."""
+        return min(int(self._header.pairs), self._capacity)
+
+    def copy_blocks(self, block: str, struct: str, out: Any, count: int) -> list[str]:
+        """Consistent copies of the first `count` blocks "rq" or "sq"; labels of the torn ones.
+
+        `out`: uint64_t pointer to as many blocks of `struct`.
+        """
+        offset = int(getattr(self._header, f"{block}_offset"))
+        stride = int(getattr(self._header, f"{block}_stride"))
+        words = ffi.sizeof(struct) // 8
+        torn: list[str] = []
+        at = 0
+        while at < count:
+            first = ffi.cast("uint64_t *", self._base + offset + stride * at)
+            at += lib.counters_read_blocks(
+                first, stride, out + words * at, words, count - at, TRIES
+            )
+            if at < count:
+                copy = self._copy(f"{block}{at}", struct, offset + stride * at, torn)
+                ffi.memmove(out + words * at, copy, words * 8)
+                at += 1
+        return torn
 
     def _copy(self, label: str, struct: str, offset: int, torn: list[str]) -> Any:
         copy: Any = ffi.new(f"{struct} *")
@@ -103,6 +145,10 @@ class PortStats:
     def snapshot(self) -> Snapshot:
         """A consistent copy of all counters."""
         return self._reader.snapshot()
+
+    def arrays(self) -> CounterArrays:
+        """Counters of all queues as NumPy arrays, for those who read them often."""
+        return self._reader.arrays()
 
     def as_dict(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> Any:
         """See Snapshot.as_dict."""

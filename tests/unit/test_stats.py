@@ -173,6 +173,32 @@ def test_block_left_odd_by_a_dead_writer_is_named_torn(segment: PortSegment) -> 
     assert read("p0").torn == ("rq1",)
 
 
+def test_arrays_hold_what_a_snapshot_holds(segment: PortSegment) -> None:
+    arrays = PortStats(segment).arrays()
+    for i in range(2):
+        rq(segment, i).packets, rq(segment, i).empty_polls = 10 + i, 20 + i
+        sq(segment, i).bytes, sq(segment, i).refused_full = 30 + i, 40 + i
+    assert arrays.rq["packets"].tolist() == [0, 0]
+    assert arrays.read() == ()
+    snapshot = read("p0")
+    for block, records in (("rq", arrays.rq), ("sq", arrays.sq)):
+        assert len(records) == arrays.pairs == 2
+        for i, queue in enumerate(getattr(snapshot, block)):
+            assert records.dtype.names == tuple(queue)
+            assert {name: int(records[name][i]) for name in queue} == queue
+    assert arrays.rq["packets"].tolist() == [10, 11]
+    assert arrays.sq["refused_full"].tolist() == [40, 41]
+
+
+def test_arrays_go_on_behind_a_torn_record(segment: PortSegment) -> None:
+    arrays = PortStats(segment).arrays()
+    rq(segment, 0).seq, rq(segment, 0).packets = 5, 7
+    rq(segment, 1).packets, sq(segment, 1).packets = 8, 9
+    assert arrays.read() == ("rq0",)
+    assert arrays.rq["packets"].tolist() == [7, 8]
+    assert arrays.sq["packets"].tolist() == [0, 9]
+
+
 def test_copy_is_consistent_while_a_writer_runs(segment: PortSegment) -> None:
     block = ffi.cast("uint64_t *", segment.rq_address(0))
     words = ffi.sizeof("struct rq_counters") // 8
@@ -191,10 +217,13 @@ def test_copy_is_consistent_while_a_writer_runs(segment: PortSegment) -> None:
     writer.start()
     try:
         stats = PortStats(segment)
+        arrays = stats.arrays()
         for _ in range(300):
             snapshot = stats.snapshot()
             assert snapshot.torn == ()
             assert len(set(snapshot.rq[0].values())) == 1
+            assert arrays.read() == ()
+            assert len(set(arrays.rq[0].tolist())) == 1
     finally:
         stop.set()
         writer.join()
