@@ -18,14 +18,12 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import iavfio
-from bench import record
+from bench import circulation, record
 from iavfio.apps.provenance import SOFTWARE, provenance
 from iavfio.preload import prepare
 from iavfio.softvf import SoftPf
@@ -36,9 +34,7 @@ EAL = "-v --no-huge -m 160 --no-shconf --no-telemetry --iova-mode=va"
 LOG = "--log-level=pmd.net.iavf.driver:debug"
 PROMPT = b"testpmd> "
 PATIENCE = 30.0  # seconds for a command of testpmd's
-WARM = 0.05  # seconds before counting: caches, and the clock of a core that slept
 BUFFERS = 4096  # of both
-FRAME = 64  # bytes without FCS: testpmd's own
 WIDTHS = {"scalar": 64, "avx2": 256, "avx512": 512}
 
 
@@ -152,16 +148,6 @@ def polls_of(text: str) -> tuple[int, int, int, float]:
     return packets, polls, polls - busy, float(cycles[1])
 
 
-def frames(count: int, mac: bytes) -> list[bytes]:
-    """The frames that testpmd's tx_first sends: UDP over IPv4, to itself here."""
-    head = bytearray.fromhex("4500 0032 0000 0000 4011 0000 c6120001 c6120002")
-    total = sum(int.from_bytes(head[i : i + 2], "big") for i in range(0, 20, 2))
-    total = (total & 0xFFFF) + (total >> 16)
-    head[10:12] = (~total & 0xFFFF).to_bytes(2, "big")
-    udp = bytes.fromhex("0009 0009 001e 0000")
-    return [(mac + mac + b"\x08\x00" + head + udp).ljust(FRAME, b"\0")] * count
-
-
 @dataclass
 class Comparison:
     """The software PF and who uses its VFs."""
@@ -170,60 +156,32 @@ class Comparison:
     slice: float
     packets: int
 
-    def _watched(self, vf: int, halt: Callable[[], None]) -> tuple[float, int]:
-        """Mpps that the software VF saw while it runs, and discards; `halt` ends it."""
-        time.sleep(WARM)
-        before, start = self._sent(vf)
-        time.sleep(self.slice)
-        after, end = self._sent(vf)
-        halt()
-        return (after[0] - before[0]) / (end - start) / 1e6, after[1] - before[1]
-
-    def _sent(self, vf: int) -> tuple[tuple[int, int], float]:
-        asked = time.monotonic()
-        told = self.pf.control("stats", vf=vf)["stats"]
-        at = (asked + time.monotonic()) / 2
-        return (told["tx_unicast"], told["rx_discards"]), at
-
     def theirs(self, testpmd: Testpmd, vf: int, burst: int) -> Slice:
         """A slice of testpmd's."""
         testpmd.say(f"start tx_first {self.packets // burst}")
         said: list[str] = []
-        mpps, discards = self._watched(vf, lambda: said.append(testpmd.say("stop")))
+        mpps, discards = circulation.watched(
+            self.pf, vf, self.slice, lambda: said.append(testpmd.say("stop"))
+        )
         packets, polls, empty, cycles = polls_of(said[0])
         return Slice(mpps, packets, polls, empty, cycles, discards)
 
     def ours(self, port: iavfio.Port, vf: int, burst: int, cpu: int) -> Slice:
         """A slice of ours."""
-        rx, tx = port.rx[0], port.tx[0]
-        time.sleep(0.02)  # what circulated last time has come to rest
-        while True:
-            with rx.recv(256) as rest:
-                if not len(rest):
-                    break
-        with tx.build(frames(self.packets, port.mac)) as packets:
-            if tx.send(packets) != self.packets:
-                raise SystemExit("testpmd: the ring did not take the packets")
+        circulation.refill(port, self.packets)
         lane = Lane(port._pairs[0])
         with Worker("forward", [lane], burst=burst, swap=False, cpu=cpu) as worker:
-            mpps, discards = self._watched(vf, worker.close)
+            mpps, discards = circulation.watched(self.pf, vf, self.slice, worker.close)
             c = worker.counters
         cycles = c.tsc_busy / max(c.received, 1)
         return Slice(mpps, c.received, c.loops, c.empty_loops, cycles, discards)
 
 
-def pin(pid: int, cpu: int) -> None:
-    """All threads of a process onto one CPU."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {cpu})
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All rounds. Raises SystemExit with what is missing."""
-    cpus = [int(n) for n in args.cpus.split(",")] if args.cpus else sorted(os.sched_getaffinity(0))
-    if len(cpus) < 2 or shutil.which(PROGRAM) is None:
-        raise SystemExit("testpmd: two CPUs are needed, and DPDK: apt-get install dpdk-dev")
-    driver, device = cpus[:2]
+    if shutil.which(PROGRAM) is None:
+        raise SystemExit(f"there is no {PROGRAM}: apt-get install dpdk-dev")
+    driver, device = circulation.two_cpus(args.cpus)
     source = provenance({"vf0": SOFTWARE}) | {"load_before": record.load()}
     pool = iavfio.Pool(BUFFERS, huge="never")
     theirs: list[Slice] = []
@@ -233,7 +191,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         prepare(pf.sockets[:1]) as preload,
         pf.open(1, pool=pool) as port,
     ):
-        pin(pf.pid, device)
+        circulation.pin(pf.pid, device)
         port.configure(ring=args.ring)
         port.start(wait_link=5.0)
         peer = pf.control("snapshot", vf=0)["snapshot"]["default_mac"]
@@ -270,7 +228,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "personality": args.personality,
             "ring": args.ring,
             "burst": args.burst,
-            "frame": FRAME + 4,
+            "frame": circulation.FRAME + 4,
             "packets": args.packets,
             "slice_s": args.slice,
             "rounds": args.rounds,

@@ -214,6 +214,18 @@ class Packets:
         """Eight bytes in network order."""
         return self.field(offset, 8)
 
+    def u16(self, off: int) -> NDArray[np.uint16]:
+        """As u16be: fields of headers are in network order."""
+        return self.field(off, 2)
+
+    def u32(self, off: int) -> NDArray[np.uint32]:
+        """As u32be."""
+        return self.field(off, 4)
+
+    def u64(self, off: int) -> NDArray[np.uint64]:
+        """As u64be."""
+        return self.field(off, 8)
+
     def headers(self, width: int = 64) -> NDArray[np.uint8]:
         """The first `width` bytes of every packet, a copy of shape (packets, width).
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import record, testpmd
+from bench import circulation, record, testpmd
 
 STOPPED = """
   ---------------------- Forward statistics for port 0  ----------------------
@@ -47,7 +47,7 @@ def test_empty_polls_of_testpmd_are_those_that_sent_nothing() -> None:
 
 def test_frames_are_those_that_testpmd_sends() -> None:
     mac = bytes.fromhex("021af0890000")
-    first, *rest = testpmd.frames(3, mac)
+    first, *rest = circulation.frames(3, mac)
     assert rest == [first, first]
     assert first[:14] == mac + mac + b"\x08\x00"
     head = first[14:34]
