@@ -74,6 +74,20 @@ def drop_udp_by_branch(data: Any, length: int, meta: Any, state: Any) -> int:
     return BACK
 
 
+@iavfio.handler
+def drop_udp_uncounted(data: Any, length: int, meta: Any, state: Any) -> int:
+    """A branch in the source, and nothing behind it but the verdict."""
+    if (
+        length >= 42
+        and u16be(data, 12) == 0x0800
+        and u8(data, 14) == 0x45
+        and u8(data, 23) == 17
+        and u16be(data, 36) == state[0].port
+    ):
+        return DROP
+    return BACK
+
+
 @dataclass
 class Candidate:
     """One handler and what it took."""
@@ -106,32 +120,34 @@ def single_swap() -> tuple[int, object]:
 class Bench:
     """The library, and the candidates."""
 
-    def __init__(self, library: str, burst: int) -> None:
+    def __init__(self, library: str, burst: int, regular: bool) -> None:
         self.lib = ctypes.CDLL(library)
         self.lib.bench_new.restype = ctypes.c_void_p
-        self.lib.bench_new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+        self.lib.bench_new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_uint32] * 2]
         for name in ("bench_turn", "bench_nothing"):
             getattr(self.lib, name).restype = ctypes.c_uint64
         self.lib.bench_turn.argtypes = self.lib.bench_free.argtypes = [ctypes.c_void_p]
         self.lib.bench_counts.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self.burst = burst
+        self.regular = regular
         self.candidates: list[Candidate] = []
 
     def add(self, name: str, work: str, address: int, state: Any, keep: object) -> None:
         """One more candidate; `state` an array or None."""
         pointer = None if state is None else state.ctypes.data
-        raw = self.lib.bench_new(address, pointer, self.burst)
+        raw = self.lib.bench_new(address, pointer, self.burst, self.regular)
         assert raw, "no worker"
         self.candidates.append(Candidate(name, work, raw, (state, keep)))
 
     def fill(self) -> None:
         """All that are compared."""
         own = self.lib  # the same C, in the same library as the rest of the round
-        for name, work, state in (
-            ("C", "swap", None),
-            ("C", "drop_udp", np.array([PORT, 0], dtype=np.uint64)),
+        for name, work, function in (
+            ("C", "swap", own.handler_swap_macs),
+            ("C", "drop_udp", own.handler_drop_udp),
+            ("C, with the branch", "drop_udp", own.bench_drop_by_branch),
         ):
-            function = own.handler_swap_macs if work == "swap" else own.handler_drop_udp
+            state = None if work == "swap" else np.array([PORT, 0], dtype=np.uint64)
             address = ctypes.cast(function, ctypes.c_void_p).value or 0
             self.add(name, work, address, state, None)
         self.add("C, no handler (forward)", "swap", 0, None, None)
@@ -140,6 +156,7 @@ class Bench:
             (swap_by_bytes, "swap"),
             (drop_udp, "drop_udp"),
             (drop_udp_by_branch, "drop_udp"),
+            (drop_udp_uncounted, "drop_udp"),
         ):
             rule = np.zeros(1, dtype=FILTER)
             rule["port"] = PORT
@@ -196,10 +213,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library")
     parser.add_argument("--burst", type=int, default=32)
+    parser.add_argument("--regular", action="store_true", help="traffic that can be predicted")
     parser.add_argument("--turns", type=int, default=400)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    bench = Bench(options.library, options.burst)
+    bench = Bench(options.library, options.burst, options.regular)
     bench.fill()
     rows = bench.run(options.turns)
     if options.json:

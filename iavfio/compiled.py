@@ -16,6 +16,7 @@ import numpy as np
 
 from iavfio import fields
 from iavfio._driver import lib
+from iavfio.comparisons import Compiler
 from iavfio.errors import ConfigError
 
 # Optional, so that type checkers may not know it.
@@ -42,7 +43,9 @@ def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -
     Raises ConfigError with Numba's reason, or when the verdict would not be a whole number.
     """
     name = getattr(function, "__name__", "handler")
-    judge = numba.njit(boundscheck=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    judge = numba.njit(
+        boundscheck=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=Compiler
+    )(function)
     try:
         compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
     except Exception as error:  # of any kind: the compiler has no one base for all
