@@ -15,7 +15,7 @@ SYNTAX := -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototy
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench bench-handlers bench-loopback bench-testpmd test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
+.PHONY: help demo build bench bench-handlers bench-loopback bench-python bench-startup bench-testpmd test guest test-guest test-guest-full test-device asan harness wheel check-aarch64 check-neon lint format venv clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,10 +70,16 @@ bench: build  ## cycles a packet of the driver on rings in plain memory, beside 
 	@$(PY) -m bench.ring --build $(BUILD) $(BENCHFLAGS)
 
 bench-handlers: build  ## packet handlers compiled from Python against C ones, in cycles a packet
-	@ninja -C $(BUILD) --quiet bench/libhandlers.so && $(PY) bench/handlers.py $(BUILD)/bench/libhandlers.so
+	@ninja -C $(BUILD) --quiet bench/libhandlers.so && $(PY) -m bench.handlers $(BUILD)/bench/libhandlers.so $(BENCHFLAGS)
 
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
-	@ninja -C $(BUILD) --quiet bench/floor && $(PY) bench/end_to_end.py $(BUILD)/bench/floor
+	@ninja -C $(BUILD) --quiet bench/floor && $(PY) -m bench.end_to_end $(BUILD)/bench/floor $(BENCHFLAGS)
+
+bench-python: build  ## bursts in Python: over the C calls, filters by columns, a loop beside the C worker
+	@$(PY) -m bench.bursts $(BENCHFLAGS)
+
+bench-startup: build  ## time to the first packet, idle processor time, memory, reading the counters
+	@$(PY) -m bench.startup $(BENCHFLAGS)
 
 bench-testpmd: build  ## forwarding beside DPDK's testpmd on the same software VF, in interleaved slices
 	@$(PY) -m bench.testpmd $(BENCHFLAGS)

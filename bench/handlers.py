@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Handlers in a worker's round: Python compiled by Numba against C, in TSC cycles a packet.
 
-Usage: handlers.py LIBRARY [--burst N] [--turns N] [--json]; LIBRARY is made of bench/handlers.c and
-the driver. The library plays the device outside the timed region; all candidates run in interleaved
+Usage: python -m bench.handlers LIBRARY [--turns N] [--docs]; LIBRARY is bench/handlers.c and the
+driver. The library plays the device outside the timed region; all candidates run in interleaved
 turns, best and median are printed. A round receives, calls the handler, sends or drops, with all
 checks and counters. "a call a packet" is the form of handler that was not chosen.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +18,12 @@ from typing import Any
 import numpy as np
 
 import iavfio
+from bench import record
 from iavfio.apps.provenance import provenance
 from iavfio.handlers import BACK, DROP, set_u48be, u8, u16be, u48be
 
 PASSES = 64  # as in bench/handlers.c
+BURSTS = (32, 256)
 PORT = 53
 FILTER = np.dtype([("port", "u8"), ("hits", "u8")])
 
@@ -208,27 +209,60 @@ class Bench:
         self.lib.bench_free(one.raw)
 
 
+def measure(library: str, turns: int) -> list[dict[str, Any]]:
+    """Both bursts, with traffic that no branch predictor can learn, and that each can."""
+    rows: list[dict[str, Any]] = []
+    for regular in (False, True):
+        for burst in BURSTS:
+            bench = Bench(library, burst, regular)
+            bench.fill()
+            rows += [row | {"regular": regular} for row in bench.run(turns)]
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """A line a handler: cycles and rate at each burst, then its rate with regular traffic."""
+    out = []
+    names = dict.fromkeys((row["work"], row["backend"]) for row in rows)
+    for work, backend in names:
+        line = [work, backend]
+        for regular in (False, True):
+            for burst in BURSTS:
+                for row in rows:
+                    at = (row["work"], row["backend"], row["burst"], row["regular"])
+                    if at == (work, backend, burst, regular):
+                        line += [] if regular else [f"{row['cycles_best']:.1f}"]
+                        line += [f"{row['rate_of_c']:.0%}"]
+        out.append(line)
+    return out
+
+
 def main() -> None:
-    """Prints a table, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints a table and writes bench/results/handlers.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.handlers", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("library")
-    parser.add_argument("--burst", type=int, default=32)
-    parser.add_argument("--regular", action="store_true", help="traffic that can be predicted")
     parser.add_argument("--turns", type=int, default=400)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--docs", action="store_true", help="the table into docs/handlers.md")
     options = parser.parse_args()
-    bench = Bench(options.library, options.burst, options.regular)
-    bench.fill()
-    rows = bench.run(options.turns)
-    if options.json:
-        print(json.dumps({"rows": rows, "provenance": provenance({"rings": "plain memory"})}))
-        return
-    print("work      handler                    cycles a packet: best, median   rate of C's")
-    for row in rows:
-        print(
-            f"{row['work']:9} {row['backend']:26} {row['cycles_best']:20.1f} "
-            f"{row['cycles_median']:7.1f}   {row['rate_of_c']:9.0%}"
-        )
+    source = provenance({"rings": "plain memory"}) | {"load_before": record.load()}
+    rows = measure(options.library, options.turns)
+    source["load_after"] = record.load()
+    lines = table(rows)
+    print("best cycles a packet and rate of C's: at random, then where the port comes regularly")
+    print(f"{'':38}{'32':>7}{'':>8}{'256':>7}{'':>8}{'32':>8}{'256':>8}")
+    for work, backend, *cells in lines:
+        widths = (7, 8, 7, 8, 8, 8)
+        numbers = "".join(f"{cell:>{n}}" for cell, n in zip(cells, widths, strict=True))
+        print(f"{work:10}{backend:28}{numbers}")
+    print(f"{source['cpu']}, load {source['load_before']} to {source['load_after']}")
+    print(f"wrote {record.save('handlers', {'provenance': source, 'rows': rows})}")
+    if options.docs:
+        heads = "work|handler|burst 32|of C's rate|burst 256|of C's rate|regular, 32|regular, 256"
+        text = record.origin(source, f"best of {options.turns} turns of {PASSES} bursts")
+        page = record.ROOT / "docs" / "handlers.md"
+        record.fill(page, "handlers-results", f"{text}\n\n{record.table(heads, lines)}")
 
 
 if __name__ == "__main__":

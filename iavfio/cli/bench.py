@@ -94,9 +94,9 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         ports = _open(stack, targets, plan, options)
         shown = None if as_json else _progress
         if not as_json:
-            click.echo(_headline(plan, ports), err=True)
-            click.echo(f"memory: {Footprint.of(ports)}", err=True)
             import rich.table  # noqa: F401 - now: after Ctrl-C the summary must not wait for it
+
+            click.echo(f"{_headline(plan, ports)}\nmemory: {Footprint.of(ports)}", err=True)
         result = bench.run(plan, ports, shown)
         if as_json:
             click.echo(json.dumps(result.as_dict(), indent=2))

@@ -29,8 +29,12 @@ def test_page_keeps_what_lies_outside_its_marks(tmp_path: Path) -> None:
 
 
 def test_every_block_that_a_bench_fills_is_in_the_page() -> None:
-    text = record.PAGE.read_text(encoding="utf-8")
-    for name in ("ring-results", "testpmd-results"):
+    blocks = {
+        "performance": ("ring", "testpmd", "bursts", "startup"),
+        "handlers": ("handlers",),
+    }
+    for page, name in ((page, f"{n}-results") for page, names in blocks.items() for n in names):
+        text = (record.ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- /{name} -->") == 1
 
 
