@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 	if [ -z "$$found" ]; then echo "iavfio needs Python 3.11 or newer with venv and headers. On Debian 12:\n  $(APT)"; exit 1; fi; \
 	$$found -m venv $(VENV)
 	@echo "installing Python packages into $(VENV)"
-	@$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["build-system"]["requires"], *p["project"]["dependencies"], *(d for n, g in p["project"]["optional-dependencies"].items() if n != "plot" for d in g), sep="\n")' | xargs $(PY) -m pip install --quiet --disable-pip-version-check
+	@$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["build-system"]["requires"], *p["project"]["dependencies"], *(d for n, g in p["project"]["optional-dependencies"].items() if n != "bench" for d in g), sep="\n")' | xargs $(PY) -m pip install --quiet --disable-pip-version-check
 	@# -P: under sudo, modules must not come from the current directory. No root-owned caches in a user's checkout.
 	@echo "$(CURDIR)" > $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/iavfio.pth
 	@printf '#!/bin/sh\n%s\nexec "%s" -P -m iavfio.cli "$$@"\n' '[ -z "$$SUDO_USER" ] || export PYTHONDONTWRITEBYTECODE=1' "$(PY)" > $(VBIN)/iavfio && chmod +x $(VBIN)/iavfio

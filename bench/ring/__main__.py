@@ -103,10 +103,11 @@ def main(argv: list[str]) -> None:
         judged = report.markdown(report.ratios(rows), rows, source)
         record.fill(record.PAGE, report.BLOCK, judged)
     picture = args.out.with_suffix(".svg")
-    if report.plot(picture, rows, f"forward, flex, ring 512: {source['cpu']}"):
+    versions = f"commit {source['commit']}, DPDK {source['dpdk'] or 'absent'}"
+    if report.plot(picture, rows, f"forward, flex, ring 512: {source['cpu']}, {versions}"):
         print(f"wrote {args.out} and {picture.name}")
     else:
-        print(f"wrote {args.out}; a plot needs matplotlib")
+        print(f"wrote {args.out}; a plot needs matplotlib: pip install 'iavfio[bench]'")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 Group = tuple[str, int, int, str]  #: descriptor, ring, burst, location
+WORKER = "forward worker"
 BLOCK = "ring-results"  #: its block in docs/performance.md
 
 
@@ -182,30 +183,49 @@ def write(path: Path, provenance: dict[str, Any], rows: list[Row]) -> None:
     path.write_text(f'{head[:-2]},\n "rows": [\n{body}\n ]\n}}\n', encoding="utf-8")
 
 
+COLOURS = {"scalar": "C0", "scalar full": "C7", "sse": "C1", "avx2": "C2", "avx512": "C3"}
+STYLES = {("dpdk", "forward"): "s--", ("iavfio", "forward"): "o-", ("iavfio", WORKER): "^:"}
+
+
 def plot(path: Path, rows: list[Row], title: str) -> bool:
-    """Cycles a packet of forwarding against the burst; False when matplotlib is not installed."""
+    """Cycles a packet of forwarding against the burst; False when matplotlib is not installed.
+
+    A colour is an instruction set, a style who forwards and how.
+    """
     try:
         drawing = importlib.import_module("matplotlib.figure")
+        ticker = importlib.import_module("matplotlib.ticker")
     except ImportError:
         return False
-    figure = drawing.Figure(figsize=(8, 5), layout="constrained")
+    figure = drawing.Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
     chosen = [
         row
         for row in rows
-        if (row.work, row.metadata, row.ring) == ("forward", "none", 512)
-        and (row.descriptor, row.location) == ("flex", "hot")
+        if (row.metadata, row.ring, row.descriptor, row.location) == ("none", 512, "flex", "hot")
     ]
-    for key in _unique((row.backend, row.isa) for row in chosen):
-        line = sorted((r.burst, r.cycles_best) for r in chosen if (r.backend, r.isa) == key)
-        style = "o-" if key[0] == "iavfio" else "s--"
-        axes.plot([p[0] for p in line], [p[1] for p in line], style, label=" ".join(key))
+    for (backend, work), style in STYLES.items():
+        for isa, colour in COLOURS.items():
+            key = (backend, work, isa)
+            line = sorted((r.burst, r.cycles_best) for r in chosen if key == _key(r))
+            if line:
+                name = f"{backend} {isa}" + (", in a worker" if work == WORKER else "")
+                axes.plot(*zip(*line, strict=True), style, color=colour, label=name, markersize=4)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.set_xticks(sorted({row.burst for row in chosen}))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_minor_formatter(ticker.NullFormatter())
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel("packets a burst")
     axes.set_ylabel("TSC cycles a packet, best")
     axes.set_title(title, fontsize=9)
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
+    axes.grid(True, which="major", alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     figure.savefig(path)
     return True
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row.backend, row.work, row.isa
