@@ -3,7 +3,9 @@
  * reaps and refills receives), the other the device (copies payloads, writes back in whole cache lines).
  * No checks, no statistics, no switch. What a real driver and a real device model reach is judged
  * against it, in the same run on the same machine.
- * usage: floor [SECONDS [CPU_DRIVER CPU_DEVICE]]; prints one JSON object. */
+ * usage: floor SECONDS [CPU_DRIVER CPU_DEVICE]; prints one JSON object. SECONDS 0: for every number of
+ * seconds read from standard input it runs so long and prints one; in between it does nothing, so that
+ * something else can be measured in turns with it. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -15,7 +17,9 @@
 
 #include "hw/desc.h"
 
-enum { RING = 1024, GROUP = 32, PAYLOAD = 64, STRIDE = 2176, SLICES = 512 };
+enum { RING = 1024, GROUP = 32, PAYLOAD = 64, STRIDE = 2176, SLICES = 4096 };
+
+#define SLICE_NS 2000000 /* short: a hypervisor moves virtual CPUs within a second */
 
 /* The rings and doorbells as the driver and the device share them; each on pages of its own. */
 struct shared {
@@ -29,6 +33,7 @@ struct shared {
 
 struct device {
     struct shared *shared;
+    uint32_t tx, rx;
     int cpu;
 };
 
@@ -75,7 +80,7 @@ static void *play_device(void *argument)
 {
     struct device *device = argument;
     struct shared *s = device->shared;
-    uint32_t tx = 0, rx = 0;
+    uint32_t tx = device->tx, rx = device->rx;
 
     pin(device->cpu);
     while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
@@ -88,6 +93,8 @@ static void *play_device(void *argument)
         tx = (tx + GROUP) & (RING - 1);
         rx = (rx + GROUP) & (RING - 1);
     }
+    device->tx = tx;
+    device->rx = rx;
     return NULL;
 }
 
@@ -169,21 +176,20 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void play_driver(struct shared *s, double seconds)
+static void play_driver(struct driver *d, double seconds)
 {
-    struct driver d = {.s = s};
     double mpps[SLICES];
-    uint32_t slices = (uint32_t)(seconds * 50);
-    uint64_t packets = 0, begin = now_ns(), end = begin;
+    uint32_t slices = (uint32_t)(seconds * 1e9 / SLICE_NS);
+    uint64_t packets = 0, lost = d->lost, begin = now_ns(), end = begin;
 
     slices = slices < 1 ? 1 : slices > SLICES ? SLICES : slices;
     for (uint32_t slice = 0; slice < slices; slice++) {
         uint64_t start = end, got = 0;
 
-        for (; end - start < 20000000; end = now_ns())
-            for (uint32_t i = 0; i < 256; i++) {
-                post(&d);
-                got += reap(&d);
+        for (; end - start < SLICE_NS; end = now_ns())
+            for (uint32_t i = 0; i < 64; i++) {
+                post(d);
+                got += reap(d);
             }
         mpps[slice] = (double)got * 1e3 / (double)(end - start);
         packets += got;
@@ -194,19 +200,37 @@ static void play_driver(struct shared *s, double seconds)
            "\"mpps\": %.2f, \"mpps_median\": %.2f, \"mpps_best\": %.2f, \"lost\": %llu}\n",
            PAYLOAD, RING, (double)(end - begin) * 1e-9, (unsigned long long)packets,
            (double)packets * 1e3 / (double)(end - begin), mpps[slices / 2], mpps[slices - 1],
-           (unsigned long long)d.lost);
+           (unsigned long long)(d->lost - lost));
+    fflush(stdout);
+}
+
+/* One stretch of both threads; the rings go on where the last one left them. */
+static int play(struct driver *driver, struct device *device, double seconds)
+{
+    pthread_t thread;
+
+    __atomic_store_n(&driver->s->stop, 0, __ATOMIC_RELEASE);
+    if (pthread_create(&thread, NULL, play_device, device)) {
+        fprintf(stderr, "no second thread\n");
+        return 1;
+    }
+    play_driver(driver, seconds);
+    __atomic_store_n(&driver->s->stop, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? atof(argv[1]) : 1.0;
-    int cpu = argc > 3 ? atoi(argv[2]) : 0;
     struct device device = {.cpu = argc > 3 ? atoi(argv[3]) : 1};
-    pthread_t thread;
+    struct driver driver = {0};
+    char line[64];
+    int failed = 0;
     struct shared *s =
         mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (s == MAP_FAILED || !(seconds > 0)) {
+    if (s == MAP_FAILED || !(seconds >= 0)) {
         fprintf(stderr, "usage: floor [SECONDS [CPU_DRIVER CPU_DEVICE]]\n");
         return 2;
     }
@@ -214,15 +238,13 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < RING; i++)
         s->rx[i].qw0 = (uint64_t)(RING + i) * STRIDE;
     s->rx_tail = RING - 1;
-    device.shared = s;
-    if (pthread_create(&thread, NULL, play_device, &device)) {
-        fprintf(stderr, "no second thread\n");
-        return 1;
-    }
-    pin(cpu);
-    play_driver(s, seconds);
-    __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
-    pthread_join(thread, NULL);
+    device.shared = driver.s = s;
+    pin(argc > 3 ? atoi(argv[2]) : 0);
+    if (seconds > 0)
+        failed = play(&driver, &device, seconds);
+    else
+        while (!failed && fgets(line, sizeof(line), stdin))
+            failed = play(&driver, &device, atof(line));
     munmap(s, sizeof(*s));
-    return 0;
+    return failed;
 }

@@ -30,7 +30,7 @@ def test_page_keeps_what_lies_outside_its_marks(tmp_path: Path) -> None:
 
 def test_every_block_that_a_bench_fills_is_in_the_page() -> None:
     blocks = {
-        "performance": ("ring", "testpmd", "bursts", "startup"),
+        "performance": ("ring", "loopback", "testpmd", "bursts", "startup"),
         "handlers": ("handlers",),
     }
     for page, name in ((page, f"{n}-results") for page, names in blocks.items() for n in names):
