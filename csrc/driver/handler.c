@@ -428,10 +428,10 @@ uint32_t handler_round(struct worker *worker, uint32_t number)
         return 0;
     n = pair->receive.receive[0](pair, &lane->into, worker->config.burst, in->owner);
     if (!n) {
-        if (pair->rearm)
-            pair_rearm(pair);
+        quiet_look(pair, &in->quiet_since);
         return 0;
     }
+    in->quiet_since = 0;
     if (chains(worker) && !pair->scattered)
         memset(worker->received.segments, 1, n);
     describe(worker, pair->pool, n, pair->scattered);

@@ -218,10 +218,10 @@ uint32_t traffic_receive(struct worker *worker, struct station *station)
     }
     got = pair->receive.receive[0](pair, &columns, worker->config.burst, station->in->owner);
     if (!got) {
-        if (pair->rearm)
-            pair_rearm(pair);
+        quiet_look(pair, &station->in->quiet_since);
         return moved;
     }
+    station->in->quiet_since = 0;
     switch (worker->config.mode) {
     case WORKER_FORWARD:
         forward(worker, station, got);

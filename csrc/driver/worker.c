@@ -163,8 +163,8 @@ static uint32_t reap(struct worker *worker)
         if (!hold->held || !hold->sends || !send_pending(hold->pair))
             continue;
         reaped += send_clean(hold->pair, hold->owner);
-        if (!reaped && hold->pair->rearm)
-            pair_rearm(hold->pair);
+        if (!reaped)
+            quiet_look(hold->pair, &worker->quiet_since);
     }
     return reaped;
 }
@@ -204,6 +204,7 @@ static void run_rounds(struct worker *worker)
         worker->total.loops++;
         if (moved) {
             worker->idle_rounds = 0;
+            worker->quiet_since = 0;
             idle_end(worker);
             worker->total.tsc_busy += clock_ticks() - before;
             if (worker->total.loops % PUBLISH_EVERY == 0)

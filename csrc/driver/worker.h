@@ -23,6 +23,8 @@ struct hold { /* guards of one pair, kept over many rounds */
     bool held;
     bool owner; /* of the cache: another worker may have it */
     bool asleep; /* its interrupt is armed */
+    uint64_t
+        quiet_since; /* TSC of the first look that found nothing received, 0 = the last one did */
 };
 
 struct batch { /* packets on their way to a send queue, in order */
@@ -67,6 +69,7 @@ struct worker {
     uint64_t start_ticks;
     double ticks_per_packet;
     uint32_t idle_rounds;
+    uint64_t quiet_since; /* as of a hold, of all that it does */
     uint64_t slept_ns; /* bound of the last sleep, 0 = something came since */
     uint64_t moved_ns; /* while draining: when something last came */
     struct batch received; /* of the round */
@@ -86,6 +89,22 @@ static inline void *lines_alloc(size_t bytes)
     if (memory)
         memset(memory, 0, size);
     return memory;
+}
+
+/* Nothing came from a device that writes incomplete lines back only when an armed interrupt is due
+ * (registers 5). While traffic flows the next packets complete the line. To arm the vector is a register
+ * write, and the event another thread's wake-up: that waits for a quiet ITR period. */
+static inline void quiet_look(struct pair *pair, uint64_t *since)
+{
+    uint64_t now;
+
+    if (likely(!pair->rearm))
+        return;
+    now = clock_ticks();
+    if (!*since)
+        *since = now;
+    else if (now - *since >= pair->rearm_ticks)
+        pair_rearm(pair);
 }
 
 /* traffic.c: one station's part of a round; each returns how many packets it moved. */
