@@ -13,7 +13,7 @@
 #define ROUNDS_POLLING 64
 #define ROUNDS_YIELDING 256
 #define SLEEP_NS NS_PER_MS
-#define SLEEP_MAX_NS (8 * NS_PER_MS)
+#define SLEEP_MAX_NS (16 * NS_PER_MS)
 
 static bool may_sleep(const struct worker *worker)
 {

@@ -183,16 +183,27 @@ static void swap_addresses(const struct pool *pool, const struct batch *batch)
     }
 }
 
-static void forward(struct worker *worker, struct station *station, uint32_t n)
+/* Of packets just received: as counted, where this thread writes the counters. `before`: what they said. */
+static uint64_t bytes_of(const struct station *station, const struct batch *batch, uint64_t before)
+{
+    const struct pair *pair = station->in->pair;
+    uint64_t bytes = 0;
+
+    if (likely(station->in->owner))
+        return pair->rq->bytes - before;
+    for (uint32_t i = 0; i < batch->count; i++)
+        bytes += traffic_length(batch, i, pair->scattered);
+    return bytes;
+}
+
+static void forward(struct worker *worker, struct station *station, uint32_t n, uint64_t before)
 {
     struct batch *batch = &station->pending;
-    bool chained = station->in->pair->scattered;
 
     batch->first = 0;
     batch->count = n;
     worker->total.received += n;
-    for (uint32_t i = 0; i < n; i++)
-        worker->total.received_bytes += traffic_length(batch, i, chained);
+    worker->total.received_bytes += bytes_of(station, batch, before);
     if (worker->config.swap)
         swap_addresses(station->in->pair->pool, batch);
     traffic_flush(worker, station);
@@ -205,6 +216,7 @@ uint32_t traffic_receive(struct worker *worker, struct station *station)
     struct pair *pair = station->in->pair;
     struct columns columns = {.handles = batch->handles};
     uint32_t moved = 0, got;
+    uint64_t before;
 
     if (forwards && batch->count) {
         /* Back-pressure: nothing is taken that has nowhere to go. */
@@ -216,6 +228,9 @@ uint32_t traffic_receive(struct worker *worker, struct station *station)
         columns.chain = batch->chain;
         columns.segments = batch->segments;
     }
+    if (station->in->owner)
+        ledger_merge(pair); /* not to be taken for bytes of this poll */
+    before = pair->rq->bytes;
     got = pair->receive.receive[0](pair, &columns, worker->config.burst, station->in->owner);
     if (!got) {
         quiet_look(pair, &station->in->quiet_since);
@@ -224,7 +239,7 @@ uint32_t traffic_receive(struct worker *worker, struct station *station)
     station->in->quiet_since = 0;
     switch (worker->config.mode) {
     case WORKER_FORWARD:
-        forward(worker, station, got);
+        forward(worker, station, got, before);
         break;
     case WORKER_RXDROP:
         drop(worker, station, got);
