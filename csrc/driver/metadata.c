@@ -50,3 +50,67 @@ void metadata_classes(struct pair *pair)
                       (class & CLASS_OUTER4 ? CSUM_GOOD << VERDICT_OUTER_SHIFT : 0));
     }
 }
+
+static void legacy_numbers(struct numbers *to)
+{
+    to->status = RXL_DD | RXL_EOP | RXL_RXE;
+    to->status_good = RXL_DD | RXL_EOP;
+    to->length = RXL_LEN_MASK | (uint32_t)(RXL_SPH >> RXL_LEN_SHIFT);
+    to->ptype = RXL_PTYPE_MASK;
+    to->ptype_end = PTYPE_COMMON;
+    to->fltstat = RXL_FLTSTAT_MASK;
+    to->fltstat_hash = RX_FLTSTAT_RSS_HASH;
+    to->fltstat_id = RX_FLTSTAT_FD_ID;
+    to->flexible = RXL_FLM;
+    to->flexible_id = 1;
+    to->checked = RXL_L3L4P;
+    to->errors = RXL_ERRORS;
+    to->tag1 = RXL_L2TAG1P;
+    to->tag2 = RXL_QW2_L2TAG2P;
+}
+
+static void flex_numbers(struct numbers *to, uint32_t flex, bool ovs)
+{
+    to->status = RXF_DD | RXF_EOP | RXF_RXE;
+    to->status_good = RXF_DD | RXF_EOP;
+    to->id = RXF_RXDID_MASK;
+    to->flex = flex;
+    to->length = RXF_LEN_MASK | (uint32_t)(RXF_SPH >> RXF_LEN_SHIFT);
+    to->ptype = RXF_PTYPE_MASK;
+    to->hashed = RXF_RSS_VALID;
+    to->checked = RXF_L3L4P;
+    to->errors = RXF_ERRORS;
+    to->nat = RXF_QW2_NAT;
+    to->nat_good = CSUM_GOOD << VERDICT_UDP_SHIFT;
+    to->tag1 = RXF_L2TAG1P;
+    to->tag2 = RXF_QW2_L2TAG2P;
+    /* As in written_mark: what is masked and then equal to no_mark says nothing. */
+    if (flex != RXDID_COMMS_IPSEC)
+        to->mark = to->no_mark = flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
+    if (!ovs && flex < RXDID_COMMS_GENERIC)
+        to->time = RXF_QW2_TS_VALID;
+}
+
+void metadata_numbers(struct pair *pair)
+{
+    struct numbers *to = &pair->numbers;
+
+    *to = (struct numbers){
+        .one = 1,
+        .limit = pair->rx_limit,
+        .headroom = pair->headroom,
+        .mirrored = RX_MIRRORED,
+        .classed = PTYPES_CLASSED,
+        .upper_half = PTYPES_CLASSED / 2,
+        .byte = 0xff,
+        .half = 0xffff,
+        .flag_rss = FLAG_RSS,
+        .flag_vlan = FLAG_VLAN,
+        .flag_mark = FLAG_MARK,
+        .flag_time = FLAG_TIME,
+    };
+    if (pair->format == FORMAT_LEGACY)
+        legacy_numbers(to);
+    else
+        flex_numbers(to, pair->flex, pair->format == FORMAT_FLEX_OVS);
+}

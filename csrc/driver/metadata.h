@@ -202,5 +202,6 @@ INLINE void metadata_fill(const struct pair *pair, const struct columns *c, uint
 }
 
 void metadata_classes(struct pair *pair);
+void metadata_numbers(struct pair *pair);
 
 #endif

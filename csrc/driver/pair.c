@@ -145,6 +145,7 @@ struct pair *pair_new(const struct pair_config *config, int *error)
     pair->buffers = config->pool->count;
     pair->cache.capacity = cache_capacity(config->pool);
     pair->hang_packets = UINT64_MAX;
+    metadata_numbers(pair);
     send_setup(pair, config);
     vector_setup(pair, config);
     pair->rx_sw = lines_alloc(pair->rx_entries * sizeof(*pair->rx_sw));

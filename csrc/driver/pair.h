@@ -96,6 +96,24 @@ struct send_paths {
     tx_post_fn burst[2];
 };
 
+/* What vector loops compare and mask 32-bit words with, by this queue's format and profile. In memory:
+ * as an operand a number costs nothing there, while the compiler would load an immediate anew in each
+ * round of a loop that has many. */
+struct numbers {
+    uint32_t one;
+    uint32_t limit, headroom;
+    uint32_t status, status_good; /* DD and EOP without RXE */
+    uint32_t id, flex; /* the profile */
+    uint32_t length; /* with a bit beyond every limit where the header was split */
+    uint32_t ptype, ptype_end, mirrored;
+    uint32_t fltstat, fltstat_hash, fltstat_id, flexible, flexible_id; /* legacy */
+    uint32_t hashed; /* flex */
+    uint32_t checked, errors, classed, upper_half, byte, nat, nat_good;
+    uint32_t half, tag1, tag2; /* a tag and its marks */
+    uint32_t mark, no_mark, time;
+    uint32_t flag_rss, flag_vlan, flag_mark, flag_time;
+};
+
 struct pair {
     struct pool *pool;
     uint64_t pool_iova;
@@ -150,7 +168,8 @@ struct pair {
     LINE struct ledger ledger;
 
     /* Set-up and slow paths. */
-    LINE struct vfio_regio *regio;
+    LINE struct numbers numbers;
+    struct vfio_regio *regio;
     uint32_t queue;
     uint32_t dyn_ctl, poll_ctl, sleep_ctl;
     bool rearm;

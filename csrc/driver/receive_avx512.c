@@ -36,19 +36,10 @@ INLINE __m512i byte_entry(__m512i at, __m512i low, __m512i high)
 
 /* good_of in four registers, 64 types in each; not loaded where nothing asks for it. */
 struct verdicts {
-    __m512i part[4];
+    __m512i a, b, c, d;
 };
 
 _Static_assert(PTYPES_CLASSED == sizeof(struct verdicts), "a byte for each type");
-
-INLINE struct verdicts verdicts_load(const struct pair *pair)
-{
-    struct verdicts verdicts;
-
-    for (int i = 0; i < 4; i++)
-        verdicts.part[i] = _mm512_loadu_si512(pair->good_of + 64 * i);
-    return verdicts;
-}
 
 /* Eight descriptors as vectors of their 32-bit words: word 2k is the lower half of qw k. Half as wide as
  * lanes of 64 bits, and what is written to columns needs no narrowing. */
@@ -59,11 +50,6 @@ struct words {
 INLINE __m512i all64(uint64_t value)
 {
     return _mm512_set1_epi64((long long)value);
-}
-
-INLINE __m256i all(uint32_t value)
-{
-    return _mm256_set1_epi32((int)value);
 }
 
 /* Words a, b, c and d of four descriptors, four of each. */
@@ -120,47 +106,38 @@ INLINE void words_load(const struct rx_desc *desc, struct words *w, const int fo
     }
 }
 
-/* Which half of its 64-bit word a mask lies in. */
-#define HALF(mask) ((mask) >> 32 != 0)
+#define NUMBER(name) _mm256_set1_epi32((int)pair->numbers.name)
 
-/* Lanes in which one of the bits of qw `word` is set; all of them lie in one half. */
-INLINE __mmask8 bits(const struct words *w, const int word, const uint64_t mask)
+INLINE __mmask8 bits(__m256i word, __m256i mask)
 {
-    return _mm256_test_epi32_mask(w->dw[2 * word + HALF(mask)],
-                                  all((uint32_t)(HALF(mask) ? mask >> 32 : mask)));
+    return _mm256_test_epi32_mask(word, mask);
 }
 
 /* A field of qw `word` that does not cross its middle. */
-INLINE __m256i field(const struct words *w, const int word, const unsigned shift,
-                     const uint32_t mask)
+INLINE __m256i field(const struct words *w, const int word, const unsigned shift, __m256i mask)
 {
-    return _mm256_and_si256(_mm256_srli_epi32(w->dw[2 * word + (shift >= 32)], shift & 31),
-                            all(mask));
+    return _mm256_and_si256(_mm256_srli_epi32(w->dw[2 * word + (shift >= 32)], shift & 31), mask);
 }
 
-INLINE __mmask8 equals(__m256i value, uint32_t wanted)
+/* What every packet is asked: in registers, however many numbers the columns need. */
+struct demands {
+    __m256i status, status_good, id, flex, length, one, limit;
+};
+
+INLINE __m256i length_of(const struct words *w, const struct demands *d, const int format)
 {
-    return _mm256_cmpeq_epi32_mask(value, all(wanted));
+    return format == FORMAT_LEGACY ? field(w, 1, RXL_LEN_SHIFT, d->length)
+                                   : field(w, 0, RXF_LEN_SHIFT, d->length);
 }
 
-/* The length, with a bit beyond every limit where the header was split, which no queue asks for. */
-INLINE __m256i length_of(const struct words *w, const int format)
+INLINE __mmask8 lanes_good(const struct words *w, const struct demands *d, __m256i length,
+                           const int format)
 {
-    if (format == FORMAT_LEGACY)
-        return field(w, 1, RXL_LEN_SHIFT, RXL_LEN_MASK | (uint32_t)(RXL_SPH >> RXL_LEN_SHIFT));
-    return field(w, 0, RXF_LEN_SHIFT, RXF_LEN_MASK | (uint32_t)(RXF_SPH >> RXF_LEN_SHIFT));
-}
+    __mmask8 good = _mm256_cmpeq_epi32_mask(_mm256_and_si256(w->dw[2], d->status), d->status_good);
 
-INLINE __mmask8 status_lanes(const struct words *w, __m256i flex, const int format)
-{
-    __mmask8 good;
-
-    if (format == FORMAT_LEGACY)
-        return equals(_mm256_and_si256(w->dw[2], all(RXL_DD | RXL_EOP | RXL_RXE)),
-                      RXL_DD | RXL_EOP);
-    good = equals(_mm256_and_si256(w->dw[2], all(RXF_DD | RXF_EOP | RXF_RXE)), RXF_DD | RXF_EOP);
-    return _mm256_mask_cmpeq_epi32_mask(good, _mm256_and_si256(w->dw[0], all(RXF_RXDID_MASK)),
-                                        flex);
+    if (format != FORMAT_LEGACY)
+        good = _mm256_mask_cmpeq_epi32_mask(good, _mm256_and_si256(w->dw[0], d->id), d->flex);
+    return _mm256_mask_cmplt_epu32_mask(good, _mm256_sub_epi32(length, d->one), d->limit);
 }
 
 INLINE void store_u32(uint32_t *to, __m256i value, __mmask8 valid)
@@ -200,112 +177,121 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, __m256
 }
 
 /* The verdicts of types below PTYPES_CLASSED when nothing is wrong, in byte 0; of others, rubbish. */
-INLINE __m256i good_verdicts(const struct pair *pair, const struct verdicts *table, __m256i ptype,
+INLINE __m256i good_verdicts(const struct pair *pair, struct verdicts table, __m256i ptype,
                              __mmask8 known)
 {
     if (likely(pair->byte_tables)) {
         __m512i at = _mm512_castsi256_si512(ptype);
-        __m256i low = _mm512_castsi512_si256(byte_entry(at, table->part[0], table->part[1]));
-        __m256i high = _mm512_castsi512_si256(byte_entry(at, table->part[2], table->part[3]));
+        __m256i low = _mm512_castsi512_si256(byte_entry(at, table.a, table.b));
+        __m256i high = _mm512_castsi512_si256(byte_entry(at, table.c, table.d));
 
-        return _mm256_mask_mov_epi32(low, _mm256_test_epi32_mask(ptype, all(PTYPES_CLASSED / 2)),
-                                     high);
+        return _mm256_mask_mov_epi32(low, bits(ptype, NUMBER(upper_half)), high);
     }
     return _mm256_i32gather_epi32((const int *)(const void *)pair->good_of,
                                   _mm256_maskz_mov_epi32(known, ptype), 1);
 }
 
-INLINE void columns_csum(const struct pair *pair, const struct verdicts *table,
-                         const struct words *w, __m256i ptype, uint8_t *csum, const int format)
+INLINE void columns_csum(const struct pair *pair, struct verdicts table, const struct words *w,
+                         __m256i ptype, uint8_t *csum, const int format)
 {
-    const bool legacy = format == FORMAT_LEGACY;
-    __mmask8 checked = bits(w, 1, legacy ? RXL_L3L4P : RXF_L3L4P);
-    __mmask8 mixed = checked & bits(w, 1, legacy ? RXL_ERRORS : RXF_ERRORS);
-    __mmask8 known = _mm256_mask_cmplt_epu32_mask(checked, ptype, all(PTYPES_CLASSED));
+    __mmask8 checked = bits(w->dw[2], NUMBER(checked));
+    __mmask8 mixed = _mm256_mask_test_epi32_mask(checked, w->dw[2], NUMBER(errors));
+    __mmask8 known = _mm256_mask_cmplt_epu32_mask(checked, ptype, NUMBER(classed));
     /* Types beyond the table have no verdict, as type 0. */
     __m256i good =
-        _mm256_maskz_and_epi32(known, good_verdicts(pair, table, ptype, known), all(0xff));
+        _mm256_maskz_and_epi32(known, good_verdicts(pair, table, ptype, known), NUMBER(byte));
 
-    if (!legacy)
-        good = _mm256_mask_or_epi32(good, checked & bits(w, 2, RXF_QW2_NAT), good,
-                                    all(CSUM_GOOD << VERDICT_UDP_SHIFT));
+    if (format != FORMAT_LEGACY)
+        good =
+            _mm256_mask_or_epi32(good, _mm256_mask_test_epi32_mask(checked, w->dw[4], NUMBER(nat)),
+                                 good, NUMBER(nat_good));
     store_u8(csum, good);
     if (unlikely(mixed))
         csum_mixed(pair, w->dw[0], w->dw[2], w->dw[3], w->dw[4], mixed, csum, format);
 }
 
-INLINE __m256i ptypes(const struct words *w, const int format)
+INLINE __m256i ptypes(const struct pair *pair, const struct words *w, const int format)
 {
     __m256i ptype;
 
     if (format != FORMAT_LEGACY)
-        return field(w, 0, RXF_PTYPE_SHIFT, RXF_PTYPE_MASK);
+        return field(w, 0, RXF_PTYPE_SHIFT, NUMBER(ptype));
     /* Crosses the middle of its word. Unknown types are reported as such. */
     ptype = _mm256_or_si256(_mm256_srli_epi32(w->dw[2], RXL_PTYPE_SHIFT),
                             _mm256_slli_epi32(w->dw[3], 32 - RXL_PTYPE_SHIFT));
-    ptype = _mm256_and_si256(ptype, all(RXL_PTYPE_MASK));
-    return _mm256_maskz_mov_epi32(_mm256_cmplt_epu32_mask(ptype, all(PTYPE_COMMON)), ptype);
+    ptype = _mm256_and_si256(ptype, NUMBER(ptype));
+    return _mm256_maskz_mov_epi32(_mm256_cmplt_epu32_mask(ptype, NUMBER(ptype_end)), ptype);
+}
+
+/* Tags, marks and times of eight rows; adds to the flags. */
+INLINE __m256i columns_rare(const struct pair *pair, const struct columns *c, size_t row,
+                            const struct words *w, __m256i flags, const int format, const int full)
+{
+    const bool legacy = format == FORMAT_LEGACY;
+    __mmask8 tagged, marked, timed = 0;
+    __m256i tag, mark;
+
+    if (pair->vlan_in_l2tag2) {
+        tag = field(w, 2, RXL_QW2_L2TAG2_2_SHIFT, NUMBER(half));
+        tagged = bits(w->dw[4], NUMBER(tag2));
+    } else {
+        tag = legacy ? field(w, 0, RXL_QW0_L2TAG1_SHIFT, NUMBER(half))
+                     : field(w, 1, RXF_QW1_L2TAG1_SHIFT, NUMBER(half));
+        tagged = bits(w->dw[2], NUMBER(tag1));
+    }
+    if (legacy) {
+        __mmask8 matched = _mm256_cmpeq_epi32_mask(field(w, 1, RXL_FLTSTAT_SHIFT, NUMBER(fltstat)),
+                                                   NUMBER(fltstat_id));
+        __mmask8 flexible = _mm256_mask_cmpeq_epi32_mask(
+            bits(w->dw[2], NUMBER(flexible)), field(w, 2, 4, NUMBER(fltstat)), NUMBER(flexible_id));
+
+        mark = _mm256_mask_mov_epi32(w->dw[7], matched, w->dw[1]);
+        marked = matched | flexible;
+    } else {
+        mark = _mm256_and_si256(w->dw[format == FORMAT_FLEX_OVS ? 3 : 6], NUMBER(mark));
+        marked = _mm256_cmpneq_epi32_mask(mark, NUMBER(no_mark));
+    }
+    if (full || c->vlan)
+        store_u16(c->vlan + row, tag, tagged);
+    if (full || c->mark)
+        store_u32(c->mark + row, mark, marked);
+    flags = _mm256_mask_or_epi32(flags, tagged, flags, NUMBER(flag_vlan));
+    flags = _mm256_mask_or_epi32(flags, marked, flags, NUMBER(flag_mark));
+    if (format == FORMAT_FLEX) {
+        timed = bits(w->dw[4], NUMBER(time));
+        flags = _mm256_mask_or_epi32(flags, timed, flags, NUMBER(flag_time));
+    }
+    if (full || c->time)
+        store_u32(c->time + row, w->dw[7], timed);
+    return flags;
 }
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
-INLINE void columns_fill(const struct pair *pair, const struct verdicts *table,
-                         const struct columns *c, size_t row, const struct words *w,
-                         const int format, const int metadata, const int full)
+INLINE void columns_fill(const struct pair *pair, struct verdicts table, const struct columns *c,
+                         size_t row, const struct words *w, const int format, const int metadata,
+                         const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
-    __m256i ptype = ptypes(w, format);
-    __m256i cast = legacy ? field(w, 1, RXL_UMBCAST_SHIFT, RXL_UMBCAST_MASK)
-                          : field(w, 0, RXF_UMBCAST_SHIFT, RX_MIRRORED);
-    __m256i fltstat = field(w, 1, RXL_FLTSTAT_SHIFT, RXL_FLTSTAT_MASK);
-    __mmask8 hashed = legacy ? equals(fltstat, RX_FLTSTAT_RSS_HASH) : bits(w, 1, RXF_RSS_VALID);
+    __m256i ptype = ptypes(pair, w, format);
+    __m256i cast = legacy ? field(w, 1, RXL_UMBCAST_SHIFT, NUMBER(mirrored))
+                          : field(w, 0, RXF_UMBCAST_SHIFT, NUMBER(mirrored));
+    __mmask8 hashed = legacy
+                          ? _mm256_cmpeq_epi32_mask(field(w, 1, RXL_FLTSTAT_SHIFT, NUMBER(fltstat)),
+                                                    NUMBER(fltstat_hash))
+                          : bits(w->dw[2], NUMBER(hashed));
     __m256i flags;
 
     /* UMBCAST 1 and 2 shifted are the flags of multicast and broadcast; 3, mirrored, is neither. */
-    flags = _mm256_maskz_slli_epi32((__mmask8)~equals(cast, RX_MIRRORED), cast, 4);
-    flags = _mm256_mask_or_epi32(flags, hashed, flags, all(FLAG_RSS));
+    flags = _mm256_maskz_slli_epi32(_mm256_cmpneq_epi32_mask(cast, NUMBER(mirrored)), cast, 4);
+    flags = _mm256_mask_or_epi32(flags, hashed, flags, NUMBER(flag_rss));
     if (full || c->rss)
         store_u32(c->rss + row, w->dw[legacy ? 1 : format == FORMAT_FLEX_OVS ? 6 : 3], hashed);
     if (full || c->ptype)
         store_u16(c->ptype + row, ptype, ALL_LANES);
     if (full || c->csum)
         columns_csum(pair, table, w, ptype, c->csum + row, format);
-    if (metadata == METADATA_ALL) {
-        __mmask8 tagged, marked, timed;
-        __m256i tag, mark;
-
-        if (pair->vlan_in_l2tag2) {
-            tag = field(w, 2, RXL_QW2_L2TAG2_2_SHIFT, 0xffff);
-            tagged = bits(w, 2, legacy ? RXL_QW2_L2TAG2P : RXF_QW2_L2TAG2P);
-        } else {
-            tag = legacy ? field(w, 0, RXL_QW0_L2TAG1_SHIFT, 0xffff)
-                         : field(w, 1, RXF_QW1_L2TAG1_SHIFT, 0xffff);
-            tagged = bits(w, 1, legacy ? RXL_L2TAG1P : RXF_L2TAG1P);
-        }
-        if (legacy) {
-            __mmask8 matched = equals(fltstat, RX_FLTSTAT_FD_ID);
-            __mmask8 flexible = bits(w, 1, RXL_FLM) & equals(field(w, 2, 4, 3), 1);
-
-            mark = _mm256_mask_mov_epi32(w->dw[7], matched, w->dw[1]);
-            marked = matched | flexible;
-        } else {
-            uint32_t none = pair->flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
-
-            mark = _mm256_and_si256(w->dw[format == FORMAT_FLEX_OVS ? 3 : 6], all(none));
-            marked = pair->flex == RXDID_COMMS_IPSEC ? 0 : (__mmask8)~equals(mark, none);
-        }
-        timed = format == FORMAT_FLEX && pair->flex < RXDID_COMMS_GENERIC
-                    ? bits(w, 2, RXF_QW2_TS_VALID)
-                    : 0;
-        flags = _mm256_mask_or_epi32(flags, tagged, flags, all(FLAG_VLAN));
-        flags = _mm256_mask_or_epi32(flags, marked, flags, all(FLAG_MARK));
-        flags = _mm256_mask_or_epi32(flags, timed, flags, all(FLAG_TIME));
-        if (full || c->vlan)
-            store_u16(c->vlan + row, tag, tagged);
-        if (full || c->mark)
-            store_u32(c->mark + row, mark, marked);
-        if (full || c->time)
-            store_u32(c->time + row, w->dw[7], timed);
-    }
+    if (metadata == METADATA_ALL)
+        flags = columns_rare(pair, c, row, w, flags, format, full);
     if (full || c->flags)
         store_u8(c->flags + row, flags);
 }
@@ -328,9 +314,9 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
     const struct columns *c = &copy;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    const __m256i headroom = all(pair->headroom);
-    const __m256i limit = all(pair->rx_limit);
-    const __m256i flex = all(pair->flex);
+    const struct demands d = {NUMBER(status), NUMBER(status_good), NUMBER(id),   NUMBER(flex),
+                              NUMBER(length), NUMBER(one),         NUMBER(limit)};
+    const __m256i headroom = NUMBER(headroom);
     const __m512i interleaved =
         _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     uint64_t *to = c->handles + row;
@@ -339,24 +325,27 @@ INLINE struct run avx512_run(struct pair *pair, const struct columns *columns, u
     struct verdicts table;
     size_t i;
 
-    if (metadata != METADATA_NONE)
-        table = verdicts_load(pair);
+    if (metadata != METADATA_NONE) {
+        table.a = _mm512_loadu_si512(pair->good_of);
+        table.b = _mm512_loadu_si512(pair->good_of + 64);
+        table.c = _mm512_loadu_si512(pair->good_of + 128);
+        table.d = _mm512_loadu_si512(pair->good_of + 192);
+    }
     for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
         struct words w = {0};
         __m256i length, index, upper;
         __mmask8 good;
 
         words_load(desc, &w, format, metadata);
-        length = length_of(&w, format);
-        good = _mm256_mask_cmplt_epu32_mask(status_lanes(&w, flex, format),
-                                            _mm256_sub_epi32(length, all(1)), limit);
+        length = length_of(&w, &d, format);
+        good = lanes_good(&w, &d, length, format);
         index = _mm256_loadu_si256((const __m256i *)(const void *)(buffer + i));
         upper = _mm256_or_si256(_mm256_slli_epi32(length, HANDLE_LENGTH_SHIFT - 32), headroom);
         _mm512_storeu_si512(to + i,
                             _mm512_permutex2var_epi32(_mm512_castsi256_si512(index), interleaved,
                                                       _mm512_castsi256_si512(upper)));
         if (metadata != METADATA_NONE)
-            columns_fill(pair, &table, c, row + i, &w, format, metadata, full);
+            columns_fill(pair, table, c, row + i, &w, format, metadata, full);
         if (unlikely(good != ALL_LANES)) {
             uint32_t count = (uint32_t)__builtin_ctz(~(uint32_t)good);
 
