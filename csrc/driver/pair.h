@@ -20,7 +20,7 @@
 #define RS_SPACING 32 /* packets between two report-status requests in one call */
 /* Reap when this many descriptors wait: late enough that the device has left their cache lines, early
  * enough that buffers come back warm. */
-#define CLEAN_BACKLOG 64
+#define CLEAN_BACKLOG 128
 #define TX_RESERVE 9 /* 8 data descriptors and a context: fewer free stops the queue */
 #define CHAIN_MAX 5 /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
 #define CHAIN_ROW 4
