@@ -10,7 +10,7 @@
 #include "driver/watch.h"
 
 #define WATCH_PAIRS 256        /* an E810 VF has no more queues (registers 2) */
-#define PERIOD_US 4000         /* a reset is found within 10 ms (reliability F21) */
+#define PERIOD_US 4000         /* under traffic a reset is found within 10 ms (reliability F21) */
 #define PERIOD_MIN_US 100
 #define HANG_PERIOD_NS (2 * NS_PER_SECOND)
 #define PACKETS_MASK 0x7fffffff /* so that "nothing was pending" below is no packet count */
@@ -190,8 +190,8 @@ static void check_fds(struct watch *watch, struct pollfd *fds)
             fds[i].fd = -1;
 }
 
-/* While all queues sleep nothing is posted to a device that may be in a reset: half as often will do, and
- * still finds it within 10 ms. Each look is two messages to a vfio-user server. */
+/* While all queues sleep nothing is posted to a device that may be in a reset: a quarter as often will do.
+ * Each look is two messages to a vfio-user server. */
 static uint64_t period(struct watch *watch)
 {
     bool asleep;
@@ -201,7 +201,7 @@ static uint64_t period(struct watch *watch)
     for (uint32_t i = 0; i < watch->pairs && asleep; i++)
         asleep = __atomic_load_n(&watch->pair[i]->sleeping, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&watch->lock);
-    return asleep ? 2 * watch->period_ns : watch->period_ns;
+    return asleep ? 4 * watch->period_ns : watch->period_ns;
 }
 
 static void *run(void *argument)
