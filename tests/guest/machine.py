@@ -151,6 +151,20 @@ class Guest:
         shutil.rmtree(self._job, ignore_errors=True)
 
     def _boot(self) -> None:
+        """The emulator now and then loses a guest in its kernel's first second: then once more."""
+        try:
+            self._launch()
+        except GuestGone:
+            if self._qemu is None or self._qemu.poll() is not None:
+                raise
+            self._qemu.kill()
+            self._qemu.wait()
+            self._link.close()
+            self._pending = b""
+            (self._job / "console").unlink(missing_ok=True)
+            self._launch()
+
+    def _launch(self) -> None:
         started = time.monotonic()
         shutil.copy(HERE / "inside" / "agent", self._job / "agent")
         self._link, theirs = socket.socketpair()
