@@ -42,6 +42,11 @@ struct run {
     uint64_t bytes;
 };
 
+static inline struct run run_sum(struct run a, struct run b)
+{
+    return (struct run){a.count + b.count, a.bytes + b.bytes};
+}
+
 /* A report-status request that waits for its write-back, in one word: 16 bits for its descriptor, 16
  * for how many packets it reports, 32 for their bytes. */
 typedef uint64_t rs_point;

@@ -120,7 +120,10 @@ static enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, u
 static void post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     pair->rx_post(pair, index, n);
-    receive_filled(pair, n);
+    pair->rx_fill += n;
+    if (pair->rx_fill == pair->rx_entries)
+        pair->rx_fill = 0;
+    pair->rx_left += n;
 }
 
 /* Refills when a batch of slots is empty, then counts. */

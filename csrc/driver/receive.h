@@ -100,7 +100,7 @@ INLINE struct run scalar_run_at(struct pair *pair, uint32_t first, const struct 
     return (struct run){i, sum};
 }
 
-/* The lanes of a loop that has none: everything is left to the tail. */
+/* A loop without lanes leaves nothing over. */
 #define SCALAR_LANES 1
 
 INLINE struct run scalar_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
@@ -110,12 +110,12 @@ INLINE struct run scalar_run(struct pair *pair, const struct columns *c, uint32_
     return scalar_run_at(pair, 0, c, row, n, format, metadata, mark);
 }
 
-/* As an rx_post_fn: slots fill..fill+n-1 get the buffers of index[]. qw0 was destroyed by the write-back,
- * and DD lies in qw1 (descriptors 5). */
-INLINE void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
+/* Slots fill+first..fill+first+n-1 get the buffers of index[]. qw0 was destroyed by the write-back, and DD
+ * lies in qw1 (descriptors 5). */
+INLINE void scalar_post_at(struct pair *pair, uint32_t first, const uint32_t *index, uint32_t n)
 {
-    struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
-    uint32_t *buffer = pair->rx_sw + pair->rx_fill;
+    struct rx_desc *desc = pair->rx_ring + pair->rx_fill + first;
+    uint32_t *buffer = pair->rx_sw + pair->rx_fill + first;
     uint64_t base = pair->pool_iova + pair->headroom;
     uint64_t stride = pair->stride;
 
@@ -124,6 +124,11 @@ INLINE void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
         desc[i].qw0 = base + index[i] * stride;
         desc[i].qw1 = 0;
     }
+}
+
+INLINE void scalar_post(struct pair *pair, const uint32_t *index, uint32_t n)
+{
+    scalar_post_at(pair, 0, index, n);
 }
 
 /* The next slot belongs to the device and was written back. */
@@ -153,15 +158,6 @@ static inline void receive_singles(const struct columns *c, uint32_t row, uint32
 {
     if (c->segments)
         memset(c->segments + row, 1, n);
-}
-
-/* n filled slots. */
-static inline void receive_filled(struct pair *pair, uint32_t n)
-{
-    pair->rx_fill += n;
-    if (pair->rx_fill == pair->rx_entries)
-        pair->rx_fill = 0;
-    pair->rx_left += n;
 }
 
 /* A poll that may look at more than one packet at a time, and rings its doorbell by a store. */
@@ -215,11 +211,6 @@ INLINE uint32_t receive_end(struct pair *pair, const struct columns *c, struct r
 }
 
 #define RECEIVE_MARKED(isa, name, format, metadata, mark, lanes)                                   \
-    static __attribute__((noinline)) struct run isa##_##name##_tail(                               \
-        struct pair *pair, uint32_t first, const struct columns *c, uint32_t row, uint32_t n)      \
-    {                                                                                              \
-        return scalar_run_at(pair, first, c, row, n, format, metadata, mark);                      \
-    }                                                                                              \
     static __attribute__((noinline)) struct run isa##_##name##_run(                                \
         struct pair *pair, const struct columns *c, uint32_t row, uint32_t n)                      \
     {                                                                                              \
@@ -227,8 +218,9 @@ INLINE uint32_t receive_end(struct pair *pair, const struct columns *c, struct r
                                                                                                    \
         if (lanes == 1 || run.count < n - n % lanes || run.count == n)                             \
             return run;                                                                            \
-        rest = isa##_##name##_tail(pair, run.count, c, row + run.count, n - run.count);            \
-        return (struct run){run.count + rest.count, run.bytes + rest.bytes};                       \
+        rest = scalar_run_at(pair, run.count, c, row + run.count, n - run.count, format, metadata, \
+                             mark);                                                                \
+        return run_sum(run, rest);                                                                 \
     }                                                                                              \
     /* Whatever the usual burst is not: by a jump, so that this one saves no registers for it. */  \
     static __attribute__((noinline)) uint32_t isa##_##name##_more(                                 \

@@ -325,11 +325,7 @@ INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
         _mm_storeu_si128((__m128i *)(void *)(desc + i + 2), _mm_unpacklo_epi64(high, zero));
         _mm_storeu_si128((__m128i *)(void *)(desc + i + 3), _mm_unpackhi_epi64(high, zero));
     }
-    for (; i < n; i++) {
-        buffer[i] = index[i];
-        desc[i].qw0 = pair->pool_iova + pair->headroom + (uint64_t)index[i] * pair->stride;
-        desc[i].qw1 = 0;
-    }
+    scalar_post_at(pair, i, index + i, n - i);
 }
 
 RECEIVE_ALL(avx2, LANES)

@@ -387,11 +387,7 @@ INLINE void avx512_post(struct pair *pair, const uint32_t *index, uint32_t n)
                 _mm512_maskz_permutexvar_epi64(
                     0x11, all64(2 * (unsigned)k) + (__m512i){0, 0, 0, 0, 1}, address));
     }
-    for (; i < n; i++) {
-        buffer[i] = index[i];
-        desc[i].qw0 = pair->pool_iova + pair->headroom + (uint64_t)index[i] * pair->stride;
-        desc[i].qw1 = 0;
-    }
+    scalar_post_at(pair, (uint32_t)i, index + i, n - (uint32_t)i);
 }
 
 RECEIVE_ALL(avx512, LANES)

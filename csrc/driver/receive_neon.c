@@ -325,11 +325,7 @@ INLINE void neon_post(struct pair *pair, const uint32_t *index, uint32_t n)
         vst1q_u64(&desc[i].qw0, vzip1q_u64(address, zero));
         vst1q_u64(&desc[i + 1].qw0, vzip2q_u64(address, zero));
     }
-    for (; i < n; i++) {
-        buffer[i] = index[i];
-        desc[i].qw0 = base + (uint64_t)index[i] * pair->stride;
-        desc[i].qw1 = 0;
-    }
+    scalar_post_at(pair, i, index + i, n - i);
 }
 
 RECEIVE_ALL(neon, LANES)

@@ -123,7 +123,7 @@ INLINE struct run send_burst(struct run run, struct pair *pair, const uint64_t *
             return run;                                                                            \
         /* Also finds out what the vector loop stopped at. */                                      \
         rest = scalar_send_at(pair, run.count, handles + run.count, n - run.count, checked);       \
-        return (struct run){run.count + rest.count, run.bytes + rest.bytes};                       \
+        return run_sum(run, rest);                                                                 \
     }                                                                                              \
     static __attribute__((noinline)) struct run isa##_burst_rest_##name(                           \
         struct pair *pair, const uint64_t *handles, uint32_t n, struct run run)                    \
@@ -131,7 +131,7 @@ INLINE struct run send_burst(struct run run, struct pair *pair, const uint64_t *
         struct run rest =                                                                          \
             scalar_send_at(pair, run.count, handles + run.count, n - run.count, checked);          \
                                                                                                    \
-        run = (struct run){run.count + rest.count, run.bytes + rest.bytes};                        \
+        run = run_sum(run, rest);                                                                  \
         return run.count < n ? run : send_burst(run, pair, handles);                               \
     }                                                                                              \
     static struct run isa##_burst_##name(struct pair *pair, const uint64_t *handles, uint32_t n)   \
