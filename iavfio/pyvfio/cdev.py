@@ -12,15 +12,14 @@ from iavfio.pyvfio._vfio import ffi
 from iavfio.pyvfio.dma_errors import map_error, unmap_error
 from iavfio.pyvfio.errors import (
     Busy,
-    GroupNotViable,
     NoIommu,
     NotFound,
-    PermissionDenied,
     VfioError,
 )
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.kernel_device import KernelDevice, open_node, patiently
 from iavfio.pyvfio.memory import DmaMemory
+from iavfio.pyvfio.open_errors import not_free, not_viable, token_denied
 from iavfio.pyvfio.space import AddressSpace, IovaRange
 
 
@@ -220,15 +219,7 @@ def _bind_error(
     code = error.errno or 0
     if code == errno.EPERM:
         number = sysfs.group(kernel, bdf) or "?"
-        held = sysfs.holders(kernel, number)
-        told = ", ".join(f"{member} by {name}" for member, name in held.items())
-        return GroupNotViable(
-            f"IOMMU group {number} of {bdf} is not viable",
-            f"other devices of it are held: {told}" if told else "another owner has its DMA",
-            f"bind or unbind all of the group: iavfio bind {' '.join(held) or bdf}",
-            code,
-            held,
-        )
+        return not_viable(kernel, number, bdf, code, "another owner has its DMA")
     if code == errno.EBUSY:
         return Busy(
             f"{bdf} is in use",
@@ -237,9 +228,7 @@ def _bind_error(
             code,
         )
     if code == errno.EAGAIN:
-        return Busy(
-            f"{bdf} is not free yet", "the host is resetting it", "try again in a moment", code
-        )
+        return not_free(bdf, code)
     if code == errno.EINVAL and token:
         return VfioError(
             f"{bdf} takes no VF token",
@@ -255,12 +244,7 @@ def _bind_error(
             code,
         )
     if code == errno.EACCES:
-        return PermissionDenied(
-            f"{bdf} needs a VF token" if not token else f"the VF token for {bdf} is wrong",
-            "its PF is owned by a vfio-pci user, who set one",
-            "pass vf_token=UUID as the PF's owner set it",
-            code,
-        )
+        return token_denied(bdf, token, code)
     if code == errno.ENODEV:
         return NotFound(f"{bdf} is gone", "it was unbound", f"iavfio bind {bdf}", code)
     return VfioError(f"{bdf} cannot be bound to iommufd", str(error.strerror), "mode='group'", code)

@@ -14,7 +14,6 @@ from iavfio.pyvfio.errors import (
     GroupNotViable,
     NoIommu,
     NotFound,
-    PermissionDenied,
     ProtocolError,
     Unsupported,
     VfioError,
@@ -22,6 +21,7 @@ from iavfio.pyvfio.errors import (
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.kernel_device import DMESG, open_node, patiently
 from iavfio.pyvfio.memory import DmaMemory
+from iavfio.pyvfio.open_errors import not_free, not_viable, token_denied
 from iavfio.pyvfio.regions import capabilities
 from iavfio.pyvfio.space import AddressSpace, IovaRange, describe_ranges
 
@@ -210,15 +210,7 @@ class Group:
             raise
 
     def _not_viable(self, bdf: str, code: int = errno.EPERM) -> GroupNotViable:
-        held = sysfs.holders(self._kernel, self.number)
-        told = ", ".join(f"{member} by {name}" for member, name in held.items())
-        return GroupNotViable(
-            f"IOMMU group {self.number} of {bdf} is not viable",
-            f"other devices of it are held: {told}" if told else "a kernel driver holds a member",
-            f"bind or unbind all of the group: iavfio bind {' '.join(held) or bdf}",
-            code,
-            held,
-        )
+        return not_viable(self._kernel, self.number, bdf, code, "a kernel driver holds a member")
 
     def _join(self, container: Container, bdf: str) -> None:
         try:
@@ -273,18 +265,11 @@ def _device_error(bdf: str, token: str | None, error: OSError) -> VfioError:
             code,
         )
     if code == errno.EACCES:
-        return PermissionDenied(
-            f"{bdf} needs a VF token" if not token else f"the VF token for {bdf} is wrong",
-            "its PF is owned by a vfio-pci user, who set one",
-            "pass vf_token=UUID as the PF's owner set it",
-            code,
-        )
+        return token_denied(bdf, token, code)
     if code == errno.EINVAL and token:
         return VfioError(
             f"{bdf} takes no VF token", "its PF is not owned by vfio-pci", "leave it out", code
         )
     if code in (errno.EAGAIN, errno.EBUSY):
-        return Busy(
-            f"{bdf} is not free yet", "the host is resetting it", "try again in a moment", code
-        )
+        return not_free(bdf, code)
     return _refused(f"{bdf} cannot be opened", error)
