@@ -337,7 +337,7 @@ class Port(Standing):
                     step()
                 except (IavfioError, pyvfio.VfioError, OSError) as error:
                     self.note(f"not closed in order: {error}")
-            self._pairs, self.rx, self.tx = [], (), ()
+            self._pairs = []  # rx and tx stay: a thread that calls them late gets its StateError
             self._move(State.CLOSED)
             self.segment.close()
             self._supervisor.free()

@@ -88,12 +88,15 @@ def test_interrupt_ends_any_wait_and_the_port_closes(call: str) -> None:
     assert took < 5
 
 
-def test_exit_with_a_running_port_is_clean(pf: SoftPf, pool: Pool) -> None:
+@pytest.mark.parametrize("late", [0, 0.002, 0.01])
+def test_exit_with_a_running_port_is_clean(pf: SoftPf, pool: Pool, late: float) -> None:
+    """`late`: the thread may reach its queue before, while or after the exit closes the port."""
     code = (
-        "import sys, threading, iavfio\n"
+        "import sys, threading, time, iavfio\n"
         "port = iavfio.open(sys.argv[1], pool=iavfio.Pool(2048, huge='never'))\n"
         "port.start()\n"
         "def receive():\n"
+        f"    time.sleep({late})\n"
         "    try:\n"
         "        while True: port.rx[0].recv(timeout=-1).release()\n"
         "    except iavfio.StateError:\n"

@@ -377,6 +377,25 @@ def test_stats_of_a_running_port_from_another_process(one: SoftPf, pool: Pool) -
     assert "no port named 'watched'" in gone.stderr
 
 
+def test_queues_of_a_closed_port_say_so(one: SoftPf, pool: Pool) -> None:
+    """A thread may come to a queue after another one has closed the port."""
+    with one.open(0, pool=pool) as port:
+        port.configure(queues=2)
+        port.start()
+        burst = port.tx[1].build([bytes(64)])
+        calls = (
+            lambda: port.rx[1].recv(),
+            lambda: port.rx[1].recv(timeout=-1),
+            lambda: port.tx[1].send(burst),
+            lambda: port.tx[1].clean(),
+        )
+    for call in calls:
+        with pytest.raises(StateError, match=r"port was closed\n.*open it again"):
+            call()
+    assert port.tx[1].in_flight == 0
+    burst.release()
+
+
 def test_nothing_is_left_after_close(pool: Pool) -> None:
     def fds() -> list[str]:
         gc.collect()
