@@ -122,27 +122,42 @@ class AdminQueue:
         self.critical = False
         for index in range(ENTRIES):
             self._post(index)
-        bases = (
-            (lib.REG_VF_ATQBAL1, lib.REG_VF_ATQBAH1, self._iova + ATQ_RING),
-            (lib.REG_VF_ARQBAL1, lib.REG_VF_ARQBAH1, self._iova + ARQ_RING),
-        )
-        for low, high, iova in bases:
+        for low, high, iova in self._bases():
             self._write(low, iova & 0xFFFFFFFF)
             self._write(high, iova >> 32)
         self._write(lib.REG_VF_ATQLEN1, ENTRIES | lib.AQLEN_ENABLE)
         self._write(lib.REG_VF_ARQLEN1, ENTRIES | lib.AQLEN_ENABLE)
-        for low, high, iova in bases:
-            found = self._read(high) << 32 | self._read(low)
-            if found != iova:
-                raise MailboxError(
-                    f"the admin queue's base reads back {found:#x}, not {iova:#x}",
-                    "the device ignores register writes: a reset began, or this is no adaptive VF",
-                    "reset the VF and open it again",
-                )
+        wrong = self._astray()
+        if wrong:
+            raise MailboxError(
+                wrong,
+                "the device ignores register writes: a reset began, or this is no adaptive VF",
+                "reset the VF and open it again",
+            )
         # The tail last: from here on the device may write messages.
         self._write(lib.REG_VF_ARQT1, ENTRIES - 1)
         self._read(lib.REG_VFGEN_RSTAT)  # flushes posted writes (registers 7)
         self.counters.restarts += 1
+
+    def _bases(self) -> tuple[tuple[int, int, int], ...]:
+        return (
+            (lib.REG_VF_ATQBAL1, lib.REG_VF_ATQBAH1, self._iova + ATQ_RING),
+            (lib.REG_VF_ARQBAL1, lib.REG_VF_ARQBAH1, self._iova + ARQ_RING),
+        )
+
+    def _astray(self) -> str:
+        """What is wrong with the bases of rings just enabled, which are disabled again; or "".
+
+        A reset clears base and ENABLE. One that came before our write of ENABLE leaves a ring
+        enabled at address 0, where the next doorbell would have the device read.
+        """
+        for low, high, iova in self._bases():
+            found = self._read(high) << 32 | self._read(low)
+            if found != iova:
+                self._write(lib.REG_VF_ATQLEN1, 0)
+                self._write(lib.REG_VF_ARQLEN1, 0)
+                return f"the admin queue's base reads back {found:#x}, not {iova:#x}"
+        return ""
 
     def enabled(self) -> bool:
         """Whether the device owns the receive ring; False tells of a reset. Raises DeviceLost."""
@@ -170,7 +185,8 @@ class AdminQueue:
                 self.critical = True
             self._write(register, value & ~errors)  # sticky: written back without the bits
             # A reset between read and write would be hidden: the write has set ENABLE again.
-            if self._read(lib.REG_VFGEN_RSTAT) & lib.RSTAT_MASK == lib.RSTAT_INPROGRESS:
+            resetting = self._read(lib.REG_VFGEN_RSTAT) & lib.RSTAT_MASK == lib.RSTAT_INPROGRESS
+            if self._astray() or resetting:
                 raise self._reset()
 
     def shutdown(self) -> None:

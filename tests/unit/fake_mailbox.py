@@ -19,6 +19,7 @@ DD, CMP, ERR, LB, RD, BUF, SI = 0x1, 0x2, 0x4, 0x200, 0x400, 0x1000, 0x2000
 ENABLE, CRIT, OVFL, VFE = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 ARQBAH, ATQH, ATQLEN, ARQBAL, ARQT, ARQH = 0x6000, 0x6400, 0x6800, 0x6C00, 0x7000, 0x7400
 ATQBAH, ATQBAL, ARQLEN, ATQT, RSTAT = 0x7800, 0x7C00, 0x8000, 0x8400, 0x8800
+BASES = (ATQBAL, ATQBAH, ARQBAL, ARQBAH)
 GONE, IN_RESET = 0xFFFFFFFF, 0xDEADBEEF
 
 
@@ -183,8 +184,8 @@ class FakePf:
             self.regs[ARQH] = (head + 1) % self.size(ARQLEN)
 
     def reset(self) -> None:
-        """A VF reset: the device disables both rings and their indices read 0."""
-        for register in (ATQLEN, ARQLEN, ATQH, ATQT, ARQH, ARQT):
+        """A VF reset: the device disables both rings; their bases and indices read 0."""
+        for register in (ATQLEN, ARQLEN, ATQH, ATQT, ARQH, ARQT, *BASES):
             self.regs[register] = 0
         self.regs[RSTAT] = 2
 

@@ -85,6 +85,26 @@ def test_base_that_does_not_read_back_is_an_error() -> None:
     bench.pf.write32 = deaf  # type: ignore[method-assign]
     with pytest.raises(MailboxError, match="reads back 0x700000000, not 0x700001000"):
         bench.queue.start()
+    assert bench.pf.regs[ATQLEN] == bench.pf.regs[ARQLEN] == 0
+
+
+@pytest.mark.parametrize("before", [ATQLEN, ARQLEN])
+def test_reset_just_before_enable_leaves_no_ring_enabled_at_address_0(before: int) -> None:
+    bench = Bench()
+    write = bench.pf.write32
+
+    def late(offset: int, value: int) -> None:
+        if (offset, value) == (before, 32 | ENABLE):
+            bench.pf.reset()
+        write(offset, value)
+
+    bench.pf.write32 = late  # type: ignore[method-assign]
+    with pytest.raises(MailboxError, match="a reset began"):
+        bench.queue.start()
+    assert bench.pf.regs[ATQLEN] == bench.pf.regs[ARQLEN] == 0
+    bench.pf.writes.clear()
+    bench.queue.shutdown()
+    assert all(value == 0 for _, value in bench.pf.writes)
 
 
 @pytest.mark.parametrize("state", [0, 3, 4])
