@@ -57,7 +57,7 @@ static void legacy_numbers(struct numbers *to)
     to->status_good = RXL_DD | RXL_EOP;
     to->length = RXL_LEN_MASK | (uint32_t)(RXL_SPH >> RXL_LEN_SHIFT);
     to->ptype = RXL_PTYPE_MASK;
-    to->ptype_end = PTYPE_COMMON;
+    to->last_ptype = PTYPE_COMMON - 1;
     to->fltstat = RXL_FLTSTAT_MASK;
     to->fltstat_hash = RX_FLTSTAT_RSS_HASH;
     to->fltstat_id = RX_FLTSTAT_FD_ID;
@@ -97,10 +97,10 @@ void metadata_numbers(struct pair *pair)
 
     *to = (struct numbers){
         .one = 1,
-        .limit = pair->rx_limit,
+        .most = pair->rx_limit - 1,
         .headroom = pair->headroom,
         .mirrored = RX_MIRRORED,
-        .classed = PTYPES_CLASSED,
+        .last_classed = PTYPES_CLASSED - 1,
         .upper_half = PTYPES_CLASSED / 2,
         .byte = 0xff,
         .half = 0xffff,

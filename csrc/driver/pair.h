@@ -106,14 +106,14 @@ struct send_paths {
  * round of a loop that has many. */
 struct numbers {
     uint32_t one;
-    uint32_t limit, headroom;
+    uint32_t most, headroom; /* longest packet, less one */
     uint32_t status, status_good; /* DD and EOP without RXE */
     uint32_t id, flex; /* the profile */
     uint32_t length; /* with a bit beyond every limit where the header was split */
-    uint32_t ptype, ptype_end, mirrored;
+    uint32_t ptype, last_ptype, mirrored;
     uint32_t fltstat, fltstat_hash, fltstat_id, flexible, flexible_id; /* legacy */
     uint32_t hashed; /* flex */
-    uint32_t checked, errors, classed, upper_half, byte, nat, nat_good;
+    uint32_t checked, errors, last_classed, upper_half, byte, nat, nat_good;
     uint32_t half, tag1, tag2; /* a tag and its marks */
     uint32_t mark, no_mark, time;
     uint32_t flag_rss, flag_vlan, flag_mark, flag_time;

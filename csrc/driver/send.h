@@ -28,6 +28,18 @@ INLINE bool acceptable(const struct pair *pair, uint64_t handle)
            (handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME);
 }
 
+/* What vector code subtracts from the 32-bit halves of a handle before it compares them with
+ * handle_limits. */
+#define HANDLE_SHORTEST ((uint64_t)TX_MIN_FRAME << HANDLE_LENGTH_SHIFT)
+
+/* Two limits in one: that of the index below, and above, beside any offset, that of the length less the
+ * shortest one. */
+INLINE uint64_t handle_limits(const struct pair *pair)
+{
+    return (uint64_t)(pair->tx_max_frame - TX_MIN_FRAME) << HANDLE_LENGTH_SHIFT |
+           (uint64_t)HANDLE_FIELD_MASK << HANDLE_OFFSET_SHIFT | (pair->buffers - 1);
+}
+
 INLINE void write_slot(struct pair *pair, uint32_t slot, uint64_t handle, uint64_t command)
 {
     struct tx_desc *desc = &pair->tx_ring[slot];
