@@ -78,6 +78,17 @@ def test_table_has_one_line_a_function_and_one_block_a_group() -> None:
     assert lines[1].split() == "iavfio avx2 none 7.0/ 8.0".split()
 
 
+def test_docs_show_a_ratio_without_a_target_and_a_call_too_short_to_be_timed() -> None:
+    rows = [
+        _row("dpdk", "rx", "avx2", 8.0, metadata="all"),
+        _row("iavfio", "rx", "avx2", 6.0, metadata="all", instructions=None),
+        _row("dpdk", "empty poll", "scalar", 0.0),
+    ]
+    source = dict.fromkeys("cpu kernel compiler dpdk commit turns load_before load_after".split())
+    text = report.markdown(report.ratios(rows), rows, source)
+    assert "| receive, all metadata, AVX2 | flex | 8.00 | 6.00 | - | 0.75 | - | - |" in text
+
+
 def test_json_holds_provenance_ratios_and_rows(tmp_path: Path) -> None:
     rows = [_row("iavfio", "rx", "avx2", 5.0), _row("dpdk", "rx", "avx2", 8.0)]
     path = tmp_path / "results" / "ring.json"
