@@ -5,9 +5,7 @@
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
 
-#include "driver/send.h"
-
-#define SEND_LANES 4
+#include "driver/send_fours.h"
 
 typedef __m256i lanes;
 #define EVERY_LANE _mm256_set1_epi32(-1)
@@ -111,11 +109,6 @@ INLINE __m256i verdicts_look(const struct pair *pair, struct verdicts table, __m
     return rows_look(pair, ptype, known);
 }
 
-INLINE __m256i all(uint64_t value)
-{
-    return _mm256_set1_epi64x((long long)value);
-}
-
 INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
@@ -143,62 +136,10 @@ INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
 
 RECEIVE_ALL(avx2, LANES)
 
-/* Unsigned, of 32-bit halves. */
-INLINE bool all_at_most(__m256i a, __m256i b, __m256i c, __m256i d)
-{
-    __m256i good = _mm256_and_si256(_mm256_cmpeq_epi32(_mm256_min_epu32(a, b), a),
-                                    _mm256_cmpeq_epi32(_mm256_min_epu32(c, d), c));
-
-    return _mm256_movemask_epi8(good) == -1;
-}
-
-INLINE uint64_t total64(__m256i sum)
-{
-    __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-
-    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_shuffle_epi32(two, 0x4e)));
-}
-
 INLINE struct run avx2_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
                                 const int checked)
 {
-    struct tx_desc *desc = pair->tx_ring + pair->tx_next;
-    uint32_t *buffer = pair->tx_sw + pair->tx_next;
-    const __m256i stride = all(pair->stride);
-    const __m256i iova = all(pair->pool_iova);
-    const __m256i shortest = all(HANDLE_SHORTEST);
-    const __m256i limits = all(handle_limits(pair));
-    __m256i sum = _mm256_setzero_si256();
-    uint32_t i;
-
-    for (i = 0; i + SEND_LANES <= n; i += SEND_LANES) {
-        __m256i handle = _mm256_loadu_si256((const __m256i *)(const void *)(handles + i));
-        __m256i offset = _mm256_and_si256(_mm256_srli_epi64(handle, HANDLE_OFFSET_SHIFT),
-                                          all(HANDLE_FIELD_MASK));
-        __m256i length = _mm256_srli_epi64(handle, HANDLE_LENGTH_SHIFT);
-        __m256i address, qw1, even, odd;
-
-        /* The scalar loop finds which one it is, or which mark is missing. */
-        if (unlikely(!all_at_most(_mm256_sub_epi32(handle, shortest), limits,
-                                  _mm256_add_epi64(offset, length), stride)) ||
-            (checked && unlikely(!mark_claim_all(pair->held, handles + i, SEND_LANES))))
-            break;
-        address = _mm256_add_epi64(_mm256_mul_epu32(handle, stride), offset);
-        address = _mm256_add_epi64(address, iova);
-        qw1 = _mm256_or_si256(_mm256_slli_epi64(length, TXD_BUF_SZ_SHIFT),
-                              all(TXD_COMMAND | TXD_EOP));
-        even = _mm256_unpacklo_epi64(address, qw1);
-        odd = _mm256_unpackhi_epi64(address, qw1);
-        _mm256_storeu_si256((__m256i *)(void *)(desc + i),
-                            _mm256_permute2x128_si256(even, odd, 0x20));
-        _mm256_storeu_si256((__m256i *)(void *)(desc + i + 2),
-                            _mm256_permute2x128_si256(even, odd, 0x31));
-        _mm_storeu_si128((__m128i *)(void *)(buffer + i),
-                         _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(
-                             handle, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6))));
-        sum = _mm256_add_epi64(sum, length);
-    }
-    return (struct run){(uint32_t)i, total64(sum)};
+    return send_fours(pair, 0, handles, n, checked);
 }
 
 SEND_ALL(avx2, SEND_LANES)

@@ -4,7 +4,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
 
-#include "driver/send.h"
+#include "driver/send_fours.h"
 
 typedef __mmask8 lanes;
 #define EVERY_LANE 0xff
@@ -179,8 +179,11 @@ INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, ui
     const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     __m512i sum = _mm512_setzero_si512();
     uint8_t *held = pair->held;
+    struct run run;
     size_t i;
 
+    if (n < LANES)
+        return send_fours(pair, 0, handles, n, checked);
     for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
         __m512i handle = _mm512_loadu_si512(handles + i);
         __m512i offset = _mm512_and_si512(_mm512_srli_epi64(handle, HANDLE_OFFSET_SHIFT),
@@ -202,8 +205,11 @@ INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, ui
         _mm256_storeu_si256((__m256i *)(buffer + i), _mm512_cvtepi64_epi32(handle));
         sum = _mm512_add_epi64(sum, length);
     }
-    return (struct run){(uint32_t)i, total64(sum)};
+    run = (struct run){(uint32_t)i, total64(sum)};
+    return i == n
+               ? run
+               : run_sum(run, send_fours(pair, (uint32_t)i, handles + i, n - (uint32_t)i, checked));
 }
 
-SEND_ALL(avx512, LANES)
+SEND_ALL(avx512, SEND_LANES)
 #endif
