@@ -47,6 +47,7 @@ COUNTERS = {
     "tx_dropped_packets": "tx_discards",
     "tx_error_packets": "tx_errors",
 }
+PROMPT = "testpmd> "
 Command = str | float
 
 
@@ -81,8 +82,8 @@ class Run:
 
     @property
     def text(self) -> str:
-        """All that it wrote."""
-        return "\n".join(text for _, text in self.said)
+        """All that it wrote, without prompts: one may come in the middle of a line of an lcore."""
+        return "".join(text for _, text in self.said).replace(PROMPT, "")
 
     def after(self, command: str) -> list[str]:
         """What it said to a command, each time."""
