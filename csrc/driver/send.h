@@ -115,7 +115,7 @@ INLINE struct run send_burst(struct run run, struct pair *pair, const uint64_t *
 }
 
 /* All send functions of an instruction set, made from its loop over whole blocks of lanes. Tail calls,
- * so that the usual burst saves no registers. */
+ * so that the usual burst saves no registers for the rest. */
 #define SEND_ALL(isa, lanes)                                                                       \
     SEND_ONE(isa, plain, 0, lanes)                                                                 \
     SEND_ONE(isa, checked, 1, lanes)                                                               \
