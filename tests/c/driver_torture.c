@@ -3,20 +3,16 @@
  * receives with each instruction set. Every field of a packet is made from its number, so a field that
  * belongs to another packet, or to what the slot held before, shows (docs/adr/0005). The packet's data
  * carry the number too.
- * Argument: packets over all combinations; 10000000 take some seconds on two idle CPUs.
- * Built with -DTORTURE_WRONG it receives with a function of this file instead. 1: the status words are
- * loaded last, so the test must fail. 2 (x86, AVX): one 32-byte load takes a whole descriptor, which no
- * manual allows; whether it fails is the processor's secret. */
+ * Arguments: packets over all combinations (10000000 take some seconds on two idle CPUs), and perhaps a way
+ * to receive with a function of this file instead. "late": the status words are loaded last, so the test
+ * must fail. "wide" (x86, AVX): one 32-byte load takes a whole descriptor, which no manual allows; whether
+ * it fails is the processor's secret. */
 #include <pthread.h>
 #include <sched.h>
 
 #include "driver/clock.h"
 #include "driver/receive.h"
 #include "rig.h"
-
-#ifndef TORTURE_WRONG
-#define TORTURE_WRONG 0
-#endif
 
 #define ENTRIES 256
 #define BUFFERS 2048
@@ -134,16 +130,20 @@ static void *device_main(void *argument)
     return NULL;
 }
 
-#if TORTURE_WRONG
-INLINE void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t lanes)
+static enum { RIGHT, LATE, WIDE } way;
+
+static void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t lanes)
 {
-#if TORTURE_WRONG == 2 && defined(__x86_64__)
-    for (uint32_t i = 0; i < lanes; i++)
-        __asm__ volatile("vmovdqu %1, %%ymm0\n\tvmovdqu %%ymm0, %0"
-                         : "=m"(w[i])
-                         : "m"(desc[i])
-                         : "xmm0", "memory");
-#else
+#if defined(__x86_64__)
+    if (way == WIDE) {
+        for (uint32_t i = 0; i < lanes; i++)
+            __asm__ volatile("vmovdqu %1, %%ymm0\n\tvmovdqu %%ymm0, %0"
+                             : "=m"(w[i])
+                             : "m"(desc[i])
+                             : "xmm0", "memory");
+        return;
+    }
+#endif
     for (uint32_t i = 0; i < lanes; i++) {
         w[i].qw0 = written_word(&desc[i].qw0);
         w[i].qw2 = written_word(&desc[i].qw2);
@@ -152,18 +152,17 @@ INLINE void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t l
     __asm__ volatile("" ::: "memory");
     for (uint32_t i = 0; i < lanes; i++)
         w[i].qw1 = written_word(&desc[i].qw1);
-#endif
 }
 
 INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                            tail_fn tail, const int format, const int metadata, const int mark)
+                            const int format, const int metadata, const int mark, const int full)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t lanes = n < 8 ? n : 8;
     struct written w[8] = {{0}};
     struct run run = {0};
 
-    (void)tail;
+    (void)full;
     wrong_load(w, desc, lanes);
     for (uint32_t i = 0; i < lanes; i++) {
         uint32_t length = written_length(&w[i], format);
@@ -181,9 +180,10 @@ INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t
     return run;
 }
 
-const receive_fn *wrong_receive(enum rx_format format, enum rx_metadata metadata);
-RECEIVE_ALL(wrong)
-#endif
+#define wrong_post scalar_post
+const struct receive_paths *wrong_receive(enum rx_format format, enum rx_metadata metadata);
+void wrong_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
+RECEIVE_ALL(wrong, SCALAR_LANES)
 
 struct rows {
     uint64_t handles[MAX];
@@ -263,10 +263,8 @@ static bool torture(uint32_t isa, uint32_t flex, uint32_t packets)
         return true;
     }
     assert(rig.pair && !pair_arm(rig.pair) && !pair_start(rig.pair));
-#if TORTURE_WRONG
-    rig.pair->receive.receive[1] =
-        wrong_receive(rig.pair->format, METADATA_ALL)[1]; /* pair_recv marks what it gives */
-#endif
+    if (way != RIGHT)
+        rig.pair->receive = *wrong_receive(rig.pair->format, METADATA_ALL);
     pthread_getaffinity_np(pthread_self(), sizeof(device.allowed), &device.allowed);
     pin(0);
     assert(!pthread_create(&thread, NULL, device_main, &device));
@@ -275,7 +273,7 @@ static bool torture(uint32_t isa, uint32_t flex, uint32_t packets)
     pthread_join(thread, NULL);
     pthread_setaffinity_np(pthread_self(), sizeof(device.allowed), &device.allowed);
     printf("%s flex %u: %u packets in %.2f s, %llu polls, %llu of them empty: %s\n",
-           TORTURE_WRONG ? "wrong" : pair_isa_name(rig.pair), flex, packets,
+           way == RIGHT ? pair_isa_name(rig.pair) : "wrong", flex, packets,
            (double)(clock_ns() - start) / 1e9, (unsigned long long)rig.rq->polls,
            (unsigned long long)rig.rq->empty_polls, good ? "each whole" : "TORN");
     if (good)
@@ -288,17 +286,23 @@ int main(int argc, char **argv)
     static const uint32_t formats[] = {0, 2, 22};
     static const uint32_t isas[] = {
         ISA_SCALAR,
-#if !defined(__SANITIZE_THREAD__) && !TORTURE_WRONG
+#if !defined(__SANITIZE_THREAD__)
         ISA_AVX2, /* vector loads of what a device writes are no atomics to the sanitizer */
         ISA_AVX512,
         ISA_NEON,
 #endif
     };
     uint32_t packets = argc > 1 ? (uint32_t)atoi(argv[1]) : 600000;
+    size_t count = sizeof(isas) / sizeof(isas[0]);
     bool good = true;
 
+    if (argc > 2) {
+        assert(!strcmp(argv[2], "late") || !strcmp(argv[2], "wide"));
+        way = argv[2][0] == 'l' ? LATE : WIDE;
+        count = 1; /* whichever it is, this file's function takes its place */
+    }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (size_t isa = 0; isa < sizeof(isas) / sizeof(isas[0]); isa++)
+    for (size_t isa = 0; isa < count; isa++)
         for (size_t format = 0; format < 3; format++)
             good &= torture(isas[isa], formats[format], packets / COMBINATIONS);
     puts(good ? "driver_torture ok" : "driver_torture: FAILED");
