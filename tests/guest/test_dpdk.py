@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.guest.inside.testpmd import PROMPT
 from tests.guest.machine import Guest, Iommu, KernelName
 from tests.guest.softvf import TAP, SoftVf
 from tests.guest.wire import Capture
@@ -47,7 +48,6 @@ COUNTERS = {
     "tx_dropped_packets": "tx_discards",
     "tx_error_packets": "tx_errors",
 }
-PROMPT = "testpmd> "
 Command = str | float
 
 
@@ -83,7 +83,7 @@ class Run:
     @property
     def text(self) -> str:
         """All that it wrote, without prompts: one may come in the middle of a line of an lcore."""
-        return "".join(text for _, text in self.said).replace(PROMPT, "")
+        return "".join(text for _, text in self.said).replace(PROMPT.decode(), "")
 
     def after(self, command: str) -> list[str]:
         """What it said to a command, each time."""

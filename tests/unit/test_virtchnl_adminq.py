@@ -75,21 +75,23 @@ def test_receive_descriptors_are_stocked_with_4_kib_buffers(bench: Bench) -> Non
     assert first.hex() == "0012000000100000" + "00" * 16 + "0700000000200200"
 
 
-def test_base_that_does_not_read_back_is_an_error() -> None:
+def test_base_that_does_not_read_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     write = bench.pf.write32
 
     def deaf(offset: int, value: int) -> None:
         write(offset, 0 if offset == ARQBAL else value)
 
-    bench.pf.write32 = deaf  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.pf, "write32", deaf)
     with pytest.raises(MailboxError, match="reads back 0x700000000, not 0x700001000"):
         bench.queue.start()
     assert bench.pf.regs[ATQLEN] == bench.pf.regs[ARQLEN] == 0
 
 
 @pytest.mark.parametrize("before", [ATQLEN, ARQLEN])
-def test_reset_just_before_enable_leaves_no_ring_enabled_at_address_0(before: int) -> None:
+def test_reset_just_before_enable_leaves_no_ring_enabled_at_address_0(
+    before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench()
     write = bench.pf.write32
 
@@ -98,7 +100,7 @@ def test_reset_just_before_enable_leaves_no_ring_enabled_at_address_0(before: in
             bench.pf.reset()
         write(offset, value)
 
-    bench.pf.write32 = late  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.pf, "write32", late)
     with pytest.raises(MailboxError, match="a reset began"):
         bench.queue.start()
     assert bench.pf.regs[ATQLEN] == bench.pf.regs[ARQLEN] == 0
