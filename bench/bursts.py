@@ -18,8 +18,8 @@ from typing import Any
 import iavfio
 from bench import circulation, record
 from bench.python_calls import Bench
-from iavfio.apps.provenance import SOFTWARE, provenance
-from iavfio.workers import Lane, Worker
+from iavfio.bench.provenance import SOFTWARE, provenance
+from iavfio.datapath.worker import Lane, Worker
 
 BURST, RING, CIRCULATING = 256, 1024, 768
 ETHERTYPE = 12

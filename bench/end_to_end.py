@@ -22,9 +22,9 @@ from typing import Any
 
 import iavfio
 from bench import circulation, record
-from iavfio.apps.bench import FCS
-from iavfio.apps.provenance import SOFTWARE, provenance
-from iavfio.workers import Counters, Lane, Worker
+from iavfio.bench.app import FCS
+from iavfio.bench.provenance import SOFTWARE, provenance
+from iavfio.datapath.worker import Counters, Lane, Worker
 
 SAMPLE = 0.002  # seconds: the shortest stretch that is told apart, as in bench/floor.c
 FLOWS = 64

@@ -19,8 +19,8 @@ import numpy as np
 
 import iavfio
 from bench import record
-from iavfio.apps.provenance import provenance
-from iavfio.handlers import BACK, DROP, set_u48be, u8, u16be, u48be
+from iavfio.bench.provenance import provenance
+from iavfio.handlers.run import BACK, DROP, set_u48be, u8, u16be, u48be
 
 PASSES = 64  # as in bench/handlers.c
 BURSTS = (32, 256)
@@ -102,7 +102,7 @@ class Candidate:
 
 def single_swap() -> tuple[int, object]:
     """A swap that is called once a packet, compiled by Numba: its address."""
-    from iavfio.compiled import numba, types
+    from iavfio.handlers.compile import numba, types
 
     signature = types.uint32(types.CPointer(types.uint8), types.uint32, types.voidptr)
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
-from iavfio.apps.provenance import provenance
-from iavfio.burst import Slab
-from iavfio.pool import Pool
-from iavfio.queues import QueuePair, RxQueue, TxQueue
+from iavfio.bench.provenance import provenance
+from iavfio.datapath.burst import Slab
+from iavfio.datapath.pool import Pool
+from iavfio.datapath.queues import QueuePair, RxQueue, TxQueue
 
 RING, FRAME = 512, 60
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import iavfio
 from bench import record
-from iavfio.apps.provenance import SOFTWARE, provenance
+from iavfio.bench.provenance import SOFTWARE, provenance
 
 QUEUES = 256
 IDLE_SECONDS = 2.0
@@ -85,7 +85,7 @@ def first_packet(target: str) -> tuple[float, iavfio.Port]:
 def once(target: str, loaded: bool) -> None:
     """For a fresh process: tells its times as JSON."""
     if loaded:
-        for name in ("numpy", "iavfio.opening", "iavfio.port"):
+        for name in ("numpy", "iavfio.opening", "iavfio.port.port"):
             import_module(name)
     took, port = first_packet(target)
     port.close()
@@ -142,7 +142,7 @@ def help_text(rounds: int) -> Figure:
 
 def idling(rounds: int) -> Iterator[Figure]:
     """Processor time of a whole process whose worker waits for packets, and of its device."""
-    from iavfio.workers import Lane, Worker
+    from iavfio.datapath.worker import Lane, Worker
 
     ours, theirs = [], []
     with iavfio.softvf() as pf, pf.open() as port:
@@ -204,7 +204,7 @@ def _us(call: Any) -> float:
 
 def memory() -> Iterator[Figure]:
     """What a port holds as configured, and the whole process."""
-    from iavfio.footprint import Footprint
+    from iavfio.port.footprint import Footprint
 
     pool = iavfio.Pool(4096)
     with iavfio.softvf() as pf, pf.open(pool=pool) as port:

@@ -24,11 +24,11 @@ from typing import Any
 
 import iavfio
 from bench import circulation, record
-from iavfio.apps.provenance import SOFTWARE, provenance
+from iavfio.bench.provenance import SOFTWARE, provenance
+from iavfio.datapath.worker import Lane, Worker
+from iavfio.port.rss import Rss
 from iavfio.preload import prepare
-from iavfio.rss import Rss
 from iavfio.softvf import SoftPf
-from iavfio.workers import Lane, Worker
 
 PROGRAM = "dpdk-testpmd"
 EAL = "-v --no-huge -m 160 --no-shconf --no-telemetry --iova-mode=va"

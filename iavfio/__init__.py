@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {  # name -> (module, attribute)
     "open": ("iavfio.opening", "open_port"),
-    "Port": ("iavfio.port", "Port"),
-    "Burst": ("iavfio.burst", "Burst"),
-    "Selection": ("iavfio.burst", "Selection"),
-    "Pool": ("iavfio.pool", "Pool"),
-    "Rss": ("iavfio.rss", "Rss"),
+    "Port": ("iavfio.port.port", "Port"),
+    "Burst": ("iavfio.datapath.burst", "Burst"),
+    "Selection": ("iavfio.datapath.burst", "Selection"),
+    "Pool": ("iavfio.datapath.pool", "Pool"),
+    "Rss": ("iavfio.port.rss", "Rss"),
     "Stats": ("iavfio.stats", "PortStats"),
     "Snapshot": ("iavfio.stats", "Snapshot"),
-    "handler": ("iavfio.handlers", "handler"),
+    "handler": ("iavfio.handlers.run", "handler"),
     "IavfioError": ("iavfio.errors", "IavfioError"),
     "ConfigError": ("iavfio.errors", "ConfigError"),
     "StateError": ("iavfio.errors", "StateError"),
@@ -55,7 +55,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from iavfio.burst import Burst, Selection
+    from iavfio.datapath.burst import Burst, Selection
+    from iavfio.datapath.pool import Pool
     from iavfio.errors import (
         ConfigError,
         DeviceError,
@@ -66,12 +67,11 @@ if TYPE_CHECKING:
         ResetError,
         StateError,
     )
-    from iavfio.handlers import handler
+    from iavfio.handlers.run import handler
     from iavfio.opening import open_port as open
-    from iavfio.pool import Pool
-    from iavfio.port import Port
+    from iavfio.port.port import Port
+    from iavfio.port.rss import Rss
     from iavfio.pyvfio.errors import VfioError
-    from iavfio.rss import Rss
     from iavfio.softvf.launch import softvf
     from iavfio.stats import PortStats as Stats
     from iavfio.stats import Snapshot

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from iavfio.errors import ConfigError
 
 if TYPE_CHECKING:
-    from iavfio.pool import Pool
-    from iavfio.port import Port
+    from iavfio.datapath.pool import Pool
+    from iavfio.port.port import Port
     from iavfio.pyvfio.opening import Mode
     from iavfio.softvf.launch import SoftPf
 
@@ -54,8 +54,8 @@ def open_port(
     device = None
     try:
         from iavfio import pyvfio
-        from iavfio.pool import default_pool
-        from iavfio.port import Port
+        from iavfio.datapath.pool import default_pool
+        from iavfio.port.port import Port
         from iavfio.pyvfio.opening import normal_bdf
 
         device_target = target

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from iavfio.apps.bench import Plan, Result
-    from iavfio.port import Port
-    from iavfio.workers import Counters
+    from iavfio.bench.app import Plan, Result
+    from iavfio.datapath.worker import Counters
+    from iavfio.port.port import Port
 
 
 @click.command("bench")
@@ -81,9 +81,9 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     softvf twice opens two VFs of one software PF. Exit status 1 when packets are missing without
     a counter that says why, or --verify found one wrong.
     """
-    from iavfio.apps import bench
+    from iavfio.bench import app as bench
     from iavfio.errors import ConfigError
-    from iavfio.footprint import Footprint
+    from iavfio.port.footprint import Footprint
 
     if not 1 <= len(targets) <= 2:
         raise ConfigError(
@@ -112,9 +112,9 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
 
 
 def _plan(options: dict[str, Any]) -> Plan:
-    from iavfio.apps import bench
+    from iavfio.bench import app as bench
     from iavfio.errors import ConfigError
-    from iavfio.settings import parse_mac
+    from iavfio.port.settings import parse_mac
 
     try:
         cpus = tuple(int(part) for part in options["cpus"].split(",") if part)
@@ -140,9 +140,9 @@ def _plan(options: dict[str, Any]) -> Plan:
 def _open(
     stack: ExitStack, targets: tuple[str, ...], plan: Plan, options: dict[str, Any]
 ) -> list[Port]:
-    from iavfio.apps.bench import mtu_for
+    from iavfio.bench.app import mtu_for
+    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
     from iavfio.opening import open_port
-    from iavfio.pool import DEFAULT_BUFFERS, Pool
 
     queues, ring = options["queues"], options["ring"]
     need = 2 * len(targets) * max(queues, 1) * max(ring, 64) + 4096

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from iavfio.port import Port
+    from iavfio.port.port import Port
 
 
 @click.command("info")

@@ -51,7 +51,7 @@ def diff(left: Path, right: Path, replies: bool, width: int) -> int:
 
     "=" the same bytes, "|" the same request with other content, "<" and ">" only one side has it.
     """
-    from iavfio.virtchnl.compare import compare, table
+    from iavfio.virtchnl.journal_diff import compare, table
 
     rows = list(compare(_load(left), _load(right), replies=replies))
     click.echo(table(rows, (left.name, right.name), max(width, 20)))

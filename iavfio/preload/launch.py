@@ -16,7 +16,7 @@ from types import FrameType
 import iavfio
 from iavfio.errors import ConfigError
 from iavfio.preload import program, tree
-from iavfio.softvf.directory import new_directory
+from iavfio.softvf.server.directory import new_directory
 
 LIBRARY = "libiavfio_preload.so"
 MAX_SOCKETS = 32

@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.errors import IavfioError
-from iavfio.softvf import sockets
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
-from iavfio.softvf.device import PfPolicy
+from iavfio.softvf.function.device import PfPolicy
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
-from iavfio.softvf.server import VfServer
-from iavfio.softvf.wire import MSIX
+from iavfio.softvf.server import sockets
+from iavfio.softvf.server.listener import VfServer
+from iavfio.softvf.server.messages import MSIX
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16

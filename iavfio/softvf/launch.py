@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import iavfio
 from iavfio import errors
 from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
-from iavfio.softvf import sockets
-from iavfio.softvf.directory import PREFIX, base_directory, new_directory
 from iavfio.softvf.log import Violation
+from iavfio.softvf.server import sockets
+from iavfio.softvf.server.directory import PREFIX, base_directory, new_directory
 
 if TYPE_CHECKING:
-    from iavfio.port import Port
+    from iavfio.port.port import Port
     from iavfio.softvf.dataplane import Writeback
     from iavfio.softvf.process import Doorbells
 

@@ -18,12 +18,12 @@ from iavfio.errors import ConfigError
 from iavfio.softvf import personality as cards
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
-from iavfio.softvf.device import Vf
-from iavfio.softvf.directory import private_directory
+from iavfio.softvf.function.device import Vf
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.pf import Pf
-from iavfio.softvf.server import VfServer
+from iavfio.softvf.server.directory import private_directory
+from iavfio.softvf.server.listener import VfServer
 
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64

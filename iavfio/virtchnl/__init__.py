@@ -5,12 +5,12 @@ from iavfio.virtchnl.adminq import AdminQueue, Message
 from iavfio.virtchnl.capabilities import CAPABILITIES, WANTED, Capability, CapabilityReport
 from iavfio.virtchnl.channel import Channel, ChannelCounters
 from iavfio.virtchnl.client import QueueGrant, VirtchnlClient
-from iavfio.virtchnl.events import Event
 from iavfio.virtchnl.journal import Entry, Journal
-from iavfio.virtchnl.queues import QueuePair, VectorMap, VsiStats, queue_bitmap
-from iavfio.virtchnl.resources import Resources, Version, Vsi
-from iavfio.virtchnl.rss import HashFunction
-from iavfio.virtchnl.vlan import Setting, Support, Tag, VlanCaps, VlanFilter
+from iavfio.virtchnl.messages.events import Event
+from iavfio.virtchnl.messages.queues import QueuePair, VectorMap, VsiStats, queue_bitmap
+from iavfio.virtchnl.messages.resources import Resources, Version, Vsi
+from iavfio.virtchnl.messages.rss import HashFunction
+from iavfio.virtchnl.messages.vlan import Setting, Support, Tag, VlanCaps, VlanFilter
 
 __all__ = [
     "CAPABILITIES",

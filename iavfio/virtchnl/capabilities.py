@@ -10,7 +10,7 @@ from typing import Final
 
 from iavfio._driver import lib
 from iavfio.errors import NotGranted
-from iavfio.virtchnl import opcodes as op
+from iavfio.virtchnl.messages import opcodes as op
 
 
 @dataclass(frozen=True, slots=True)

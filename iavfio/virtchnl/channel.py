@@ -25,13 +25,13 @@ from iavfio.errors import (
     MailboxTimeout,
     ResetUnderWay,
 )
-from iavfio.virtchnl import opcodes as op
 from iavfio.virtchnl.adminq import COMPLETION, AdminQueue, Message
-from iavfio.virtchnl.events import Event, decode_event
 from iavfio.virtchnl.journal import Journal
-from iavfio.virtchnl.resources import Version, encode_version
+from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.messages.events import Event, decode_event
+from iavfio.virtchnl.messages.resources import Version, encode_version
+from iavfio.virtchnl.messages.wire import check_reply, malformed
 from iavfio.virtchnl.status import refusal
-from iavfio.virtchnl.wire import check_reply, malformed
 
 DEADLINE = 2.0  # seconds for a reply (spec: adminq 9)
 BARRIER = 1.0  # seconds, at most, for a barrier

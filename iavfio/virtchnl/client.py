@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from iavfio._driver import lib
 from iavfio.errors import ItemRefused, MailboxTimeout, PfRefused, ResetUnderWay, StateError
-from iavfio.virtchnl import filters, queues, resources, rss, vlan
-from iavfio.virtchnl import opcodes as op
 from iavfio.virtchnl.adminq import Message
 from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
 from iavfio.virtchnl.channel import DEADLINE, Channel
-from iavfio.virtchnl.resources import Resources, Version
+from iavfio.virtchnl.messages import filters, queues, resources, rss, vlan
+from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.messages.resources import Resources, Version
 
 Item = TypeVar("Item")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from iavfio.errors import ConfigError
-from iavfio.virtchnl.messages import describe
-from iavfio.virtchnl.opcodes import opcode_name
+from iavfio.virtchnl.messages.describe import describe
+from iavfio.virtchnl.messages.opcodes import opcode_name
 
 ARROWS = {"out": "->", "in": "<-", "note": "--"}
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from iavfio._driver import lib
 from iavfio.errors import PfRefused
-from iavfio.virtchnl import opcodes as op
+from iavfio.virtchnl.messages import opcodes as op
 
 _PREFIX = "VC_STATUS_"
 VIRTCHNL: Final[Mapping[int, str]] = MappingProxyType(

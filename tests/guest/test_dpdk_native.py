@@ -25,7 +25,7 @@ import iavfio
 from iavfio.preload import prepare
 from iavfio.softvf.personality import Value
 from tests.guest.test_dpdk import MAC, SCRIPT
-from tests.softvf import test_preload_dpdk as native
+from tests.preload import test_dpdk as native
 
 pytestmark = [*native.pytestmark, pytest.mark.full]
 TIMES = 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from iavfio.virtchnl.compare import steps
 from iavfio.virtchnl.journal import Entry, Journal, parse
+from iavfio.virtchnl.journal_diff import steps
 from tests.guest.cache import REPO
 from tests.guest.journals import CARDS, DRIVERS, record
 

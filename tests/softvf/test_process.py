@@ -23,8 +23,8 @@ import pytest
 import iavfio
 from iavfio.errors import ConfigError, DeviceLost, StateError
 from iavfio.softvf import SoftPf, softvf
-from tests.softvf.mailbox_rings import ARQ, ATQH, BUF, DD_CMP, LB, POST, RD, SI, Rings
-from tests.wire.raw_client import RawClient
+from tests.softvf.function.mailbox_rings import ARQ, ATQH, BUF, DD_CMP, LB, POST, RD, SI, Rings
+from tests.softvf.server.raw_client import RawClient
 
 SERVER = [sys.executable, "-m", "iavfio.softvf"]
 
@@ -172,7 +172,7 @@ def test_killed_server_is_noticed_and_cleared(pf: SoftPf) -> None:
 
 def test_killed_client_is_noticed(pf: SoftPf) -> None:
     code = (
-        "import sys; from tests.wire.raw_client import RawClient\n"
+        "import sys; from tests.softvf.server.raw_client import RawClient\n"
         "c = RawClient(sys.argv[1]); c.write(7, 4, b'\\6\\0')\n"
         "print('up', flush=True); sys.stdin.read()"
     )

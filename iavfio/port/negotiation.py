@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One negotiation with the PF: from a device that answers to resources that queues are built from.
+
+A session ends with any VF reset; the next one starts from the same device (spec: virtchnl 7, 8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iavfio._driver import lib
+from iavfio.errors import (
+    ConfigError,
+    DeviceLost,
+    IavfioError,
+    MailboxError,
+    PfRefused,
+    ResetError,
+    ResetUnderWay,
+    StateError,
+)
+from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
+from iavfio.pyvfio import Bar, Device, VfioError
+from iavfio.virtchnl.adminq import AdminQueue
+from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
+from iavfio.virtchnl.client import VirtchnlClient
+from iavfio.virtchnl.journal import Journal
+from iavfio.virtchnl.messages.resources import Resources
+from iavfio.virtchnl.messages.vlan import VlanCaps
+
+VENDOR: int = lib.PCI_VENDOR_INTEL
+FAMILIES: dict[int, str] = {
+    lib.PCI_DEVICE_E810_VF: "E810",
+    lib.PCI_DEVICE_X710_VF: "X710",
+    lib.PCI_DEVICE_X722_VF: "X722",
+    lib.PCI_DEVICE_X710_VF_HV: "X710",
+    lib.PCI_DEVICE_X722_A0_VF: "X722",
+}
+READY_DEADLINE = 20.0  # seconds: Linux and DPDK wait as long for RSTAT (adminq 9)
+NEGOTIATE_DEADLINE = 10.0  # a PF may refuse for seconds after a reset (field-evidence 4.2)
+SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
+GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
+PATIENCE = 4  # refusals, in some 0.15 s
+NO_ANSWER = int(lib.RSTAT_MASK)  # what all ones come to
+LARGEST_FRAME: int = lib.RX_MAX_FRAME
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the device says it is."""
+
+    vendor: int
+    device: int
+    revision: int
+
+    @property
+    def family(self) -> str:
+        """E810, X710 or X722."""
+        return FAMILIES[self.device]
+
+    @classmethod
+    def of(cls, device: Device) -> Identity:
+        """Reads it. Raises ConfigError when the device is no Intel adaptive VF."""
+        config = device.config
+        found = cls(config.vendor, config.device, config.revision)
+        if found.vendor != VENDOR or found.device not in FAMILIES:
+            raise ConfigError(
+                f"{device.name} is no Intel adaptive VF",
+                f"it is a {found.vendor:04x}:{found.device:04x}, class {config.class_code:06x}",
+                "iavfio drives 8086:1889, 154c and 37cd; see 'iavfio list'",
+            )
+        return found
+
+
+class Session:
+    """Mailbox, version and resources between two resets."""
+
+    def __init__(self, device: Device, bar: Bar, journal: Journal) -> None:
+        self.device = device
+        self.bar = bar
+        self.journal = journal
+        self.abandoned = threading.Event()  # somebody closes the port: waits end at once
+        self.adminq = AdminQueue(bar, device.space)
+        self.client = VirtchnlClient(self.adminq, journal, resetting=self.abandoned.is_set)
+        self.resources: Resources
+        self.report = CapabilityReport(WANTED, 0)
+        self.rxdids: frozenset[int] = frozenset()
+        self.vlan_caps: VlanCaps | None = None
+        self.generation = 0
+        self.rewire: Callable[[], None] | None = None  # gives interrupts back that a reset took
+
+    def rstat(self) -> int:
+        """VFGEN_RSTAT's state; 3 = the function does not answer. Raises DeviceLost."""
+        value = self.bar.read32(lib.REG_VFGEN_RSTAT)
+        if value == lib.REG_GONE and self.device.lost:
+            raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
+        return value & int(lib.RSTAT_MASK)
+
+    def wait_ready(self, *, after_reset: bool = False) -> None:
+        """Until the PF has made the VF active; raises ResetError after READY_DEADLINE.
+
+        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (virtchnl 8). Raises
+        DeviceLost when the function does not answer for longer than a reset of its may take.
+        """
+        wanted = {int(lib.RSTAT_VFACTIVE)}
+        if not after_reset:
+            wanted.add(int(lib.RSTAT_COMPLETED))
+        began = now = time.monotonic()
+        end, answered = now + READY_DEADLINE, now
+        while (state := self.rstat()) not in wanted:
+            now = time.monotonic()
+            if state != NO_ANSWER:
+                answered = now
+            elif now - answered > GONE_DEADLINE:
+                raise DeviceLost(
+                    f"{self.device.name} is gone",
+                    f"its registers have read all ones for {GONE_DEADLINE:g} s",
+                    "close the port; open it again when the VF is back",
+                )
+            if now > end:
+                raise ResetError(
+                    f"{self.device.name} did not become active within {READY_DEADLINE:g} s",
+                    "the PF driver does not finish the VF's reset",
+                    "look at the host's dmesg for the PF; reload its driver or disable the VF",
+                )
+            self.pause(min(max((now - began) / 16, 0.0005), 0.01))  # late by a 16th, not by a half
+
+    def pause(self, seconds: float) -> None:
+        """Sleeps; raises StateError when the port is being closed."""
+        if self.abandoned.wait(seconds):
+            raise StateError(f"{self.device.name} is being closed", "", "")
+
+    def was_reset(self) -> bool:
+        """Whether hardware took the mailbox away since it was set up (registers 3).
+
+        It stays so until it is set up anew, so that no reset is missed, however short (F22).
+        """
+        value = self.bar.read32(lib.REG_VF_ARQLEN1)
+        if value == lib.REG_GONE and self.device.lost:
+            raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
+        return value in (lib.REG_GONE, lib.REG_IN_RESET) or not value & lib.AQLEN_ENABLE
+
+    def wait_reset_begins(self) -> bool:
+        """Whether a reset began within SEEN_DEADLINE."""
+        end = time.monotonic() + SEEN_DEADLINE
+        while not self.was_reset():
+            if time.monotonic() > end:
+                return False
+            self.pause(0.001)
+        return True
+
+    def force_reset(self) -> None:
+        """RESET_VF; a function-level reset where the PF does not hear that (F11)."""
+        if not self.client.needs_reset and self.device.config.bus_master:
+            try:
+                self.client.reset_vf()
+                if self.wait_reset_begins():
+                    return
+            except MailboxError as error:
+                self.journal.note(f"RESET_VF failed: {error.what}")
+        self.device.reset()
+        if not self.wait_reset_begins():
+            raise ResetError(
+                f"{self.device.name} cannot be reset",
+                "neither RESET_VF nor a function-level reset has an effect",
+                "disable and enable the VF on the host",
+            )
+
+    def negotiate(self, *, after_reset: bool = False) -> None:
+        """Mailbox up, VERSION, GET_VF_RESOURCES and what the granted capabilities add.
+
+        A PF that is still at work refuses or stays silent for a while; that is retried until the
+        deadline, then raised. After silence or nonsense, and once after some refusals, the VF is
+        reset first: a PF may have acted on a request whose reply was lost, and i40e refuses to be
+        asked twice.
+        """
+        end = time.monotonic() + NEGOTIATE_DEADLINE
+        pause = 0.01
+        refusals = 0
+        while True:
+            try:
+                self.wait_ready(after_reset=after_reset)
+                self._negotiate()
+                return
+            except (PfRefused, MailboxError, ResetUnderWay) as error:
+                if time.monotonic() > end:
+                    raise
+                self.pause(pause)
+                if isinstance(error, ResetUnderWay):
+                    continue  # one more reset: no reason to be slower
+                pause = min(pause * 2, 0.5)
+                refusals += isinstance(error, PfRefused)
+                if isinstance(error, MailboxError) or refusals == PATIENCE:
+                    self.journal.note(f"negotiation failed: {error.what}")
+                    self.force_reset()
+                    after_reset = True
+
+    def _negotiate(self) -> None:
+        if not self.device.config.bus_master:  # FLR clears it; without it no message arrives
+            self.device.config.bus_master = True
+        if self.rewire is not None:
+            self.rewire()
+        self.client.restart()
+        self.bar.write32(lib.REG_VFINT_ICR0_ENA1, lib.ICR0_ADMINQ)
+        self.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
+        self.client.version()
+        self.resources = self.client.resources(WANTED)
+        self.report = self.client.report
+        self.rxdids = self.client.rxdids() if self.has(lib.VC_CAP_RX_FLEX_DESC) else frozenset()
+        self.vlan_caps = self.client.vlan_caps() if self.has(lib.VC_CAP_VLAN_V2) else None
+        self.generation += 1
+
+    def has(self, capability: int) -> bool:
+        """Whether the PF granted a capability (VC_CAP_*)."""
+        return self.report.has(capability)
+
+    @property
+    def max_frame(self) -> int:
+        """The PF's longest frame in bytes with FCS; its 0 means that it does not say."""
+        return self.resources.max_frame or LARGEST_FRAME
+
+    @property
+    def rxdid(self) -> int:
+        """Receive descriptor format: 22 where offered, else another with a hash; 0 = legacy."""
+        for wanted in (lib.RXDID_COMMS_OVS_1, lib.RXDID_COMMS_GENERIC, lib.RXDID_FLEX_NIC):
+            if wanted in self.rxdids:
+                return int(wanted)
+        return 0
+
+    def close(self) -> None:
+        """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""
+        if not self.device.lost:
+            try:
+                if not self.device.config.bus_master:
+                    self.device.reset()  # it could not take the message
+                self.adminq.shutdown()
+                self.bar.write32(dyn_ctl(0), 0)
+            except (IavfioError, VfioError) as error:
+                self.journal.note(f"shut down out of order: {error}")
+        try:
+            self.adminq.close()
+        except MailboxError:
+            self.device.reset()  # it ignores the shutdown
+            self.adminq.close()
+
+
+def own_mac(name: str) -> bytes:
+    """A locally administered address for a VF whose PF gives none; the same at every open."""
+    return b"\x02" + hashlib.sha256(name.encode()).digest()[:5]

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One client's stream, cut into messages with their file descriptors (spec: vfio-user 1, 8).
+
+The socket never blocks. Reading is exact (16 bytes, then the rest), because fds come with the first
+byte of a message and a longer read could not tell whose they are. Replies wait in a buffer while
+the client does not read them; its posted writes are taken meanwhile.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from iavfio.softvf.loop import READ, WRITE, Loop
+from iavfio.softvf.server import messages as wire
+from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
+
+MESSAGES_PER_TURN = 64  # then others are served
+MAX_UNSENT = 4 << 20  # bytes of replies; beyond this the client is not read any more
+ANCILLARY = socket.CMSG_SPACE(253 * 4)  # the kernel passes at most 253 fds at once
+
+
+class BrokenStream(Exception):
+    """The stream cannot go on."""
+
+
+class Connection:
+    """Calls `on_message` for each message and `on_close` once, with the reason."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        on_message: Callable[[Message], None],
+        on_close: Callable[[str], None],
+    ) -> None:
+        self._sock, self._loop = sock, loop
+        self._on_message, self._on_close = on_message, on_close
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._header: tuple[int, ...] | None = None
+        self._fds: list[int] = []
+        self._truncated = False
+        self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._unsent_bytes = 0
+        self._last = False
+        self._paused = False
+        self.closed = False
+        sock.setblocking(False)
+        self._events = READ
+        loop.watch(sock.fileno(), READ, self._on_ready)
+
+    # ---- in
+
+    def _on_ready(self, events: int) -> None:
+        try:
+            if events & WRITE:
+                self._flush()
+            if events & READ and not self.closed:
+                for _ in range(MESSAGES_PER_TURN):
+                    if self.closed or self._last or self._paused or self._unsent_bytes > MAX_UNSENT:
+                        break
+                    if not self._read_one():
+                        break
+        except BrokenStream as reason:
+            self.close(str(reason))
+        except OSError as error:
+            self.close(f"{error.strerror}")
+
+    def _read_one(self) -> bool:
+        """Reads on; False when nothing more is there."""
+        if self._header is None:
+            raw = self._fill(HEADER.size)
+            if raw is None:
+                return False
+            self._header = HEADER.unpack(raw)
+            if not HEADER.size <= self._header[2] <= MAX_MESSAGE:
+                raise BrokenStream(f"a message of {self._header[2]} bytes")
+        msg_id, command, size, flags, _ = self._header
+        payload = self._fill(size - HEADER.size)
+        if payload is None:
+            return False
+        message = Message(msg_id, command, flags, payload, self._fds, self._truncated)
+        self._header, self._fds, self._truncated = None, [], False
+        try:
+            self._on_message(message)
+        finally:
+            message.close_fds()
+        return True
+
+    def _fill(self, size: int) -> bytes | None:
+        """The next `size` bytes, or None when they are not all there."""
+        while self._have < size:
+            try:
+                data, ancillary, flags, _ = self._sock.recvmsg(
+                    size - self._have, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return None
+            self._collect(ancillary)
+            if flags & socket.MSG_CTRUNC:
+                self._truncated = True
+            if not data:
+                inside = self._have or self._header is not None
+                raise BrokenStream("ended inside a message" if inside else "")
+            self._chunks.append(data)
+            self._have += len(data)
+        out = b"".join(self._chunks)
+        self._chunks, self._have = [], 0
+        return out
+
+    def _collect(self, ancillary: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in ancillary:
+            if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                continue
+            numbers = array.array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            for fd in numbers:
+                if len(self._fds) < wire.MAX_FDS:
+                    self._fds.append(fd)
+                else:
+                    os.close(fd)
+                    self._truncated = True
+
+    def hung_up(self) -> bool:
+        """Whether the client has closed its end, though something of it may still be unread."""
+        poller = select.poll()
+        poller.register(self._sock, 0)
+        return any(events & select.POLLHUP for _, events in poller.poll(0))
+
+    # ---- out
+
+    def send(self, data: bytes, fds: tuple[int, ...] = (), last: bool = False) -> None:
+        """Sends, or keeps for later; `last` closes when it is out. The fds must stay open."""
+        if self.closed:
+            return
+        self._unsent.append((memoryview(data), fds))
+        self._unsent_bytes += len(data)
+        self._last = self._last or last
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            data, fds = self._unsent[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            try:
+                sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.close(f"{error.strerror}")
+                return
+            self._unsent_bytes -= sent
+            if sent < len(data):
+                self._unsent[0] = (data[sent:], ())
+            else:
+                self._unsent.popleft()
+        if self._last and not self._unsent:
+            self.close("refused")
+            return
+        self._watch()
+
+    def _watch(self) -> None:
+        reading = not self._last and self._unsent_bytes <= MAX_UNSENT
+        events = (READ if reading else 0) | (WRITE if self._unsent else 0)
+        events = 0 if self._paused else events
+        if events == self._events:
+            return
+        self._events = events
+        if events:
+            self._loop.watch(self._sock.fileno(), events, self._on_ready)
+        else:
+            self._loop.forget(self._sock.fileno())
+
+    def pause(self, on: bool) -> None:
+        """Neither reads nor writes while paused."""
+        if not self.closed:
+            self._paused = on
+            self._watch()
+
+    def close(self, reason: str) -> None:
+        """Hangs up."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.forget(self._sock.fileno())
+        self._sock.close()
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+        self._on_close(reason)

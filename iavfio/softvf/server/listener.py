@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The socket of one VF: one client at a time (spec: vfio-user 1, 5)."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from iavfio.softvf.function.device import Vf
+from iavfio.softvf.loop import READ, Loop
+from iavfio.softvf.server import messages as wire
+from iavfio.softvf.server import sockets
+from iavfio.softvf.server.connection import Connection
+from iavfio.softvf.server.session import Session
+
+
+class VfServer:
+    """Listens for the VF's client, and is done when it is removed."""
+
+    def __init__(self, vf: Vf, path: Path, loop: Loop) -> None:
+        self.vf, self.path = vf, path
+        self._loop = loop
+        self._session: Session | None = None
+        self._listener: socket.socket | None = sockets.listen(path)
+        loop.watch(self._listener.fileno(), READ, self._accept)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a client."""
+        return self._session is not None
+
+    def _accept(self, _: int) -> None:
+        assert self._listener is not None
+        try:
+            sock, _address = self._listener.accept()
+        except OSError:
+            return  # it went away, or there are no fds left
+        if not sockets.peer_allowed(sock):
+            self.vf.violation("reliability D5", "a client of another user is refused")
+            sock.close()
+            return
+        # A client that has just hung up may be back before its end was noticed.
+        if self._session and self._session.connection.hung_up():
+            self._session.connection.close("")
+        if self._session:
+            self.vf.violation("vfio-user 1", "a second client is refused", "note")
+            sock.close()
+            return
+        self._session = Session(
+            self.vf,
+            lambda session: Connection(sock, self._loop, session.on_message, self._closed),
+        )
+
+    def _closed(self, reason: str) -> None:
+        self._session = None
+        if reason:
+            self.vf.violation("vfio-user 1", f"the connection is closed: {reason}", "note")
+        self.vf.disconnected()
+
+    def disconnect(self) -> None:
+        """Hangs up on the client."""
+        if self._session:
+            self._session.connection.close("by the control socket")
+
+    def stall(self, seconds: float) -> bool:
+        """Does not serve the client for a while; False when there is none."""
+        if not self._session:
+            return False
+        connection = self._session.connection
+        connection.pause(True)
+        self._loop.call_later(seconds, lambda: connection.pause(False))
+        return True
+
+    def request_release(self) -> bool:
+        """Signals the REQ interrupt: the host wants the VF back. False when nobody listens."""
+        return self.vf.msix.fire(wire.REQ)
+
+    def remove(self) -> None:
+        """Surprise removal: registers all-ones, client cut off, socket gone."""
+        self.vf.set_gone(True)
+        self.close()
+
+    def close(self) -> None:
+        """Ends client and socket."""
+        if self._listener:
+            self._loop.forget(self._listener.fileno())
+            sockets.unlink(self._listener, self.path)
+            self._listener = None
+        if self._session:
+            self._session.connection.close("")

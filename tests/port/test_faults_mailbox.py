@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A PF that loses, delays, repeats and garbles replies, as a port lives through it (F1-F13)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import iavfio
+from iavfio.datapath.pool import Pool
+from iavfio.errors import IavfioError
+from iavfio.port import negotiation as session_module
+from iavfio.port import watchdog as supervisor
+from iavfio.softvf.launch import SoftPf
+from iavfio.virtchnl import channel, client
+from iavfio.virtchnl.messages import opcodes as op
+from tests.port.rig import Options, healthy, lawful, works
+
+FAST: Options = {"reset_ms": 1}
+DEADLINE = 0.1  # instead of the 2 s that a real PF is given
+BOUND = 3.0  # seconds that one call may take with it
+
+OPENING = (op.VERSION, op.GET_VF_RESOURCES, op.GET_SUPPORTED_RXDIDS, op.GET_OFFLOAD_VLAN_V2_CAPS)
+STARTING = (
+    op.CONFIG_VSI_QUEUES,
+    op.CONFIG_IRQ_MAP,
+    op.CONFIG_RSS_KEY,
+    op.CONFIG_RSS_LUT,
+    op.GET_RSS_HASHCFG_CAPS,
+    op.SET_RSS_HASHCFG,
+    op.DISABLE_VLAN_STRIPPING_V2,
+    op.ADD_ETH_ADDR,
+    op.CONFIG_PROMISCUOUS_MODE,
+    op.ENABLE_QUEUES,
+)
+STOPPING = (op.GET_STATS, op.DISABLE_QUEUES)
+FAULTS: tuple[tuple[str, int], ...] = (
+    ("lose", 0),
+    ("drop", 0),
+    ("delay", int(DEADLINE * 1500)),
+    ("duplicate", 0),
+    ("truncate", 1),
+    ("extend", 7),
+    ("corrupt", 0),
+    ("retval", -5),
+    ("opcode", 0),
+    ("opcode", 77),
+)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short deadlines: what is tested is what comes after them."""
+    monkeypatch.setattr(client, "DEADLINE", DEADLINE)
+    for method in (
+        channel.Channel.request,
+        client.VirtchnlClient.version,
+        client.VirtchnlClient.resources,
+        client.VirtchnlClient.request_queues,
+        client.VirtchnlClient.disable_queues,
+        client.VirtchnlClient.stats,
+    ):
+        defaults = tuple(
+            DEADLINE if value == channel.DEADLINE else value for value in method.__defaults__ or ()
+        )
+        monkeypatch.setattr(method, "__defaults__", defaults)
+    monkeypatch.setattr(session_module, "SEEN_DEADLINE", 0.2)
+    monkeypatch.setattr(session_module, "NEGOTIATE_DEADLINE", 0.5)
+    monkeypatch.setattr(supervisor, "BACKOFF", 0.01)
+
+
+@pytest.fixture(scope="module", params=["e810", "x710"])
+def shared(request: pytest.FixtureRequest) -> Iterator[SoftPf]:
+    with iavfio.softvf(personality=request.param, options=FAST) as pf:
+        yield pf
+        assert lawful(pf)
+
+
+@pytest.fixture
+def pf(shared: SoftPf) -> Iterator[SoftPf]:
+    yield shared
+    shared.control("fault", vf=0, kind="clear")
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool(2048, huge="never")
+
+
+def bounded(began: float) -> None:
+    assert time.monotonic() - began < BOUND
+
+
+@pytest.mark.parametrize(("kind", "value"), FAULTS)
+def test_fault_while_opening(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
+    for opcode in OPENING:
+        pf.control("fault", vf=0, kind=kind, opcode=opcode, value=value)
+        began = time.monotonic()
+        try:
+            pf.open(0, pool=pool).close()
+        except IavfioError as error:
+            assert error.what
+        bounded(began)
+        pf.control("fault", vf=0, kind="clear")
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=5)
+        works(port)
+    assert healthy(pool)
+
+
+@pytest.mark.parametrize(("kind", "value"), FAULTS)
+def test_fault_while_starting(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.configure(queues=2, mac="02:00:00:00:00:55", promiscuous=True)
+        for opcode in STARTING:
+            pf.control("fault", vf=0, kind=kind, opcode=opcode, value=value)
+            began = time.monotonic()
+            try:
+                port.start()
+            except IavfioError as error:
+                assert error.what
+                assert port.state in ("stopped", "failed")
+                if port.state == "stopped":
+                    assert healthy(pool)
+            else:
+                assert port.state == "running"
+                port.stop()
+            bounded(began)
+            pf.control("fault", vf=0, kind="clear")
+            if port.state == "failed":
+                port.recover()
+            assert port.state == "stopped", (op.opcode_name(opcode), port.notes)
+        port.start(wait_link=5)
+        works(port)
+    assert healthy(pool)
+
+
+@pytest.mark.parametrize(("kind", "value"), FAULTS)
+def test_fault_while_stopping(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
+    with pf.open(0, pool=pool) as port:
+        for opcode in STOPPING:
+            port.start()
+            pf.control("fault", vf=0, kind=kind, opcode=opcode, value=value)
+            began = time.monotonic()
+            port.stop()
+            bounded(began)
+            assert port.state == "stopped"
+            assert healthy(pool)
+            pf.control("fault", vf=0, kind="clear")
+        port.start(wait_link=5)
+        works(port)
+        pf.control("fault", vf=0, kind=kind, opcode=op.DISABLE_QUEUES, value=value)
+        began = time.monotonic()
+    bounded(began)
+    assert healthy(pool)
+
+
+@pytest.mark.parametrize(("kind", "value"), FAULTS)
+def test_fault_while_recovering(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=5)
+        for opcode in (op.VERSION, op.GET_VF_RESOURCES, op.CONFIG_VSI_QUEUES, op.ENABLE_QUEUES):
+            pf.control("fault", vf=0, kind=kind, opcode=opcode, value=value)
+            began = time.monotonic()
+            try:
+                port.reset()
+            except IavfioError:
+                assert port.state == "failed"
+            bounded(began)
+            pf.control("fault", vf=0, kind="clear")
+            if port.state == "failed":
+                port.recover()
+            assert port.state == "running", (op.opcode_name(opcode), port.notes)
+        port.wait_link(5)
+        works(port)
+    assert healthy(pool)
+
+
+def test_pf_that_refuses_for_good_ends_in_failed_not_in_a_loop(pf: SoftPf, pool: Pool) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.start()
+        resets = pf.control("snapshot", vf=0)["snapshot"]["resets"]
+        pf.control("fault", vf=0, kind="retval", opcode=op.CONFIG_VSI_QUEUES, value=-5, count=999)
+        with pytest.raises(IavfioError, match="CONFIG_VSI_QUEUES"):
+            port.reset()
+        assert port.state == "failed"
+        assert "CONFIG_VSI_QUEUES" in port.why_stopped()
+        spent = pf.control("snapshot", vf=0)["snapshot"]["resets"] - resets
+        assert spent == 5  # one for each attempt (F10, F22)
+        time.sleep(0.05)
+        assert pf.control("snapshot", vf=0)["snapshot"]["resets"] - resets == spent
+        pf.control("fault", vf=0, kind="clear")
+        port.recover()
+        port.wait_link(5)
+        works(port)
+    assert healthy(pool)
+
+
+def test_unsolicited_messages_are_counted_and_change_nothing(pf: SoftPf, pool: Pool) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=5)
+        counters = port.session.client.counters
+        before, link = counters.unsolicited + counters.bad_events, port.link
+        for opcode, payload in (
+            (0, ""),
+            (op.ENABLE_QUEUES, ""),
+            (op.EVENT, "07"),
+            (999, "00" * 40),
+        ):
+            pf.control("send", vf=0, opcode=opcode, payload=payload)
+        bad_link = (2).to_bytes(4, "little").hex() + "ff" * 12
+        pf.control("send", vf=0, opcode=op.EVENT, payload=bad_link)
+        for _ in range(8):
+            port.refresh_stats()
+        assert counters.unsolicited + counters.bad_events - before >= 4
+        assert port.link == link
+        works(port)
+    assert healthy(pool)
+
+
+def test_stale_notice_of_a_reset_is_ignored(pf: SoftPf, pool: Pool) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=5)
+        notice = (2).to_bytes(4, "little").hex() + "00" * 12
+        pf.control("send", vf=0, opcode=op.EVENT, payload=notice)
+        port.refresh_stats()
+        works(port)
+        assert port.resets == []
+        assert port.state == "running"

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Any system call may fail at any time: a typed error, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import gc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iavfio import pyvfio
+from iavfio.pyvfio import DmaMemory, kernel_device
+from tests.pyvfio.fake_kernel import FakeKernel, open_fds
+from tests.pyvfio.rigs import BDF
+from tests.pyvfio.vfio_user_peer import Peer
+
+CODES = (errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EIO, errno.ENOMEM, errno.EBUSY)
+
+
+def host(root: Path, mode: str) -> FakeKernel:
+    kernel = FakeKernel(root)
+    kernel.noiommu_allowed = True
+    kernel.set_free_huge_pages(1)
+    device = kernel.add(BDF, noiommu=mode == "noiommu")
+    device.areas[0] = [(0, 0x1000), (0x2000, 0x1000)]
+    return kernel
+
+
+def session(kernel: FakeKernel, mode: Any, memory: DmaMemory) -> None:
+    with pyvfio.open(BDF, kernel=kernel, mode=mode, unsafe_noiommu=mode == "noiommu") as device:
+        use(device, memory)
+
+
+def use(device: pyvfio.Device, memory: DmaMemory) -> None:
+    """What a driver does from first to last."""
+    device.info()
+    device.config.bus_master = True
+    assert device.config.msix_count
+    bar = device.map_bar(0)
+    bar.write32(0x2000, 1)
+    device.enable_msix(3)
+    device.request_event()
+    device.error_event()
+    if device.transport == "noiommu":
+        own = device.space.allocate(4096)
+        device.space.unmap(device.space.map(own), own.size)
+        own.close()
+    else:
+        iova = device.space.map(memory)
+        device.space.map(memory, iova=0x40000000)
+        device.space.unmap(iova, memory.size)
+    device.reset()
+    device.disable_msix()
+
+
+@pytest.mark.parametrize("mode", ["group", "cdev", "noiommu"])
+@pytest.mark.parametrize("code", CODES)
+def test_every_call_fails_once(
+    tmp_path: Path, mode: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_device, "OPEN_PATIENCE_S", 0)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    memory = DmaMemory.allocate(4096, huge="never")
+    gc.collect()
+    before = open_fds()
+    failures = 0
+    for at in range(200):
+        kernel = host(tmp_path / str(at), mode)
+        kernel.fail_at = (at, code)
+        what = "nothing"
+        try:
+            session(kernel, mode, memory)
+        except pyvfio.VfioError as error:
+            failures += 1
+            what = str(error)
+            assert error.cause and error.remedy, what
+            assert len(what.splitlines()) <= 2, what
+        except BaseException as error:
+            raise AssertionError(f"call {at} of {kernel.calls[-8:]}") from error
+        if kernel.fail_at is not None:
+            break
+        gc.collect(0)
+        assert kernel.files == {}, f"after call {at} failed ({what}): {kernel.calls[-8:]}"
+        assert kernel.accounting.locked == 0
+        assert all(device.open_count == 0 for device in kernel.devices.values())
+    else:
+        raise AssertionError("the session never came to its end")
+    assert what == "nothing" and kernel.left_over() == []
+    assert failures >= (20 if code != errno.EBUSY else 10)
+    gc.collect()
+    assert open_fds() == before
+    memory.close()
+
+
+@pytest.mark.parametrize("code", [0, errno.EINVAL, errno.ENOMEM])
+def test_every_message_fails_once(tmp_path: Path, code: int) -> None:
+    """Errno 0 means that the server dies there."""
+    memory = DmaMemory.allocate(4096, huge="never")
+    gc.collect()
+    before = open_fds()
+    failures = 0
+    for at in range(200):
+        peer = Peer(tmp_path / f"{at}.sock")
+        peer.fail_at = (at, code)
+        try:
+            with pyvfio.open(f"vfio-user:{peer.path}") as device:
+                use(device, memory)
+        except pyvfio.VfioError as error:
+            failures += 1
+            assert error.cause and error.remedy, str(error)
+            assert len(str(error).splitlines()) <= 2
+        reached = peer.fail_at is None
+        assert peer.idle.wait(5)
+        assert peer.violations == []
+        peer.close()
+        if not reached:
+            break
+    else:
+        raise AssertionError("the session never came to its end")
+    assert failures >= 15
+    gc.collect()
+    assert open_fds() == before
+    memory.close()
+
+
+@pytest.mark.parametrize("mode", ["group", "cdev"])
+def test_no_eventfds_left(tmp_path: Path, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = host(tmp_path, mode)
+    real = __import__("os").eventfd
+    made: list[int] = []
+
+    def eventfd(*args: int) -> int:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(real(*args))
+        return made[-1]
+
+    with pyvfio.open(BDF, kernel=kernel, mode=mode) as device:
+        before = open_fds()
+        monkeypatch.setattr("os.eventfd", eventfd)
+        with pytest.raises(pyvfio.VfioError, match="ulimit -n"):
+            device.enable_msix(4)
+        assert open_fds() == before
+        monkeypatch.undo()
+        assert len(device.enable_msix(4)) == 4
+    assert kernel.left_over() == []
+
+
+@pytest.mark.parametrize("mode", ["group", "cdev"])
+def test_device_that_goes_while_open(tmp_path: Path, mode: Any) -> None:
+    """Every call fails from now on: close() still gives everything back."""
+    kernel = host(tmp_path, mode)
+    memory = DmaMemory.allocate(4096, huge="never")
+    device = pyvfio.open(BDF, kernel=kernel, mode=mode)
+    device.enable_msix(2)
+    device.request_event()
+    device.space.map(memory)
+
+    def gone(fd: int, request: int, arg: int | bytearray = 0) -> int:
+        raise OSError(errno.ENODEV, "No such device")
+
+    kernel.ioctl = gone  # type: ignore[method-assign]
+    with pytest.raises(pyvfio.DeviceLost):
+        device.irq(2)
+    device.close()
+    assert kernel.files == {} and kernel.accounting.locked == 0
+    assert device.space.mappings == ()
+    memory.close()

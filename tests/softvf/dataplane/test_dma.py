@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DMA windows (spec: vfio-user 4; reliability D1, D2)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import pytest
+
+from tests.softvf.dataplane.plane_rig import IOVA, RX_RING, SIZE, TX_RING, mac, rig, wait_for
+
+FRAME = mac(1) + mac(1) + b"\x88\xb5" + bytes(range(200))
+PAGE = 4096
+
+
+def test_ranges_that_cannot_be() -> None:
+    with rig() as r:
+        fd = r.vfs[0].fd
+        bad = [
+            (0, IOVA, 0),
+            (0, 2**64 - PAGE, 2 * PAGE),
+            (0, 2**64 - 1, 2),
+            (SIZE - PAGE, IOVA, 2 * PAGE),
+            (2**64 - PAGE, IOVA, 2 * PAGE),
+            (SIZE, IOVA, 1),
+        ]
+        for offset, iova, size in bad:
+            with pytest.raises(OSError, match="Invalid argument"):
+                r.plane.dma_map(0, fd, offset, iova, size, True, True)
+        r.plane.dma_map(0, fd, SIZE - PAGE, 2**64 - PAGE, PAGE, True, True)
+        r.plane.set_bus_master(0, True)
+        r.plane.dma_write(0, 2**64 - 4, b"last")
+        with pytest.raises(OSError, match="Bad address"):
+            r.plane.dma_read(0, 2**64 - 4, 5)
+
+
+def test_overlap_and_identical_repeat() -> None:
+    with rig() as r:
+        fd = r.vfs[0].fd
+        r.plane.dma_map(0, fd, 0, IOVA, 4 * PAGE, True, True)
+        r.plane.dma_map(0, fd, 0, IOVA, 4 * PAGE, True, True)
+        for offset, iova, size, writable in (
+            (PAGE, IOVA + PAGE, PAGE, True),
+            (0, IOVA - PAGE, 2 * PAGE, True),
+            (PAGE, IOVA, 4 * PAGE, True),
+            (0, IOVA, 4 * PAGE, False),
+            (0, IOVA, 8 * PAGE, True),
+        ):
+            with pytest.raises(OSError, match="File exists"):
+                r.plane.dma_map(0, fd, offset, iova, size, True, writable)
+        assert r.plane.dma_unmap(0, IOVA, 4 * PAGE) == 4 * PAGE
+        assert r.plane.dma_unmap(0, IOVA, 4 * PAGE) == 0, "an empty range is success"
+
+
+def test_windows_without_fd_hinder_nobody() -> None:
+    with rig() as r:
+        vf = r.vfs[0]
+        r.plane.set_bus_master(0, True)
+        r.plane.dma_map(0, None, 0, IOVA, 4 * PAGE, True, True)
+        with pytest.raises(OSError, match="Bad address"):
+            r.plane.dma_read(0, IOVA, 4)
+        r.plane.dma_map(0, vf.fd, 0, IOVA + PAGE, PAGE, True, True)
+        r.plane.dma_map(0, None, 0, IOVA, 8 * PAGE, True, True)
+        r.plane.dma_write(0, IOVA + PAGE, b"used")
+        assert vf.memory[:4] == b"used"
+
+
+def test_unmap_by_range_never_splits() -> None:
+    with rig() as r:
+        fd = r.vfs[0].fd
+        for page in range(8):
+            r.plane.dma_map(0, fd, page * PAGE, IOVA + page * PAGE, PAGE, True, True)
+        r.plane.dma_map(0, fd, 0, IOVA + 8 * PAGE, 4 * PAGE, True, True)
+        for iova, size in ((IOVA, 9 * PAGE), (IOVA + 1, PAGE - 2), (IOVA + PAGE, PAGE + 1)):
+            with pytest.raises(OSError, match="Invalid argument"):
+                r.plane.dma_unmap(0, iova, size)
+        assert r.plane.dma_unmap(0, IOVA + 2 * PAGE, 3 * PAGE) == 3 * PAGE
+        r.plane.set_bus_master(0, True)
+        with pytest.raises(OSError, match="Bad address"):
+            r.plane.dma_read(0, IOVA + 2 * PAGE - 1, 2)
+        assert r.plane.dma_unmap(0, 0, 2**63) == 9 * PAGE, "a wildcard over everything"
+        r.plane.dma_clear(0)
+
+
+def test_rights_of_a_window() -> None:
+    with rig() as r:
+        vf = r.vfs[0]
+        r.plane.set_bus_master(0, True)
+        r.plane.dma_map(0, vf.fd, 0, IOVA, PAGE, True, False)
+        r.plane.dma_map(0, vf.fd, PAGE, IOVA + PAGE, PAGE, False, True)
+        vf.memory[0:4] = b"read"
+        assert r.plane.dma_read(0, IOVA, 4) == b"read"
+        r.plane.dma_write(0, IOVA + PAGE, b"write")
+        for call in (
+            lambda: r.plane.dma_write(0, IOVA, b"x"),
+            lambda: r.plane.dma_read(0, IOVA + PAGE, 1),
+            lambda: r.plane.dma_write(0, IOVA + PAGE - 1, b"xx"),
+        ):
+            with pytest.raises(OSError, match="Bad address"):
+                call()
+        r.plane.set_bus_master(0, False)
+        with pytest.raises(OSError, match="Bad address"):
+            r.plane.dma_read(0, IOVA, 4)
+
+
+def test_file_opened_for_reading_only() -> None:
+    with rig() as r:
+        vf = r.vfs[0]
+        fd = os.open(f"/proc/self/fd/{vf.fd}", os.O_RDONLY)
+        try:
+            with pytest.raises(PermissionError):
+                r.plane.dma_map(0, fd, 0, IOVA, PAGE, True, True)
+            r.plane.dma_map(0, fd, 0, IOVA, PAGE, True, False)
+        finally:
+            os.close(fd)
+        r.plane.set_bus_master(0, True)
+        vf.memory[7:9] = b"ok"
+        assert r.plane.dma_read(0, IOVA + 7, 2) == b"ok"
+
+
+@pytest.mark.parametrize("rxdid", [1, 22])
+def test_traffic_over_scattered_pages(rxdid: int) -> None:
+    """As a guest's vIOMMU maps: a window a page, in another order than in the file; rings, buffers
+    and frames cross them."""
+    with rig(rxdid=rxdid, ring=512) as r:
+        vf = r.vfs[0]
+        r.plane.set_bus_master(0, True)
+        pages = SIZE // PAGE
+        shuffled = [(page * 37) % pages for page in range(pages)]
+        assert sorted(shuffled) == list(range(pages))
+        backing = os.memfd_create("scattered")
+        os.ftruncate(backing, SIZE)
+        with mmap.mmap(backing, SIZE) as other:
+            for page, at in enumerate(shuffled):
+                r.plane.dma_map(0, backing, at * PAGE, IOVA + page * PAGE, PAGE, True, True)
+            vf.publish()
+            vf.start()
+
+            def mirror(into_device: bool) -> None:
+                for page, at in enumerate(shuffled):
+                    near, far = page * PAGE, at * PAGE
+                    if into_device:
+                        other[far : far + PAGE] = vf.memory[near : near + PAGE]
+                    else:
+                        vf.memory[near : near + PAGE] = other[far : far + PAGE]
+
+            vf.free += PAGE - 100
+            sent = FRAME[:14] + bytes(1986)
+            descriptors = [vf.frame(sent), vf.frame(FRAME)]
+            vf.post(descriptors, doorbell=False)
+            mirror(into_device=True)
+            vf.doorbell(0, 2)
+            far = shuffled[(TX_RING + 16) // PAGE] * PAGE + 24
+            wait_for(lambda: other[far] & 15 == 15, "written back")
+            mirror(into_device=False)
+            assert [vf.take().data, vf.take().data] == [sent, FRAME]
+        os.close(backing)
+        assert r.plane.events() == []
+
+
+def test_unaligned_windows() -> None:
+    """IOVA and file offset differ in their low bits: nothing in shared memory is aligned."""
+    with rig() as r:
+        vf = r.vfs[0]
+        r.plane.set_bus_master(0, True)
+        r.plane.dma_map(0, vf.fd, 3, IOVA, SIZE - 3, True, True)
+        vf.publish()
+        vf.plane.configure_tx(0, 0, IOVA, 64)
+        r.plane.configure_rx(0, 0, IOVA + RX_RING, 64, 2048, 9728, 22)
+        for slot in range(64):
+            at = RX_RING + 3 + slot * 32
+            vf.memory[at : at + 16] = (IOVA + vf.rx_buffer(slot)).to_bytes(16, "little")
+        vf.rx_tail(63)
+        r.plane.enable_queue(0, 0, True)
+        r.plane.enable_queue(0, 0, False)
+        vf.memory[3:19] = vf.frame(FRAME)
+        vf.memory[0x200003 : 0x200003 + len(FRAME)] = FRAME
+        vf.doorbell(0, 1)
+        wait_for(lambda: vf.memory[RX_RING + 3 + 8] & 1, "received")
+        start = 3 + vf.rx_buffer(0)
+        assert vf.memory[start : start + len(FRAME)] == FRAME
+        wait_for(lambda: vf.memory[3 + 8] & 15 == 15, "written back")
+
+
+def test_unmap_under_traffic_ends_all_access() -> None:
+    with rig() as r:
+        vf = r.vfs[0]
+        vf.open()
+        vf.exchange(FRAME)
+        r.plane.dma_unmap(0, IOVA, SIZE)
+        vf.send(FRAME)
+        before = bytes(vf.memory[:])
+        r.wait_event("mdd", "outside the DMA windows")
+        assert bytes(vf.memory[:]) == before
+
+
+def test_truncated_file_hurts_nobody_else() -> None:
+    with rig(vfs=2) as r:
+        a, b = r.vfs
+        a.open()
+        b.open()
+        a.send(mac(2) + FRAME[6:])
+        assert b.take().data[6:] == FRAME[6:]
+        os.ftruncate(a.fd, 0)
+        a.doorbell(0, 9)
+        r.wait_event("violation", "truncated")
+        b.send(mac(2) + mac(2) + FRAME[12:])
+        assert b.take().data[12:] == FRAME[12:]
+        assert r.plane.dma_read(0, IOVA + 5 * PAGE, 4) == bytes(4)
+        os.ftruncate(a.fd, SIZE)
+
+
+def test_thousands_of_windows() -> None:
+    with rig() as r:
+        fd = r.vfs[0].fd
+        r.plane.set_bus_master(0, True)
+        for page in range(SIZE // PAGE):
+            r.plane.dma_map(0, fd, page * PAGE, IOVA + 2 * page * PAGE, PAGE, True, True)
+        r.plane.dma_write(0, IOVA + 2000 * PAGE, b"here")
+        assert r.vfs[0].memory[1000 * PAGE : 1000 * PAGE + 4] == b"here"
+        maps = [line for line in open("/proc/self/maps") if "plane-rig" in line]  # noqa: SIM115, PTH123
+        assert len(maps) <= 3, "each file is mapped once"
+        assert r.plane.dma_unmap(0, 0, 0, everything=True) == SIZE

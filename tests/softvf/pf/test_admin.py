@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The administrator's requests and the mishaps he may order."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pytest
+
+from iavfio.errors import ConfigError
+from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, rig, select
+
+VERSION = struct.pack("<II", 1, 1)
+
+
+def link_event(speed: int, up: int) -> tuple[int, int, bytes]:
+    return EVENT, 0, struct.pack("<IIB3xI", 1, speed, up, 0)
+
+
+def test_link_of_one_vf() -> None:
+    with rig("e810", vfs=2) as pf:
+        pf.negotiate()
+        hw = pf.hardware[0]
+        for state, up, speed in (("disable", 0, 0), ("enable", 1, 100000), ("auto", 1, 100000)):
+            hw.take()
+            assert pf.pf.control({"command": "link", "vf": 0, "state": state}) == {
+                "link_up": bool(up)
+            }
+            assert hw.take() == [link_event(speed, up)]
+            assert pf.config.link_up is bool(up)
+        assert pf.hardware[1].sent == []
+
+
+def test_the_wire() -> None:
+    with rig("e810", vfs=2) as pf:
+        pf.negotiate()
+        pf.pf.control({"command": "link", "vf": 1, "state": "enable"})
+        pf.hardware[0].take()
+        pf.pf.control({"command": "link", "state": "down"})
+        assert pf.hardware[0].take() == [link_event(0, 0)]
+        assert pf.hardware[1].sent == []  # not active: nobody to tell
+        assert [pf.plane.config[vf].link_up for vf in (0, 1)] == [False, True]
+        pf.pf.control({"command": "link", "state": "up", "speed": 25000})
+        assert pf.hardware[0].take() == [link_event(25000, 1)]
+        pf.pf.control({"command": "link", "speed": 40000})
+        assert pf.hardware[0].take() == [link_event(40000, 1)]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"command": "dance"},
+        {"command": ["link"]},
+        {"command": "link"},
+        {"command": "link", "vf": 0},
+        {"command": "link", "vf": 0, "state": "up"},
+        {"command": "link", "state": "auto"},
+        {"command": "link", "state": "up", "speed": 12345},
+        {"command": "trust", "vf": 0},
+        {"command": "trust", "vf": 0, "on": 1},
+        {"command": "trust", "vf": 1, "on": True},
+        {"command": "trust", "vf": -1, "on": True},
+        {"command": "trust", "vf": True, "on": True},
+        {"command": "trust", "vf": "0", "on": True},
+        {"command": "mac", "vf": 0, "mac": "2:0:0:0:0:1"},
+        {"command": "mac", "vf": 0, "mac": "01:00:5e:00:00:01"},
+        {"command": "mac", "vf": 0, "mac": 5},
+        {"command": "vlan", "vf": 0, "vlan": 4095},
+        {"command": "reset", "vf": 0, "latency_ms": -1},
+        {"command": "reset", "vf": 0, "latency_ms": "long"},
+        {"command": "pf_reset", "kind": "flr"},
+        {"command": "pf_driver", "state": "gone"},
+        {"command": "fault", "vf": 0, "kind": "sulk"},
+        {"command": "fault", "vf": 0, "kind": "delay"},
+        {"command": "fault", "vf": 0, "kind": "delay", "value": -1},
+        {"command": "fault", "vf": 0, "kind": "drop", "count": 0},
+        {"command": "send", "vf": 0, "opcode": 17, "payload": "0"},
+        {"command": "send", "vf": 0, "opcode": 17, "payload": "zz"},
+        {"command": "stats_base", "vf": 0, "values": [1]},
+        {"command": "stats_base", "vf": 0, "values": [-1] * 12},
+    ],
+)
+def test_requests_that_cannot_be_change_nothing(request_: dict[str, Any]) -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        before = pf.snapshot()
+        with pytest.raises(ConfigError):
+            pf.pf.control(request_)
+        assert pf.snapshot() == before
+        assert pf.clock.waiting == 0
+
+
+def test_a_snapshot_is_json() -> None:
+    for card in ("e810", "x710"):
+        with rig(card) as pf:
+            pf.negotiate()
+            told = json.loads(json.dumps(pf.pf.control({"command": "snapshot", "vf": 0})))
+            assert told["snapshot"] == pf.snapshot()
+            assert told["snapshot"]["state"] == "active"
+
+
+def test_unsolicited_messages() -> None:
+    with rig("e810") as pf:
+        pf.pf.control({"command": "send", "vf": 0, "opcode": 8, "retval": -5, "payload": "00ff"})
+        assert pf.hardware[0].take() == [(8, -5, b"\x00\xff")]
+
+
+@pytest.mark.parametrize(
+    ("fault", "answers"),
+    [
+        ({"kind": "drop"}, []),
+        ({"kind": "lose"}, []),
+        ({"kind": "duplicate"}, [(1, 0, VERSION)] * 2),
+        ({"kind": "truncate", "value": 3}, [(1, 0, VERSION[:5])]),
+        ({"kind": "truncate", "value": 30}, [(1, 0, b"")]),
+        ({"kind": "extend", "value": 2}, [(1, 0, VERSION + b"\0\0")]),
+        ({"kind": "corrupt", "value": 0}, [(1, 0, b"\xfe" + VERSION[1:])]),
+        ({"kind": "corrupt", "value": 8}, [(1, 0, VERSION)]),
+        ({"kind": "retval", "value": -18}, [(1, -18, b"")]),
+        ({"kind": "opcode", "value": 3}, [(3, 0, VERSION)]),
+    ],
+)
+def test_faults(fault: dict[str, Any], answers: list[tuple[int, int, bytes]]) -> None:
+    with rig("e810") as pf:
+        pf.pf.control({"command": "fault", "vf": 0, "opcode": 1, **fault})
+        assert pf.snapshot()["faults"]
+        assert pf.say(2) == []  # another opcode: not its turn
+        pf.clock.advance(100)
+        assert pf.say(1, VERSION) == answers
+        assert pf.say(1, VERSION) == [(1, 0, VERSION)]
+        assert pf.snapshot()["faults"] == []
+
+
+def test_delayed_answers() -> None:
+    with rig("e810") as pf:
+        pf.pf.control({"command": "fault", "vf": 0, "kind": "delay", "value": 50, "count": 2})
+        assert pf.say(1, VERSION) == []
+        pf.clock.advance(49)
+        assert pf.hardware[0].sent == []
+        pf.clock.advance(2)
+        assert pf.hardware[0].sent == [(1, 0, VERSION)]
+
+
+def test_faults_can_be_taken_back_and_are_bounded() -> None:
+    with rig("e810", vfs=2) as pf:
+        for _ in range(64):
+            pf.pf.control({"command": "fault", "vf": 0, "kind": "drop", "count": 1000000})
+        with pytest.raises(ConfigError):
+            pf.pf.control({"command": "fault", "vf": 1, "kind": "drop"})
+        assert pf.say(1, VERSION) == []
+        assert pf.say(1, VERSION, vf=1) == [(1, 0, VERSION)]
+        pf.pf.control({"command": "fault", "vf": 0, "kind": "clear"})
+        assert pf.say(1, VERSION) == [(1, 0, VERSION)]
+
+
+def test_the_first_message_of_an_opcode_is_lost_by_option() -> None:
+    with rig("x710", drop_first=3) as pf:
+        pf.say(1, VERSION)
+        word = struct.pack("<I", LINUX_CAPS)
+        assert pf.say(3, word) == []
+        assert pf.status(3, word) == 0
+
+
+def test_vfs_do_not_see_each_other() -> None:
+    with rig("x710", vfs=3) as pf:
+        for vf in range(3):
+            reply = pf.negotiate(LINUX_CAPS, vf)
+            assert struct.unpack_from("<H", reply, 20) == (10 + vf,)
+            assert reply[35] == vf
+        assert pf.status(15, select(11, 0, 0), vf=1) == 0
+        assert pf.status(15, select(11, 0, 0), vf=2) == -22
+        pf.pf.control({"command": "reset", "vf": 1})
+        pf.clock.advance(1000)
+        assert [hw.begun for hw in pf.hardware] == [0, 1, 0]

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES: what each PF checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.softvf.pf.pf_rig import (
+    EVENT,
+    LINK_UP_ADV,
+    Rig,
+    config_queues,
+    irq_map,
+    pair,
+    rig,
+    select,
+)
+
+CARDS = ("e810", "x710", "x722")
+I40E = ("x710", "x722")
+PARAM = {"e810": -5, "x710": -22, "x722": -22}
+
+
+def configure(pf: Rig, *queues: int, **context: Any) -> int:
+    return pf.status(6, config_queues(pf.vsi, *(pair(pf.vsi, q, **context) for q in queues)))
+
+
+def enable(pf: Rig, rx: int, tx: int) -> list[tuple[int, int, bytes]]:
+    return pf.say(8, select(pf.vsi, rx, tx))
+
+
+def map_all(pf: Rig) -> None:
+    assert pf.status(7, irq_map((pf.vsi, 1, 0xF, 0xF, 0, 1))) == 0
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_contexts_reach_the_data_plane(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        context = {"tx_len": 256, "rx_len": 1024, "rxdid": 22, "buffer": 2048, "frame": 9000}
+        assert configure(pf, 0, 2, **context) == 0
+        calls = pf.plane.calls
+        rxdid = 22 if card == "e810" else 1  # i40e has legacy descriptors only
+        for queue in (0, 2):
+            assert ("configure_tx", 0, queue, 0x10000, 256) in calls
+            assert ("configure_rx", 0, queue, 0x20000, 1024, 2048, 9000, rxdid, False) in calls
+        assert pf.violations == []
+
+
+def test_without_the_flex_capability_rxdid_is_padding() -> None:
+    with rig("e810") as pf:
+        pf.negotiate(1)
+        assert configure(pf, 0, rxdid=0) == 0
+        assert pf.plane.calls[-1][7] == 1 or pf.plane.calls[-2][7] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"headwb": 1},
+        {"tx_len": 32},
+        {"tx_len": 100},
+        {"tx_len": 8192},
+        {"rx_len": 48},
+        {"rx_len": 8192},
+        {"buffer": 64},
+        {"buffer": 16384},
+        {"frame": 63},
+        {"frame": 9729},
+        {"rxdid": 0},
+        {"rxdid": 3},
+        {"rxdid": 26},
+        {"rxdid": 200},
+        {"flags": 1},
+        {"rx_queue": 1},
+        {"rx_vsi": 7},
+    ],
+)
+def test_what_ice_refuses(wrong: dict[str, int]) -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert configure(pf, 0, **wrong) == -5
+        assert len(pf.violations) == 1
+        assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+
+
+@pytest.mark.parametrize("card", I40E)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tx_len": 100},
+        {"tx_len": 8168},
+        {"rx_len": 48},
+        {"buffer": 16257},
+        {"frame": 63},
+        {"frame": 16384},
+        {"split": 1, "hdr_size": 1985},
+        {"rx_queue": 1},
+        {"rx_vsi": 7},
+    ],
+)
+def test_what_i40e_refuses(card: str, wrong: dict[str, int]) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert configure(pf, 0, **wrong) == -22
+        assert len(pf.violations) == 1
+        assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+
+
+@pytest.mark.parametrize(
+    ("card", "right"),
+    [
+        ("e810", {"tx_len": 8160, "rx_len": 8160, "frame": 9728, "buffer": 16256}),
+        ("e810", {"tx_len": 64, "rx_len": 64, "frame": 64, "buffer": 128, "rxdid": 25}),
+        ("x710", {"tx_len": 8, "rx_len": 32, "frame": 16383, "headwb": 1}),
+        ("x710", {"tx_len": 8160, "rx_len": 8160, "rxdid": 77, "flags": 1, "crc": 1}),
+        ("x722", {"tx_len": 4096, "rx_len": 4096, "hdr_size": 9999}),
+    ],
+)
+def test_limits_that_still_pass(card: str, right: dict[str, int]) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert configure(pf, 0, **right) == 0
+        assert pf.violations == []
+
+
+def test_x722_rings_end_at_4096() -> None:
+    with rig("x722") as pf:
+        pf.negotiate()
+        assert configure(pf, 0, rx_len=4128) == -22
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_queues_that_the_vf_does_not_have(card: str) -> None:
+    with rig(card, num_queue_pairs=4) as pf:
+        pf.negotiate()
+        assert configure(pf, 4) == PARAM[card]
+        assert configure(pf, 0, 1, 2, 3, 3) == PARAM[card]
+        assert configure(pf, 0, 1, 2, 3) == 0
+
+
+def test_one_bad_pair_configures_none() -> None:
+    with rig("x710") as pf:
+        pf.negotiate()
+        message = config_queues(10, pair(10, 0), pair(10, 1, frame=0))
+        assert pf.status(6, message) == -22
+        assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+
+
+def test_the_frame_limit_of_a_port_vlan_is_four_less() -> None:
+    with rig("e810") as pf:
+        pf.pf.control({"command": "vlan", "vf": 0, "vlan": 7})
+        pf.clock.advance(1000)
+        pf.negotiate()
+        assert configure(pf, 0, frame=9725) == -5
+        assert configure(pf, 0, frame=9724) == 0
+
+
+def test_kept_crc() -> None:
+    with rig("e810") as pf:
+        pf.negotiate(1)
+        assert configure(pf, 0, crc=1) == -5  # capability not granted
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert configure(pf, 0, crc=1) == 0
+        assert ("configure_rx", 0, 0, 0x20000, 512, 2048, 1522, 1, True) in pf.plane.calls
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_unaligned_rings_and_odd_buffers_lose_their_low_bits(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert configure(pf, 0, tx_ring=0x10040, rx_ring=0x20001, buffer=2000) == 0
+        assert ("configure_tx", 0, 0, 0x10000, 512) in pf.plane.calls
+        assert ("configure_rx", 0, 0, 0x20000, 512, 1920, 1522, 1, False) in pf.plane.calls
+        assert len(pf.violations) == 2
+        assert len(pf.notes) == 1
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_queue_without_buffer_size_never_starts(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert configure(pf, 0, buffer=0) == 0
+        assert "never receive" in pf.violations[0]
+        assert enable(pf, 1, 0)[0][1] != 0
+        assert not [c for c in pf.plane.calls if c[0] == "configure_rx"]
+
+
+def test_ring_length_0() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert configure(pf, 0) == 0
+        pf.plane.calls.clear()
+        assert configure(pf, 0, tx_len=0, rx_len=0, frame=0) == 0
+        assert pf.plane.calls == []
+    with rig("x710") as pf:
+        pf.negotiate()
+        assert configure(pf, 0, tx_len=0, rx_len=0, frame=0) == -22  # checked all the same
+        assert configure(pf, 0, tx_len=0, rx_len=0) == 0
+        assert enable(pf, 1, 0)[0][1] == -5
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_running_queue_that_is_configured_again(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        configure(pf, 0)
+        map_all(pf)
+        enable(pf, 1, 1)
+        assert configure(pf, 0, rx_len=1024) == 0
+        assert len(pf.violations) == 2
+        assert pf.plane.calls[-1] == ("enable", 0, 0, True)
+
+
+# ---- interrupts
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_vectors_are_mapped(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        vsi = pf.vsi
+        assert pf.status(7, irq_map((vsi, 1, 1, 2, 0, 1), (vsi, 4, 8, 8, 3, 3))) == 0
+        assert pf.plane.calls[-2:] == [("map", 0, 1, 1, 2, 0, 1), ("map", 0, 4, 8, 8, 3, 3)]
+        # The Linux driver ends its list with vector 0 and empty maps.
+        assert pf.status(7, irq_map((vsi, 2, 1, 1, 0, 1), (vsi, 0, 0, 0, 0, 0))) == 0
+        assert pf.violations == []
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_vectors_that_cannot_be(card: str) -> None:
+    with rig(card, vectors=5, num_queue_pairs=4) as pf:
+        pf.negotiate()
+        vsi = pf.vsi
+        for message in (
+            irq_map((vsi, 5, 1, 1, 0, 1)),
+            irq_map((vsi, 1, 0x10, 0, 0, 1)),
+            irq_map((vsi, 1, 0, 0x8000, 0, 1)),
+            irq_map((vsi + 1, 1, 1, 1, 0, 1)),
+            irq_map((vsi, 1, 1, 1, 0, 1), (vsi, 9, 1, 1, 0, 1)),
+            irq_map(*[(vsi, 1, 1, 1, 0, 1)] * 6),
+        ):
+            assert pf.status(7, message) == PARAM[card]
+        assert not [c for c in pf.plane.calls if c[0] == "map"]
+
+
+def test_queues_on_the_mailbox_vector() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(7, irq_map((1, 0, 1, 1, 0, 1))) == -5
+    with rig("x710") as pf:
+        pf.negotiate()
+        assert pf.status(7, irq_map((10, 0, 1, 1, 0, 1))) == 0
+        assert pf.plane.calls[-1] == ("map", 0, 0, 1, 1, 0, 1)
+
+
+# ---- on and off
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_enable_then_disable(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        configure(pf, 0, 1)
+        map_all(pf)
+        assert enable(pf, 3, 3) == [(8, 0, b""), (EVENT, 0, LINK_UP_ADV[card])]
+        told = [c for c in pf.plane.calls if c[0] == "enable"]
+        assert sorted(told) == [("enable", 0, q, rx) for q in (0, 1) for rx in (False, True)]
+        assert pf.snapshot()["queues"]["enabled_rx"] == [0, 1]
+        assert pf.status(9, select(pf.vsi, 1, 1)) == 0
+        assert pf.plane.calls[-2:] == [("disable", 0, 0, True), ("disable", 0, 0, False)]
+        assert pf.snapshot()["queues"]["enabled_rx"] == [1]
+        assert pf.violations == [] and pf.notes == []
+
+
+def test_ice_starts_a_send_queue_at_configuration() -> None:
+    for card, at_config in (("e810", True), ("x710", False)):
+        with rig(card) as pf:
+            pf.negotiate()
+            configure(pf, 0)
+            assert (("enable", 0, 0, False) in pf.plane.calls) is at_config
+
+
+def test_on_ice_a_disabled_send_queue_stays_dead_until_configured_again() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        configure(pf, 0)
+        map_all(pf)
+        enable(pf, 1, 1)
+        pf.status(9, select(1, 1, 1))
+        pf.plane.calls.clear()
+        assert enable(pf, 1, 1)[0] == (8, 0, b"")
+        assert pf.plane.calls == [("enable", 0, 0, True)]
+        assert "stays dead" in pf.violations[0]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_selections_that_cannot_be_still_bring_the_link_event(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        configure(pf, 0)
+        for rx, tx in ((0, 0), (1 << 16, 0), (0, 1 << 31)):
+            sent = enable(pf, rx, tx)
+            assert [each[:2] for each in sent] == [(8, PARAM[card]), (EVENT, 0)]
+            assert pf.status(9, select(pf.vsi, rx, tx)) == PARAM[card]
+        assert len(pf.violations) == 6
+
+
+def test_queues_beyond_the_vf_are_ices_concern_only() -> None:
+    with rig("e810", num_queue_pairs=4) as pf:
+        pf.negotiate()
+        assert pf.status(9, select(1, 0x10, 0)) == -5
+    with rig("x710") as pf:
+        pf.negotiate()
+        assert pf.status(9, select(10, 0x10, 0)) == 0
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_receive_queue_that_was_never_configured(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert enable(pf, 1, 0)[0][1] == -5
+        assert "never configured" in pf.violations[0]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_queues_on_no_vector_are_noted(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        configure(pf, 0)
+        assert enable(pf, 1, 1)[0][1] == 0
+        assert len(pf.notes) == 2 and pf.violations == []
+
+
+def test_link_disabled_by_the_administrator() -> None:
+    with rig("x710") as pf:
+        pf.negotiate()
+        configure(pf, 0)
+        pf.pf.control({"command": "link", "vf": 0, "state": "disable"})
+        sent = enable(pf, 1, 1)
+        assert sent[0] == (8, -1, b"")
+        assert sent[1][2][8] == 0
+        assert pf.violations == []

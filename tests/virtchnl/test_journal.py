@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The decoded journal, the capability report, status names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from iavfio.errors import ConfigError
+from iavfio.virtchnl import WANTED, CapabilityReport, Journal
+from iavfio.virtchnl.capabilities import CAPABILITIES, cap_names
+from iavfio.virtchnl.messages import filters, queues, rss
+from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.messages.queues import QueuePair, VectorMap
+from iavfio.virtchnl.status import refusal, status_name
+from tests.virtchnl.fake_mailbox import VERSION_1_1, link_event, resources
+
+
+def filled() -> Journal:
+    journal = Journal(clock=lambda: 1_700_000_000.25)
+    pairs = [QueuePair(q, 512, 128, 512, 256, 2048, 1522) for q in range(2)]
+    journal.sent(op.VERSION, VERSION_1_1)
+    journal.received(op.VERSION, 0, VERSION_1_1)
+    journal.sent(op.GET_VF_RESOURCES, (0x10001).to_bytes(4, "little"))
+    journal.adv_link_speed = True
+    journal.received(op.GET_VF_RESOURCES, 0, resources(caps=0x80081))
+    journal.sent(op.CONFIG_VSI_QUEUES, queues.encode_config_queues(1, pairs)[0])
+    journal.received(op.CONFIG_VSI_QUEUES, -5, b"")
+    journal.sent(op.CONFIG_IRQ_MAP, queues.encode_irq_map(1, [VectorMap(1, 3, 3)]))
+    macs = [bytes.fromhex("020000000001"), bytes.fromhex("020000000002")]
+    journal.sent(op.ADD_ETH_ADDR, filters.encode_macs(op.ADD_ETH_ADDR, 1, macs)[0])
+    journal.sent(op.CONFIG_RSS_LUT, rss.encode_rss_lut(1, [0, 1] * 32))
+    journal.received(op.EVENT, 0, link_event(25000))
+    journal.received(op.EVENT, 0, b"", "ignored")
+    journal.received(99, 0, b"abc", "not asked for")
+    journal.note("barrier after a timeout")
+    return journal
+
+
+def test_every_message_is_one_readable_line() -> None:
+    assert [entry.text for entry in filled()] == [
+        "VERSION 1.1",
+        "VERSION ok 1.1",
+        "GET_VF_RESOURCES 0x00010001 (L2 VLAN)",
+        (
+            "GET_VF_RESOURCES ok vsi 10, 4 pairs, 5 vectors, max 9728, key 52, lut 64, "
+            "02:ba:dc:0f:fe:e0, 0x00080081 (L2 ADV_LINK_SPEED RSS_PF)"
+        ),
+        "CONFIG_VSI_QUEUES vsi 1, 2 pairs, ring 512/512, buffer 2048, max 1522",
+        "CONFIG_VSI_QUEUES refused -5 (ERR_PARAM or EIO)",
+        "CONFIG_IRQ_MAP 1 vectors, 1: rx 0x3 tx 0x3",
+        "ADD_ETH_ADDR vsi 1, 2: 02:00:00:00:00:01 02:00:00:00:00:02",
+        "CONFIG_RSS_LUT vsi 1, 64 entries over 2 queues (0..1)",
+        "EVENT LINK_CHANGE up 25000 Mb/s",
+        "EVENT malformed: it has 0 bytes, not 16 [ignored]",
+        "opcode 99 ok 3 bytes [not asked for]",
+        "barrier after a timeout",
+    ]
+
+
+def test_lines_show_time_and_direction() -> None:
+    lines = str(filled()).splitlines()
+    assert lines[0].endswith(".250000 -> VERSION 1.1")
+    assert ".250000 <- VERSION ok 1.1" in lines[1]
+    assert lines[-1].endswith(".250000 -- barrier after a timeout")
+
+
+def test_saved_journal_is_loaded_unchanged(tmp_path: Path) -> None:
+    journal = filled()
+    path = tmp_path / "journal.jsonl"
+    journal.save(path)
+    assert Journal.load(path) == tuple(journal)
+    item = json.loads(path.read_text().splitlines()[0])
+    assert (item["name"], item["hex"], item["direction"]) == ("VERSION", VERSION_1_1.hex(), "out")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "[]", "{}", '{"direction": "up"}', '{"time": "x", "direction": "in"}', "7"],
+)
+def test_other_files_are_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match="no mailbox journal"):
+        Journal.load(path)
+
+
+def test_journal_is_bounded() -> None:
+    journal = Journal(capacity=4)
+    for number in range(10):
+        journal.note(str(number))
+    assert [entry.text for entry in journal] == ["6", "7", "8", "9"]
+    assert (len(journal), journal.dropped) == (4, 6)
+
+
+def test_link_speed_is_read_as_it_was_granted_when_it_came() -> None:
+    journal = Journal()
+    journal.received(op.EVENT, 0, link_event(8))
+    journal.adv_link_speed = True
+    assert next(iter(journal)).text == "EVENT LINK_CHANGE up 10000 Mb/s"
+
+
+def test_each_capability_is_one_bit_and_explains_itself() -> None:
+    bits = [cap.bit for cap in CAPABILITIES]
+    assert len(set(bits)) == len(bits) == 31
+    assert all(bit.bit_count() == 1 for bit in bits)
+    assert bits == sorted(bits)
+    assert all(cap.gives and cap.without for cap in CAPABILITIES if cap.bit & WANTED)
+
+
+def test_what_we_ask_for() -> None:
+    # L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, VLAN_V2, VLAN, RX_POLLING, RSS_PF, USO, RX_FLEX.
+    assert WANTED == 0x060B80E1
+    # An XXV710 in the field answered the VPP word with this one.
+    report = CapabilityReport(WANTED, 0xB0081)
+    denied = [cap.name for cap in report.denied]
+    assert denied == ["WB_ON_ITR", "REQ_QUEUES", "VLAN_V2", "USO", "RX_FLEX_DESC"]
+    assert "a polling driver must run an ITR" in str(report)
+    assert CapabilityReport(1, 0x81).unasked[0].name == "ADV_LINK_SPEED"
+
+
+def test_capability_names() -> None:
+    assert cap_names(0) == "none"
+    assert cap_names(0x80000001) == "L2 PTP"
+    assert cap_names(0x4) == "0x4"
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (0, "SUCCESS"),
+        (-5, "ERR_PARAM or EIO"),
+        (-18, "ERR_NO_MEMORY"),
+        (-64, "ERR_NOT_SUPPORTED"),
+        (-53, "ERR_ADMIN_QUEUE_ERROR"),
+        (-22, "EINVAL"),
+        (-1, "EPERM"),
+        (-95, "EOPNOTSUPP"),
+        (-12, "ENOMEM"),
+        (12, "admin queue code"),
+        (-7777, "unknown"),
+    ],
+)
+def test_status_names(status: int, name: str) -> None:
+    assert status_name(status) in (name, name.replace("EOPNOTSUPP", "ENOTSUP"))
+
+
+def test_a_refusal_always_tells_its_cause() -> None:
+    for opcode in op.NAMES:
+        for status in (-1, -5, -12, -22, -64, -95, 14):
+            error = refusal(opcode, status)
+            assert error.cause
+            assert len(str(error).splitlines()) <= 2
+            assert str(status) in error.what
