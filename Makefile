@@ -127,7 +127,7 @@ check-neon:  ## build the driver for 64-bit ARM and run its harnesses under qemu
 	@emulator=$$(command -v qemu-aarch64-static || command -v qemu-aarch64); \
 	if ! command -v $(CROSS) >/dev/null || [ -z "$$emulator" ]; then \
 	  echo "$(CROSS) or qemu-aarch64 is missing (apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)"; test -z "$$CI"; exit $$?; fi; \
-	mkdir -p build-neon && cd build-neon && $(CROSS) $(subst csrc,../csrc,$(filter-out -fsyntax-only,$(SYNTAX))) -O2 -fno-strict-aliasing -c ../csrc/driver/*.c && \
+	mkdir -p build-neon && cd build-neon && $(CROSS) $(subst csrc,../csrc,$(filter-out -fsyntax-only,$(SYNTAX))) -O2 -fno-strict-aliasing -c $$(find ../csrc/driver -name "*.c") && \
 	for name in $(NEON_TESTS); do \
 	  $(CROSS) -std=gnu11 -D_GNU_SOURCE -I../csrc ../tests/c/driver_$$name.c *.o -static -pthread -o $$name && $$emulator ./$$name >$$name.log || { tail -5 $$name.log; exit 1; }; tail -1 $$name.log; done
 

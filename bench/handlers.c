@@ -3,7 +3,7 @@
  * program plays outside the timed region, and a handler given by its address. */
 #include <stdio.h>
 
-#include "driver/handler.h"
+#include "driver/worker/handler.h"
 
 #define ENTRIES 512
 #define BUFFERS 4096

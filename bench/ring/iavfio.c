@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "driver/pair.h"
+#include "driver/ring/queue_pair.h"
 #include "harness.h"
 
 #define FRAME 60

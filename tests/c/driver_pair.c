@@ -2,7 +2,7 @@
 /* The queue pair against a device played by hand. */
 #include <pthread.h>
 
-#include "driver/pair.h"
+#include "driver/ring/queue_pair.h"
 #include "rig.h"
 
 #define ENTRIES 64

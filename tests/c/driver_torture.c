@@ -11,7 +11,7 @@
 #include <sched.h>
 
 #include "driver/clock.h"
-#include "driver/receive.h"
+#include "driver/simd/rx_loop.h"
 #include "rig.h"
 
 #define ENTRIES 256

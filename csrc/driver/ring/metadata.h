@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From a write-back descriptor to the columns of a burst. Formats and the wanted set are compile-time
+ * constants in the receive loop, so that each receive function holds only what its queue asked for. */
+#ifndef IAVFIO_DRIVER_METADATA_H
+#define IAVFIO_DRIVER_METADATA_H
+
+#include "driver/ring/queue_pair.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* What checksums a packet type carries, by header (descriptors 13). */
+enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 = 8 };
+
+#define VERDICT_IP_SHIFT 0
+#define VERDICT_L4_SHIFT 2
+#define VERDICT_OUTER_SHIFT 4
+#define VERDICT_UDP_SHIFT 6
+
+#define RXL_ERRORS (RXL_IPE | RXL_L4E | RXL_EIPE | RXL_PPRS | RXL_IPV6EXADD)
+#define RXF_ERRORS (RXF_IPE | RXF_L4E | RXF_EIPE | RXF_EUDPE | RXF_IPV6EXADD)
+#define RXL_SPH                                                                                    \
+    (1ull << 63) /* header split done, which no queue asks for; also programming status */
+#define RXF_SPH (1ull << 59)
+#define FLOW_NONE 0xffffffff
+
+/* The four words of a write-back, each read from the ring once (reliability S1). */
+struct written {
+    uint64_t qw0, qw1, qw2, qw3;
+};
+
+/* DD first; the rest is read only after it (registers 7). */
+INLINE uint64_t written_status(const struct rx_desc *desc)
+{
+    return __atomic_load_n(&desc->qw1, __ATOMIC_ACQUIRE);
+}
+
+INLINE uint64_t written_word(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+INLINE uint32_t written_length(const struct written *w, const int format)
+{
+    return format == FORMAT_LEGACY ? (uint32_t)(w->qw1 >> RXL_LEN_SHIFT) & RXL_LEN_MASK
+                                   : (uint32_t)(w->qw0 >> RXF_LEN_SHIFT) & RXF_LEN_MASK;
+}
+
+/* A type that the table of descriptors 13 does not know is reported as unknown in the 8-bit field;
+ * the 10-bit one has values of its own above. */
+INLINE uint32_t written_ptype(const struct written *w, const int format)
+{
+    uint32_t ptype;
+
+    if (format != FORMAT_LEGACY)
+        return (uint32_t)(w->qw0 >> RXF_PTYPE_SHIFT) & RXF_PTYPE_MASK;
+    ptype = (uint32_t)(w->qw1 >> RXL_PTYPE_SHIFT) & RXL_PTYPE_MASK;
+    return ptype < PTYPE_COMMON ? ptype : PTYPE_UNKNOWN;
+}
+
+/* Checksum verdicts when something is set that may spoil the good ones (descriptors 8). */
+static inline uint8_t verdict_mixed(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
+                                    bool pprs, bool exadd, uint8_t good)
+{
+    bool outer6_ext = exadd && (class & CLASS_OUTER6);
+    bool ip_bad = ipe || (eipe && (class & (CLASS_IP4 | CLASS_OUTER4)));
+    uint32_t verdict = good;
+
+    if ((class & CLASS_IP4) && ipe)
+        verdict = (verdict & ~(3u << VERDICT_IP_SHIFT)) | CSUM_BAD << VERDICT_IP_SHIFT;
+    if ((class & CLASS_OUTER4) && eipe)
+        verdict = (verdict & ~(3u << VERDICT_OUTER_SHIFT)) | CSUM_BAD << VERDICT_OUTER_SHIFT;
+    if ((class & CLASS_L4) && (l4e || ip_bad || pprs || outer6_ext)) {
+        /* Only an explicit error is bad; what was not looked at is unknown. */
+        verdict &= ~(3u << VERDICT_L4_SHIFT);
+        if (l4e && !outer6_ext)
+            verdict |= CSUM_BAD << VERDICT_L4_SHIFT;
+    }
+    if (eudpe)
+        verdict = (verdict & ~(3u << VERDICT_UDP_SHIFT)) | CSUM_BAD << VERDICT_UDP_SHIFT;
+    return (uint8_t)verdict;
+}
+
+INLINE uint8_t written_csum(const struct pair *pair, const struct written *w, uint32_t ptype,
+                            const int format)
+{
+    uint32_t known = ptype < PTYPES_CLASSED ? ptype : PTYPE_UNKNOWN;
+    uint32_t class = pair->class_of[known];
+    uint8_t good = pair->good_of[known];
+
+    if (format == FORMAT_LEGACY) {
+        if (!(w->qw1 & RXL_L3L4P))
+            return 0;
+        if (likely(!(w->qw1 & RXL_ERRORS)))
+            return good;
+        return verdict_mixed(class, w->qw1 & RXL_IPE, w->qw1 & RXL_L4E, w->qw1 & RXL_EIPE, false,
+                             w->qw1 & RXL_PPRS, w->qw1 & RXL_IPV6EXADD, good);
+    }
+    if (!(w->qw1 & RXF_L3L4P))
+        return 0;
+    if (w->qw2 & RXF_QW2_NAT) /* a UDP tunnel: the outer checksum was looked at */
+        good |= CSUM_GOOD << VERDICT_UDP_SHIFT;
+    if (likely(!(w->qw1 & RXF_ERRORS)))
+        return good;
+    return verdict_mixed(class, w->qw1 & RXF_IPE, w->qw1 & RXF_L4E, w->qw1 & RXF_EIPE,
+                         (w->qw1 & RXF_EUDPE) && (w->qw2 & RXF_QW2_NAT), false,
+                         w->qw1 & RXF_IPV6EXADD, good);
+}
+
+/* True and the tag when one was stripped (descriptors 9). */
+INLINE bool written_vlan(const struct pair *pair, const struct written *w, const int format,
+                         uint16_t *tag)
+{
+    if (pair->vlan_in_l2tag2) {
+        *tag = (uint16_t)(w->qw2 >> RXL_QW2_L2TAG2_2_SHIFT);
+        return format == FORMAT_LEGACY ? w->qw2 & RXL_QW2_L2TAG2P : w->qw2 & RXF_QW2_L2TAG2P;
+    }
+    if (format == FORMAT_LEGACY) {
+        *tag = (uint16_t)(w->qw0 >> RXL_QW0_L2TAG1_SHIFT);
+        return w->qw1 & RXL_L2TAG1P;
+    }
+    *tag = (uint16_t)(w->qw1 >> RXF_QW1_L2TAG1_SHIFT);
+    return w->qw1 & RXF_L2TAG1P;
+}
+
+/* True and the flow director's mark (descriptors 6, 7, 14). */
+INLINE bool written_mark(const struct pair *pair, const struct written *w, const int format,
+                         uint32_t *mark)
+{
+    if (format == FORMAT_LEGACY) {
+        if (((w->qw1 >> RXL_FLTSTAT_SHIFT) & RXL_FLTSTAT_MASK) == RX_FLTSTAT_FD_ID)
+            *mark = (uint32_t)(w->qw0 >> RXL_QW0_HASH_SHIFT);
+        else if ((w->qw1 & RXL_FLM) && ((w->qw2 >> 4) & 3) == 1)
+            *mark = (uint32_t)(w->qw3 >> 32);
+        else
+            return false;
+        return true;
+    }
+    *mark =
+        format == FORMAT_FLEX_OVS ? (uint32_t)(w->qw1 >> RXF_QW1_META01_SHIFT) : (uint32_t)w->qw3;
+    if (pair->flex == RXDID_FLEX_NIC_2) /* the upper half is the source VSI */
+        *mark &= 0xffff;
+    return pair->flex == RXDID_FLEX_NIC_2 ? *mark != 0xffff
+                                          : *mark != FLOW_NONE && pair->flex != RXDID_COMMS_IPSEC;
+}
+
+INLINE bool written_rss(const struct written *w, const int format, uint32_t *rss)
+{
+    switch (format) {
+    case FORMAT_LEGACY:
+        *rss = (uint32_t)(w->qw0 >> RXL_QW0_HASH_SHIFT);
+        return ((w->qw1 >> RXL_FLTSTAT_SHIFT) & RXL_FLTSTAT_MASK) == RX_FLTSTAT_RSS_HASH;
+    case FORMAT_FLEX:
+        *rss = (uint32_t)(w->qw1 >> RXF_QW1_META01_SHIFT);
+        return w->qw1 & RXF_RSS_VALID;
+    default:
+        *rss = (uint32_t)w->qw3;
+        return w->qw1 & RXF_RSS_VALID;
+    }
+}
+
+/* Fills row i of the columns that exist. A column that the queue was not set up for stays as it is. */
+INLINE void metadata_fill(const struct pair *pair, const struct columns *c, uint32_t i,
+                          const struct written *w, const int format, const int metadata)
+{
+    uint32_t ptype, umbcast, rss, mark, flags;
+    uint16_t tag;
+
+    if (metadata == METADATA_NONE)
+        return;
+    ptype = written_ptype(w, format);
+    umbcast = format == FORMAT_LEGACY ? (uint32_t)(w->qw1 >> RXL_UMBCAST_SHIFT) & RXL_UMBCAST_MASK
+                                      : (uint32_t)(w->qw0 >> RXF_UMBCAST_SHIFT) & 3;
+    /* 1 multicast, 2 broadcast; 3, mirrored, is neither. */
+    flags = (umbcast == RX_MIRRORED ? 0 : umbcast) * FLAG_MULTICAST;
+    if (written_rss(w, format, &rss))
+        flags |= FLAG_RSS;
+    else
+        rss = 0;
+    if (c->rss)
+        c->rss[i] = rss;
+    if (c->ptype)
+        c->ptype[i] = (uint16_t)ptype;
+    if (c->csum)
+        c->csum[i] = written_csum(pair, w, ptype, format);
+    if (metadata == METADATA_ALL) {
+        bool stripped = written_vlan(pair, w, format, &tag);
+        bool marked = written_mark(pair, w, format, &mark);
+        /* The comms profiles keep aux words where the NIC profile has the time. */
+        bool timed = format == FORMAT_FLEX && pair->flex < RXDID_COMMS_GENERIC &&
+                     (w->qw2 & RXF_QW2_TS_VALID);
+
+        flags |= (stripped ? FLAG_VLAN : 0) | (marked ? FLAG_MARK : 0) | (timed ? FLAG_TIME : 0);
+        if (c->vlan)
+            c->vlan[i] = stripped ? tag : 0;
+        if (c->mark)
+            c->mark[i] = marked ? mark : 0;
+        if (c->time)
+            c->time[i] = timed ? (uint32_t)(w->qw3 >> 32) : 0;
+    }
+    if (c->flags)
+        c->flags[i] = (uint8_t)flags;
+}
+
+void metadata_classes(struct pair *pair);
+void metadata_numbers(struct pair *pair);
+
+#endif

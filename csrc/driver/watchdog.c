@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "driver/ring/queue_pair.h"
+#include "driver/watchdog.h"
+
+#define WATCH_PAIRS 256        /* an E810 VF has no more queues (registers 2) */
+#define PERIOD_US 4000         /* under traffic a reset is found within 10 ms (reliability F21) */
+#define PERIOD_MIN_US 100
+#define HANG_PERIOD_NS (2 * NS_PER_SECOND)
+#define PACKETS_MASK 0x7fffffff /* so that "nothing was pending" below is no packet count */
+#define NOTHING_PENDING UINT64_MAX
+
+enum watched { FD_CONTROL, FD_GONE, FD_REQUEST, FD_MAILBOX, FD_COUNT };
+
+struct watch {
+    struct vfio_regio *regio;
+    int fd[FD_COUNT];
+    int event_fd;          /* tells watch_wait */
+    uint64_t period_ns;
+    pthread_t thread;
+    pthread_mutex_t lock;  /* of pairs */
+    uint32_t pairs;
+    struct pair *pair[WATCH_PAIRS];
+    uint32_t events;
+    uint32_t armed;
+    uint32_t ending;
+    uint64_t reset_ns;
+    uint32_t gone_reads;   /* all-ones seen in a row */
+    uint64_t hangs_checked;
+};
+
+static void eventfd_add(int fd)
+{
+    uint64_t one = 1;
+
+    (void)!write(fd, &one, sizeof(one));
+}
+
+static void eventfd_take(int fd)
+{
+    uint64_t count;
+
+    (void)!read(fd, &count, sizeof(count));
+}
+
+static void tell(struct watch *watch, uint32_t events)
+{
+    __atomic_fetch_or(&watch->events, events, __ATOMIC_SEQ_CST);
+    eventfd_add(watch->event_fd);
+}
+
+/* Pairs first: nobody may post to a device that is in a reset, whether or not Python runs. */
+static void halt_all(struct watch *watch, int why)
+{
+    pthread_mutex_lock(&watch->lock);
+    for (uint32_t i = 0; i < watch->pairs; i++)
+        pair_halt(watch->pair[i], why);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+static void lost(struct watch *watch)
+{
+    __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
+    halt_all(watch, -ENODEV);
+    tell(watch, WATCH_LOST);
+}
+
+static void in_reset(struct watch *watch)
+{
+    __atomic_store_n(&watch->reset_ns, clock_ns(), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
+    halt_all(watch, -ESHUTDOWN);
+    tell(watch, WATCH_RESET);
+}
+
+static void check_registers(struct watch *watch)
+{
+    struct vfio_regio *io = watch->regio;
+    uint32_t arqlen, rstat;
+
+    if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST)) {
+        watch->gone_reads = 0;
+        return;
+    }
+    arqlen = io->read32(io, REG_VF_ARQLEN1);
+    rstat = io->read32(io, REG_VFGEN_RSTAT);
+    /* Disarmed while reading: the values belong to a shutdown or recovery that the owner knows of. */
+    if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST))
+        return;
+    if (arqlen == REG_GONE || rstat == REG_GONE) {
+        /* Once may be a function-level reset, which shows as one when reads come back; one register
+         * alone may be the moment at which the device went. */
+        if (++watch->gone_reads >= 2)
+            lost(watch);
+        return;
+    }
+    watch->gone_reads = 0;
+    /* The PF writes either ready state (registers 3); the other two are a reset's. */
+    if (arqlen == REG_IN_RESET || !(arqlen & AQLEN_ENABLE) ||
+        ((rstat & RSTAT_MASK) != RSTAT_VFACTIVE && (rstat & RSTAT_MASK) != RSTAT_COMPLETED))
+        in_reset(watch);
+}
+
+/* Forces a write-back on the queue's vector; in polling mode by WB_ON_ITR instead of an interrupt. */
+static void nudge(struct pair *pair)
+{
+    uint32_t mode = pair->poll_ctl & (DYN_CTL_WB_ON_ITR | DYN_CTL_INTENA);
+
+    if (!mode || __atomic_load_n(&pair->sleeping, __ATOMIC_SEQ_CST))
+        mode = DYN_CTL_INTENA;
+    if (pair->dyn_ctl)
+        pair->regio->write32(pair->regio, pair->dyn_ctl,
+                             mode | DYN_CTL_SWINT_TRIG | DYN_CTL_ITR_NONE |
+                                 DYN_CTL_SW_ITR_INDX_ENA);
+}
+
+/* True when the send queue stands still with work pending and nobody at work on it. */
+static bool check_hang(struct pair *pair)
+{
+    uint64_t packets = __atomic_load_n(&pair->sq->packets, __ATOMIC_RELAXED) & PACKETS_MASK;
+    uint64_t before = __atomic_load_n(&pair->hang_packets, __ATOMIC_RELAXED);
+    uint32_t guard = GUARD_FREE;
+    bool hung = true;
+
+    if (pair_state(pair) != PAIR_RUNNING)
+        return false;
+    if (packets != before) {
+        __atomic_store_n(&pair->hang_packets, send_pending(pair) ? packets : NOTHING_PENDING,
+                         __ATOMIC_RELAXED);
+        return false;
+    }
+    /* Nobody may have reaped: do it first. */
+    if (__atomic_compare_exchange_n(&pair->tx_guard, &guard, GUARD_WATCH, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED)) {
+        bool owner = pair_own_cache(pair);
+
+        if (__atomic_load_n(&pair->state, __ATOMIC_SEQ_CST) != PAIR_RUNNING ||
+            send_clean(pair, owner) || !send_pending(pair)) {
+            hung = false;
+        } else {
+            uint64_t next = block_open(&pair->sq->seq);
+
+            block_add(&pair->sq->hangs, 1);
+            block_close(&pair->sq->seq, next);
+        }
+        pair_disown_cache(pair, owner);
+        pair_leave(&pair->tx_guard);
+    } else {
+        __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
+    }
+    if (hung)
+        nudge(pair);
+    return hung;
+}
+
+void watch_check_hangs(struct watch *watch)
+{
+    bool hung = false;
+
+    pthread_mutex_lock(&watch->lock);
+    for (uint32_t i = 0; i < watch->pairs; i++)
+        hung |= check_hang(watch->pair[i]);
+    pthread_mutex_unlock(&watch->lock);
+    if (hung)
+        tell(watch, WATCH_HANG);
+}
+
+static void check_fds(struct watch *watch, struct pollfd *fds)
+{
+    if (fds[FD_GONE].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) {
+        fds[FD_GONE].fd = -1; /* it stays so: polling it again would spin */
+        lost(watch);
+    }
+    if (fds[FD_REQUEST].revents & POLLIN) {
+        eventfd_take(fds[FD_REQUEST].fd);
+        tell(watch, WATCH_REQUEST);
+    }
+    if (fds[FD_MAILBOX].revents & POLLIN) {
+        eventfd_take(fds[FD_MAILBOX].fd);
+        tell(watch, WATCH_MAILBOX);
+    }
+    for (int i = FD_REQUEST; i < FD_COUNT; i++)
+        if (fds[i].revents & (POLLERR | POLLNVAL | POLLHUP))
+            fds[i].fd = -1;
+}
+
+/* While all queues sleep nothing is posted to a device that may be in a reset: a quarter as often will do.
+ * Each look is two messages to a vfio-user server. */
+static uint64_t period(struct watch *watch)
+{
+    bool asleep;
+
+    pthread_mutex_lock(&watch->lock);
+    asleep = watch->pairs > 0;
+    for (uint32_t i = 0; i < watch->pairs && asleep; i++)
+        asleep = __atomic_load_n(&watch->pair[i]->sleeping, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&watch->lock);
+    return asleep ? 4 * watch->period_ns : watch->period_ns;
+}
+
+static void *run(void *argument)
+{
+    struct watch *watch = argument;
+    struct pollfd fds[FD_COUNT];
+    uint64_t next = clock_ns() + watch->period_ns;
+
+    for (int i = 0; i < FD_COUNT; i++)
+        fds[i] = (struct pollfd){.fd = watch->fd[i], .events = POLLIN};
+    fds[FD_GONE].events = POLLRDHUP; /* its data are the transport's */
+    while (!__atomic_load_n(&watch->ending, __ATOMIC_ACQUIRE)) {
+        uint64_t now = clock_ns();
+        uint64_t left = next > now ? next - now : 0;
+        struct timespec limit = {.tv_sec = (time_t)(left / NS_PER_SECOND),
+                                 .tv_nsec = (long)(left % NS_PER_SECOND)};
+
+        if (ppoll(fds, FD_COUNT, &limit, NULL) > 0) {
+            if (fds[FD_CONTROL].revents & POLLIN)
+                eventfd_take(fds[FD_CONTROL].fd);
+            check_fds(watch, fds);
+        }
+        now = clock_ns();
+        if (now < next)
+            continue;
+        next = now + period(watch);
+        check_registers(watch);
+        if (now - watch->hangs_checked >= HANG_PERIOD_NS) {
+            watch->hangs_checked = now;
+            watch_check_hangs(watch);
+        }
+    }
+    return NULL;
+}
+
+struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
+                        uint32_t period_us, int *error)
+{
+    struct watch *watch;
+
+    *error = -EINVAL;
+    if (!regio)
+        return NULL;
+    *error = -ENOMEM;
+    watch = calloc(1, sizeof(*watch));
+    if (!watch)
+        return NULL;
+    period_us = period_us ? period_us : PERIOD_US;
+    watch->regio = regio;
+    watch->period_ns = (period_us > PERIOD_MIN_US ? period_us : PERIOD_MIN_US) * 1000ull;
+    watch->hangs_checked = clock_ns();
+    watch->fd[FD_CONTROL] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch->fd[FD_GONE] = gone_fd;
+    watch->fd[FD_REQUEST] = request_fd;
+    watch->fd[FD_MAILBOX] = mailbox_fd;
+    watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&watch->lock, NULL);
+    if (watch->fd[FD_CONTROL] < 0 || watch->event_fd < 0)
+        *error = -errno;
+    else
+        *error = -pthread_create(&watch->thread, NULL, run, watch);
+    if (*error) {
+        if (watch->fd[FD_CONTROL] >= 0)
+            close(watch->fd[FD_CONTROL]);
+        if (watch->event_fd >= 0)
+            close(watch->event_fd);
+        pthread_mutex_destroy(&watch->lock);
+        free(watch);
+        return NULL;
+    }
+    return watch;
+}
+
+int watch_add(struct watch *watch, struct pair *pair)
+{
+    int error = -ENOSPC;
+
+    pthread_mutex_lock(&watch->lock);
+    if (watch->pairs < WATCH_PAIRS) {
+        watch->pair[watch->pairs++] = pair;
+        error = 0;
+    }
+    pthread_mutex_unlock(&watch->lock);
+    return error;
+}
+
+void watch_remove(struct watch *watch, struct pair *pair)
+{
+    pthread_mutex_lock(&watch->lock);
+    for (uint32_t i = 0; i < watch->pairs; i++) {
+        if (watch->pair[i] == pair) {
+            watch->pair[i] = watch->pair[--watch->pairs];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&watch->lock);
+}
+
+void watch_arm(struct watch *watch, int on)
+{
+    if (on)
+        __atomic_store_n(&watch->reset_ns, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&watch->armed, on != 0, __ATOMIC_SEQ_CST);
+}
+
+int watch_wait(struct watch *watch, int timeout_ms)
+{
+    uint64_t start = clock_ns();
+
+    for (;;) {
+        struct pollfd fd = {.fd = watch->event_fd, .events = POLLIN};
+        int64_t left = timeout_ms - (int64_t)((clock_ns() - start) / NS_PER_MS);
+        uint32_t events = __atomic_exchange_n(&watch->events, 0, __ATOMIC_SEQ_CST);
+
+        /* A wake-up may be left over from events that an earlier call has returned. */
+        if (events || (timeout_ms >= 0 && left < 0))
+            return (int)events;
+        if (poll(&fd, 1, timeout_ms < 0 ? -1 : (int)left) < 0)
+            return -errno;
+        if (fd.revents & POLLIN)
+            eventfd_take(watch->event_fd);
+        else if (left <= 0 && timeout_ms >= 0)
+            return (int)__atomic_exchange_n(&watch->events, 0, __ATOMIC_SEQ_CST);
+    }
+}
+
+uint64_t watch_reset_seen(const struct watch *watch)
+{
+    return __atomic_load_n(&watch->reset_ns, __ATOMIC_SEQ_CST);
+}
+
+void watch_stop(struct watch *watch)
+{
+    if (__atomic_exchange_n(&watch->ending, 1, __ATOMIC_ACQ_REL))
+        return;
+    eventfd_add(watch->fd[FD_CONTROL]);
+    pthread_join(watch->thread, NULL);
+    tell(watch, WATCH_ENDED);
+}
+
+void watch_free(struct watch *watch)
+{
+    if (!watch)
+        return;
+    watch_stop(watch);
+    close(watch->fd[FD_CONTROL]);
+    close(watch->event_fd);
+    pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}

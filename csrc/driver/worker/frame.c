@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
+#include "driver/worker/frame.h"
+
+#define ETHERTYPE_IPV4 0x0800
+#define ETHER_HEADER 14
+#define IP_HEADER 20
+#define IP_PROTOCOL_UDP 17
+#define UDP_PORT 9 /* discard */
+#define ODD_64 0x9e3779b97f4a7c15ull
+
+static void put16(uint8_t *to, uint32_t value)
+{
+    to[0] = (uint8_t)(value >> 8);
+    to[1] = (uint8_t)value;
+}
+
+/* One's complement sum of 16-bit words as they lie in memory: the sum's byte order is memory's, so no
+ * word needs swapping (RFC 1071). */
+static uint64_t sum_bytes(const uint8_t *bytes, uint32_t length)
+{
+    uint64_t sum = 0;
+
+    for (; length >= 4; length -= 4, bytes += 4) {
+        uint32_t word;
+
+        memcpy(&word, bytes, sizeof(word));
+        sum += word;
+    }
+    if (length) {
+        uint32_t word = 0;
+
+        memcpy(&word, bytes, length);
+        sum += word;
+    }
+    return sum;
+}
+
+static uint32_t fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint32_t)sum;
+}
+
+static void put_sum(uint8_t *to, uint64_t sum)
+{
+    uint16_t checksum = (uint16_t)~fold(sum);
+
+    memcpy(to, &checksum, sizeof(checksum));
+}
+
+static uint64_t filler_seed(uint64_t identity, uint32_t length)
+{
+    return (identity ^ (uint64_t)length << 32) * ODD_64;
+}
+
+void frame_compose(struct frame *frame, const uint8_t *dst, const uint8_t *src, uint64_t signature)
+{
+    uint8_t *ip = frame->bytes + ETHER_HEADER;
+    uint8_t *udp = ip + IP_HEADER;
+    uint32_t udp_length = frame->length - ETHER_HEADER - IP_HEADER;
+    uint8_t pseudo[12] = {0};
+
+    memset(frame->bytes, 0, frame->length);
+    memcpy(frame->bytes, dst, 6);
+    memcpy(frame->bytes + 6, src, 6);
+    put16(frame->bytes + 12, ETHERTYPE_IPV4);
+    ip[0] = 0x45;
+    put16(ip + 2, IP_HEADER + udp_length);
+    ip[8] = 64; /* time to live */
+    ip[9] = IP_PROTOCOL_UDP;
+    /* 198.18.0.0/15 is set aside for benchmarks (RFC 2544). */
+    memcpy(ip + 12, (const uint8_t[]){198, 18, 0, 1, 198, 19, 0, 1}, 8);
+    put_sum(ip + 10, sum_bytes(ip, IP_HEADER));
+    put16(udp + 2, UDP_PORT);
+    put16(udp + 4, udp_length);
+    memcpy(frame->bytes + FRAME_SIGNATURE, &signature, sizeof(signature));
+    memcpy(pseudo, ip + 12, 8);
+    pseudo[9] = IP_PROTOCOL_UDP;
+    put16(pseudo + 10, udp_length);
+    frame->sum = fold(sum_bytes(pseudo, sizeof(pseudo)) + sum_bytes(udp, udp_length));
+}
+
+/* Writes the filler; returns its sum. */
+static uint64_t fill(uint8_t *to, uint32_t length, uint64_t word)
+{
+    uint64_t sum = 0;
+
+    for (; length >= 8; length -= 8, to += 8, word += ODD_64) {
+        memcpy(to, &word, sizeof(word));
+        sum += (word & 0xffffffff) + (word >> 32);
+    }
+    memcpy(to, &word, length);
+    return sum + sum_bytes(to, length);
+}
+
+void frame_write(const struct frame *frame, uint8_t *to, uint64_t identity, bool pattern)
+{
+    uint32_t flow = (uint32_t)(identity >> FLOW_SHIFT) & (FLOWS_MAX - 1);
+    uint64_t sum = frame->sum + (identity & 0xffffffff) + (identity >> 32);
+    uint8_t port[2];
+    uint16_t word, checksum;
+
+    put16(port, FRAME_PORT_BASE + flow);
+    memcpy(&word, port, sizeof(word));
+    sum += word;
+    if (pattern) {
+        memcpy(to, frame->bytes, FRAME_FILLER);
+        sum += fill(to + FRAME_FILLER, frame->length - FRAME_FILLER,
+                    filler_seed(identity, frame->length));
+    } else {
+        memcpy(to, frame->bytes, frame->length);
+    }
+    memcpy(to + FRAME_SOURCE_PORT, port, sizeof(port));
+    memcpy(to + FRAME_IDENTITY, &identity, sizeof(identity));
+    checksum = (uint16_t)~fold(sum);
+    if (!checksum) /* 0 means "none" (RFC 768) */
+        checksum = 0xffff;
+    memcpy(to + FRAME_UDP_CSUM, &checksum, sizeof(checksum));
+}
+
+bool frame_intact(const uint8_t *bytes, uint32_t length)
+{
+    const uint8_t *filler = bytes + FRAME_FILLER;
+    uint64_t identity, word, wrong = 0;
+    uint32_t left = length - FRAME_FILLER;
+
+    memcpy(&identity, bytes + FRAME_IDENTITY, sizeof(identity));
+    word = filler_seed(identity, length);
+    for (; left >= 8; left -= 8, filler += 8, word += ODD_64) {
+        uint64_t found;
+
+        memcpy(&found, filler, sizeof(found));
+        wrong |= found ^ word;
+    }
+    return !wrong && !memcmp(filler, &word, left);
+}

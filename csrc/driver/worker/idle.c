@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An idle worker polls a little, yields a little, then sleeps on its queues' interrupts; they stay armed
+ * from one sleep to the next, so that it writes no registers. Sleeps are bounded, for what wakes nobody:
+ * a charge from another thread, and an interrupt that was lost. The bound grows while nothing comes: a
+ * thousand wake-ups a second cost one percent of a core. */
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "driver/worker/handler.h"
+#include "driver/worker/worker.h"
+
+#define ROUNDS_POLLING 64
+#define ROUNDS_YIELDING 256
+#define SLEEP_NS NS_PER_MS
+#define SLEEP_MAX_NS (16 * NS_PER_MS)
+
+static bool may_sleep(const struct worker *worker)
+{
+    if (worker->generating || handler_waiting(worker))
+        return false;
+    for (uint32_t i = 0; i < worker->config.pairs; i++)
+        if (worker->station[i].pending.count)
+            return false;
+    return true;
+}
+
+/* False when something has come meanwhile. */
+static bool arm(struct worker *worker)
+{
+    bool quiet = true;
+
+    for (uint32_t i = 0; i < worker->holds; i++) {
+        struct hold *hold = &worker->hold[i];
+
+        if (!hold->held || !hold->receives || hold->pair->event_fd < 0)
+            continue;
+        if (!hold->asleep) {
+            hold->asleep = worker->asleep = true;
+            pair_sleep(hold->pair);
+        }
+        quiet &= !receive_ready(hold->pair);
+    }
+    return quiet;
+}
+
+/* How long the next sleep may be. Nothing tells that a pair runs again, that a pool has buffers for a
+ * ring without any (it cannot interrupt), or that the time to drain is over: these are looked for. */
+static uint64_t bound(struct worker *worker)
+{
+    uint64_t last = worker->slept_ns;
+
+    for (uint32_t i = 0; i < worker->holds; i++) {
+        const struct hold *hold = &worker->hold[i];
+
+        if (hold->held && hold->receives && !hold->pair->rx_left)
+            last = 0;
+    }
+    if (worker->parked || worker->total.state == WORKER_DRAINING)
+        last = 0;
+    last = last ? 2 * last : SLEEP_NS;
+    worker->slept_ns = last < SLEEP_MAX_NS ? last : SLEEP_MAX_NS;
+    return worker->slept_ns;
+}
+
+static void wait(struct worker *worker)
+{
+    struct pollfd fds[2 * HOLDS_MAX + 1] = {{.fd = worker->wake_fd, .events = POLLIN}};
+    struct timespec limit = {.tv_nsec = (long)bound(worker)};
+    uint64_t taken;
+    nfds_t count = 1;
+
+    for (uint32_t i = 0; i < worker->holds; i++) {
+        const struct hold *hold = &worker->hold[i];
+
+        if (!hold->held)
+            continue;
+        fds[count++] = (struct pollfd){.fd = hold->pair->wake_fd, .events = POLLIN};
+        fds[count++] =
+            (struct pollfd){.fd = hold->asleep ? hold->pair->event_fd : -1, .events = POLLIN};
+    }
+    if (ppoll(fds, count, &limit, NULL) <= 0)
+        return;
+    for (nfds_t i = 0; i < count; i++)
+        if (fds[i].revents & POLLIN)
+            (void)!read(fds[i].fd, &taken, sizeof(taken));
+    worker->slept_ns = 0;
+    /* Whatever fired is off until it is armed again. */
+    idle_end(worker);
+}
+
+void idle_end(struct worker *worker)
+{
+    if (!worker->asleep)
+        return;
+    worker->asleep = false;
+    for (uint32_t i = 0; i < worker->holds; i++) {
+        if (!worker->hold[i].asleep)
+            continue;
+        worker->hold[i].asleep = false;
+        pair_wake(worker->hold[i].pair);
+    }
+}
+
+void idle_round(struct worker *worker)
+{
+    if (worker->idle_rounds < ROUNDS_YIELDING)
+        worker->idle_rounds++;
+    if (worker->idle_rounds < ROUNDS_POLLING) {
+        cpu_relax();
+        return;
+    }
+    if (worker->idle_rounds < ROUNDS_YIELDING || (!worker->parked && !may_sleep(worker))) {
+        worker->slept_ns = 0;
+        sched_yield();
+        return;
+    }
+    if (arm(worker))
+        wait(worker);
+    else
+        idle_end(worker);
+}

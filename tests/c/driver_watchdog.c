@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The housekeeping thread: what it sees, in which order it acts, the Tx hang detection. */
+#include <sys/socket.h>
+
+#include "driver/watchdog.h"
+#include "rig.h"
+
+#define ENTRIES 64
+#define BUFFERS 512
+#define PERIOD_US 500
+#define NUDGE 0x4100001cu /* WB_ON_ITR, SWINT_TRIG, ITR none, SW_ITR_INDX_ENA (registers 5.1) */
+
+static void alive(struct rig *rig)
+{
+    rig->reg[REG_VF_ARQLEN1 / 4] = 0x80000040;
+    rig->reg[REG_VFGEN_RSTAT / 4] = 2;
+}
+
+static void set(struct rig *rig, uint32_t offset, uint32_t value)
+{
+    __atomic_store_n(&rig->reg[offset / 4], value, __ATOMIC_SEQ_CST);
+}
+
+static void restart(struct rig *rig)
+{
+    pair_stop(rig->pair, -ESHUTDOWN);
+    pair_drain(rig->pair);
+    assert(pair_arm(rig->pair) == 0);
+    rig->rx_head = rig->tx_head = rig->tx_tail = 0;
+    alive(rig);
+    assert(pair_start(rig->pair) == 0);
+}
+
+static void test_reset(void)
+{
+    struct rig rig;
+    uint64_t handles[8];
+    struct columns columns = {.handles = handles};
+    struct watch *watch;
+    int error;
+    static const uint32_t signs[][2] = {
+        {REG_VF_ARQLEN1, 0x40},         /* ENABLE went 0 */
+        {REG_VFGEN_RSTAT, 0},           /* in progress */
+        {REG_VFGEN_RSTAT, 0xdeadbeef},  /* X710 in reset: no legal state */
+        {REG_VF_ARQLEN1, 0xdeadbeef},
+    };
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    assert(watch && !error && !watch_add(watch, rig.pair));
+    /* Not armed: whatever the registers say is of no interest. */
+    assert(watch_wait(watch, 5) == 0 && watch_reset_seen(watch) == 0);
+    alive(&rig);
+    watch_arm(watch, 1);
+    assert(watch_wait(watch, 5) == 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        set(&rig, signs[i][0], signs[i][1]);
+        assert(watch_wait(watch, 2000) == WATCH_RESET);
+        assert(watch_reset_seen(watch) != 0);
+        assert(pair_recv(rig.pair, &columns, 8) == -ESHUTDOWN);
+        /* Told once; quiet until armed again. */
+        assert(watch_wait(watch, 5) == 0);
+        restart(&rig);
+        watch_arm(watch, 1);
+        assert(watch_reset_seen(watch) == 0);
+        assert(watch_wait(watch, 5) == 0 && pair_recv(rig.pair, &columns, 8) == 0);
+    }
+    watch_remove(watch, rig.pair);
+    set(&rig, REG_VF_ARQLEN1, 0);
+    assert(watch_wait(watch, 2000) == WATCH_RESET);
+    assert(pair_recv(rig.pair, &columns, 8) == 0); /* not ours any more */
+    watch_free(watch);
+    rig_end(&rig);
+}
+
+static void test_reset_between_arm_and_start(void)
+{
+    struct rig rig;
+    struct watch *watch;
+    int error;
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    alive(&rig);
+    rig.pair = pair_new(&rig.config, &error);
+    assert(rig.pair && pair_arm(rig.pair) == 0);
+    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watch_add(watch, rig.pair);
+    watch_arm(watch, 1);
+    set(&rig, REG_VFGEN_RSTAT, 0);
+    assert(watch_wait(watch, 2000) == WATCH_RESET);
+    assert(pair_start(rig.pair) == -ESHUTDOWN);
+    watch_free(watch);
+    rig_end(&rig);
+}
+
+static void test_lost(void)
+{
+    struct rig rig;
+    uint64_t handles[8];
+    struct columns columns = {.handles = handles};
+    struct watch *watch;
+    int error, pair[2];
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    alive(&rig);
+    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watch_add(watch, rig.pair);
+    watch_arm(watch, 1);
+    set(&rig, REG_VF_ARQLEN1, 0xffffffff);
+    set(&rig, REG_VFGEN_RSTAT, 0xffffffff);
+    assert(watch_wait(watch, 2000) == WATCH_LOST);
+    assert(pair_recv(rig.pair, &columns, 8) == -ENODEV);
+    watch_free(watch);
+    restart(&rig);
+    /* The peer of the socket is gone: no register is needed to know. */
+    assert(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    watch = watch_new(&rig.regio, pair[0], -1, -1, PERIOD_US, &error);
+    watch_add(watch, rig.pair);
+    assert(watch_wait(watch, 5) == 0);
+    close(pair[1]);
+    assert(watch_wait(watch, 2000) == WATCH_LOST);
+    assert(pair_recv(rig.pair, &columns, 8) == -ENODEV);
+    assert(watch_wait(watch, 5) == 0);
+    watch_free(watch);
+    close(pair[0]);
+    rig_end(&rig);
+}
+
+static void test_events(void)
+{
+    struct rig rig;
+    struct watch *watch;
+    uint64_t one = 1;
+    int error, seen = 0;
+    int request = eventfd(0, EFD_CLOEXEC), mailbox = eventfd(0, EFD_CLOEXEC);
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    watch = watch_new(&rig.regio, -1, request, mailbox, PERIOD_US, &error);
+    assert(write(mailbox, &one, 8) == 8);
+    assert(watch_wait(watch, 2000) == WATCH_MAILBOX);
+    assert(watch_wait(watch, 3) == 0);
+    assert(write(mailbox, &one, 8) == 8 && write(request, &one, 8) == 8);
+    while (seen != (WATCH_MAILBOX | WATCH_REQUEST)) {
+        int now = watch_wait(watch, 2000);
+
+        assert(now > 0);
+        seen |= now;
+    }
+    watch_free(watch);
+    close(request);
+    close(mailbox);
+    rig_end(&rig);
+}
+
+/* The table of libie-stats 6, step by step; the thread itself is two seconds away. */
+static void test_hang(void)
+{
+    struct rig rig;
+    struct watch *watch;
+    uint64_t h[40];
+    uint32_t refused;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watch_add(watch, rig.pair);
+    /* Idle: no packets, nothing pending, never a hang. */
+    for (int i = 0; i < 5; i++)
+        watch_check_hangs(watch);
+    assert(rig.sq->hangs == 0 && rig.reg[RIG_DYN_CTL / 4] == RIG_POLL_CTL);
+    assert(pair_alloc(rig.pair, h, 40) == 40);
+    for (int i = 0; i < 40; i++)
+        h[i] |= 60ull << 48;
+    assert(pair_send(rig.pair, h, NULL, NULL, 20, &refused) == 20);
+    watch_check_hangs(watch); /* remembers that work is pending */
+    assert(rig.sq->hangs == 0);
+    watch_check_hangs(watch); /* same count: nudge */
+    assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
+    assert(watch_wait(watch, 0) == WATCH_HANG);
+    watch_check_hangs(watch);
+    assert(rig.sq->hangs == 2);
+    /* The device did its part, only nobody reaped: cleaned, no nudge. */
+    rig_tx(&rig, 100);
+    rig.reg[RIG_DYN_CTL / 4] = 0;
+    watch_check_hangs(watch);
+    assert(rig.sq->hangs == 2 && rig.sq->packets == 20 && rig.reg[RIG_DYN_CTL / 4] == 0);
+    /* Progress between two checks is no hang, though work is always pending. */
+    assert(pair_send(rig.pair, h + 20, NULL, NULL, 10, &refused) == 10);
+    watch_check_hangs(watch);
+    rig_tx(&rig, 100);
+    assert(pair_send(rig.pair, h + 30, NULL, NULL, 10, &refused) == 10);
+    assert(pair_clean(rig.pair) == 10);
+    watch_check_hangs(watch);
+    assert(rig.sq->hangs == 2);
+    watch_check_hangs(watch);
+    assert(rig.sq->hangs == 3);
+    watch_free(watch);
+    rig_end(&rig);
+}
+
+int main(void)
+{
+    test_reset();
+    test_reset_between_arm_and_start();
+    test_lost();
+    test_events();
+    test_hang();
+    puts("driver_watch ok");
+    return 0;
+}
