@@ -29,7 +29,7 @@ _PUBLIC = {  # name -> (module, attribute)
     "MailboxError": ("iavfio.errors", "MailboxError"),
     "PfRefused": ("iavfio.errors", "PfRefused"),
     "ResetError": ("iavfio.errors", "ResetError"),
-    "VfioError": ("iavfio.pyvfio.errors", "VfioError"),
+    "VfioError": ("iavfio.errors", "VfioError"),
 }
 __all__ = [
     "Burst",
@@ -66,12 +66,12 @@ if TYPE_CHECKING:
         PfRefused,
         ResetError,
         StateError,
+        VfioError,
     )
     from iavfio.handlers.run import handler
     from iavfio.opening import open_port as open
     from iavfio.port.port import Port
     from iavfio.port.rss import Rss
-    from iavfio.pyvfio.errors import VfioError
     from iavfio.softvf.launch import softvf
     from iavfio.stats import PortStats as Stats
     from iavfio.stats import Snapshot

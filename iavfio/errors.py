@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Errors are part of the interface: what happened, the likely cause, the command that mends it."""
+"""The root of all errors, and those that more than one room raises.
+
+Errors are part of the interface: each says what happened, the likely cause, and what mends it.
+This module imports nothing, so that `iavfio.pyvfio`, which knows no other room, may import it
+(docs/adr/0007).
+"""
 
 from __future__ import annotations
 
 
 class IavfioError(Exception):
-    """Base of every error that iavfio raises on purpose.
+    """Base of every error that iavfio raises on purpose, pyvfio's errors included.
 
     `what` says what happened, `cause` why (likely), `remedy` what mends it; `cause` and `remedy`
     may be empty. The text is one or two lines, fit for a terminal.
@@ -29,8 +34,35 @@ class DeviceError(IavfioError):
     """The device did something it must not, or stopped answering."""
 
 
-class DeviceLost(DeviceError):
-    """The device is gone: unplugged, host took it back, or the software VF ended."""
+class VfioError(IavfioError):
+    """Base of every error of pyvfio; `errno` is the system's number, 0 where there is none."""
+
+    def __init__(self, what: str, cause: str = "", remedy: str = "", errno: int = 0) -> None:
+        self.errno = errno
+        super().__init__(what, cause, remedy)
+
+
+class DeviceLost(VfioError, DeviceError):
+    """The device is gone: unplugged, taken back by the host, or its server ended."""
+
+
+class NoIommu(VfioError):
+    """There is no IOMMU for the device, or the IOMMU cannot isolate interrupts."""
+
+
+class GroupNotViable(VfioError):
+    """A kernel driver holds another device of the IOMMU group; `holders` maps BDF to driver."""
+
+    def __init__(
+        self,
+        what: str,
+        cause: str = "",
+        remedy: str = "",
+        errno: int = 0,
+        holders: dict[str, str] | None = None,
+    ) -> None:
+        self.holders = holders or {}
+        super().__init__(what, cause, remedy, errno)
 
 
 class MailboxError(DeviceError):

@@ -42,7 +42,7 @@ def open_port(
     (a socket's base name gets a number when it is taken). `pool`:
     default the process's own. `mode`, `unsafe_noiommu`, `vf_token`: see iavfio.pyvfio.open.
     `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
-    host wants the VF back. Raises IavfioError or VfioError with cause and remedy.
+    host wants the VF back. Raises IavfioError with cause and remedy.
     """
     target = _resolve(target)
     starting = None

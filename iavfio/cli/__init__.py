@@ -82,9 +82,9 @@ def report(error: Exception) -> int:
     """Tells an error in one or two lines on stderr and returns its exit status."""
     if os.environ.get("IAVFIO_DEBUG"):
         raise error
-    from iavfio.errors import ConfigError
+    from iavfio.errors import ConfigError, IavfioError
 
-    if hasattr(error, "remedy"):  # IavfioError and pyvfio's own: what, cause, remedy
+    if isinstance(error, IavfioError):
         text = str(error)
     elif isinstance(error, OSError):
         text = f"{error.filename or 'system call'}: {error.strerror or error}"

@@ -8,13 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from iavfio.errors import GroupNotViable, NoIommu
 from iavfio.host import changes, functions, groups, sysfs
 from iavfio.host.errors import (
-    GroupNotViable,
     HostError,
     InUse,
     KernelRefused,
-    NoIommu,
     NotNic,
     not_permitted,
 )
@@ -45,7 +44,8 @@ def bind(
 
     Refused before anything is changed: what is no NIC, an interface in use, a PF with VFs, a group
     that would not be viable (these three not with `force`), a host without IOMMU. A function whose
-    binding fails is given back to its driver. Raises NotNic and HostError's kinds.
+    binding fails is given back to its driver. Raises NotNic, NoIommu, GroupNotViable
+    and the kinds of HostError.
     """
     wanted = [functions.read(tree, bdf) for bdf in dict.fromkeys(bdfs)]
     for function in wanted:
@@ -144,7 +144,7 @@ def _check_groups(
             what,
             f"it also holds {named}",
             _group_remedy(tree, sorted(ours), others),
-            others,
+            holders=others,
         )
     return warnings
 

@@ -32,18 +32,6 @@ class InUse(HostError):
     """The interface, the VFs or the VFIO node are in use; nothing was changed."""
 
 
-class NoIommu(HostError):
-    """The function has no IOMMU group, so VFIO cannot isolate its DMA."""
-
-
-class GroupNotViable(HostError):
-    """Other functions of the IOMMU group stay with kernel drivers: `holders` maps BDF to driver."""
-
-    def __init__(self, what: str, cause: str, remedy: str, holders: dict[str, str]) -> None:
-        self.holders = holders
-        super().__init__(what, cause, remedy)
-
-
 class NotPermitted(HostError):
     """This user may not change the host."""
 

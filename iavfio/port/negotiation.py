@@ -24,7 +24,7 @@ from iavfio.errors import (
     StateError,
 )
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
-from iavfio.pyvfio import Bar, Device, VfioError
+from iavfio.pyvfio import Bar, Device
 from iavfio.virtchnl.adminq import AdminQueue
 from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
 from iavfio.virtchnl.client import VirtchnlClient
@@ -239,7 +239,7 @@ class Session:
                     self.device.reset()  # it could not take the message
                 self.adminq.shutdown()
                 self.bar.write32(dyn_ctl(0), 0)
-            except (IavfioError, VfioError) as error:
+            except IavfioError as error:
                 self.journal.note(f"shut down out of order: {error}")
         try:
             self.adminq.close()

@@ -119,7 +119,7 @@ class Port(Standing):
         """After an open that failed: the device forgets us before our memory goes."""
         try:
             self.session.close()
-        except (IavfioError, pyvfio.VfioError):
+        except IavfioError:
             self._end_dma()
         if hasattr(self, "segment"):
             self.segment.close()
@@ -248,7 +248,7 @@ class Port(Standing):
                 self._want_running = False
                 try:
                     self._withdraw("start failed")
-                except (IavfioError, pyvfio.VfioError) as second:
+                except IavfioError as second:
                     self.note(f"after a start that failed: {second}")
                 raise
         if wait_link:
@@ -271,7 +271,7 @@ class Port(Standing):
         """Takes the queues down; by a reset where the PF does not do it in order (F41)."""
         try:
             self._take_down()
-        except (DeviceError, pyvfio.VfioError) as error:
+        except IavfioError as error:
             if self.device.lost:
                 self._supervisor.lost()  # close() takes the buffers back
                 return
@@ -337,7 +337,7 @@ class Port(Standing):
             ):
                 try:
                     step()
-                except (IavfioError, pyvfio.VfioError, OSError) as error:
+                except (IavfioError, OSError) as error:
                     self.note(f"not closed in order: {error}")
             self._pairs = []  # rx and tx stay: a thread that calls them late gets its StateError
             self._move(State.CLOSED)
@@ -353,7 +353,7 @@ class Port(Standing):
             if orderly:
                 self._refresh_stats_quietly()
                 self._take_down()
-        except (DeviceError, pyvfio.VfioError) as error:
+        except IavfioError as error:
             self.note(f"the queues could not be disabled in order: {error}")
         self._halt()
         if self.dma_live:

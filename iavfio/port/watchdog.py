@@ -15,7 +15,6 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from iavfio import pyvfio
 from iavfio._driver import ffi, lib
 from iavfio.errors import (
     DeviceError,
@@ -115,7 +114,7 @@ class Supervisor:
                 continue
             try:
                 self._handle(port, events)
-            except (IavfioError, pyvfio.VfioError, OSError) as error:
+            except (IavfioError, OSError) as error:
                 port.note(f"housekeeping: {error}")
             except Exception:
                 log.exception("housekeeping of %s failed", self._name)  # and goes on
@@ -167,7 +166,7 @@ class Supervisor:
             try:
                 port.session.client.service()
                 port.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
-            except (DeviceError, pyvfio.VfioError):
+            except IavfioError:
                 pass  # a reset or loss: the register checks will say which
 
     def _reset_seen(self, port: Port) -> None:
@@ -191,7 +190,7 @@ class Supervisor:
     def _try(self, port: Port, cause: str, *, coming: bool = False) -> None:
         try:
             self.recover(cause, coming=coming)
-        except (IavfioError, pyvfio.VfioError) as error:
+        except IavfioError as error:
             log.info("%s: %s", self._name, error)  # the port is FAILED, and says why
 
     def _was_announced(self) -> bool:
@@ -252,7 +251,7 @@ class Supervisor:
                     raise
                 port._halt()
                 port.session.pause(SHORT)
-            except (IavfioError, pyvfio.VfioError) as error:
+            except IavfioError as error:
                 failures += 1
                 if failures == ATTEMPTS or port.device.lost:
                     raise
@@ -266,7 +265,7 @@ class Supervisor:
         for built in port._pairs:
             self.forget(built)
             built.halt()
-        if isinstance(error, DeviceLost | pyvfio.DeviceLost) or port.device.lost:
+        if isinstance(error, DeviceLost) or port.device.lost:
             self.lost()
         elif port.lifecycle.state not in (State.FAILED, State.CLOSED):
             reason = (str(error) or type(error).__name__).splitlines()[0]

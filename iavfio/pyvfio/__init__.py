@@ -2,7 +2,8 @@
 """pyvfio: any PCI device over VFIO, from Python.
 
 Three transports under one contract: the kernel's cdev+iommufd, the kernel's group+container, and
-vfio-user sockets. It knows nothing of network cards and imports nothing of iavfio's other rooms.
+vfio-user sockets. It knows nothing of network cards, and imports of iavfio's other
+modules the root of errors only (docs/adr/0007).
 """
 
 from iavfio.pyvfio.bar import Bar

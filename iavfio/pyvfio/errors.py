@@ -1,18 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""pyvfio's own errors: what happened, the likely cause, what mends it (spec: vfio 9)."""
+"""pyvfio's errors (docs/spec/vfio.md 9).
+
+The root, and the errors that other rooms raise as well, are in `iavfio.errors`: the only module
+outside of this room that pyvfio imports (docs/adr/0007).
+"""
 
 from __future__ import annotations
 
 import errno as codes
 
+from iavfio.errors import DeviceLost, GroupNotViable, NoIommu, VfioError
 
-class VfioError(Exception):
-    """Base of every error of pyvfio; `errno` is the system's number, 0 where there is none."""
-
-    def __init__(self, what: str, cause: str = "", remedy: str = "", errno: int = 0) -> None:
-        self.what, self.cause, self.remedy, self.errno = what, cause, remedy, errno
-        text = f"{what}: {cause}" if cause else what
-        super().__init__(f"{text}\n  {remedy}" if remedy else text)
+__all__ = [
+    "Busy",
+    "Closed",
+    "DeviceLost",
+    "DmaError",
+    "GroupNotViable",
+    "MemlockExceeded",
+    "NoIommu",
+    "NotBound",
+    "NotFound",
+    "PermissionDenied",
+    "ProtocolError",
+    "Unsupported",
+    "VfioError",
+]
 
 
 class NotFound(VfioError):
@@ -21,21 +34,6 @@ class NotFound(VfioError):
 
 class NotBound(VfioError):
     """The device is not bound to vfio-pci."""
-
-
-class GroupNotViable(VfioError):
-    """A kernel driver holds another device of the IOMMU group; `holders` maps BDF to driver."""
-
-    def __init__(
-        self,
-        what: str,
-        cause: str = "",
-        remedy: str = "",
-        errno: int = 0,
-        holders: dict[str, str] | None = None,
-    ) -> None:
-        self.holders = holders or {}
-        super().__init__(what, cause, remedy, errno)
 
 
 class PermissionDenied(VfioError):
@@ -61,20 +59,12 @@ class MemlockExceeded(VfioError):
         )
 
 
-class NoIommu(VfioError):
-    """There is no IOMMU, or it cannot isolate interrupts."""
-
-
 class DmaError(VfioError):
     """A mapping was refused."""
 
 
 class Unsupported(VfioError):
     """The kernel, the device or the peer cannot do this."""
-
-
-class DeviceLost(VfioError):
-    """The device or its server is gone."""
 
 
 class ProtocolError(VfioError):

@@ -417,7 +417,7 @@ class AdminQueue:
     def _write(self, register: int, value: int) -> None:
         try:
             self._bar.write32(register, value)
-        except pyvfio.DeviceLost as error:
+        except DeviceLost as error:
             raise self._lost() from error
 
     @staticmethod

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from iavfio.errors import GroupNotViable, NoIommu
 from iavfio.host import Bound, Hand, Unbound, bind, recorded, unbind
 from iavfio.host.errors import (
     BadRecord,
-    GroupNotViable,
     InUse,
     KernelRefused,
-    NoIommu,
     NotNic,
     NotPermitted,
 )
