@@ -131,11 +131,12 @@ check-neon:  ## build the driver for 64-bit ARM and run its harnesses under qemu
 	for name in $(NEON_TESTS); do \
 	  $(CROSS) -std=gnu11 -D_GNU_SOURCE -I../csrc ../tests/c/driver_$$name.c *.o -static -pthread -o $$name && $$emulator ./$$name >$$name.log || { tail -5 $$name.log; exit 1; }; tail -1 $$name.log; done
 
-lint: $(STAMP)  ## ruff, mypy --strict, codespell, clang-format
+lint: $(STAMP)  ## ruff, mypy --strict, codespell, clang-format, layers of csrc/
 	ruff check . && ruff format --check .
 	mypy
 	codespell
 	clang-format --dry-run --Werror $(C_FILES)
+	$(PY) tools/c_layers.py --quiet
 
 format: $(STAMP)  ## format Python and C in place
 	ruff check --fix-only -q . ; ruff format -q .

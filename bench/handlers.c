@@ -3,7 +3,7 @@
  * program plays outside the timed region, and a handler given by its address. */
 #include <stdio.h>
 
-#include "driver/worker/handler.h"
+#include "driver/driver.h"
 
 #define ENTRIES 512
 #define BUFFERS 4096
@@ -13,7 +13,7 @@
 
 struct bench {
     struct pool *pool;
-    struct pair *pair;
+    struct queue_pair *pair;
     struct worker *worker;
     struct rx_desc *rx;
     struct tx_desc *tx;
@@ -123,13 +123,13 @@ struct bench *bench_new(handler_fn handler, void *state, uint32_t burst, uint32_
     config.pair[0] = bench->pair;
     config.handler = handler;
     config.state = state;
-    bench->worker = worker_new(&config, &error);
+    bench->worker = setup_worker(&config, &error);
     return bench->worker ? bench : NULL;
 }
 
 void bench_free(struct bench *bench)
 {
-    worker_cancel(bench->worker);
+    setup_undo(bench->worker);
     pair_free(bench->pair);
     pool_free(bench->pool);
     free(bench->memory);
@@ -183,7 +183,7 @@ uint64_t bench_turn(struct bench *bench)
 
         device(bench);
         ticks = begin();
-        moved = worker_round(bench->worker);
+        moved = thread_round(bench->worker);
         sum += end() - ticks;
         if (moved != bench->burst)
             return 0;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "driver/ring/queue_pair.h"
+#include "driver/driver.h"
 #include "harness.h"
 
 #define FRAME 60
@@ -13,7 +13,7 @@ struct ours {
     struct pool *pool;
     void *pool_memory, *rings;
     size_t pool_bytes, ring_bytes;
-    struct pair *pair;
+    struct queue_pair *pair;
     struct rq_counters *rq;
     struct sq_counters *sq;
     uint32_t rx_tail __attribute__((aligned(64)));
@@ -215,7 +215,7 @@ static void act_worker(struct instance *instance)
     struct ours *ours = ours_of(instance);
     uint32_t refused;
 
-    instance->got = ours->pair->receive.receive[0](ours->pair, &ours->columns, instance->ask, true);
+    instance->got = ours->pair->rx_paths.burst[0](ours->pair, &ours->columns, instance->ask, true);
     instance->sent =
         send_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
 }

@@ -27,6 +27,7 @@ struct sq_counters;
 #define POOL_ROOM 2048     /* data room: what a receive descriptor may fill */
 
 struct pool;
+struct pool_tally;
 
 struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t headroom);
 void pool_free(struct pool *pool);
@@ -36,9 +37,9 @@ uint32_t pool_idle(struct pool *pool);
 /* From any thread, past the caches. charge: the pair it acts for, or NULL. pool_take returns how many
  * it got; their offset is the headroom, their length 0. pool_give ignores what is out of range and
  * returns how many it took back. A buffer given back twice is refused: it is counted, not taken. */
-struct pair;
-uint32_t pool_take(struct pool *pool, uint64_t *handles, uint32_t n, struct pair *charge);
-uint32_t pool_give(struct pool *pool, const uint64_t *handles, uint32_t n, struct pair *charge);
+uint32_t pool_take(struct pool *pool, uint64_t *handles, uint32_t n, struct pool_tally *tally);
+uint32_t pool_give(struct pool *pool, const uint64_t *handles, uint32_t n,
+                   struct pool_tally *tally);
 /* Bounds of each handle against the pool: index of the first bad one, n when all are good. */
 uint32_t pool_check(const struct pool *pool, const uint64_t *handles, uint32_t n);
 /* Copies row i of `data` (lengths[i] bytes at data + i * row_stride, or at offsets[i] when offsets is
@@ -71,9 +72,10 @@ enum flag_bit {
     FLAG_BROADCAST = 32
 };
 /* csum column: two bits each for IP (1:0), L4 (3:2), outer IP (5:4), outer UDP (7:6). */
-enum csum_verdict { CSUM_UNKNOWN = 0, CSUM_GOOD = 1, CSUM_BAD = 2 };
+enum csum_status { CSUM_UNKNOWN = 0, CSUM_GOOD = 1, CSUM_BAD = 2 };
 enum pair_isa { ISA_AUTO = 0, ISA_SCALAR = 1, ISA_AVX2 = 2, ISA_AVX512 = 3, ISA_NEON = 4 };
 
+struct queue_pair;
 struct pair_config {
     struct pool *pool;
     uint64_t pool_iova; /* of the pool's first byte in this device's address space */
@@ -116,45 +118,45 @@ struct columns {
 };
 
 /* A pair lives as long as its port; start after CONFIG_VSI_QUEUES was accepted, stop before its rings go. */
-struct pair *pair_new(const struct pair_config *config, int *error);
+struct queue_pair *pair_new(const struct pair_config *config, int *error);
 /* The end of its use: every buffer it holds goes back to the pool, rings, registers and counters are
  * not touched again. Calls that other threads still make find it closed (-EBADF); buffers released to
  * it go to the pool. The memory stays for them until pair_free. */
-void pair_close(struct pair *pair);
-void pair_free(struct pair *pair); /* closes it first */
-const char *pair_isa_name(const struct pair *pair);
+void pair_close(struct queue_pair *pair);
+void pair_free(struct queue_pair *pair); /* closes it first */
+const char *pair_isa_name(const struct queue_pair *pair);
 /* Zeroes the rings, fills the receive ring and rings its doorbell: ready for ENABLE_QUEUES, with the
  * ring fully posted before it (reliability F40). */
-int pair_arm(struct pair *pair);
+int pair_arm(struct queue_pair *pair);
 /* After ENABLE_QUEUES succeeded: poll_ctl; from now on recv and send work. */
-int pair_start(struct pair *pair);
+int pair_start(struct queue_pair *pair);
 /* No caller or worker is inside after the return (waits for them; a sleeper is woken). Buffers stay:
  * device may still write until the DISABLE_QUEUES reply. why: -ESHUTDOWN, -ENODEV. */
-void pair_stop(struct pair *pair, int why);
+void pair_stop(struct queue_pair *pair, int why);
 /* After the DISABLE reply or a finished reset: completes what the device did complete, counts the rest
  * as drop_reset, takes all buffers of both rings back. */
-void pair_drain(struct pair *pair);
+void pair_drain(struct queue_pair *pair);
 
-int pair_recv(struct pair *pair, const struct columns *columns, uint32_t max);
+int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t max);
 /* As pair_recv, but sleeps on the interrupt until a packet arrives; timeout_ns < 0: no limit. 0 = none. */
-int pair_recv_wait(struct pair *pair, const struct columns *columns, uint32_t max,
+int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint32_t max,
                    int64_t timeout_ns);
 /* Posts packets in order until one does not fit. Returns how many of the n were consumed; *refused of
  * those were not sent (too short, too long, bad handle or chain): counted by reason, buffers given
  * back. The others belong to the device. */
-int pair_send(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+int pair_send(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
               const uint8_t *segments, uint32_t n, uint32_t *refused);
 /* Reaps completions; returns how many packets were completed. */
-int pair_clean(struct pair *pair);
-uint32_t pair_in_flight(struct pair *pair); /* packets posted and not completed */
-int pair_alloc(struct pair *pair, uint64_t *handles, uint32_t n);
-int pair_release(struct pair *pair, const uint64_t *handles, uint32_t n);
-int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+int pair_clean(struct queue_pair *pair);
+uint32_t pair_in_flight(struct queue_pair *pair); /* packets posted and not completed */
+int pair_alloc(struct queue_pair *pair, uint64_t *handles, uint32_t n);
+int pair_release(struct queue_pair *pair, const uint64_t *handles, uint32_t n);
+int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
                         const uint8_t *segments, uint32_t n);
 /* n packets that pair_send did not take for want of room were given up by their owner. Any thread. */
-void pair_refuse(struct pair *pair, uint32_t n);
+void pair_refuse(struct queue_pair *pair, uint32_t n);
 /* Merges what other threads charged to an idle pair into its counters. */
-void pair_settle(struct pair *pair);
+void pair_settle(struct queue_pair *pair);
 
 /* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
 
@@ -171,8 +173,8 @@ struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, i
                         uint32_t period_us, int *error);
 /* Queue pairs whose send side is checked for hangs, and which are stopped (-ESHUTDOWN / -ENODEV) the
  * moment a reset or loss is seen, before Python hears of it. */
-int watch_add(struct watch *watch, struct pair *pair);
-void watch_remove(struct watch *watch, struct pair *pair);
+int watch_add(struct watch *watch, struct queue_pair *pair);
+void watch_remove(struct watch *watch, struct queue_pair *pair);
 /* Register checks only while armed: not before the admin queue is up, not during recovery. */
 void watch_arm(struct watch *watch, int on);
 /* Waits for events and returns their bits; 0 at the timeout; -EINTR. Clears what it returns. */
@@ -232,8 +234,9 @@ enum worker_mode {
 struct worker_config {
     uint32_t mode;
     uint32_t pairs;
-    struct pair *pair[WORKER_MAX_PAIRS];
-    struct pair *out[WORKER_MAX_PAIRS]; /* FORWARD: where pair i's packets go; NULL = itself */
+    struct queue_pair *pair[WORKER_MAX_PAIRS];
+    struct queue_pair
+        *out[WORKER_MAX_PAIRS]; /* FORWARD: where pair i's packets go; NULL = itself */
     uint32_t burst; /* 1..256 */
     uint32_t swap; /* FORWARD: 1 swaps MAC addresses */
     uint32_t verify; /* check sequence and payload of every packet */
@@ -252,7 +255,7 @@ struct worker_config {
     void *state; /* passed to it */
     uint32_t back; /* 1: VERDICT_BACK is allowed, and the send side of every pair is the worker's */
     uint32_t routes; /* entries of route[] */
-    struct pair *route[WORKER_MAX_PAIRS];
+    struct queue_pair *route[WORKER_MAX_PAIRS];
     struct kept *kept[WORKER_MAX_PAIRS]; /* of pair i; NULL: VERDICT_KEEP is not allowed */
 };
 
@@ -295,7 +298,7 @@ int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns);
 uint32_t kept_count(const struct kept *kept);
 /* After its worker has ended: gives back what nobody took, to `charge` as pair_release_chains, and
  * returns how many packets these were. */
-uint32_t kept_drop(struct kept *kept, struct pair *charge);
+uint32_t kept_drop(struct kept *kept, struct queue_pair *charge);
 void kept_free(struct kept *kept); /* kept_drop first */
 
 struct worker;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The watchdog: one thread a device that sees resets, the loss of the device, requests and mail, and has
+ * hung send queues looked at. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -6,32 +8,33 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "driver/clock.h"
 #include "driver/ring/queue_pair.h"
+#include "driver/tx_hang.h"
 #include "driver/watchdog.h"
 
-#define WATCH_PAIRS 256        /* an E810 VF has no more queues (registers 2) */
-#define PERIOD_US 4000         /* under traffic a reset is found within 10 ms (reliability F21) */
+#define WATCH_PAIRS 256 /* an E810 VF has no more queues (docs/spec/registers.md 2) */
+#define PERIOD_US                                                                                  \
+    4000 /* under traffic a reset is found within 10 ms (docs/spec/reliability.md F21) */
 #define PERIOD_MIN_US 100
 #define HANG_PERIOD_NS (2 * NS_PER_SECOND)
-#define PACKETS_MASK 0x7fffffff /* so that "nothing was pending" below is no packet count */
-#define NOTHING_PENDING UINT64_MAX
 
 enum watched { FD_CONTROL, FD_GONE, FD_REQUEST, FD_MAILBOX, FD_COUNT };
 
 struct watch {
     struct vfio_regio *regio;
     int fd[FD_COUNT];
-    int event_fd;          /* tells watch_wait */
+    int event_fd; /* tells watch_wait */
     uint64_t period_ns;
     pthread_t thread;
-    pthread_mutex_t lock;  /* of pairs */
+    pthread_mutex_t lock; /* of pairs */
     uint32_t pairs;
-    struct pair *pair[WATCH_PAIRS];
+    struct queue_pair *pair[WATCH_PAIRS];
     uint32_t events;
     uint32_t armed;
     uint32_t ending;
     uint64_t reset_ns;
-    uint32_t gone_reads;   /* all-ones seen in a row */
+    uint32_t gone_reads; /* all-ones seen in a row */
     uint64_t hangs_checked;
 };
 
@@ -49,13 +52,14 @@ static void eventfd_take(int fd)
     (void)!read(fd, &count, sizeof(count));
 }
 
-static void tell(struct watch *watch, uint32_t events)
+/* Adds events for watch_wait to return. */
+static void notify(struct watch *watch, uint32_t events)
 {
     __atomic_fetch_or(&watch->events, events, __ATOMIC_SEQ_CST);
     eventfd_add(watch->event_fd);
 }
 
-/* Pairs first: nobody may post to a device that is in a reset, whether or not Python runs. */
+/* Queue pairs come first: nobody may post to a device that is in a reset, whether or not Python runs. */
 static void halt_all(struct watch *watch, int why)
 {
     pthread_mutex_lock(&watch->lock);
@@ -68,7 +72,7 @@ static void lost(struct watch *watch)
 {
     __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
     halt_all(watch, -ENODEV);
-    tell(watch, WATCH_LOST);
+    notify(watch, WATCH_LOST);
 }
 
 static void in_reset(struct watch *watch)
@@ -76,7 +80,7 @@ static void in_reset(struct watch *watch)
     __atomic_store_n(&watch->reset_ns, clock_ns(), __ATOMIC_SEQ_CST);
     __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
     halt_all(watch, -ESHUTDOWN);
-    tell(watch, WATCH_RESET);
+    notify(watch, WATCH_RESET);
 }
 
 static void check_registers(struct watch *watch)
@@ -90,73 +94,22 @@ static void check_registers(struct watch *watch)
     }
     arqlen = io->read32(io, REG_VF_ARQLEN1);
     rstat = io->read32(io, REG_VFGEN_RSTAT);
-    /* Disarmed while reading: the values belong to a shutdown or recovery that the owner knows of. */
+    /* When the watchdog was disarmed meanwhile, the values belong to a shutdown or recovery that the owner
+     * knows of. */
     if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST))
         return;
     if (arqlen == REG_GONE || rstat == REG_GONE) {
-        /* Once may be a function-level reset, which shows as one when reads come back; one register
-         * alone may be the moment at which the device went. */
+        /* All-ones seen once may be a function-level reset, which shows as a reset when reads come back; in
+         * one register alone it may be the moment at which the device went. */
         if (++watch->gone_reads >= 2)
             lost(watch);
         return;
     }
     watch->gone_reads = 0;
-    /* The PF writes either ready state (registers 3); the other two are a reset's. */
+    /* The PF writes either of the two ready states (docs/spec/registers.md 3); the others mean a reset. */
     if (arqlen == REG_IN_RESET || !(arqlen & AQLEN_ENABLE) ||
         ((rstat & RSTAT_MASK) != RSTAT_VFACTIVE && (rstat & RSTAT_MASK) != RSTAT_COMPLETED))
         in_reset(watch);
-}
-
-/* Forces a write-back on the queue's vector; in polling mode by WB_ON_ITR instead of an interrupt. */
-static void nudge(struct pair *pair)
-{
-    uint32_t mode = pair->poll_ctl & (DYN_CTL_WB_ON_ITR | DYN_CTL_INTENA);
-
-    if (!mode || __atomic_load_n(&pair->sleeping, __ATOMIC_SEQ_CST))
-        mode = DYN_CTL_INTENA;
-    if (pair->dyn_ctl)
-        pair->regio->write32(pair->regio, pair->dyn_ctl,
-                             mode | DYN_CTL_SWINT_TRIG | DYN_CTL_ITR_NONE |
-                                 DYN_CTL_SW_ITR_INDX_ENA);
-}
-
-/* True when the send queue stands still with work pending and nobody at work on it. */
-static bool check_hang(struct pair *pair)
-{
-    uint64_t packets = __atomic_load_n(&pair->sq->packets, __ATOMIC_RELAXED) & PACKETS_MASK;
-    uint64_t before = __atomic_load_n(&pair->hang_packets, __ATOMIC_RELAXED);
-    uint32_t guard = GUARD_FREE;
-    bool hung = true;
-
-    if (pair_state(pair) != PAIR_RUNNING)
-        return false;
-    if (packets != before) {
-        __atomic_store_n(&pair->hang_packets, send_pending(pair) ? packets : NOTHING_PENDING,
-                         __ATOMIC_RELAXED);
-        return false;
-    }
-    /* Nobody may have reaped: do it first. */
-    if (__atomic_compare_exchange_n(&pair->tx_guard, &guard, GUARD_WATCH, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_RELAXED)) {
-        bool owner = pair_own_cache(pair);
-
-        if (__atomic_load_n(&pair->state, __ATOMIC_SEQ_CST) != PAIR_RUNNING ||
-            send_clean(pair, owner) || !send_pending(pair)) {
-            hung = false;
-        } else {
-            uint64_t next = block_open(&pair->sq->seq);
-
-            block_add(&pair->sq->hangs, 1);
-            block_close(&pair->sq->seq, next);
-        }
-        pair_disown_cache(pair, owner);
-        pair_leave(&pair->tx_guard);
-    } else {
-        __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
-    }
-    if (hung)
-        nudge(pair);
-    return hung;
 }
 
 void watch_check_hangs(struct watch *watch)
@@ -165,33 +118,33 @@ void watch_check_hangs(struct watch *watch)
 
     pthread_mutex_lock(&watch->lock);
     for (uint32_t i = 0; i < watch->pairs; i++)
-        hung |= check_hang(watch->pair[i]);
+        hung |= tx_hang_check(watch->pair[i]);
     pthread_mutex_unlock(&watch->lock);
     if (hung)
-        tell(watch, WATCH_HANG);
+        notify(watch, WATCH_HANG);
 }
 
 static void check_fds(struct watch *watch, struct pollfd *fds)
 {
     if (fds[FD_GONE].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) {
-        fds[FD_GONE].fd = -1; /* it stays so: polling it again would spin */
+        fds[FD_GONE].fd = -1; /* the state stays, so polling it again would spin */
         lost(watch);
     }
     if (fds[FD_REQUEST].revents & POLLIN) {
         eventfd_take(fds[FD_REQUEST].fd);
-        tell(watch, WATCH_REQUEST);
+        notify(watch, WATCH_REQUEST);
     }
     if (fds[FD_MAILBOX].revents & POLLIN) {
         eventfd_take(fds[FD_MAILBOX].fd);
-        tell(watch, WATCH_MAILBOX);
+        notify(watch, WATCH_MAILBOX);
     }
     for (int i = FD_REQUEST; i < FD_COUNT; i++)
         if (fds[i].revents & (POLLERR | POLLNVAL | POLLHUP))
             fds[i].fd = -1;
 }
 
-/* While all queues sleep nothing is posted to a device that may be in a reset: a quarter as often will do.
- * Each look is two messages to a vfio-user server. */
+/* While all queues sleep, nothing is posted to a device that may be in a reset: a quarter as many looks will
+ * do. Each look is two messages to a vfio-user server. */
 static uint64_t period(struct watch *watch)
 {
     bool asleep;
@@ -212,7 +165,7 @@ static void *run(void *argument)
 
     for (int i = 0; i < FD_COUNT; i++)
         fds[i] = (struct pollfd){.fd = watch->fd[i], .events = POLLIN};
-    fds[FD_GONE].events = POLLRDHUP; /* its data are the transport's */
+    fds[FD_GONE].events = POLLRDHUP; /* only its end is of interest: the data are the transport's */
     while (!__atomic_load_n(&watch->ending, __ATOMIC_ACQUIRE)) {
         uint64_t now = clock_ns();
         uint64_t left = next > now ? next - now : 0;
@@ -275,7 +228,7 @@ struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, i
     return watch;
 }
 
-int watch_add(struct watch *watch, struct pair *pair)
+int watch_add(struct watch *watch, struct queue_pair *pair)
 {
     int error = -ENOSPC;
 
@@ -288,7 +241,7 @@ int watch_add(struct watch *watch, struct pair *pair)
     return error;
 }
 
-void watch_remove(struct watch *watch, struct pair *pair)
+void watch_remove(struct watch *watch, struct queue_pair *pair)
 {
     pthread_mutex_lock(&watch->lock);
     for (uint32_t i = 0; i < watch->pairs; i++) {
@@ -339,7 +292,7 @@ void watch_stop(struct watch *watch)
         return;
     eventfd_add(watch->fd[FD_CONTROL]);
     pthread_join(watch->thread, NULL);
-    tell(watch, WATCH_ENDED);
+    notify(watch, WATCH_ENDED);
 }
 
 void watch_free(struct watch *watch)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The housekeeping thread from the inside, for tests that cannot wait two seconds. */
-#ifndef IAVFIO_DRIVER_WATCH_H
-#define IAVFIO_DRIVER_WATCH_H
+/* The watchdog from the inside, for tests that cannot wait two seconds. */
+#ifndef IAVFIO_DRIVER_WATCHDOG_H
+#define IAVFIO_DRIVER_WATCHDOG_H
 
 #include "driver/cdef.h"
 
-/* One round of the Tx hang detection over all pairs (libie-stats 6). */
+/* One round of the Tx hang detection over all queue pairs (docs/spec/libie-counters.md 6). */
 void watch_check_hangs(struct watch *watch);
 
 #endif

@@ -2,7 +2,7 @@
 /* Every instruction set gives what the scalar path gives, malformed input included (F49): two pairs get
  * the same random write-backs and the same sends; rows, rings, counters and buffers must be equal.
  * Argument: rounds per combination; the default is short, 200000 make more than 10^7 vectors. */
-#include "driver/ring/queue_pair.h"
+#include "driver/driver.h"
 #include "rig.h"
 
 #define ENTRIES 96

@@ -2,7 +2,7 @@
 /* The queue pair against a device played by hand. */
 #include <pthread.h>
 
-#include "driver/ring/queue_pair.h"
+#include "driver/driver.h"
 #include "rig.h"
 
 #define ENTRIES 64
@@ -299,7 +299,7 @@ static void *late_caller(void *argument)
     struct late *late = argument;
     uint64_t handles[32];
     struct columns columns = plain(handles);
-    struct pair *pair = late->rig->pair;
+    struct queue_pair *pair = late->rig->pair;
 
     while (late->closed < 1000) {
         uint32_t refused;

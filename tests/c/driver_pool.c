@@ -143,8 +143,8 @@ static void test_counters(void)
     assert(rq->pp_alloc_refill == 1);
     rig_conserved(&rig);
     /* Another thread's calls go past the cache and are charged to the pair they act for. */
-    assert(pool_take(rig.pool, h + 126, 10, rig.pair) == 10);
-    assert(pool_give(rig.pool, h, 136, rig.pair) == 136);
+    assert(rig_take(&rig, h + 126, 10) == 10);
+    assert(rig_give(&rig, h, 136) == 136);
     pair_settle(rig.pair);
     assert(rq->pp_recycle_ring == 3 + 136);
     rig_conserved(&rig);
@@ -168,14 +168,13 @@ static void *use(void *argument)
 
     for (uint32_t i = 0; i < user->rounds; i++) {
         uint32_t n = 1 + i * 13 % 80;
-        uint32_t got =
-            i % 2 ? pool_take(rig->pool, h, n, rig->pair) : (uint32_t)pair_alloc(rig->pair, h, n);
+        uint32_t got = i % 2 ? rig_take(rig, h, n) : (uint32_t)pair_alloc(rig->pair, h, n);
 
         /* Whoever holds a buffer is alone with it. */
         for (uint32_t k = 0; k < got; k++)
             rig->memory[(size_t)(uint32_t)h[k] * POOL_STRIDE] = (uint8_t)i;
         if (i % 3)
-            assert(pool_give(rig->pool, h, got, rig->pair) == got);
+            assert(rig_give(rig, h, got) == got);
         else
             assert(pair_release(rig->pair, h, got) == (int)got);
     }

@@ -11,6 +11,7 @@
 #include <sched.h>
 
 #include "driver/clock.h"
+#include "driver/driver.h"
 #include "driver/simd/rx_loop.h"
 #include "rig.h"
 
@@ -132,7 +133,7 @@ static void *device_main(void *argument)
 
 static enum { RIGHT, LATE, WIDE } way;
 
-static void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t lanes)
+static void wrong_load(struct writeback *w, const struct rx_desc *desc, uint32_t lanes)
 {
 #if defined(__x86_64__)
     if (way == WIDE) {
@@ -145,27 +146,28 @@ static void wrong_load(struct written *w, const struct rx_desc *desc, uint32_t l
     }
 #endif
     for (uint32_t i = 0; i < lanes; i++) {
-        w[i].qw0 = written_word(&desc[i].qw0);
-        w[i].qw2 = written_word(&desc[i].qw2);
-        w[i].qw3 = written_word(&desc[i].qw3);
+        w[i].qw0 = writeback_word(&desc[i].qw0);
+        w[i].qw2 = writeback_word(&desc[i].qw2);
+        w[i].qw3 = writeback_word(&desc[i].qw3);
     }
     __asm__ volatile("" ::: "memory");
     for (uint32_t i = 0; i < lanes; i++)
-        w[i].qw1 = written_word(&desc[i].qw1);
+        w[i].qw1 = writeback_word(&desc[i].qw1);
 }
 
-INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t row, uint32_t n,
-                            const int format, const int metadata, const int mark, const int full)
+INLINE struct run wrong_run(struct queue_pair *pair, const struct columns *c, uint32_t row,
+                            uint32_t n, const int format, const int metadata, const int mark,
+                            const int full)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t lanes = n < 8 ? n : 8;
-    struct written w[8] = {{0}};
+    struct writeback w[8] = {{0}};
     struct run run = {0};
 
     (void)full;
     wrong_load(w, desc, lanes);
     for (uint32_t i = 0; i < lanes; i++) {
-        uint32_t length = written_length(&w[i], format);
+        uint32_t length = writeback_length(&w[i], format);
         uint32_t index = pair->rx_sw[pair->rx_next + i];
 
         if (!status_good(pair, &w[i], format))
@@ -181,9 +183,7 @@ INLINE struct run wrong_run(struct pair *pair, const struct columns *c, uint32_t
 }
 
 #define wrong_post scalar_post
-const struct receive_paths *wrong_receive(enum rx_format format, enum rx_metadata metadata);
-void wrong_receive_post(struct pair *pair, const uint32_t *index, uint32_t n);
-RECEIVE_ALL(wrong, SCALAR_LANES)
+RX_ALL(wrong, SCALAR_LANES)
 
 struct rows {
     uint64_t handles[MAX];
@@ -192,7 +192,7 @@ struct rows {
     uint8_t flags[MAX], csum[MAX];
 };
 
-/* Whether row i is packet n; says what is not. */
+/* Whether row i is packet n; prints what is not. */
 static bool row_good(const struct rig *rig, const struct rows *rows, uint32_t i, uint32_t n)
 {
     struct fields f = fields_of(n, rig->config.flex);
@@ -263,8 +263,10 @@ static bool torture(uint32_t isa, uint32_t flex, uint32_t packets)
         return true;
     }
     assert(rig.pair && !pair_arm(rig.pair) && !pair_start(rig.pair));
-    if (way != RIGHT)
-        rig.pair->receive = *wrong_receive(rig.pair->format, METADATA_ALL);
+    if (way != RIGHT) {
+        rig.pair->rx_paths = *wrong_rx(rig.pair->format, METADATA_ALL);
+        rig.pair->rx_post = wrong_rx_post;
+    }
     pthread_getaffinity_np(pthread_self(), sizeof(device.allowed), &device.allowed);
     pin(0);
     assert(!pthread_create(&thread, NULL, device_main, &device));

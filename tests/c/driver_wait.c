@@ -146,7 +146,7 @@ static void test_stop_race(void)
             assert(pair_alloc(rig.pair, handles, 8) == 8);
             for (int k = 0; k < 8; k++)
                 handles[k] |= 60ull << 48;
-            assert(pool_give(rig.pool, handles, 4, rig.pair) == 4);
+            assert(rig_give(&rig, handles, 4) == 4);
             assert(pair_send(rig.pair, handles + 4, NULL, NULL, 4, &refused) == 4 && !refused);
             rig_tx(&rig, 100);
             pair_settle(rig.pair);

@@ -2,7 +2,7 @@
 /* The housekeeping thread: what it sees, in which order it acts, the Tx hang detection. */
 #include <sys/socket.h>
 
-#include "driver/watchdog.h"
+#include "driver/driver.h"
 #include "rig.h"
 
 #define ENTRIES 64

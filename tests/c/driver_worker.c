@@ -298,8 +298,8 @@ static void test_stop_start(void)
         while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < sent + 500)
             usleep(200);
         /* Another thread may allocate and give back beside it. */
-        assert(pool_take(rig.pool, handles, 8, rig.pair) == 8);
-        assert(pool_give(rig.pool, handles, 8, rig.pair) == 8);
+        assert(rig_take(&rig, handles, 8) == 8);
+        assert(rig_give(&rig, handles, 8) == 8);
         pair_stop(rig.pair, -ESHUTDOWN);
         loop_end(&loop);
         pair_drain(rig.pair);

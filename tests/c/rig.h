@@ -14,8 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "driver/cdef.h"
-#include "driver/counters.h"
+#include "driver/driver.h"
 #include "hw/desc.h"
 #include "hw/regs.h"
 #include "vfio/regio.h"
@@ -40,7 +39,7 @@ struct rig {
     struct rq_counters *rq;
     struct sq_counters *sq;
     struct pair_config config;
-    struct pair *pair;
+    struct queue_pair *pair;
 };
 
 static inline uint32_t rig_read32(struct vfio_regio *io, uint64_t offset)
@@ -141,6 +140,25 @@ static inline uint64_t rig_returned(const struct rig *rig)
 
     return rq->pp_recycle_cached + rq->pp_recycle_ring + rq->pp_recycle_ring_full +
            rq->pp_recycle_released_ref;
+}
+
+/* Another thread's calls go past the caches; what they count is deferred on the queue pair. */
+static inline uint32_t rig_take(struct rig *rig, uint64_t *handles, uint32_t n)
+{
+    struct pool_tally tally = {0};
+    uint32_t got = pool_take(rig->pool, handles, n, &tally);
+
+    rx_counters_add_pool(rig->pair, &tally, false);
+    return got;
+}
+
+static inline uint32_t rig_give(struct rig *rig, const uint64_t *handles, uint32_t n)
+{
+    struct pool_tally tally = {0};
+    uint32_t got = pool_give(rig->pool, handles, n, &tally);
+
+    rx_counters_add_pool(rig->pair, &tally, false);
+    return got;
 }
 
 /* Conservation of libie-stats 4: handed out = taken back + outstanding. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What goes back without having been sent: buffers to the pool, refusals and late counts to the ledger. */
-#include "driver/ring/queue_pair.h"
+/* What comes back without having been sent: buffers, packets that their owner gave up, deferred counts. */
+#include "driver/ring/buffers.h"
+#include "driver/ring/guard.h"
+#include "driver/ring/rx_counters.h"
 
 struct returns { /* buffers on their way back, in bulk */
-    struct pair *pair;
+    struct queue_pair *pair;
     struct pool_tally tally;
     uint32_t index[POOL_BULK];
     uint32_t count;
@@ -13,7 +15,7 @@ struct returns { /* buffers on their way back, in bulk */
 
 static void returns_flush(struct returns *returns)
 {
-    pair_put(returns->pair, returns->index, returns->count, returns->owner, &returns->tally);
+    buffers_put(returns->pair, returns->index, returns->count, returns->owner, &returns->tally);
     returns->done += (int)returns->count;
     returns->count = 0;
 }
@@ -29,7 +31,8 @@ static inline void returns_add(struct returns *returns, uint64_t handle)
         returns_flush(returns);
 }
 
-/* Indexes of the handles that the application held, which it holds no longer. */
+/* Takes the marks of n handles off and writes the indexes of those that were marked to out[]; returns how
+ * many these are. */
 static inline uint32_t claim_some(uint8_t *held, uint64_t buffers, const uint64_t *handles,
                                   uint32_t n, uint32_t *out)
 {
@@ -44,16 +47,16 @@ static inline uint32_t claim_some(uint8_t *held, uint64_t buffers, const uint64_
     return count;
 }
 
-int pair_release(struct pair *pair, const uint64_t *handles, uint32_t n)
+int pair_release(struct queue_pair *pair, const uint64_t *handles, uint32_t n)
 {
     struct pool_tally tally = {0};
-    bool owner = pair_own_cache(pair);
+    bool owner = guard_own_cache(pair);
     uint32_t spare[POOL_BULK];
     uint32_t returned = 0;
 
     for (uint32_t i = 0; i < n; i += POOL_BULK) {
         uint32_t some = n - i < POOL_BULK ? n - i : POOL_BULK;
-        /* Straight into the cache where it has room. */
+        /* The indexes go straight into the cache where it has room for them. */
         uint32_t *top = owner ? cache_room(&pair->cache, some) : NULL;
         uint32_t count =
             claim_some(pair->held, pair->buffers, handles + i, some, top ? top : spare);
@@ -61,15 +64,15 @@ int pair_release(struct pair *pair, const uint64_t *handles, uint32_t n)
         if (likely(top != NULL))
             cache_grown(&pair->cache, count, &tally);
         else
-            pair_put(pair, spare, count, owner, &tally);
+            buffers_put(pair, spare, count, owner, &tally);
         returned += count;
     }
-    ledger_pool(pair, &tally, owner);
-    pair_disown_cache(pair, owner);
+    rx_counters_add_pool(pair, &tally, owner);
+    guard_disown_cache(pair, owner);
     return (int)returned;
 }
 
-int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64_t *chain,
+int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
                         const uint8_t *segments, uint32_t n)
 {
     struct returns returns;
@@ -80,41 +83,39 @@ int pair_release_chains(struct pair *pair, const uint64_t *handles, const uint64
     returns.tally = (struct pool_tally){0};
     returns.count = 0;
     returns.done = 0;
-    returns.owner = pair_own_cache(pair);
+    returns.owner = guard_own_cache(pair);
     for (uint32_t i = 0; i < n; i++) {
         returns_add(&returns, handles[i]);
         for (uint32_t k = 1; k < segments[i] && k < CHAIN_MAX; k++)
             returns_add(&returns, chain[(size_t)CHAIN_ROW * i + k - 1]);
     }
     returns_flush(&returns);
-    ledger_pool(pair, &returns.tally, returns.owner);
-    pair_disown_cache(pair, returns.owner);
+    rx_counters_add_pool(pair, &returns.tally, returns.owner);
+    guard_disown_cache(pair, returns.owner);
     return returns.done;
 }
 
-void pair_refuse(struct pair *pair, uint32_t n)
+void pair_refuse(struct queue_pair *pair, uint32_t n)
 {
-    uint32_t guard = GUARD_FREE;
     uint64_t next;
 
     __atomic_fetch_add(&pair->given_up, n, __ATOMIC_RELAXED);
-    /* Whoever holds the send side merges the count at the end of a call. */
-    if (!__atomic_compare_exchange_n(&pair->tx_guard, &guard, GUARD_WATCH, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_RELAXED))
+    /* Whoever holds the send side counts them at the end of a call. */
+    if (!guard_try(&pair->tx_guard, GUARD_WATCHDOG))
         return;
     next = block_open(&pair->sq->seq);
     block_add(&pair->sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
     block_close(&pair->sq->seq, next);
-    pair_leave(&pair->tx_guard);
+    guard_leave(&pair->tx_guard);
 }
 
-void pair_settle(struct pair *pair)
+void pair_settle(struct queue_pair *pair)
 {
     if (__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED))
         pair_refuse(pair, 0);
-    /* Whoever holds the cache merges the ledger at the end of its call. */
-    if (pair_own_cache(pair)) {
-        ledger_merge(pair);
-        pair_disown_cache(pair, true);
+    /* Whoever owns the cache merges the deferred counts at the end of its call. */
+    if (guard_own_cache(pair)) {
+        rx_counters_merge(pair);
+        guard_disown_cache(pair, true);
     }
 }

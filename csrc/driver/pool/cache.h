@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A queue pair's private store of idle buffers, and the page-pool counters that it moves
- * (libie-stats 3, 4): every buffer handed out counts in exactly one of fast, refill, slow, slow_ho,
- * every buffer taken back in one of cached, ring. */
+/* A queue pair's private store of idle buffers. Its owner needs no lock; everybody else uses the pool's
+ * shared store by shared_take and shared_give. All of them count into the tally that they are given. */
 #ifndef IAVFIO_DRIVER_CACHE_H
 #define IAVFIO_DRIVER_CACHE_H
 
@@ -10,10 +9,6 @@
 #include "driver/pool/pool.h"
 
 #define CACHE_MAX 512
-
-struct pool_tally { /* of one call, kept on its stack */
-    uint32_t fast, slow, empty, refill, cached, cache_full, ring;
-};
 
 struct cache {
     uint32_t count;
@@ -26,13 +21,13 @@ static inline uint32_t cache_count(const struct cache *cache)
     return __atomic_load_n(&cache->count, __ATOMIC_RELAXED);
 }
 
-/* pool_idle looks at the count from other threads. */
+/* The count is stored atomically, because pool_idle reads it from other threads. */
 static inline void cache_resize(struct cache *cache, uint32_t count)
 {
     __atomic_store_n(&cache->count, count, __ATOMIC_RELAXED);
 }
 
-/* Brings up to POOL_BULK more into the cache. False when the pool has nothing left. */
+/* Brings up to POOL_BULK more buffers into the cache; false when the pool has none left. */
 static inline bool cache_fetch(struct cache *cache, struct pool *pool, struct pool_tally *tally)
 {
     uint32_t count = cache_count(cache);
@@ -47,13 +42,13 @@ static inline bool cache_fetch(struct cache *cache, struct pool *pool, struct po
     cache_resize(cache, count + got);
     tally->refill += source == POOL_SHARED;
     tally->slow += source == POOL_FRESH;
-    /* One buffer of the batch is charged here, the rest as fast when they are taken. */
+    /* One buffer of the batch counts as refill or slow, the others as fast when they are taken. */
     tally->fast--;
     return true;
 }
 
-/* The n indexes at the top of the cache, which stay readable until the next call; *n is lowered when
- * the pool cannot give that many. n is at most POOL_BULK. */
+/* Takes n indexes, at most POOL_BULK, off the top of the cache and returns where they lie: they stay
+ * readable until the cache is used again. *n is lowered when the pool cannot give that many. */
 static inline const uint32_t *cache_take(struct cache *cache, struct pool *pool, uint32_t *n,
                                          struct pool_tally *tally)
 {
@@ -71,6 +66,7 @@ static inline const uint32_t *cache_take(struct cache *cache, struct pool *pool,
     return cache->index + count - *n;
 }
 
+/* Gives n indexes to the cache, and those that it has no room for to the pool's store. */
 static inline void cache_give(struct cache *cache, struct pool *pool, const uint32_t *in,
                               uint32_t n, struct pool_tally *tally)
 {
@@ -88,7 +84,7 @@ static inline void cache_give(struct cache *cache, struct pool *pool, const uint
     }
 }
 
-/* Where up to n indexes may be written before cache_grown; NULL without room for them. */
+/* Where the owner may write up to n indexes before it calls cache_grown; NULL without room for n. */
 static inline uint32_t *cache_room(struct cache *cache, uint32_t n)
 {
     uint32_t count = cache_count(cache);
@@ -102,7 +98,8 @@ static inline void cache_grown(struct cache *cache, uint32_t n, struct pool_tall
     tally->cached += n;
 }
 
-/* The same two for a caller that does not own the cache: straight to the shared store. */
+/* As cache_take, for a thread that does not own the cache: up to n indexes from the shared store to out[].
+ * Returns how many. */
 static inline uint32_t shared_take(struct pool *pool, uint32_t *out, uint32_t n,
                                    struct pool_tally *tally)
 {
@@ -124,6 +121,7 @@ static inline uint32_t shared_take(struct pool *pool, uint32_t *out, uint32_t n,
     return done;
 }
 
+/* As cache_give, for a thread that does not own the cache. */
 static inline void shared_give(struct pool *pool, const uint32_t *in, uint32_t n,
                                struct pool_tally *tally)
 {

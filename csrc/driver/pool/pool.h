@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The buffer pool from the inside: one region of equal buffers, a shared store of idle ones behind a
- * short lock, and marks that tell which buffers the application holds (design decision 4).
- * All bookkeeping lies outside the memory that a device may write (reliability S3). */
+/* The buffer pool from the inside: one region of equal buffers, a shared store of idle buffers behind a
+ * short lock, and a mark for each buffer that the application holds (docs/design.md 4). Nothing of this
+ * lies in the memory that a device may write (docs/spec/reliability.md S3). */
 #ifndef IAVFIO_DRIVER_POOL_H
 #define IAVFIO_DRIVER_POOL_H
 
@@ -9,16 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "driver/attributes.h"
 #include "driver/cdef.h"
+#include "driver/pool/handle.h"
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define LINE __attribute__((aligned(64)))
-
-#define POOL_BULK 64 /* indexes moved under one lock */
+#define POOL_BULK 64 /* indexes that move under one lock */
 #define POOL_CACHES_MAX 512 /* queue pairs of all ports that share the pool */
-
-struct cache; /* a pair's private store: cache.h */
 
 struct pool {
     uint8_t *base;
@@ -26,50 +22,41 @@ struct pool {
     uint32_t stride;
     uint32_t headroom;
     uint32_t count;
-    bool big; /* a buffer spans pages: first hand-out counts as slow_ho (libie-stats 4) */
+    bool
+        big; /* a buffer spans pages: its first hand-out counts as slow_ho (docs/spec/libie-counters.md 4) */
 
-    /* One mark a buffer: 1 while the application holds it. Idle, posted and queued buffers are 0, so
-     * only the edge to the application costs anything; workers never cross it. */
+    /* One mark a buffer: 1 while the application holds it. Buffers that are idle, posted or queued are
+     * not marked, so only their way to the application and back costs anything; what workers do with
+     * buffers touches no mark. */
     uint8_t *held;
 
     LINE uint32_t lock;
     uint32_t stored; /* entries in store[] */
     uint32_t fresh; /* first buffer that was never handed out */
     uint32_t caches;
-    uint32_t *store; /* the shared ring of the spec; the last one in is the first out: it is warm */
-    const struct cache *cache[POOL_CACHES_MAX];
+    uint32_t
+        *store; /* libie's "shared ring"; the last one in is the first one out, since it is warm */
+    const uint32_t *cached[POOL_CACHES_MAX]; /* how many each queue pair's cache holds */
 };
 
 /* Where a batch came from. */
 enum pool_source { POOL_NONE = 0, POOL_SHARED = 1, POOL_FRESH = 2 };
 
-/* Up to n indexes into out[], all of one source: the store first, else never used buffers. */
+/* Counts of one call, on its stack. The caller adds them to wherever it counts; the pool itself knows no
+ * statistics. Every buffer handed out counts once as fast, refill or slow, every buffer taken back once
+ * as cached or ring (docs/spec/libie-counters.md 3, 4). */
+struct pool_tally {
+    uint32_t fast, slow, empty, refill, cached, cache_full, ring;
+};
+
+/* Writes up to n indexes, all of one source, to out[]: from the store, or else buffers that were never
+ * used. Returns how many. */
 uint32_t pool_fetch(struct pool *pool, uint32_t *out, uint32_t n, enum pool_source *source);
-/* n indexes into the store, which has room for every buffer of the pool. */
+/* Puts n indexes into the store, which has room for every buffer of the pool. */
 void pool_store(struct pool *pool, const uint32_t *in, uint32_t n);
-int pool_attach(struct pool *pool, const struct cache *cache);
-void pool_detach(struct pool *pool, const struct cache *cache);
-
-static inline uint32_t handle_index(uint64_t handle)
-{
-    return (uint32_t)(handle & HANDLE_INDEX_MASK);
-}
-
-static inline uint32_t handle_offset(uint64_t handle)
-{
-    return (uint32_t)(handle >> HANDLE_OFFSET_SHIFT) & HANDLE_FIELD_MASK;
-}
-
-static inline uint32_t handle_length(uint64_t handle)
-{
-    return (uint32_t)(handle >> HANDLE_LENGTH_SHIFT);
-}
-
-static inline uint64_t handle_make(uint32_t index, uint32_t offset, uint32_t length)
-{
-    return index | ((uint64_t)offset << HANDLE_OFFSET_SHIFT) |
-           ((uint64_t)length << HANDLE_LENGTH_SHIFT);
-}
+/* pool_idle adds *cached, which a cache's owner keeps, from pool_attach to pool_detach. 0, or -ENOSPC. */
+int pool_attach(struct pool *pool, const uint32_t *cached);
+void pool_detach(struct pool *pool, const uint32_t *cached);
 
 static inline uint64_t pool_at(const struct pool *pool, uint64_t handle)
 {
@@ -88,7 +75,9 @@ static inline bool pool_within(const struct pool *pool, uint64_t handle)
            (handle_offset(handle) + handle_length(handle) <= pool->stride);
 }
 
-/* Marks are bytes, which may alias anything: loops take the pool's pointer to them once. */
+/* ---- marks of what the application holds ---- */
+
+/* Marks are bytes, which may alias anything: loops load the pool's pointer to them once. */
 static inline void mark_held(uint8_t *held, uint32_t index)
 {
     __atomic_store_n(&held[index], 1, __ATOMIC_RELAXED);
@@ -99,14 +88,14 @@ static inline void pool_hold(struct pool *pool, uint32_t index)
     mark_held(pool->held, index);
 }
 
-/* Takes the application's mark off: false when it was not there (given back twice, or forged). Two
- * threads that give the same buffer back in the same instant are beyond it; the atomic form is for
- * callers that any thread may be. */
+/* Takes the application's mark off; false when it was not there, because the handle was forged or given
+ * back before. Two threads that give the same buffer back in the same instant are not told apart: callers
+ * that any thread may be use pool_claim_atomic. */
 static inline bool mark_claim(uint8_t *held, size_t index)
 {
-    if (unlikely(!held[index])) /* a plain load: compared in memory */
+    if (unlikely(!held[index])) /* a plain load, so that the compiler compares in memory */
         return false;
-    /* Hides that it is the same place, whose address would else be computed into a register. */
+    /* The compiler must not see that this is the same place, or it computes the address into a register. */
     __asm__("" : "+r"(index));
     __atomic_store_n(&held[index], 0, __ATOMIC_RELAXED);
     return true;
@@ -117,10 +106,10 @@ static inline bool pool_claim(struct pool *pool, uint32_t index)
     return mark_claim(pool->held, index);
 }
 
-/* All of n, whose indexes are in range, or none: false when a mark is missing or one is there twice.
- * One after the other, so that a handle that is there twice finds its mark gone. */
-static inline __attribute__((always_inline)) bool
-mark_claim_all(uint8_t *held, const uint64_t *handles, const uint32_t n)
+/* Takes the marks of all n handles off, or none: false when a mark is missing or a handle is there twice.
+ * The indexes must be in range. Marks go one after the other, so that the second of two equal handles
+ * finds its mark gone. */
+INLINE bool mark_claim_all(uint8_t *held, const uint64_t *handles, const uint32_t n)
 {
     uint32_t i = 0;
 

@@ -38,20 +38,20 @@ static uint32_t class_of(uint32_t ptype)
     return outer | (inner4 ? CLASS_IP4 : 0) | (kind_has_l4(kind) ? CLASS_L4 : 0);
 }
 
-void metadata_classes(struct pair *pair)
+void metadata_classes(struct queue_pair *pair)
 {
     for (uint32_t ptype = 0; ptype < PTYPES_CLASSED; ptype++) {
         uint32_t class = class_of(ptype);
 
         pair->class_of[ptype] = (uint8_t)class;
         pair->good_of[ptype] =
-            (uint8_t)((class & CLASS_IP4 ? CSUM_GOOD << VERDICT_IP_SHIFT : 0) |
-                      (class & CLASS_L4 ? CSUM_GOOD << VERDICT_L4_SHIFT : 0) |
-                      (class & CLASS_OUTER4 ? CSUM_GOOD << VERDICT_OUTER_SHIFT : 0));
+            (uint8_t)((class & CLASS_IP4 ? CSUM_GOOD << CSUM_IP_SHIFT : 0) |
+                      (class & CLASS_L4 ? CSUM_GOOD << CSUM_L4_SHIFT : 0) |
+                      (class & CLASS_OUTER4 ? CSUM_GOOD << CSUM_OUTER_SHIFT : 0));
     }
 }
 
-static void legacy_numbers(struct numbers *to)
+static void legacy_constants(struct rx_constants *to)
 {
     to->status = RXL_DD | RXL_EOP | RXL_RXE;
     to->status_good = RXL_DD | RXL_EOP;
@@ -69,7 +69,7 @@ static void legacy_numbers(struct numbers *to)
     to->tag2 = RXL_QW2_L2TAG2P;
 }
 
-static void flex_numbers(struct numbers *to, uint32_t flex, bool ovs)
+static void flex_constants(struct rx_constants *to, uint32_t flex, bool ovs)
 {
     to->status = RXF_DD | RXF_EOP | RXF_RXE;
     to->status_good = RXF_DD | RXF_EOP;
@@ -81,21 +81,21 @@ static void flex_numbers(struct numbers *to, uint32_t flex, bool ovs)
     to->checked = RXF_L3L4P;
     to->errors = RXF_ERRORS;
     to->nat = RXF_QW2_NAT;
-    to->nat_good = CSUM_GOOD << VERDICT_UDP_SHIFT;
+    to->nat_good = CSUM_GOOD << CSUM_UDP_SHIFT;
     to->tag1 = RXF_L2TAG1P;
     to->tag2 = RXF_QW2_L2TAG2P;
-    /* As in written_mark: what is masked and then equal to no_mark says nothing. */
+    /* As in writeback_mark: what is masked and then equal to no_mark says nothing. */
     if (flex != RXDID_COMMS_IPSEC)
         to->mark = to->no_mark = flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
     if (!ovs && flex < RXDID_COMMS_GENERIC)
         to->time = RXF_QW2_TS_VALID;
 }
 
-void metadata_numbers(struct pair *pair)
+void metadata_constants(struct queue_pair *pair)
 {
-    struct numbers *to = &pair->numbers;
+    struct rx_constants *to = &pair->constants;
 
-    *to = (struct numbers){
+    *to = (struct rx_constants){
         .one = 1,
         .most = pair->rx_limit - 1,
         .headroom = pair->headroom,
@@ -110,7 +110,7 @@ void metadata_numbers(struct pair *pair)
         .flag_time = FLAG_TIME,
     };
     if (pair->format == FORMAT_LEGACY)
-        legacy_numbers(to);
+        legacy_constants(to);
     else
-        flex_numbers(to, pair->flex, pair->format == FORMAT_FLEX_OVS);
+        flex_constants(to, pair->flex, pair->format == FORMAT_FLEX_OVS);
 }

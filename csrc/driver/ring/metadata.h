@@ -6,15 +6,13 @@
 
 #include "driver/ring/queue_pair.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 /* What checksums a packet type carries, by header (descriptors 13). */
 enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 = 8 };
 
-#define VERDICT_IP_SHIFT 0
-#define VERDICT_L4_SHIFT 2
-#define VERDICT_OUTER_SHIFT 4
-#define VERDICT_UDP_SHIFT 6
+#define CSUM_IP_SHIFT 0
+#define CSUM_L4_SHIFT 2
+#define CSUM_OUTER_SHIFT 4
+#define CSUM_UDP_SHIFT 6
 
 #define RXL_ERRORS (RXL_IPE | RXL_L4E | RXL_EIPE | RXL_PPRS | RXL_IPV6EXADD)
 #define RXF_ERRORS (RXF_IPE | RXF_L4E | RXF_EIPE | RXF_EUDPE | RXF_IPV6EXADD)
@@ -24,22 +22,22 @@ enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 =
 #define FLOW_NONE 0xffffffff
 
 /* The four words of a write-back, each read from the ring once (reliability S1). */
-struct written {
+struct writeback {
     uint64_t qw0, qw1, qw2, qw3;
 };
 
 /* DD first; the rest is read only after it (registers 7). */
-INLINE uint64_t written_status(const struct rx_desc *desc)
+INLINE uint64_t writeback_status(const struct rx_desc *desc)
 {
     return __atomic_load_n(&desc->qw1, __ATOMIC_ACQUIRE);
 }
 
-INLINE uint64_t written_word(const uint64_t *word)
+INLINE uint64_t writeback_word(const uint64_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-INLINE uint32_t written_length(const struct written *w, const int format)
+INLINE uint32_t writeback_length(const struct writeback *w, const int format)
 {
     return format == FORMAT_LEGACY ? (uint32_t)(w->qw1 >> RXL_LEN_SHIFT) & RXL_LEN_MASK
                                    : (uint32_t)(w->qw0 >> RXF_LEN_SHIFT) & RXF_LEN_MASK;
@@ -47,7 +45,7 @@ INLINE uint32_t written_length(const struct written *w, const int format)
 
 /* A type that the table of descriptors 13 does not know is reported as unknown in the 8-bit field;
  * the 10-bit one has values of its own above. */
-INLINE uint32_t written_ptype(const struct written *w, const int format)
+INLINE uint32_t writeback_ptype(const struct writeback *w, const int format)
 {
     uint32_t ptype;
 
@@ -58,30 +56,30 @@ INLINE uint32_t written_ptype(const struct written *w, const int format)
 }
 
 /* Checksum verdicts when something is set that may spoil the good ones (descriptors 8). */
-static inline uint8_t verdict_mixed(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
-                                    bool pprs, bool exadd, uint8_t good)
+static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
+                                       bool pprs, bool exadd, uint8_t good)
 {
     bool outer6_ext = exadd && (class & CLASS_OUTER6);
     bool ip_bad = ipe || (eipe && (class & (CLASS_IP4 | CLASS_OUTER4)));
     uint32_t verdict = good;
 
     if ((class & CLASS_IP4) && ipe)
-        verdict = (verdict & ~(3u << VERDICT_IP_SHIFT)) | CSUM_BAD << VERDICT_IP_SHIFT;
+        verdict = (verdict & ~(3u << CSUM_IP_SHIFT)) | CSUM_BAD << CSUM_IP_SHIFT;
     if ((class & CLASS_OUTER4) && eipe)
-        verdict = (verdict & ~(3u << VERDICT_OUTER_SHIFT)) | CSUM_BAD << VERDICT_OUTER_SHIFT;
+        verdict = (verdict & ~(3u << CSUM_OUTER_SHIFT)) | CSUM_BAD << CSUM_OUTER_SHIFT;
     if ((class & CLASS_L4) && (l4e || ip_bad || pprs || outer6_ext)) {
         /* Only an explicit error is bad; what was not looked at is unknown. */
-        verdict &= ~(3u << VERDICT_L4_SHIFT);
+        verdict &= ~(3u << CSUM_L4_SHIFT);
         if (l4e && !outer6_ext)
-            verdict |= CSUM_BAD << VERDICT_L4_SHIFT;
+            verdict |= CSUM_BAD << CSUM_L4_SHIFT;
     }
     if (eudpe)
-        verdict = (verdict & ~(3u << VERDICT_UDP_SHIFT)) | CSUM_BAD << VERDICT_UDP_SHIFT;
+        verdict = (verdict & ~(3u << CSUM_UDP_SHIFT)) | CSUM_BAD << CSUM_UDP_SHIFT;
     return (uint8_t)verdict;
 }
 
-INLINE uint8_t written_csum(const struct pair *pair, const struct written *w, uint32_t ptype,
-                            const int format)
+INLINE uint8_t writeback_csum(const struct queue_pair *pair, const struct writeback *w,
+                              uint32_t ptype, const int format)
 {
     uint32_t known = ptype < PTYPES_CLASSED ? ptype : PTYPE_UNKNOWN;
     uint32_t class = pair->class_of[known];
@@ -92,23 +90,23 @@ INLINE uint8_t written_csum(const struct pair *pair, const struct written *w, ui
             return 0;
         if (likely(!(w->qw1 & RXL_ERRORS)))
             return good;
-        return verdict_mixed(class, w->qw1 & RXL_IPE, w->qw1 & RXL_L4E, w->qw1 & RXL_EIPE, false,
-                             w->qw1 & RXL_PPRS, w->qw1 & RXL_IPV6EXADD, good);
+        return csum_with_errors(class, w->qw1 & RXL_IPE, w->qw1 & RXL_L4E, w->qw1 & RXL_EIPE, false,
+                                w->qw1 & RXL_PPRS, w->qw1 & RXL_IPV6EXADD, good);
     }
     if (!(w->qw1 & RXF_L3L4P))
         return 0;
     if (w->qw2 & RXF_QW2_NAT) /* a UDP tunnel: the outer checksum was looked at */
-        good |= CSUM_GOOD << VERDICT_UDP_SHIFT;
+        good |= CSUM_GOOD << CSUM_UDP_SHIFT;
     if (likely(!(w->qw1 & RXF_ERRORS)))
         return good;
-    return verdict_mixed(class, w->qw1 & RXF_IPE, w->qw1 & RXF_L4E, w->qw1 & RXF_EIPE,
-                         (w->qw1 & RXF_EUDPE) && (w->qw2 & RXF_QW2_NAT), false,
-                         w->qw1 & RXF_IPV6EXADD, good);
+    return csum_with_errors(class, w->qw1 & RXF_IPE, w->qw1 & RXF_L4E, w->qw1 & RXF_EIPE,
+                            (w->qw1 & RXF_EUDPE) && (w->qw2 & RXF_QW2_NAT), false,
+                            w->qw1 & RXF_IPV6EXADD, good);
 }
 
 /* True and the tag when one was stripped (descriptors 9). */
-INLINE bool written_vlan(const struct pair *pair, const struct written *w, const int format,
-                         uint16_t *tag)
+INLINE bool writeback_vlan(const struct queue_pair *pair, const struct writeback *w,
+                           const int format, uint16_t *tag)
 {
     if (pair->vlan_in_l2tag2) {
         *tag = (uint16_t)(w->qw2 >> RXL_QW2_L2TAG2_2_SHIFT);
@@ -123,8 +121,8 @@ INLINE bool written_vlan(const struct pair *pair, const struct written *w, const
 }
 
 /* True and the flow director's mark (descriptors 6, 7, 14). */
-INLINE bool written_mark(const struct pair *pair, const struct written *w, const int format,
-                         uint32_t *mark)
+INLINE bool writeback_mark(const struct queue_pair *pair, const struct writeback *w,
+                           const int format, uint32_t *mark)
 {
     if (format == FORMAT_LEGACY) {
         if (((w->qw1 >> RXL_FLTSTAT_SHIFT) & RXL_FLTSTAT_MASK) == RX_FLTSTAT_FD_ID)
@@ -143,7 +141,7 @@ INLINE bool written_mark(const struct pair *pair, const struct written *w, const
                                           : *mark != FLOW_NONE && pair->flex != RXDID_COMMS_IPSEC;
 }
 
-INLINE bool written_rss(const struct written *w, const int format, uint32_t *rss)
+INLINE bool writeback_rss(const struct writeback *w, const int format, uint32_t *rss)
 {
     switch (format) {
     case FORMAT_LEGACY:
@@ -159,20 +157,20 @@ INLINE bool written_rss(const struct written *w, const int format, uint32_t *rss
 }
 
 /* Fills row i of the columns that exist. A column that the queue was not set up for stays as it is. */
-INLINE void metadata_fill(const struct pair *pair, const struct columns *c, uint32_t i,
-                          const struct written *w, const int format, const int metadata)
+INLINE void metadata_fill(const struct queue_pair *pair, const struct columns *c, uint32_t i,
+                          const struct writeback *w, const int format, const int metadata)
 {
     uint32_t ptype, umbcast, rss, mark, flags;
     uint16_t tag;
 
     if (metadata == METADATA_NONE)
         return;
-    ptype = written_ptype(w, format);
+    ptype = writeback_ptype(w, format);
     umbcast = format == FORMAT_LEGACY ? (uint32_t)(w->qw1 >> RXL_UMBCAST_SHIFT) & RXL_UMBCAST_MASK
                                       : (uint32_t)(w->qw0 >> RXF_UMBCAST_SHIFT) & 3;
     /* 1 multicast, 2 broadcast; 3, mirrored, is neither. */
     flags = (umbcast == RX_MIRRORED ? 0 : umbcast) * FLAG_MULTICAST;
-    if (written_rss(w, format, &rss))
+    if (writeback_rss(w, format, &rss))
         flags |= FLAG_RSS;
     else
         rss = 0;
@@ -181,10 +179,10 @@ INLINE void metadata_fill(const struct pair *pair, const struct columns *c, uint
     if (c->ptype)
         c->ptype[i] = (uint16_t)ptype;
     if (c->csum)
-        c->csum[i] = written_csum(pair, w, ptype, format);
+        c->csum[i] = writeback_csum(pair, w, ptype, format);
     if (metadata == METADATA_ALL) {
-        bool stripped = written_vlan(pair, w, format, &tag);
-        bool marked = written_mark(pair, w, format, &mark);
+        bool stripped = writeback_vlan(pair, w, format, &tag);
+        bool marked = writeback_mark(pair, w, format, &mark);
         /* The comms profiles keep aux words where the NIC profile has the time. */
         bool timed = format == FORMAT_FLEX && pair->flex < RXDID_COMMS_GENERIC &&
                      (w->qw2 & RXF_QW2_TS_VALID);
@@ -201,7 +199,7 @@ INLINE void metadata_fill(const struct pair *pair, const struct columns *c, uint
         c->flags[i] = (uint8_t)flags;
 }
 
-void metadata_classes(struct pair *pair);
-void metadata_numbers(struct pair *pair);
+void metadata_classes(struct queue_pair *pair);
+void metadata_constants(struct queue_pair *pair);
 
 #endif

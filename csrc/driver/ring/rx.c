@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What all receive functions share: the descriptor that a tight loop does not like, chains, refill. */
-#include <errno.h>
-#include <string.h>
+/* What all receive functions share: descriptors that their tight loops do not take, chains, the ends of a
+ * poll that are not the usual one. */
+#include "driver/ring/buffers.h"
+#include "driver/ring/doorbell.h"
+#include "driver/ring/guard.h"
+#include "driver/ring/refill.h"
+#include "driver/ring/rx.h"
 
-#include "driver/simd/rx_loop.h"
-#include "driver/simd/tx_loop.h"
+enum rx_result { RX_NOT_DONE, RX_CONSUMED, RX_DELIVERED };
 
-enum rx_verdict { VERDICT_NONE, VERDICT_CONSUMED, VERDICT_DELIVERED };
-
-static void drop_chained(struct pair *pair, bool owner, struct rx_tally *tally)
+static void drop_chained(struct queue_pair *pair, bool owner, struct rx_tally *tally)
 {
     for (uint32_t i = 0; i < pair->chained; i++) {
         uint32_t index = handle_index(pair->chain[i]);
 
-        pair_put(pair, &index, 1, owner, &tally->pool);
+        buffers_put(pair, &index, 1, owner, &tally->pool);
     }
     pair->chained = 0;
     pair->chained_bytes = 0;
 }
 
-/* Why this descriptor, or the chain that it belongs to, is no packet; NULL when nothing is wrong. */
-static uint32_t *fault_of(const struct pair *pair, const struct written *w, uint32_t length,
+/* Which counter says why this descriptor, or the chain that it belongs to, is no packet; NULL when nothing
+ * is wrong with it. */
+static uint32_t *fault_of(const struct queue_pair *pair, const struct writeback *w, uint32_t length,
                           bool eop, struct rx_tally *tally)
 {
     bool legacy = pair->format == FORMAT_LEGACY;
@@ -28,7 +30,7 @@ static uint32_t *fault_of(const struct pair *pair, const struct written *w, uint
 
     if (legacy ? !!(w->qw1 & RXL_SPH) : (w->qw0 & (RXF_RXDID_MASK | RXF_SPH)) != pair->flex)
         return &tally->drop_malformed;
-    if (eop && rxe) /* valid with EOP only (descriptors 8) */
+    if (eop && rxe) /* valid with EOP only (docs/spec/descriptors.md 8) */
         return &tally->drop_error;
     if (length > pair->buffer_size)
         return &tally->drop_oversize;
@@ -44,8 +46,8 @@ static uint32_t *fault_of(const struct pair *pair, const struct written *w, uint
     return NULL;
 }
 
-static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
-                    const struct written *w, bool mark)
+static void deliver(struct queue_pair *pair, const struct columns *c, uint32_t row,
+                    const struct writeback *w, bool mark)
 {
     c->handles[row] = pair->chain[0];
     for (uint32_t i = 1; i < pair->chained; i++)
@@ -70,76 +72,67 @@ static void deliver(struct pair *pair, const struct columns *c, uint32_t row,
     pair->chained_bytes = 0;
 }
 
-/* One descriptor that the tight loop did not like. */
-static enum rx_verdict receive_odd(struct pair *pair, const struct columns *c, uint32_t row,
-                                   bool owner, bool mark, struct rx_tally *tally)
+/* Takes one descriptor that a tight loop does not take: part of a chain, an error, or nonsense. */
+static enum rx_result take_one(struct queue_pair *pair, const struct columns *c, uint32_t row,
+                               bool owner, bool mark, struct rx_tally *tally)
 {
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     uint32_t index = pair->rx_sw[pair->rx_next];
-    struct written w;
+    struct writeback w;
     uint32_t length, frame, *fault;
     bool eop;
 
-    w.qw1 = written_status(desc);
+    w.qw1 = writeback_status(desc);
     if (!(w.qw1 & RXL_DD))
-        return VERDICT_NONE;
-    w.qw0 = written_word(&desc->qw0);
-    w.qw2 = written_word(&desc->qw2);
-    w.qw3 = written_word(&desc->qw3);
-    receive_step(pair, 1);
+        return RX_NOT_DONE;
+    w.qw0 = writeback_word(&desc->qw0);
+    w.qw2 = writeback_word(&desc->qw2);
+    w.qw3 = writeback_word(&desc->qw3);
+    rx_step(pair, 1);
     eop = w.qw1 & RXL_EOP;
     tally->fragments += !eop;
     if (pair->skipping) {
         pair->skipping = !eop;
-        pair_put(pair, &index, 1, owner, &tally->pool);
-        return VERDICT_CONSUMED;
+        buffers_put(pair, &index, 1, owner, &tally->pool);
+        return RX_CONSUMED;
     }
-    length = written_length(&w, pair->format);
+    length = writeback_length(&w, pair->format);
     fault = fault_of(pair, &w, length, eop, tally);
     if (fault) {
         ++*fault;
-        pair_put(pair, &index, 1, owner, &tally->pool);
+        buffers_put(pair, &index, 1, owner, &tally->pool);
         drop_chained(pair, owner, tally);
         pair->skipping = !eop;
-        return VERDICT_CONSUMED;
+        return RX_CONSUMED;
     }
     if (length)
         pair->chain[pair->chained++] = handle_make(index, pair->headroom, length);
     else
-        pair_put(pair, &index, 1, owner, &tally->pool);
+        buffers_put(pair, &index, 1, owner, &tally->pool);
     pair->chained_bytes += length;
     if (!eop)
-        return VERDICT_CONSUMED;
+        return RX_CONSUMED;
     frame = pair->chained_bytes;
     deliver(pair, c, row, &w, mark);
     tally->packets++;
     tally->bytes += frame;
-    return VERDICT_DELIVERED;
-}
-
-static void post(struct pair *pair, const uint32_t *index, uint32_t n)
-{
-    pair->rx_post(pair, index, n);
-    pair->rx_fill += n;
-    if (pair->rx_fill == pair->rx_entries)
-        pair->rx_fill = 0;
-    pair->rx_left += n;
+    return RX_DELIVERED;
 }
 
 /* Refills when a batch of slots is empty, then counts. */
-static void refill_and_count(struct pair *pair, bool owner, struct rx_tally *tally)
+static void refill_and_count(struct queue_pair *pair, bool owner, struct rx_tally *tally)
 {
-    if (receive_missing(pair) >= REFILL_BATCH && receive_refill(pair, owner, tally))
-        receive_doorbell(pair);
-    ledger_receive(pair, tally, owner);
+    if (refill_missing(pair) >= REFILL_BATCH && refill_ring(pair, owner, tally))
+        doorbell_rx(pair);
+    rx_counters_add(pair, tally, owner);
 }
 
-uint32_t receive_idle(struct pair *pair, bool owner)
+uint32_t rx_idle(struct queue_pair *pair, bool owner)
 {
     struct rx_tally tally;
 
-    if (likely(owner && receive_missing(pair) < REFILL_BATCH)) {
-        ledger_idle(pair);
+    if (likely(owner && refill_missing(pair) < REFILL_BATCH)) {
+        rx_counters_idle(pair);
         return 0;
     }
     tally = (struct rx_tally){.polls = 1, .empty_polls = 1};
@@ -147,7 +140,7 @@ uint32_t receive_idle(struct pair *pair, bool owner)
     return 0;
 }
 
-uint32_t receive_slowly(struct pair *pair, struct run run, bool owner)
+uint32_t rx_slowly(struct queue_pair *pair, struct run run, bool owner)
 {
     struct rx_tally tally = {.packets = run.count, .bytes = run.bytes, .polls = 1};
 
@@ -155,40 +148,40 @@ uint32_t receive_slowly(struct pair *pair, struct run run, bool owner)
     return run.count;
 }
 
-uint32_t receive_merge(struct pair *pair, uint32_t count)
+uint32_t rx_merge(struct queue_pair *pair, uint32_t count)
 {
-    ledger_merge(pair);
+    rx_counters_merge(pair);
     return count;
 }
 
-uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run first, uint32_t max,
-                      enum rest rest)
+uint32_t rx_rest(struct queue_pair *pair, const struct columns *c, struct run first, uint32_t max,
+                 enum rx_flags flags)
 {
-    bool owner = rest & REST_OWNER, mark = rest & REST_MARK;
+    bool owner = flags & RX_OWNER, mark = flags & RX_MARK;
     struct rx_tally tally = {.packets = first.count, .bytes = first.bytes, .polls = 1};
     uint32_t row = first.count;
 
     while (row < max && pair->rx_left) {
-        uint32_t n = receive_straight(pair, max - row);
+        uint32_t n = rx_straight(pair, max - row);
 
         if (!pair->chained && !pair->skipping) {
-            struct run got = pair->receive.run[mark](pair, c, row, n);
+            struct run got = pair->rx_paths.run[mark](pair, c, row, n);
 
-            receive_singles(c, row, got.count);
-            receive_step(pair, got.count);
+            rx_singles(c, row, got.count);
+            rx_step(pair, got.count);
             row += got.count;
             tally.packets += got.count;
             tally.bytes += got.bytes;
             if (got.count == n)
                 continue;
         }
-        switch (receive_odd(pair, c, row, owner, mark, &tally)) {
-        case VERDICT_DELIVERED:
+        switch (take_one(pair, c, row, owner, mark, &tally)) {
+        case RX_DELIVERED:
             row++;
             continue;
-        case VERDICT_CONSUMED:
+        case RX_CONSUMED:
             continue;
-        case VERDICT_NONE:
+        case RX_NOT_DONE:
             break;
         }
         break;
@@ -198,133 +191,23 @@ uint32_t receive_rest(struct pair *pair, const struct columns *c, struct run fir
     return row;
 }
 
-static bool chosen(uint32_t wanted, uint32_t isa, bool able)
-{
-    return able && (wanted == ISA_AUTO || wanted == isa);
-}
-
-int receive_choose(struct pair *pair, const struct pair_config *config)
-{
-    enum rx_metadata metadata = METADATA_ALL;
-    const struct receive_paths *paths = NULL;
-
-    if (!config->metadata)
-        metadata = METADATA_NONE;
-    else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
-        metadata = METADATA_BASIC;
-    pair->rx_post = scalar_receive_post;
-    pair->send = scalar_send;
-#if defined(__x86_64__)
-    if (chosen(config->isa, ISA_AVX512, avx512_usable())) {
-        paths = avx512_receive(pair->format, metadata);
-        pair->byte_tables = avx512_byte_tables();
-        pair->rx_post = avx512_receive_post;
-        pair->send = avx512_send;
-        pair->isa_name = "avx512";
-    }
-    if (!paths && chosen(config->isa, ISA_AVX2, avx2_usable())) {
-        paths = avx2_receive(pair->format, metadata);
-        pair->rx_post = avx2_receive_post;
-        pair->send = avx2_send;
-        pair->isa_name = "avx2";
-    }
-#elif defined(__aarch64__)
-    if (chosen(config->isa, ISA_NEON, true)) {
-        paths = neon_receive(pair->format, metadata);
-        pair->rx_post = neon_receive_post;
-        pair->send = neon_send;
-        pair->isa_name = "neon";
-    }
-#endif
-    if (!paths && chosen(config->isa, ISA_SCALAR, true)) {
-        paths = scalar_receive(pair->format, metadata);
-        pair->isa_name = "scalar";
-    }
-    if (!paths)
-        return -ENOTSUP;
-    pair->receive = *paths;
-    return 0;
-}
-
-bool receive_ready(const struct pair *pair)
-{
-    return receive_done(pair);
-}
-
-bool receive_refill(struct pair *pair, bool owner, struct rx_tally *tally)
-{
-    uint32_t spare[REFILL_BATCH];
-    bool moved = false;
-
-    for (;;) {
-        /* Batches end on a multiple of the batch, also after a short one. */
-        uint32_t want = REFILL_BATCH - pair->rx_fill % REFILL_BATCH;
-        uint32_t n = want;
-        const uint32_t *index;
-
-        if (receive_missing(pair) < want)
-            return moved;
-        index = pair_get(pair, &n, owner, spare, &tally->pool);
-        if (n) {
-            post(pair, index, n);
-            moved = true;
-        }
-        if (unlikely(n < want)) {
-            tally->alloc_page_fail++;
-            return moved;
-        }
-    }
-}
-
-int receive_fill(struct pair *pair)
-{
-    struct rx_tally tally = {0};
-    uint32_t spare[REFILL_BATCH];
-    bool owner = pair_own_cache(pair);
-    uint32_t done = 0;
-
-    pair->rx_next = pair->rx_fill = pair->rx_left = 0;
-    pair->chained = pair->chained_bytes = 0;
-    pair->skipping = false;
-    while (done < pair->rx_entries) {
-        uint32_t n = REFILL_BATCH;
-        const uint32_t *index = pair_get(pair, &n, owner, spare, &tally.pool);
-
-        if (n)
-            post(pair, index, n);
-        done += n;
-        if (n < REFILL_BATCH)
-            break;
-    }
-    if (done < pair->rx_entries) {
-        pair_put(pair, pair->rx_sw, done, owner, &tally.pool);
-        pair->rx_left = 0;
-        tally.alloc_page_fail = 1;
-    } else {
-        pair->rx_left--; /* the tail stands on the last one */
-        pair->rx_filled = true;
-    }
-    ledger_receive(pair, &tally, owner);
-    pair_disown_cache(pair, owner);
-    return done < pair->rx_entries ? -ENOMEM : 0;
-}
-
-/* Packets that the device had finished in the slots it owned: each ends with EOP. */
-static uint32_t count_undelivered(struct pair *pair)
+/* Packets that the device had finished in its slots; each ends with EOP. A packet that it had only begun
+ * counts too. */
+static uint32_t count_undelivered(struct queue_pair *pair)
 {
     bool partial = pair->chained;
     uint32_t lost = 0;
     uint32_t slot = pair->rx_next;
 
     for (uint32_t i = 0; i < pair->rx_left; i++) {
-        uint64_t status = written_status(pair->rx_ring + slot);
+        uint64_t status = writeback_status(pair->rx_ring + slot);
 
         if (!(status & RXL_DD))
             break;
         if (!(status & RXL_EOP)) {
             partial = !pair->skipping;
         } else {
-            lost += !pair->skipping; /* a skipped one has been counted */
+            lost += !pair->skipping; /* a packet that is skipped was counted before */
             pair->skipping = false;
             partial = false;
         }
@@ -333,25 +216,24 @@ static uint32_t count_undelivered(struct pair *pair)
     return lost + partial;
 }
 
-/* After the device has let go of the ring: what it had received counts as lost, every buffer returns. */
-void receive_drain(struct pair *pair)
+void rx_drain(struct queue_pair *pair)
 {
     struct rx_tally tally = {0};
     bool owner;
 
     if (!pair->rx_filled)
         return;
-    owner = pair_own_cache(pair);
+    owner = guard_own_cache(pair);
     tally.drop_reset = count_undelivered(pair);
-    /* One more than the device owned: the slot under the tail. */
+    /* The slot under the tail holds a buffer too, beside those that the device owned. */
     for (uint32_t i = 0; i < pair->rx_left + 1; i++) {
-        pair_put(pair, &pair->rx_sw[pair->rx_next], 1, owner, &tally.pool);
+        buffers_put(pair, &pair->rx_sw[pair->rx_next], 1, owner, &tally.pool);
         pair->rx_next = pair->rx_next + 1 == pair->rx_entries ? 0 : pair->rx_next + 1;
     }
     drop_chained(pair, owner, &tally);
     pair->skipping = false;
     pair->rx_filled = false;
     pair->rx_left = 0;
-    ledger_receive(pair, &tally, owner);
-    pair_disown_cache(pair, owner);
+    rx_counters_add(pair, &tally, owner);
+    guard_disown_cache(pair, owner);
 }

@@ -2,55 +2,51 @@
 #include <stddef.h>
 
 #include "driver/ring/rx_counters.h"
-#include "driver/ring/queue_pair.h"
+
+#define RQ_WORDS (sizeof(struct rq_counters) / sizeof(uint64_t))
 
 _Static_assert(sizeof(struct rq_counters) % sizeof(uint64_t) == 0, "counters are words");
 
-static void charge(struct ledger *ledger, size_t field, uint64_t n)
+static void defer(struct rx_deferred *deferred, size_t field, uint64_t n)
 {
     if (n)
-        __atomic_fetch_add(&ledger->word[field / sizeof(uint64_t)], n, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&deferred->word[field / sizeof(uint64_t)], n, __ATOMIC_RELAXED);
 }
 
-#define CHARGE(ledger, field, n) charge(ledger, offsetof(struct rq_counters, field), n)
+#define DEFER(deferred, field, n) defer(deferred, offsetof(struct rq_counters, field), n)
 
-static void charge_pool(struct ledger *ledger, const struct pool *pool,
-                        const struct pool_tally *tally)
+static void defer_pool(struct rx_deferred *deferred, const struct pool *pool,
+                       const struct pool_tally *tally)
 {
-    CHARGE(ledger, pp_alloc_fast, tally->fast);
+    DEFER(deferred, pp_alloc_fast, tally->fast);
     if (pool->big)
-        CHARGE(ledger, pp_alloc_slow_ho, tally->slow);
+        DEFER(deferred, pp_alloc_slow_ho, tally->slow);
     else
-        CHARGE(ledger, pp_alloc_slow, tally->slow);
-    CHARGE(ledger, pp_alloc_empty, tally->empty);
-    CHARGE(ledger, pp_alloc_refill, tally->refill);
-    CHARGE(ledger, pp_recycle_cached, tally->cached);
-    CHARGE(ledger, pp_recycle_cache_full, tally->cache_full);
-    CHARGE(ledger, pp_recycle_ring, tally->ring);
+        DEFER(deferred, pp_alloc_slow, tally->slow);
+    DEFER(deferred, pp_alloc_empty, tally->empty);
+    DEFER(deferred, pp_alloc_refill, tally->refill);
+    DEFER(deferred, pp_recycle_cached, tally->cached);
+    DEFER(deferred, pp_recycle_cache_full, tally->cache_full);
+    DEFER(deferred, pp_recycle_ring, tally->ring);
     /* The amounts must be there when a merger sees the mark. */
-    __atomic_store_n(&ledger->dirty, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&deferred->dirty, 1, __ATOMIC_RELEASE);
 }
 
-void ledger_charge_pool(struct pair *pair, const struct pool_tally *tally)
+static void defer_receive(struct rx_deferred *deferred, const struct pool *pool,
+                          const struct rx_tally *tally)
 {
-    charge_pool(&pair->ledger, pair->pool, tally);
-}
-
-static void charge_receive(struct ledger *ledger, const struct pool *pool,
-                           const struct rx_tally *tally)
-{
-    CHARGE(ledger, packets, tally->packets);
-    CHARGE(ledger, bytes, tally->bytes);
-    CHARGE(ledger, fragments, tally->fragments);
-    CHARGE(ledger, polls, tally->polls);
-    CHARGE(ledger, empty_polls, tally->empty_polls);
-    CHARGE(ledger, alloc_page_fail, tally->alloc_page_fail);
-    CHARGE(ledger, drop_error, tally->drop_error);
-    CHARGE(ledger, drop_oversize, tally->drop_oversize);
-    CHARGE(ledger, drop_chain, tally->drop_chain);
-    CHARGE(ledger, drop_malformed, tally->drop_malformed);
-    CHARGE(ledger, drop_reset, tally->drop_reset);
-    charge_pool(ledger, pool, &tally->pool);
+    DEFER(deferred, packets, tally->packets);
+    DEFER(deferred, bytes, tally->bytes);
+    DEFER(deferred, fragments, tally->fragments);
+    DEFER(deferred, polls, tally->polls);
+    DEFER(deferred, empty_polls, tally->empty_polls);
+    DEFER(deferred, alloc_page_fail, tally->alloc_page_fail);
+    DEFER(deferred, drop_error, tally->drop_error);
+    DEFER(deferred, drop_oversize, tally->drop_oversize);
+    DEFER(deferred, drop_chain, tally->drop_chain);
+    DEFER(deferred, drop_malformed, tally->drop_malformed);
+    DEFER(deferred, drop_reset, tally->drop_reset);
+    defer_pool(deferred, pool, &tally->pool);
 }
 
 static void add_pool(struct rq_counters *rq, const struct pool *pool,
@@ -69,26 +65,26 @@ static void add_pool(struct rq_counters *rq, const struct pool *pool,
     block_add(&rq->pp_recycle_ring, tally->ring);
 }
 
-void ledger_merge_open(struct pair *pair)
+void rx_counters_merge_open(struct queue_pair *pair)
 {
     uint64_t *word = (uint64_t *)pair->rq;
 
-    __atomic_store_n(&pair->ledger.dirty, 0, __ATOMIC_RELAXED);
-    /* An addition after this one marks the ledger again. */
+    __atomic_store_n(&pair->deferred.dirty, 0, __ATOMIC_RELAXED);
+    /* An addition that comes after this exchange marks the counts as dirty again. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (size_t i = 1; i < RQ_WORDS; i++) {
-        if (__atomic_load_n(&pair->ledger.word[i], __ATOMIC_RELAXED))
-            block_add(&word[i], __atomic_exchange_n(&pair->ledger.word[i], 0, __ATOMIC_RELAXED));
+        if (__atomic_load_n(&pair->deferred.word[i], __ATOMIC_RELAXED))
+            block_add(&word[i], __atomic_exchange_n(&pair->deferred.word[i], 0, __ATOMIC_RELAXED));
     }
 }
 
-void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
+void rx_counters_add(struct queue_pair *pair, const struct rx_tally *tally, bool owner)
 {
     struct rq_counters *rq = pair->rq;
     uint64_t next;
 
     if (unlikely(!owner)) {
-        charge_receive(&pair->ledger, pair->pool, tally);
+        defer_receive(&pair->deferred, pair->pool, tally);
         return;
     }
     next = block_open(&rq->seq);
@@ -108,33 +104,33 @@ void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner)
         block_add(&rq->drop_reset, tally->drop_reset);
         block_add(&rq->alloc_page_fail, tally->alloc_page_fail);
     }
-    if (unlikely(ledger_dirty(&pair->ledger)))
-        ledger_merge_open(pair);
+    if (unlikely(rx_counters_deferred(pair)))
+        rx_counters_merge_open(pair);
     block_close(&rq->seq, next);
 }
 
-void ledger_pool(struct pair *pair, const struct pool_tally *tally, bool owner)
+void rx_counters_add_pool(struct queue_pair *pair, const struct pool_tally *tally, bool owner)
 {
     uint64_t next;
 
     if (unlikely(!owner)) {
-        ledger_charge_pool(pair, tally);
+        defer_pool(&pair->deferred, pair->pool, tally);
         return;
     }
     next = block_open(&pair->rq->seq);
     add_pool(pair->rq, pair->pool, tally);
-    if (unlikely(ledger_dirty(&pair->ledger)))
-        ledger_merge_open(pair);
+    if (unlikely(rx_counters_deferred(pair)))
+        rx_counters_merge_open(pair);
     block_close(&pair->rq->seq, next);
 }
 
-void ledger_merge(struct pair *pair)
+void rx_counters_merge(struct queue_pair *pair)
 {
     uint64_t next;
 
-    if (!ledger_dirty(&pair->ledger))
+    if (!rx_counters_deferred(pair))
         return;
     next = block_open(&pair->rq->seq);
-    ledger_merge_open(pair);
+    rx_counters_merge_open(pair);
     block_close(&pair->rq->seq, next);
 }

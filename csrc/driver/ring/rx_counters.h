@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How counters reach the stats segment. A block has one writer at a time (libie-stats 2): the receive
- * block belongs to whoever holds the pair's cache, the send block to whoever holds its send side.
- * Anybody else adds to the pair's side ledger, which the next holder of the cache merges. */
-#ifndef IAVFIO_DRIVER_LEDGER_H
-#define IAVFIO_DRIVER_LEDGER_H
+/* How counts of the receive side and of buffers reach the stats segment. The receive block has one writer
+ * at a time (docs/spec/libie-counters.md 2): the owner of the pair's cache. Any other thread adds to the
+ * pair's deferred counts, which the cache's next owner merges into the block. */
+#ifndef IAVFIO_DRIVER_RX_COUNTERS_H
+#define IAVFIO_DRIVER_RX_COUNTERS_H
 
-#include "driver/pool/cache.h"
-#include "driver/counters.h"
+#include "driver/block.h"
+#include "driver/ring/queue_pair.h"
 
-struct pair;
-
-#define RQ_WORDS (sizeof(struct rq_counters) / sizeof(uint64_t))
-
-struct ledger {
-    uint64_t word[RQ_WORDS]; /* as struct rq_counters; added to with atomics */
-    uint32_t dirty;
-};
-
-struct rx_tally { /* of one receive call, kept on its stack */
+struct rx_tally { /* counts of one receive call, on its stack */
     uint32_t packets;
     uint32_t fragments;
     uint64_t bytes;
@@ -27,42 +18,46 @@ struct rx_tally { /* of one receive call, kept on its stack */
     struct pool_tally pool;
 };
 
-/* Adds one call's tally: under the sequence count when the caller holds the cache, else to the ledger. */
-void ledger_receive(struct pair *pair, const struct rx_tally *tally, bool owner);
-void ledger_pool(struct pair *pair, const struct pool_tally *tally, bool owner);
-/* From any thread. */
-void ledger_charge_pool(struct pair *pair, const struct pool_tally *tally);
-/* By the holder of the cache. */
-void ledger_merge(struct pair *pair);
-/* As that into a block that is open. */
-void ledger_merge_open(struct pair *pair);
+/* Adds one call's tally: to the block when the caller owns the cache, else to the deferred counts. */
+void rx_counters_add(struct queue_pair *pair, const struct rx_tally *tally, bool owner);
+void rx_counters_add_pool(struct queue_pair *pair, const struct pool_tally *tally, bool owner);
+/* Moves the deferred counts into the block. Only for the owner of the cache. */
+void rx_counters_merge(struct queue_pair *pair);
+/* Does so while the caller has the block open. */
+void rx_counters_merge_open(struct queue_pair *pair);
 
-static inline bool ledger_dirty(const struct ledger *ledger)
+static inline bool rx_counters_deferred(const struct queue_pair *pair)
 {
-    return __atomic_load_n(&ledger->dirty, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&pair->deferred.dirty, __ATOMIC_ACQUIRE);
 }
 
-/* One writer's update of a block: readers retry while seq is odd (counters.h). */
-static inline uint64_t block_open(uint64_t *seq)
+/* Counts a poll that found packets, and the buffers that its refill took from the cache. Only for the
+ * owner of the cache; true when deferred counts wait to be merged. */
+static inline bool rx_counters_polled(struct queue_pair *pair, struct run run, uint32_t taken)
 {
-    /* Odd already when a predecessor died inside. */
-    uint64_t odd = __atomic_load_n(seq, __ATOMIC_RELAXED) | 1;
+    struct rq_counters *rq = pair->rq;
+    uint64_t next = block_open(&rq->seq);
 
-    __atomic_store_n(seq, odd, __ATOMIC_RELAXED);
-    /* No counter may become visible before the count is odd. */
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    return odd + 1;
+    block_add(&rq->polls, 1);
+    block_add(&rq->packets, run.count);
+    block_add(&rq->bytes, run.bytes);
+    if (taken)
+        block_add(&rq->pp_alloc_fast, taken);
+    block_close(&rq->seq, next);
+    return rx_counters_deferred(pair);
 }
 
-static inline void block_close(uint64_t *seq, uint64_t next)
+/* Counts a poll that found nothing. Only for the owner of the cache. */
+static inline void rx_counters_idle(struct queue_pair *pair)
 {
-    /* All counters must be visible before the count is even again. */
-    __atomic_store_n(seq, next, __ATOMIC_RELEASE);
-}
+    struct rq_counters *rq = pair->rq;
+    uint64_t next = block_open(&rq->seq);
 
-static inline void block_add(uint64_t *counter, uint64_t n)
-{
-    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+    block_add(&rq->polls, 1);
+    block_add(&rq->empty_polls, 1);
+    if (unlikely(rx_counters_deferred(pair)))
+        rx_counters_merge_open(pair);
+    block_close(&rq->seq, next);
 }
 
 #endif

@@ -5,13 +5,14 @@
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
 
+#include "driver/simd/isa.h"
 #include "driver/simd/tx_fours.h"
 
 typedef __m256i lanes;
 #define EVERY_LANE _mm256_set1_epi32(-1)
 #define NO_LANE _mm256_setzero_si256()
 
-struct verdicts {
+struct csum_table {
     char none; /* no tables: all by rows_look */
 };
 
@@ -19,7 +20,7 @@ struct verdicts {
 
 #define avx2_run words_run
 
-bool avx2_usable(void)
+static bool usable(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 }
@@ -96,20 +97,20 @@ INLINE void store_u8(uint8_t *to, __m256i value)
     _mm_storel_epi64((__m128i *)(void *)to, _mm256_castsi256_si128(packed));
 }
 
-INLINE struct verdicts verdicts_load(const struct pair *pair)
+INLINE struct csum_table csum_table_load(const struct queue_pair *pair)
 {
     (void)pair;
-    return (struct verdicts){0};
+    return (struct csum_table){0};
 }
 
-INLINE __m256i verdicts_look(const struct pair *pair, struct verdicts table, __m256i ptype,
-                             lanes known)
+INLINE __m256i csum_table_look(const struct queue_pair *pair, struct csum_table table,
+                               __m256i ptype, lanes known)
 {
     (void)table;
     return rows_look(pair, ptype, known);
 }
 
-INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void avx2_post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -134,13 +135,22 @@ INLINE void avx2_post(struct pair *pair, const uint32_t *index, uint32_t n)
     scalar_post_at(pair, i, index + i, n - i);
 }
 
-RECEIVE_ALL(avx2, LANES)
+RX_ALL(avx2, LANES)
 
-INLINE struct run avx2_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
-                                const int checked)
+INLINE struct run avx2_tx_run(struct queue_pair *pair, const uint64_t *handles, uint32_t n,
+                              const int checked)
 {
-    return send_fours(pair, 0, handles, n, checked);
+    return tx_fours(pair, 0, handles, n, checked);
 }
 
-SEND_ALL(avx2, SEND_LANES)
+TX_ALL(avx2, TX_LANES)
+
+const struct isa isa_avx2 = {
+    .name = "avx2",
+    .number = ISA_AVX2,
+    .usable = usable,
+    .rx = avx2_rx,
+    .rx_post = avx2_rx_post,
+    .tx = TX_PATHS(avx2),
+};
 #endif

@@ -4,6 +4,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
 
+#include "driver/simd/isa.h"
 #include "driver/simd/tx_fours.h"
 
 typedef __mmask8 lanes;
@@ -12,24 +13,24 @@ typedef __mmask8 lanes;
 
 /* good_of in four registers, 64 types in each; not loaded where nothing asks for it. Looked up in memory,
  * they would make a burst of 32 with metadata a twelfth longer. */
-struct verdicts {
+struct csum_table {
     __m512i a, b, c, d;
 };
 
-_Static_assert(PTYPES_CLASSED == sizeof(struct verdicts), "a byte for each type");
+_Static_assert(PTYPES_CLASSED == sizeof(struct csum_table), "a byte for each type");
 
 #include "driver/simd/rx_words.h"
 
 #define avx512_run words_run
 
-bool avx512_usable(void)
+static bool usable(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("bmi2");
 }
 
-bool avx512_byte_tables(void)
+static bool byte_tables(void)
 {
     return __builtin_cpu_supports("avx512vbmi");
 }
@@ -103,9 +104,9 @@ INLINE void store_u8(uint8_t *to, __m256i value)
     _mm_storel_epi64((__m128i *)(void *)to, _mm256_cvtepi32_epi8(value));
 }
 
-INLINE struct verdicts verdicts_load(const struct pair *pair)
+INLINE struct csum_table csum_table_load(const struct queue_pair *pair)
 {
-    return (struct verdicts){
+    return (struct csum_table){
         _mm512_loadu_si512(pair->good_of), _mm512_loadu_si512(pair->good_of + 64),
         _mm512_loadu_si512(pair->good_of + 128), _mm512_loadu_si512(pair->good_of + 192)};
 }
@@ -118,21 +119,21 @@ INLINE __m512i byte_entry(__m512i at, __m512i low, __m512i high)
     return at;
 }
 
-INLINE __m256i verdicts_look(const struct pair *pair, struct verdicts table, __m256i ptype,
-                             lanes known)
+INLINE __m256i csum_table_look(const struct queue_pair *pair, struct csum_table table,
+                               __m256i ptype, lanes known)
 {
     if (likely(pair->byte_tables)) {
         __m512i at = _mm512_castsi256_si512(ptype);
         __m256i low = _mm512_castsi512_si256(byte_entry(at, table.a, table.b));
         __m256i high = _mm512_castsi512_si256(byte_entry(at, table.c, table.d));
 
-        return choose(has(EVERY_LANE, ptype, NUMBER(upper_half)), high, low);
+        return choose(has(EVERY_LANE, ptype, CONSTANT(upper_half)), high, low);
     }
     return rows_look(pair, ptype, known);
 }
 
 /* Whole descriptors are written, also the words that the device does not read: full lines. */
-INLINE void avx512_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void avx512_post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -156,7 +157,7 @@ INLINE void avx512_post(struct pair *pair, const uint32_t *index, uint32_t n)
     scalar_post_at(pair, (uint32_t)i, index + i, n - (uint32_t)i);
 }
 
-RECEIVE_ALL(avx512, LANES)
+RX_ALL(avx512, LANES)
 
 INLINE uint64_t total_eights(__m512i sum)
 {
@@ -164,8 +165,8 @@ INLINE uint64_t total_eights(__m512i sum)
         _mm256_add_epi64(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1)));
 }
 
-INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
-                                  const int checked)
+INLINE struct run avx512_tx_run(struct queue_pair *pair, const uint64_t *handles, uint32_t n,
+                                const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
@@ -182,7 +183,7 @@ INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, ui
     size_t i;
 
     if (n < LANES)
-        return send_fours(pair, 0, handles, n, checked);
+        return tx_fours(pair, 0, handles, n, checked);
     for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
         __m512i handle = _mm512_loadu_si512(handles + i);
         __m512i offset = _mm512_and_si512(_mm512_srli_epi64(handle, HANDLE_OFFSET_SHIFT),
@@ -207,8 +208,18 @@ INLINE struct run avx512_send_run(struct pair *pair, const uint64_t *handles, ui
     run = (struct run){(uint32_t)i, total_eights(sum)};
     return i == n
                ? run
-               : run_sum(run, send_fours(pair, (uint32_t)i, handles + i, n - (uint32_t)i, checked));
+               : run_sum(run, tx_fours(pair, (uint32_t)i, handles + i, n - (uint32_t)i, checked));
 }
 
-SEND_ALL(avx512, SEND_LANES)
+TX_ALL(avx512, TX_LANES)
+
+const struct isa isa_avx512 = {
+    .name = "avx512",
+    .number = ISA_AVX512,
+    .usable = usable,
+    .byte_tables = byte_tables,
+    .rx = avx512_rx,
+    .rx_post = avx512_rx_post,
+    .tx = TX_PATHS(avx512),
+};
 #endif

@@ -9,6 +9,7 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+#include "driver/simd/isa.h"
 #include "driver/simd/rx_loop.h"
 #include "driver/simd/tx_loop.h"
 
@@ -28,8 +29,8 @@ INLINE void status_before_rest(void)
 
 INLINE uint64x2_t status_two(const struct rx_desc *desc)
 {
-    return vcombine_u64(vcreate_u64(written_word(&desc[0].qw1)),
-                        vcreate_u64(written_word(&desc[1].qw1)));
+    return vcombine_u64(vcreate_u64(writeback_word(&desc[0].qw1)),
+                        vcreate_u64(writeback_word(&desc[1].qw1)));
 }
 
 INLINE void halves(struct words *w, const int word, uint64x2_t first, uint64x2_t second)
@@ -101,7 +102,7 @@ INLINE uint32x4_t length_of(const struct words *w, const int format)
                : masked(w->high[0], RXF_LEN_MASK);
 }
 
-INLINE uint32x4_t lanes_good(const struct pair *pair, const struct words *w, const int format)
+INLINE uint32x4_t lanes_good(const struct queue_pair *pair, const struct words *w, const int format)
 {
     if (format == FORMAT_LEGACY)
         return vandq_u32(equals(masked(w->low[1], RXL_DD | RXL_EOP | RXL_RXE), RXL_DD | RXL_EOP),
@@ -134,8 +135,9 @@ INLINE void store_u8(uint8_t *to, uint32x4_t value)
 }
 
 /* Packets with a checksum bit set that needs judgement: one by one, from the copies held here. */
-static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const struct words *w,
-                                                 uint32x4_t lanes, uint8_t *csum, int format)
+static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair,
+                                                 const struct words *w, uint32x4_t lanes,
+                                                 uint8_t *csum, int format)
 {
     uint32_t low[4][LANES], high[4][LANES], mixed[LANES];
 
@@ -145,7 +147,7 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const 
     }
     vst1q_u32(mixed, lanes);
     for (uint32_t i = 0; i < LANES; i++) {
-        struct written one = {
+        struct writeback one = {
             low[0][i] | (uint64_t)high[0][i] << 32,
             low[1][i] | (uint64_t)high[1][i] << 32,
             low[2][i] | (uint64_t)high[2][i] << 32,
@@ -154,13 +156,14 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, const 
 
         if (!mixed[i])
             continue;
-        csum[i] = format == FORMAT_LEGACY
-                      ? written_csum(pair, &one, written_ptype(&one, FORMAT_LEGACY), FORMAT_LEGACY)
-                      : written_csum(pair, &one, written_ptype(&one, FORMAT_FLEX), FORMAT_FLEX);
+        csum[i] =
+            format == FORMAT_LEGACY
+                ? writeback_csum(pair, &one, writeback_ptype(&one, FORMAT_LEGACY), FORMAT_LEGACY)
+                : writeback_csum(pair, &one, writeback_ptype(&one, FORMAT_FLEX), FORMAT_FLEX);
     }
 }
 
-INLINE void columns_csum(const struct pair *pair, const struct words *w, uint32x4_t ptype,
+INLINE void columns_csum(const struct queue_pair *pair, const struct words *w, uint32x4_t ptype,
                          uint8_t *csum, const int format)
 {
     const bool legacy = format == FORMAT_LEGACY;
@@ -173,15 +176,15 @@ INLINE void columns_csum(const struct pair *pair, const struct words *w, uint32x
     good = vsetq_lane_u32(pair->good_of[vgetq_lane_u32(known, 2)], good, 2);
     good = vsetq_lane_u32(pair->good_of[vgetq_lane_u32(known, 3)], good, 3);
     if (!legacy)
-        good = vorrq_u32(good,
-                         only(bits(w->low[2], RXF_QW2_NAT), all(CSUM_GOOD << VERDICT_UDP_SHIFT)));
+        good =
+            vorrq_u32(good, only(bits(w->low[2], RXF_QW2_NAT), all(CSUM_GOOD << CSUM_UDP_SHIFT)));
     store_u8(csum, only(checked, good));
     if (unlikely(!none_set(mixed)))
         csum_mixed(pair, w, mixed, csum, format);
 }
 
 /* Four rows of the columns; the same rules as metadata_fill. */
-INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint32_t row,
+INLINE void columns_fill(const struct queue_pair *pair, const struct columns *c, uint32_t row,
                          const struct words *w, const int format, const int metadata,
                          const int full)
 {
@@ -252,7 +255,7 @@ INLINE void columns_fill(const struct pair *pair, const struct columns *c, uint3
         store_u8(c->flags + row, flags);
 }
 
-INLINE struct run neon_run(struct pair *pair, const struct columns *columns, uint32_t row,
+INLINE struct run neon_run(struct queue_pair *pair, const struct columns *columns, uint32_t row,
                            uint32_t n, const int format, const int metadata, const int mark,
                            const int full)
 {
@@ -309,7 +312,7 @@ INLINE uint64x2_t address_of(uint64_t base, uint32x2_t index, uint32_t stride)
     return vmlal_u32(vdupq_n_u64(base), index, vdup_n_u32(stride));
 }
 
-INLINE void neon_post(struct pair *pair, const uint32_t *index, uint32_t n)
+INLINE void neon_post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
     uint32_t *buffer = pair->rx_sw + pair->rx_fill;
@@ -328,10 +331,15 @@ INLINE void neon_post(struct pair *pair, const uint32_t *index, uint32_t n)
     scalar_post_at(pair, i, index + i, n - i);
 }
 
-RECEIVE_ALL(neon, LANES)
+static bool usable(void)
+{
+    return true; /* every 64-bit ARM processor has it */
+}
 
-INLINE void write_two(struct pair *pair, struct tx_desc *desc, uint32x2_t index, uint32x2_t offset,
-                      uint32x2_t length)
+RX_ALL(neon, LANES)
+
+INLINE void write_two(struct queue_pair *pair, struct tx_desc *desc, uint32x2_t index,
+                      uint32x2_t offset, uint32x2_t length)
 {
     uint64x2x2_t two;
 
@@ -341,8 +349,8 @@ INLINE void write_two(struct pair *pair, struct tx_desc *desc, uint32x2_t index,
     vst2q_u64((uint64_t *)(void *)desc, two);
 }
 
-INLINE struct run neon_send_run(struct pair *pair, const uint64_t *handles, uint32_t n,
-                                const int checked)
+INLINE struct run neon_tx_run(struct queue_pair *pair, const uint64_t *handles, uint32_t n,
+                              const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next;
     uint32_t *buffer = pair->tx_sw + pair->tx_next;
@@ -372,5 +380,14 @@ INLINE struct run neon_send_run(struct pair *pair, const uint64_t *handles, uint
     return (struct run){(uint32_t)i, vaddvq_u32(sum)};
 }
 
-SEND_ALL(neon, LANES)
+TX_ALL(neon, LANES)
+
+const struct isa isa_neon = {
+    .name = "neon",
+    .number = ISA_NEON,
+    .usable = usable,
+    .rx = neon_rx,
+    .rx_post = neon_rx_post,
+    .tx = TX_PATHS(neon),
+};
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Receiving eight descriptors at once, as vectors of their 32-bit words: what AVX2 and AVX-512 share. Every
  * check of the scalar loop is kept. Before it is included: the type `lanes` (which of the eight) with EVERY_LANE
- * and NO_LANE, and struct verdicts. After it: the functions declared here, in which they differ. */
+ * and NO_LANE, and struct csum_table. After it: the functions declared here, in which they differ. */
 #ifndef IAVFIO_DRIVER_RECEIVE_WORDS_H
 #define IAVFIO_DRIVER_RECEIVE_WORDS_H
 
 #include "driver/simd/rx_loop.h"
 
 #define LANES 8
-#define NUMBER(name) _mm256_set1_epi32((int)pair->numbers.name)
+#define CONSTANT(name) _mm256_set1_epi32((int)pair->constants.name)
 
 /* Word 2k is the lower half of qw k. Half as wide as lanes of 64 bits, and what is written to columns needs no
  * narrowing. */
@@ -37,9 +37,9 @@ INLINE void store_u8(uint8_t *to, __m256i value);
 
 /* Good verdicts by packet type, in byte 0 of each lane, of types below PTYPES_CLASSED; of others, and in the
  * other bytes, rubbish. */
-INLINE struct verdicts verdicts_load(const struct pair *pair);
-INLINE __m256i verdicts_look(const struct pair *pair, struct verdicts table, __m256i ptype,
-                             lanes known);
+INLINE struct csum_table csum_table_load(const struct queue_pair *pair);
+INLINE __m256i csum_table_look(const struct queue_pair *pair, struct csum_table table,
+                               __m256i ptype, lanes known);
 
 /* One half of eight descriptors, 0 or 1: row k holds those of descriptors k and k + 4. */
 INLINE void halves_load(const struct rx_desc *desc, __m256i row[4], const int half)
@@ -126,9 +126,9 @@ INLINE void store_u32(uint32_t *to, __m256i value, lanes valid)
 }
 
 /* Packets with a checksum bit set that needs judgement: one by one, from the copies held here. */
-static __attribute__((noinline)) void csum_mixed(const struct pair *pair, __m256i dw0, __m256i dw2,
-                                                 __m256i dw3, __m256i dw4, uint32_t bits,
-                                                 uint8_t *csum, int format)
+static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair, __m256i dw0,
+                                                 __m256i dw2, __m256i dw3, __m256i dw4,
+                                                 uint32_t bits, uint8_t *csum, int format)
 {
     uint32_t dw[4][LANES];
 
@@ -138,26 +138,27 @@ static __attribute__((noinline)) void csum_mixed(const struct pair *pair, __m256
     _mm256_storeu_si256((__m256i *)(void *)dw[3], dw4);
     for (; bits; bits &= bits - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(bits);
-        struct written one = {dw[0][i], dw[1][i] | (uint64_t)dw[2][i] << 32, dw[3][i], 0};
+        struct writeback one = {dw[0][i], dw[1][i] | (uint64_t)dw[2][i] << 32, dw[3][i], 0};
 
-        csum[i] = format == FORMAT_LEGACY
-                      ? written_csum(pair, &one, written_ptype(&one, FORMAT_LEGACY), FORMAT_LEGACY)
-                      : written_csum(pair, &one, written_ptype(&one, FORMAT_FLEX), FORMAT_FLEX);
+        csum[i] =
+            format == FORMAT_LEGACY
+                ? writeback_csum(pair, &one, writeback_ptype(&one, FORMAT_LEGACY), FORMAT_LEGACY)
+                : writeback_csum(pair, &one, writeback_ptype(&one, FORMAT_FLEX), FORMAT_FLEX);
     }
 }
 
 /* Sixteen types of which one is plain IPv4 or IPv6: all the plain ones. */
 #define ROW_OF(ptype) ((ptype) / 16)
 
-INLINE __m256i row_look(const struct pair *pair, const unsigned row, __m256i ptype)
+INLINE __m256i row_look(const struct queue_pair *pair, const unsigned row, __m256i ptype)
 {
     const __m128i *of = (const __m128i *)(const void *)pair->good_of + row;
 
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(of)), ptype);
 }
 
-/* As verdicts_look, by looking into two rows; a gather would cost more than all other columns. */
-INLINE __m256i rows_look(const struct pair *pair, __m256i ptype, lanes known)
+/* As csum_table_look, by looking into two rows; a gather would cost more than all other columns. */
+INLINE __m256i rows_look(const struct queue_pair *pair, __m256i ptype, lanes known)
 {
     __m256i row = _mm256_srli_epi32(ptype, 4);
     lanes plain4 = equal(EVERY_LANE, row, _mm256_set1_epi32(ROW_OF(PTYPE_IPV4)));
@@ -171,38 +172,38 @@ INLINE __m256i rows_look(const struct pair *pair, __m256i ptype, lanes known)
     return found;
 }
 
-INLINE void columns_csum(const struct pair *pair, struct verdicts table, const struct words *w,
-                         __m256i ptype, uint8_t *csum, const int format)
+INLINE void columns_csum(const struct queue_pair *pair, struct csum_table table,
+                         const struct words *w, __m256i ptype, uint8_t *csum, const int format)
 {
-    lanes checked = has(EVERY_LANE, w->dw[2], NUMBER(checked));
-    uint32_t mixed = lane_bits(has(checked, w->dw[2], NUMBER(errors)));
+    lanes checked = has(EVERY_LANE, w->dw[2], CONSTANT(checked));
+    uint32_t mixed = lane_bits(has(checked, w->dw[2], CONSTANT(errors)));
     /* Types beyond the table have no verdict, as type 0. */
-    lanes known = at_most(checked, ptype, NUMBER(last_classed));
+    lanes known = at_most(checked, ptype, CONSTANT(last_classed));
     __m256i good =
-        only(known, _mm256_and_si256(verdicts_look(pair, table, ptype, known), NUMBER(byte)));
+        only(known, _mm256_and_si256(csum_table_look(pair, table, ptype, known), CONSTANT(byte)));
 
     if (format != FORMAT_LEGACY)
-        good = with(has(checked, w->dw[4], NUMBER(nat)), good, NUMBER(nat_good));
+        good = with(has(checked, w->dw[4], CONSTANT(nat)), good, CONSTANT(nat_good));
     store_u8(csum, good);
     if (unlikely(mixed))
         csum_mixed(pair, w->dw[0], w->dw[2], w->dw[3], w->dw[4], mixed, csum, format);
 }
 
-INLINE __m256i ptypes(const struct pair *pair, const struct words *w, const int format)
+INLINE __m256i ptypes(const struct queue_pair *pair, const struct words *w, const int format)
 {
     __m256i ptype;
 
     if (format != FORMAT_LEGACY)
-        return field(w, 0, RXF_PTYPE_SHIFT, NUMBER(ptype));
+        return field(w, 0, RXF_PTYPE_SHIFT, CONSTANT(ptype));
     /* Crosses the middle of its word. Unknown types are reported as such. */
     ptype = _mm256_or_si256(_mm256_srli_epi32(w->dw[2], RXL_PTYPE_SHIFT),
                             _mm256_slli_epi32(w->dw[3], 32 - RXL_PTYPE_SHIFT));
-    ptype = _mm256_and_si256(ptype, NUMBER(ptype));
-    return only(at_most(EVERY_LANE, ptype, NUMBER(last_ptype)), ptype);
+    ptype = _mm256_and_si256(ptype, CONSTANT(ptype));
+    return only(at_most(EVERY_LANE, ptype, CONSTANT(last_ptype)), ptype);
 }
 
 /* Tags, marks and times of eight rows; adds to the flags. */
-INLINE __m256i columns_rare(const struct pair *pair, const struct columns *c, size_t row,
+INLINE __m256i columns_rare(const struct queue_pair *pair, const struct columns *c, size_t row,
                             const struct words *w, __m256i flags, const int format, const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
@@ -210,34 +211,34 @@ INLINE __m256i columns_rare(const struct pair *pair, const struct columns *c, si
     __m256i tag, mark;
 
     if (pair->vlan_in_l2tag2) {
-        tag = field(w, 2, RXL_QW2_L2TAG2_2_SHIFT, NUMBER(half));
-        tagged = has(EVERY_LANE, w->dw[4], NUMBER(tag2));
+        tag = field(w, 2, RXL_QW2_L2TAG2_2_SHIFT, CONSTANT(half));
+        tagged = has(EVERY_LANE, w->dw[4], CONSTANT(tag2));
     } else {
-        tag = legacy ? field(w, 0, RXL_QW0_L2TAG1_SHIFT, NUMBER(half))
-                     : field(w, 1, RXF_QW1_L2TAG1_SHIFT, NUMBER(half));
-        tagged = has(EVERY_LANE, w->dw[2], NUMBER(tag1));
+        tag = legacy ? field(w, 0, RXL_QW0_L2TAG1_SHIFT, CONSTANT(half))
+                     : field(w, 1, RXF_QW1_L2TAG1_SHIFT, CONSTANT(half));
+        tagged = has(EVERY_LANE, w->dw[2], CONSTANT(tag1));
     }
     if (legacy) {
-        lanes matched =
-            equal(EVERY_LANE, field(w, 1, RXL_FLTSTAT_SHIFT, NUMBER(fltstat)), NUMBER(fltstat_id));
-        lanes flexible = equal(has(EVERY_LANE, w->dw[2], NUMBER(flexible)),
-                               field(w, 2, 4, NUMBER(fltstat)), NUMBER(flexible_id));
+        lanes matched = equal(EVERY_LANE, field(w, 1, RXL_FLTSTAT_SHIFT, CONSTANT(fltstat)),
+                              CONSTANT(fltstat_id));
+        lanes flexible = equal(has(EVERY_LANE, w->dw[2], CONSTANT(flexible)),
+                               field(w, 2, 4, CONSTANT(fltstat)), CONSTANT(flexible_id));
 
         mark = choose(matched, w->dw[1], w->dw[7]);
         marked = either(matched, flexible);
     } else {
-        mark = _mm256_and_si256(w->dw[format == FORMAT_FLEX_OVS ? 3 : 6], NUMBER(mark));
-        marked = differ(EVERY_LANE, mark, NUMBER(no_mark));
+        mark = _mm256_and_si256(w->dw[format == FORMAT_FLEX_OVS ? 3 : 6], CONSTANT(mark));
+        marked = differ(EVERY_LANE, mark, CONSTANT(no_mark));
     }
     if (full || c->vlan)
         store_u16(c->vlan + row, tag, tagged);
     if (full || c->mark)
         store_u32(c->mark + row, mark, marked);
-    flags = with(tagged, flags, NUMBER(flag_vlan));
-    flags = with(marked, flags, NUMBER(flag_mark));
+    flags = with(tagged, flags, CONSTANT(flag_vlan));
+    flags = with(marked, flags, CONSTANT(flag_mark));
     if (format == FORMAT_FLEX) {
-        timed = has(EVERY_LANE, w->dw[4], NUMBER(time));
-        flags = with(timed, flags, NUMBER(flag_time));
+        timed = has(EVERY_LANE, w->dw[4], CONSTANT(time));
+        flags = with(timed, flags, CONSTANT(flag_time));
     }
     if (full || c->time)
         store_u32(c->time + row, w->dw[7], timed);
@@ -245,22 +246,22 @@ INLINE __m256i columns_rare(const struct pair *pair, const struct columns *c, si
 }
 
 /* Eight rows of the columns; the same rules as metadata_fill. */
-INLINE void columns_fill(const struct pair *pair, struct verdicts table, const struct columns *c,
-                         size_t row, const struct words *w, const int format, const int metadata,
-                         const int full)
+INLINE void columns_fill(const struct queue_pair *pair, struct csum_table table,
+                         const struct columns *c, size_t row, const struct words *w,
+                         const int format, const int metadata, const int full)
 {
     const bool legacy = format == FORMAT_LEGACY;
     __m256i ptype = ptypes(pair, w, format);
-    __m256i cast = legacy ? field(w, 1, RXL_UMBCAST_SHIFT, NUMBER(mirrored))
-                          : field(w, 0, RXF_UMBCAST_SHIFT, NUMBER(mirrored));
-    lanes hashed = legacy ? equal(EVERY_LANE, field(w, 1, RXL_FLTSTAT_SHIFT, NUMBER(fltstat)),
-                                  NUMBER(fltstat_hash))
-                          : has(EVERY_LANE, w->dw[2], NUMBER(hashed));
+    __m256i cast = legacy ? field(w, 1, RXL_UMBCAST_SHIFT, CONSTANT(mirrored))
+                          : field(w, 0, RXF_UMBCAST_SHIFT, CONSTANT(mirrored));
+    lanes hashed = legacy ? equal(EVERY_LANE, field(w, 1, RXL_FLTSTAT_SHIFT, CONSTANT(fltstat)),
+                                  CONSTANT(fltstat_hash))
+                          : has(EVERY_LANE, w->dw[2], CONSTANT(hashed));
     __m256i flags;
 
     /* UMBCAST 1 and 2 shifted are the flags of multicast and broadcast; 3, mirrored, is neither. */
-    flags = only(differ(EVERY_LANE, cast, NUMBER(mirrored)), _mm256_slli_epi32(cast, 4));
-    flags = with(hashed, flags, NUMBER(flag_rss));
+    flags = only(differ(EVERY_LANE, cast, CONSTANT(mirrored)), _mm256_slli_epi32(cast, 4));
+    flags = with(hashed, flags, CONSTANT(flag_rss));
     if (full || c->rss)
         store_u32(c->rss + row, w->dw[legacy ? 1 : format == FORMAT_FLEX_OVS ? 6 : 3], hashed);
     if (full || c->ptype)
@@ -283,7 +284,7 @@ INLINE uint32_t total(__m256i sum)
     return (uint32_t)_mm_cvtsi128_si32(four);
 }
 
-INLINE struct run words_run(struct pair *pair, const struct columns *columns, uint32_t row,
+INLINE struct run words_run(struct queue_pair *pair, const struct columns *columns, uint32_t row,
                             uint32_t n, const int format, const int metadata, const int mark,
                             const int full)
 {
@@ -291,18 +292,19 @@ INLINE struct run words_run(struct pair *pair, const struct columns *columns, ui
     const struct columns *c = &copy;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
-    const struct demands d = {NUMBER(status), NUMBER(status_good), NUMBER(id),  NUMBER(flex),
-                              NUMBER(length), NUMBER(one),         NUMBER(most)};
-    const __m256i headroom = NUMBER(headroom);
+    const struct demands d = {CONSTANT(status), CONSTANT(status_good), CONSTANT(id),
+                              CONSTANT(flex),   CONSTANT(length),      CONSTANT(one),
+                              CONSTANT(most)};
+    const __m256i headroom = CONSTANT(headroom);
     const __m256i ordinals = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     uint64_t *to = c->handles + row;
     uint8_t *held = pair->held;
     __m256i sum = _mm256_setzero_si256();
-    struct verdicts table;
+    struct csum_table table;
     size_t i;
 
     if (metadata != METADATA_NONE)
-        table = verdicts_load(pair);
+        table = csum_table_load(pair);
     for (i = 0; i + LANES <= n; i += LANES, desc += LANES) {
         struct words w = {0};
         __m256i length, index, upper;

@@ -5,7 +5,7 @@
 
 #include "driver/simd/tx_loop.h"
 
-#define SEND_LANES 4
+#define TX_LANES 4
 
 INLINE __m256i all(uint64_t value)
 {
@@ -29,8 +29,8 @@ INLINE uint64_t total_fours(__m256i sum)
 }
 
 /* Four packets at a time, from slot tx_next + first on. */
-INLINE struct run send_fours(struct pair *pair, uint32_t first, const uint64_t *handles, uint32_t n,
-                             const int checked)
+INLINE struct run tx_fours(struct queue_pair *pair, uint32_t first, const uint64_t *handles,
+                           uint32_t n, const int checked)
 {
     struct tx_desc *desc = pair->tx_ring + pair->tx_next + first;
     uint32_t *buffer = pair->tx_sw + pair->tx_next + first;
@@ -41,7 +41,7 @@ INLINE struct run send_fours(struct pair *pair, uint32_t first, const uint64_t *
     __m256i sum = _mm256_setzero_si256();
     size_t i;
 
-    for (i = 0; i + SEND_LANES <= n; i += SEND_LANES) {
+    for (i = 0; i + TX_LANES <= n; i += TX_LANES) {
         __m256i handle = _mm256_loadu_si256((const __m256i *)(const void *)(handles + i));
         __m256i offset = _mm256_and_si256(_mm256_srli_epi64(handle, HANDLE_OFFSET_SHIFT),
                                           all(HANDLE_FIELD_MASK));
@@ -51,7 +51,7 @@ INLINE struct run send_fours(struct pair *pair, uint32_t first, const uint64_t *
         /* The scalar loop finds which one it is, or which mark is missing. */
         if (unlikely(!all_at_most(_mm256_sub_epi32(handle, shortest), limits,
                                   _mm256_add_epi64(offset, length), stride)) ||
-            (checked && unlikely(!mark_claim_all(pair->held, handles + i, SEND_LANES))))
+            (checked && unlikely(!mark_claim_all(pair->held, handles + i, TX_LANES))))
             break;
         address = _mm256_add_epi64(_mm256_mul_epu32(handle, stride), offset);
         address = _mm256_add_epi64(address, iova);

@@ -7,23 +7,14 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "driver/worker/handler.h"
-#include "driver/worker/worker.h"
+#include "driver/ring/interrupt.h"
+#include "driver/ring/rx.h"
+#include "driver/worker/idle.h"
 
 #define ROUNDS_POLLING 64
 #define ROUNDS_YIELDING 256
 #define SLEEP_NS NS_PER_MS
 #define SLEEP_MAX_NS (16 * NS_PER_MS)
-
-static bool may_sleep(const struct worker *worker)
-{
-    if (worker->generating || handler_waiting(worker))
-        return false;
-    for (uint32_t i = 0; i < worker->config.pairs; i++)
-        if (worker->station[i].pending.count)
-            return false;
-    return true;
-}
 
 /* False when something has come meanwhile. */
 static bool arm(struct worker *worker)
@@ -37,9 +28,9 @@ static bool arm(struct worker *worker)
             continue;
         if (!hold->asleep) {
             hold->asleep = worker->asleep = true;
-            pair_sleep(hold->pair);
+            interrupt_sleep(hold->pair);
         }
-        quiet &= !receive_ready(hold->pair);
+        quiet &= !rx_done(hold->pair);
     }
     return quiet;
 }
@@ -98,11 +89,11 @@ void idle_end(struct worker *worker)
         if (!worker->hold[i].asleep)
             continue;
         worker->hold[i].asleep = false;
-        pair_wake(worker->hold[i].pair);
+        interrupt_wake(worker->hold[i].pair);
     }
 }
 
-void idle_round(struct worker *worker)
+void idle_round(struct worker *worker, bool may_sleep)
 {
     if (worker->idle_rounds < ROUNDS_YIELDING)
         worker->idle_rounds++;
@@ -110,7 +101,7 @@ void idle_round(struct worker *worker)
         cpu_relax();
         return;
     }
-    if (worker->idle_rounds < ROUNDS_YIELDING || (!worker->parked && !may_sleep(worker))) {
+    if (worker->idle_rounds < ROUNDS_YIELDING || (!worker->parked && !may_sleep)) {
         worker->slept_ns = 0;
         sched_yield();
         return;

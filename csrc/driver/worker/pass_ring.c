@@ -189,7 +189,7 @@ int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
 
 /* ---- the end ---- */
 
-uint32_t kept_drop(struct kept *kept, struct pair *charge)
+uint32_t kept_drop(struct kept *kept, struct queue_pair *charge)
 {
     uint64_t handles[DROP_BULK], chain[KEPT_CHAIN * DROP_BULK];
     uint8_t segments[DROP_BULK];

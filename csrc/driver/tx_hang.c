@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "driver/block.h"
+#include "driver/ring/guard.h"
+#include "driver/ring/tx_clean.h"
+#include "driver/tx_hang.h"
+
+#define PACKETS_MASK 0x7fffffff /* so that NOTHING_PENDING is no packet count */
+#define NOTHING_PENDING UINT64_MAX
+
+/* Forces a write-back on the queue's vector; while polling by WB_ON_ITR instead of an interrupt. */
+static void nudge(struct queue_pair *pair)
+{
+    uint32_t mode = pair->poll_ctl & (DYN_CTL_WB_ON_ITR | DYN_CTL_INTENA);
+
+    if (!mode || __atomic_load_n(&pair->sleeping, __ATOMIC_SEQ_CST))
+        mode = DYN_CTL_INTENA;
+    if (pair->dyn_ctl)
+        pair->regio->write32(pair->regio, pair->dyn_ctl,
+                             mode | DYN_CTL_SWINT_TRIG | DYN_CTL_ITR_NONE |
+                                 DYN_CTL_SW_ITR_INDX_ENA);
+}
+
+bool tx_hang_check(struct queue_pair *pair)
+{
+    uint64_t packets = __atomic_load_n(&pair->sq->packets, __ATOMIC_RELAXED) & PACKETS_MASK;
+    uint64_t before = __atomic_load_n(&pair->hang_packets, __ATOMIC_RELAXED);
+    bool hung = true;
+
+    if (pair_state(pair) != PAIR_RUNNING)
+        return false;
+    if (packets != before) {
+        __atomic_store_n(&pair->hang_packets, tx_pending(pair) ? packets : NOTHING_PENDING,
+                         __ATOMIC_RELAXED);
+        return false;
+    }
+    /* It may be that nobody reaped, so the watchdog does so first. */
+    if (guard_try(&pair->tx_guard, GUARD_WATCHDOG)) {
+        bool owner = guard_own_cache(pair);
+
+        if (__atomic_load_n(&pair->state, __ATOMIC_SEQ_CST) != PAIR_RUNNING ||
+            tx_clean(pair, owner) || !tx_pending(pair)) {
+            hung = false;
+        } else {
+            uint64_t next = block_open(&pair->sq->seq);
+
+            block_add(&pair->sq->hangs, 1);
+            block_close(&pair->sq->seq, next);
+        }
+        guard_disown_cache(pair, owner);
+        guard_leave(&pair->tx_guard);
+    } else {
+        __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
+    }
+    if (hung)
+        nudge(pair);
+    return hung;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/ring/buffers.h"
+#include "driver/ring/interrupt.h"
+#include "driver/ring/rx_counters.h"
+#include "driver/ring/tx_clean.h"
+#include "driver/worker/generate.h"
+#include "driver/worker/traffic.h"
+
+/* A frame that left the device this long ago is not coming back. On a busy host a software device or the
+ * receiving worker may be without its CPU for many milliseconds. */
+#define STALL_NS (500 * NS_PER_MS)
+
+int generate_setup(struct worker *worker, struct lane *lane, uint32_t number)
+{
+    const struct worker_config *config = &worker->config;
+    size_t bytes = 0;
+    uint8_t *at;
+
+    for (uint32_t i = 0; i < config->sizes; i++)
+        bytes += config->size[i];
+    at = lane->frames = malloc(bytes);
+    lane->sequence = calloc(config->flows, sizeof(*lane->sequence));
+    if (!at || !lane->sequence)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < config->sizes; i++) {
+        struct frame *frame = &lane->frame[i];
+
+        frame->length = config->size[i];
+        frame->bytes = at;
+        at += frame->length;
+        frame_compose(frame, config->dst[number], config->src[number], config->signature);
+    }
+    return 0;
+}
+
+/* How many packets the loop-back window leaves: what is under way fits the smallest receive ring, so that
+ * a loss is a defect and not an overrun. */
+static uint32_t window_room(struct worker *worker, struct lane *lane)
+{
+    uint64_t returned = verify_returned(traffic_table(worker), lane->sender);
+    int64_t under_way = (int64_t)(lane->sent - returned - lane->written_off);
+
+    if (under_way < 0) { /* written off too early */
+        lane->written_off = lane->sent - returned;
+        under_way = 0;
+    }
+    if (returned != lane->returned) {
+        lane->returned = returned;
+        lane->progress_ns = 0;
+    }
+    if (under_way < (int64_t)lane->window)
+        return lane->window - (uint32_t)under_way;
+    if (!lane->progress_ns || tx_pending(lane->out->pair)) {
+        lane->progress_ns = clock_ns();
+    } else if (clock_ns() - lane->progress_ns > STALL_NS) {
+        lane->written_off += (uint64_t)under_way;
+        lane->progress_ns = 0;
+    }
+    return 0;
+}
+
+static uint32_t rate_room(struct worker *worker)
+{
+    double due;
+
+    if (worker->ticks_per_packet <= 0)
+        return UINT32_MAX;
+    due = (double)(clock_ticks() - worker->start_ticks) / worker->ticks_per_packet -
+          (double)worker->generated;
+    if (due < 1)
+        return 0;
+    return due < UINT32_MAX ? (uint32_t)due : UINT32_MAX;
+}
+
+static uint32_t least(uint64_t a, uint64_t b)
+{
+    return (uint32_t)(a < b ? a : b);
+}
+
+static uint32_t allowance(struct worker *worker, struct lane *lane)
+{
+    const struct worker_config *config = &worker->config;
+    struct queue_pair *pair = lane->out->pair;
+    uint32_t parts = worker->chained ? CHAIN_MAX : 1;
+    uint32_t n = config->burst;
+
+    if (config->limit)
+        n = least(n, config->limit - worker->generated);
+    n = least(n, rate_room(worker));
+    if (n && config->mode == WORKER_LOOPBACK)
+        n = least(n, window_room(worker, lane));
+    if (n && pair->tx_free < n * parts + TX_RESERVE) {
+        if (!tx_clean(pair, lane->out->owner) && pair->rearm)
+            interrupt_rearm(pair);
+        n = least(n, pair->tx_free / parts);
+    }
+    return n;
+}
+
+/* Writes one frame over the buffers of index[]; the packet is row i of the batch. */
+static void write_frame(struct worker *worker, const struct lane *lane, const struct frame *frame,
+                        struct batch *batch, uint32_t i, const uint32_t *index, uint64_t identity)
+{
+    const struct pool *pool = lane->out->pair->pool;
+    uint32_t room = pool->stride - pool->headroom;
+    uint32_t parts = 0, at = 0;
+
+    if (likely(frame->length <= room)) {
+        batch->handles[i] = handle_make(index[0], pool->headroom, frame->length);
+        batch->segments[i] = 1;
+        frame_write(frame, pool_data(pool, batch->handles[i]), identity, worker->config.verify);
+        return;
+    }
+    frame_write(frame, worker->scratch, identity, worker->config.verify);
+    while (at < frame->length) {
+        uint32_t length = least(room, frame->length - at);
+        uint64_t handle = handle_make(index[parts], pool->headroom, length);
+
+        memcpy(pool_data(pool, handle), worker->scratch + at, length);
+        if (parts)
+            batch->chain[CHAIN_ROW * i + parts - 1] = handle;
+        else
+            batch->handles[i] = handle;
+        at += length;
+        parts++;
+    }
+    batch->segments[i] = (uint8_t)parts;
+}
+
+static uint32_t parts_of(const struct pool *pool, const struct frame *frame)
+{
+    uint32_t room = pool->stride - pool->headroom;
+
+    return (frame->length + room - 1) / room;
+}
+
+uint32_t generate_burst(struct worker *worker, struct lane *lane)
+{
+    const struct worker_config *config = &worker->config;
+    struct batch *batch = &lane->pending;
+    struct queue_pair *pair = lane->out->pair;
+    bool owner = lane->out->owner;
+    struct pool_tally tally = {0};
+    uint32_t moved = traffic_flush(worker, lane);
+    uint32_t n, i;
+
+    if (batch->count || !worker->generating)
+        return moved;
+    n = allowance(worker, lane);
+    for (i = 0; i < n; i++) {
+        const struct frame *frame = &lane->frame[lane->size];
+        uint32_t want = parts_of(pair->pool, frame);
+        uint32_t spare[CHAIN_MAX];
+        uint32_t got = want;
+        const uint32_t *index = buffers_get(pair, &got, owner, spare, &tally);
+
+        if (unlikely(got < want)) {
+            buffers_put(pair, index, got, owner, &tally);
+            worker->total.alloc_fail++;
+            break;
+        }
+        write_frame(worker, lane, frame, batch, i, index,
+                    frame_identity(lane->sender, lane->flow, lane->sequence[lane->flow]++));
+        lane->flow = lane->flow + 1 == config->flows ? 0 : lane->flow + 1;
+        lane->size = lane->size + 1 == config->sizes ? 0 : lane->size + 1;
+    }
+    if (n)
+        rx_counters_add_pool(pair, &tally, owner);
+    if (!i)
+        return moved;
+    batch->first = 0;
+    batch->count = i;
+    worker->generated += i;
+    if (config->limit && worker->generated >= config->limit)
+        worker->generating = false;
+    return moved + traffic_flush(worker, lane);
+}
