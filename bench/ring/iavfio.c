@@ -217,7 +217,7 @@ static void act_worker(struct instance *instance)
 
     instance->got = ours->pair->rx_paths.burst[0](ours->pair, &ours->columns, instance->ask, true);
     instance->sent =
-        send_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
+        tx_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
 }
 
 static void act_nothing(struct instance *instance)

@@ -7,6 +7,7 @@
 #include "driver/cdef.h"
 #include "driver/clock.h"
 #include "driver/counters.h"
+#include "driver/lines.h"
 #include "driver/pool/pool.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/metadata.h"
@@ -15,6 +16,7 @@
 #include "driver/ring/tx.h"
 #include "driver/segment.h"
 #include "driver/watchdog.h"
+#include "driver/worker/handler.h"
 #include "driver/worker/setup.h"
 #include "driver/worker/thread.h"
 
