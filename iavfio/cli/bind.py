@@ -23,18 +23,18 @@ def command(bdfs: tuple[str, ...], force: bool, dry_run: bool, verbose: bool) ->
     All functions are checked before the first is changed. An interface in use is refused without
     --force. What was changed is recorded below /run/iavfio.
     """
-    from iavfio.host import Hand, LinuxKernel, Tree, bind, resolve
+    from iavfio.host import LinuxKernel, Tree, Writer, bind, resolve
 
     tree = Tree()
     resolved = [resolve(tree, written) for written in bdfs]
     options = " --force" if force else ""
-    hand = Hand(
+    writer = Writer(
         LinuxKernel(),
         (lambda line: click.echo(f"  {line}")) if dry_run or verbose else (lambda line: None),
         f"bind{options} {' '.join(resolved)}",
         dry_run,
     )
-    for outcome in bind(tree, resolved, hand, force=force):
+    for outcome in bind(tree, resolved, writer, force=force):
         for line in report(outcome, dry_run):
             click.echo(line)
 

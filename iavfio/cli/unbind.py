@@ -16,7 +16,7 @@ def command(
     bdfs: tuple[str, ...], everything: bool, force: bool, dry_run: bool, verbose: bool
 ) -> None:
     """Undo what bind changed: the previous driver gets the VF back, the override is restored."""
-    from iavfio.host import Hand, LinuxKernel, Tree, recorded, unbind
+    from iavfio.host import LinuxKernel, Tree, Writer, recorded, unbind
     from iavfio.host.address import normal, resolve
 
     if bool(bdfs) == everything:
@@ -32,11 +32,11 @@ def command(
     if not asked:
         click.echo("nothing is recorded as bound by iavfio")
         return
-    hand = Hand(
+    writer = Writer(
         LinuxKernel(),
         (lambda line: click.echo(f"  {line}")) if dry_run or verbose else (lambda line: None),
         f"unbind {'--all' if everything else ' '.join(asked)}",
         dry_run,
     )
-    for outcome in unbind(tree, asked, hand, force=force):
-        click.echo(f"{outcome.bdf} {outcome.told}")
+    for outcome in unbind(tree, asked, writer, force=force):
+        click.echo(f"{outcome.bdf} {outcome.outcome}")

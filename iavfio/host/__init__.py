@@ -3,7 +3,7 @@
 
 from iavfio.host.address import resolve
 from iavfio.host.binding import Bound, bind
-from iavfio.host.changes import Hand
+from iavfio.host.changes import Writer
 from iavfio.host.functions import Function, discover, read
 from iavfio.host.sysfs import Kernel, LinuxKernel, Tree
 from iavfio.host.unbinding import Unbound, recorded, unbind
@@ -11,11 +11,11 @@ from iavfio.host.unbinding import Unbound, recorded, unbind
 __all__ = [
     "Bound",
     "Function",
-    "Hand",
     "Kernel",
     "LinuxKernel",
     "Tree",
     "Unbound",
+    "Writer",
     "bind",
     "discover",
     "read",

@@ -25,7 +25,7 @@ DRIVER = "vfio-pci"
 
 @dataclass(frozen=True)
 class Bound:
-    """Outcome for one function: what to tell the user."""
+    """What binding one function came to."""
 
     function: Function  # as it is now
     previous: str  # driver before, "" for none
@@ -36,11 +36,11 @@ class Bound:
 def bind(
     tree: sysfs.Tree,
     bdfs: Sequence[str],
-    hand: changes.Hand,
+    writer: changes.Writer,
     *,
     force: bool = False,
 ) -> list[Bound]:
-    """Binds existing functions to vfio-pci (spec: vfio 1), all of them or none.
+    """Binds existing functions to vfio-pci (docs/spec/vfio.md 1), all of them or none.
 
     Refused before anything is changed: what is no NIC, an interface in use, a PF with VFs, a group
     that would not be viable (these three not with `force`), a host without IOMMU. A function whose
@@ -49,10 +49,10 @@ def bind(
     """
     wanted = [functions.read(tree, bdf) for bdf in dict.fromkeys(bdfs)]
     for function in wanted:
-        _check(tree, function, hand, force=force)
+        _check(tree, function, writer, force=force)
     warnings = _check_groups(tree, wanted, force=force)
     if any(not f.uses_vfio for f in wanted) and not (tree.drivers / DRIVER).exists():
-        hand.modprobe(DRIVER)
+        writer.modprobe(DRIVER)
     results: list[Bound] = []
     done: list[Function] = []
     records = Records.of(tree)
@@ -61,18 +61,18 @@ def bind(
             results.append(Bound(function, function.driver, True, ()))
             continue
         try:
-            _bind_one(tree, function, hand, records)
+            _bind_one(tree, function, writer, records)
         except HostError:
             for earlier in reversed(done):
-                _restore(tree, earlier, hand, records)
+                _restore(tree, earlier, writer, records)
             raise
         done.append(function)
-        now = function if hand.dry else functions.read(tree, function.bdf)
+        now = function if writer.dry else functions.read(tree, function.bdf)
         results.append(Bound(now, function.driver, False, tuple(warnings.get(function.bdf, ()))))
     return results
 
 
-def _check(tree: sysfs.Tree, function: Function, hand: changes.Hand, *, force: bool) -> None:
+def _check(tree: sysfs.Tree, function: Function, writer: changes.Writer, *, force: bool) -> None:
     bdf = function.bdf
     if not function.is_nic:
         raise NotNic(
@@ -93,8 +93,8 @@ def _check(tree: sysfs.Tree, function: Function, hand: changes.Hand, *, force: b
     if not force:
         _check_use(function)
     attribute = tree.devices / bdf / "driver_override"
-    if not hand.dry and not os.access(attribute, os.W_OK):
-        raise not_permitted(attribute, hand.command)
+    if not writer.dry and not os.access(attribute, os.W_OK):
+        raise not_permitted(attribute, writer.command)
 
 
 def _check_use(function: Function) -> None:
@@ -166,13 +166,15 @@ def _plan(tree: sysfs.Tree, function: Function) -> list[changes.Write]:
     return [*plan, changes.probe(tree, function.bdf)]
 
 
-def _bind_one(tree: sysfs.Tree, function: Function, hand: changes.Hand, records: Records) -> None:
+def _bind_one(
+    tree: sysfs.Tree, function: Function, writer: changes.Writer, records: Records
+) -> None:
     plan = _plan(tree, function)
-    if hand.dry:
+    if writer.dry:
         for change in plan:
-            hand.write(change)
+            writer.write(change)
         return
-    with records.locked(hand.command):
+    with records.locked(writer.command):
         records.put(
             Record(
                 bdf=function.bdf,
@@ -186,7 +188,7 @@ def _bind_one(tree: sysfs.Tree, function: Function, hand: changes.Hand, records:
         )
         try:
             for change in plan:
-                hand.write(change)
+                writer.write(change)
             if groups.driver_of(tree, function.bdf) != DRIVER:
                 raise KernelRefused(
                     f"vfio-pci did not take {function.bdf}",
@@ -194,26 +196,31 @@ def _bind_one(tree: sysfs.Tree, function: Function, hand: changes.Hand, records:
                     "look at: dmesg | tail",
                 )
         except HostError:
-            _give_back(tree, function, hand)
+            _give_back(tree, function, writer)
             records.drop(function.bdf)
             raise
 
 
-def _restore(tree: sysfs.Tree, function: Function, hand: changes.Hand, records: Records) -> None:
+def _restore(
+    tree: sysfs.Tree, function: Function, writer: changes.Writer, records: Records
+) -> None:
     """Undoes a finished binding because a later one failed."""
-    with records.locked(hand.command):
-        if not hand.dry:
-            _give_back(tree, function, hand)
+    with records.locked(writer.command):
+        if not writer.dry:
+            _give_back(tree, function, writer)
             records.drop(function.bdf)
 
 
-def _give_back(tree: sysfs.Tree, function: Function, hand: changes.Hand) -> None:
-    """Brings a function back to its driver as far as the kernel lets; the first error matters."""
-    give_back(tree, function.bdf, function.driver, function.driver_override, hand)
+def _give_back(tree: sysfs.Tree, function: Function, writer: changes.Writer) -> None:
+    """Brings a function back to its driver as far as the kernel lets.
+
+    Errors on that way are only reported: the error that led here is the one that matters.
+    """
+    give_back(tree, function.bdf, function.driver, function.driver_override, writer)
 
 
 def give_back(
-    tree: sysfs.Tree, bdf: str, driver: str, driver_override: str, hand: changes.Hand
+    tree: sysfs.Tree, bdf: str, driver: str, driver_override: str, writer: changes.Writer
 ) -> str:
     """Takes a function from vfio-pci and restores driver and override; returns its driver now.
 
@@ -225,16 +232,16 @@ def give_back(
         steps.append(changes.detach(tree, bdf))
     if driver and groups.driver_of(tree, bdf) != driver:
         steps.append(changes.probe(tree, bdf))
-    _attempt(steps, hand)
+    _attempt(steps, writer)
     if driver and groups.driver_of(tree, bdf) == "":
-        _attempt([changes.override(tree, bdf, driver), changes.probe(tree, bdf)], hand)
-        _attempt([changes.override(tree, bdf, driver_override)], hand)
+        _attempt([changes.override(tree, bdf, driver), changes.probe(tree, bdf)], writer)
+        _attempt([changes.override(tree, bdf, driver_override)], writer)
     return groups.driver_of(tree, bdf)
 
 
-def _attempt(steps: Sequence[changes.Write], hand: changes.Hand) -> None:
+def _attempt(steps: Sequence[changes.Write], writer: changes.Writer) -> None:
     for change in steps:
         try:
-            hand.write(change)
+            writer.write(change)
         except HostError as failure:
-            hand.tell(f"# {failure.what}")
+            writer.report(f"# {failure.what}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes to sysfs as values: shown before, done once, told in shell's words."""
+"""Writes to sysfs as values, which can be shown as shell commands before they are made."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Write:
 
 
 @dataclass
-class Hand:
-    """Changes the host through `kernel` and tells each change to `tell`; `dry` only tells."""
+class Writer:
+    """Changes the host through `kernel` and reports each change first; `dry` only reports."""
 
     kernel: sysfs.Kernel
-    tell: Callable[[str], None]
-    command: str  # the arguments of iavfio that asked for it, for remedies
+    report: Callable[[str], None]  # takes the change as a shell command
+    command: str  # the arguments of iavfio that asked for the change, for remedies
     dry: bool = False
 
     def write(self, change: Write) -> None:
         """Does one write. Raises NotPermitted or KernelRefused."""
-        self.tell(str(change))
+        self.report(str(change))
         if self.dry:
             return
         try:
@@ -43,7 +43,7 @@ class Hand:
 
     def modprobe(self, module: str) -> None:
         """Loads a module. Raises KernelRefused."""
-        self.tell(f"modprobe {module}")
+        self.report(f"modprobe {module}")
         if self.dry:
             return
         try:
@@ -58,7 +58,7 @@ class Hand:
 
 
 def override(tree: sysfs.Tree, bdf: str, driver: str) -> Write:
-    """Only `driver` may take the function; "" clears that (an empty line does, not nothing)."""
+    """Lets only `driver` take the function; "" lifts that (the kernel wants an empty line)."""
     return Write(tree.devices / bdf / "driver_override", f"{driver}\n")
 
 

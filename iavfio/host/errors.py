@@ -68,7 +68,7 @@ def not_permitted(path: Path, arguments: str) -> HostError:
 
 
 def write_failed(path: Path, text: str, failure: OSError, arguments: str) -> HostError:
-    """Turns the failure of one sysfs write into words (spec: vfio 9)."""
+    """Turns the failure of one sysfs write into words (docs/spec/vfio.md 9)."""
     if failure.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return not_permitted(path, arguments)
     causes = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iavfio.host import sysfs
 
-# Drivers that do no DMA of their own, so a group with them is viable (spec: vfio 1).
+# Drivers that do no DMA of their own, so a group with them is viable (docs/spec/vfio.md 1).
 HARMLESS = frozenset({"pcieport", "pci-stub", ""})
 
 
@@ -65,7 +65,7 @@ def of(tree: sysfs.Tree, bdf: str) -> Group | None:
 
 
 def nodes(tree: sysfs.Tree, bdf: str) -> list[Path]:
-    """Nodes through which a function can be opened: its group's, its own (spec: vfio 1)."""
+    """Nodes through which a function can be opened: its group's, its own (docs/spec/vfio.md 1)."""
     found = []
     group = of(tree, bdf)
     if group:

@@ -24,7 +24,7 @@ def known(vendor: int, device: int) -> Model | None:
 
 
 def adaptive_vfs() -> frozenset[int]:
-    """Device ids of adaptive VFs, which iavfio drives (registers 1)."""
+    """Device ids of adaptive VFs, which iavfio drives (docs/spec/registers.md 1)."""
     return frozenset(device for device, model in _intel().items() if model.driver == "iavf")
 
 

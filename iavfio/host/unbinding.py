@@ -14,11 +14,11 @@ from iavfio.host.records import Record, Records
 
 @dataclass(frozen=True)
 class Unbound:
-    """Outcome for one function, in words."""
+    """What unbinding one function came to; `outcome` says it as the end of a sentence."""
 
     bdf: str
     driver: str  # the driver that has it now, "" for none
-    told: str
+    outcome: str
 
 
 def recorded(tree: sysfs.Tree) -> list[str]:
@@ -27,7 +27,7 @@ def recorded(tree: sysfs.Tree) -> list[str]:
 
 
 def unbind(
-    tree: sysfs.Tree, bdfs: Sequence[str], hand: changes.Hand, *, force: bool = False
+    tree: sysfs.Tree, bdfs: Sequence[str], writer: changes.Writer, *, force: bool = False
 ) -> list[Unbound]:
     """Gives functions back to the drivers they had. Raises HostError's kinds.
 
@@ -38,12 +38,12 @@ def unbind(
     known = records.load()
     asked = list(dict.fromkeys(bdfs))
     for bdf in asked:
-        _check(tree, bdf, known.get(bdf), hand, force=force)
-    return [_unbind_one(tree, bdf, known.get(bdf), hand, records) for bdf in asked]
+        _check(tree, bdf, known.get(bdf), writer, force=force)
+    return [_unbind_one(tree, bdf, known.get(bdf), writer, records) for bdf in asked]
 
 
 def _check(
-    tree: sysfs.Tree, bdf: str, record: Record | None, hand: changes.Hand, *, force: bool
+    tree: sysfs.Tree, bdf: str, record: Record | None, writer: changes.Writer, *, force: bool
 ) -> None:
     path = tree.devices / bdf
     if not path.exists():
@@ -65,34 +65,34 @@ def _check(
             "unbinding would wait until it lets go of the device",
             f"end it first, or wait for it: iavfio unbind --force {bdf}",
         )
-    if not hand.dry and not os.access(path / "driver_override", os.W_OK):
-        raise not_permitted(path / "driver_override", hand.command)
+    if not writer.dry and not os.access(path / "driver_override", os.W_OK):
+        raise not_permitted(path / "driver_override", writer.command)
 
 
 def _unbind_one(
-    tree: sysfs.Tree, bdf: str, record: Record | None, hand: changes.Hand, records: Records
+    tree: sysfs.Tree, bdf: str, record: Record | None, writer: changes.Writer, records: Records
 ) -> Unbound:
     if record is None:
         driver = groups.driver_of(tree, bdf)
         return Unbound(bdf, driver, "is not bound to vfio-pci; nothing to undo")
-    if hand.dry:
-        return _rehearse(tree, record, hand)
-    with records.locked(hand.command):
-        outcome = _undo(tree, record, hand)
+    if writer.dry:
+        return _rehearse(tree, record, writer)
+    with records.locked(writer.command):
+        outcome = _undo(tree, record, writer)
         records.drop(bdf)
     return outcome
 
 
-def _undo(tree: sysfs.Tree, record: Record, hand: changes.Hand) -> Unbound:
+def _undo(tree: sysfs.Tree, record: Record, writer: changes.Writer) -> Unbound:
     bdf, before = record.bdf, groups.driver_of(tree, record.bdf)
     if not (tree.devices / bdf).exists():
         return Unbound(bdf, "", "is gone; its record is dropped")
     if before not in (binding.DRIVER, ""):
         # Somebody else rebound it, or it is a new VF at an old address: only our override goes.
         if functions.read(tree, bdf).driver_override == binding.DRIVER:
-            hand.write(changes.override(tree, bdf, record.driver_override))
+            writer.write(changes.override(tree, bdf, record.driver_override))
         return Unbound(bdf, before, f"is already with {before}")
-    driver = binding.give_back(tree, bdf, record.driver, record.driver_override, hand)
+    driver = binding.give_back(tree, bdf, record.driver, record.driver_override, writer)
     if driver == binding.DRIVER or (record.driver and driver != record.driver):
         raise KernelRefused(
             f"{bdf} did not go back to driver {record.driver or 'none'}",
@@ -100,18 +100,18 @@ def _undo(tree: sysfs.Tree, record: Record, hand: changes.Hand) -> Unbound:
             f"see dmesg, load the driver (modprobe {record.driver or binding.DRIVER}), "
             f"then: iavfio unbind {bdf}",
         )
-    told = f"is back with {driver}" if driver else "is without a driver, as before"
+    text = f"is back with {driver}" if driver else "is without a driver, as before"
     if record.interfaces and driver:
-        told += f"; interface {', '.join(record.interfaces)} comes back down and unconfigured"
-    return Unbound(bdf, driver, told)
+        text += f"; interface {', '.join(record.interfaces)} comes back down and unconfigured"
+    return Unbound(bdf, driver, text)
 
 
-def _rehearse(tree: sysfs.Tree, record: Record, hand: changes.Hand) -> Unbound:
+def _rehearse(tree: sysfs.Tree, record: Record, writer: changes.Writer) -> Unbound:
     if not (tree.devices / record.bdf).exists():
         return Unbound(record.bdf, "", "is gone; its record would be dropped")
-    hand.write(changes.override(tree, record.bdf, record.driver_override))
+    writer.write(changes.override(tree, record.bdf, record.driver_override))
     if groups.driver_of(tree, record.bdf) == binding.DRIVER:
-        hand.write(changes.detach(tree, record.bdf))
+        writer.write(changes.detach(tree, record.bdf))
     if record.driver:
-        hand.write(changes.probe(tree, record.bdf))
+        writer.write(changes.probe(tree, record.bdf))
     return Unbound(record.bdf, record.driver, f"would go back to {record.driver or 'no driver'}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Numbers and structures of the kernel's VFIO and iommufd interfaces (spec: vfio 2-8)."""
+"""Numbers and structures of the kernel's VFIO and iommufd interfaces (docs/spec/vfio.md 2-8)."""
 
 from __future__ import annotations
 

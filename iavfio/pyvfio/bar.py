@@ -13,10 +13,13 @@ from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError
 
 
 class Bar:
-    """Registers of one BAR. Parts that may be mapped are; all else goes by message or system call.
+    """Registers of one BAR.
+
+    Parts that may be mapped are mapped; the rest is reached by message or system call.
 
     `regio` is the address of a C `struct vfio_regio`, valid until close, usable from any thread.
-    A device that is gone reads 0xffffffff and sets `lost`; the process survives (F31, F32).
+    A device that is gone reads 0xffffffff and sets `lost`; the process survives
+    (docs/spec/reliability.md F31, F32).
     """
 
     def __init__(self, name: str, io: Any, size: int) -> None:
@@ -33,7 +36,7 @@ class Bar:
     def add_area(self, offset: int, memory: mmap.mmap) -> None:
         """Serves [offset, offset + len(memory)) from a mapping from now on.
 
-        When there are too many areas it stays with messages or system calls.
+        When there are too many areas this one is still reached by messages or system calls.
         """
         view = ffi.from_buffer(memory)
         result = lib.bar_io_add_area(self._io, offset, len(memory), view)
@@ -89,7 +92,7 @@ class Bar:
         return None
 
     def mark_lost(self) -> None:
-        """From now on reads give 0xffffffff and writes fail."""
+        """Makes all further reads give 0xffffffff and all further writes fail."""
         if self._io is not None:
             lib.bar_io_set_lost(self._io)
 
@@ -103,7 +106,7 @@ class Bar:
         self._areas = []
 
     def after_fork_in_child(self) -> None:
-        """Doorbells of the parent's device become plain memory in the child (F64)."""
+        """Doorbells of the parent's device become plain memory (docs/spec/reliability.md F64)."""
         for _, memory, view in self._areas:
             lib.memory_replace_with_zeros(view, len(memory))
         self.mark_lost()

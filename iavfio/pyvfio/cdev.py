@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernel VFIO by character device and iommufd (spec: vfio 3, 4)."""
+"""Kernel VFIO by character device and iommufd (docs/spec/vfio.md 3, 4)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class Ioas(AddressSpace):
         return self._ranges
 
     def attached(self) -> None:
-        """Counts a device and reads the ranges anew: reserved regions show at attach (vfio 4)."""
+        """Counts a device and reads the ranges anew.
+
+        Reserved regions show only once a device is attached (docs/spec/vfio.md 4).
+        """
         capacity = 32
         while True:
             spans = ffi.new("uint64_t[]", 2 * capacity)
@@ -140,7 +143,7 @@ class CdevDevice(KernelDevice):
                 "open all devices that share one with mode='cdev'",
             )
         if space is not None:
-            space._check()
+            space.check_open()
         fd = open_node(kernel, path, bdf)
         ioas = space
         try:
@@ -233,7 +236,7 @@ def _bind_error(
         return VfioError(
             f"{bdf} takes no VF token",
             "its PF is not owned by vfio-pci, or the kernel takes tokens by group only",
-            "leave it out; or use mode='group'",
+            "leave vf_token out; or use mode='group'",
             code,
         )
     if code == errno.EINVAL:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One negotiated vfio-user connection (spec: vfio-user 1-3)."""
+"""One negotiated vfio-user connection (docs/spec/vfio-user.md 1-3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ START = "start a software VF with: iavfio softvf --socket DIR"
 
 
 class Command(IntEnum):
-    """Message commands (vfio-user 3)."""
+    """Message commands (docs/spec/vfio-user.md 3)."""
 
     VERSION = 1
     DMA_MAP = 2
@@ -43,7 +43,7 @@ class Command(IntEnum):
 
 
 class Connection:
-    """One negotiated connection. C keeps socket, lock and message ids (design decision 3)."""
+    """One negotiated connection. C keeps socket, lock and message ids (docs/design.md 3)."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -185,7 +185,7 @@ class Connection:
             self._conn = None
 
     def after_fork_in_child(self) -> None:
-        """Only the parent may speak (F64)."""
+        """Only the parent may speak (docs/spec/reliability.md F64)."""
         if self._conn is not None:
             lib.vu_conn_abandon(self._conn)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Containers and groups: what devices of the kernel's legacy VFIO share (spec: vfio 2, 4)."""
+"""Containers and groups, which devices of the legacy VFIO share (docs/spec/vfio.md 2, 4)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Container(AddressSpace):
 
     def join(self, number: str, bdf: str) -> Group:
         """Brings a group in, once; counts its users."""
-        self._check()
+        self.check_open()
         group = self._groups.get(number)
         if group is None:
             group = Group(self._kernel, self, number, bdf)
@@ -141,7 +141,7 @@ class Container(AddressSpace):
         _, flags, pages, at, _ = abi.TYPE1_INFO.unpack_from(data)
         if flags & 1 and pages:
             self.page_size = pages & -pages
-        self._ranges = (IovaRange(0, (1 << 39) - 1),)  # kernels that do not say: the narrowest
+        self._ranges = (IovaRange(0, (1 << 39) - 1),)  # kernels that do not say get the narrowest
         if flags & 2:
             for kind, _, content in capabilities(bytes(data), at, abi.TYPE1_INFO.size):
                 if kind == abi.CAP_IOVA_RANGE:
@@ -250,7 +250,7 @@ class Group:
         try:
             self._kernel.ioctl(self.fd, abi.GROUP_UNSET_CONTAINER)
         except OSError:
-            pass  # closing undoes it as well (vfio 2)
+            pass  # closing undoes it as well (docs/spec/vfio.md 2)
         self._kernel.close(self.fd)
         self.fd = -1
 
@@ -268,7 +268,10 @@ def _device_error(bdf: str, token: str | None, error: OSError) -> VfioError:
         return token_denied(bdf, token, code)
     if code == errno.EINVAL and token:
         return VfioError(
-            f"{bdf} takes no VF token", "its PF is not owned by vfio-pci", "leave it out", code
+            f"{bdf} takes no VF token",
+            "its PF is not owned by vfio-pci",
+            "leave vf_token out",
+            code,
         )
     if code in (errno.EAGAIN, errno.EBUSY):
         return not_free(bdf, code)

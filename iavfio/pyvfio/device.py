@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The transport contract: what any PCI device over VFIO can do (design decision 2)."""
+"""The transport contract: what any PCI device over VFIO can do (docs/design.md 2)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ConfigSpace:
 
     @property
     def vendor(self) -> int:
-        """Vendor id; the kernel supplies it for VFs (spec: vfio 5)."""
+        """Vendor id; the kernel supplies it for VFs (docs/spec/vfio.md 5)."""
         return self.read16(0)
 
     @property
@@ -275,7 +275,10 @@ class Device(ABC):
             ) from error
 
     def close(self) -> None:
-        """Interrupts off, BARs unmapped, device and address space given back (spec: vfio 2)."""
+        """Switches interrupts off, unmaps BARs, gives device and address space back.
+
+        The order is that of docs/spec/vfio.md 2.
+        """
         if self._closed:
             return
         if not self.lost:
@@ -302,7 +305,7 @@ class Device(ABC):
             raise Closed(f"{self.name} cannot be used", self._closed, "open the device again")
 
     def after_fork_in_child(self) -> None:
-        """A child must not touch its parent's device (F64)."""
+        """A child must not touch its parent's device (docs/spec/reliability.md F64)."""
         self._closed = self._closed or "it belongs to the process that forked this one"
 
     def __enter__(self) -> Device:
@@ -320,7 +323,10 @@ class Device(ABC):
 def accesses(
     region: int, offset: int, count: int, limit: int = 1 << 20
 ) -> Iterator[tuple[int, int]]:
-    """(offset, bytes) of each access: registers want theirs whole and aligned (spec: vfio 5)."""
+    """Yields (offset, bytes) of each access.
+
+    Registers want theirs whole and aligned (docs/spec/vfio.md 5).
+    """
     end = offset + count
     while offset < end:
         if region == CONFIG_REGION:

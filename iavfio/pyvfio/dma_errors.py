@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Why a mapping was refused, in words (spec: vfio 4, 9)."""
+"""Why a mapping was refused, in words (docs/spec/vfio.md 4, 9)."""
 
 from __future__ import annotations
 

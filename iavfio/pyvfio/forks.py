@@ -2,7 +2,7 @@
 """What a forked child finds: zero pages under its views, and devices that say they are not its own.
 
 Shared mappings survive fork, so a child would otherwise write into memory that the parent's device
-reads (reliability F64).
+reads (docs/spec/reliability.md F64).
 """
 
 from __future__ import annotations

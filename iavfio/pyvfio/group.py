@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A device by its IOMMU group, type 1 IOMMU (spec: vfio 2) or none (vfio 8)."""
+"""A device by its IOMMU group, type 1 IOMMU (docs/spec/vfio.md 2) or none (docs/spec/vfio.md 8)."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ def _usable_group(kernel: Kernel, bdf: str, unsafe_noiommu: bool) -> str:
         )
     if unsafe_noiommu and not noiommu:
         raise VfioError(
-            f"{bdf} has an IOMMU", "noiommu mode is only for groups without one", "leave it out"
+            f"{bdf} has an IOMMU",
+            "noiommu mode is only for groups without one",
+            "leave unsafe_noiommu out",
         )
     return number

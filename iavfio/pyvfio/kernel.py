@@ -114,7 +114,7 @@ class RealKernel:
 
 
 def _frame(entry: bytes) -> int:
-    """Bits 54:0 of an entry of pagemap; bit 63 says that there is a page (spec: vfio 8)."""
+    """Bits 54:0 of an entry of pagemap; bit 63 says that there is a page (docs/spec/vfio.md 8)."""
     value = int.from_bytes(entry, "little")
     if not value >> 63:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))

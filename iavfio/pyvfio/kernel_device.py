@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What group and cdev devices have in common once the device fd is there (spec: vfio 5, 6)."""
+"""What group and cdev devices share once the device fd is there (docs/spec/vfio.md 5, 6)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from iavfio.pyvfio.regions import (
 )
 
 DMESG = "see what the kernel says: dmesg"
-OPEN_PATIENCE_S = 2.0  # a killed predecessor's reset may still run (F63)
+OPEN_PATIENCE_S = 2.0  # a killed predecessor's reset may still run (docs/spec/reliability.md F63)
 
 
 def open_node(kernel: Kernel, path: str, bdf: str = "") -> int:
-    """Opens a VFIO node; EBUSY and EAGAIN are retried for a while (vfio 9)."""
+    """Opens a VFIO node; EBUSY and EAGAIN are retried for a while (docs/spec/vfio.md 9)."""
 
     def attempt() -> int:
         return kernel.open(path, os.O_RDWR)
@@ -144,7 +144,7 @@ class KernelDevice(Device):
         data = bytearray(REGION.pack(REGION.size, 0, index, 0, 0, 0))
         self._ioctl(abi.DEVICE_GET_REGION_INFO, data, f"region {index} info")
         needed = min(REGION.unpack_from(data)[0], 1 << 16)
-        if needed > len(data):  # capabilities follow: ask again with room (vfio 4, 5)
+        if needed > len(data):  # capabilities follow: ask again with room (docs/spec/vfio.md 4, 5)
             data = bytearray(needed)
             REGION.pack_into(data, 0, needed, 0, index, 0, 0, 0)
             self._ioctl(abi.DEVICE_GET_REGION_INFO, data, f"region {index} info")
@@ -255,7 +255,7 @@ class KernelDevice(Device):
                 bar.add_area(area.offset, memory)
             except OSError as error:
                 if error.errno == errno.EINVAL:
-                    continue  # the kernel thinks otherwise (vfio 9)
+                    continue  # the kernel thinks otherwise (docs/spec/vfio.md 9)
                 bar.close()
                 raise VfioError(
                     f"{self.name}: BAR{info.index} cannot be mapped",

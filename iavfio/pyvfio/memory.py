@@ -107,7 +107,7 @@ class DmaMemory:
             self.fd = -1
 
     def after_fork_in_child(self) -> None:
-        """The child's views read zeros and its writes stay its own (F64)."""
+        """The child's views read zeros, its writes stay its own (docs/spec/reliability.md F64)."""
         if self._view is not None:
             lib.memory_replace_with_zeros(self._view, self.size)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The address space of a device without an IOMMU: physical addresses (spec: vfio 8).
+"""The address space of a device without an IOMMU: physical addresses (docs/spec/vfio.md 8).
 
 Nothing confines such a device, so that only an explicit word leads here. The kernel maps nothing
 for it either: memory must stay where it is and be in one piece for the device.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Why a device cannot be opened, where group and cdev are told the same thing (spec: vfio 9)."""
+"""Errors of opening that group and cdev have in common (docs/spec/vfio.md 9)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Physically contiguous memory and its address, for devices without an IOMMU (spec: vfio 8).
+"""Physically contiguous memory and its address, for devices without an IOMMU (docs/spec/vfio.md 8).
 
 The kernel hands out huge pages one by one, in an order of its own. So more are taken than needed
 when necessary, a run of neighbours is looked for, and mapped in physical order; the rest goes back.

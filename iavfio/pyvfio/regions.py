@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Structures of both the kernel and vfio-user: regions, interrupts, capabilities (vfio 4-6)."""
+"""Structures that the kernel and vfio-user share (docs/spec/vfio.md 4-6)."""
 
 from __future__ import annotations
 

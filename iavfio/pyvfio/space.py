@@ -35,7 +35,7 @@ class AddressSpace(ABC):
     """A container, an IOAS, or one vfio-user connection: it maps DMA and hands out IOVAs.
 
     IOVAs come from the ranges that were reported after attach, never from virtual addresses: behind
-    some IOMMUs an IOVA has 39 bits (spec: vfio 4).
+    some IOMMUs an IOVA has 39 bits (docs/spec/vfio.md 4).
     """
 
     page_size: int = 4096
@@ -72,7 +72,7 @@ class AddressSpace(ABC):
         ranges, too many mappings), MemlockExceeded or Closed; nothing is mapped then.
         """
         with self._lock:
-            self._check()
+            self.check_open()
             if iova is None:
                 iova = self._place(memory)
             elif iova < 0 or iova + memory.size > 1 << 64 or iova % self.page_size:
@@ -96,7 +96,7 @@ class AddressSpace(ABC):
     def unmap(self, iova: int, size: int) -> None:
         """Withdraws a mapping made by `map`. Raises DmaError when it is none."""
         with self._lock:
-            self._check()
+            self.check_open()
             mapping = self._mappings.get(iova)
             if mapping is None or mapping.size != size:
                 raise DmaError(
@@ -107,18 +107,19 @@ class AddressSpace(ABC):
             self._unmap(iova, size)
             del self._mappings[iova]
 
-    def _check(self) -> None:
+    def check_open(self) -> None:
+        """Raises Closed when nothing can be mapped here any more."""
         if self._closed:
             raise Closed("the address space cannot be used", self._closed, "open the device again")
 
     def _shut(self) -> None:
-        """Nothing is mapped any more, nor will be: the last device went."""
+        """Forgets all mappings, and refuses new ones, because the last device went."""
         with self._lock:
             self._closed = self._closed or "its last device was closed"
             self._mappings = {}
 
     def _unmap_all(self) -> None:
-        """Withdraws what can be; what is refused goes when the file closes."""
+        """Withdraws all mappings; one that is refused ends when the file is closed."""
         for mapping in self.mappings:
             try:
                 self.unmap(mapping.iova, mapping.size)
@@ -126,16 +127,16 @@ class AddressSpace(ABC):
                 pass
 
     def after_fork_in_child(self) -> None:
-        """A child must not map its memory for its parent's device (F64)."""
+        """A child must not map memory for its parent's device (docs/spec/reliability.md F64)."""
         self._lock = threading.Lock()  # whoever held it at the fork does not exist here
         self._closed = self._closed or "it belongs to the process that forked this one"
 
     def _place(self, memory: DmaMemory) -> int:
-        """The IOVA for memory that nobody chose one for."""
+        """Returns the IOVA for memory whose user chose none."""
         return self._free(memory.size, max(memory.page_size, self.page_size))
 
     def _free(self, size: int, align: int) -> int:
-        """Lowest free aligned IOVA; 0 is never handed out: it is what a forgotten address reads."""
+        """Returns the lowest free aligned IOVA, never 0, which a forgotten address would read."""
         taken = sorted((m.iova, m.iova + m.size) for m in self._mappings.values())
         for span in self.ranges:
             at = _up(max(span.start, 1), align)

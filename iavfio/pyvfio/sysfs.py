@@ -47,7 +47,7 @@ def group(kernel: Kernel, bdf: str) -> str | None:
 
 
 def is_noiommu(kernel: Kernel, number: str) -> bool:
-    """Whether a group exists only by name, without an IOMMU behind it (vfio 1)."""
+    """Whether a group exists only by name, without an IOMMU behind it (docs/spec/vfio.md 1)."""
     try:
         name = kernel.read_text(f"/sys/kernel/iommu_groups/{number}/name")
     except OSError:
@@ -73,7 +73,7 @@ def cdev(kernel: Kernel, bdf: str) -> str | None:
     """Path of the device's VFIO character device, None when the kernel has none.
 
     A noiommu one does not count: an IOAS gives IOVAs, and without an IOMMU the device would take
-    them for physical addresses (spec: vfio 8).
+    them for physical addresses (docs/spec/vfio.md 8).
     """
     try:
         names = kernel.listdir(f"{DEVICES}/{bdf}/vfio-dev")

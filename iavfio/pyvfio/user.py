@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user: a device behind a UNIX socket (spec: vfio-user)."""
+"""vfio-user: a device behind a UNIX socket (docs/spec/vfio-user.md)."""
 
 from __future__ import annotations
 
@@ -202,7 +202,8 @@ class UserDevice(Device):
             )
 
     def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
-        # The protocol knows no hole: each run of fds, or of none, is a message (vfio-user 4).
+        # The protocol knows no hole, so each run of fds, or of none, is a message of its own
+        # (docs/spec/vfio-user.md 4).
         at = 0
         while at < len(fds):
             end = at + 1
@@ -220,7 +221,8 @@ class UserDevice(Device):
 
     def disable_irqs(self, index: int) -> None:
         if self.irq(index).count == 0:
-            return  # servers refuse "disable all" for an index without vectors (vfio-user 4)
+            # Servers refuse "disable all" for an index without vectors (docs/spec/vfio-user.md 4).
+            return
         flags = SET_DATA_NONE | SET_ACTION_TRIGGER
         self._ask(Command.DEVICE_SET_IRQS, IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
 

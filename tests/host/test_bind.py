@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from iavfio.errors import GroupNotViable, NoIommu
-from iavfio.host import Bound, Hand, Unbound, bind, recorded, unbind
+from iavfio.host import Bound, Unbound, Writer, bind, recorded, unbind
 from iavfio.host.errors import (
     BadRecord,
     InUse,
@@ -39,12 +39,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 
 def run_bind(host: FakeHost, *bdfs: str, force: bool = False, dry: bool = False) -> list[Bound]:
-    hand = Hand(host, lambda line: None, f"bind {' '.join(bdfs)}", dry)
-    return bind(host.tree, bdfs, hand, force=force)
+    writer = Writer(host, lambda line: None, f"bind {' '.join(bdfs)}", dry)
+    return bind(host.tree, bdfs, writer, force=force)
 
 
 def run_unbind(host: FakeHost, *bdfs: str, force: bool = False) -> list[Unbound]:
-    return unbind(host.tree, bdfs, Hand(host, lambda line: None, "unbind"), force=force)
+    return unbind(host.tree, bdfs, Writer(host, lambda line: None, "unbind"), force=force)
 
 
 def record_file(host: FakeHost) -> Path:
@@ -70,7 +70,7 @@ def test_bind_writes_override_unbind_probe_and_unbind_restores(host: FakeHost) -
         ("sys/bus/pci/drivers_probe", VF0),
     ]
     assert (host.bound(VF0), host.override(VF0)) == ("iavf", "(null)")
-    assert "v0" in undone.told
+    assert "v0" in undone.outcome
     assert recorded(host.tree) == []
     assert not record_file(host).exists()
 
@@ -86,7 +86,7 @@ def test_the_record_is_on_disk_before_the_first_write(host: FakeHost) -> None:
         def modprobe(self, module: str) -> None:
             raise AssertionError(module)
 
-    bind(host.tree, [VF0], Hand(Watching(), lambda line: None, "bind"))
+    bind(host.tree, [VF0], Writer(Watching(), lambda line: None, "bind"))
     assert seen[0]["driver"] == "iavf"
     assert seen[0]["driver_override"] == ""
     assert seen[0]["interfaces"] == ["v0"]
@@ -95,7 +95,7 @@ def test_the_record_is_on_disk_before_the_first_write(host: FakeHost) -> None:
 
 def test_each_write_is_told_in_shell_s_words(host: FakeHost) -> None:
     told: list[str] = []
-    bind(host.tree, [VF0], Hand(host, told.append, "bind"))
+    bind(host.tree, [VF0], Writer(host, told.append, "bind"))
     root = host.root
     assert told == [
         f"echo vfio-pci > {root}/{DEVICES}/{VF0}/driver_override",
@@ -109,7 +109,7 @@ def test_dry_run_tells_and_changes_nothing(host: FakeHost) -> None:
     (host.root / "sys/bus/pci/drivers/vfio-pci/bind").unlink()
     (host.root / "sys/bus/pci/drivers/vfio-pci/unbind").unlink()
     (host.root / "sys/bus/pci/drivers/vfio-pci").rmdir()
-    bind(host.tree, [VF0], Hand(host, told.append, "bind", dry=True))
+    bind(host.tree, [VF0], Writer(host, told.append, "bind", dry=True))
     assert told[0] == "modprobe vfio-pci"
     assert len(told) == 4
     assert (host.writes, host.modules) == ([], [])
@@ -123,7 +123,7 @@ def test_a_previous_override_and_no_driver_are_restored(host: FakeHost) -> None:
     assert host.bound(VF0) == "vfio-pci"
     (undone,) = run_unbind(host, VF0)
     assert (host.bound(VF0), host.override(VF0)) == ("", "none")
-    assert "without a driver" in undone.told
+    assert "without a driver" in undone.outcome
 
 
 def test_a_vf_without_autoprobe_gets_its_driver_back(host: FakeHost) -> None:
@@ -258,7 +258,7 @@ def test_errors_of_a_write_are_told_in_words(host: FakeHost, number: int, words:
             raise AssertionError(module)
 
     with pytest.raises(KernelRefused, match=words):
-        bind(host.tree, [VF0], Hand(Failing(), lambda line: None, f"bind {VF0}"))
+        bind(host.tree, [VF0], Writer(Failing(), lambda line: None, f"bind {VF0}"))
     assert host.bound(VF0) == "iavf"
     assert recorded(host.tree) == []
 
@@ -282,7 +282,7 @@ def test_what_iavfio_did_not_bind_is_not_touched(host: FakeHost) -> None:
         run_unbind(host, "0000:3b:01.3")
     assert "drivers_probe" in refused.value.remedy
     (nothing,) = run_unbind(host, VF0)
-    assert "nothing to undo" in nothing.told
+    assert "nothing to undo" in nothing.outcome
     assert host.writes == []
 
 
@@ -292,8 +292,8 @@ def test_a_vf_that_is_gone_or_rebound_by_others_leaves_the_record(host: FakeHost
     host.write(host.root / DEVICES / VF1 / "driver/unbind", VF1)
     host.attach(VF1, "iavf")
     gone, rebound = run_unbind(host, VF0, VF1)
-    assert "gone" in gone.told
-    assert "already with iavf" in rebound.told
+    assert "gone" in gone.outcome
+    assert "already with iavf" in rebound.outcome
     assert (host.bound(VF1), host.override(VF1)) == ("iavf", "(null)")
     assert recorded(host.tree) == []
 
@@ -309,7 +309,7 @@ def test_a_bind_cut_short_can_be_undone(host: FakeHost) -> None:
             raise AssertionError(module)
 
     with pytest.raises(KeyboardInterrupt):
-        bind(host.tree, [VF0], Hand(Dying(), lambda line: None, "bind"))
+        bind(host.tree, [VF0], Writer(Dying(), lambda line: None, "bind"))
     assert host.bound(VF0) == ""
     run_unbind(host, VF0)
     assert (host.bound(VF0), host.override(VF0)) == ("iavf", "(null)")

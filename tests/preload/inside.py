@@ -64,7 +64,7 @@ def _ioctl(fd: int, request: int, arg: int | bytes | bytearray = 0) -> int:
 
 
 def _open() -> tuple[int, int, int]:
-    """Container, group and device, as the kernel's documentation has it (vfio 2)."""
+    """Container, group and device, as the kernel's documentation has it (docs/spec/vfio.md 2)."""
     container = os.open("/dev/vfio/vfio", os.O_RDWR)
     number = Path(f"/sys/bus/pci/devices/{BDF}/iommu_group").readlink().name
     group = os.open(f"/dev/vfio/{number}", os.O_RDWR)
@@ -129,7 +129,7 @@ def rules() -> dict[str, int]:
 
 
 def command_register() -> dict[str, int]:
-    """Bus Master is off after opening, can be set, and survives a reset (vfio 5)."""
+    """Bus Master is off after opening, can be set, and survives a reset (docs/spec/vfio.md 5)."""
     container, group, device = _open()
     found = {"opened": os.pread(device, 2, CONFIG + 4)[0] & 4}
     os.pwrite(device, b"\x06\x00", CONFIG + 4)

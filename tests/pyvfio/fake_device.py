@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A PCI device as the kernel's VFIO shows it, for tests (spec: vfio 5, 6)."""
+"""A PCI device as the kernel's VFIO shows it, for tests (docs/spec/vfio.md 5, 6)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Group and container files of the fake kernel (spec: vfio 2, 4, 7, 8, 9)."""
+"""Group and container files of the fake kernel (docs/spec/vfio.md 2, 4, 7, 8, 9)."""
 
 from __future__ import annotations
 

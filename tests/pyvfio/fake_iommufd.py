@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""/dev/iommu and the device character files of the fake kernel (spec: vfio 3, 4, 9)."""
+"""/dev/iommu and the device character files of the fake kernel (docs/spec/vfio.md 3, 4, 9)."""
 
 from __future__ import annotations
 

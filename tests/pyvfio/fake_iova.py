@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an IOMMU holds, for tests: mappings of this process's real memory (spec: vfio 4)."""
+"""What an IOMMU holds, for tests: mappings of this process's real memory (docs/spec/vfio.md 4)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A strict fake of the kernel's VFIO for tests: sysfs, /dev/vfio and /dev/iommu (spec: vfio)."""
+"""A strict fake of the kernel's VFIO: sysfs, /dev/vfio and /dev/iommu (docs/spec/vfio.md)."""
 
 from __future__ import annotations
 

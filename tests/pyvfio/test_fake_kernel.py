@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The fake kernel refuses what the real one refuses (spec: vfio 2-6)."""
+"""The fake kernel refuses what the real one refuses (docs/spec/vfio.md 2-6)."""
 
 from __future__ import annotations
 

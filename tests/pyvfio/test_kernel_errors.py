@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Each refusal of the kernel becomes a typed error that names its remedy (spec: vfio 9)."""
+"""Each refusal of the kernel becomes a typed error that names its remedy (docs/spec/vfio.md 9)."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_tokens(kernel: FakeKernel, mode: Any) -> None:
     with pytest.raises(pyvfio.VfioError, match="UUID"):
         pyvfio.open(BDF, kernel=kernel, mode=mode, vf_token="secret")
     device.token = None
-    with pytest.raises(pyvfio.VfioError, match="leave it out"):
+    with pytest.raises(pyvfio.VfioError, match="leave vf_token out"):
         pyvfio.open(BDF, kernel=kernel, mode=mode, vf_token=UUID)
 
 

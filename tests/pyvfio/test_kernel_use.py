@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DMA, shared address spaces, interrupts and BARs on the strict fake kernel (spec: vfio 4-6, 9)."""
+"""DMA, shared spaces, interrupts and BARs on the strict fake kernel (docs/spec/vfio.md 4-6, 9)."""
 
 from __future__ import annotations
 

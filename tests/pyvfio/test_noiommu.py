@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DMA without an IOMMU: physically contiguous memory, physical addresses (spec: vfio 8)."""
+"""DMA without an IOMMU: physically contiguous memory, physical addresses (docs/spec/vfio.md 8)."""
 
 from __future__ import annotations
 

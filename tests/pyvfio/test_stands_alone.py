@@ -8,7 +8,6 @@ import importlib
 import inspect
 import pkgutil
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 import iavfio
 from iavfio import errors, pyvfio
+from tests.pyvfio.vfio_user_peer import Peer
 
 PACKAGE = Path(errors.__file__).parent
 
@@ -99,13 +99,14 @@ def test_every_exception_descends_from_one_root_and_no_name_is_there_twice() -> 
 def test_what_pyvfio_raises_is_caught_by_every_name_that_fits(tmp_path: Path) -> None:
     assert pyvfio.DeviceLost is iavfio.DeviceLost
     assert pyvfio.VfioError is iavfio.VfioError
-    path = tmp_path / "vf0.sock"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))  # and nobody listens
-    for kind in (iavfio.IavfioError, iavfio.VfioError, iavfio.DeviceError):
-        with pytest.raises(kind) as caught:
-            pyvfio.open(f"vfio-user:{path}")
-        assert isinstance(caught.value, iavfio.DeviceLost)
+    peer = Peer(tmp_path / "vf0.sock")
+    with pyvfio.open(f"vfio-user:{peer.path}") as device:
+        peer.hang_up()
+        for kind in (iavfio.IavfioError, iavfio.VfioError, iavfio.DeviceError):
+            with pytest.raises(kind) as caught:
+                device.irq(2)
+            assert isinstance(caught.value, iavfio.DeviceLost)
+    peer.close()
 
 
 def test_an_error_has_three_parts_and_a_number() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A small vfio-user server in a thread, for tests of the client (spec: vfio-user)."""
+"""A small vfio-user server in a thread, for tests of the client (docs/spec/vfio-user.md)."""
 
 from __future__ import annotations
 
