@@ -29,7 +29,8 @@ static void write_flex(struct rx_desc *desc, uint32_t rxdid, const struct writte
     desc->qw0 = rxdid | (uint64_t)PTYPE_IPV4_UDP << RXF_PTYPE_SHIFT |
                 (uint64_t)packet->length << RXF_LEN_SHIFT;
     desc->qw2 = 0;
-    /* RXDID 22, DPDK's own choice, keeps the flow where the others have the hash (descriptors 7). */
+    /* RXDID 22, DPDK's own choice, keeps the flow where the others have the hash
+     * (docs/spec/descriptors.md 7). */
     desc->qw3 = packet->rss;
     __atomic_store_n(&desc->qw1, status | FLOW_NONE << RXF_QW1_META01_SHIFT, __ATOMIC_RELEASE);
 }

@@ -22,8 +22,8 @@
 #define FRAME 60
 #define BAR_BYTES 65536
 #define CACHE 250 /* testpmd's */
-#define CHUNK                                                                                      \
-    32 /* the vector functions refill 32 slots a call: more a call and the ring runs dry */
+/* the vector functions refill 32 slots a call: more a call and the ring runs dry */
+#define CHUNK 32
 
 /* The backend's variants. */
 enum { PATH_SCALAR_FULL, PATH_SCALAR_BULK, PATH_SSE, PATH_AVX2, PATH_AVX512 };

@@ -43,7 +43,8 @@ union places {
 };
 
 struct
-    terms { /* known at run time only, as in the driver; loops hold a copy, which no store can change */
+    /* known at run time only, as in the driver; loops hold a copy, which no store can change */
+    terms {
     struct rx_desc *rx;
     struct tx_desc *tx;
     uint8_t *pool;

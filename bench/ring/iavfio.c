@@ -216,8 +216,7 @@ static void act_worker(struct instance *instance)
     uint32_t refused;
 
     instance->got = ours->pair->rx_paths.burst[0](ours->pair, &ours->columns, instance->ask, true);
-    instance->sent =
-        tx_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
+    instance->sent = tx_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
 }
 
 static void act_nothing(struct instance *instance)

@@ -17,8 +17,8 @@
 #define WARM 8 /* passes before the timed ones of a turn */
 #define INSTANCES 32
 #define TURNS_MAX 2000
-#define COUNTED                                                                                    \
-    128 /* packets over which instructions are counted: whole periods of refill and reap */
+/* packets over which instructions are counted: whole periods of refill and reap */
+#define COUNTED 128
 
 static const char *const location_names[] = {"hot", "l3", "core"};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What Python sees of the driver's hot path. Functions return a count, or a negative errno:
- *   -EBUSY      another thread is inside this direction of the queue pair (design decision 11)
+ *   -EBUSY      another thread is inside this direction of the queue pair (docs/design.md 11)
  *   -ESHUTDOWN  the pair is stopped or in a reset
  *   -ENODEV     the device is gone
  *   -EBADF      the pair was closed
@@ -22,7 +22,7 @@ struct sq_counters;
 #define HANDLE_INDEX_MASK 0xffffffff
 #define HANDLE_FIELD_MASK 0xffff
 
-#define POOL_STRIDE 2176   /* not a power of two: L1 aliasing (design decision 4) */
+#define POOL_STRIDE 2176   /* not a power of two: L1 aliasing (docs/design.md 4) */
 #define POOL_HEADROOM 128  /* room in front of the data, for headers to be pushed */
 #define POOL_ROOM 2048     /* data room: what a receive descriptor may fill */
 
@@ -98,7 +98,8 @@ struct pair_config {
     uint32_t dyn_ctl; /* offset of the vector's VFINT_DYN_CTL register */
     uint32_t poll_ctl; /* its value while polling (WB_ON_ITR, or INTENA with an ITR) */
     uint32_t sleep_ctl; /* its value to arm the interrupt before sleeping */
-    uint32_t rearm; /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, registers 5) */
+    /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, docs/spec/registers.md 5) */
+    uint32_t rearm;
     int event_fd; /* the vector's eventfd, -1: none */
 };
 
@@ -126,7 +127,7 @@ void pair_close(struct queue_pair *pair);
 void pair_free(struct queue_pair *pair); /* closes it first */
 const char *pair_isa_name(const struct queue_pair *pair);
 /* Zeroes the rings, fills the receive ring and rings its doorbell: ready for ENABLE_QUEUES, with the
- * ring fully posted before it (reliability F40). */
+ * ring fully posted before it (docs/spec/reliability.md F40). */
 int pair_arm(struct queue_pair *pair);
 /* After ENABLE_QUEUES succeeded: poll_ctl; from now on recv and send work. */
 int pair_start(struct queue_pair *pair);
@@ -161,11 +162,12 @@ void pair_settle(struct queue_pair *pair);
 /* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
 
 enum watch_event {
-    WATCH_RESET = 1, /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (registers 8) */
+    WATCH_RESET = 1, /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (docs/spec/registers.md 8) */
     WATCH_LOST = 2, /* registers read all-ones, SIGBUS, or the socket hung up */
-    WATCH_REQUEST = 4, /* the host wants the device back (vfio 6, REQ) */
+    WATCH_REQUEST = 4, /* the host wants the device back (docs/spec/vfio.md 6, REQ) */
     WATCH_MAILBOX = 8, /* vector 0 fired: messages may wait */
-    WATCH_HANG = 16, /* a send queue made no progress for two checks (libie-stats 6) */
+    WATCH_HANG =
+        16, /* a send queue made no progress for two checks (docs/spec/libie-counters.md 6) */
     WATCH_ENDED = 32 /* watch_stop was called */
 };
 struct watch;
@@ -235,8 +237,8 @@ struct worker_config {
     uint32_t mode;
     uint32_t pairs;
     struct queue_pair *pair[WORKER_MAX_PAIRS];
-    struct queue_pair
-        *out[WORKER_MAX_PAIRS]; /* FORWARD: where pair i's packets go; NULL = itself */
+    /* FORWARD: where pair i's packets go; NULL = itself */
+    struct queue_pair *out[WORKER_MAX_PAIRS];
     uint32_t burst; /* 1..256 */
     uint32_t swap; /* FORWARD: 1 swaps MAC addresses */
     uint32_t verify; /* check sequence and payload of every packet */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Per-queue counters as they lie in the shared stats segment: C writes them, other processes map them
- * read-only. Order and meaning of the libie part: spec libie-stats 1-4. A block belongs to a queue
- * index for the life of the port, so totals survive stop, reset and resize (libie-stats 2).
- * seq is even while the block is stable; the one writer makes it odd around an update. */
+ * read-only. Order and meaning of the libie part: docs/spec/libie-counters.md 1, 2, 3, 4. A block belongs
+ * to a queue index for the life of the port, so totals survive stop, reset and resize
+ * (docs/spec/libie-counters.md 2). seq is even while the block is stable; the one writer makes it odd
+ * around an update. */
 #ifndef IAVFIO_DRIVER_COUNTERS_H
 #define IAVFIO_DRIVER_COUNTERS_H
 
@@ -17,7 +18,7 @@ struct rq_counters {
     /* libie, fail group */
     uint64_t alloc_page_fail;
     uint64_t build_skb_fail;
-    /* libie, page pool: our buffer pool's cache and shared ring (libie-stats 4) */
+    /* libie, page pool: our buffer pool's cache and shared ring (docs/spec/libie-counters.md 4) */
     uint64_t pp_alloc_fast;
     uint64_t pp_alloc_slow;
     uint64_t pp_alloc_slow_ho;
@@ -53,14 +54,15 @@ struct sq_counters {
     /* our own */
     uint64_t posted; /* packets handed to the device; posted - packets = in flight */
     uint64_t posted_bytes;
-    uint64_t refused_short; /* below TX_MIN_FRAME: would have been an MDD event (descriptors 15) */
+    /* below TX_MIN_FRAME: would have been an MDD event (docs/spec/descriptors.md 15) */
+    uint64_t refused_short;
     uint64_t refused_long; /* above the frame limit */
     uint64_t refused_segments; /* more than TX_MAX_BUFFERS or an empty segment */
     uint64_t refused_handle; /* handle outside the pool */
     uint64_t drop_reset; /* posted, then lost to a reset or stop */
     uint64_t doorbells;
     uint64_t cleans;
-    uint64_t hangs; /* stalls nudged by the Tx hang detection (libie-stats 6) */
+    uint64_t hangs; /* stalls nudged by the Tx hang detection (docs/spec/libie-counters.md 6) */
     uint64_t refused_full; /* the ring was full when the burst was released */
     uint64_t reserved[14];
 };

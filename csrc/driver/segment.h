@@ -23,8 +23,8 @@ struct segment_header {
     uint32_t state;
     uint64_t size; /* of the whole segment, bytes */
     uint64_t owner_pid;
-    uint64_t
-        owner_start; /* start time of that process in clock ticks since boot: pids are reused */
+    /* start time of that process in clock ticks since boot: pids are reused */
+    uint64_t owner_start;
     uint32_t capacity; /* queue pairs that have blocks */
     uint32_t pairs; /* queue pairs that were ever configured: what a dump shows */
     uint64_t pf_offset;
@@ -37,7 +37,8 @@ struct segment_header {
     uint64_t reserved[3];
 };
 
-struct pf_counters { /* the PF's last GET_STATS answer, in its order (libie-stats 5) */
+struct
+    pf_counters { /* the PF's last GET_STATS answer, in its order (docs/spec/libie-counters.md 5) */
     uint64_t seq;
     uint64_t values[12];
     uint64_t sampled_ns; /* CLOCK_MONOTONIC, 0 = never */

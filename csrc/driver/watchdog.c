@@ -14,8 +14,8 @@
 #include "driver/watchdog.h"
 
 #define WATCH_PAIRS 256 /* an E810 VF has no more queues (docs/spec/registers.md 2) */
-#define PERIOD_US                                                                                  \
-    4000 /* under traffic a reset is found within 10 ms (docs/spec/reliability.md F21) */
+/* under traffic a reset is found within 10 ms (docs/spec/reliability.md F21) */
+#define PERIOD_US 4000
 #define PERIOD_MIN_US 100
 #define HANG_PERIOD_NS (2 * NS_PER_SECOND)
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VF's admin queue (mailbox): descriptor, flags, opcodes, return codes (spec: adminq 1, 2). */
+/* The VF's admin queue (mailbox): descriptor, flags, opcodes, return codes
+ * (docs/spec/admin-queue.md 1, 2). */
 #ifndef IAVFIO_HW_ADMINQ_H
 #define IAVFIO_HW_ADMINQ_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* LAN queue descriptors (spec: descriptors 1, 2, 5-7). All words little endian.
+/* LAN queue descriptors (docs/spec/descriptors.md 1, 2, 5, 6, 7). All words little endian.
  * Bit positions are given as SHIFT and MASK (mask before the shift) so that cffi can read them. */
 #ifndef IAVFIO_HW_DESC_H
 #define IAVFIO_HW_DESC_H
@@ -25,7 +25,7 @@ struct rx_desc { /* read: addr, hdr_addr; write-back: qw0..qw3 in the same place
     uint64_t qw3;
 };
 
-/* Flexible write-back of E810 as named fields (descriptors 7). */
+/* Flexible write-back of E810 as named fields (docs/spec/descriptors.md 7). */
 struct rx_flex_desc {
     uint8_t rxdid;
     uint8_t mirror_umbcast;
@@ -44,7 +44,7 @@ struct rx_flex_desc {
     uint32_t ts_high;
 };
 
-/* Tx data qw1 (descriptors 1). */
+/* Tx data qw1 (docs/spec/descriptors.md 1). */
 enum tx_dtype { TX_DTYPE_DATA = 0x0, TX_DTYPE_CONTEXT = 0x1, TX_DTYPE_DONE = 0xf };
 #define TXD_DTYPE_MASK 0xf
 #define TXD_CMD_SHIFT 4
@@ -76,7 +76,7 @@ enum txd_cmd { /* value before the shift by TXD_CMD_SHIFT */
                TXD_CMD_RE = 0x400
 };
 
-/* Tx context (descriptors 2): fields of `tunneling` and of qw1. */
+/* Tx context (docs/spec/descriptors.md 2): fields of `tunneling` and of qw1. */
 #define TXC_EIPT_MASK 0x3
 #define TXC_EIPLEN_SHIFT 2
 #define TXC_EIPLEN_MASK 0x7f
@@ -104,7 +104,7 @@ enum txc_cmd {
     TXC_CMD_SWITCH_VSI = 0x30
 };
 
-/* Tx limits (descriptors 3). */
+/* Tx limits (docs/spec/descriptors.md 3). */
 #define TX_MAX_BUFFERS 8
 #define TX_MAX_BUF_SZ 16383
 #define TX_MIN_FRAME 17
@@ -112,7 +112,7 @@ enum txc_cmd {
 #define TX_MIN_MSS 64
 #define TX_MAX_MSS 9668
 
-/* Rx legacy write-back, 32 bytes (descriptors 6). */
+/* Rx legacy write-back, 32 bytes (docs/spec/descriptors.md 6). */
 #define RXL_QW0_L2TAG1_SHIFT 16
 #define RXL_QW0_HASH_SHIFT 32
 #define RXL_DD 0x1
@@ -146,7 +146,8 @@ enum txc_cmd {
 enum rx_umbcast { RX_UNICAST = 0, RX_MULTICAST = 1, RX_BROADCAST = 2, RX_MIRRORED = 3 };
 enum rx_fltstat { RX_FLTSTAT_NONE = 0, RX_FLTSTAT_FD_ID = 1, RX_FLTSTAT_RSS_HASH = 3 };
 
-/* Rx flexible write-back (descriptors 7): qw0 fields, then status0 = qw1 15:0, status1 = qw2 15:0. */
+/* Rx flexible write-back (docs/spec/descriptors.md 7): qw0 fields, then status0 = qw1 15:0, status1 = qw2
+ * 15:0. */
 #define RXF_RXDID_MASK 0x3f
 #define RXF_UMBCAST_SHIFT 14
 #define RXF_PTYPE_SHIFT 16
@@ -192,7 +193,7 @@ enum rxdid {
     RXDID_COMMS_AUX_IP_OFFSET = 25
 };
 
-/* Queue contexts (descriptors 10) and packet classes (descriptors 12, 13). */
+/* Queue contexts (docs/spec/descriptors.md 10) and packet classes (docs/spec/descriptors.md 12, 13). */
 #define RING_MIN 64
 #define RING_MAX 8160
 #define RING_MAX_X710 4096

@@ -5,6 +5,7 @@
 
 #define ETHER_HEADER 14 /* two addresses and the EtherType */
 #define ETHER_FCS 4 /* frame check sequence: the device adds it and takes it off */
-#define ETHER_MIN_FRAME 60 /* without FCS; the device pads what is shorter */
+/* Without FCS; the device pads what is shorter (docs/spec/descriptors.md 3). */
+#define ETHER_MIN_FRAME 60
 
 #endif

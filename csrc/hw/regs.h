@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* BAR0 registers and bit fields of an Intel adaptive VF (spec: registers 2-6).
+/* BAR0 registers and bit fields of an Intel adaptive VF (docs/spec/registers.md 2, 3, 4, 5, 6).
  * Layouts only: C includes this file, cffi reads it, so enums and literal constants, nothing else. */
 #ifndef IAVFIO_HW_REGS_H
 #define IAVFIO_HW_REGS_H
@@ -13,11 +13,13 @@ enum vf_pci_id {
     PCI_DEVICE_X722_A0_VF = 0x374d
 };
 
-/* Offsets in BAR0. The order is irregular on purpose: never derive one from another (registers 2). */
+/* Offsets in BAR0. The order is irregular on purpose: never derive one from another
+ * (docs/spec/registers.md 2). */
 enum vf_reg {
     REG_QTX_TAIL1 = 0x0000, /* + 4 * queue */
     REG_QRX_TAIL1 = 0x2000, /* + 4 * queue */
-    REG_VFINT_ITRN1 = 0x2800, /* stride differs by device: registers 5.3; use DYN_CTL instead */
+    REG_VFINT_ITRN1 =
+        0x2800, /* stride differs by device: docs/spec/registers.md 5.3; use DYN_CTL instead */
     REG_VFINT_DYN_CTLN1 = 0x3800, /* + 4 * (vector - 1) */
     REG_VFINT_ICR01 = 0x4800,
     REG_VFINT_ITR01 = 0x4c00, /* + 4 * itr */
@@ -41,7 +43,7 @@ enum vf_reg {
     VF_REG_SPACE = 0x10000 /* every register a VF driver needs lies below */
 };
 
-/* VFGEN_RSTAT, bits 1:0 (registers 3). */
+/* VFGEN_RSTAT, bits 1:0 (docs/spec/registers.md 3). */
 enum vf_rstat { RSTAT_INPROGRESS = 0, RSTAT_COMPLETED = 1, RSTAT_VFACTIVE = 2, RSTAT_MASK = 3 };
 
 /* VF_ATQLEN1 and VF_ARQLEN1. */
@@ -52,7 +54,7 @@ enum vf_rstat { RSTAT_INPROGRESS = 0, RSTAT_COMPLETED = 1, RSTAT_VFACTIVE = 2, R
 #define AQLEN_ENABLE 0x80000000
 #define AQ_INDEX_MASK 0x3ff
 
-/* VFINT_DYN_CTL01 (vector 0) and VFINT_DYN_CTLN1 (vectors 1..) (registers 5.1). */
+/* VFINT_DYN_CTL01 (vector 0) and VFINT_DYN_CTLN1 (vectors 1..) (docs/spec/registers.md 5.1). */
 #define DYN_CTL_INTENA 0x00000001
 #define DYN_CTL_CLEARPBA 0x00000002
 #define DYN_CTL_SWINT_TRIG 0x00000004
@@ -69,20 +71,21 @@ enum vf_rstat { RSTAT_INPROGRESS = 0, RSTAT_COMPLETED = 1, RSTAT_VFACTIVE = 2, R
 #define ITR_UNIT_NS 2000
 #define ITR_INTERVAL_MAX 0xff0
 
-/* VFINT_ICR01 and VFINT_ICR0_ENA1 (registers 5.2). */
+/* VFINT_ICR01 and VFINT_ICR0_ENA1 (docs/spec/registers.md 5.2). */
 #define ICR0_INTEVENT 0x00000001
 #define ICR0_QUEUE_0 0x00000002
 #define ICR0_LINK_STAT_CHANGE 0x02000000
 #define ICR0_ADMINQ 0x40000000
 #define ICR0_SWINT 0x80000000
 
-/* What a read returns when the function does not answer (registers 2). */
+/* What a read returns when the function does not answer (docs/spec/registers.md 2). */
 #define REG_GONE 0xffffffff
 #define REG_IN_RESET 0xdeadbeef
 
 #define QUEUE_TAIL_MASK 0x1fff
 
-/* MSI-X table and pending bits in BAR3; the capability in config space is what counts (registers 1). */
+/* MSI-X table and pending bits in BAR3; the capability in config space is what counts
+ * (docs/spec/registers.md 1). */
 #define MSIX_ENTRY_SIZE 16
 #define MSIX_TABLE_BAR 3
 #define MSIX_PBA_OFFSET 0x2000

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* virtchnl 1.1: opcodes, status, capabilities, messages (spec: virtchnl 2-6).
- * A variable-length message ends in a flexible array; its wire length is never sizeof: virtchnl 5. */
+/* Version 1.1 of virtchnl: opcodes, status, capabilities, messages (docs/spec/virtchnl.md 2, 3, 4, 5, 6).
+ * A variable-length message ends in a flexible array; its wire length is never sizeof
+ * (docs/spec/virtchnl.md 5). */
 #ifndef IAVFIO_HW_VIRTCHNL_H
 #define IAVFIO_HW_VIRTCHNL_H
 
@@ -82,7 +83,7 @@ enum vc_status {
     VC_STATUS_ERR_NOT_SUPPORTED = -64
 };
 
-/* Capability flags of GET_VF_RESOURCES (virtchnl 4). */
+/* Capability flags of GET_VF_RESOURCES (docs/spec/virtchnl.md 4). */
 #define VC_CAP_L2 0x00000001
 #define VC_CAP_RDMA 0x00000002
 #define VC_CAP_RSS_AQ 0x00000008
@@ -286,7 +287,7 @@ enum vc_event_code {
 };
 enum vc_event_severity { VC_SEVERITY_INFO = 0, VC_SEVERITY_CERTAIN_DOOM = 255 };
 
-/* link_speed: Mb/s with ADV_LINK_SPEED, else one bit of enum vc_link_speed (virtchnl 6). */
+/* link_speed: Mb/s with ADV_LINK_SPEED, else one bit of enum vc_link_speed (docs/spec/virtchnl.md 6). */
 enum vc_link_speed {
     VC_LINK_2_5GB = 0x01,
     VC_LINK_100MB = 0x02,
@@ -310,7 +311,7 @@ struct vc_supported_rxdids {
     uint64_t supported_rxdids;
 };
 
-/* VLAN V2 (virtchnl 5). */
+/* VLAN V2 (docs/spec/virtchnl.md 5). */
 #define VC_VLAN_ETHERTYPE_8100 0x00000001
 #define VC_VLAN_ETHERTYPE_88A8 0x00000002
 #define VC_VLAN_ETHERTYPE_9100 0x00000004

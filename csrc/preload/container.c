@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A container with the manners of the kernel's type 1 IOMMU (spec: vfio 2, 4). */
+/* A container with the manners of the kernel's type 1 IOMMU (docs/spec/vfio.md 2, 4). */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/page.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 
-#define PAGE 4096ull
 #define MSI_FIRST 0xfee00000ull /* never DMA on x86: interrupts are sent there */
 #define MSI_LAST 0xfeefffffull
 #define MAX_MAPPINGS 65535u
@@ -202,8 +202,8 @@ static int map_dma(struct container *container, void *arg)
     if (result)
         return result;
     if (map.argsz < sizeof(map) || map.flags & ~known || !(map.flags & known) || !map.size ||
-        (map.vaddr | map.iova | map.size) & (PAGE - 1) || map.iova + map.size - 1 < map.iova ||
-        map.vaddr + map.size - 1 < map.vaddr)
+        (map.vaddr | map.iova | map.size) & (PAGE_BYTES - 1) ||
+        map.iova + map.size - 1 < map.iova || map.vaddr + map.size - 1 < map.vaddr)
         return -EINVAL;
     at = find(container, map.iova);
     if (at < container->mappings && container->mapping[at].iova < map.iova + map.size)
@@ -237,7 +237,7 @@ static int unmap_dma(struct container *container, void *arg)
         return result;
     all = unmap.flags == VFIO_DMA_UNMAP_FLAG_ALL;
     if (unmap.argsz < size || (unmap.flags && !all) || (all && (unmap.iova || unmap.size)) ||
-        (!all && (!unmap.size || (unmap.iova | unmap.size) & (PAGE - 1) ||
+        (!all && (!unmap.size || (unmap.iova | unmap.size) & (PAGE_BYTES - 1) ||
                   unmap.iova + unmap.size - 1 < unmap.iova)))
         return -EINVAL;
     end = all ? UINT64_MAX : unmap.iova + unmap.size;
@@ -289,7 +289,7 @@ static int get_info(const struct container *container, void *arg)
     memset(&reply, 0, sizeof(reply));
     reply.info.argsz = sizeof(reply);
     reply.info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-    reply.info.iova_pgsizes = PAGE | 2ull << 20 | 1ull << 30;
+    reply.info.iova_pgsizes = PAGE_BYTES | 2ull << 20 | 1ull << 30;
     reply.ranges_header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
     reply.ranges_header.version = 1;
     reply.ranges_header.next = offsetof(__typeof__(reply), avail_header);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A device: information, registers, reset (spec: vfio 5). */
+/* A device: information, registers, reset (docs/spec/vfio.md 5). */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -7,11 +7,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hw/page.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "vfio/vu_conn.h"
-
-enum { GET_INFO = 4 };
 
 static int get_info(struct slot *slot, void *arg)
 {
@@ -27,8 +26,8 @@ static int get_info(struct slot *slot, void *arg)
         return result;
     if (argsz < fixed)
         return -EINVAL;
-    result = slot_request(slot, GET_INFO, &request, sizeof(request), NULL, 0, &reply, sizeof(reply),
-                          NULL);
+    result = slot_request(slot, VU_DEVICE_GET_INFO, &request, sizeof(request), NULL, 0, &reply,
+                          sizeof(reply), NULL);
     if (result)
         return result;
     info.argsz = fixed;
@@ -43,7 +42,7 @@ static bool mappable(const struct slot *slot, uint32_t index)
 {
     const struct region *region = &slot->region[index];
 
-    if (preload.sparse || index > 5 || (int)index == slot->msix_bar || region->size < 4096)
+    if (preload.sparse || index > 5 || (int)index == slot->msix_bar || region->size < PAGE_BYTES)
         return region->areas > 0;
     return true;
 }
@@ -90,14 +89,15 @@ static int get_region_info(struct slot *slot, void *arg)
     return preload_copy_out(arg, &reply, argsz >= size ? size : sizeof(reply.info));
 }
 
-/* As the kernel does it: the command register (Bus Master, decoding) is as it was before (vfio 5). */
+/* As the kernel does it: the command register (Bus Master, decoding) is as it was before
+ * (docs/spec/vfio.md 5). */
 int device_reset(struct slot *slot)
 {
     uint8_t command[2];
     int result = slot_read(slot, PRELOAD_CONFIG, PCI_COMMAND, command, sizeof(command));
 
     if (result == 0)
-        result = slot_request(slot, SLOT_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
+        result = slot_request(slot, VU_DEVICE_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
     if (result == 0)
         result = slot_write(slot, PRELOAD_CONFIG, PCI_COMMAND, command, sizeof(command), false);
     return result;
@@ -167,7 +167,8 @@ ssize_t device_read(struct slot *slot, void *data, size_t count, uint64_t at)
     return result ? result : (ssize_t)count;
 }
 
-/* Whether a write sets the reset bit of PCIe Device Control: the kernel runs that reset (vfio 5). */
+/* Whether a write sets the reset bit of PCIe Device Control: the kernel runs that reset
+ * (docs/spec/vfio.md 5). */
 static bool asks_for_flr(const struct slot *slot, uint64_t offset, const uint8_t *data, uint32_t n)
 {
     uint64_t high = (uint64_t)slot->pcie_cap + PCI_EXP_DEVCTL + 1; /* bits 15:8 */
@@ -207,7 +208,7 @@ static int lay_areas(const struct slot *slot, uint32_t index, uint8_t *address, 
 
         start = start > offset ? start : offset;
         end = end < offset + length ? end : offset + length;
-        if (start >= end || start & 4095)
+        if (start >= end || start & (PAGE_BYTES - 1))
             continue;
         if (real_mmap(address + (start - offset), end - start, prot, MAP_SHARED | MAP_FIXED,
                       region->fd, region->fd_offset + start) == MAP_FAILED)
@@ -224,8 +225,8 @@ void *device_mmap(struct slot *slot, void *address, size_t length, int prot, int
     void *place;
     int result = locate(slot, at, &inside, &index, &offset);
 
-    if (result || !mappable(slot, index) || !(flags & MAP_SHARED) || offset & 4095 ||
-        inside + 4095 < length) {
+    if (result || !mappable(slot, index) || !(flags & MAP_SHARED) || offset & (PAGE_BYTES - 1) ||
+        inside + PAGE_BYTES - 1 < length) {
         errno = EINVAL;
         return MAP_FAILED;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Groups: each has one device, which one socket serves (spec: vfio 2). */
+/* Groups: each has one device, which one socket serves (docs/spec/vfio.md 2). */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <string.h>
 
+#include "hw/vfio_user.h"
 #include "preload/preload.h"
 
 int group_open(struct slot *slot)
@@ -47,7 +48,7 @@ void device_close(struct slot *slot)
 
             device_set_irqs(slot, &off);
         }
-        slot_request(slot, SLOT_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
+        slot_request(slot, VU_DEVICE_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
     }
     release(slot);
 }
@@ -89,7 +90,7 @@ static int get_device(struct slot *slot, const char *arg)
     if (result < 0)
         slot->device_fds--;
     else if (slot->device_fds == 1) /* opening resets */
-        slot_request(slot, SLOT_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
+        slot_request(slot, VU_DEVICE_RESET, NULL, 0, NULL, 0, NULL, 0, NULL);
     return result;
 }
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Interrupts of a device: the program's eventfds go to the software VF as they are (spec: vfio 6). */
+/* Interrupts of a device: the program's eventfds go to the software VF as they are (docs/spec/vfio.md 6). */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <string.h>
 
+#include "hw/vfio_user.h"
 #include "preload/preload.h"
-
-enum { GET_IRQ_INFO = 7, SET_IRQS = 8 }; /* vfio-user 3 */
 
 static int irq_info(struct slot *slot, uint32_t index, struct vfio_irq_info *info)
 {
     struct vfio_irq_info request = {.argsz = sizeof(request), .index = index};
-    int result = slot_request(slot, GET_IRQ_INFO, &request, sizeof(request), NULL, 0, info,
-                              sizeof(*info), NULL);
+    int result = slot_request(slot, VU_DEVICE_GET_IRQ_INFO, &request, sizeof(request), NULL, 0,
+                              info, sizeof(*info), NULL);
 
     info->argsz = sizeof(*info);
     return result;
@@ -45,7 +44,7 @@ static int send_irqs(struct slot *slot, const struct vfio_irq_set *set, uint32_t
         size += count;
     }
     request.argsz = size;
-    return slot_request(slot, SET_IRQS, &request, size, fds, nfds, NULL, 0, NULL);
+    return slot_request(slot, VU_DEVICE_SET_IRQS, &request, size, fds, nfds, NULL, 0, NULL);
 }
 
 /* A message has an eventfd for each of its vectors or for none: runs of -1 are messages of their own. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The file behind a program's memory, which the software VF needs to reach it (spec: vfio-user 4). */
+/* The file behind a program's memory, which the software VF needs to reach it (docs/spec/vfio-user.md 4). */
 #undef _FILE_OFFSET_BITS
 #undef _FORTIFY_SOURCE
 #include <dirent.h>
@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "hw/page.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 
-#define PAGE 4096ull
 #define MAX_MOVED 1024
 
 /* One line of /proc/self/maps. */
@@ -95,17 +95,18 @@ static int copy_pages(int fd, uint64_t start, uint64_t size, bool anonymous)
     int map = anonymous ? real_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0) : -1;
     int result = 0;
 
-    for (uint64_t at = 0; at < size && result == 0; at += BATCH * PAGE) {
-        uint64_t pages = (size - at) / PAGE < BATCH ? (size - at) / PAGE : BATCH;
+    for (uint64_t at = 0; at < size && result == 0; at += BATCH * PAGE_BYTES) {
+        uint64_t pages = (size - at) / PAGE_BYTES < BATCH ? (size - at) / PAGE_BYTES : BATCH;
         bool known = map >= 0 && syscall(SYS_pread64, map, entry, pages * 8,
-                                         (start + at) / PAGE * 8) == (ssize_t)(pages * 8);
+                                         (start + at) / PAGE_BYTES * 8) == (ssize_t)(pages * 8);
 
         for (uint64_t i = 0; i < pages && result == 0; i++) {
-            const void *page = (const void *)(uintptr_t)(start + at + i * PAGE);
+            const void *page = (const void *)(uintptr_t)(start + at + i * PAGE_BYTES);
 
             if (known && !(entry[i] >> 62)) /* neither in memory nor swapped out */
                 continue;
-            if (syscall(SYS_pwrite64, fd, page, PAGE, at + i * PAGE) != (long)PAGE)
+            if (syscall(SYS_pwrite64, fd, page, PAGE_BYTES, at + i * PAGE_BYTES) !=
+                (long)PAGE_BYTES)
                 result = -errno;
         }
     }

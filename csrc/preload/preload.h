@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A program's VFIO calls, turned into vfio-user messages (spec: vfio 2, 4, 5, 6; vfio-user). */
+/* A program's VFIO calls, turned into vfio-user messages (docs/spec/vfio.md 2, 4, 5, 6; vfio-user). */
 #ifndef IAVFIO_PRELOAD_PRELOAD_H
 #define IAVFIO_PRELOAD_PRELOAD_H
 
@@ -15,7 +15,8 @@
 #define PRELOAD_REGIONS 9
 #define PRELOAD_CONFIG 7
 #define PRELOAD_IRQ_INDEXES 5
-#define PRELOAD_REGION_SHIFT 40 /* as today's kernel lays regions out in a device's fd (vfio 5) */
+/* as today's kernel lays regions out in a device's fd (docs/spec/vfio.md 5) */
+#define PRELOAD_REGION_SHIFT 40
 
 enum preload_kind { KIND_NONE, KIND_CONTAINER, KIND_GROUP, KIND_DEVICE };
 
@@ -30,8 +31,8 @@ struct area {
 struct region {
     uint64_t size;
     uint64_t fd_offset; /* of the region in `fd` */
-    uint32_t flags;     /* as the server says */
-    uint32_t areas;     /* that can be mapped */
+    uint32_t flags; /* as the server says */
+    uint32_t areas; /* that can be mapped */
     struct area area[PRELOAD_MAX_AREAS];
     int fd; /* -1: nothing can be mapped */
 };
@@ -49,7 +50,7 @@ struct slot {
     uint32_t max_fds;
     uint32_t max_data;
     uint32_t irqs;
-    int msix_bar;      /* -1: none */
+    int msix_bar; /* -1: none */
     unsigned pcie_cap; /* offset in config space, 0: none */
     int told_lost, told_refused;
     struct region region[PRELOAD_REGIONS];
@@ -58,8 +59,8 @@ struct slot {
 struct preload_settings {
     char root[512]; /* of the made-up sysfs and /dev */
     bool ready;
-    bool sparse;        /* report the server's sparse areas instead of one whole BAR */
-    bool trace;         /* tell every call on stderr */
+    bool sparse; /* report the server's sparse areas instead of one whole BAR */
+    bool trace; /* tell every call on stderr */
     unsigned iova_bits; /* width of the IOVA space */
     pid_t owner;
 };
@@ -103,7 +104,6 @@ int group_ioctl(struct slot *slot, unsigned long request, void *arg);
 struct container *file_container(int fd);
 
 /* slot.c */
-enum { SLOT_RESET = 13 }; /* vfio-user 3 */
 int slot_connect(struct slot *slot);
 void slot_disconnect(struct slot *slot);
 int slot_request(struct slot *slot, uint16_t command, const void *payload, uint32_t size,
@@ -151,13 +151,13 @@ void trap_orphan(void);
 
 /* decode.c */
 struct access {
-    uint8_t bytes;  /* of memory: 1, 2, 4, 8 */
+    uint8_t bytes; /* of memory: 1, 2, 4, 8 */
     uint8_t length; /* of the instruction */
     bool load, store;
-    bool sign;            /* a load extends by sign */
-    uint8_t reg_bytes;    /* of the register written by a load: 1, 2, 4, 8 */
-    int reg;              /* number as the CPU counts them, -1: immediate */
-    bool high;            /* AH CH DH BH */
+    bool sign; /* a load extends by sign */
+    uint8_t reg_bytes; /* of the register written by a load: 1, 2, 4, 8 */
+    int reg; /* number as the CPU counts them, -1: immediate */
+    bool high; /* AH CH DH BH */
     uint64_t immediate;
 };
 bool decode_access(const uint8_t *code, struct access *access);

@@ -17,8 +17,6 @@
 #define TIMEOUT_MS 10000
 #define CONNECT_TRIES 40 /* of 50 ms: a predecessor's reset may still run */
 
-enum { VERSION = 1, DMA_MAP = 2, DMA_UNMAP = 3, GET_REGION_INFO = 5, GET_IRQ_INFO = 7 };
-
 static int told(struct slot *slot, int result)
 {
     if (result < 0 && slot->conn && vu_conn_broken(slot->conn) && !slot->told_lost) {
@@ -88,8 +86,9 @@ static int agree(struct slot *slot)
         char json[1024];
     } reply;
     uint32_t size = 0;
-    int result = vu_request(slot->conn, VERSION, &request, 4 + (uint32_t)strlen(request.json) + 1,
-                            NULL, 0, &reply, sizeof(reply) - 1, &size, NULL, NULL, TIMEOUT_MS);
+    int result =
+        vu_request(slot->conn, VU_VERSION, &request, 4 + (uint32_t)strlen(request.json) + 1, NULL,
+                   0, &reply, sizeof(reply) - 1, &size, NULL, NULL, TIMEOUT_MS);
 
     if (result)
         return result > 0 ? -result : result;
@@ -140,8 +139,8 @@ static int learn_region(struct slot *slot, uint32_t index)
     int result;
 
     memset(&reply, 0, sizeof(reply));
-    result = vu_request(slot->conn, GET_REGION_INFO, &request, sizeof(request), NULL, 0, &reply,
-                        sizeof(reply), &size, fds, &nfds, TIMEOUT_MS);
+    result = vu_request(slot->conn, VU_DEVICE_GET_REGION_INFO, &request, sizeof(request), NULL, 0,
+                        &reply, sizeof(reply), &size, fds, &nfds, TIMEOUT_MS);
     if (result)
         return result > 0 ? -result : result;
     region->size = reply.info.size;
@@ -245,7 +244,7 @@ int slot_dma_map(struct slot *slot, uint32_t flags, uint64_t iova, uint64_t size
     } request = {
         .argsz = sizeof(request), .flags = flags, .offset = offset, .iova = iova, .size = size};
 
-    return slot_request(slot, DMA_MAP, &request, sizeof(request), &fd, 1, NULL, 0, NULL);
+    return slot_request(slot, VU_DMA_MAP, &request, sizeof(request), &fd, 1, NULL, 0, NULL);
 }
 
 int slot_dma_unmap(struct slot *slot, uint64_t iova, uint64_t size)
@@ -255,8 +254,8 @@ int slot_dma_unmap(struct slot *slot, uint64_t iova, uint64_t size)
         uint64_t iova, size;
     } request = {.argsz = sizeof(request), .iova = iova, .size = size}, reply;
 
-    return slot_request(slot, DMA_UNMAP, &request, sizeof(request), NULL, 0, &reply, sizeof(reply),
-                        NULL);
+    return slot_request(slot, VU_DMA_UNMAP, &request, sizeof(request), NULL, 0, &reply,
+                        sizeof(reply), NULL);
 }
 
 int slot_read(struct slot *slot, uint32_t region, uint64_t offset, void *data, uint32_t count)

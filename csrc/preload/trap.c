@@ -7,6 +7,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "hw/page.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 
@@ -183,7 +184,8 @@ static bool emulate(int i, uint64_t fault, ucontext_t *context)
     if (ip == fault)
         return false;
     /* The rest of it may lie in the next page, if there is one. */
-    first = 4096 - (ip & 4095) < 15 ? 4096 - (ip & 4095) : 15;
+    first = PAGE_BYTES - (ip & (PAGE_BYTES - 1));
+    first = first < 15 ? first : 15;
     memcpy(code, (const void *)(uintptr_t)ip, first);
     if (first < 15)
         preload_copy_in(code + first, (const void *)(uintptr_t)(ip + first), 15 - first);

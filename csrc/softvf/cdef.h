@@ -16,7 +16,7 @@ struct softvf_event {
     uint32_t vf;
     uint32_t kind;
     uint32_t count; /* how many it stands for: a message that repeats is held back (report.c) */
-    char rule[24];
+    char rule[48]; /* the section of a paper in docs/ that has the rule */
     char text[SOFTVF_TEXT];
 };
 
@@ -29,7 +29,8 @@ struct softvf_config {
     uint8_t primary[6];
     uint8_t promisc_unicast, promisc_multicast, trusted, spoof_check;
     uint8_t active, link_up, mdd_stopped, vlan_filtering, symmetric, strip;
-    uint8_t x722_classes; /* hashcfg tells unicast, multicast and SYN apart (descriptors 12.1) */
+    /* hashcfg tells unicast, multicast and SYN apart (docs/spec/descriptors.md 12.1) */
+    uint8_t x722_classes;
     uint16_t port_vlan;
     uint16_t strip_tpids[3];
     uint16_t insert_tpid;

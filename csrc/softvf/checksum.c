@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Checksums: what the receive side verifies and the send side completes (descriptors 1, 2, 8). */
+/* Checksums: what the receive side verifies and the send side completes
+ * (docs/spec/descriptors.md 1, 2, 8). */
 #include <string.h>
 
 #include "hw/desc.h"
@@ -84,7 +85,7 @@ static bool l4_good(const uint8_t *frame, const struct pkt_info *info)
         uint32_t udp_len = get16(l4 + 4);
 
         if (get16(l4 + 6) == 0)
-            return true; /* no checksum: no error (descriptors 8) */
+            return true; /* no checksum: no error (docs/spec/descriptors.md 8) */
         if (udp_len < 8 || udp_len > len)
             return false;
         len = udp_len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Access to memory that the client may change at any moment (design 10, reliability S1). Whatever is
- * read from it is read exactly once: the barriers keep the compiler from reading a second time. */
+/* Access to memory that the client may change at any moment (docs/design.md 10,
+ * docs/spec/reliability.md S1). Whatever is read from it is read exactly once: the barriers keep the
+ * compiler from reading a second time. */
 #ifndef IAVFIO_SOFTVF_CLIENT_H
 #define IAVFIO_SOFTVF_CLIENT_H
 

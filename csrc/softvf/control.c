@@ -50,12 +50,12 @@ void plane_set_bus_master(struct plane *plane, uint32_t vf, int on)
     plane->vf[vf].master_told = false;
 }
 
-/* The PF stores base / 128 and buffer size / 128: lower bits are lost (descriptors 10). */
+/* The PF stores base / 128 and buffer size / 128: lower bits are lost (docs/spec/descriptors.md 10). */
 static uint64_t ring_base(struct plane *plane, struct vf *vf, const char *what, uint32_t queue,
                           uint64_t iova)
 {
     if (iova % RING_BASE_ALIGN)
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 10",
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 10",
                "%s queue %u: ring base %#llx is not 128-byte aligned", what, queue,
                (unsigned long long)iova);
     return iova & ~(uint64_t)(RING_BASE_ALIGN - 1);
@@ -112,8 +112,8 @@ int plane_configure_rx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_
 }
 
 /* A queue starts at descriptor 0 whenever it is enabled: drivers that stop and start one queue rely on
- * it. Its Tx doorbell starts at 0 too: what was written while it was off is ignored (descriptors 15).
- * The Rx doorbell is written before the queue is enabled, so it counts. */
+ * it. Its Tx doorbell starts at 0 too: what was written while it was off is ignored
+ * (docs/spec/descriptors.md 15). The Rx doorbell is written before the queue is enabled, so it counts. */
 int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
 {
     struct vf *v = &plane->vf[vf];

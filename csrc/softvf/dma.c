@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VF's windows into its client's memory (spec: vfio-user 4; reliability D1, D2). */
+/* The VF's windows into its client's memory (docs/spec/vfio-user.md 4; docs/spec/reliability.md D1, D2). */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "hw/page.h"
 #include "softvf/plane.h"
 
-#define PAGE 4096ull
 #define MAX_WINDOWS 65535u
 
 static uint64_t last_of(const struct dma_window *window)
@@ -97,7 +97,7 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
     result = file.shared ? map_range(&file, fd, window->writable) : -ENODEV;
     if (result) { /* not as a whole: this window alone */
         file.shared = false;
-        file.offset = window->offset & ~(PAGE - 1);
+        file.offset = window->offset & ~(PAGE_BYTES - 1);
         file.length = window->size + (window->offset - file.offset);
         result = map_range(&file, fd, window->writable);
         if (result)
@@ -136,7 +136,7 @@ static void drop(struct dma_table *table, uint32_t at)
 
 /* What to do about windows in the way: 0 nothing is left there, 1 the request is already fulfilled, or
  * -EEXIST. A window without an fd is never used, so it neither hinders nor is missed: while a BIOS moves
- * BARs about, QEMU maps such windows over others (vfio-user 4). */
+ * BARs about, QEMU maps such windows over others (docs/spec/vfio-user.md 4). */
 static int make_way(struct dma_table *table, const struct dma_window *fresh)
 {
     uint32_t at = lower(table, fresh->iova);
@@ -259,7 +259,8 @@ void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align)
     return ring && dma_find(vf, iova, len, false) && (uintptr_t)ring % align == 0 ? ring : NULL;
 }
 
-/* Copies over as many adjacent windows as it takes: a guest's vIOMMU maps page by page (lab 1). */
+/* Copies over as many adjacent windows as it takes: a guest's vIOMMU maps page by page
+ * (docs/guest-lab.md). */
 int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write)
 {
     uint8_t *bytes = data;

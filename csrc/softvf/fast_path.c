@@ -91,7 +91,8 @@ static void settle(struct plane *plane, struct vf *vf, struct route *route)
     if (route->frames) {
         q->packets += route->frames;
         q->bytes += route->bytes;
-        route->to->stats[RX_BYTES] += route->bytes + route->frames * FCS; /* field-evidence 3 */
+        route->to->stats[RX_BYTES] +=
+            route->bytes + route->frames * ETHER_FCS; /* docs/spec/field-evidence.md 3 */
         route->to->stats[RX_UCAST] += route->frames;
         vf->stats[TX_BYTES] += route->bytes;
         vf->stats[TX_UCAST] += route->frames;
@@ -165,7 +166,7 @@ static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame
     if (info->l4_proto == 17) {
         uint32_t udp_len = get16(frame + 38);
 
-        good = get16(frame + 40) == 0; /* no checksum: no error (descriptors 8) */
+        good = get16(frame + 40) == 0; /* no checksum: no error (docs/spec/descriptors.md 8) */
         known = good || udp_len < 8 || udp_len > l4_len;
         l4_len = udp_len;
     }
@@ -245,7 +246,7 @@ static void copy_staged(struct plane *plane, struct lane *lane, uint32_t from, u
         if (lane[i].to)
             prefetch_write(lane[i].to);
     for (uint32_t i = from; i < to; i++) {
-        uint32_t len = lane[i].size < WIRE_MIN ? WIRE_MIN : lane[i].size;
+        uint32_t len = lane[i].size < ETHER_MIN_FRAME ? ETHER_MIN_FRAME : lane[i].size;
 
         if (lane[i].to)
             copy_frame(lane[i].to, plane->stage[i], len < STAGE_ROOM ? len : STAGE_ROOM);
@@ -270,9 +271,9 @@ uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_
         uint8_t *frame = plane->stage[i];
         uint32_t len = lane[i].size;
 
-        if (len < WIRE_MIN) { /* the device pads (descriptors 3) */
-            memset(frame + len, 0, WIRE_MIN - len);
-            len = WIRE_MIN;
+        if (len < ETHER_MIN_FRAME) { /* the device pads (docs/spec/descriptors.md 3) */
+            memset(frame + len, 0, ETHER_MIN_FRAME - len);
+            len = ETHER_MIN_FRAME;
         }
         bytes += len;
         if (!deliver_plain(plane, vf, &route, frame, &lane[i], len)) {

@@ -51,11 +51,12 @@ void rss_prepare(struct rss_conf *conf, const uint8_t *key, uint32_t key_len, ui
 uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struct pkt_info *info,
                   bool *valid);
 
-/* Completes checksums in place as a Tx data descriptor commands (descriptors 1, 2). ctx words are 0
- * without a context descriptor. Returns 0, or -1 with a reason when the lengths lie outside the frame. */
+/* Completes checksums in place as a Tx data descriptor commands (docs/spec/descriptors.md 1, 2). ctx
+ * words are 0 without a context descriptor. Returns 0, or -1 with a reason when the lengths lie outside
+ * the frame. */
 int tx_offload(uint8_t *frame, uint32_t len, uint64_t data_qw1, uint64_t ctx_qw0, const char **why);
 
-/* Segmentation (descriptors 2, 3). */
+/* Segmentation (docs/spec/descriptors.md 2, 3). */
 struct tso_iter {
     const uint8_t *frame;
     uint32_t len;

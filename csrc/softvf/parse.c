@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Packet types and packet classes (spec: descriptors 12, 13). */
+/* Packet types and packet classes (docs/spec/descriptors.md 12, 13). */
 #include <string.h>
 
 #include "hw/desc.h"
@@ -202,7 +202,7 @@ static uint32_t skip_tags(const uint8_t *frame, uint32_t len, uint32_t at, uint1
     return at;
 }
 
-/* Sets the type of a tunnelled packet: `base` is the outer family, rows of descriptors 13. */
+/* Sets the type of a tunnelled packet: `base` is the outer family, rows of docs/spec/descriptors.md 13. */
 static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16_t type,
                          uint16_t base, struct pkt_info *info)
 {

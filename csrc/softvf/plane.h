@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "hw/desc.h"
+#include "hw/ethernet.h"
 #include "hw/regs.h"
 #include "softvf/cdef.h"
 #include "softvf/client.h"
@@ -29,8 +30,6 @@
 #define POSTED 128 /* descriptors fetched ahead; a power of two */
 #define EXPRESS 64 /* plain frames in one go */
 #define STAGE_ROOM 128
-#define WIRE_MIN 60 /* the device pads shorter frames (descriptors 3) */
-#define FCS 4
 #define LIMITERS 32
 
 /* A mapping of a client's file: of the whole file where that is possible, shared by its windows. */
@@ -64,8 +63,8 @@ struct tx_queue {
     uint64_t iova;
     struct tx_desc *ring; /* NULL: not (wholly) mapped */
     uint32_t generation; /* of the DMA table that `ring` was looked up in */
-    uint32_t
-        rs[RING_MAX]; /* fifo of RS descriptors that are not written back yet, as `taken` counts */
+    /* fifo of RS descriptors that are not written back yet, as `taken` counts */
+    uint32_t rs[RING_MAX];
     uint32_t rs_head, rs_tail;
     uint32_t parked_tail; /* the tail at which the packet at head was found to lack its EOP */
     bool parked;
@@ -251,7 +250,7 @@ void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
              const char *why);
 /* The packet at the queue's head into plane->frame; -1 when the queue was stopped for it. */
 int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, struct tx_packet *p);
-/* Whether each segment of a TSO packet touches at most 8 buffers (descriptors 3). */
+/* Whether each segment of a TSO packet touches at most 8 buffers (docs/spec/descriptors.md 3). */
 bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
                          uint32_t mss);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Toeplitz receive-side scaling (spec: descriptors 12), by table: one look-up a byte of input. */
+/* Toeplitz receive-side scaling (docs/spec/descriptors.md 12), by table: one look-up a byte of input. */
 #include <string.h>
 
 #include "hw/desc.h"
@@ -9,7 +9,7 @@
 #define INPUT_MAX 36 /* two IPv6 addresses and two ports */
 #define CLASS(name) (1ull << PCTYPE_##name)
 
-/* What X722 tells apart within one class of the others (descriptors 12.1). */
+/* What X722 tells apart within one class of the others (docs/spec/descriptors.md 12.1). */
 struct family {
     uint8_t common;
     uint64_t members;
@@ -92,8 +92,8 @@ static uint32_t collect(uint8_t *input, const uint8_t *frame, const struct pkt_i
 }
 
 /* The class as X722 sees it. Public sources name the classes, and tell that the flows of a VF which knows
- * only the common ones do not spread. That a packet is multicast by its IP destination, and that the broadcast
- * address is neither, is how this device reads the names. */
+ * only the common ones do not spread. That a packet is multicast by its IP destination, and that the
+ * broadcast address is neither, is how this device reads the names. */
 static uint8_t x722_class(const uint8_t *frame, const struct pkt_info *info)
 {
     const uint8_t *to = frame + info->l3_off + (info->ip_version == 4 ? 16 : 24);

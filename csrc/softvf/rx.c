@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The receive side: a frame into the buffers of a ring (spec: descriptors 5, 8-10, 12). */
+/* The receive side: a frame into the buffers of a ring (docs/spec/descriptors.md 5, 8, 9, 10, 12). */
 #include "softvf/plane.h"
 #include "softvf/writeback.h"
 
@@ -89,7 +89,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
             words[1] = client_load(&q->ring[at].qw1);
         } else if (dma_copy(vf, q->iova + at * 32ull, words, sizeof(words), false)) {
             if (q->posted_end == q->posted_at) {
-                mdd(plane, vf, queue, at, "vfio-user 4",
+                mdd(plane, vf, queue, at, "docs/spec/vfio-user.md 4",
                     "the descriptor lies outside the DMA windows");
                 return -1;
             }
@@ -149,7 +149,7 @@ static int fill(struct plane *plane, struct vf *vf, uint32_t queue, const uint8_
         return -1;
     posted = &q->posted[q->posted_at++ % POSTED];
     if (posted->bad) {
-        mdd(plane, vf, queue, q->head, "descriptors 5",
+        mdd(plane, vf, queue, q->head, "docs/spec/descriptors.md 5",
             "bit 0 of the header buffer address (DD) is set when posted");
         return -1;
     }
@@ -159,7 +159,8 @@ static int fill(struct plane *plane, struct vf *vf, uint32_t queue, const uint8_
     }
     copy_part(plane->part, frame, at, part, gap);
     if (dma_copy(vf, posted->iova, plane->part, part, true)) {
-        mdd(plane, vf, queue, q->head, "vfio-user 4", "the buffer lies outside the DMA windows");
+        mdd(plane, vf, queue, q->head, "docs/spec/vfio-user.md 4",
+            "the buffer lies outside the DMA windows");
         return -1;
     }
     return 0;
@@ -180,7 +181,7 @@ static const uint8_t *append_fcs(struct plane *plane, const struct view *view)
     uint32_t fcs = crc32_ethernet(view->frame, view->len);
 
     memcpy(plane->with_fcs, view->frame, view->len);
-    memcpy(plane->with_fcs + view->len, &fcs, FCS);
+    memcpy(plane->with_fcs + view->len, &fcs, ETHER_FCS);
     return plane->with_fcs;
 }
 
@@ -194,7 +195,8 @@ static bool has_room(struct plane *plane, struct vf *vf, uint32_t queue, struct 
         uint32_t tail = q->tail;
 
         q->tail = q->head;
-        mdd(plane, vf, queue, tail, "descriptors 15", "the tail lies outside the ring");
+        mdd(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
+            "the tail lies outside the ring");
         return false;
     }
     if (distance(q, q->head, q->tail) >= need)
@@ -209,7 +211,7 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
 {
     struct rx_queue *q = &vf->rx[queue];
     bool gap = facts->strip != SOFTVF_STRIP_NONE;
-    uint32_t len = view->len - (gap ? 4 : 0) + (q->keep_crc ? FCS : 0);
+    uint32_t len = view->len - (gap ? 4 : 0) + (q->keep_crc ? ETHER_FCS : 0);
     uint32_t need = len <= q->buffer_size ? 1 : (len + q->buffer_size - 1) / q->buffer_size;
     const uint8_t *frame = view->frame;
 
@@ -256,9 +258,9 @@ void receive(struct plane *plane, struct vf *vf, struct view *view)
         pkt_parse(view->frame, view->len, &view->info);
         view->parsed = true;
     }
-    /* The VSI counts what reaches it, also what is then discarded: net_iavf computes its received
-     * packets as unicast + multicast + broadcast - discards. Bytes with FCS (field-evidence 3). */
-    vf->stats[RX_BYTES] += view->len + FCS;
+    /* The VSI counts what reaches it, also what is then discarded: net_iavf computes its received packets
+     * as unicast + multicast + broadcast - discards. Bytes with FCS (docs/spec/field-evidence.md 3). */
+    vf->stats[RX_BYTES] += view->len + ETHER_FCS;
     vf->stats[RX_UCAST + view->info.umbcast]++;
     facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A client may truncate its file under us (reliability D2). The page that is gone becomes a private zero
- * page: the client loses its own packets and nobody else's. */
+/* A client may truncate its file under us (docs/spec/reliability.md D2). The page that is gone becomes a
+ * private zero page: the client loses its own packets and nobody else's. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "hw/page.h"
 #include "softvf/plane.h"
 
 /* A signal handler finds its data in static storage only. Initial-exec: no allocation at first use. */
@@ -20,7 +21,7 @@ static bool installed;
 /* The mapping may be of huge pages, which can only be replaced whole. */
 static bool replace_page(uintptr_t address)
 {
-    static const uintptr_t sizes[] = {4096, 2ul << 20, 1ul << 30};
+    static const uintptr_t sizes[] = {PAGE_BYTES, 2ul << 20, 1ul << 30};
 
     for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         void *page = (void *)(address & ~(sizes[i] - 1));
@@ -81,7 +82,7 @@ static void tell(struct plane *plane, uintptr_t address)
             const struct dma_file *file = &vf->dma.file[f];
 
             if (file->refs && address - (uintptr_t)file->base < file->length) {
-                report(plane, vf, SOFTVF_VIOLATION, "reliability D2",
+                report(plane, vf, SOFTVF_VIOLATION, "docs/spec/reliability.md D2",
                        "the client's memory at file offset %#llx is gone: the file was truncated",
                        (unsigned long long)(file->offset + (address - (uintptr_t)file->base)));
                 return;

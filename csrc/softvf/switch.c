@@ -115,7 +115,7 @@ static bool spoofed(struct plane *plane, struct vf *vf, const uint8_t *frame)
     if (mac == vf->primary || switch_owners(plane, mac) >> vf->index & 1)
         return false;
     vf->stats[TX_DISCARD]++;
-    report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
+    report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",
            "source MAC %02x:%02x:%02x:%02x:%02x:%02x is not this VF's: dropped by the spoof check",
            frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]);
     return true;
@@ -133,7 +133,7 @@ static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame
         (!config->c.spoof_check || (tci & 0xfff) == 0 || in_bitmap(config, tci)))
         return false;
     vf->stats[TX_DISCARD]++;
-    report(plane, vf, SOFTVF_VIOLATION, "descriptors 15",
+    report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",
            "a frame with VLAN %u is not allowed: dropped", tci & 0xfff);
     return true;
 }
@@ -247,11 +247,12 @@ uint32_t forward_from_wire(struct plane *plane)
             break;
         if (view.len < 14 || view.len > MAX_FRAME_ROOM - 8)
             continue;
-        if (view.len < WIRE_MIN) { /* no shorter frame exists on a wire, but in files and TAPs */
+        if (view.len <
+            ETHER_MIN_FRAME) { /* no shorter frame exists on a wire, but in files and TAPs */
             memcpy(plane->segment, view.frame, view.len);
-            memset(plane->segment + view.len, 0, WIRE_MIN - view.len);
+            memset(plane->segment + view.len, 0, ETHER_MIN_FRAME - view.len);
             view.frame = plane->segment;
-            view.len = WIRE_MIN;
+            view.len = ETHER_MIN_FRAME;
         }
         mac = mac48(view.frame);
         deliver(plane, members(plane, mac, switch_owners(plane, mac)) & plane->active, &view);

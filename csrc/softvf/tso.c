@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Segmentation offload for TCP and UDP, also inside a tunnel (descriptors 2, 3), and VLAN tags. */
+/* Segmentation offload for TCP and UDP, also inside a tunnel (docs/spec/descriptors.md 2, 3), and VLAN
+ * tags. */
 #include <string.h>
 
 #include "hw/desc.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The send side: descriptors in, frames to the switch (spec: descriptors 1-4, 15). */
+/* The send side: descriptors in, frames to the switch (docs/spec/descriptors.md 1, 2, 3, 4, 15). */
 #include "softvf/plane.h"
 
 void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index, const char *rule,
@@ -29,14 +29,14 @@ static void write_done(struct plane *plane, struct vf *vf, struct tx_queue *q, u
     }
     client_release();
     if (dma_copy(vf, q->iova + index * 16ull + 8, &done, sizeof(done), true))
-        report(plane, vf, SOFTVF_VIOLATION, "vfio-user 4",
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio-user.md 4",
                "Tx descriptor %u cannot be written back: its memory is not mapped for writing, or "
                "bus master is off",
                index);
 }
 
 /* Write-backs of RS descriptors that may be seen by now: all when forced, else those whose whole cache
- * line (4 descriptors) is done (descriptors 11). Only DTYPE changes, only where RS was set. */
+ * line (4 descriptors) is done (docs/spec/descriptors.md 11). Only DTYPE changes, only where RS was set. */
 void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force)
 {
     look_up_ring(vf, q);
@@ -55,7 +55,7 @@ uint32_t tx_limit(const struct vf *vf)
 {
     uint32_t limit = vf->config->c.max_frame;
 
-    return (limit && limit < TX_MAX_FRAME ? limit : TX_MAX_FRAME) - FCS;
+    return (limit && limit < TX_MAX_FRAME ? limit : TX_MAX_FRAME) - ETHER_FCS;
 }
 
 /* frame has room for the tags. Of two tags that of the data descriptor is the inner one. */
@@ -75,9 +75,9 @@ static void insert_tags(const struct vf *vf, const struct tx_packet *p, uint8_t 
 static void send_out(struct plane *plane, struct vf *vf, struct tx_queue *q, uint8_t *frame,
                      uint32_t len)
 {
-    if (len < WIRE_MIN) { /* the device pads (descriptors 3) */
-        memset(frame + len, 0, WIRE_MIN - len);
-        len = WIRE_MIN;
+    if (len < ETHER_MIN_FRAME) { /* the device pads (docs/spec/descriptors.md 3) */
+        memset(frame + len, 0, ETHER_MIN_FRAME - len);
+        len = ETHER_MIN_FRAME;
     }
     q->packets++;
     q->bytes += len;
@@ -150,7 +150,8 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
         return why;
     odd = doubt(plane->frame, p);
     if (odd)
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1", "Tx descriptor %u: %s", p->first, odd);
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1", "Tx descriptor %u: %s",
+               p->first, odd);
     insert_tags(vf, p, plane->frame, &p->len, TSO_ROOM);
     send_out(plane, vf, q, plane->frame, p->len);
     return NULL;
@@ -171,19 +172,22 @@ static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct tx_pa
         why = tso ? emit_segments(plane, vf, q, p) : emit_frame(plane, vf, q, p);
     if (why)
         tx_stop(plane, vf, queue, p->first,
-                p->len < TX_MIN_FRAME ? "descriptors 15" : "descriptors 3", why);
+                p->len < TX_MIN_FRAME ? "docs/spec/descriptors.md 15"
+                                      : "docs/spec/descriptors.md 3",
+                why);
     return why ? -1 : 0;
 }
 
 static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
 {
     if (tail >= vf->tx[queue].entries) {
-        tx_stop(plane, vf, queue, tail, "descriptors 15", "the tail lies outside the ring");
+        tx_stop(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
+                "the tail lies outside the ring");
         return false;
     }
     if (!vf->bus_master) {
         if (!vf->master_told)
-            report(plane, vf, SOFTVF_VIOLATION, "vfio 5",
+            report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio.md 5",
                    "Tx queue %u: doorbell without bus master", queue);
         vf->master_told = true;
         return false;

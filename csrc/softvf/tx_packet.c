@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One packet of the send side, gathered from its descriptors (spec: descriptors 1-4, 15). */
+/* One packet of the send side, gathered from its descriptors (docs/spec/descriptors.md 1, 2, 3, 4, 15). */
 #include "softvf/plane.h"
 
 static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
@@ -13,7 +13,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t in
         return 0;
     }
     if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
-        tx_stop(plane, vf, queue, index, "vfio-user 4",
+        tx_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
                 "the descriptor lies outside the DMA windows");
         return -1;
     }
@@ -24,7 +24,7 @@ static int take_context(struct plane *plane, struct vf *vf, uint32_t queue, uint
                         const struct tx_desc *desc, struct tx_packet *p)
 {
     if (p->context || p->buffers) {
-        tx_stop(plane, vf, queue, index, "descriptors 2",
+        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 2",
                 p->context ? "two context descriptors in one packet"
                            : "a context descriptor behind data");
         return -1;
@@ -43,20 +43,21 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
     uint32_t size = (uint32_t)(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
 
     if (size == 0) {
-        tx_stop(plane, vf, queue, index, "descriptors 15", "BUF_SZ is 0");
+        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 15", "BUF_SZ is 0");
         return -1;
     }
     if (p->len + size > TSO_ROOM) {
-        tx_stop(plane, vf, queue, index, "descriptors 3",
+        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 3",
                 "the packet is longer than any TSO can be");
         return -1;
     }
     if (dma_copy(vf, desc->addr, plane->frame + p->len, size, false)) {
-        tx_stop(plane, vf, queue, index, "vfio-user 4", "the buffer lies outside the DMA windows");
+        tx_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
+                "the buffer lies outside the DMA windows");
         return -1;
     }
     if (p->buffers && (desc->qw1 ^ p->qw1) & ~may_differ)
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1",
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1",
                "Tx queue %u descriptor %u: commands, header lengths and tag are not those of the "
                "packet's other descriptors",
                queue, index);
@@ -64,7 +65,7 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
     plane->buffer_end[p->buffers++] = p->len;
     p->qw1 = desc->qw1;
     if (!(desc->qw1 >> TXD_CMD_SHIFT & TXD_CMD_ICRC))
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 1",
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1",
                "Tx queue %u descriptor %u: ICRC is not set", queue, index);
     return 0;
 }
@@ -77,11 +78,12 @@ static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tai
     struct tx_queue *q = &vf->tx[queue];
 
     if (p->descriptors + 1 >= q->entries) {
-        tx_stop(plane, vf, queue, p->first, "descriptors 15", "no EOP in the whole ring");
+        tx_stop(plane, vf, queue, p->first, "docs/spec/descriptors.md 15",
+                "no EOP in the whole ring");
         return -1;
     }
     if (!q->parked)
-        report(plane, vf, SOFTVF_VIOLATION, "descriptors 4",
+        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 4",
                "Tx queue %u descriptor %u: the packet is split over doorbells", queue, p->first);
     q->parked = true;
     q->parked_tail = tail;
@@ -112,7 +114,8 @@ int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, st
             continue;
         }
         if (type != TX_DTYPE_DATA) {
-            tx_stop(plane, vf, queue, index, "descriptors 1", "DTYPE is neither data nor context");
+            tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 1",
+                    "DTYPE is neither data nor context");
             return -1;
         }
         if (take_data(plane, vf, queue, index, &desc, p))

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hw/ethernet.h"
 #include "softvf/packet.h"
 #include "softvf/uplink.h"
 
-#define FCS 4u
 #define MAX_FLOWS 4096u
 
 struct gen {
@@ -91,7 +91,7 @@ struct uplink *uplink_open_gen(const char *options, char *error, size_t size)
     }
     gen->uplink.ops = &gen_ops;
     gen->uplink.greedy = true;
-    gen->len = frame - FCS;
+    gen->len = frame - ETHER_FCS;
     gen->flows = flows;
     build(gen);
     return &gen->uplink;

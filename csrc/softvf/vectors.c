@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Interrupt vectors: enable, auto-mask, moderation, and the write-back that goes with them
- * (spec: registers 5, descriptors 11). */
+ * (docs/spec/registers.md 5, docs/spec/descriptors.md 11). */
 #include <unistd.h>
 
 #include "softvf/plane.h"
@@ -15,7 +15,8 @@ static uint32_t interval_of(const struct vector *v, uint32_t itr)
     return itr < 3 ? v->interval[itr] : 0; /* 3: no moderation */
 }
 
-/* Where VFINT_ITRN of a queue vector lies; E810 lays the registers out differently (registers 5.3). */
+/* Where VFINT_ITRN of a queue vector lies; E810 lays the registers out differently
+ * (docs/spec/registers.md 5.3). */
 static uint32_t itrn_offset(const struct plane *plane, uint32_t index, uint32_t itr)
 {
     return REG_VFINT_ITRN1 +
@@ -96,7 +97,7 @@ static void try_fire(struct plane *plane, struct vf *vf, uint32_t index)
     flush_queues(plane, vf, v);
     if (v->intena) {
         v->cause = v->event = v->software = false;
-        /* Auto-mask, but for vector 0 of a VF that was granted RX_POLLING (virtchnl 4). */
+        /* Auto-mask, but for vector 0 of a VF that was granted RX_POLLING (docs/spec/virtchnl.md 4). */
         if (!(index == 0 && vf->rx_polling))
             v->intena = false;
         signal_vector(vf, v);
@@ -126,7 +127,8 @@ void vectors_reset(struct vf *vf)
     for (uint32_t i = 0; i < MAX_VECTORS; i++) {
         struct vector *v = &vf->vector[i];
 
-        /* eventfds and mask bits belong to PCI, not to the function's own state (vfio-user 5). */
+        /* eventfds and mask bits belong to PCI, not to the function's own state
+         * (docs/spec/vfio-user.md 5). */
         *v = (struct vector){.eventfd = v->eventfd, .masked = v->masked};
     }
     for (uint32_t q = 0; q < MAX_QUEUES; q++)
@@ -151,7 +153,7 @@ static void try_fire_now(struct plane *plane, struct vf *vf, uint32_t vector)
 }
 
 /* CLEARPBA drops a message that could not be sent; a cause that came while INTENA was 0 stays and fires
- * with INTENA (design 3). */
+ * with INTENA (docs/design.md 3). */
 void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t value)
 {
     struct vector *v = vector_of(plane, vf, vector);

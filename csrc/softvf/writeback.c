@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* When the driver gets to see filled Rx descriptors (spec: descriptors 11). */
+/* When the driver gets to see filled Rx descriptors (docs/spec/descriptors.md 11). */
 #include "softvf/plane.h"
 
 static void publish(struct rx_desc *to, const struct rx_shadow *from)
@@ -24,13 +24,13 @@ static void publish_pieces(struct plane *plane, struct vf *vf, const struct rx_q
         if (dma_copy(vf, iova + 8, &whole.qw[1], 8, true) == 0)
             return;
     }
-    report(plane, vf, SOFTVF_VIOLATION, "vfio-user 4",
+    report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio-user.md 4",
            "Rx descriptor %u cannot be written back: its memory is not mapped for writing, or bus "
            "master is off",
            index);
 }
 
-/* Makes filled descriptors visible: all when forced, else whole groups (descriptors 11). */
+/* Makes filled descriptors visible: all when forced, else whole groups (docs/spec/descriptors.md 11). */
 void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force)
 {
     uint32_t count = q->wb_pending, at = q->wb_next;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a filled Rx descriptor says (spec: descriptors 6, 7). Inline: where a frame's facts are known, so
- * are most of its bits. */
+/* What a filled Rx descriptor says (docs/spec/descriptors.md 6, 7). Inline: where a frame's facts are
+ * known, so are most of its bits. */
 #ifndef IAVFIO_SOFTVF_WRITEBACK_H
 #define IAVFIO_SOFTVF_WRITEBACK_H
 

@@ -63,7 +63,8 @@ static uint32_t read_user(struct bar_io *bar, uint64_t offset)
 
 static int write_user(struct bar_io *bar, uint64_t offset, uint32_t value)
 {
-    /* Posted: a register write has no result worth a round trip, and one socket keeps all accesses in order. */
+    /* Posted: a register write has no result worth a round trip, and one socket keeps all accesses in
+     * order. */
     struct {
         struct vu_region_access access;
         uint32_t value;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hw/page.h"
 #include "vfio/bus_error.h"
 
 #define MAX_RANGES 256
@@ -30,13 +31,12 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
         char *address = __atomic_load_n(&ranges[i].address, __ATOMIC_ACQUIRE);
 
         if (address && fault >= address && (uint64_t)(fault - address) < ranges[i].size) {
-            size_t page = 4096;
-            char *start = (char *)((uintptr_t)fault & ~(uintptr_t)(page - 1));
+            char *start = (char *)((uintptr_t)fault & ~(uintptr_t)(PAGE_BYTES - 1));
             int error = errno;
 
-            if (mmap(start, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                     -1, 0) == start) {
-                memset(start, 0xff, page);
+            if (mmap(start, PAGE_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == start) {
+                memset(start, 0xff, PAGE_BYTES);
                 __atomic_store_n(ranges[i].lost, 1, __ATOMIC_RELAXED);
                 errno = error;
                 return;

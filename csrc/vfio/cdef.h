@@ -9,9 +9,9 @@ struct vfio_regio;
 struct vu_conn;
 struct bar_io;
 
-/* vfio-user connection (spec vfio-user 1). The socket, its lock and the message ids live here, because
- * Python and C threads both write. Functions return 0, a negative errno of the transport, or a positive
- * errno that the server answered with. */
+/* vfio-user connection (docs/spec/vfio-user.md 1). The socket, its lock and the message ids live here,
+ * because Python and C threads both write. Functions return 0, a negative errno of the transport, or a
+ * positive errno that the server answered with. */
 struct vu_conn *vu_conn_new(int fd);
 void vu_conn_free(struct vu_conn *conn);
 int vu_conn_fd(const struct vu_conn *conn);

@@ -13,7 +13,7 @@
 #include "vfio/vu_conn.h"
 
 #define VU_MAX_ERRNO 4095u
-#define VU_MAX_MESSAGE (16u + (1u << 20) + 32u)
+#define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
 
 _Static_assert(sizeof(struct vu_header) == 16, "vfio-user header");
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
@@ -124,7 +124,7 @@ static int send_all(struct vu_conn *conn, const struct vu_header *header, const 
             iov[msg.msg_iovlen].iov_len = size - skip;
             msg.msg_iovlen++;
         }
-        if (sent == 0 && nfds) { /* fds travel with the first byte (vfio-user 1) */
+        if (sent == 0 && nfds) { /* fds travel with the first byte (docs/spec/vfio-user.md 1) */
             struct cmsghdr *cmsg;
 
             memset(&control, 0, sizeof(control));

@@ -52,7 +52,7 @@ static void receive(struct rig *rig, uint32_t verdict, uint8_t mark, uint32_t le
     data = rig_rx_buffer(rig);
     memset(data, mark, length);
     memcpy(data, &verdict, 4);
-    /* Odd marks: with a hash (descriptors 6). */
+    /* Odd marks: with a hash (docs/spec/descriptors.md 6). */
     rig_rx(rig, length, RIG_EOP | (mark % 2 ? (uint64_t)RX_FLTSTAT_RSS_HASH << 12 : 0));
 }
 

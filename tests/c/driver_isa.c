@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Every instruction set gives what the scalar path gives, malformed input included (F49): two pairs get
- * the same random write-backs and the same sends; rows, rings, counters and buffers must be equal.
- * Argument: rounds per combination; the default is short, 200000 make more than 10^7 vectors. */
+/* Every instruction set gives what the scalar path gives, malformed input included
+ * (docs/spec/reliability.md F49): two pairs get the same random write-backs and the same sends; rows,
+ * rings, counters and buffers must be equal. Argument: rounds per combination; the default is short,
+ * 200000 make more than 10^7 vectors. */
 #include "driver/driver.h"
 #include "rig.h"
 

@@ -22,7 +22,7 @@ static void test_metadata(void)
                               .mark = mark,
                               .time = when};
 
-    /* Legacy: DD EOP L2TAG1P L3L4P multicast, FLTSTAT 3, PTYPE 24, LEN 60 (descriptors 6). */
+    /* Legacy: DD EOP L2TAG1P L3L4P multicast, FLTSTAT 3, PTYPE 24, LEN 60 (docs/spec/descriptors.md 6). */
     rig_base(&rig, ENTRIES, BUFFERS);
     rig.config.metadata = 0x3f;
     rig_go(&rig);
@@ -42,7 +42,8 @@ static void test_metadata(void)
     pair_release(rig.pair, handles, 4);
     rig_end(&rig);
 
-    /* Flex RXDID 2 (descriptors 7): broadcast, PTYPE 92, hash, flow id 5, time; tag in second L2TAG2. */
+    /* Flex RXDID 2 (docs/spec/descriptors.md 7): broadcast, PTYPE 92, hash, flow id 5, time; tag in
+     * second L2TAG2. */
     rig_base(&rig, ENTRIES, BUFFERS);
     rig.config.metadata = 0x3f;
     rig.config.flex = 2;

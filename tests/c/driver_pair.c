@@ -21,7 +21,8 @@ static void test_receive(void)
     uint32_t sent = 0;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    assert(rig.rx_tail == ENTRIES - 1); /* fully posted before ENABLE (F40) */
+    assert(rig.rx_tail ==
+           ENTRIES - 1); /* fully posted before ENABLE (docs/spec/reliability.md F40) */
     assert(rig.reg[RIG_DYN_CTL / 4] == RIG_POLL_CTL);
     assert(pair_recv(rig.pair, &columns, 256) == 0);
     /* Many wraps, in bursts of changing size. */
@@ -254,12 +255,13 @@ static void test_cycles(void)
         pair_stop(rig.pair, -ESHUTDOWN);
         assert(pair_arm(rig.pair) == -EBUSY); /* not drained */
         pair_drain(rig.pair);
-        assert(pool_idle(rig.pool) == 512); /* exact (F48) */
+        assert(pool_idle(rig.pool) == 512); /* exact (docs/spec/reliability.md F48) */
         assert(pair_send(rig.pair, handles, NULL, NULL, 1, &refused) == -ESHUTDOWN);
         assert(pair_arm(rig.pair) == 0);
         rig.rx_head = rig.tx_head = 0;
         rig.tx_tail = 0;
-        assert(rig.rx_tail == ENTRIES - 1); /* before the queue is enabled (F40) */
+        assert(rig.rx_tail ==
+               ENTRIES - 1); /* before the queue is enabled (docs/spec/reliability.md F40) */
         assert(pair_start(rig.pair) == 0);
     }
     rig_conserved(&rig);

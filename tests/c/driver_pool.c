@@ -120,7 +120,7 @@ static void test_fields(void)
     pool_free(pool);
 }
 
-/* Counters follow spec libie-stats 3 and 4, buffer by buffer. */
+/* Counters follow docs/spec/libie-counters.md 3, 4, buffer by buffer. */
 static void test_counters(void)
 {
     struct rig rig;

@@ -72,7 +72,7 @@ static void test_wait(void)
     rig_end(&rig);
 }
 
-/* A packet may come at any point of going to sleep: it is always delivered (F47). */
+/* A packet may come at any point of going to sleep: it is always delivered (docs/spec/reliability.md F47). */
 static void test_no_lost_wakeup(void)
 {
     struct rig rig;

@@ -8,7 +8,8 @@
 #define ENTRIES 64
 #define BUFFERS 512
 #define PERIOD_US 500
-#define NUDGE 0x4100001cu /* WB_ON_ITR, SWINT_TRIG, ITR none, SW_ITR_INDX_ENA (registers 5.1) */
+/* WB_ON_ITR, SWINT_TRIG, ITR none, SW_ITR_INDX_ENA (docs/spec/registers.md 5.1) */
+#define NUDGE 0x4100001cu
 
 static void alive(struct rig *rig)
 {
@@ -39,9 +40,9 @@ static void test_reset(void)
     struct watch *watch;
     int error;
     static const uint32_t signs[][2] = {
-        {REG_VF_ARQLEN1, 0x40},         /* ENABLE went 0 */
-        {REG_VFGEN_RSTAT, 0},           /* in progress */
-        {REG_VFGEN_RSTAT, 0xdeadbeef},  /* X710 in reset: no legal state */
+        {REG_VF_ARQLEN1, 0x40}, /* ENABLE went 0 */
+        {REG_VFGEN_RSTAT, 0}, /* in progress */
+        {REG_VFGEN_RSTAT, 0xdeadbeef}, /* X710 in reset: no legal state */
         {REG_VF_ARQLEN1, 0xdeadbeef},
     };
 
@@ -152,7 +153,7 @@ static void test_events(void)
     rig_end(&rig);
 }
 
-/* The table of libie-stats 6, step by step; the thread itself is two seconds away. */
+/* The table of docs/spec/libie-counters.md 6, step by step; the thread itself is two seconds away. */
 static void test_hang(void)
 {
     struct rig rig;

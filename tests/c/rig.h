@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A test bench for one queue pair: memory, rings, counters, and a device that the test plays by hand.
- * The device's part follows the spec (descriptors 4-7) and uses nothing of the driver but layouts. */
+/* A test bench for one queue pair: memory, rings, counters, and a device that the test plays by hand. The
+ * device's part follows the spec (docs/spec/descriptors.md 4, 5, 6, 7) and uses nothing of the driver but
+ * layouts. */
 #ifndef TESTS_C_RIG_H
 #define TESTS_C_RIG_H
 
@@ -161,7 +162,7 @@ static inline uint32_t rig_give(struct rig *rig, const uint64_t *handles, uint32
     return got;
 }
 
-/* Conservation of libie-stats 4: handed out = taken back + outstanding. */
+/* Conservation of docs/spec/libie-counters.md 4: handed out = taken back + outstanding. */
 static inline void rig_conserved(struct rig *rig)
 {
     if (rig->pair)

@@ -460,7 +460,7 @@ static void test_truncation(void)
         usleep(100);
         plane_lock(plane);
         while (plane_next_event(plane, &event))
-            told |= strcmp(event.rule, "reliability D2") == 0;
+            told |= strcmp(event.rule, "docs/spec/reliability.md D2") == 0;
         plane_unlock(plane);
     }
     plane_free(plane);

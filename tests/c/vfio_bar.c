@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* BAR access by message, by file and by mapping; memory that goes away (spec: vfio 5, 9; vfio-user 4). */
+/* BAR access by message, by file and by mapping; memory that goes away (docs/spec/vfio.md 5, 9;
+ * docs/spec/vfio-user.md 4). */
 #include <sys/mman.h>
 
 #include "vfio/regio.h"

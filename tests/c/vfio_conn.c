@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The vfio-user connection against a peer thread that misbehaves (spec: vfio-user 1, 8). */
+/* The vfio-user connection against a peer thread that misbehaves (docs/spec/vfio-user.md 1, 8). */
 #include <sys/eventfd.h>
 
 #include "vfio_peer.h"

@@ -23,7 +23,8 @@ int pair_arm(struct queue_pair *pair)
         return -EBADF;
     if (pair_state(pair) == PAIR_RUNNING || pair->rx_filled)
         return -EBUSY;
-    /* No stale write-back may be taken for a new one, nor old bytes shown to the device (docs/spec/reliability.md S5). */
+    /* No stale write-back may be taken for a new one, nor old bytes shown to the device
+     * (docs/spec/reliability.md S5). */
     memset(pair->rx_ring, 0, pair->rx_entries * sizeof(*pair->rx_ring));
     memset(pair->tx_ring, 0, pair->tx_entries * sizeof(*pair->tx_ring));
     (void)!read(pair->wake_fd, &stale, sizeof(stale));

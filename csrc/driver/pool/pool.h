@@ -22,8 +22,8 @@ struct pool {
     uint32_t stride;
     uint32_t headroom;
     uint32_t count;
-    bool
-        big; /* a buffer spans pages: its first hand-out counts as slow_ho (docs/spec/libie-counters.md 4) */
+    /* a buffer spans pages: its first hand-out counts as slow_ho (docs/spec/libie-counters.md 4) */
+    bool big;
 
     /* One mark a buffer: 1 while the application holds it. Buffers that are idle, posted or queued are
      * not marked, so only their way to the application and back costs anything; what workers do with
@@ -34,8 +34,8 @@ struct pool {
     uint32_t stored; /* entries in store[] */
     uint32_t fresh; /* first buffer that was never handed out */
     uint32_t caches;
-    uint32_t
-        *store; /* libie's "shared ring"; the last one in is the first one out, since it is warm */
+    /* libie's "shared ring"; the last one in is the first one out, since it is warm */
+    uint32_t *store;
     const uint32_t *cached[POOL_CACHES_MAX]; /* how many each queue pair's cache holds */
 };
 

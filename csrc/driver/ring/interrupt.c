@@ -21,7 +21,8 @@ int interrupt_sleep(struct queue_pair *pair)
 int interrupt_wake(struct queue_pair *pair)
 {
     __atomic_store_n(&pair->sleeping, 0, __ATOMIC_SEQ_CST);
-    /* A stopped pair's vector is not ours to set: its device may be in a reset or gone (docs/spec/reliability.md F31). */
+    /* A stopped pair's vector is not ours to set: its device may be in a reset or gone
+     * (docs/spec/reliability.md F31). */
     if (!pair->dyn_ctl || pair_state(pair) != PAIR_RUNNING)
         return 0;
     return pair->regio->write32(pair->regio, pair->dyn_ctl, pair->poll_ctl) < 0 ? -ENODEV : 0;

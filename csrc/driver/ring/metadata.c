@@ -5,7 +5,8 @@ _Static_assert(FLAG_MULTICAST *RX_MULTICAST == FLAG_MULTICAST, "flags follow UMB
 _Static_assert(FLAG_MULTICAST *RX_BROADCAST == FLAG_BROADCAST, "flags follow UMBCAST");
 
 #define KINDS 7          /* frag, other, UDP, reserved, TCP, SCTP, ICMP */
-#define IP_IN_IP_END 21  /* offsets below are plain IP, then IP in IP (descriptors 13) */
+/* offsets below are plain IP, then IP in IP (docs/spec/descriptors.md 13) */
+#define IP_IN_IP_END 21
 #define TUNNEL_STRIDE 15
 
 static bool kind_has_l4(uint32_t kind)

@@ -6,7 +6,7 @@
 
 #include "driver/ring/queue_pair.h"
 
-/* What checksums a packet type carries, by header (descriptors 13). */
+/* What checksums a packet type carries, by header (docs/spec/descriptors.md 13). */
 enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 = 8 };
 
 #define CSUM_IP_SHIFT 0
@@ -16,17 +16,17 @@ enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 =
 
 #define RXL_ERRORS (RXL_IPE | RXL_L4E | RXL_EIPE | RXL_PPRS | RXL_IPV6EXADD)
 #define RXF_ERRORS (RXF_IPE | RXF_L4E | RXF_EIPE | RXF_EUDPE | RXF_IPV6EXADD)
-#define RXL_SPH                                                                                    \
-    (1ull << 63) /* header split done, which no queue asks for; also programming status */
+/* header split done, which no queue asks for; also programming status */
+#define RXL_SPH (1ull << 63)
 #define RXF_SPH (1ull << 59)
 #define FLOW_NONE 0xffffffff
 
-/* The four words of a write-back, each read from the ring once (reliability S1). */
+/* The four words of a write-back, each read from the ring once (docs/spec/reliability.md S1). */
 struct writeback {
     uint64_t qw0, qw1, qw2, qw3;
 };
 
-/* DD first; the rest is read only after it (registers 7). */
+/* DD first; the rest is read only after it (docs/spec/registers.md 7). */
 INLINE uint64_t writeback_status(const struct rx_desc *desc)
 {
     return __atomic_load_n(&desc->qw1, __ATOMIC_ACQUIRE);
@@ -43,8 +43,8 @@ INLINE uint32_t writeback_length(const struct writeback *w, const int format)
                                    : (uint32_t)(w->qw0 >> RXF_LEN_SHIFT) & RXF_LEN_MASK;
 }
 
-/* A type that the table of descriptors 13 does not know is reported as unknown in the 8-bit field;
- * the 10-bit one has values of its own above. */
+/* A type that the table of docs/spec/descriptors.md 13 does not know is reported as unknown in the 8-bit
+ * field; the 10-bit one has values of its own above. */
 INLINE uint32_t writeback_ptype(const struct writeback *w, const int format)
 {
     uint32_t ptype;
@@ -55,7 +55,7 @@ INLINE uint32_t writeback_ptype(const struct writeback *w, const int format)
     return ptype < PTYPE_COMMON ? ptype : PTYPE_UNKNOWN;
 }
 
-/* Checksum verdicts when something is set that may spoil the good ones (descriptors 8). */
+/* Checksum verdicts when something is set that may spoil the good ones (docs/spec/descriptors.md 8). */
 static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
                                        bool pprs, bool exadd, uint8_t good)
 {
@@ -104,7 +104,7 @@ INLINE uint8_t writeback_csum(const struct queue_pair *pair, const struct writeb
                             w->qw1 & RXF_IPV6EXADD, good);
 }
 
-/* True and the tag when one was stripped (descriptors 9). */
+/* True and the tag when one was stripped (docs/spec/descriptors.md 9). */
 INLINE bool writeback_vlan(const struct queue_pair *pair, const struct writeback *w,
                            const int format, uint16_t *tag)
 {
@@ -120,7 +120,7 @@ INLINE bool writeback_vlan(const struct queue_pair *pair, const struct writeback
     return w->qw1 & RXF_L2TAG1P;
 }
 
-/* True and the flow director's mark (descriptors 6, 7, 14). */
+/* True and the flow director's mark (docs/spec/descriptors.md 6, 7, 14). */
 INLINE bool writeback_mark(const struct queue_pair *pair, const struct writeback *w,
                            const int format, uint32_t *mark)
 {

@@ -23,8 +23,8 @@
 #define TX_RESERVE 9 /* 8 data descriptors and a context: with fewer free ones the queue stops */
 #define CHAIN_MAX 5 /* RX_MAX_CHAIN; a row of struct columns' chain holds the other four */
 #define CHAIN_ROW 4
-#define PTYPES_CLASSED                                                                             \
-    256 /* only values below PTYPE_COMMON have a class (docs/spec/descriptors.md 13) */
+/* only values below PTYPE_COMMON have a class (docs/spec/descriptors.md 13) */
+#define PTYPES_CLASSED 256
 
 enum pair_state {
     PAIR_CLOSED = -EBADF,
@@ -144,8 +144,8 @@ struct queue_pair {
     uint32_t tx_entries, tx_next, tx_clean, tx_free;
     uint32_t tx_max_frame;
     uint32_t tx_roomy; /* with so many free descriptors a burst fits and nothing has to be reaped */
-    uint32_t
-        stopped; /* the caller was told that the ring is full (docs/spec/libie-counters.md 4) */
+    /* the caller was told that the ring is full (docs/spec/libie-counters.md 4) */
+    uint32_t stopped;
     uint32_t rs_head,
         rs_tail; /* the queue rs[] is never full: each entry has a descriptor of its own */
     uint32_t in_flight; /* packets posted and not completed */
@@ -173,8 +173,8 @@ struct queue_pair {
     int wake_fd;
     uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;
-    uint32_t
-        hangs_seen; /* hangs that were found while the send side was held: its holder counts them */
+    /* hangs that were found while the send side was held: its holder counts them */
+    uint32_t hangs_seen;
     uint32_t given_up; /* packets of pair_refuse meanwhile, which the holder counts as well */
     uint64_t hang_packets; /* what tx_hang.c remembers (docs/spec/libie-counters.md 6) */
     const char *isa_name;

@@ -14,7 +14,8 @@
 /* ---- calls; the caller holds the send side ---- */
 
 /* Posts packets in order until one does not fit; returns how many of the n were consumed, and in *refused
- * how many of those were not sent. `checked`: the application must hold the buffers, and loses their marks. */
+ * how many of those were not sent. `checked`: the application must hold the buffers, and loses their
+ * marks. */
 uint32_t tx_any(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
                 const uint8_t *segments, uint32_t n, uint32_t *refused, bool owner, bool checked);
 /* Goes on after the `first` packets that a burst function has written, whatever the others are. */

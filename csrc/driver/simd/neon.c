@@ -5,7 +5,7 @@
  * packet type crosses a half. Lane masks are words of all ones.
  *
  * Vector loads promise no atomicity here, so the status words are taken by plain 64-bit loads; the other
- * words come after a barrier, when the device no longer writes them (registers 7). */
+ * words come after a barrier, when the device no longer writes them (docs/spec/registers.md 7). */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 

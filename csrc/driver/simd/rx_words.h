@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receiving eight descriptors at once, as vectors of their 32-bit words: what AVX2 and AVX-512 share. Every
- * check of the scalar loop is kept. Before it is included: the type `lanes` (which of the eight) with EVERY_LANE
- * and NO_LANE, and struct csum_table. After it: the functions declared here, in which they differ. */
+/* Receiving eight descriptors at once, as vectors of their 32-bit words: what AVX2 and AVX-512 share.
+ * Every check of the scalar loop is kept. Before it is included: the type `lanes` (which of the eight)
+ * with EVERY_LANE and NO_LANE, and struct csum_table. After it: the functions declared here, in which
+ * they differ. */
 #ifndef IAVFIO_DRIVER_RECEIVE_WORDS_H
 #define IAVFIO_DRIVER_RECEIVE_WORDS_H
 
@@ -10,8 +11,8 @@
 #define LANES 8
 #define CONSTANT(name) _mm256_set1_epi32((int)pair->constants.name)
 
-/* Word 2k is the lower half of qw k. Half as wide as lanes of 64 bits, and what is written to columns needs no
- * narrowing. */
+/* Word 2k is the lower half of qw k. Half as wide as lanes of 64 bits, and what is written to columns
+ * needs no narrowing. */
 struct words {
     __m256i dw[8];
 };
@@ -70,8 +71,8 @@ INLINE void last_words(const __m256i row[4], __m256i *a, __m256i *b)
     *b = _mm256_unpackhi_epi64(low, high);
 }
 
-/* The status words, then whatever else is wanted. The two rounds of loads stay apart and in order (docs/adr/0005):
- * the compiler may not merge or move them, and x86 does not. */
+/* The status words, then whatever else is wanted. The two rounds of loads stay apart and in order
+ * (docs/adr/0005): the compiler may not merge or move them, and x86 does not. */
 INLINE void words_load(const struct rx_desc *desc, struct words *w, const int format,
                        const int metadata)
 {

@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "driver/worker/frame.h"
+#include "hw/ethernet.h"
 
 #define ETHERTYPE_IPV4 0x0800
-#define ETHER_HEADER 14
 #define IP_HEADER 20
 #define IP_PROTOCOL_UDP 17
 #define UDP_PORT 9 /* discard */

@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FRAME_MIN 60 /* shorter ones are padded by the device: the pattern would not hold */
+#include "hw/ethernet.h"
+
+#define FRAME_MIN ETHER_MIN_FRAME /* the device pads shorter frames: the pattern would not hold */
 #define FRAME_SOURCE_PORT 34
 #define FRAME_UDP_CSUM 40
 #define FRAME_SIGNATURE 42

@@ -14,8 +14,8 @@ struct outlet { /* a send queue that packets go to */
 };
 
 struct handler_lane { /* of the lane with the same number */
-    struct batch
-        *target[TARGETS]; /* of an action; NULL: the packet is passed on, or it is not allowed */
+    /* of an action; NULL: the packet is passed on, or it is not allowed */
+    struct batch *target[TARGETS];
     uint32_t verdicts; /* entries of target[] */
     struct outlet *outlet[TARGETS];
     struct kept *kept;

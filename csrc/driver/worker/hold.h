@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A worker's hold on a queue pair: guards that it takes once and keeps over many rounds (docs/design.md 11). */
+/* A worker's hold on a queue pair: guards that it takes once and keeps over many rounds
+ * (docs/design.md 11). */
 #ifndef IAVFIO_DRIVER_HOLD_H
 #define IAVFIO_DRIVER_HOLD_H
 
@@ -14,8 +15,8 @@ struct hold {
     bool held;
     bool owner; /* of the cache, which another worker may have */
     bool asleep; /* the pair's interrupt is armed */
-    uint64_t
-        quiet_since; /* TSC of the first poll that found nothing; 0: the last one found packets */
+    /* TSC of the first poll that found nothing; 0: the last one found packets */
+    uint64_t quiet_since;
 };
 
 /* Takes the wanted guards: 0, -EBUSY, or why the pair does not run. */
