@@ -167,15 +167,17 @@ def _cpu_of(pid: int) -> float:
 
 @contextmanager
 def _own_runtime() -> Iterator[None]:
-    before = os.environ.get("XDG_RUNTIME_DIR")
+    from iavfio.stats.runtime import ENVIRONMENT
+
+    before = os.environ.get(ENVIRONMENT)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_RUNTIME_DIR"] = folder
+        os.environ[ENVIRONMENT] = folder
         try:
             yield
         finally:
-            del os.environ["XDG_RUNTIME_DIR"]
+            del os.environ[ENVIRONMENT]
             if before is not None:
-                os.environ["XDG_RUNTIME_DIR"] = before
+                os.environ[ENVIRONMENT] = before
 
 
 def counters(rounds: int) -> Iterator[Figure]:

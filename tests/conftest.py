@@ -1,12 +1,30 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""For all tests: Ctrl-C works in the programs that they start.
+"""For all tests: Ctrl-C works in the programs that they start, and their ports have a place apart.
 
 A test run in the background of a shell inherits SIGINT as ignored, and so would all below it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def place_of_ports() -> Iterator[None]:
+    """Ports of another run may have the same names, and /dev/shm is the host's."""
+    with tempfile.TemporaryDirectory(prefix="iavfio-tests-") as folder:
+        before = os.environ.get("IAVFIO_RUNTIME_DIR")
+        os.environ["IAVFIO_RUNTIME_DIR"] = folder
+        yield
+        if before is None:
+            del os.environ["IAVFIO_RUNTIME_DIR"]
+        else:
+            os.environ["IAVFIO_RUNTIME_DIR"] = before

@@ -34,7 +34,8 @@ struct segment_header {
     uint64_t sq_stride;
     uint64_t text_offset;
     uint64_t text_size;
-    uint64_t reserved[3];
+    uint64_t owner_pidns; /* inode number of the owner's PID namespace: a pid has a meaning there only */
+    uint64_t reserved[2];
 };
 
 struct

@@ -12,7 +12,8 @@
 #endif
 #define MPOL_BIND 2
 
-/* Takes every page now: a page fault on the hot path, or a SIGBUS for want of memory, comes too late. */
+/* Maps every page now, since a page fault on the hot path comes too late. The pages are allocated: writing
+ * to one that the system has no memory for would be a SIGBUS. */
 int memory_prefault(void *address, uint64_t size, uint64_t page_size)
 {
     if (madvise(address, size, MADV_POPULATE_WRITE) == 0)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli.runtime_dir import runtime_dir_option
+
 if TYPE_CHECKING:
     from iavfio.bench.app import Plan, Result
     from iavfio.datapath.worker import Counters
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@runtime_dir_option
 def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Run traffic on one VF, or between two, and account for every packet.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli.runtime_dir import runtime_dir_option
+
 if TYPE_CHECKING:
     from iavfio.port.port import Port
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
 )
+@runtime_dir_option
 def command(target: str, as_json: bool, journal: bool, unsafe_noiommu: bool) -> None:
     """Open VF, negotiate, print what it is and what its PF grants and denies, and close it.
 

@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`iavfio stats`: the counters of a running port, from any process."""
+"""`iavfio stats`: the counters of a running port, from any process, and the list of ports."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+from iavfio.cli.runtime_dir import runtime_dir_option
+
+if TYPE_CHECKING:
+    from iavfio.stats import KnownPort
+
+DEAD = "dead (process gone)"
 
 
 @click.command("stats")
 @click.argument("port", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--pool", is_flag=True, help="Add the 11 page-pool counters of each receive queue.")
 @click.option("--all", "own", is_flag=True, help="Add iavfio's own counters (drops, polls, ...).")
 @click.option(
@@ -20,20 +28,73 @@ import click
     show_default=True,
     help="Names of libie, or the fewer ones of the mainline driver.",
 )
+@click.option("--clean", is_flag=True, help="Remove what dead ports left: your own, as root all.")
+@runtime_dir_option
 def command(
-    port: str | None, as_json: bool, pool: bool, own: bool, names: Literal["libie", "kernel"]
+    port: str | None,
+    as_json: bool,
+    pool: bool,
+    own: bool,
+    names: Literal["libie", "kernel"],
+    clean: bool,
 ) -> None:
-    """Dump the counters of PORT as `ethtool -S` does; without PORT, list the running ports.
+    """Dump the counters of PORT as `ethtool -S` does; without PORT, list the ports.
 
-    A port is named by its name, PCI address or socket base name. The port's process is not
-    disturbed: its shared segment is read, no lock is taken, no device is opened.
+    A port is named by its name, PCI address or socket base name; USER/NAME when two users have the
+    same. The port's process is not disturbed: its shared segment is read, no lock is taken, no
+    device is opened. A user sees the ports that their owners published for him; root sees all.
     """
-    from iavfio.stats import known_ports, read
+    if clean:
+        if port is not None:
+            raise click.UsageError("--clean takes no PORT: it removes what every dead port left")
+        _clean(as_json)
+    elif port is None:
+        _list(as_json)
+    else:
+        _dump(port, as_json, pool, own, names)
 
-    if port is None:
-        for name in known_ports():
-            click.echo(name)
-        return
+
+def _clean(as_json: bool) -> None:
+    from iavfio.stats import clean
+
+    removed = clean()
+    if as_json:
+        click.echo(json.dumps({"removed": removed}))
+    else:
+        for name in removed:
+            click.echo(f"{name}: removed, its process is gone")
+
+
+def _list(as_json: bool) -> None:
+    from iavfio.stats import base_dir, ports
+
+    known = ports()
+    if as_json:
+        click.echo(json.dumps([port.as_dict() for port in known], indent=2))
+    elif known:
+        _table(known)
+    else:
+        click.echo(f"no port is running (none has counters in {base_dir()})", err=True)
+
+
+def _table(known: list[KnownPort]) -> None:
+    rows = [("PORT", "STATE", "USER", "PROCESS", "DEVICE")]
+    for port in known:
+        state = port.state if port.alive else DEAD
+        rows.append((port.name, state, port.user, port.process, port.device))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+    if not all(port.alive for port in known):
+        click.echo("iavfio: remove what the dead ones left with: iavfio stats --clean", err=True)
+
+
+def _dump(
+    port: str, as_json: bool, pool: bool, own: bool, names: Literal["libie", "kernel"]
+) -> None:
+    from iavfio.stats import read
+
     snapshot = read(port)
     if as_json:
         click.echo(snapshot.to_json(names=names, pool=pool, own=own))
@@ -41,7 +102,7 @@ def command(
         click.echo(snapshot.text(names=names, pool=pool, own=own))
     if not snapshot.alive:
         click.echo(
-            f"iavfio: process {snapshot.pid} that ran {port!r} has died; these are its last counts",
+            f"iavfio: {snapshot.process} that ran {port!r} is gone; these are its last counts",
             err=True,
         )
     if snapshot.torn:

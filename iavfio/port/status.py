@@ -11,7 +11,7 @@ from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
 from iavfio.port.state import Lifecycle, State
 from iavfio.stats import PortSegment
-from iavfio.stats.segment import State as SegmentState
+from iavfio.stats.layout import State as SegmentState
 
 RECOVERY_DEADLINE = 20.0
 HOW_TO_START = {

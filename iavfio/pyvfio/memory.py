@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -65,12 +66,7 @@ class DmaMemory:
         try:
             return cls._map(rounded, mmap.PAGESIZE, 0, numa_node, why)
         except OSError as error:
-            raise VfioError(
-                f"no DMA memory of {rounded} bytes",
-                str(error.strerror),
-                "use smaller pools",
-                error.errno or 0,
-            ) from error
+            raise _short(rounded, error) from error
 
     @classmethod
     def _map(
@@ -83,6 +79,8 @@ class DmaMemory:
             address = ffi.from_buffer(mapping)
             if node is not None and node >= 0:
                 lib.memory_bind_node(address, size, node)  # best effort: placement, not function
+            # What cannot be allocated must fail here: a page that is missing shows as SIGBUS later.
+            os.posix_fallocate(fd, 0, size)
             result = lib.memory_prefault(address, size, page_size)
             if result < 0:
                 raise OSError(-result, os.strerror(-result))
@@ -110,6 +108,33 @@ class DmaMemory:
         """The child's views read zeros, its writes stay its own (docs/spec/reliability.md F64)."""
         if self._view is not None:
             lib.memory_replace_with_zeros(self._view, self.size)
+
+
+def _short(size: int, error: OSError) -> VfioError:
+    """Why there is no DMA memory of `size` bytes: the limit that was met, and what mends it."""
+    what = f"no DMA memory of {size} bytes"
+    if error.errno == errno.EFBIG:
+        cause = "this process may not make files as long (RLIMIT_FSIZE)"
+        remedy = "raise the limit: ulimit -f unlimited"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        cause = "no file descriptor is left for it (RLIMIT_NOFILE)"
+        remedy = "raise the limit: ulimit -n 4096"
+    else:
+        cause = f"{error.strerror}; {_available()}"
+        remedy = (
+            "use a smaller pool, or raise what this process may have: ulimit -v unlimited, or the "
+            "memory limit of its container"
+        )
+    return VfioError(what, cause, remedy, error.errno or 0)
+
+
+def _available() -> str:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, IndexError):
+        return "how much the host has is not known"
+    return f"the host has {int(free) << 10} bytes available"
 
 
 def _huge_shortage(size: int) -> str:

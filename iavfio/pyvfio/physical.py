@@ -125,6 +125,7 @@ def _take(
         view = ffi.from_buffer(whole)
         if numa_node is not None and numa_node >= 0:
             lib.memory_bind_node(view, len(whole), numa_node)  # best effort
+        os.posix_fallocate(fd, 0, len(whole))
         _checked(lib.memory_prefault(view, len(whole), HUGE_2M))
         frames = _frames(kernel, int(ffi.cast("uintptr_t", view)), taken)
         runs = _runs(frames)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """libie-compatible counters: one table, a shared segment, ethtool text and JSON."""
 
+from iavfio.stats.listing import KnownPort, clean, known_ports, ports, read
 from iavfio.stats.names import GLOBAL, RX, TX, Counter
-from iavfio.stats.reader import PortStats, SegmentReader, read
-from iavfio.stats.runtime import known_ports, runtime_dir, segment_path
+from iavfio.stats.reader import PortStats, SegmentReader
+from iavfio.stats.runtime import base_dir
 from iavfio.stats.segment import PortSegment
 from iavfio.stats.snapshot import Snapshot
 
@@ -12,12 +13,14 @@ __all__ = [
     "RX",
     "TX",
     "Counter",
+    "KnownPort",
     "PortSegment",
     "PortStats",
     "SegmentReader",
     "Snapshot",
+    "base_dir",
+    "clean",
     "known_ports",
+    "ports",
     "read",
-    "runtime_dir",
-    "segment_path",
 ]

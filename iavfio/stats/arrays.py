@@ -29,8 +29,8 @@ def _dtype(struct: str, table: tuple[Counter, ...]) -> np.dtype[Any]:
 class CounterArrays:
     """`rq` and `sq`: one record a queue pair, one field a counter (iavfio.stats.names).
 
-    `read()` brings both up to date in place: `arrays.rq["packets"].sum()`. As many queue pairs as
-    the port had when this was made. Each record is consistent in itself.
+    `read()` brings both up to date in place: `arrays.rq["packets"].sum()`. There are as many
+    records as the port had queue pairs when this was made. Each is consistent in itself.
     """
 
     def __init__(self, reader: SegmentReader) -> None:

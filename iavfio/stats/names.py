@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The one table of counters: every dump, JSON object and exporter is made from it.
+"""The one table of counters: every dump, JSON object, guide and exporter is made from it.
 
 Names, order and meaning of the libie part follow the queue statistics that libie was given for iavf
-(spec: libie-stats 1, 3, 5); fields are those of `csrc/driver/counters.h`.
+(docs/spec/libie-counters.md 1, 3, 5); fields are those of `csrc/driver/counters.h`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,39 @@ Group = Literal["global", "napi", "fail", "pool", "xmit", "own"]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One counter: `name` as libie prints it (without queue prefix), `field` of its C block."""
+    """One counter: `name` is its field in C, and what libie prints behind the queue's prefix.
+
+    `kernel` is its name in the mainline driver, empty where that has none. `note` says what its
+    readers must know besides; `still` that nothing in iavfio can ever move it.
+    """
 
     name: str
     group: Group
     unit: str
     meaning: str
-    kernel: str = ""  # name in the mainline driver, empty where it has none
+    kernel: str = ""
+    note: str = ""
+    still: bool = False
+
+
+FCS_RULE = (
+    "rx_bytes counts the FCS (4 bytes a packet), tx_bytes does not: so the 700 and 800 series were "
+    "seen to count; bytes of a queue are without it"
+)
+
+
+def _still(name: str, group: Group, unit: str, meaning: str, why: str) -> Counter:
+    return Counter(name, group, unit, meaning, note=f"always 0: {why}", still=True)
 
 
 GLOBAL: tuple[Counter, ...] = (
-    Counter("rx_bytes", "global", "bytes", "received by the VSI, FCS included"),
+    Counter("rx_bytes", "global", "bytes", "received by the VSI", note="counts the FCS"),
     Counter("rx_unicast", "global", "packets", "unicast packets received"),
     Counter("rx_multicast", "global", "packets", "multicast packets received"),
     Counter("rx_broadcast", "global", "packets", "broadcast packets received"),
     Counter("rx_discards", "global", "packets", "dropped by the device: no descriptor was free"),
     Counter("rx_unknown_protocol", "global", "packets", "dropped for an unknown protocol"),
-    Counter("tx_bytes", "global", "bytes", "sent by the VSI, without FCS"),
+    Counter("tx_bytes", "global", "bytes", "sent by the VSI", note="without the FCS"),
     Counter("tx_unicast", "global", "packets", "unicast packets sent"),
     Counter("tx_multicast", "global", "packets", "multicast packets sent"),
     Counter("tx_broadcast", "global", "packets", "broadcast packets sent"),
@@ -44,18 +60,42 @@ RX: tuple[Counter, ...] = (
     Counter("bytes", "napi", "bytes", "their length", "bytes"),
     Counter("fragments", "napi", "descriptors", "descriptors without end of packet"),
     Counter("alloc_page_fail", "fail", "events", "a refill found the buffer pool empty"),
-    Counter("build_skb_fail", "fail", "events", "no packet object for a received buffer"),
+    _still(
+        "build_skb_fail",
+        "fail",
+        "events",
+        "no packet object for a received buffer",
+        "a received packet is a number in the caller's column, so there is no object to make",
+    ),
     Counter("pp_alloc_fast", "pool", "buffers", "taken from the queue's cache"),
     Counter("pp_alloc_slow", "pool", "buffers", "handed out for the first time"),
     Counter("pp_alloc_slow_ho", "pool", "buffers", "the same, larger than a page"),
     Counter("pp_alloc_empty", "pool", "events", "the shared ring was empty at a refill"),
     Counter("pp_alloc_refill", "pool", "events", "the cache was refilled from the shared ring"),
-    Counter("pp_alloc_waive", "pool", "buffers", "dropped: wrong NUMA node or generation"),
+    _still(
+        "pp_alloc_waive",
+        "pool",
+        "buffers",
+        "dropped: wrong NUMA node or generation",
+        "a pool lies on one node and never changes its size",
+    ),
     Counter("pp_recycle_cached", "pool", "buffers", "returned to the queue's cache"),
     Counter("pp_recycle_cache_full", "pool", "buffers", "found the cache full on return"),
     Counter("pp_recycle_ring", "pool", "buffers", "returned to the shared ring"),
-    Counter("pp_recycle_ring_full", "pool", "buffers", "freed: the shared ring was full"),
-    Counter("pp_recycle_released_ref", "pool", "buffers", "freed: still referenced on return"),
+    _still(
+        "pp_recycle_ring_full",
+        "pool",
+        "buffers",
+        "freed: the shared ring was full",
+        "the shared ring has room for every buffer of the pool",
+    ),
+    _still(
+        "pp_recycle_released_ref",
+        "pool",
+        "buffers",
+        "freed: still referenced on return",
+        "a buffer has one holder at a time",
+    ),
     Counter("drop_error", "own", "packets", "dropped: MAC error flagged by the device (RXE)"),
     Counter("drop_oversize", "own", "packets", "dropped: beyond its buffers or the frame limit"),
     Counter("drop_chain", "own", "packets", "dropped: chain too long"),
@@ -71,7 +111,13 @@ TX: tuple[Counter, ...] = (
     Counter("busy", "xmit", "events", "send calls that could not take all packets"),
     Counter("stops", "xmit", "events", "times the queue was declared full"),
     Counter("restarts", "xmit", "events", "times it became usable again"),
-    Counter("linearized", "xmit", "packets", "frames copied into one buffer"),
+    _still(
+        "linearized",
+        "xmit",
+        "packets",
+        "frames copied into one buffer",
+        "frames are never copied; one of too many segments counts in refused_segments",
+    ),
     Counter("posted", "own", "packets", "handed to the device; less packets: in flight"),
     Counter("posted_bytes", "own", "bytes", "their length"),
     Counter("refused_short", "own", "packets", "refused: shorter than 17 bytes"),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The reader's side of the stats segment: read-only, without locks, from any process.
 
-Reading never opens a device: that would reset it (design decision 6).
+Reading never opens a device, which would reset it (docs/design.md 6). What another user wrote is
+checked once, copied, and only then used; what can change later is bounded at each use.
 """
 
 from __future__ import annotations
@@ -9,54 +10,118 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import stat
 import time
+import weakref
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import IavfioError
+from iavfio.stats import liveness
+from iavfio.stats.layout import HEADER, MAGIC, STATES
 from iavfio.stats.names import BLOCKS, GLOBAL
-from iavfio.stats.runtime import known_ports, process_start, segment_path
-from iavfio.stats.segment import MAGIC, STATES, PortSegment
+from iavfio.stats.runtime import SUFFIX, user_name
 from iavfio.stats.snapshot import Naming, Snapshot
 
 if TYPE_CHECKING:
+    from iavfio.pyvfio.bus_error import BusErrorGuard
     from iavfio.stats.arrays import CounterArrays
+    from iavfio.stats.segment import PortSegment
 
 TRIES = 10_000  # a writer's update takes well under a microsecond
 NAPS, NAP = 100, 0.002  # ... unless it is preempted inside it: so often, so many seconds
+LONGEST_TEXT = 200  # characters of a name or label
+MOST_PAIRS = 1 << 12
 
 
 class SegmentReader:
-    """A port's segment mapped read-only; `snapshot()` as often as wanted."""
+    """A port's segment mapped read-only; `snapshot()` as often as wanted.
 
-    def __init__(self, path: Path) -> None:
-        self._map = _map(path)
+    `owner`: the user who must own the file, None for any. Raises IavfioError for a file that is no
+    segment, OSError when it cannot be opened.
+    """
+
+    def __init__(self, path: Path, owner: int | None = None) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, fd)
+        self._fd = fd
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or owner not in (None, info.st_uid):
+            raise _unreadable(path, "it is another user's, or no regular file")
+        if info.st_size < HEADER:
+            raise _unreadable(path, "it is too short")
+        self.name = path.name.removesuffix(SUFFIX)
+        self.user = user_name(info.st_uid)
+        self._path = path
+        self._map = mmap.mmap(fd, info.st_size, prot=mmap.PROT_READ)
         self._base = ffi.from_buffer(self._map)
-        self._header: Any = ffi.cast("struct segment_header *", self._base)
-        size = len(self._map)
+        self._guard = _guarded(self._map) if info.st_uid != os.geteuid() else None
+        self._live: Any = ffi.cast("struct segment_header *", self._base)
+        self._header: Any = ffi.new("struct segment_header *")
+        ffi.memmove(self._header, self._live, HEADER)
+        self._check(path, info.st_size)
+        self._text = self._read_text(path)
+        self._check_whole()
+
+    def _check_whole(self) -> None:
+        if self._guard is not None and self._guard.lost:
+            raise _unreadable(self._path, "its owner cut it short while it was read")
+
+    def _check(self, path: Path, size: int) -> None:
+        """Offsets are taken from a copy, so that no writer can move them after this."""
         header = self._header
         if bytes(ffi.buffer(header.magic)) != MAGIC or header.version != lib.SEGMENT_VERSION:
             raise _unreadable(path, "another version of iavfio wrote it, or it is damaged")
-        pairs = header.capacity
-        ends = (
-            header.pf_offset + ffi.sizeof("struct pf_counters"),
-            header.rq_offset + header.rq_stride * pairs,
-            header.sq_offset + header.sq_stride * pairs,
-            header.text_offset + header.text_size,
-        )
-        if max(ends) > size or header.pairs > pairs:
+        pairs, pf = header.capacity, ffi.sizeof("struct pf_counters")
+        parts = [(header.pf_offset, pf, pf, 1)]
+        for block, struct, _ in BLOCKS:
+            offset, stride = getattr(header, f"{block}_offset"), getattr(header, f"{block}_stride")
+            parts.append((offset, stride, ffi.sizeof(struct), pairs))
+        for offset, stride, least, count in parts:
+            if stride < least or offset % 8 or stride % 8 or offset + stride * count > size:
+                raise _unreadable(path, "its offsets point outside the file")
+        if header.text_offset + header.text_size > size or pairs > MOST_PAIRS:
             raise _unreadable(path, "its offsets point outside the file")
-        self._capacity = int(pairs)
-        start = header.text_offset
-        self._text = json.loads(bytes(self._map[start : start + header.text_size]))
+
+    def _read_text(self, path: Path) -> dict[str, Any]:
+        start = self._header.text_offset
+        try:
+            text = json.loads(self._map[start : start + self._header.text_size])
+            labels = {_plain(key): _plain(value) for key, value in text["labels"].items()}
+            return {key: _plain(text[key]) for key in ("device", "transport")} | {"labels": labels}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise _unreadable(path, "its description is damaged") from None
+
+    @property
+    def device(self) -> str:
+        """PCI address or socket path of the port's device."""
+        return str(self._text["device"])
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that writes it still runs."""
+        return liveness.is_alive(self._fd)
+
+    @property
+    def last_state(self) -> str:
+        """The port's state as its process wrote it last."""
+        state = int(self._live.state)
+        return STATES[state] if state < len(STATES) else "unknown"
+
+    @property
+    def process(self) -> str:
+        """The process that writes it, in words."""
+        return liveness.process_text(int(self._header.owner_pid), int(self._header.owner_pidns))
 
     def snapshot(self) -> Snapshot:
-        """Copies all counters, each block consistent in itself."""
-        header = self._header
+        """Copies all counters, each block consistent in itself.
+
+        Raises IavfioError when another user, whose file it is, has cut it short meanwhile.
+        """
         torn: list[str] = []
-        pf = self._copy("pf", "struct pf_counters", header.pf_offset, torn)
+        pf = self._copy("pf", "struct pf_counters", int(self._header.pf_offset), torn)
         queues: dict[str, list[dict[str, int]]] = {}
         pairs = self.pairs
         for block, struct, table in BLOCKS:
@@ -69,16 +134,18 @@ class SegmentReader:
                 dict(zip(names, chosen(ffi.unpack(copies + words * i, words)), strict=True))
                 for i in range(pairs)
             ]
-        pid = int(header.owner_pid)
+        self._check_whole()
         sampled = int(pf.sampled_ns)
         return Snapshot(
-            port=self._text["port"],
-            device=self._text["device"],
+            port=self.name,
+            device=self.device,
             transport=self._text["transport"],
             labels=self._text["labels"],
-            state=STATES[header.state] if header.state < len(STATES) else "unknown",
-            pid=pid,
-            alive=process_start(pid) == int(header.owner_start),
+            last_state=self.last_state,
+            alive=self.alive,
+            pid=int(self._header.owner_pid),
+            process=self.process,
+            user=self.user,
             age=time.monotonic() - sampled / 1e9 if sampled else None,
             link_up=bool(pf.link_up),
             link_mbps=int(pf.link_mbps),
@@ -98,7 +165,7 @@ class SegmentReader:
     @property
     def pairs(self) -> int:
         """Queue pairs that there are counters of."""
-        return min(int(self._header.pairs), self._capacity)
+        return min(int(self._live.pairs), int(self._header.capacity))
 
     def copy_blocks(self, block: str, struct: str, out: Any, count: int) -> list[str]:
         """Consistent copies of the first `count` blocks "rq" or "sq"; labels of the torn ones.
@@ -128,7 +195,7 @@ class SegmentReader:
         for _ in range(NAPS):
             if lib.counters_read(block, ffi.cast("uint64_t *", copy), words, TRIES) == 0:
                 return copy
-            if process_start(int(self._header.owner_pid)) != int(self._header.owner_start):
+            if not self.alive:
                 break
             time.sleep(NAP)  # the writer was preempted inside its update
         torn.append(label)
@@ -151,49 +218,29 @@ class PortStats:
         return self._reader.arrays()
 
     def as_dict(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> Any:
-        """See Snapshot.as_dict."""
+        """The counters and the port's state as a dict: Snapshot.as_dict says which keys."""
         return self.snapshot().as_dict(names=names, pool=pool, own=own)
 
     def to_json(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> str:
-        """See Snapshot.to_json."""
+        """The same as one JSON object."""
         return self.snapshot().to_json(names=names, pool=pool, own=own)
 
     def __str__(self) -> str:
         return self.snapshot().text()
 
 
-def read(port: str) -> Snapshot:
-    """Counters of a running port, by its name.
+def _guarded(memory: mmap.mmap) -> BusErrorGuard:
+    """Another user may cut a file short that is mapped here: the reader must survive it."""
+    from iavfio.pyvfio.bus_error import BusErrorGuard
 
-    Raises IavfioError when no such port runs (naming those that do). A segment whose owner died is
-    read all the same: `alive` is False then.
-    """
-    return SegmentReader(segment_path(port)).snapshot()
+    return BusErrorGuard(ffi.from_buffer(memory))
 
 
-def _map(path: Path) -> mmap.mmap:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        running = known_ports()
-        raise IavfioError(
-            f"no port named {path.stem!r} is running",
-            f"running ports: {', '.join(running)}" if running else "no port is running",
-            "name a running one; a dump never opens a device, because that would reset it",
-        ) from None
-    except PermissionError:
-        raise IavfioError(
-            f"the stats of {path.stem!r} may not be read by this user",
-            "its owner published them for itself only",
-            "run as that user, or open the port with stats_mode=0o640",
-        ) from None
-    try:
-        size = os.fstat(fd).st_size
-        if size < ffi.sizeof("struct segment_header"):
-            raise _unreadable(path, "it is too short")
-        return mmap.mmap(fd, size, prot=mmap.PROT_READ)
-    finally:
-        os.close(fd)
+def _plain(value: object) -> str:
+    """A text of the writer's that is safe to print: other users' terminals are not its own."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return "".join(c if c.isprintable() else "?" for c in value[:LONGEST_TEXT])
 
 
 def _unreadable(path: Path, cause: str) -> IavfioError:

@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from iavfio.errors import ConfigError
-from iavfio.stats.names import GLOBAL, RX, TX, chosen
+from iavfio.stats.names import FCS_RULE, GLOBAL, RX, TX, Counter, chosen
 
 Naming = Literal["libie", "kernel"]
+DEAD = "dead"
+
+
+def _mainline(table: tuple[Counter, ...]) -> tuple[Counter, ...]:
+    return tuple(counter for counter in table if counter.kernel)
 
 
 @dataclass(frozen=True)
@@ -18,15 +24,19 @@ class Snapshot:
     """Counters of one port at one moment; each queue's block is consistent in itself.
 
     `rq[i]`/`sq[i]` map field names to values. `age` is how old the PF's sample is, in seconds, None
-    when the PF was never asked. `torn` names blocks whose writer died inside an update.
+    when the PF was never asked. `torn` names blocks whose writer died inside an update. `alive`
+    says whether the process that counts still runs, `last_state` what it wrote last; `process` and
+    `user` name it in words, `pid` is its number in its own PID namespace.
     """
 
     port: str
     device: str
     transport: str
-    state: str
-    pid: int
+    last_state: str
     alive: bool
+    pid: int
+    process: str
+    user: str
     age: float | None
     link_up: bool
     link_mbps: int
@@ -36,6 +46,11 @@ class Snapshot:
     sq: tuple[dict[str, int], ...]
     labels: dict[str, str] = field(default_factory=dict)
     torn: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The port's state; "dead" when its process has ended, whatever it wrote last."""
+        return self.last_state if self.alive else DEAD
 
     def since(self, before: Snapshot) -> Snapshot:
         """What was counted after `before`, a snapshot of the same port; new queues count from 0."""
@@ -59,12 +74,16 @@ class Snapshot:
     def counters(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = False
     ) -> dict[str, int]:
-        """Name to value in the order of the dump (libie-stats 1): global, then queue by queue."""
+        """Name to value in the order of the dump: global, then queue by queue.
+
+        `pool` adds the page-pool counters, `own` those that libie has no name for. The order is
+        that of docs/spec/libie-counters.md 1. Raises ConfigError for unknown `names`.
+        """
         if names not in ("libie", "kernel"):
             raise ConfigError(f"no counter names {names!r}", "", "choose libie or kernel")
         out = {counter.name: self.pf[counter.name] for counter in GLOBAL}
         for i, (rq, sq) in enumerate(zip(self.rq, self.sq, strict=True)):
-            if names == "kernel":  # tx first, packets and bytes only (libie-stats, history)
+            if names == "kernel":  # tx first, packets and bytes only: Linux 7.3's names
                 out |= {f"tx-{i}.{c.kernel}": sq[c.name] for c in TX if c.kernel}
                 out |= {f"rx-{i}.{c.kernel}": rq[c.name] for c in RX if c.kernel}
                 continue
@@ -73,9 +92,35 @@ class Snapshot:
         return out
 
     def text(self, *, names: Naming = "libie", pool: bool = False, own: bool = False) -> str:
-        """As `ethtool -S` prints it."""
-        rows = self.counters(names=names, pool=pool, own=own).items()
-        return "NIC statistics:\n" + "\n".join(f"     {name}: {value}" for name, value in rows)
+        """As `ethtool -S` prints it; then, behind `#`, units, age and what else must be known."""
+        rows = self.counters(names=names, pool=pool, own=own)
+        lines = ["NIC statistics:"]
+        lines += [f"     {name}: {value}" for name, value in rows.items()]
+        lines += [f"# {remark}" for remark in self._remarks(names, pool=pool, own=own)]
+        return "\n".join(lines)
+
+    def _remarks(self, names: Naming, *, pool: bool, own: bool) -> Iterator[str]:
+        yield f"{self.port}: {self.state}, {self.process}, user {self.user}"
+        yield f"{GLOBAL[0].name} .. {GLOBAL[-1].name} are the PF's: {self.sampled}"
+        yield FCS_RULE
+        if names == "kernel":
+            shown = [("", GLOBAL), ("tx-N.", _mainline(TX)), ("rx-N.", _mainline(RX))]
+        else:
+            rx, tx = chosen(RX, pool=pool, own=own), chosen(TX, pool=False, own=own)
+            shown = [("", GLOBAL), ("rqN_", rx), ("sqN_", tx)]
+        units: dict[str, list[str]] = {}
+        for prefix, table in shown:
+            for counter in table:
+                units.setdefault(counter.unit, []).append(prefix + counter.name)
+        for unit, counted in units.items():
+            yield f"in {unit}: {' '.join(counted)}"
+        for prefix, table in shown:
+            yield from (f"{prefix}{each.name} is {each.note}" for each in table if each.still)
+
+    @property
+    def sampled(self) -> str:
+        """How old the PF's answer is, in words."""
+        return "never asked" if self.age is None else f"sampled {max(self.age, 0.0):.1f} s ago"
 
     def as_dict(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = True
@@ -86,8 +131,11 @@ class Snapshot:
             "device": self.device,
             "transport": self.transport,
             "state": self.state,
-            "pid": self.pid,
+            "last_state": self.last_state,
             "alive": self.alive,
+            "pid": self.pid,
+            "process": self.process,
+            "user": self.user,
             "link": {"up": self.link_up, "mbps": self.link_mbps},
             "mac": self.mac,
             "labels": self.labels,

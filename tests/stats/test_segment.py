@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The stats segment and its dumps (spec: libie-stats 1, 2, 5)."""
+"""The stats segment and its dumps (docs/spec/libie-counters.md 1, 2, 5)."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError, IavfioError, StateError
-from iavfio.stats import PortSegment, PortStats, known_ports, read
+from iavfio.stats import PortSegment, PortStats, read
 
 SEED_GLOBAL = """rx_bytes rx_unicast rx_multicast rx_broadcast rx_discards rx_unknown_protocol
 tx_bytes tx_unicast tx_multicast tx_broadcast tx_discards tx_errors""".split()
@@ -29,8 +27,8 @@ SEED_SQ = ["packets", "bytes", "busy", "stops", "restarts", "linearized"]
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / "iavfio"
+    monkeypatch.setenv("IAVFIO_RUNTIME_DIR", str(tmp_path))
+    return tmp_path / f"iavfio-{os.geteuid()}"
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def test_names_and_order_are_the_seed_series(segment: PortSegment, pool: bool) -
 def test_default_dump_is_ethtool_text(segment: PortSegment) -> None:
     segment.set_global(range(100, 112))
     rq(segment, 1).packets = 7
-    lines = str(read("p0")).splitlines()
+    lines = [line for line in str(read("p0")).splitlines() if not line.startswith("#")]
     assert lines[:2] == ["NIC statistics:", "     rx_bytes: 100"]
     assert "     rq1_packets: 7" in lines
     assert len(lines) == 1 + 12 + 2 * (5 + 6)
@@ -117,34 +115,10 @@ def test_segment_describes_itself_for_readers_in_other_languages(
     assert field["unit"] == "descriptors"
 
 
-def test_segment_is_private_to_its_user(segment: PortSegment, runtime: Path) -> None:
-    assert (runtime / "p0.stats").stat().st_mode & 0o777 == 0o600
-    assert runtime.stat().st_mode & 0o777 == 0o700
-
-
-def test_directory_that_others_may_write_is_refused(segment: PortSegment, runtime: Path) -> None:
-    runtime.chmod(0o777)
-    with pytest.raises(IavfioError, match="cannot be trusted"):
-        read("p0")
-
-
 def test_second_owner_of_a_name_is_refused_and_first_undisturbed(segment: PortSegment) -> None:
     with pytest.raises(StateError, match="already open"):
         PortSegment.create("p0", 1)
     assert len(read("p0").rq) == 2
-
-
-def test_dead_owner_is_said_and_then_reclaimed() -> None:
-    code = "import os, iavfio.stats as s; p = s.PortSegment.create('d0', 1); os._exit(9)"
-    subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
-    assert read("d0").alive is False
-    PortSegment.create("d0", 1).close()
-    assert known_ports() == []
-
-
-def test_unknown_port_names_the_running_ones(segment: PortSegment) -> None:
-    with pytest.raises(IavfioError, match="running ports: p0"):
-        read("p1")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "x" * 65, ".hidden"])
@@ -154,14 +128,30 @@ def test_name_that_is_no_file_name_is_refused(name: str) -> None:
 
 
 def test_damaged_segment_is_an_error_not_a_crash(segment: PortSegment, runtime: Path) -> None:
-    header = rq(segment, 0)
-    assert header is not None
     damaged = runtime / "bad.stats"
-    raw = bytearray((runtime / "p0.stats").read_bytes())
-    view: Any = ffi.cast("struct segment_header *", ffi.from_buffer(raw))
-    view.rq_offset = 1 << 40
+    whole = (runtime / "p0.stats").read_bytes()
+    for field, value in [
+        ("rq_offset", 1 << 40),
+        ("rq_offset", (1 << 64) - 64),
+        ("sq_offset", 7),
+        ("rq_stride", 0),
+        ("sq_stride", 1 << 60),
+        ("pf_offset", len(whole) - 8),
+        ("capacity", 1 << 30),
+        ("text_offset", 1 << 63),
+        ("text_size", len(whole)),
+    ]:
+        raw = bytearray(whole)
+        view: Any = ffi.cast("struct segment_header *", ffi.from_buffer(raw))
+        setattr(view, field, value)
+        damaged.write_bytes(raw)
+        with pytest.raises(IavfioError, match="outside the file"):
+            read("bad")
+    raw = bytearray(whole)
+    view = ffi.cast("struct segment_header *", ffi.from_buffer(raw))
+    raw[view.text_offset] = 0xFF
     damaged.write_bytes(raw)
-    with pytest.raises(IavfioError, match="outside the file"):
+    with pytest.raises(IavfioError, match="description is damaged"):
         read("bad")
     damaged.write_bytes(b"IAVF")
     with pytest.raises(IavfioError, match="too short"):

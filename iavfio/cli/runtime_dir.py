@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`--runtime-dir`, for every command that opens a port or looks for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def runtime_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the option to a command; what it names is in force before the command runs."""
+    return click.option(
+        "--runtime-dir",
+        metavar="DIR",
+        type=click.Path(file_okay=False),
+        expose_value=False,
+        callback=_set_runtime_dir,
+        help="Where ports publish their counters, instead of /dev/shm [env: IAVFIO_RUNTIME_DIR].",
+    )(command)
+
+
+def _set_runtime_dir(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """By the environment, so that processes which this one starts look there too."""
+    if value is not None:
+        from iavfio.stats.runtime import ENVIRONMENT
+
+        os.environ[ENVIRONMENT] = value

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Mapped memory whose pages another process can take away: reading it must not end this one."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.errors import VfioError
+
+
+class BusErrorGuard:
+    """Guards a mapping against SIGBUS for as long as this object lives.
+
+    A page that is gone reads as ones, and `lost` is True from then on. `view` is a cffi buffer of
+    the mapping. Raises VfioError when too many mappings are guarded already.
+    """
+
+    def __init__(self, view: Any) -> None:
+        self._lost: Any = ffi.new("uint32_t *")
+        address, size = ffi.cast("void *", int(ffi.cast("uintptr_t", view))), len(view)
+        error = lib.bus_error_guard(address, size, self._lost)
+        if error < 0:
+            raise VfioError("mapped memory cannot be guarded", os.strerror(-error), "", -error)
+        # The view stays until then: another mapping at its address must not be guarded by mistake.
+        weakref.finalize(self, _release, address, self._lost, view).atexit = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether a page of it was gone when it was read."""
+        return bool(self._lost[0])
+
+
+def _release(address: Any, lost: Any, view: Any) -> None:
+    lib.bus_error_unguard(address)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ports of a host, of all users, living or dead: found, listed, and cleared away."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from iavfio.errors import IavfioError
+from iavfio.stats import liveness
+from iavfio.stats.reader import SegmentReader
+from iavfio.stats.runtime import SUFFIX, UserDir, base_dir, check_name, user_dirs, user_name
+from iavfio.stats.snapshot import DEAD, Snapshot
+
+HIDDEN_AGE = 60.0  # seconds after which a draft that nobody holds was left behind by a crash
+
+
+@dataclass(frozen=True)
+class KnownPort:
+    """A port that has a segment: `user` runs it, or ran it when `alive` is False."""
+
+    name: str
+    user: str
+    state: str
+    alive: bool
+    process: str
+    device: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The same for JSON."""
+        return {
+            "port": self.name,
+            "user": self.user,
+            "state": self.state,
+            "alive": self.alive,
+            "process": self.process,
+            "device": self.device,
+        }
+
+
+def ports() -> list[KnownPort]:
+    """All ports whose counters this user may read, its own first; dead ones are said to be dead."""
+    found = []
+    for _, reader in _readers():
+        alive = reader.alive
+        state = reader.last_state if alive else DEAD
+        found.append(
+            KnownPort(reader.name, reader.user, state, alive, reader.process, reader.device)
+        )
+    return found
+
+
+def known_ports() -> list[str]:
+    """Names of the ports that `ports()` finds, sorted; dead ones too."""
+    return sorted({reader.name for _, reader in _readers()})
+
+
+def read(port: str) -> Snapshot:
+    """Counters of a running port, by its name, by its device, or as USER/NAME.
+
+    A segment whose owner died is read all the same: `alive` is False then. Raises IavfioError when
+    there is no such port (naming those that there are), when this user may not read it, or when the
+    ports of several users have that name; ConfigError for what cannot be a name.
+    """
+    return find(port).snapshot()
+
+
+def find(port: str) -> SegmentReader:
+    """The segment that `read` takes its copy from; raises what `read` raises."""
+    user, _, name = port.rpartition("/")
+    if not name or "/" in user:
+        name = port
+    check_name(name)
+    denied: tuple[UserDir, Path] | None = None
+    found: list[tuple[UserDir, SegmentReader]] = []
+    for home in user_dirs():
+        if user and user not in (user_name(home.uid), str(home.uid)):
+            continue
+        path = home.path / f"{name}{SUFFIX}"
+        try:
+            found.append((home, SegmentReader(path, home.uid)))
+        except PermissionError:
+            denied = (home, path)
+        except OSError:
+            continue  # there is none of that name, or it went this moment
+    if not found:
+        found = [(h, r) for h, r in _readers() if r.device == name and user in ("", r.user)]
+    living = [each for each in found if each[1].alive] or found
+    if len(living) > 1 and not living[0][0].mine:
+        choices = ", ".join(f"{reader.user}/{reader.name}" for _, reader in living)
+        raise IavfioError(
+            f"{len(living)} users run a port named {name!r}", "", f"choose one of: {choices}"
+        )
+    if living:
+        return living[0][1]
+    raise _denied(*denied) if denied else _missing(port)
+
+
+def clean() -> list[str]:
+    """Removes the segments of dead ports, those of this user or, as root, of all; their names."""
+    return _remove(None)
+
+
+def reclaim(device: str) -> None:
+    """Removes the segments that dead ports of this device left, where this user may."""
+    _remove(device)
+
+
+def _remove(device: str | None) -> list[str]:
+    removed = []
+    for home in user_dirs():
+        if not home.mine and os.geteuid() != 0:
+            continue
+        try:
+            folder = home.open()
+        except OSError:
+            continue  # it went, or changed hands, this moment
+        try:
+            for path in home.segments():
+                with suppress(OSError):
+                    if device is not None and not _left_by(path, home, device):
+                        continue
+                    if liveness.remove_if_dead(folder, path.name):
+                        removed.append(path.name.removesuffix(SUFFIX))
+            if device is None:
+                _remove_drafts(folder)
+        finally:
+            os.close(folder)
+    return removed
+
+
+def _left_by(path: Path, home: UserDir, device: str) -> bool:
+    try:
+        return SegmentReader(path, home.uid).device == device
+    except IavfioError:
+        return False
+
+
+def _remove_drafts(folder: int) -> None:
+    """Files that got no name, because their writer died before."""
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            old = time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
+            if name.startswith(".") and old > HIDDEN_AGE:
+                liveness.remove_if_dead(folder, name)
+
+
+def _readers() -> Iterator[tuple[UserDir, SegmentReader]]:
+    """Every segment that this user may read; what is damaged or just going is passed over."""
+    for home in user_dirs():
+        for path in home.segments():
+            with suppress(OSError, IavfioError):
+                yield home, SegmentReader(path, home.uid)
+
+
+def _denied(home: UserDir, path: Path) -> IavfioError:
+    name, owner = path.name.removesuffix(SUFFIX), user_name(home.uid)
+    return IavfioError(
+        f"the stats of {name!r} may not be read by this user",
+        f"its owner, {owner}, opened it without stats_mode=0o644",
+        f"run as {owner}" + ("" if owner == "root" else " or as root"),
+    )
+
+
+def _missing(port: str) -> IavfioError:
+    names = sorted({reader.name for _, reader in _readers() if reader.alive})
+    near = get_close_matches(port, names, 1)
+    return IavfioError(
+        f"no port named {port!r} is running",
+        f"running ports: {', '.join(names)}" if names else f"no port has counters in {base_dir()}",
+        (f"did you mean {near[0]!r}? " if near else "name a running one; ")
+        + "a dump never opens a device, because that would reset it",
+    )
