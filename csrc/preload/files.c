@@ -18,6 +18,7 @@ struct file {
     enum preload_kind kind;
     unsigned fds;
     void *object;
+    void (*release)(void *object); /* when the last fd is closed */
 };
 
 static struct file *files[PRELOAD_MAX_FD];
@@ -58,7 +59,7 @@ static void store(int fd, struct file *file)
 
 /* A real descriptor with the manners of VFIO's own: always ready for poll, refused by epoll, no regular
  * file; what is not hooked does nothing. */
-int file_new(enum preload_kind kind, void *object)
+int file_new(enum preload_kind kind, void *object, void (*release)(void *object))
 {
     struct file *file = calloc(1, sizeof(*file));
     int fd;
@@ -74,42 +75,9 @@ int file_new(enum preload_kind kind, void *object)
         free(file);
         return error;
     }
-    *file = (struct file){.kind = kind, .fds = 1, .object = object};
+    *file = (struct file){.kind = kind, .fds = 1, .object = object, .release = release};
     store(fd, file);
     return fd;
-}
-
-static int open_locked(const char *name)
-{
-    struct container *container;
-    char *end;
-    unsigned long number;
-    int fd;
-
-    if (strcmp(name, "vfio") == 0) {
-        container = container_new();
-        if (!container)
-            return -ENOMEM;
-        fd = file_new(KIND_CONTAINER, container);
-        if (fd < 0)
-            container_put(container);
-        return fd;
-    }
-    number = strtoul(name, &end, 10);
-    for (unsigned i = 0; i < preload_slot_count; i++) {
-        int result;
-
-        if (end == name || *end || preload_slots[i].group != number)
-            continue;
-        result = group_open(&preload_slots[i]);
-        if (result)
-            return result;
-        fd = file_new(KIND_GROUP, &preload_slots[i]);
-        if (fd < 0)
-            group_close(&preload_slots[i]);
-        return fd;
-    }
-    return -ENOENT;
 }
 
 /* In a forked child: what it inherited leads nowhere, what it opens is its own. */
@@ -118,43 +86,11 @@ void files_forget_all(void)
     memset(files, 0, sizeof(files));
 }
 
-/* Whether `path` is one of VFIO's; then *fd is a descriptor or a negative errno. */
-int file_open(const char *path, int *fd)
-{
-    static const char directory[] = "/dev/vfio/";
-    sigset_t saved;
-    const char *name = path + sizeof(directory) - 1;
-
-    if (strncmp(path, directory, sizeof(directory) - 1) != 0 || preload_foreign() || !*name ||
-        strchr(name, '/'))
-        return 0;
-    preload_enter(&saved);
-    pthread_mutex_lock(&preload_lock);
-    *fd = open_locked(name);
-    pthread_mutex_unlock(&preload_lock);
-    preload_leave(&saved);
-    if (preload.trace)
-        preload_say("open %s = %d", path, *fd);
-    return 1;
-}
-
 static void put(struct file *file)
 {
     if (--file->fds)
         return;
-    switch (file->kind) {
-    case KIND_CONTAINER:
-        container_put(file->object);
-        break;
-    case KIND_GROUP:
-        group_close(file->object);
-        break;
-    case KIND_DEVICE:
-        device_close(file->object);
-        break;
-    case KIND_NONE:
-        break;
-    }
+    file->release(file->object);
     free(file);
 }
 

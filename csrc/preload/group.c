@@ -36,8 +36,10 @@ void group_close(struct slot *slot)
     release(slot);
 }
 
-void device_close(struct slot *slot)
+static void release_device(void *object)
 {
+    struct slot *slot = object;
+
     slot->device_fds--;
     if (slot->device_fds == 0 && slot->conn) {
         for (uint32_t index = 0; index < PRELOAD_IRQ_INDEXES; index++) {
@@ -86,7 +88,7 @@ static int get_device(struct slot *slot, const char *arg)
     if (arg[strlen(slot->bdf)] != '\0') /* a VF token, which only a PF of vfio-pci's takes */
         return -EINVAL;
     slot->device_fds++;
-    result = file_new(KIND_DEVICE, slot);
+    result = file_new(KIND_DEVICE, slot, release_device);
     if (result < 0)
         slot->device_fds--;
     else if (slot->device_fds == 1) /* opening resets */

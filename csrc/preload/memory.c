@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,21 +34,6 @@ static struct {
 } moved[MAX_MOVED];
 static unsigned moved_count;
 static pthread_mutex_t moved_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* What is being moved now: other threads that write to it wait for the end. */
-static uint64_t moving_start, moving_size;
-
-bool memory_wait_for_move(uint64_t address)
-{
-    uint64_t start = __atomic_load_n(&moving_start, __ATOMIC_ACQUIRE);
-
-    if (!start || address < start ||
-        address - start >= __atomic_load_n(&moving_size, __ATOMIC_RELAXED))
-        return false;
-    while (__atomic_load_n(&moving_start, __ATOMIC_ACQUIRE) == start)
-        sched_yield();
-    return true;
-}
 
 static int keep(uint64_t start, uint64_t size, int fd)
 {
@@ -126,8 +110,7 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
 
     if (fd < 0)
         return -errno;
-    __atomic_store_n(&moving_size, size, __ATOMIC_RELAXED);
-    __atomic_store_n(&moving_start, start, __ATOMIC_RELEASE);
+    moving_begin(start, size);
     if (ftruncate(fd, (off_t)size) || mprotect(place, size, prot & ~PROT_WRITE)) {
         result = -errno;
     } else {
@@ -138,7 +121,7 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
         if (result)
             mprotect(place, size, prot);
     }
-    __atomic_store_n(&moving_start, 0, __ATOMIC_RELEASE);
+    moving_end();
     if (result == 0) {
         madvise(place, size, MADV_HUGEPAGE); /* best effort */
         keep(start, size, fd);

@@ -47,7 +47,7 @@ static int open_path(int at, const char *path, int flags, mode_t mode)
     char room[PATH_MAX];
     int fd;
 
-    if (preload.ready && path && !(flags & O_PATH) && file_open(path, &fd)) {
+    if (preload.ready && path && !(flags & O_PATH) && open_vfio(path, &fd)) {
         if (fd >= 0)
             return fd;
         errno = -fd;

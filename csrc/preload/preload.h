@@ -52,7 +52,7 @@ struct slot {
     uint32_t irqs;
     int msix_bar; /* -1: none */
     unsigned pcie_cap; /* offset in config space, 0: none */
-    int told_lost, told_refused;
+    int lost_reported, refused_reported;
     struct region region[PRELOAD_REGIONS];
 };
 
@@ -80,11 +80,16 @@ int preload_copy_out(void *to, const void *from, size_t size);
 bool preload_foreign(void); /* in a child of fork or vfork: the parent's devices are not ours */
 
 /* files.c: results are a value or a negative errno */
-int file_new(enum preload_kind kind, void *object);
-int file_open(const char *path, int *fd);
+/* `release` is called with the object when the last fd that leads to it is closed. */
+int file_new(enum preload_kind kind, void *object, void (*release)(void *object));
 void files_forget_all(void);
 bool file_is_ours(int fd);
 void *file_object(int fd, enum preload_kind *kind);
+
+struct container *file_container(int fd);
+
+/* open.c: whether `path` is one of VFIO's; then *fd is a descriptor or a negative errno */
+int open_vfio(const char *path, int *fd);
 
 /* paths.c */
 const char *path_moved(const char *path, char *room, size_t size);
@@ -101,7 +106,6 @@ bool container_has_iommu(const struct container *container);
 int group_open(struct slot *slot);
 void group_close(struct slot *slot);
 int group_ioctl(struct slot *slot, unsigned long request, void *arg);
-struct container *file_container(int fd);
 
 /* slot.c */
 int slot_connect(struct slot *slot);
@@ -117,7 +121,6 @@ int slot_write(struct slot *slot, uint32_t region, uint64_t offset, const void *
 
 /* device.c */
 int device_ioctl(struct slot *slot, unsigned long request, void *arg);
-void device_close(struct slot *slot);
 ssize_t device_read(struct slot *slot, void *data, size_t count, uint64_t at);
 ssize_t device_write(struct slot *slot, const void *data, size_t count, uint64_t at);
 void *device_mmap(struct slot *slot, void *address, size_t length, int prot, int flags,
@@ -139,7 +142,12 @@ int memory_pieces(uint64_t address, uint64_t size, bool writable, struct piece *
                   uint32_t *count);
 void memory_free(struct piece *pieces, uint32_t count);
 void memory_unmapped(uint64_t address, uint64_t size);
-bool memory_wait_for_move(uint64_t address);
+
+/* moving.c: memory that is being moved now; other threads that write to it wait for the end */
+void moving_begin(uint64_t start, uint64_t size);
+void moving_end(void);
+/* True when `address` was being moved; the move has ended on return. */
+bool moving_wait(uint64_t address);
 
 /* trap.c */
 int trap_add(struct slot *slot, uint32_t region, uint64_t offset, void *address, size_t length,

@@ -17,10 +17,11 @@
 #define TIMEOUT_MS 10000
 #define CONNECT_TRIES 40 /* of 50 ms: a predecessor's reset may still run */
 
-static int told(struct slot *slot, int result)
+/* Turns the result of a message into a negative errno or 0, and reports once that the server is gone. */
+static int settle(struct slot *slot, int result)
 {
-    if (result < 0 && slot->conn && vu_conn_broken(slot->conn) && !slot->told_lost) {
-        slot->told_lost = 1;
+    if (result < 0 && slot->conn && vu_conn_broken(slot->conn) && !slot->lost_reported) {
+        slot->lost_reported = 1;
         preload_say("%s: the software VF at %s is gone: %s\n"
                     "  its registers read as ones from now on; start it again, then this program",
                     slot->bdf, slot->socket, strerror(-result));
@@ -37,8 +38,8 @@ int slot_request(struct slot *slot, uint16_t command, const void *payload, uint3
 
     pthread_rwlock_rdlock(&slot->lock);
     if (slot->conn)
-        result = told(slot, vu_request(slot->conn, command, payload, size, fds, nfds, reply,
-                                       capacity, got, NULL, NULL, TIMEOUT_MS));
+        result = settle(slot, vu_request(slot->conn, command, payload, size, fds, nfds, reply,
+                                         capacity, got, NULL, NULL, TIMEOUT_MS));
     pthread_rwlock_unlock(&slot->lock);
     return result;
 }
@@ -192,13 +193,13 @@ int slot_connect(struct slot *slot)
         usleep(50000);
     }
     if (fd < 0) {
-        if (!slot->told_refused++)
+        if (!slot->refused_reported++)
             preload_say("%s: no software VF at %s: %s\n  start it with: iavfio softvf", slot->bdf,
                         slot->socket, strerror(-fd));
         return fd == -EACCES ? -EACCES : -ENODEV;
     }
     pthread_rwlock_wrlock(&slot->lock);
-    slot->told_lost = 0;
+    slot->lost_reported = 0;
     slot->conn = vu_conn_new(fd);
     if (!slot->conn)
         real_close(fd);
@@ -209,14 +210,14 @@ int slot_connect(struct slot *slot)
     for (uint32_t i = 0; i < PRELOAD_REGIONS && result == 0; i++)
         result = learn_region(slot, i);
     if (result) {
-        if (!slot->told_refused++) /* programs try again */
+        if (!slot->refused_reported++) /* programs try again */
             preload_say("%s: the server at %s does not speak vfio-user with us: %s\n"
                         "  it may have another client: a software VF serves one at a time",
                         slot->bdf, slot->socket, strerror(-result));
         slot_disconnect(slot);
         return result == -ECONNRESET || result == -EPIPE ? -EBUSY : -EIO;
     }
-    slot->told_refused = 0;
+    slot->refused_reported = 0;
     find_capabilities(slot);
     return 0;
 }
@@ -298,7 +299,7 @@ int slot_write(struct slot *slot, uint32_t region, uint64_t offset, const void *
                             NULL);
     pthread_rwlock_rdlock(&slot->lock);
     if (slot->conn)
-        result = told(slot, vu_post(slot->conn, VU_REGION_WRITE, &request, size));
+        result = settle(slot, vu_post(slot->conn, VU_REGION_WRITE, &request, size));
     pthread_rwlock_unlock(&slot->lock);
     return result;
 }

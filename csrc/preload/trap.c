@@ -253,7 +253,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
                 return;
             }
         }
-        if (memory_wait_for_move(fault)) {
+        if (moving_wait(fault)) {
             errno = error;
             return;
         }

@@ -73,13 +73,13 @@ static bool l4_good(const uint8_t *frame, const struct pkt_info *info)
         132) { /* SCTP: CRC32c over the packet with the field zero, little endian */
         uint8_t zero[4] = {0};
         uint32_t crc = ~0u;
-        uint32_t told;
+        uint32_t carried;
 
         crc = crc32c(l4, 8, crc);
         crc = crc32c(zero, 4, crc);
         crc = ~crc32c(l4 + 12, len - 12, crc);
-        memcpy(&told, l4 + 8, 4);
-        return told == crc;
+        memcpy(&carried, l4 + 8, 4);
+        return carried == crc;
     }
     if (info->l4_proto == 17) {
         uint32_t udp_len = get16(l4 + 4);

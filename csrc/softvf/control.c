@@ -3,23 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "softvf/plane.h"
-
-int plane_bar_fd(const struct plane *plane, uint32_t vf)
-{
-    return plane->vf[vf].bar_fd;
-}
-
-uint32_t plane_bar_read32(struct plane *plane, uint32_t vf, uint64_t offset)
-{
-    return offset + 4 <= plane->vf[vf].bar_size ? bar_load(&plane->vf[vf], offset) : 0;
-}
-
-void plane_bar_write32(struct plane *plane, uint32_t vf, uint64_t offset, uint32_t value)
-{
-    if (offset + 4 <= plane->vf[vf].bar_size)
-        __atomic_store_n((uint32_t *)(void *)(plane->vf[vf].bar + offset), value, __ATOMIC_RELEASE);
-}
+#include "softvf/bar.h"
+#include "softvf/dma.h"
+#include "softvf/report.h"
+#include "softvf/rx_queue.h"
+#include "softvf/switch.h"
+#include "softvf/tx_queue.h"
+#include "softvf/vectors.h"
+#include "softvf/writeback.h"
 
 int plane_dma_map(struct plane *plane, uint32_t vf, int fd, uint64_t offset, uint64_t iova,
                   uint64_t size, int readable, int writable)
@@ -47,7 +38,7 @@ void plane_set_bus_master(struct plane *plane, uint32_t vf, int on)
 {
     plane->vf[vf].bus_master = on;
     plane->vf[vf].dma_generation++;
-    plane->vf[vf].master_told = false;
+    plane->vf[vf].master_reported = false;
 }
 
 /* The PF stores base / 128 and buffer size / 128: lower bits are lost (docs/spec/descriptors.md 10). */
@@ -125,7 +116,7 @@ int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
 
         q->enabled = true;
         q->head = q->tail = q->wb_next = q->wb_pending = 0;
-        rx_forget_posted(q);
+        rx_queue_forget_posted(q);
         v->rx_enabled |= q->stopped ? 0 : 1u << queue;
     } else if (!rx && !v->tx[queue].enabled) {
         struct tx_queue *q = &v->tx[queue];
@@ -146,13 +137,13 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
     if (queue >= MAX_QUEUES)
         return -EINVAL;
     if (rx && v->rx[queue].enabled) {
-        rx_flush(plane, v, &v->rx[queue], true);
-        rx_forget_posted(&v->rx[queue]);
+        writeback_flush(plane, v, &v->rx[queue], true);
+        rx_queue_forget_posted(&v->rx[queue]);
         v->rx[queue].enabled = false;
         v->rx_enabled &= ~(1u << queue);
         plane_bar_write32(plane, vf, REG_QRX_TAIL1 + 4 * queue, 0);
     } else if (!rx && v->tx[queue].enabled) {
-        tx_flush(plane, v, &v->tx[queue], true);
+        tx_queue_flush(plane, v, &v->tx[queue], true);
         v->tx[queue].enabled = false;
         v->tx_enabled &= ~(1u << queue);
         plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
@@ -171,7 +162,7 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
     memcpy(fresh->vlan_bitmap, vlans, sizeof(fresh->vlan_bitmap));
     rss_prepare(&fresh->rss, config->rss_key, sizeof(config->rss_key), config->hashcfg,
                 config->symmetric, config->x722_classes);
-    rebuild_switch(plane);
+    switch_rebuild(plane);
     return 0;
 }
 
@@ -207,7 +198,7 @@ void plane_reset_vf(struct plane *plane, uint32_t vf)
     struct vf *v = &plane->vf[vf];
 
     v->tx_enabled = v->rx_enabled = 0;
-    v->master_told = false;
+    v->master_reported = false;
     for (uint32_t q = 0; q < MAX_QUEUES; q++) {
         free(v->rx[q].shadow);
         memset(&v->rx[q], 0, sizeof(v->rx[q]));

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "hw/page.h"
-#include "softvf/plane.h"
+#include "softvf/dma.h"
 
 #define MAX_WINDOWS 65535u
 

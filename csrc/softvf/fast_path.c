@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The express way: bursts of plain frames from a send ring straight into receive rings. What a frame or
- * a VF's settings ask beyond that, the general way does (transmit.c, forward.c, receive.c), in turn with
+/* The fast path: bursts of plain frames from a send ring straight into receive rings. What a frame or
+ * a VF's settings ask beyond that, the slow path does (tx.c, switch.c, rx.c), in turn with
  * the others, and the result of both is the same. The loops are apart so that the cache misses of all
  * frames of a burst overlap: descriptors, then the frames' beginnings, then the rest. */
 #include "softvf/copy.h"
 #include "softvf/plain.h"
-#include "softvf/plane.h"
+#include "softvf/dma.h"
+#include "softvf/fast_path.h"
+#include "softvf/rx.h"
+#include "softvf/rx_queue.h"
+#include "softvf/switch.h"
+#include "softvf/tx_queue.h"
+#include "softvf/vectors.h"
 #include "softvf/writeback.h"
 
-struct lane { /* one frame of a burst */
+struct item { /* one frame of a burst */
     const uint8_t *data; /* the client's */
     uint8_t *to; /* where its staged bytes are still to be copied */
     uint64_t qw1;
@@ -17,10 +23,10 @@ struct lane { /* one frame of a burst */
 
 /* Where frames to one MAC and one queue go now, and what has been counted on the way. */
 struct route {
-    bool open; /* the sender's settings let frames take the express way */
+    bool open; /* the sender's settings let frames take the fast path */
     bool spoof_check;
     uint64_t own, mac; /* as they stand in a frame; ~0: none looked up yet */
-    struct vf *to; /* NULL: the general way */
+    struct vf *to; /* NULL: the slow path */
     const struct rss_conf *rss;
     bool from_wire; /* they come back from the uplink */
     uint32_t queue;
@@ -45,7 +51,7 @@ static void ask_for(const struct tx_queue *q, uint32_t tail, uint32_t budget)
 
 /* Fetches descriptors of frames that need nothing done, and asks for the frames' first lines. */
 static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, uint32_t budget,
-                      struct lane *lane)
+                      struct item *item)
 {
     const uint64_t offload =
         (uint64_t)(TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK | TXD_CMD_IL2TAG1 | TXD_CMD_DUMMY)
@@ -53,7 +59,7 @@ static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, ui
     const uint64_t whole = (uint64_t)(TXD_CMD_EOP | TXD_CMD_ICRC) << TXD_CMD_SHIFT;
     const uint64_t want = offload | whole | TXD_DTYPE_MASK;
     const struct dma_window *window = NULL;
-    uint32_t limit = tx_limit(vf), at = q->head, n = 0;
+    uint32_t limit = tx_queue_limit(vf), at = q->head, n = 0;
 
     ask_for(q, tail, budget);
     for (; n < budget && at != tail; n++) {
@@ -70,12 +76,12 @@ static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, ui
         }
         if (size > window->size - (iova - window->iova))
             break; /* it lies in several windows */
-        lane[n].data = window->address + (iova - window->iova);
-        lane[n].qw1 = qw1;
-        lane[n].size = size;
-        lane[n].to = NULL;
-        __builtin_prefetch(lane[n].data);
-        __builtin_prefetch(lane[n].data + size - 1);
+        item[n].data = window->address + (iova - window->iova);
+        item[n].qw1 = qw1;
+        item[n].size = size;
+        item[n].to = NULL;
+        __builtin_prefetch(item[n].data);
+        __builtin_prefetch(item[n].data + size - 1);
         at = at + 1 == q->entries ? 0 : at + 1;
     }
     return n;
@@ -121,14 +127,14 @@ static void find(struct plane *plane, struct vf *vf, uint64_t mac, struct route 
         to = &plane->vf[__builtin_ctzll(others)];
     else if (!others && plane->loopback && targets & self)
         to = vf;
-    if (!to || !to->may_receive || !to->bus_master || to->general_way)
+    if (!to || !to->may_receive || !to->bus_master || to->needs_slow_path)
         return;
     route->to = to;
     route->rss = &to->config->rss;
     route->from_wire = to == vf;
 }
 
-/* Looks at the queue of route->to; false when the general way must. */
+/* Looks at the queue of route->to; false when the slow path must. */
 static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint32_t queue)
 {
     struct vf *to = route->to;
@@ -139,7 +145,7 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
     if (queue >= MAX_QUEUES || !(to->rx_enabled >> queue & 1))
         return false;
     q = &to->rx[queue];
-    rx_look_up_ring(to, q);
+    rx_queue_look_up(to, q);
     if (q->posted_at == q->posted_end)
         rx_fetch_ahead(plane, to, queue);
     posted = q->posted_end - q->posted_at;
@@ -156,9 +162,9 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
 /* Copies what lies behind the frame's staged beginning, and says whether its L4 checksum is good. Each of
  * the client's bytes is read once, so what was summed is what is delivered. */
 static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame,
-                    const struct lane *lane, uint32_t len, const struct pkt_info *info)
+                    const struct item *item, uint32_t len, const struct pkt_info *info)
 {
-    uint32_t staged = len < STAGE_ROOM ? len : STAGE_ROOM, rest = len - staged;
+    uint32_t front = len < STAGE_ROOM ? len : STAGE_ROOM, rest = len - front;
     uint32_t l4_len = info->l4_len, near = 0, far = 0;
     bool known = false, good = false;
     uint64_t sum = 0;
@@ -171,12 +177,12 @@ static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame
         l4_len = udp_len;
     }
     if (!known) {
-        near = 34 + l4_len < staged ? l4_len : staged - 34;
+        near = 34 + l4_len < front ? l4_len : front - 34;
         far = l4_len - near;
         sum = plain_pseudo(frame, info->l4_proto, l4_len) + sum_raw(frame + 34, near);
     }
     if (rest)
-        sum += copy_through(plane, to + staged, lane->data + staged, rest, far);
+        sum += copy_through(plane, to + front, item->data + front, rest, far);
     return known ? good : sum_good(sum);
 }
 
@@ -189,7 +195,7 @@ static uint32_t symmetric(const struct rss_conf *rss, const uint8_t *frame, stru
 }
 
 static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct route *route,
-                                 const uint8_t *frame, struct lane *lane, uint32_t len)
+                                 const uint8_t *frame, struct item *item, uint32_t len)
 {
     struct pkt_info info;
     struct rx_facts facts = {.info = &info};
@@ -218,8 +224,8 @@ static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct rout
         return false;
     facts.loopback = !route->from_wire;
     facts.check = PKT_L3L4P | (plain_ipv4_good(frame + 14) ? 0 : PKT_IPE) |
-                  (deliver(plane, posted->buffer, frame, lane, len, &info) ? 0 : PKT_L4E);
-    lane->to = posted->buffer;
+                  (deliver(plane, posted->buffer, frame, item, len, &info) ? 0 : PKT_L4E);
+    item->to = posted->buffer;
     route->q->posted_at++;
     write_back(route->q, len, &facts);
     route->credit--;
@@ -230,33 +236,33 @@ static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct rout
 
 /* ---- a burst ---- */
 
-static void stage(struct plane *plane, const struct lane *lane, uint32_t n)
+static void stage(struct plane *plane, const struct item *item, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        client_copy(plane->stage[i], lane[i].data,
-                    lane[i].size < STAGE_ROOM ? lane[i].size : STAGE_ROOM);
+        client_copy(plane->stage[i], item[i].data,
+                    item[i].size < STAGE_ROOM ? item[i].size : STAGE_ROOM);
 }
 
 /* Where a driver looked at a buffer, the line is still its too, and each write must wait for it to let go.
  * Writes that stand close together wait together: so all copies of a burst are made in one loop, and all
  * lines are asked for before (docs/softvf.md, "What bounds its speed"). */
-static void copy_staged(struct plane *plane, struct lane *lane, uint32_t from, uint32_t to)
+static void copy_staged(struct plane *plane, struct item *item, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)
-        if (lane[i].to)
-            prefetch_write(lane[i].to);
+        if (item[i].to)
+            prefetch_write(item[i].to);
     for (uint32_t i = from; i < to; i++) {
-        uint32_t len = lane[i].size < ETHER_MIN_FRAME ? ETHER_MIN_FRAME : lane[i].size;
+        uint32_t len = item[i].size < ETHER_MIN_FRAME ? ETHER_MIN_FRAME : item[i].size;
 
-        if (lane[i].to)
-            copy_frame(lane[i].to, plane->stage[i], len < STAGE_ROOM ? len : STAGE_ROOM);
+        if (item[i].to)
+            copy_frame(item[i].to, plane->stage[i], len < STAGE_ROOM ? len : STAGE_ROOM);
     }
 }
 
-uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
-                 uint32_t budget)
+uint32_t fast_path(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
+                   uint32_t budget)
 {
-    struct lane lane[EXPRESS];
+    struct item item[FAST_PATH_BURST];
     struct route route = {.mac = ~0ull, .spoof_check = vf->config->c.spoof_check};
     uint64_t bytes = 0, report_status = 0;
     uint32_t n, copied = 0;
@@ -265,38 +271,38 @@ uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_
     route.own = __builtin_bswap64(vf->primary) >> 16;
     if (plane->last_to)
         rx_fetch_ahead(plane, plane->last_to, plane->last_queue);
-    n = fetch(vf, q, tail, budget < EXPRESS ? budget : EXPRESS, lane);
-    stage(plane, lane, n);
+    n = fetch(vf, q, tail, budget < FAST_PATH_BURST ? budget : FAST_PATH_BURST, item);
+    stage(plane, item, n);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *frame = plane->stage[i];
-        uint32_t len = lane[i].size;
+        uint32_t len = item[i].size;
 
         if (len < ETHER_MIN_FRAME) { /* the device pads (docs/spec/descriptors.md 3) */
             memset(frame + len, 0, ETHER_MIN_FRAME - len);
             len = ETHER_MIN_FRAME;
         }
         bytes += len;
-        if (!deliver_plain(plane, vf, &route, frame, &lane[i], len)) {
+        if (!deliver_plain(plane, vf, &route, frame, &item[i], len)) {
             if (len > STAGE_ROOM) {
                 frame = plane->frame;
-                client_copy(frame, lane[i].data, len);
+                client_copy(frame, item[i].data, len);
             }
-            /* The general way may change all that is known here, and publish what was written. */
+            /* The slow path may change all that is known here, and publish what was written. */
             settle(plane, vf, &route);
-            copy_staged(plane, lane, copied, i);
+            copy_staged(plane, item, copied, i);
             copied = i;
-            forward_from_vf(plane, vf, frame, len);
+            switch_from_vf(plane, vf, frame, len);
         }
-        report_status |= (lane[i].qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS) / TXD_CMD_RS << i;
+        report_status |= (item[i].qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS) / TXD_CMD_RS << i;
     }
-    copy_staged(plane, lane, copied, n);
+    copy_staged(plane, item, copied, n);
     settle(plane, vf, &route);
     q->packets += n;
     q->bytes += bytes;
     for (uint32_t done = 0; done < n;) {
         uint32_t part = report_status ? (uint32_t)__builtin_ctzll(report_status) + 1 : n;
 
-        tx_take(q, part - done, report_status);
+        tx_queue_take(q, part - done, report_status);
         report_status &= report_status - 1;
         done = part;
     }

@@ -28,7 +28,7 @@
 #define BURST 32
 #define ROUND 64 /* packets of one queue before it is another's turn */
 #define POSTED 128 /* descriptors fetched ahead; a power of two */
-#define EXPRESS 64 /* plain frames in one go */
+#define FAST_PATH_BURST 64 /* plain frames in one go */
 #define STAGE_ROOM 128
 #define LIMITERS 32
 
@@ -125,7 +125,7 @@ struct vf_config {
 struct limiter {
     const char *format;
     uint64_t since_ns;
-    uint32_t told;
+    uint32_t reported;
     uint32_t held_back;
 };
 
@@ -135,10 +135,10 @@ struct vf {
     uint64_t bar_size;
     int bar_fd;
     bool bus_master, msix, rx_polling;
-    bool master_told;
+    bool master_reported;
     bool may_send, may_receive; /* active, link up, not stopped: from config */
     bool vlan_rules;
-    bool general_way; /* frames to it need more than express.c looks at */
+    bool needs_slow_path; /* frames to it need more than fast_path.c looks at */
     uint64_t primary;
     struct dma_table dma;
     uint32_t dma_generation;
@@ -183,7 +183,8 @@ struct plane {
     uint64_t now_ns;
     struct vf *last_to; /* where the last frames of a burst went, and the queue: more may follow */
     uint32_t last_queue;
-    uint8_t stage[EXPRESS][STAGE_ROOM]; /* their beginnings, copied before any is looked at */
+    uint8_t stage[FAST_PATH_BURST]
+                 [STAGE_ROOM]; /* their beginnings, copied before any is looked at */
     uint32_t buffer_end[RING_MAX]; /* of the gathered packet: where each buffer's bytes end */
     uint8_t frame[TSO_ROOM]; /* gathered packet */
     uint8_t segment[MAX_FRAME_ROOM]; /* of a TSO packet */
@@ -218,103 +219,12 @@ enum stat_index {
     TX_ERROR
 };
 
-/* dma.c */
-int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
-            bool writable);
-int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
-const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
-/* As dma_find, for a ring: readable, writable, and aligned as `align` bytes are. */
-void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);
-int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write);
-
-/* guard.c: while a thread is inside, a bus error in a client's memory is survived. */
-int guard_install(void);
-void guard_enter(void);
-void guard_leave(struct plane *plane);
-
-/* transmit.c, gather.c */
-struct tx_packet {
-    uint32_t first; /* index of its first descriptor */
-    uint32_t descriptors;
-    uint32_t len;
-    uint32_t buffers;
-    uint64_t qw1; /* of the last data descriptor */
-    uint64_t ctx0, ctx1;
-    bool context, rs;
-    bool complete;
-};
-uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue);
-void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force);
-/* Stops the queue as malicious driver detection does: completions cease, tail writes are accepted. */
-void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index, const char *rule,
-             const char *why);
-/* The packet at the queue's head into plane->frame; -1 when the queue was stopped for it. */
-int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, struct tx_packet *p);
-/* Whether each segment of a TSO packet touches at most 8 buffers (docs/spec/descriptors.md 3). */
-bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
-                         uint32_t mss);
-
-/* express.c: plain unicast frames of one buffer, from ring to ring. Returns packets taken; stops before
- * anything else. */
-uint32_t express(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t tail,
-                 uint32_t budget);
-/* The longest frame that the VF may send, without its FCS. */
-uint32_t tx_limit(const struct vf *vf);
-
-/* receive.c, writeback.c, forward.c, vectors.c */
-void receive(struct plane *plane, struct vf *vf, struct view *view);
-uint32_t receive_room(struct vf *vf);
-/* Reads posted descriptors before they are needed, and asks for their buffers' lines. */
-void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue);
-void rx_forget_posted(struct rx_queue *q);
-/* Again when the DMA windows changed: before each use of q->ring. */
-void rx_look_up_ring(struct vf *vf, struct rx_queue *q);
 struct rx_facts { /* what the last descriptor of a frame tells */
     const struct pkt_info *info;
     uint32_t check, hash, strip;
     uint16_t tci;
     bool hashed, loopback;
 };
-void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force);
-/* `frame` belongs to the plane and has room for a tag. */
-void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
-uint32_t forward_from_wire(struct plane *plane);
-void rebuild_switch(struct plane *plane);
-/* Bitmap of the VFs whose address it is. */
-uint64_t switch_owners(const struct plane *plane, uint64_t mac);
-void vectors_run(struct plane *plane, struct vf *vf);
-void vectors_reset(struct vf *vf);
-
-/* plane.c: one round over everything; returns about how many packets were moved. */
-uint32_t plane_round(struct plane *plane);
-
-/* report.c */
-uint64_t clock_ns(void);
-void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule, const char *format,
-            ...) __attribute__((format(printf, 5, 6)));
-
-/* The window that holds iova, while the function may access memory at all. */
-static inline const struct dma_window *dma_window_at(struct vf *vf, uint64_t iova)
-{
-    const struct dma_window *window;
-
-    if (!vf->bus_master || vf->dma.count == 0)
-        return NULL;
-    window = &vf->dma.window[vf->dma.last];
-    return iova - window->iova < window->size ? window : dma_window_search(vf, iova);
-}
-
-/* Address of [iova, +len) when one window holds all of it with that right, else NULL. */
-static inline uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool write)
-{
-    const struct dma_window *window = dma_window_at(vf, iova);
-    uint64_t offset;
-
-    if (!window || !window->address || (write ? !window->writable : !window->readable))
-        return NULL;
-    offset = iova - window->iova;
-    return len <= window->size - offset ? window->address + offset : NULL;
-}
 
 /* LUT sizes are powers of two on the cards; another one costs a division. */
 static inline uint32_t rss_queue(const struct vf_config *config, uint32_t hash)
@@ -322,48 +232,6 @@ static inline uint32_t rss_queue(const struct vf_config *config, uint32_t hash)
     uint32_t size = config->c.lut_size;
 
     return config->c.rss_lut[(size & (size - 1)) ? hash % size : hash & (size - 1)];
-}
-
-/* Takes n descriptors off the ring; rs: the last of them asks for a report. */
-static inline void tx_take(struct tx_queue *q, uint32_t n, bool rs)
-{
-    q->head += n;
-    if (q->head >= q->entries)
-        q->head -= q->entries;
-    q->taken += n;
-    if (rs) {
-        q->rs[q->rs_tail] = q->taken - 1;
-        q->rs_tail = q->rs_tail + 1 == RING_MAX ? 0 : q->rs_tail + 1;
-    }
-}
-
-static inline uint64_t vector_bit(uint32_t vector)
-{
-    return vector < 64 ? 1ull << vector : 0;
-}
-
-static inline bool vector_armed(const struct vector *v)
-{
-    return v->intena || v->wb_on_itr || v->software;
-}
-
-/* A queue has something to tell. Called for each packet: most find the cause set, and then the vector is
- * busy already or becomes so when it is armed. */
-static inline void vector_cause(struct vf *vf, uint32_t vector)
-{
-    struct vector *v = &vf->vector[vector < MAX_VECTORS ? vector : 0];
-
-    if (vector >= MAX_VECTORS || v->cause)
-        return;
-    v->cause = true;
-    if (vector_armed(v))
-        vf->vectors_busy |= vector_bit(vector);
-}
-
-static inline uint32_t bar_load(const struct vf *vf, uint64_t offset)
-{
-    /* The doorbell is read before the descriptors it announces. */
-    return __atomic_load_n((const uint32_t *)(const void *)(vf->bar + offset), __ATOMIC_ACQUIRE);
 }
 
 static inline uint64_t mac48(const uint8_t *mac)

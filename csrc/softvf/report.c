@@ -3,21 +3,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "softvf/plane.h"
+#include "softvf/clock.h"
+#include "softvf/report.h"
 
-#define TOLD_PER_WINDOW 8
+#define REPORTS_PER_WINDOW 8
 #define WINDOW_NS 1000000000ull
-
-uint64_t clock_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 /* A driver that breaks a rule with each packet must not cost a message each. Returns how many
  * occurrences this message stands for, 0 when it is held back. */
@@ -35,13 +27,13 @@ static uint32_t admit(struct vf *vf, const char *format)
     if (limiter->format != format || now - limiter->since_ns > WINDOW_NS) {
         limiter->format = format;
         limiter->since_ns = now;
-        limiter->told = 0;
+        limiter->reported = 0;
     }
-    if (limiter->told == TOLD_PER_WINDOW) {
+    if (limiter->reported == REPORTS_PER_WINDOW) {
         limiter->held_back++;
         return 0;
     }
-    limiter->told++;
+    limiter->reported++;
     count = limiter->held_back + 1;
     limiter->held_back = 0;
     return count;

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The receive side: a frame into the buffers of a ring (docs/spec/descriptors.md 5, 8, 9, 10, 12). */
-#include "softvf/plane.h"
+#include "softvf/bar.h"
+#include "softvf/dma.h"
+#include "softvf/report.h"
+#include "softvf/rx.h"
+#include "softvf/rx_queue.h"
+#include "softvf/vectors.h"
 #include "softvf/writeback.h"
 
 static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
@@ -8,7 +13,7 @@ static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t ind
 {
     struct rx_queue *q = &vf->rx[queue];
 
-    rx_flush(plane, vf, q, true);
+    writeback_flush(plane, vf, q, true);
     q->stopped = true;
     vf->rx_enabled &= ~(1u << queue);
     vf->stats[RX_DISCARD]++;
@@ -26,7 +31,7 @@ static uint32_t free_descriptors(struct vf *vf, uint32_t queue, struct rx_queue 
     return q->tail < q->entries ? distance(q, q->head, q->tail) : 0;
 }
 
-uint32_t receive_room(struct vf *vf)
+uint32_t rx_room(struct vf *vf)
 {
     uint32_t room = ~0u;
 
@@ -42,20 +47,6 @@ uint32_t receive_room(struct vf *vf)
 }
 
 /* ---- posted descriptors, fetched in batches as the hardware does ---- */
-
-void rx_forget_posted(struct rx_queue *q)
-{
-    q->posted_at = q->posted_end = 0;
-}
-
-void rx_look_up_ring(struct vf *vf, struct rx_queue *q)
-{
-    if (q->generation != vf->dma_generation) {
-        q->ring = dma_find_ring(vf, q->iova, q->entries * 32ull, 32);
-        q->generation = vf->dma_generation;
-        rx_forget_posted(q); /* they point into windows that may be gone */
-    }
-}
 
 /* NULL: not writable, or not in one piece. */
 static inline uint8_t *buffer_in(const struct dma_window *window, uint64_t iova, uint32_t size)
@@ -113,7 +104,7 @@ void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue)
 
     if (have >= POSTED / 2 || !(vf->rx_enabled >> queue & 1))
         return;
-    rx_look_up_ring(vf, q);
+    rx_queue_look_up(vf, q);
     if (!q->ring)
         return; /* a descriptor that cannot be read is found when it is needed, no sooner */
     if (distance(q, q->head, q->tail) < POSTED / 2) {
@@ -215,7 +206,7 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     uint32_t need = len <= q->buffer_size ? 1 : (len + q->buffer_size - 1) / q->buffer_size;
     const uint8_t *frame = view->frame;
 
-    rx_look_up_ring(vf, q);
+    rx_queue_look_up(vf, q);
     if (len > q->max_frame || need > RX_MAX_CHAIN) {
         vf->stats[RX_DISCARD]++;
         return;
@@ -223,7 +214,7 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     if (!has_room(plane, vf, queue, q, need))
         return;
     if (q->wb_pending + need > q->entries) /* a tail that moves by itself must not overrun it */
-        rx_flush(plane, vf, q, true);
+        writeback_flush(plane, vf, q, true);
     if (!view->checked) {
         view->check = pkt_check(frame, view->len, &view->info);
         view->checked = true;
@@ -244,7 +235,7 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     vector_cause(vf, q->vector);
 }
 
-void receive(struct plane *plane, struct vf *vf, struct view *view)
+void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
     struct rx_facts facts = {.info = &view->info, .loopback = view->from >= 0};

@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 
 #include "hw/page.h"
-#include "softvf/plane.h"
+#include "softvf/report.h"
+#include "softvf/sigbus.h"
 
 /* A signal handler finds its data in static storage only. Initial-exec: no allocation at first use. */
 #define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
@@ -54,7 +55,7 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
     }
 }
 
-int guard_install(void)
+int sigbus_install(void)
 {
     struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_NODEFER};
     int result = 0;
@@ -67,7 +68,7 @@ int guard_install(void)
     return result;
 }
 
-void guard_enter(void)
+void sigbus_enter(void)
 {
     inside = 1;
     __asm__ volatile("" ::: "memory");
@@ -91,7 +92,7 @@ static void tell(struct plane *plane, uintptr_t address)
     }
 }
 
-void guard_leave(struct plane *plane)
+void sigbus_leave(struct plane *plane)
 {
     __asm__ volatile("" ::: "memory");
     inside = 0;

@@ -2,7 +2,9 @@
 /* The switch between the VFs of the PF and its uplink. */
 #include <errno.h>
 
-#include "softvf/plane.h"
+#include "softvf/report.h"
+#include "softvf/rx.h"
+#include "softvf/switch.h"
 
 #define BROADCAST 0xffffffffffffull
 
@@ -37,7 +39,7 @@ static void add_mac(struct plane *plane, uint64_t mac, uint32_t vf)
     }
 }
 
-void rebuild_switch(struct plane *plane)
+void switch_rebuild(struct plane *plane)
 {
     memset(plane->macs, 0, sizeof(plane->macs));
     plane->promiscuous = plane->all_multicast = plane->active = 0;
@@ -49,7 +51,7 @@ void rebuild_switch(struct plane *plane)
         vf->may_send = vf->may_receive;
         vf->primary = mac48(c->primary);
         vf->vlan_rules = c->vlan_filtering || c->port_vlan;
-        vf->general_way = vf->vlan_rules || plane->vf[i].config->rss.split;
+        vf->needs_slow_path = vf->vlan_rules || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;
@@ -81,12 +83,12 @@ static void admit(struct plane *plane, struct vf *vf, struct view *view)
             return;
         memcpy(plane->untagged, view->frame, 12);
         memcpy(plane->untagged + 12, view->frame + 16, view->len - 16);
-        receive(plane, vf, &bare);
+        rx_frame(plane, vf, &bare);
         return;
     }
     /* Untagged and priority-tagged frames belong to no VLAN. */
     if (!tpid || (tci & 0xfff) == 0 || in_bitmap(config, tci))
-        receive(plane, vf, view);
+        rx_frame(plane, vf, view);
 }
 
 static void deliver(struct plane *plane, uint64_t targets, struct view *view)
@@ -97,7 +99,7 @@ static void deliver(struct plane *plane, uint64_t targets, struct view *view)
         if (vf->vlan_rules)
             admit(plane, vf, view);
         else
-            receive(plane, vf, view);
+            rx_frame(plane, vf, view);
     }
 }
 
@@ -152,7 +154,7 @@ static void onto_wire(struct plane *plane, struct vf *vf, const struct view *vie
     }
 }
 
-void forward_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
+void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
 {
     struct view view = {.frame = frame, .len = len, .from = (int)vf->index};
     uint64_t mac = mac48(frame);
@@ -194,7 +196,7 @@ static uint32_t generate(struct plane *plane)
 
     for (uint32_t i = 0; i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
-        uint32_t room = receive_room(vf);
+        uint32_t room = rx_room(vf);
 
         for (uint32_t n = room < BURST ? room : BURST; n; n--) {
             struct view view = {.frame = plane->segment, .from = -1};
@@ -204,7 +206,7 @@ static uint32_t generate(struct plane *plane)
                 return done;
             memcpy(plane->segment, frame, view.len);
             memcpy(plane->segment, vf->config->c.primary, 6);
-            receive(plane, vf, &view);
+            rx_frame(plane, vf, &view);
             done++;
         }
     }
@@ -220,7 +222,7 @@ static uint32_t patience(struct plane *plane)
         return BURST;
     for (uint64_t map = plane->active; map; map &= map - 1) {
         struct vf *vf = &plane->vf[__builtin_ctzll(map)];
-        uint32_t here = vf->rx_enabled ? receive_room(vf) : ~0u;
+        uint32_t here = vf->rx_enabled ? rx_room(vf) : ~0u;
 
         room = here < room ? here : room;
     }
@@ -230,7 +232,7 @@ static uint32_t patience(struct plane *plane)
     return room < BURST ? room : BURST;
 }
 
-uint32_t forward_from_wire(struct plane *plane)
+uint32_t switch_from_wire(struct plane *plane)
 {
     uint32_t done = 0, most;
 

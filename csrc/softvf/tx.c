@@ -1,62 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The send side: descriptors in, frames to the switch (docs/spec/descriptors.md 1, 2, 3, 4, 15). */
-#include "softvf/plane.h"
-
-void tx_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index, const char *rule,
-             const char *why)
-{
-    vf->tx[queue].stopped = true;
-    vf->tx_enabled &= ~(1u << queue);
-    vf->stats[TX_ERROR]++;
-    report(plane, vf, SOFTVF_MDD, rule, "Tx queue %u descriptor %u: %s", queue, index, why);
-}
-
-static void look_up_ring(struct vf *vf, struct tx_queue *q)
-{
-    if (q->generation != vf->dma_generation) {
-        q->ring = dma_find_ring(vf, q->iova, q->entries * 16ull, 16);
-        q->generation = vf->dma_generation;
-    }
-}
-
-static void write_done(struct plane *plane, struct vf *vf, struct tx_queue *q, uint32_t index)
-{
-    uint64_t done = TX_DTYPE_DONE;
-
-    if (q->ring) {
-        client_publish(&q->ring[index].qw1, done);
-        return;
-    }
-    client_release();
-    if (dma_copy(vf, q->iova + index * 16ull + 8, &done, sizeof(done), true))
-        report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio-user.md 4",
-               "Tx descriptor %u cannot be written back: its memory is not mapped for writing, or "
-               "bus master is off",
-               index);
-}
-
-/* Write-backs of RS descriptors that may be seen by now: all when forced, else those whose whole cache
- * line (4 descriptors) is done (docs/spec/descriptors.md 11). Only DTYPE changes, only where RS was set. */
-void tx_flush(struct plane *plane, struct vf *vf, struct tx_queue *q, bool force)
-{
-    look_up_ring(vf, q);
-    while (q->rs_head != q->rs_tail) {
-        uint32_t count = q->rs[q->rs_head];
-        uint32_t back = q->taken - count; /* 1 = the last one taken */
-
-        if (!force && count / 4 == q->taken / 4)
-            break;
-        write_done(plane, vf, q, q->head >= back ? q->head - back : q->head + q->entries - back);
-        q->rs_head = q->rs_head + 1 == RING_MAX ? 0 : q->rs_head + 1;
-    }
-}
-
-uint32_t tx_limit(const struct vf *vf)
-{
-    uint32_t limit = vf->config->c.max_frame;
-
-    return (limit && limit < TX_MAX_FRAME ? limit : TX_MAX_FRAME) - ETHER_FCS;
-}
+#include "softvf/bar.h"
+#include "softvf/fast_path.h"
+#include "softvf/report.h"
+#include "softvf/switch.h"
+#include "softvf/tx.h"
+#include "softvf/tx_packet.h"
+#include "softvf/tx_queue.h"
+#include "softvf/vectors.h"
 
 /* frame has room for the tags. Of two tags that of the data descriptor is the inner one. */
 static void insert_tags(const struct vf *vf, const struct tx_packet *p, uint8_t *frame,
@@ -81,7 +32,7 @@ static void send_out(struct plane *plane, struct vf *vf, struct tx_queue *q, uin
     }
     q->packets++;
     q->bytes += len;
-    forward_from_vf(plane, vf, frame, len);
+    switch_from_vf(plane, vf, frame, len);
 }
 
 static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_queue *q,
@@ -93,9 +44,9 @@ static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_q
 
     if (tso_begin(&iter, plane->frame, p->len, p->qw1, p->ctx0, p->ctx1, &why))
         return why;
-    if (iter.header_len + iter.mss > tx_limit(vf))
+    if (iter.header_len + iter.mss > tx_queue_limit(vf))
         return "header and MSS make a frame longer than the limit";
-    if (!gather_segments_fit(plane, p, iter.header_len, iter.mss))
+    if (!tx_packet_segments_fit(plane, p, iter.header_len, iter.mss))
         return "a segment has more than 8 buffers";
     while ((len = tso_next(&iter, plane->segment, sizeof(plane->segment) - 8))) {
         insert_tags(vf, p, plane->segment, &len, sizeof(plane->segment));
@@ -143,7 +94,7 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
 
     if (p->buffers > TX_MAX_BUFFERS)
         return "the frame has more than 8 buffers";
-    if (p->len > tx_limit(vf))
+    if (p->len > tx_queue_limit(vf))
         return "the frame is longer than the limit";
     if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
         tx_offload(plane->frame, p->len, p->qw1, p->ctx0, &why))
@@ -171,31 +122,31 @@ static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct tx_pa
     else
         why = tso ? emit_segments(plane, vf, q, p) : emit_frame(plane, vf, q, p);
     if (why)
-        tx_stop(plane, vf, queue, p->first,
-                p->len < TX_MIN_FRAME ? "docs/spec/descriptors.md 15"
-                                      : "docs/spec/descriptors.md 3",
-                why);
+        tx_queue_stop(plane, vf, queue, p->first,
+                      p->len < TX_MIN_FRAME ? "docs/spec/descriptors.md 15"
+                                            : "docs/spec/descriptors.md 3",
+                      why);
     return why ? -1 : 0;
 }
 
 static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
 {
     if (tail >= vf->tx[queue].entries) {
-        tx_stop(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
-                "the tail lies outside the ring");
+        tx_queue_stop(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
+                      "the tail lies outside the ring");
         return false;
     }
     if (!vf->bus_master) {
-        if (!vf->master_told)
+        if (!vf->master_reported)
             report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio.md 5",
                    "Tx queue %u: doorbell without bus master", queue);
-        vf->master_told = true;
+        vf->master_reported = true;
         return false;
     }
     return true;
 }
 
-uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue)
+uint32_t tx_serve(struct plane *plane, struct vf *vf, uint32_t queue)
 {
     struct tx_queue *q = &vf->tx[queue];
     uint32_t tail = bar_load(vf, REG_QTX_TAIL1 + 4 * queue);
@@ -203,22 +154,23 @@ uint32_t transmit(struct plane *plane, struct vf *vf, uint32_t queue)
 
     if (tail == q->head || !ready(plane, vf, queue, tail))
         return 0;
-    look_up_ring(vf, q);
+    tx_queue_look_up(vf, q);
     while (done < ROUND && q->head != tail) {
         struct tx_packet p;
-        uint32_t n = q->ring ? express(plane, vf, q, tail, ROUND - done) : 0;
+        uint32_t n = q->ring ? fast_path(plane, vf, q, tail, ROUND - done) : 0;
 
         done += n;
         if (n)
             continue;
-        if (gather(plane, vf, queue, tail, &p) || !p.complete || emit(plane, vf, queue, &p))
+        if (tx_packet_gather(plane, vf, queue, tail, &p) || !p.complete ||
+            emit(plane, vf, queue, &p))
             break;
-        tx_take(q, p.descriptors, p.rs);
+        tx_queue_take(q, p.descriptors, p.rs);
         done +=
             1 + p.len / 2048; /* segmentation is work: one queue must not hold the plane for long */
     }
     if (q->rs_head != q->rs_tail) {
-        tx_flush(plane, vf, q, plane->immediate || q->stopped);
+        tx_queue_flush(plane, vf, q, plane->immediate || q->stopped);
         vector_cause(vf, q->vector);
     }
     return done;

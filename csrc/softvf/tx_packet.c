@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One packet of the send side, gathered from its descriptors (docs/spec/descriptors.md 1, 2, 3, 4, 15). */
-#include "softvf/plane.h"
+#include "softvf/dma.h"
+#include "softvf/report.h"
+#include "softvf/tx_packet.h"
+#include "softvf/tx_queue.h"
 
 static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
                  struct tx_desc *desc)
@@ -13,8 +16,8 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t in
         return 0;
     }
     if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
-        tx_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
-                "the descriptor lies outside the DMA windows");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
+                      "the descriptor lies outside the DMA windows");
         return -1;
     }
     return 0;
@@ -24,9 +27,9 @@ static int take_context(struct plane *plane, struct vf *vf, uint32_t queue, uint
                         const struct tx_desc *desc, struct tx_packet *p)
 {
     if (p->context || p->buffers) {
-        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 2",
-                p->context ? "two context descriptors in one packet"
-                           : "a context descriptor behind data");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 2",
+                      p->context ? "two context descriptors in one packet"
+                                 : "a context descriptor behind data");
         return -1;
     }
     p->context = true;
@@ -43,17 +46,17 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
     uint32_t size = (uint32_t)(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
 
     if (size == 0) {
-        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 15", "BUF_SZ is 0");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 15", "BUF_SZ is 0");
         return -1;
     }
     if (p->len + size > TSO_ROOM) {
-        tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 3",
-                "the packet is longer than any TSO can be");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 3",
+                      "the packet is longer than any TSO can be");
         return -1;
     }
     if (dma_copy(vf, desc->addr, plane->frame + p->len, size, false)) {
-        tx_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
-                "the buffer lies outside the DMA windows");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
+                      "the buffer lies outside the DMA windows");
         return -1;
     }
     if (p->buffers && (desc->qw1 ^ p->qw1) & ~may_differ)
@@ -78,8 +81,8 @@ static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tai
     struct tx_queue *q = &vf->tx[queue];
 
     if (p->descriptors + 1 >= q->entries) {
-        tx_stop(plane, vf, queue, p->first, "docs/spec/descriptors.md 15",
-                "no EOP in the whole ring");
+        tx_queue_stop(plane, vf, queue, p->first, "docs/spec/descriptors.md 15",
+                      "no EOP in the whole ring");
         return -1;
     }
     if (!q->parked)
@@ -90,7 +93,8 @@ static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tai
     return 0;
 }
 
-int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, struct tx_packet *p)
+int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
+                     struct tx_packet *p)
 {
     struct tx_queue *q = &vf->tx[queue];
     uint32_t at = q->head;
@@ -114,8 +118,8 @@ int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, st
             continue;
         }
         if (type != TX_DTYPE_DATA) {
-            tx_stop(plane, vf, queue, index, "docs/spec/descriptors.md 1",
-                    "DTYPE is neither data nor context");
+            tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 1",
+                          "DTYPE is neither data nor context");
             return -1;
         }
         if (take_data(plane, vf, queue, index, &desc, p))
@@ -130,8 +134,8 @@ int gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail, st
     return park(plane, vf, queue, tail, p);
 }
 
-bool gather_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
-                         uint32_t mss)
+bool tx_packet_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
+                            uint32_t mss)
 {
     uint32_t header_buffers = 1, first = 0;
 

@@ -24,9 +24,7 @@ struct uplink {
     bool greedy; /* generator: asked only while a VF has room, its destination MAC is overwritten */
 };
 
-/* spec: none | loopback | tap:NAME | pcap:IN[,OUT] | gen[:size=N,flows=N]. NULL with a reason in error. */
-struct uplink *uplink_open(const char *spec, char *error, size_t size);
-
+/* What uplink_open calls by the kind of uplink: NULL with a reason in error[size]. */
 struct uplink *uplink_open_tap(const char *name, char *error, size_t size);
 struct uplink *uplink_open_pcap(const char *paths, char *error, size_t size);
 struct uplink *uplink_open_gen(const char *options, char *error, size_t size);

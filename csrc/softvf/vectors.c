@@ -3,7 +3,11 @@
  * (docs/spec/registers.md 5, docs/spec/descriptors.md 11). */
 #include <unistd.h>
 
-#include "softvf/plane.h"
+#include "softvf/bar.h"
+#include "softvf/clock.h"
+#include "softvf/tx_queue.h"
+#include "softvf/vectors.h"
+#include "softvf/writeback.h"
 
 static bool asking(const struct vector *v)
 {
@@ -54,9 +58,9 @@ static void set_interval(struct plane *plane, uint32_t vf, uint32_t index, uint3
 static void flush_queues(struct plane *plane, struct vf *vf, const struct vector *v)
 {
     for (uint32_t map = v->rx_map & vf->rx_enabled; map; map &= map - 1)
-        rx_flush(plane, vf, &vf->rx[__builtin_ctz(map)], true);
+        writeback_flush(plane, vf, &vf->rx[__builtin_ctz(map)], true);
     for (uint32_t map = v->tx_map & vf->tx_enabled; map; map &= map - 1)
-        tx_flush(plane, vf, &vf->tx[__builtin_ctz(map)], true);
+        tx_queue_flush(plane, vf, &vf->tx[__builtin_ctz(map)], true);
 }
 
 static void signal_vector(struct vf *vf, struct vector *v)

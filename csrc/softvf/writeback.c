@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* When the driver gets to see filled Rx descriptors (docs/spec/descriptors.md 11). */
-#include "softvf/plane.h"
+#include "softvf/dma.h"
+#include "softvf/report.h"
+#include "softvf/rx_queue.h"
+#include "softvf/writeback.h"
 
 static void publish(struct rx_desc *to, const struct rx_shadow *from)
 {
@@ -30,8 +33,7 @@ static void publish_pieces(struct plane *plane, struct vf *vf, const struct rx_q
            index);
 }
 
-/* Makes filled descriptors visible: all when forced, else whole groups (docs/spec/descriptors.md 11). */
-void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force)
+void writeback_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force)
 {
     uint32_t count = q->wb_pending, at = q->wb_next;
 
@@ -42,7 +44,7 @@ void rx_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force
     }
     if (!count)
         return;
-    rx_look_up_ring(vf, q);
+    rx_queue_look_up(vf, q);
     for (uint32_t i = 0; q->ring && i < count;
          i++) /* a polling driver reads ahead of what it got */
         prefetch_write(&q->ring[at + i < q->entries ? at + i : at + i - q->entries]);

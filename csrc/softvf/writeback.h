@@ -71,6 +71,9 @@ static inline void write_back_flex(struct rx_shadow *to, uint8_t rxdid, uint32_t
     to->qw[3] = qw3;
 }
 
+/* Makes filled descriptors visible: all when forced, else whole groups (docs/spec/descriptors.md 11). */
+void writeback_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, bool force);
+
 /* The queue's next descriptor is filled; rx_flush lets the driver see it. */
 static inline void write_back(struct rx_queue *q, uint32_t part, const struct rx_facts *last)
 {

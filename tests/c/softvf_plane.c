@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include "softvf/plane.h"
+#include "softvf/thread.h"
 #include "softvf_rig.h"
 
 static uint64_t seed = 0x9e3779b97f4a7c15ull;
@@ -428,7 +429,7 @@ static void test_hostile(uint32_t rounds, bool alone)
         rig_doorbell(&other, REG_QRX_TAIL1, below(96));
         plane_lock(plane);
         if (alone)
-            served += plane_round(plane);
+            served += thread_round(plane);
         stopped = plane->vf[0].tx[0].stopped || plane->vf[0].rx[0].stopped;
         while (plane_next_event(plane, &event))
             CHECK(strlen(event.text) < sizeof(event.text) && *event.text);

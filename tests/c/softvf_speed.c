@@ -10,6 +10,7 @@
 
 #include "softvf/client.h"
 #include "softvf/plane.h"
+#include "softvf/thread.h"
 #include "softvf_rig.h"
 
 enum { GROUP = 32, SLICE_NS = 2000000 };
@@ -138,7 +139,7 @@ static void device_alone(struct rig *rigs, uint32_t vfs, uint32_t len)
             post(&rigs[vf], len, ~0ull);
         start = now_ns();
         for (uint32_t i = 0; i < 4; i++)
-            moved += plane_round(rigs->plane);
+            moved += thread_round(rigs->plane);
         ns[turn] = (double)(now_ns() - start) / moved;
         for (uint32_t vf = 0; vf < vfs; vf++)
             while (reap(&rigs[vf], &sum))

@@ -11,7 +11,15 @@
 #include <unistd.h>
 
 #include "softvf/copy.h"
-#include "softvf/plane.h"
+#include "softvf/clock.h"
+#include "softvf/dma.h"
+#include "softvf/sigbus.h"
+#include "softvf/switch.h"
+#include "softvf/thread.h"
+#include "softvf/tx.h"
+#include "softvf/uplink_open.h"
+#include "softvf/vectors.h"
+#include "softvf/writeback.h"
 
 #define ROUNDS 8              /* under one lock, while nobody waits for it */
 #define SPIN_TURNS 250        /* idle turns of as many rounds before the thread starts to nap */
@@ -23,23 +31,23 @@ static uint32_t serve(struct plane *plane, struct vf *vf)
     uint32_t done = 0;
 
     for (uint32_t map = vf->tx_enabled; map; map &= map - 1)
-        done += transmit(plane, vf, (uint32_t)__builtin_ctz(map));
+        done += tx_serve(plane, vf, (uint32_t)__builtin_ctz(map));
     return done;
 }
 
-uint32_t plane_round(struct plane *plane)
+uint32_t thread_round(struct plane *plane)
 {
     uint32_t done = 0;
 
     for (uint32_t i = 0; i < plane->vfs; i++)
         if (plane->vf[i].tx_enabled)
             done += serve(plane, &plane->vf[i]);
-    done += forward_from_wire(plane);
+    done += switch_from_wire(plane);
     for (uint32_t i = 0; i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
 
         for (uint32_t map = vf->rx_enabled; map; map &= map - 1)
-            rx_flush(plane, vf, &vf->rx[__builtin_ctz(map)], plane->immediate);
+            writeback_flush(plane, vf, &vf->rx[__builtin_ctz(map)], plane->immediate);
         if (vf->vectors_busy) {
             plane->now_ns = clock_ns();
             vectors_run(plane, vf);
@@ -67,11 +75,11 @@ static void *run(void *argument)
     while (!plane->stop) {
         bool busy = false;
 
-        guard_enter();
+        sigbus_enter();
         for (uint32_t i = 0; i < ROUNDS && !__atomic_load_n(&plane->waiters, __ATOMIC_RELAXED); i++)
-            busy |= plane_round(plane) != 0;
+            busy |= thread_round(plane) != 0;
         busy |= timers_pending(plane);
-        guard_leave(plane);
+        sigbus_leave(plane);
 
         pthread_mutex_unlock(&plane->lock);
         if (busy) {
@@ -97,12 +105,12 @@ void plane_lock(struct plane *plane)
     __atomic_add_fetch(&plane->waiters, 1, __ATOMIC_ACQ_REL);
     pthread_mutex_lock(&plane->lock);
     __atomic_sub_fetch(&plane->waiters, 1, __ATOMIC_ACQ_REL);
-    guard_enter();
+    sigbus_enter();
 }
 
 void plane_unlock(struct plane *plane)
 {
-    guard_leave(plane);
+    sigbus_leave(plane);
     pthread_mutex_unlock(&plane->lock);
 }
 
@@ -167,7 +175,7 @@ struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int
             return NULL;
         }
     }
-    guard_install();
+    sigbus_install();
     return plane;
 }
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The VF's windows into its client's memory (docs/spec/vfio-user.md 4, docs/spec/reliability.md D1, D2). */
+#ifndef IAVFIO_SOFTVF_DMA_H
+#define IAVFIO_SOFTVF_DMA_H
+
+#include "softvf/plane.h"
+
+int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
+            bool writable);
+int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
+const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
+/* As dma_find, for a ring: readable, writable, and aligned to `align` bytes. */
+void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);
+/* Copies from or to the client's memory, whatever number of windows it lies in: 0 or -EFAULT. */
+int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write);
+
+/* The window that holds iova, while the function may access memory at all. */
+static inline const struct dma_window *dma_window_at(struct vf *vf, uint64_t iova)
+{
+    const struct dma_window *window;
+
+    if (!vf->bus_master || vf->dma.count == 0)
+        return NULL;
+    window = &vf->dma.window[vf->dma.last];
+    return iova - window->iova < window->size ? window : dma_window_search(vf, iova);
+}
+
+/* Address of [iova, +len) when one window holds all of it with that right, else NULL. */
+static inline uint8_t *dma_find(struct vf *vf, uint64_t iova, uint64_t len, bool write)
+{
+    const struct dma_window *window = dma_window_at(vf, iova);
+    uint64_t offset;
+
+    if (!window || !window->address || (write ? !window->writable : !window->readable))
+        return NULL;
+    offset = iova - window->iova;
+    return len <= window->size - offset ? window->address + offset : NULL;
+}
+
+#endif

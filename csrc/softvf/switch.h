@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The switch between the VFs of the PF and its uplink. */
+#ifndef IAVFIO_SOFTVF_SWITCH_H
+#define IAVFIO_SOFTVF_SWITCH_H
+
+#include "softvf/plane.h"
+
+/* `frame` belongs to the plane and has room for a tag. */
+void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
+/* Takes frames from the uplink; returns how many. */
+uint32_t switch_from_wire(struct plane *plane);
+/* After a VF's configuration has changed. */
+void switch_rebuild(struct plane *plane);
+/* Bitmap of the VFs whose address it is. */
+uint64_t switch_owners(const struct plane *plane, uint64_t mac);
+
+#endif

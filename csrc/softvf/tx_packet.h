@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A packet of the send side, gathered from its descriptors (docs/spec/descriptors.md 1, 2, 3, 4, 15). */
+#ifndef IAVFIO_SOFTVF_TX_PACKET_H
+#define IAVFIO_SOFTVF_TX_PACKET_H
+
+#include "softvf/plane.h"
+
+struct tx_packet {
+    uint32_t first; /* index of its first descriptor */
+    uint32_t descriptors;
+    uint32_t len;
+    uint32_t buffers;
+    uint64_t qw1; /* of the last data descriptor */
+    uint64_t ctx0, ctx1;
+    bool context, rs;
+    bool complete;
+};
+
+/* Gathers the packet at the queue's head into plane->frame; -1 when the queue was stopped for it. */
+int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
+                     struct tx_packet *p);
+/* Whether each segment of a TSO packet touches at most 8 buffers (docs/spec/descriptors.md 3). */
+bool tx_packet_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,
+                            uint32_t mss);
+
+#endif
