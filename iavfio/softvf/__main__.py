@@ -16,7 +16,7 @@ from iavfio.softvf.process import Settings, print_ready, run
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs it; with --ready-fd, says there how the start went."""
+    """Runs a software VF and returns the exit status; --ready-fd is told how the start went."""
     parser = argparse.ArgumentParser(prog="python -m iavfio.softvf", description=__doc__)
     parser.add_argument("--vfs", type=int, default=1)
     parser.add_argument("--personality", default="e810")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The seam between the VF's hardware (registers, mailbox, PCI) and the PF's driver (virtchnl).
 
-As on a card: hardware carries messages and performs the first half of a reset, the PF's driver
-answers messages, decides, and finishes resets in software.
+The work is divided as on a card: the hardware carries messages and performs the first half of a
+reset; the PF's driver answers messages, decides, and finishes resets in software.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Timer(Protocol):
     """A call that has not happened yet."""
 
     def cancel(self) -> None:
-        """It will not happen; harmless when it has."""
+        """Takes the call back; a call that has happened is left as it is."""
 
 
 class Scheduler(Protocol):
@@ -27,7 +27,7 @@ class Scheduler(Protocol):
         """Monotonic seconds."""
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
-        """Calls once after `delay` seconds; delay 0 = after the event in hand."""
+        """Calls once after `delay` seconds; a delay of 0 means after the event in hand."""
 
 
 class VfHardware(Protocol):
@@ -36,36 +36,47 @@ class VfHardware(Protocol):
     index: int
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
-        """Puts a message into the VF's receive mailbox (adminq 6) and raises vector 0.
+        """Puts a message into the VF's receive mailbox and raises vector 0.
 
-        Lost when the queue is off or has no free descriptor; then ARQLEN.OVFL may be set.
+        The message is lost when the queue is off or has no free descriptor; then ARQLEN.OVFL may
+        be set (docs/spec/admin-queue.md 6).
         """
 
     def set_rstat(self, state: int) -> None:
-        """VFGEN_RSTAT, enum vf_rstat (registers 3)."""
+        """Sets VFGEN_RSTAT to a value of enum vf_rstat (docs/spec/registers.md 3)."""
 
     def begin_reset(self) -> None:
-        """The hardware half of a VF reset (registers 8): queues and vectors off, both admin queues
-        disabled and zeroed, interrupt registers 0, RSTAT = INPROGRESS. No DMA after the return."""
+        """Performs the hardware half of a VF reset (docs/spec/registers.md 8).
+
+        Queues and vectors are switched off, both admin queues are disabled and zeroed, the
+        interrupt registers read 0, and RSTAT says INPROGRESS. No DMA happens after the return.
+        """
 
     def set_gone(self, gone: bool) -> None:
-        """While gone, all registers read 0xffffffff and nothing happens (PF driver unloaded)."""
+        """While the VF is gone, all registers read 0xffffffff and nothing happens.
+
+        A VF is gone while its PF's driver is unloaded.
+        """
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
-        """Logs and counts what the VF's driver did wrong: `rule` is a spec section."""
+        """Logs and counts what the VF's driver did wrong.
+
+        `text` says in words what was done and what the rule is; `rule` cites the section that has
+        the rule, for example "docs/spec/virtchnl.md 9".
+        """
 
 
 class PfDriver(Protocol):
     """The PF's driver as the hardware of its VFs sees it."""
 
     def message(self, vf: int, opcode: int, payload: bytes) -> None:
-        """A virtchnl message arrived from a VF; at most one answer per message, maybe later."""
+        """Takes a virtchnl message of a VF; each gets at most one answer, which may come later."""
 
     def queue_shutdown(self, vf: int) -> None:
-        """The VF shut its admin queue down (adminq 8)."""
+        """Hears that the VF shut its admin queue down (docs/spec/admin-queue.md 8)."""
 
     def flr(self, vf: int) -> None:
-        """The VF was reset by FLR; `begin_reset` has been done, the PF finishes it in software."""
+        """Finishes in software the reset of a VF by FLR, whose hardware half has been done."""
 
     def client_gone(self, vf: int) -> None:
-        """The VF's user went away; its FLR is reported separately."""
+        """Hears that the VF's user went away; the FLR that follows is reported by `flr`."""

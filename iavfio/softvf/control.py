@@ -27,20 +27,32 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from iavfio.errors import IavfioError
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
-from iavfio.softvf.function.device import PfPolicy
+from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.listener import VfServer
-from iavfio.softvf.server.messages import MSIX
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
 MAX_UNSENT = 16 << 20
+
+
+class Administered(Protocol):
+    """The PF's driver as its administrator sees it."""
+
+    def control(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carries out a request of iavfio.softvf.pf.admin.
+
+        Raises ValueError or IavfioError, before anything is changed, when that cannot be.
+        """
+
+    def snapshot(self, vf: int) -> dict[str, Any]:
+        """What the PF knows of a VF, as JSON-able values."""
 
 
 class Control:
@@ -49,7 +61,7 @@ class Control:
     def __init__(
         self,
         servers: Sequence[VfServer],
-        pf: PfPolicy,
+        pf: Administered,
         plane: DataPlane,
         log: ViolationLog,
         info: dict[str, Any],
@@ -74,7 +86,7 @@ class Control:
         }
 
     def execute(self, line: bytes) -> dict[str, Any]:
-        """The answer to one line; never raises."""
+        """The answer to one line, which may be anything; never raises."""
         try:
             request = json.loads(line)
             if not isinstance(request, dict) or not isinstance(request.get("command"), str):
@@ -152,10 +164,10 @@ class Control:
         if type(vector) is not int or type(count) is not int or not 0 < count <= 10_000:
             raise ValueError('"vector" must be an integer, "count" 1 to 10000')
         msix = self._server(request).vf.msix
-        return {"signalled": all(msix.fire(MSIX, vector) for _ in range(count))}
+        return {"signalled": all(msix.fire(Interrupt.MSIX, vector) for _ in range(count))}
 
     def _mute(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._server(request).vf.mute(_flag(request))
+        self._server(request).vf.msix.mute(_flag(request))
         return {}
 
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def _flag(request: dict[str, Any]) -> bool:
 
 
 class ControlServer:
-    """The socket, and the lines of its clients."""
+    """The control socket, and the lines of its clients."""
 
     def __init__(self, path: Path, control: Control, loop: Loop) -> None:
         self.path = path
@@ -191,7 +203,7 @@ class ControlServer:
         self._clients.append(_Client(sock, self._control, self._loop, self._clients.remove))
 
     def close(self) -> None:
-        """Ends clients and socket."""
+        """Hangs up on the clients and removes the socket."""
         self._loop.forget(self._listener.fileno())
         sockets.unlink(self._listener, self.path)
         for client in list(self._clients):

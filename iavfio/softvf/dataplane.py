@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The Python face of the C data plane: what control may do to it.
+"""What the control plane may do to the data plane in C.
 
-Every call takes the plane's lock, so the data thread stands between two rounds: what was unmapped,
-disabled or reset is so when the call returns.
+Every call takes the plane's lock, so the data thread stands between two rounds: whatever a call
+unmaps, disables or resets is so when the call returns.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ STRIP = {"none": 0, "l2tag1": 1, "l2tag2_2": 2}
 
 @dataclass(frozen=True)
 class PlaneEvent:
-    """Something that the data thread has to say: which VF, what kind, which rule, in words."""
+    """Something that the data thread has to say: of which VF and kind, in words, with the rule."""
 
     vf: int
     kind: str
     rule: str
     text: str
-    count: int = 1  # how many it stands for: a message that repeats is held back for a while
+    count: int = 1  # how many events this one stands for: one that repeats is held back for a while
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,18 @@ class VfConfig:
     rss_lut: bytes = b""
     hashcfg: int = 0
     symmetric: bool = False
-    x722_classes: bool = False  # hashcfg tells unicast, multicast, SYN apart (descriptors 12.1)
+    # hashcfg tells unicast, multicast and SYN apart (docs/spec/descriptors.md 12.1)
+    x722_classes: bool = False
     num_queues: int = 1
     max_frame: int = 9728
 
 
 class DataPlane:
-    """Rings, switch, interrupts and uplink of all VFs. Raises OSError with the plane's errno."""
+    """Rings, switch, interrupts and uplink of all VFs.
+
+    The constructor raises ValueError for an uplink that cannot be opened; the methods raise OSError
+    with the errno of the call in C.
+    """
 
     def __init__(
         self,
@@ -125,7 +130,7 @@ class DataPlane:
             lib.plane_unlock(self._plane)
 
     def events(self) -> list[PlaneEvent]:
-        """What happened since the last call; clears event_fd."""
+        """What happened since the last call, oldest first; clears event_fd."""
         try:
             os.eventfd_read(self.event_fd)
         except BlockingIOError:
@@ -146,14 +151,14 @@ class DataPlane:
         return out
 
     def violations(self, vf: int) -> int:
-        """All violations and MDD events of a VF since the start, also those that were held back."""
+        """How many violations and MDD events of a VF there were, whether told or held back."""
         with self._locked() as plane:
             return int(lib.plane_violations(plane, vf))
 
     # ---- registers that are memory
 
     def bar_fd(self, vf: int) -> int:
-        """The memfd behind BAR0; it belongs to the plane."""
+        """The memfd behind BAR0, which belongs to the plane."""
         return int(lib.plane_bar_fd(self._plane, vf))
 
     def bar_read32(self, vf: int, offset: int) -> int:
@@ -161,7 +166,7 @@ class DataPlane:
         return int(lib.plane_bar_read32(self._plane, vf, offset))
 
     def bar_write32(self, vf: int, offset: int, value: int) -> None:
-        """As if the client had stored it."""
+        """Stores as the client does."""
         lib.plane_bar_write32(self._plane, vf, offset, value)
 
     # ---- DMA windows
@@ -176,7 +181,7 @@ class DataPlane:
         readable: bool,
         writable: bool,
     ) -> None:
-        """Adds a window; without fd it is accepted and never used (spec: vfio-user 4)."""
+        """Adds a window; one without fd is accepted and never used (docs/spec/vfio-user.md 4)."""
         number = -1 if fd is None else fd
         with self._locked() as plane:
             _check(
@@ -186,7 +191,7 @@ class DataPlane:
             )
 
     def dma_unmap(self, vf: int, iova: int, size: int, everything: bool = False) -> int:
-        """Removes all windows inside the range; returns their bytes. Splitting one is EINVAL."""
+        """Removes all windows inside the range; returns their bytes. EINVAL if one were split."""
         with self._locked() as plane:
             return _check(lib.plane_dma_unmap(plane, vf, iova, size, int(everything)))
 
@@ -277,37 +282,37 @@ class DataPlane:
             lib.plane_set_msix(plane, vf, int(enabled))
 
     def pending(self, vf: int) -> int:
-        """The pending bit array, vectors 0..63."""
+        """The pending bit array of vectors 0 to 63."""
         with self._locked() as plane:
             return int(lib.plane_pending(plane, vf))
 
     def write_dyn_ctl(self, vf: int, vector: int, value: int) -> None:
-        """A write of VFINT_DYN_CTL of a vector (spec: registers 5.1)."""
+        """Writes VFINT_DYN_CTL of a vector (docs/spec/registers.md 5.1)."""
         with self._locked() as plane:
             lib.plane_write_dyn_ctl(plane, vf, vector, value)
 
     def read_dyn_ctl(self, vf: int, vector: int) -> int:
-        """INTENA and WB_ON_ITR as they stand."""
+        """VFINT_DYN_CTL of a vector, of which INTENA and WB_ON_ITR can be read."""
         with self._locked() as plane:
             return int(lib.plane_read_dyn_ctl(plane, vf, vector))
 
     def write_itr(self, vf: int, vector: int, itr: int, interval: int) -> None:
-        """Interval in units of 2 microseconds."""
+        """Sets an interval, in units of 2 microseconds."""
         with self._locked() as plane:
             lib.plane_write_itr(plane, vf, vector, itr, interval)
 
     def read_itr(self, vf: int, vector: int, itr: int) -> int:
-        """Interval in units of 2 microseconds."""
+        """An interval, in units of 2 microseconds."""
         with self._locked() as plane:
             return int(lib.plane_read_itr(plane, vf, vector, itr))
 
     def raise_mailbox(self, vf: int) -> None:
-        """A cause on vector 0."""
+        """Raises a cause on vector 0."""
         with self._locked() as plane:
             lib.plane_raise(plane, vf, 0)
 
     def set_rx_polling(self, vf: int, on: bool) -> None:
-        """RX_POLLING granted: vector 0 is not masked by firing (spec: virtchnl 4)."""
+        """With RX_POLLING, firing does not mask vector 0 (docs/spec/virtchnl.md 4)."""
         with self._locked() as plane:
             lib.plane_set_rx_polling(plane, vf, int(on))
 
@@ -340,7 +345,7 @@ class DataPlane:
             _check(lib.plane_publish(plane, vf, raw, vlans))
 
     def set_link(self, up: bool) -> None:
-        """The wire itself."""
+        """Sets whether the wire itself has a link."""
         with self._locked() as plane:
             lib.plane_set_link(plane, int(up))
 
@@ -352,19 +357,19 @@ class DataPlane:
         return tuple(values)
 
     def clear_stats(self, vf: int) -> None:
-        """Zeroes them: the VSI was rebuilt."""
+        """Zeroes the VSI's counters, as a rebuild of the VSI does."""
         with self._locked() as plane:
             lib.plane_clear_stats(plane, vf)
 
     def queue_stats(self, vf: int, queue: int, rx: bool) -> tuple[int, int, int]:
-        """Packets, bytes, drops for want of a descriptor."""
+        """Packets, bytes, and drops for want of a descriptor, of one queue."""
         values = ffi.new("uint64_t[3]")
         with self._locked() as plane:
             _check(lib.plane_queue_stats(plane, vf, queue, int(rx), values))
         return values[0], values[1], values[2]
 
     def reset_vf(self, vf: int) -> None:
-        """All queues and vectors off and forgotten, doorbells 0; no DMA after the return."""
+        """Switches all queues and vectors off and forgets them; no DMA happens after the return."""
         with self._locked() as plane:
             lib.plane_reset_vf(plane, vf)
 

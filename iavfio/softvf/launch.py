@@ -25,7 +25,6 @@ from iavfio.softvf.server import sockets
 from iavfio.softvf.server.directory import PREFIX, base_directory, new_directory
 
 if TYPE_CHECKING:
-    from iavfio.port.port import Port
     from iavfio.softvf.dataplane import Writeback
     from iavfio.softvf.process import Doorbells
 
@@ -35,7 +34,7 @@ STALE_SECONDS = 10.0
 
 
 class SoftPf:
-    """A running software PF; a context manager. `sockets[i]` is what `iavfio.open` takes."""
+    """A running software PF; a context manager. `iavfio.open` takes `sockets[i]` for VF i."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], directory: Path, told: dict[str, Any]
@@ -47,11 +46,9 @@ class SoftPf:
         self._child = child
         self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
 
-    def open(self, vf: int = 0, **options: Any) -> Port:
-        """Opens a VF with the driver."""
-        from iavfio import open as open_port
-
-        return open_port(self.sockets[vf], **options)
+    def open(self, vf: int = 0, **options: Any) -> iavfio.Port:
+        """The VF, opened by `iavfio.open` with these options."""
+        return iavfio.open(self.sockets[vf], **options)
 
     @property
     def running(self) -> bool:
@@ -59,8 +56,11 @@ class SoftPf:
         return self._child.poll() is None
 
     def control(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Executes a command (iavfio.softvf.control). ConfigError when it is refused, DeviceLost
-        when the process is gone."""
+        """The answer to a command of the control socket (iavfio.softvf.control).
+
+        Raises ConfigError when the command is refused, DeviceLost when the process is gone, and
+        StateError after `close`.
+        """
         if not self._finalizer.alive:
             raise StateError("this software VF is closed")
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
@@ -105,7 +105,7 @@ class SoftPf:
         return [entry for entry in entries if notes or entry.kind != "note"]
 
     def close(self) -> None:
-        """Ends the process and removes its sockets; harmless when done before."""
+        """Ends the process and removes its sockets; a second call does nothing."""
         self._finalizer()
 
     def __enter__(self) -> SoftPf:
@@ -121,7 +121,7 @@ class SoftPf:
 
 
 class Starting:
-    """A software PF whose process starts, while its parent does something else. See `begin`."""
+    """A software PF whose process starts while its parent does something else; see `begin`."""
 
     def __init__(self, child: subprocess.Popen[bytes], directory: Path, read: int) -> None:
         self._child = child
@@ -129,7 +129,7 @@ class Starting:
         self._read = read
 
     def ready(self) -> SoftPf:
-        """Waits until clients may come. Raises what the process says went wrong."""
+        """Waits until clients may come; raises the error that the process tells of."""
         try:
             return SoftPf(self._child, self._directory, _await(self._read, self._child))
         except BaseException:
@@ -139,7 +139,7 @@ class Starting:
             os.close(self._read)
 
     def abandon(self) -> None:
-        """Ends it instead."""
+        """Ends the process instead."""
         os.close(self._read)
         _end(self._child, self._directory, os.getpid())
 
@@ -171,7 +171,7 @@ def begin(
     options: Mapping[str, bool | int | float | str] | None = None,
     verbose: bool = False,
 ) -> Starting:
-    """As `softvf`, but does not wait: call `ready` or `abandon` of what it returns."""
+    """As `softvf`, but does not wait: the caller has to call `ready` or `abandon` of the result."""
     _sweep()
     directory = new_directory()
     command = [sys.executable, "-P", "-m", "iavfio.softvf", "--disposable"]
@@ -202,7 +202,7 @@ def begin(
 
 
 def _environment() -> dict[str, str]:
-    """The child finds the same iavfio, also one that is not installed."""
+    """An environment in which the child finds the same iavfio, also one that is not installed."""
     home = str(Path(iavfio.__file__).parent.parent)
     if home.endswith(("site-packages", "dist-packages")):
         return dict(os.environ)
@@ -211,7 +211,7 @@ def _environment() -> dict[str, str]:
 
 
 def _await(read: int, child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The child's first word; raises what it says went wrong."""
+    """What the child says first; raises the error that it tells of."""
     deadline = time.monotonic() + START_SECONDS
     said = b""
     while not said.endswith(b"\n"):
@@ -236,7 +236,7 @@ def _await(read: int, child: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:
-    """Ends the child, collects it and clears what it left; a fork's copy leaves it alone."""
+    """Ends the child, collects it and removes what it left. A fork of the parent does nothing."""
     if os.getpid() != owner:
         return
     child.terminate()

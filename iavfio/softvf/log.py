@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What drivers did wrong, in words: bounded, counted per rule, told to stderr at a bounded rate."""
+"""What drivers did wrong, in words.
+
+The log is bounded, counts per rule, and writes to stderr at a bounded rate.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +15,32 @@ from typing import Any
 
 from iavfio.softvf.contract import ViolationKind
 
-KEPT = 4096  # newest entries
+KEPT = 4096  # the newest entries, of all VFs together
 LINES_PER_SECOND = 20
 MAX_TEXT = 400
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that a driver did wrong (or, kind "note", that is merely worth knowing)."""
+    """One thing that a driver did wrong; of kind "note", one that is merely worth knowing.
+
+    `text` says in words what was done and what the rule is; `rule` cites the paper and the section
+    that has the rule. `mdd` is a violation that made the device stop a queue.
+    """
 
     sequence: int
     seconds: float  # since the software VF started
     vf: int
     kind: ViolationKind
-    rule: str  # spec file and section
+    rule: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.seconds:10.6f} vf{self.vf} {self.kind} [{self.rule}] {self.text}"
+        return f"{self.seconds:10.6f} vf{self.vf} {self.kind}: {self.text} [{self.rule}]"
 
 
 class ViolationLog:
-    """The newest entries and the number of all."""
+    """The newest entries, and how many there were of each rule."""
 
     def __init__(
         self, verbose: bool = False, clock: Callable[[], float] = time.monotonic, kept: int = KEPT
@@ -46,16 +53,18 @@ class ViolationLog:
         self._told = 0
         self._untold = 0
         self._sequence = 0
-        self.counts: Counter[tuple[int, str, str]] = Counter()  # vf, kind, rule
+        self.counts: Counter[tuple[int, str, str]] = Counter()  # by VF, kind and rule
+        self.newest: dict[tuple[int, str, str], str] = {}  # the newest text of each of them
 
     def add(self, vf: int, kind: ViolationKind, rule: str, text: str, count: int = 1) -> Violation:
-        """Logs and counts; `count` tells how many like it the entry stands for."""
+        """Logs and counts; `count` tells how many violations like it the entry stands for."""
         now = self._clock() - self._start
         text = text[:MAX_TEXT] + (f" ({count} times)" if count > 1 else "")
         entry = Violation(self._sequence, now, vf, kind, rule, text)
         self._sequence += 1
         self._entries.append(entry)
         self.counts[vf, kind, rule] += count
+        self.newest[vf, kind, rule] = text
         if self._verbose:
             self._tell(entry)
         return entry
@@ -73,17 +82,23 @@ class ViolationLog:
             self._untold += 1
 
     def total(self, vf: int | None = None, kind: ViolationKind = "violation") -> int:
-        """How many of a kind there ever were, of one VF or of all."""
+        """How many of a kind there were since the last `clear`, of one VF or of all."""
         return sum(
             n for (of, what, _), n in self.counts.items() if what == kind and vf in (None, of)
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For the control socket."""
+        """Entries, counts and total as JSON-able values, for the control socket."""
         return {
             "entries": [asdict(entry) for entry in self._entries],
             "counts": [
-                {"vf": vf, "kind": kind, "rule": rule, "count": n}
+                {
+                    "vf": vf,
+                    "kind": kind,
+                    "rule": rule,
+                    "count": n,
+                    "text": self.newest[vf, kind, rule],
+                }
                 for (vf, kind, rule), n in sorted(self.counts.items())
             ],
             "total": self._sequence,
@@ -93,3 +108,4 @@ class ViolationLog:
         """Forgets entries and counts; the sequence goes on."""
         self._entries.clear()
         self.counts.clear()
+        self.newest.clear()

@@ -17,7 +17,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Call:
-    """A timer."""
+    """A timer of the loop; implements contract.Timer."""
 
     __slots__ = ("call", "due")
 
@@ -26,12 +26,12 @@ class Call:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """It will not happen."""
+        """Takes the call back."""
         self.call = None
 
 
 class Loop:
-    """Implements contract.Scheduler. Handlers get the mask of ready events."""
+    """Implements contract.Scheduler, and watches file descriptors."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -46,31 +46,37 @@ class Loop:
         return time.monotonic()
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Call:
-        """Calls once after `delay` seconds; 0 = after the event in hand. Equal times keep order."""
+        """Calls once after `delay` seconds, 0 meaning after the event in hand.
+
+        Calls of equal time keep their order.
+        """
         timer = Call(self.now() + max(delay, 0.0), call)
         heapq.heappush(self._timers, (timer.due, next(self._order), timer))
         return timer
 
     def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
-        """Calls `handler(events)` when fd is ready; again with other events changes them."""
+        """Calls `handler(ready)` whenever fd is ready for some of `events`.
+
+        A second call for an fd replaces its events and its handler.
+        """
         try:
             self._selector.modify(fd, events, handler)
         except KeyError:
             self._selector.register(fd, events, handler)
 
     def forget(self, fd: int) -> None:
-        """Stops watching; harmless when it was not watched."""
+        """Stops watching; an fd that is not watched is left as it is."""
         try:
             self._selector.unregister(fd)
         except (KeyError, ValueError):
             pass
 
     def stop(self) -> None:
-        """`run` returns after the event in hand."""
+        """Makes `run` return after the event in hand."""
         self._stopped = True
 
     def stop_on(self, *signals: signal.Signals) -> None:
-        """These signals stop the loop, also while it sleeps."""
+        """Lets these signals stop the loop, also while it sleeps."""
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup = read, write
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)

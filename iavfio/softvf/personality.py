@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which card and which PF driver the software VF imitates (spec: field-evidence 10).
+"""Which card and which PF driver the software VF imitates (docs/spec/field-evidence.md 10).
 
 A personality is a value: what the PCI function shows, and the dialect that its PF's driver speaks.
 `named("x710", max_mtu=0)` makes one; `parse_option("max_mtu=0")` reads an override from text.
@@ -24,7 +24,7 @@ LINK_SPEEDS = (100, 1000, 2500, 5000, 10000, 20000, 25000, 40000, 50000, 100000)
 class Personality:
     """What the VF looks like and how its PF behaves. Speeds in Mb/s, times in milliseconds."""
 
-    # The PCI function (registers 1).
+    # What the PCI function shows (docs/spec/registers.md 1).
     name: str
     device_id: int
     revision: int
@@ -47,7 +47,7 @@ class Personality:
     wb_group: int = 4
     wb_on_itr: bool = False
     expanded_pctypes: bool = False
-    # The PF's driver.
+    # How the PF's driver behaves.
     driver: str = "i40e"
     dialect: str = "kernel"
     num_queue_pairs: int = 4
@@ -69,7 +69,7 @@ class Personality:
     max_vlans: int = 16
     strip_default: bool = True
     double_vlan: bool = False
-    # Times and twists.
+    # How long the PF takes, and where one PF differs from another.
     reset_ms: float = 60.0
     notice_lead_ms: float = 1.0
     completed_ms: float = 0.0
@@ -87,15 +87,18 @@ class Personality:
 
     @property
     def is_ice(self) -> bool:
-        """The PF's driver is ice; else it is i40e."""
+        """Whether the PF's driver is ice; otherwise it is i40e."""
         return self.driver == "ice"
 
     def vsi_id(self, vf: int) -> int:
-        """Kernel ice calls every VF's VSI 1, others tell the hardware's number (virtchnl 1)."""
+        """The number of a VF's VSI in messages (docs/spec/virtchnl.md 1).
+
+        Kernel ice calls the VSI of every VF 1; the other PFs tell the hardware's number.
+        """
         return self.vsi_id_base + vf if self.vsi_id_base > 1 else 1
 
     def default_mac(self, vf: int) -> bytes:
-        """Locally administered, the same in each run, another for each VF."""
+        """A locally administered address: the same in each run, another one for each VF."""
         return bytes((0x02, 0x1A, 0xF0, self.device_id & 0xFF, vf >> 8 & 0xFF, vf & 0xFF))
 
 
@@ -205,7 +208,7 @@ def _bar(text: str) -> int:
 
 @dataclass(frozen=True)
 class Option:
-    """An override that `named` and `--option` take."""
+    """An override that `named` and `--option` take: how its text is read, and what it means."""
 
     parse: Callable[[str], Value]
     text: str
@@ -262,7 +265,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
 
 
 def parse_option(text: str) -> tuple[str, Value]:
-    """Reads `name=value`; raises ConfigError with what would have been right."""
+    """Reads `name=value`; raises ConfigError that says what would have been right."""
     name, equals, value = text.partition("=")
     name = name.strip().replace("-", "_")
     option = OPTIONS.get(name)
@@ -298,7 +301,7 @@ def named(name: str, **overrides: Value) -> Personality:
     vectors = wanted.pop("vectors", None)
     if isinstance(vectors, int):
         card = replace(card, max_vectors=vectors, msix_count=vectors)
-        if card.is_ice:  # ice gives a queue pair per vector (field-evidence 2)
+        if card.is_ice:  # ice gives a queue pair per vector (docs/spec/field-evidence.md 2)
             pairs = min(card.num_queue_pairs, vectors - 1)
             card = replace(card, num_queue_pairs=pairs)
     given = {field.name for field in fields(Personality)} & set(wanted)

@@ -31,7 +31,7 @@ MAX_VFS = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of a software VF. `directory` None = a fresh private one."""
+    """What is asked of a software VF; without `directory` a fresh private one is made."""
 
     vfs: int = 1
     personality: str = "e810"
@@ -41,7 +41,7 @@ class Settings:
     doorbells: Doorbells = "shared"
     options: tuple[str, ...] = ()  # key=value, see personality.OPTIONS
     verbose: bool = False
-    disposable: bool = False  # the directory is removed at the end though it was there before
+    disposable: bool = False  # the directory is removed at the end, though it was there before
 
 
 def run(
@@ -53,7 +53,7 @@ def run(
     """Serves until a signal, the control socket's `stop`, or the end of the parent (a pidfd).
 
     `ready` is called once with {"sockets": [...], "control": path} when clients may come.
-    Raises ConfigError or StateError before that when it cannot be.
+    Before that, raises ConfigError or StateError for what cannot be.
     """
     if not 1 <= settings.vfs <= MAX_VFS:
         raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
@@ -124,7 +124,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
 
 
 def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
-    """What the data thread has to say."""
+    """Logs what the data thread has to say, and tells the PF of malicious drivers."""
     for event in plane.events():
         if event.kind == "mdd":
             log.add(event.vf, "mdd", event.rule, event.text, event.count)
@@ -137,7 +137,7 @@ def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
 
 
 def _raise_fd_limit() -> None:
-    """A VF may bring 65 eventfds, each kept twice."""
+    """Raises the limit of open files: a VF may bring 65 eventfds, and each is kept twice."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft < wanted:
@@ -146,6 +146,7 @@ def _raise_fd_limit() -> None:
 
 
 def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> None:
+    """Prints traffic and violations of each VF."""
     for vf in range(vfs):
         stats = dict(zip(STAT_NAMES, plane.stats(vf), strict=True))
         received, sent = (
@@ -161,12 +162,13 @@ def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> No
         )
     for (vf, kind, rule), count in sorted(log.counts.items()):
         if kind != "note":
-            print(f"  vf{vf} {kind} [{rule}]: {count}", file=out)
+            text = log.newest[vf, kind, rule]
+            print(f"  vf{vf} {kind}, {count} times: {text} [{rule}]", file=out)
     out.flush()
 
 
 def print_ready(told: dict[str, Any]) -> None:
-    """For a terminal: the sockets, and one line that says that clients may come."""
+    """Prints the sockets, and one line that says that clients may come."""
     for name in told["sockets"]:
         print(name)
     print(f"control:{told['control']}")

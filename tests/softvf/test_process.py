@@ -93,10 +93,12 @@ def test_info_stats_and_log(pf: SoftPf) -> None:
     assert pf.control("stats", vf=1)["stats"]["rx_unicast"] == 0
     client.write(0, 0x8800, bytes(8))
     (violation,) = pf.violations()
-    assert (violation.vf, violation.kind, violation.rule) == (0, "violation", "registers 7")
+    rule = "docs/spec/registers.md 7"
+    assert (violation.vf, violation.kind, violation.rule) == (0, "violation", rule)
     assert "8-byte write of BAR0+0x8800" in violation.text
     log = pf.control("log", clear=True)
-    assert {"vf": 0, "kind": "violation", "rule": "registers 7", "count": 1} in log["counts"]
+    counted = {"vf": 0, "kind": "violation", "rule": rule, "count": 1, "text": violation.text}
+    assert counted in log["counts"]
     assert pf.violations() == []
     client.close()
 
@@ -255,7 +257,9 @@ def test_ctrl_c_ends_it_with_a_summary(tmp_path_factory: pytest.TempPathFactory)
     assert server.returncode == 0
     assert out.splitlines()[0].startswith("vf0: rx 0 packets")
     assert "1 violations" in out.splitlines()[1]
-    assert "vf1 violation [registers 7] 8-byte write" in err
+    text = "8-byte write of BAR0+0x8800: registers are aligned 32-bit words"
+    assert f"vf1 violation: {text} [docs/spec/registers.md 7]\n" in err
+    assert f"  vf1 violation, 1 times: {text} [docs/spec/registers.md 7]\n" in out
     assert client.hung_up()
     client.close()
     assert not directory.exists()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""PCI configuration space of a VF as vfio-pci shows it (spec: registers 1, field-evidence 10).
+"""PCI configuration space of a VF as vfio-pci shows it.
 
 Vendor and device read as the kernel supplies them from the PF's SR-IOV capability; there is no
-INTx line, no MSI, no power management and no ROM.
+INTx line, no MSI, no power management and no ROM (docs/spec/registers.md 1;
+docs/spec/field-evidence.md 10).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ADVANCED_ERRORS, ARI, TPH, ACS = (0x0001, 2), (0x000E, 1), (0x0017, 1), (0x000D,
 
 
 class ConfigSpace:
-    """4096 bytes, a mask of what a driver may change, and three bits that do something."""
+    """4096 bytes, a mask of what a driver may change, and three bits that act when they change."""
 
     def __init__(
         self,
@@ -44,26 +45,26 @@ class ConfigSpace:
 
     @property
     def bus_master(self) -> bool:
-        """Command.BusMaster."""
+        """Whether Command.BusMaster is set."""
         return bool(self._u16(COMMAND) & COMMAND_MASTER)
 
     @property
     def msix_enabled(self) -> bool:
-        """Message Control.Enable."""
+        """Whether Message Control.Enable is set."""
         return bool(self._u16(self._personality.msix_offset + 2) & MSIX_ENABLE)
 
     @property
     def msix_masked(self) -> bool:
-        """Message Control.Function Mask, while MSI-X is enabled."""
+        """Whether Message Control.Function Mask is set while MSI-X is enabled."""
         control = self._u16(self._personality.msix_offset + 2)
         return control & (MSIX_ENABLE | MSIX_FUNCTION_MASK) == MSIX_ENABLE | MSIX_FUNCTION_MASK
 
     def read(self, offset: int, count: int) -> bytes:
-        """Any bytes inside the 4096."""
+        """Any bytes inside the configuration space."""
         return bytes(self._bytes[offset : offset + count])
 
     def write(self, offset: int, data: bytes) -> None:
-        """Changes what may be changed, then acts on it."""
+        """Changes what a driver may change, then acts on what has changed."""
         master, msix = self.bus_master, (self.msix_enabled, self.msix_masked)
         for at, value in enumerate(data, offset):
             mask = self._mask[at]
@@ -78,7 +79,7 @@ class ConfigSpace:
             self._on_msix()
 
     def reset(self) -> None:
-        """After an FLR: Bus Master 0, MSI-X disabled, BAR registers 0."""
+        """Puts everything back, as an FLR does: Bus Master off, MSI-X disabled, BAR registers 0."""
         self._bytes[:] = self._power_on
 
     def _u16(self, offset: int) -> int:

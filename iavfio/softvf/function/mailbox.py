@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The VF's two admin queues as the device works them (spec: adminq; registers 3).
+"""The VF's two admin queues as the device works them.
 
-Every descriptor and payload is copied once out of the client's memory, then checked, then used.
+Every descriptor and payload is copied once out of the client's memory, then checked, then used. The
+rules are those of docs/spec/admin-queue.md 1, 2, 3, 4, 5, 6 and docs/spec/registers.md 3.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from iavfio.softvf._device import lib
@@ -17,7 +18,9 @@ from iavfio.softvf.contract import ViolationKind
 
 DESCRIPTOR = struct.Struct("<HHHHIIIIII")
 FLAGS = struct.Struct("<H")
-UNAWARE = 2.5  # seconds: an idle Linux driver looks for resets every 2 s (adminq 7)
+UNAWARE = (
+    2.5  # seconds: an idle Linux driver looks for resets every 2 s (docs/spec/admin-queue.md 7)
+)
 ENABLE, CRIT, OVFL, VFE = (
     int(lib.AQLEN_ENABLE),
     int(lib.AQLEN_CRIT),
@@ -45,25 +48,25 @@ class Function(Protocol):
     bus_master: bool
 
     def dma_read(self, iova: int, length: int) -> bytes:
-        """OSError outside the windows."""
+        """Reads the client's memory; raises OSError outside the windows."""
 
     def dma_write(self, iova: int, data: bytes) -> None:
-        """OSError outside the windows."""
+        """Writes the client's memory; raises OSError outside the windows."""
 
     def mailbox_interrupt(self) -> None:
-        """The ADMINQ cause."""
+        """Raises the ADMINQ cause."""
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
-        """Logs."""
+        """Logs what the VF's driver did wrong; see contract.VfHardware."""
 
     def message_from_vf(self, opcode: int, payload: bytes) -> None:
-        """To the PF's driver."""
+        """Hands a message to the PF's driver."""
 
     def queue_shutdown(self) -> None:
-        """To the PF's driver."""
+        """Tells the PF's driver that the admin queue was shut down."""
 
     def soon(self, call: Callable[[], None]) -> None:
-        """After the event in hand."""
+        """Calls after the event in hand."""
 
 
 @dataclass
@@ -73,10 +76,10 @@ class Ring:
     name: str
     base_low: int = 0
     base_high: int = 0
-    length: int = 0  # xxQLEN as it reads
+    length: int = 0  # what xxQLEN reads
     head: int = 0
     tail: int = 0
-    worked: bool = field(default=False)  # since it was enabled
+    worked: bool = False  # since the ring was enabled
 
     @property
     def entries(self) -> int:
@@ -85,7 +88,7 @@ class Ring:
 
     @property
     def live(self) -> bool:
-        """Enabled, and not stopped by a critical error."""
+        """Whether the ring is enabled, and not stopped by a critical error."""
         return self.length & (ENABLE | CRIT) == ENABLE
 
     def address(self, index: int) -> int:
@@ -93,7 +96,7 @@ class Ring:
         return (self.base_high << 32 | self.base_low) + DESCRIPTOR.size * index
 
     def clear(self) -> None:
-        """As after a reset."""
+        """Zeroes all registers, as a reset does."""
         self.base_low = self.base_high = self.length = self.head = self.tail = 0
         self.worked = False
 
@@ -109,7 +112,7 @@ class Mailbox:
         self._reset_at = -UNAWARE
 
     def reset(self) -> None:
-        """Hardware half of any VF reset (registers 8)."""
+        """Performs the hardware half of any VF reset (docs/spec/registers.md 8)."""
         self.atq.clear()
         self.arq.clear()
         self._master_told = False
@@ -117,60 +120,71 @@ class Mailbox:
 
     @property
     def unaware(self) -> bool:
-        """Whether a reset is so young that its driver may not know of it yet."""
+        """Whether the last reset is so young that the VF's driver may not know of it yet."""
         return time.monotonic() - self._reset_at < UNAWARE
 
     # ---- register writes
 
     def write_base_low(self, ring: Ring, value: int) -> None:
-        """xxBAL."""
+        """Takes a write of xxBAL."""
         if value % ALIGN:
-            self._wrong("registers 3", f"{ring.name}BAL {value:#x} is not {ALIGN}-byte aligned")
+            self._wrong(
+                "docs/spec/registers.md 3", f"{ring.name}BAL {value:#x} is not {ALIGN}-byte aligned"
+            )
         self._base_may_change(ring, value & ~(ALIGN - 1) != ring.base_low and value != 0)
         ring.base_low = value & ~(ALIGN - 1)
 
     def write_base_high(self, ring: Ring, value: int) -> None:
-        """xxBAH."""
+        """Takes a write of xxBAH."""
         self._base_may_change(ring, value not in (ring.base_high, 0))
         ring.base_high = value
 
     def _base_may_change(self, ring: Ring, changes: bool) -> None:
         if changes and ring.length & ENABLE and ring.worked:
-            self._wrong("adminq 4", f"the base of the {ring.name} changes while it is in use")
+            self._wrong(
+                "docs/spec/admin-queue.md 4",
+                f"the base of the {ring.name} changes while the queue is in use",
+            )
 
     def write_length(self, ring: Ring, value: int) -> None:
-        """xxQLEN: error bits can only be cleared, by writing 0 there."""
+        """Takes a write of xxQLEN, whose error bits can only be cleared, by writing 0 there."""
         reserved = value & ~(LEN_MASK | ERROR_BITS | ENABLE)
         if reserved:
-            self._wrong("registers 3", f"{ring.name}LEN: reserved bits {reserved:#x}")
+            self._wrong("docs/spec/registers.md 3", f"{ring.name}LEN: reserved bits {reserved:#x}")
         if value & ENABLE and not value & LEN_MASK:
-            self._wrong("registers 3", f"{ring.name} is enabled with 0 descriptors")
+            self._wrong("docs/spec/registers.md 3", f"{ring.name} is enabled with 0 descriptors")
             value &= ~ENABLE
         if ring.length & value & ENABLE and (value ^ ring.length) & LEN_MASK and ring.worked:
-            self._wrong("registers 3", f"{ring.name}LEN.LEN changes while the queue is in use")
+            self._wrong(
+                "docs/spec/registers.md 3", f"{ring.name}LEN.LEN changes while the queue is in use"
+            )
         if not ring.length & value & ENABLE:
             ring.worked = False
         errors = ring.length & value & ERROR_BITS
         ring.length = value & (LEN_MASK | ENABLE) | errors
 
     def write_head(self, ring: Ring, value: int) -> None:
-        """xxQH: drivers write 0 before they enable the ring, and when they shut it down."""
+        """Takes a write of xxQH: drivers write 0 before they enable the ring, and at shutdown."""
         if value and ring.length & ENABLE:
-            self._wrong("adminq 4", f"{ring.name}H is written with {value} while enabled")
+            self._wrong(
+                "docs/spec/admin-queue.md 4", f"{ring.name}H is written with {value} while enabled"
+            )
         ring.head = value & INDEX_MASK
 
     def write_tail(self, ring: Ring, value: int) -> None:
-        """xxQT: the doorbell."""
+        """Takes a write of xxQT, the doorbell."""
         if value & ~INDEX_MASK:
-            self._wrong("registers 3", f"{ring.name}T: reserved bits {value & ~INDEX_MASK:#x}")
+            self._wrong(
+                "docs/spec/registers.md 3", f"{ring.name}T: reserved bits {value & ~INDEX_MASK:#x}"
+            )
         value &= INDEX_MASK
         if ring.length & ENABLE and value >= ring.entries:
             self._critical(ring, f"{ring.name}T {value} is outside its {ring.entries} descriptors")
             return
         if not ring.length & ENABLE and value:
-            # Harmless, and Linux does it: at removal it repeats RESET_VF (virtchnl 7).
+            # Harmless, and Linux does it: at removal it repeats RESET_VF (docs/spec/virtchnl.md 7).
             text = f"{ring.name}T moves to {value} while the queue is disabled"
-            self._wrong("adminq 4", text, "note")
+            self._wrong("docs/spec/admin-queue.md 4", text, "note")
         ring.tail = value
         ring.worked = ring.worked or bool(ring.length & ENABLE and value)
         if ring is self.atq:
@@ -179,7 +193,7 @@ class Mailbox:
     # ---- VF to PF
 
     def work(self) -> None:
-        """Works the ATQ off, a bounded part at a time."""
+        """Works the ATQ off: a batch now, the rest after the event in hand."""
         self._scheduled = False
         ring = self.atq
         for _ in range(BATCH):
@@ -188,7 +202,10 @@ class Mailbox:
             if not self._function.bus_master:
                 if not self._master_told:
                     self._master_told = True
-                    self._wrong("registers 8", "the ATQ is rung with Bus Master off: no DMA")
+                    self._wrong(
+                        "docs/spec/registers.md 8",
+                        "the ATQ's doorbell is rung with Bus Master off: the device can do no DMA",
+                    )
                 return
             if ring.head >= ring.entries:
                 self._critical(ring, f"ATQH {ring.head} is outside {ring.entries} descriptors")
@@ -200,7 +217,7 @@ class Mailbox:
             self._function.soon(self.work)
 
     def _take(self, ring: Ring) -> bool:
-        """One descriptor; False when the queue has stopped."""
+        """Takes one descriptor; returns False when the queue has stopped."""
         index, at = ring.head, ring.address(ring.head)
         try:
             raw = self._function.dma_read(at, DESCRIPTOR.size)
@@ -212,13 +229,22 @@ class Mailbox:
         retval, payload = int(lib.AQ_RC_OK), b""
         if opcode == lib.AQ_QUEUE_SHUTDOWN:
             if param0 & ~1 or datalen:
-                self._wrong("adminq 2", f"ATQ descriptor {index}: shutdown with stray parameters")
+                self._wrong(
+                    "docs/spec/admin-queue.md 2",
+                    f"ATQ descriptor {index}: a shutdown with other parameters than bit 0",
+                )
         elif opcode != lib.AQ_SEND_MSG_TO_PF:
             retval = int(lib.AQ_RC_ESRCH)
-            self._wrong("adminq 2", f"ATQ descriptor {index}: unknown opcode {opcode:#06x}")
+            self._wrong(
+                "docs/spec/admin-queue.md 2",
+                f"ATQ descriptor {index}: opcode {opcode:#06x}, which a VF does not have",
+            )
         elif datalen > MAX_PAYLOAD:
             retval = int(lib.AQ_RC_EINVAL)
-            self._wrong("adminq 3", f"ATQ descriptor {index}: payload of {datalen} bytes")
+            self._wrong(
+                "docs/spec/admin-queue.md 3",
+                f"ATQ descriptor {index}: {datalen} payload bytes, at most {MAX_PAYLOAD} may be",
+            )
         elif datalen and flags & (BUF | RD) != BUF | RD:
             retval = int(lib.AQ_RC_EINVAL)
         elif datalen:
@@ -228,11 +254,11 @@ class Mailbox:
                 retval = int(lib.AQ_RC_EIO)
                 ring.length |= CRIT
                 self._wrong(
-                    "adminq 5",
+                    "docs/spec/admin-queue.md 5",
                     f"ATQ descriptor {index}: its payload of {datalen} bytes at "
                     f"{high << 32 | low:#x} is outside the DMA windows",
                 )
-        # The completion is visible before anything that the PF answers (adminq 1).
+        # The completion is visible before the PF's answer (docs/spec/admin-queue.md 1).
         if not self._complete(ring, index, raw, retval):
             return False
         if not flags & SI:
@@ -248,23 +274,32 @@ class Mailbox:
         flags, opcode, datalen, retval, _, low, param0, param1, _, _ = DESCRIPTOR.unpack(raw)
         where = f"ATQ descriptor {index}"
         if flags & (DD | CMP | ERR):
-            self._wrong("adminq 1", f"{where}: posted with DD, CMP or ERR set (flags {flags:#06x})")
+            self._wrong(
+                "docs/spec/admin-queue.md 1",
+                f"{where}: posted with DD, CMP or ERR set (flags {flags:#06x})",
+            )
         if retval:
-            self._wrong("adminq 1", f"{where}: posted with retval {retval}")
+            self._wrong("docs/spec/admin-queue.md 1", f"{where}: posted with retval {retval}")
         if opcode != lib.AQ_SEND_MSG_TO_PF:
             return
         if bool(datalen) != (flags & (BUF | RD) == BUF | RD) or bool(flags & BUF) != bool(
             flags & RD
         ):
             self._wrong(
-                "adminq 1", f"{where}: {datalen} payload bytes with flags {flags:#06x} (BUF, RD)"
+                "docs/spec/admin-queue.md 1",
+                f"{where}: {datalen} payload bytes with flags {flags:#06x}; "
+                "BUF and RD go with a payload",
             )
         if bool(flags & LB) != (datalen > LARGE):
             self._wrong(
-                "adminq 1", f"{where}: LB does not tell of {datalen} bytes (flags {flags:#06x})"
+                "docs/spec/admin-queue.md 1",
+                f"{where}: {datalen} payload bytes with flags {flags:#06x}; "
+                f"LB goes with more than {LARGE}",
             )
         if low or param0 or param1:
-            self._wrong("adminq 1", f"{where}: cookie_low and parameters must be 0")
+            self._wrong(
+                "docs/spec/admin-queue.md 1", f"{where}: cookie_low and parameters must be 0"
+            )
 
     def _complete(self, ring: Ring, index: int, raw: bytes, retval: int) -> bool:
         flags, opcode, datalen = struct.unpack_from("<HHH", raw)
@@ -282,19 +317,25 @@ class Mailbox:
     # ---- PF to VF
 
     def deliver(self, opcode: int, retval: int, payload: bytes) -> bool:
-        """Puts a message into the ARQ; False: it is lost."""
+        """Puts a message into the ARQ; returns False when the message is lost."""
         ring = self.arq
         if not ring.live or not ring.entries:
             return False
         if not self._function.bus_master:
-            self._wrong("registers 8", "a message for the VF is lost: Bus Master is off")
+            self._wrong(
+                "docs/spec/registers.md 8", "a message for the VF is lost: Bus Master is off"
+            )
             return False
         if ring.head >= ring.entries:
             self._critical(ring, f"ARQH {ring.head} is outside {ring.entries} descriptors")
             return False
         if ring.head == ring.tail:
             ring.length |= OVFL
-            self._wrong("adminq 6", f"message {opcode} is lost: no free ARQ descriptor", "note")
+            self._wrong(
+                "docs/spec/admin-queue.md 6",
+                f"message {opcode} is lost: no free ARQ descriptor",
+                "note",
+            )
             return False
         index, at = ring.head, ring.address(ring.head)
         try:
@@ -307,13 +348,14 @@ class Mailbox:
         if not flags & BUF or len(payload) > room:
             ring.length |= OVFL
             self._wrong(
-                "adminq 6", f"message {opcode} of {len(payload)} bytes is lost: buffer of {room}"
+                "docs/spec/admin-queue.md 6",
+                f"message {opcode} of {len(payload)} bytes is lost: its buffer has {room}",
             )
             return False
         try:
             if payload:
                 self._function.dma_write(high << 32 | low, payload)
-            # Errors are told in cookie_low; bit 2 would be ERR (lab 1).
+            # The status is told in cookie_low; ERR (bit 2) stays clear (docs/guest-lab.md).
             done = flags & ~(ERR | DD | CMP) | DD | CMP
             head = DESCRIPTOR.pack(
                 done,
@@ -341,15 +383,23 @@ class Mailbox:
     def _inspect_posted(self, index: int, flags: int, room: int) -> None:
         where = f"ARQ descriptor {index}"
         if flags & (DD | CMP | ERR):
-            self._wrong("adminq 6", f"{where}: posted with flags {flags:#06x}, not restored")
+            self._wrong(
+                "docs/spec/admin-queue.md 6",
+                f"{where}: posted again with flags {flags:#06x}: DD, CMP and ERR must be cleared",
+            )
         if not flags & BUF:
-            self._wrong("adminq 1", f"{where}: posted without BUF (flags {flags:#06x})")
+            self._wrong(
+                "docs/spec/admin-queue.md 1", f"{where}: posted without BUF (flags {flags:#06x})"
+            )
         if room > LARGE and not flags & LB:
-            self._wrong("adminq 1", f"{where}: posted without LB for a buffer of {room} bytes")
+            self._wrong(
+                "docs/spec/admin-queue.md 1",
+                f"{where}: posted without LB for a buffer of {room} bytes",
+            )
 
     def _critical(self, ring: Ring, text: str) -> None:
         ring.length |= CRIT
-        self._wrong("registers 3", text)
+        self._wrong("docs/spec/registers.md 3", text)
 
     def _wrong(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         self._function.violation(rule, text, kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What went over a VF's mailbox, as its driver sees it: raw, bounded, to compare drivers by."""
+"""What went over a VF's mailbox as its driver sees it: raw messages, to compare drivers by."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ CAPACITY = 4096
 
 
 class Recorder:
-    """The last messages of one VF; "out" is from the VF's driver, "in" to it, "note" a reset."""
+    """The last messages of one VF: "out" from its driver, "in" to it, "note" for a reset."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[float, str, int, int, bytes, str]] = deque(maxlen=CAPACITY)
 
     def sent(self, opcode: int, payload: bytes) -> None:
-        """A message of the VF's driver."""
+        """Records a message of the VF's driver."""
         self._entries.append((time.time(), "out", opcode, 0, payload, ""))
 
     def received(self, opcode: int, status: int, payload: bytes) -> None:
-        """A message that reached the VF's driver."""
+        """Records a message that reached the VF's driver."""
         self._entries.append((time.time(), "in", opcode, status & 0xFFFFFFFF, payload, ""))
 
     def note(self, text: str) -> None:
-        """Something that is no message."""
+        """Records something that is no message."""
         self._entries.append((time.time(), "note", 0, 0, b"", text))
 
     def entries(self) -> list[dict[str, Any]]:
-        """In the form of iavfio's journal files, one object an entry."""
+        """The messages in the form of iavfio's journal files, one object an entry, oldest first."""
         return [
             {
                 "time": when,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""BAR0 of a VF, as far as accesses are trapped (spec: registers 2, 3, 5, 7).
+"""BAR0 of a VF, as far as accesses are trapped (docs/spec/registers.md 2, 3, 5, 7).
 
-A register whose behaviour is not modelled reads 0, ignores writes and is logged once; BAR0 is not
-a byte array. Doorbells and VFINT_ITRN are memory of the data plane, which clients may also map.
+A register whose behaviour is not modelled reads 0, ignores writes and is logged once. Doorbells and
+VFINT_ITRN are memory of the data plane, which clients may also map.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INTEVENT, ADMINQ, SWINT = int(lib.ICR0_INTEVENT), int(lib.ICR0_ADMINQ), int(lib.
 LINK = int(lib.ICR0_LINK_STAT_CHANGE)
 WB_ON_ITR = int(lib.DYN_CTL_WB_ON_ITR)
 SWINT_TRIG = int(lib.DYN_CTL_SWINT_TRIG)
-DYN_CTL_RESERVED = 0x38FE0000  # bits 17..23 and 27..29 (registers 5.1)
+DYN_CTL_RESERVED = 0x38FE0000  # bits 17..23 and 27..29 (docs/spec/registers.md 5.1)
 INTERVAL_MAX = int(lib.ITR_INTERVAL_MAX)
 IN_PROGRESS = int(lib.RSTAT_INPROGRESS)
 
@@ -33,7 +33,7 @@ class Function(Protocol):
     """What the registers need of their VF."""
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
-        """Logs."""
+        """Logs what the VF's driver did wrong; see contract.VfHardware."""
 
 
 class Registers:
@@ -54,35 +54,39 @@ class Registers:
         self._rstat = IN_PROGRESS
         self._cause = 0  # VFINT_ICR01
         self._cause_enable = 0  # VFINT_ICR0_ENA1
-        self._held = 0  # causes that came while they were not enabled
+        self._held = 0  # causes that were raised while they were not enabled
         self._told: set[tuple[str, int]] = set()
         self._readers: dict[int, Callable[[], int]] = {}
         self._writers: dict[int, Callable[[int], None]] = {}
-        self._guarded: set[int] = set()  # not to be written during a reset (registers 7)
+        self._guarded: set[int] = (
+            set()
+        )  # not to be written during a reset (docs/spec/registers.md 7)
         self._lay_out(personality.e810_itr)
 
     # ---- state that the VF's hardware changes
 
     @property
     def admin_cause_enabled(self) -> bool:
-        """ICR0_ENA.ADMINQ, which the PF of the 700 series looks at (registers 5.2)."""
+        """Whether ICR0_ENA.ADMINQ is set; the PF of the 700 series looks at it before a reset
+        (docs/spec/registers.md 5.2). True on E810, which has no such register."""
         return self._e810 or bool(self._cause_enable & ADMINQ)
 
     def set_rstat(self, state: int) -> None:
-        """VFGEN_RSTAT."""
+        """Sets VFGEN_RSTAT."""
         self._rstat = state & int(lib.RSTAT_MASK)
 
     def reset(self) -> None:
-        """Hardware half of a VF reset; the plane zeroes what is its own (registers 8)."""
+        """Performs the hardware half of a VF reset; the data plane zeroes the registers that it has
+        (docs/spec/registers.md 8)."""
         self._rstat = IN_PROGRESS
         self._cause = self._cause_enable = self._held = 0
 
     def mailbox_cause(self) -> None:
-        """The mailbox has news for vector 0."""
+        """Raises vector 0 for the mailbox."""
         self._raise(ADMINQ)
 
     def _raise(self, cause: int) -> None:
-        if self._e810:  # its VF has no cause registers
+        if self._e810:  # an E810 VF has no cause registers
             self._plane.raise_mailbox(self._vf)
             return
         self._cause |= cause
@@ -94,9 +98,14 @@ class Registers:
     # ---- access
 
     def read(self, offset: int, count: int) -> bytes:
-        """A trapped load; only aligned 32-bit ones are answered."""
+        """Answers a trapped load; one that is not of an aligned 32-bit word reads 0."""
         if count != 4 or offset % 4:
-            self._once("width", offset, "registers 7", f"{count}-byte read of BAR0+{offset:#x}")
+            self._once(
+                "width",
+                offset,
+                "docs/spec/registers.md 7",
+                f"{count}-byte read of BAR0+{offset:#x}: registers are aligned 32-bit words",
+            )
             return bytes(count)
         reader = self._readers.get(offset)
         if reader is None:
@@ -105,10 +114,13 @@ class Registers:
         return (reader() & 0xFFFFFFFF).to_bytes(4, "little")
 
     def write(self, offset: int, data: bytes) -> None:
-        """A trapped store; only aligned 32-bit ones act."""
+        """Carries out a trapped store; one that is not of an aligned 32-bit word has no effect."""
         if len(data) != 4 or offset % 4:
             self._once(
-                "width", offset, "registers 7", f"{len(data)}-byte write of BAR0+{offset:#x}"
+                "width",
+                offset,
+                "docs/spec/registers.md 7",
+                f"{len(data)}-byte write of BAR0+{offset:#x}: registers are aligned 32-bit words",
             )
             return
         writer = self._writers.get(offset)
@@ -117,10 +129,10 @@ class Registers:
             return
         value = int.from_bytes(data, "little")
         if offset in self._guarded and self._rstat == IN_PROGRESS:
-            if value:  # 0 is what it already holds
+            if value:  # the register holds 0 already
                 self._function.violation(
-                    "registers 7",
-                    f"BAR0+{offset:#x} is written with {value:#x} during a reset; it is lost",
+                    "docs/spec/registers.md 7",
+                    f"BAR0+{offset:#x} is written with {value:#x} during a reset, which loses it",
                     "note" if self._mailbox.unaware else "violation",
                 )
             return
@@ -128,7 +140,11 @@ class Registers:
 
     def _unknown(self, offset: int, what: str) -> None:
         self._once(
-            "unknown", offset, "registers 2", f"{what} of unmodelled register {offset:#x}", "note"
+            "unknown",
+            offset,
+            "docs/spec/registers.md 2",
+            f"{what} of unmodelled register {offset:#x}",
+            "note",
         )
 
     def _once(
@@ -181,7 +197,7 @@ class Registers:
 
     def _itr(self, offset: int, vector: int, itr: int) -> None:
         def write(value: int) -> None:
-            # A driver that maps the page stores there; the plane looks at it when it fires.
+            # A driver that maps the page stores there; the plane looks there when a vector fires.
             if vector:
                 self._plane.bar_write32(self._vf, offset, value & 0xFFF)
             self._plane.write_itr(self._vf, vector, itr, value & 0xFFF)
@@ -216,24 +232,26 @@ class Registers:
                     offset, partial(self._rss_read, offset), partial(self._rss_write, offset)
                 )
 
-    # ---- registers with a will of their own
+    # ---- registers that do more than hold a value
 
     def _write_dyn_ctl(self, vector: int, value: int) -> None:
         name = f"DYN_CTL of vector {vector}"
         if value & DYN_CTL_RESERVED:
             self._function.violation(
-                "registers 5.1", f"{name}: reserved bits {value & DYN_CTL_RESERVED:#x}"
+                "docs/spec/registers.md 5.1",
+                f"{name}: reserved bits {value & DYN_CTL_RESERVED:#x} must be 0",
             )
         interval = (value & int(lib.DYN_CTL_INTERVAL_MASK)) >> int(lib.DYN_CTL_INTERVAL_SHIFT)
         if interval > INTERVAL_MAX:
             self._function.violation(
-                "registers 5.1", f"{name}: interval {interval:#x} is above {INTERVAL_MAX:#x}"
+                "docs/spec/registers.md 5.1",
+                f"{name}: interval {interval:#x} is above the largest, {INTERVAL_MAX:#x}",
             )
         if value & WB_ON_ITR and not self._wb_on_itr:
             self._once(
                 "wb_on_itr",
                 vector,
-                "registers 5.1",
+                "docs/spec/registers.md 5.1",
                 f"{name}: WB_ON_ITR, which this device does not have",
             )
             value &= ~WB_ON_ITR
@@ -252,13 +270,18 @@ class Registers:
         if self._e810:
             return
         self._cause_enable = value & (ADMINQ | LINK | 0x1E)
-        # A cause interrupts once, also when nobody reads it: net_iavf never reads ICR01.
+        # A cause interrupts once, also when nobody reads the cause register.
         if self._held & self._cause_enable:
             self._held &= ~self._cause_enable
             self._plane.raise_mailbox(self._vf)
 
     def _write_rstat(self, value: int) -> None:
-        self._once("rstat", 0, "registers 3", f"VFGEN_RSTAT is written with {value:#x}; read-only")
+        self._once(
+            "rstat",
+            0,
+            "docs/spec/registers.md 3",
+            f"VFGEN_RSTAT is written with {value:#x}, but only the PF may write it",
+        )
 
     def _rss_read(self, offset: int) -> int:
         self._rss_write(offset, 0)
@@ -266,9 +289,12 @@ class Registers:
 
     def _rss_write(self, offset: int, value: int) -> None:
         self._once(
-            "rss", 0, "registers 6", f"RSS register {offset:#x} is used, but RSS_REG is not granted"
+            "rss",
+            0,
+            "docs/spec/registers.md 6",
+            f"RSS register {offset:#x} is used, but RSS_REG is not granted",
         )
 
 
 def _ignore(value: int) -> None:
-    """A write to a read-only register."""
+    """Takes a write to a read-only register, which has no effect."""

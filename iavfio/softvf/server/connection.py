@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One client's stream, cut into messages with their file descriptors (spec: vfio-user 1, 8).
+"""One client's stream, cut into messages with their file descriptors (docs/spec/vfio-user.md 1, 8).
 
-The socket never blocks. Reading is exact (16 bytes, then the rest), because fds come with the first
-byte of a message and a longer read could not tell whose they are. Replies wait in a buffer while
-the client does not read them; its posted writes are taken meanwhile.
+The socket never blocks. A message is read exactly (16 bytes, then the rest), because fds come with
+the first byte of a message and a longer read could not tell whose they are. Replies wait in a
+buffer while the client does not read them; the client's posted writes are taken meanwhile.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
 
-MESSAGES_PER_TURN = 64  # then others are served
-MAX_UNSENT = 4 << 20  # bytes of replies; beyond this the client is not read any more
+MESSAGES_PER_TURN = 64  # after so many, other clients are served
+MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client
 ANCILLARY = socket.CMSG_SPACE(253 * 4)  # the kernel passes at most 253 fds at once
 
 
@@ -29,7 +29,7 @@ class BrokenStream(Exception):
 
 
 class Connection:
-    """Calls `on_message` for each message and `on_close` once, with the reason."""
+    """Calls `on_message` for each message and `on_close` once, with the reason in words."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Connection:
             self.close(f"{error.strerror}")
 
     def _read_one(self) -> bool:
-        """Reads on; False when nothing more is there."""
+        """Reads one message; returns False when it is not all there."""
         if self._header is None:
             raw = self._fill(HEADER.size)
             if raw is None:
@@ -127,7 +127,7 @@ class Connection:
                     self._truncated = True
 
     def hung_up(self) -> bool:
-        """Whether the client has closed its end, though something of it may still be unread."""
+        """Whether the client has closed its end; something that it sent may still be unread."""
         poller = select.poll()
         poller.register(self._sock, 0)
         return any(events & select.POLLHUP for _, events in poller.poll(0))
@@ -135,7 +135,11 @@ class Connection:
     # ---- out
 
     def send(self, data: bytes, fds: tuple[int, ...] = (), last: bool = False) -> None:
-        """Sends, or keeps for later; `last` closes when it is out. The fds must stay open."""
+        """Sends, or keeps for later what the socket does not take now.
+
+        The fds must stay open until they are sent. With `last` the connection closes when
+        everything is out.
+        """
         if self.closed:
             return
         self._unsent.append((memoryview(data), fds))

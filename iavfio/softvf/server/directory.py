@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The directory of the sockets: private, short, and gone when the software VF is (D5)."""
+"""The directory of the sockets: private, short, and gone with the software VF.
+
+The promise is docs/spec/reliability.md D5.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,11 @@ def new_directory() -> Path:
 
 @contextmanager
 def private_directory(wanted: Path | None, disposable: bool = False) -> Iterator[Path]:
-    """`wanted`, made when it is not there, or a fresh one; removed at the end if it was made here
-    or is `disposable`, and is empty. Raises ConfigError when it cannot be used."""
+    """Yields `wanted`, made when it is not there, or a fresh directory.
+
+    At the end the directory is removed if it is empty and was made here or is `disposable`. Raises
+    ConfigError when it cannot be used.
+    """
     path = wanted
     try:
         if path is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The socket of one VF: one client at a time (spec: vfio-user 1, 5)."""
+"""The socket of one VF: one client at a time (docs/spec/vfio-user.md 1, 5)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import socket
 from pathlib import Path
 
 from iavfio.softvf.function.device import Vf
+from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.loop import READ, Loop
-from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.session import Session
 
 
 class VfServer:
-    """Listens for the VF's client, and is done when it is removed."""
+    """Serves one client of the VF after the other, until the VF is removed."""
 
     def __init__(self, vf: Vf, path: Path, loop: Loop) -> None:
         self.vf, self.path = vf, path
@@ -34,16 +34,16 @@ class VfServer:
         try:
             sock, _address = self._listener.accept()
         except OSError:
-            return  # it went away, or there are no fds left
+            return  # the client went away, or there are no fds left
         if not sockets.peer_allowed(sock):
-            self.vf.violation("reliability D5", "a client of another user is refused")
+            self.vf.violation("docs/spec/reliability.md D5", "a client of another user is refused")
             sock.close()
             return
-        # A client that has just hung up may be back before its end was noticed.
+        # A client that has just hung up may be back before the server noticed its end.
         if self._session and self._session.connection.hung_up():
             self._session.connection.close("")
         if self._session:
-            self.vf.violation("vfio-user 1", "a second client is refused", "note")
+            self.vf.violation("docs/spec/vfio-user.md 1", "a second client is refused", "note")
             sock.close()
             return
         self._session = Session(
@@ -54,7 +54,9 @@ class VfServer:
     def _closed(self, reason: str) -> None:
         self._session = None
         if reason:
-            self.vf.violation("vfio-user 1", f"the connection is closed: {reason}", "note")
+            self.vf.violation(
+                "docs/spec/vfio-user.md 1", f"the connection is closed: {reason}", "note"
+            )
         self.vf.disconnected()
 
     def disconnect(self) -> None:
@@ -63,7 +65,7 @@ class VfServer:
             self._session.connection.close("by the control socket")
 
     def stall(self, seconds: float) -> bool:
-        """Does not serve the client for a while; False when there is none."""
+        """Does not serve the client for a while; returns False when there is none."""
         if not self._session:
             return False
         connection = self._session.connection
@@ -72,11 +74,11 @@ class VfServer:
         return True
 
     def request_release(self) -> bool:
-        """Signals the REQ interrupt: the host wants the VF back. False when nobody listens."""
-        return self.vf.msix.fire(wire.REQ)
+        """Signals REQ, by which the host wants the VF back; returns False when nobody listens."""
+        return self.vf.msix.fire(Interrupt.REQ)
 
     def remove(self) -> None:
-        """Surprise removal: registers all-ones, client cut off, socket gone."""
+        """Removes the VF by surprise: it is gone, the client is cut off, the socket is removed."""
         self.vf.set_gone(True)
         self.close()
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""vfio-user messages as the server sees them: numbers, layouts, refusals (spec: vfio-user 1-4)."""
+"""vfio-user messages as the server sees them: numbers, layouts, refusals.
+
+The protocol is described in docs/spec/vfio-user.md 1, 2, 3, 4.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ NO_REPLY, ERROR = 0x10, 0x20
 
 MAX_DATA = 1 << 20  # bytes of one access
 MAX_MESSAGE = MAX_DATA + HEADER.size + ACCESS.size
-MAX_FDS = 16  # in one message; QEMU accepts no more (vfio-user 2)
+MAX_FDS = 16  # with one message; QEMU accepts no more (docs/spec/vfio-user.md 2)
 MAX_VERSION_TEXT = 1 << 16
 
 DMA_FLAGS_READ, DMA_FLAGS_WRITE, DMA_FLAGS_MMAP, DMA_FLAGS_FILE_IO = 1, 2, 4, 8
@@ -40,12 +43,10 @@ IRQ_EVENTFD = 1
 DATA_NONE, DATA_BOOL, DATA_EVENTFD = 1, 2, 4
 ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER = 8, 16, 32
 NUM_REGIONS, NUM_IRQS = 9, 5
-BAR0, BAR3, CONFIG = 0, 3, 7
-MSIX, ERR, REQ = 2, 3, 4
 
 
 class Command(IntEnum):
-    """Message commands (vfio-user 3)."""
+    """Message commands (docs/spec/vfio-user.md 3)."""
 
     VERSION = 1
     DMA_MAP = 2
@@ -68,23 +69,26 @@ class Command(IntEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """One command of a client; whoever keeps an fd takes it out of `fds`, the rest is closed."""
+    """One command of a client. Whoever keeps an fd takes it out of `fds`; the others are closed."""
 
     msg_id: int
     command: int
     flags: int
     payload: bytes
     fds: list[int]
-    truncated: bool = False  # some of its fds were lost on the way
+    truncated: bool = False  # some of the message's fds were lost on the way
 
     def close_fds(self) -> None:
-        """Closes what nobody took."""
+        """Closes the fds that nobody took."""
         while self.fds:
             os.close(self.fds.pop())
 
 
-class Refused(Exception):
-    """The answer to a command is an error: an errno, and in words why."""
+class RequestRefused(Exception):
+    """The answer to a command is an error: an errno, and in words why.
+
+    After a fatal one the connection ends.
+    """
 
     def __init__(self, why: str, code: int = errno.EINVAL, fatal: bool = False) -> None:
         super().__init__(why)
@@ -92,26 +96,26 @@ class Refused(Exception):
 
 
 def reply(message: Message, payload: bytes = b"") -> bytes:
-    """The reply to a command."""
+    """The bytes of the reply to a command."""
     size = HEADER.size + len(payload)
     return HEADER.pack(message.msg_id, message.command, size, TYPE_REPLY, 0) + payload
 
 
 def error_reply(message: Message, code: int) -> bytes:
-    """An error is a header alone (vfio-user 1)."""
+    """The bytes of an error reply, which is a header alone (docs/spec/vfio-user.md 1)."""
     return HEADER.pack(message.msg_id, message.command, HEADER.size, TYPE_REPLY | ERROR, code)
 
 
 def fixed(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
-    """The fixed part of a request; Refused when it is cut short."""
+    """The fixed part of a request; raises RequestRefused when the request is shorter."""
     if len(payload) < layout.size:
-        raise Refused(f"{len(payload)} bytes where {layout.size} are needed")
+        raise RequestRefused(f"{len(payload)} bytes where {layout.size} are needed")
     return layout.unpack_from(payload)
 
 
 def with_argsz(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
-    """`fixed`, where the first word says how long an answer the client can take."""
+    """As `fixed`, for a request whose first word says how long an answer the client can take."""
     fields = fixed(layout, payload)
     if not layout.size <= fields[0] <= MAX_MESSAGE:
-        raise Refused(f"argsz {fields[0]} where at least {layout.size} are needed")
+        raise RequestRefused(f"argsz {fields[0]} where at least {layout.size} are needed")
     return fields

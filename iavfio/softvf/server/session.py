@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a client may ask of a VF, message by message (spec: vfio-user 2-5)."""
+"""What a client may ask of a VF, message by message (docs/spec/vfio-user.md 2, 3, 4, 5)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 from iavfio.softvf.function.device import Vf
+from iavfio.softvf.function.regions import AccessRefused, Region
 from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server.connection import Connection
-from iavfio.softvf.server.messages import Command, Message, Refused
+from iavfio.softvf.server.irqs import set_irqs
+from iavfio.softvf.server.messages import Command, Message, RequestRefused
+from iavfio.softvf.server.windows import Windows
 
 DOORBELL_PAGES = (0x0000, 0x2000)  # QTX_TAIL; QRX_TAIL and VFINT_ITRN
+MAX_TOLD = 1000  # violations of one client: one that errs all the time must not fill the log
 PAGE = 0x1000
 Answer = tuple[bytes, tuple[int, ...]]  # payload, fds
 
 
 class Session:
-    """One client's conversation, from VERSION on."""
+    """One client's conversation, from VERSION to the end of the connection."""
 
     def __init__(self, vf: Vf, connection: Callable[[Session], Connection]) -> None:
         self._vf = vf
@@ -27,6 +31,7 @@ class Session:
         self._write_multi = False
         self._max_data = wire.MAX_DATA
         self._told = 0
+        self._windows = Windows(vf.index, vf.plane)
         self.connection = connection(self)
 
     def on_message(self, message: Message) -> None:
@@ -37,12 +42,17 @@ class Session:
                 payload, fds = self._answer(message)
             finally:
                 message.close_fds()  # before the client can hear of it
-        except Refused as refused:
+        except RequestRefused as refused:
             self._tell(f"{_name(message.command)}: {refused}")
             if refused.fatal:
                 self.connection.send(wire.error_reply(message, refused.code), last=True)
             elif not silent:
                 self.connection.send(wire.error_reply(message, refused.code))
+            return
+        except AccessRefused as refused:
+            self._tell(f"{_name(message.command)}: {refused}")
+            if not silent:
+                self.connection.send(wire.error_reply(message, errno.EINVAL))
             return
         except OSError as error:
             code = error.errno or errno.EIO
@@ -54,21 +64,21 @@ class Session:
             self.connection.send(wire.reply(message, payload), fds)
 
     def _tell(self, text: str) -> None:
-        if self._told < 1000:  # a client that errs all the time does not wash out the log
+        if self._told < MAX_TOLD:
             self._told += 1
-            self._vf.violation("vfio-user 3", text)
+            self._vf.violation("docs/spec/vfio-user.md 3", text)
 
     def _answer(self, message: Message) -> Answer:
         if message.flags & wire.TYPE_MASK != wire.TYPE_COMMAND or message.flags & wire.ERROR:
             # Nothing was asked of the client, so it has nothing to answer.
-            raise Refused(f"flags {message.flags:#x} are no command's", fatal=True)
+            raise RequestRefused(f"flags {message.flags:#x} are no command's", fatal=True)
         if not self._negotiated:
             return self._version(message)
         handler = self._handlers().get(message.command)
         if handler is None:
-            raise Refused(f"unknown command {message.command}")
+            raise RequestRefused(f"unknown command {message.command}")
         if message.truncated:
-            raise Refused("more file descriptors than can be taken")
+            raise RequestRefused("more file descriptors than can be taken")
         if message.fds and message.command not in (Command.DMA_MAP, Command.DEVICE_SET_IRQS):
             self._tell(f"{_name(message.command)}: {len(message.fds)} unexpected fds are closed")
         return handler(message)
@@ -93,18 +103,18 @@ class Session:
 
     def _version(self, message: Message) -> Answer:
         if message.command != Command.VERSION:
-            raise Refused("VERSION must come first", fatal=True)
+            raise RequestRefused("VERSION must come first", fatal=True)
         if message.fds or message.truncated:
-            raise Refused("VERSION takes no fds", fatal=True)
+            raise RequestRefused("VERSION takes no fds", fatal=True)
         if len(message.payload) > wire.MAX_VERSION_TEXT:
-            raise Refused("VERSION is too long", fatal=True)
+            raise RequestRefused("VERSION is too long", fatal=True)
         try:
             major, minor = wire.fixed(wire.VERSION, message.payload)
             proposed = _proposal(message.payload[wire.VERSION.size :])
-        except Refused as refused:
-            raise Refused(str(refused), fatal=True) from None
+        except RequestRefused as refused:
+            raise RequestRefused(str(refused), fatal=True) from None
         if major != 0:
-            raise Refused(f"vfio-user {major}.{minor}, not 0", errno.EINVAL, fatal=True)
+            raise RequestRefused(f"vfio-user {major}.{minor}, not 0", errno.EINVAL, fatal=True)
         self._negotiated = True
         self._write_multi = proposed.get("write_multiple") is True
         self._max_data = min(wire.MAX_DATA, proposed.get("max_data_xfer_size", wire.MAX_DATA))
@@ -112,7 +122,7 @@ class Session:
         return wire.VERSION.pack(0, 0) + self._capabilities(proposed, room), ()
 
     def _capabilities(self, proposed: dict[str, Any], room: int) -> bytes:
-        """A subset of what was proposed, no longer than the proposal (vfio-user 2)."""
+        """A subset of what the client proposed, no longer than that (docs/spec/vfio-user.md 2)."""
         ours: dict[str, Any] = {}
         if "max_msg_fds" in proposed:
             ours["max_msg_fds"] = max(1, min(wire.MAX_FDS, proposed["max_msg_fds"]))
@@ -135,14 +145,14 @@ class Session:
     def _dma_map(self, message: Message) -> Answer:
         argsz, flags, offset, address, size = wire.fixed(wire.DMA_MAP, message.payload)
         if argsz < wire.DMA_MAP.size or flags & ~0xF:
-            raise Refused(f"DMA_MAP: argsz {argsz}, flags {flags:#x}")
+            raise RequestRefused(f"DMA_MAP: argsz {argsz}, flags {flags:#x}")
         if len(message.fds) > 1:
-            raise Refused(f"DMA_MAP with {len(message.fds)} fds")
+            raise RequestRefused(f"DMA_MAP with {len(message.fds)} fds")
         if flags & wire.DMA_FLAGS_FILE_IO:
-            raise Refused("DMA_MAP: memory that must be read and written by file I/O")
+            raise RequestRefused("DMA_MAP: memory that must be read and written by file I/O")
         if flags & wire.DMA_FLAGS_MMAP and not message.fds:
-            raise Refused("DMA_MAP: MMAP without an fd")
-        self._vf.windows.map(
+            raise RequestRefused("DMA_MAP: MMAP without an fd")
+        self._windows.map(
             message.fds[0] if message.fds else None,
             offset,
             address,
@@ -155,13 +165,13 @@ class Session:
     def _dma_unmap(self, message: Message) -> Answer:
         _, flags, address, size = wire.with_argsz(wire.DMA_UNMAP, message.payload)
         if flags & ~wire.UNMAP_ALL:
-            raise Refused(f"DMA_UNMAP: flags {flags:#x}", errno.ENOTSUP)
+            raise RequestRefused(f"DMA_UNMAP: flags {flags:#x}", errno.ENOTSUP)
         if flags & wire.UNMAP_ALL:
             if address or size:
-                raise Refused("DMA_UNMAP of all takes address 0 and size 0")
-            self._vf.windows.clear()
+                raise RequestRefused("DMA_UNMAP of all takes address 0 and size 0")
+            self._windows.clear()
         else:
-            self._vf.windows.unmap(address, size)
+            self._windows.unmap(address, size)
         return message.payload[: wire.DMA_UNMAP.size], ()
 
     # ---- what there is
@@ -175,16 +185,18 @@ class Session:
     def _region_info(self, message: Message) -> Answer:
         argsz, _, index, *_ = wire.with_argsz(wire.REGION_INFO, message.payload)
         if index >= wire.NUM_REGIONS:
-            raise Refused(f"there is no region {index}")
+            raise RequestRefused(f"there is no region {index}")
         size = self._vf.region_size(index)
         flags = wire.REGION_READ | wire.REGION_WRITE if size else 0
-        if index != wire.BAR0 or self._vf.trapped:
+        if index != Region.BAR0 or self._vf.trapped:
             return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0), ()
         flags |= wire.REGION_MMAP | wire.REGION_CAPS
         areas = b"".join(wire.AREA.pack(page, PAGE) for page in DOORBELL_PAGES)
         capability = wire.CAP_SPARSE.pack(1, 1, 0, len(DOORBELL_PAGES), 0) + areas
         needed = wire.REGION_INFO.size + len(capability)
-        if argsz < needed:  # the client asks again, and gets capabilities and fd then
+        if (
+            argsz < needed
+        ):  # the client asks again with more room, and gets capabilities and fd then
             short = flags & ~wire.REGION_CAPS
             return wire.REGION_INFO.pack(needed, short, index, 0, size, 0), ()
         head = wire.REGION_INFO.pack(needed, flags, index, wire.REGION_INFO.size, size, 0)
@@ -193,18 +205,18 @@ class Session:
     def _io_fds(self, message: Message) -> Answer:
         _, flags, index, count = wire.with_argsz(wire.IO_FDS, message.payload)
         if flags or count or index >= wire.NUM_REGIONS:
-            raise Refused(f"flags {flags:#x}, index {index}, count {count}")
+            raise RequestRefused(f"flags {flags:#x}, index {index}, count {count}")
         return wire.IO_FDS.pack(wire.IO_FDS.size, 0, index, 0), ()
 
     def _irq_info(self, message: Message) -> Answer:
         _, _, index, _ = wire.with_argsz(wire.IRQ_INFO, message.payload)
         if index >= wire.NUM_IRQS:
-            raise Refused(f"there is no interrupt index {index}")
+            raise RequestRefused(f"there is no interrupt index {index}")
         count = self._vf.msix.count(index)
         return wire.IRQ_INFO.pack(wire.IRQ_INFO.size, wire.IRQ_EVENTFD, index, count), ()
 
     def _set_irqs(self, message: Message) -> Answer:
-        self._vf.msix.set_irqs(message.payload, message.fds, self._vf.config)
+        set_irqs(self._vf.msix, message.payload, message.fds)
         return b"", ()
 
     # ---- access
@@ -212,7 +224,7 @@ class Session:
     def _read(self, message: Message) -> Answer:
         offset, region, count = wire.fixed(wire.ACCESS, message.payload)
         if len(message.payload) != wire.ACCESS.size or not 0 < count <= self._max_data:
-            raise Refused(f"a read of {count} bytes")
+            raise RequestRefused(f"a read of {count} bytes")
         data = self._vf.read(region, offset, count)
         return wire.ACCESS.pack(offset, region, count) + data, ()
 
@@ -220,7 +232,7 @@ class Session:
         offset, region, count = wire.fixed(wire.ACCESS, message.payload)
         data = message.payload[wire.ACCESS.size :]
         if count != len(data) or not 0 < count <= self._max_data:
-            raise Refused(f"a write of {count} bytes that carries {len(data)}")
+            raise RequestRefused(f"a write of {count} bytes that carries {len(data)}")
         self._vf.write(region, offset, data)
         return wire.ACCESS.pack(offset, region, count), ()
 
@@ -228,24 +240,24 @@ class Session:
         (count,) = wire.fixed(wire.MULTI_COUNT, message.payload)
         body = message.payload[wire.MULTI_COUNT.size :]
         if not self._write_multi:
-            raise Refused("write_multiple was not negotiated")
+            raise RequestRefused("write_multiple was not negotiated")
         if count * wire.MULTI_ENTRY.size != len(body):
-            raise Refused(f"{count} writes in {len(body)} bytes")
+            raise RequestRefused(f"{count} writes in {len(body)} bytes")
         writes = list(wire.MULTI_ENTRY.iter_unpack(body))
         if any(not 0 < size <= 8 for _, _, size, _ in writes):
-            raise Refused("a write of other than 1 to 8 bytes")
+            raise RequestRefused("a write of other than 1 to 8 bytes")
         for offset, region, size, data in writes:
             self._vf.write(region, offset, data[:size])
         return wire.MULTI_COUNT.pack(count), ()
 
     def _reset(self, message: Message) -> Answer:
         if message.payload:
-            raise Refused("DEVICE_RESET has no payload")
+            raise RequestRefused("DEVICE_RESET has no payload")
         self._vf.flr()
         return b"", ()
 
     def _feature(self, message: Message) -> Answer:
-        raise Refused("no device feature is offered", errno.ENOTTY)
+        raise RequestRefused("no device feature is offered", errno.ENOTTY)
 
 
 def _name(command: int) -> str:
@@ -256,20 +268,20 @@ def _name(command: int) -> str:
 
 
 def _proposal(text: bytes) -> dict[str, Any]:
-    """The capabilities that a client proposes; Refused when malformed."""
+    """The capabilities that a client proposes; raises RequestRefused when they are malformed."""
     if not text:
         return {}
     if text[-1] != 0:
-        raise Refused("version data does not end with NUL")
+        raise RequestRefused("version data does not end with NUL")
     try:
         data = json.loads(text[:-1])
     except (ValueError, RecursionError):
-        raise Refused("version data is no JSON") from None
+        raise RequestRefused("version data is no JSON") from None
     capabilities = data.get("capabilities", {}) if isinstance(data, dict) else None
     if not isinstance(capabilities, dict):
-        raise Refused("version data is no object of capabilities")
+        raise RequestRefused("version data is no object of capabilities")
     for key, low, high in (("max_msg_fds", 0, 1024), ("max_data_xfer_size", 1, 1 << 62)):
         value = capabilities.get(key, low)
         if type(value) is not int or not low <= value <= high:
-            raise Refused(f"{key} {value!r} is out of range")
+            raise RequestRefused(f"{key} {value!r} is out of range")
     return capabilities

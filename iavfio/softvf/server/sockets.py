@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Private UNIX sockets: mode 0600, the peer's uid checked, a dead predecessor's replaced (D5)."""
+"""Private UNIX sockets of mode 0600, whose peers' uid is checked (docs/spec/reliability.md D5).
+
+A socket that a dead process left behind is replaced.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ PEER = struct.Struct("iII")  # pid, uid, gid
 
 
 def listen(path: Path, backlog: int = 128) -> socket.socket:
-    """A listening socket at `path`, non-blocking. ConfigError or StateError says what is wrong."""
+    """A non-blocking socket that listens at `path`. Raises ConfigError or StateError."""
     if len(os.fsencode(path)) > MAX_PATH:
         raise ConfigError(
             f"socket path {path} is too long",
@@ -43,7 +46,7 @@ def listen(path: Path, backlog: int = 128) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
-    """Removes a socket that is ours and dead."""
+    """Removes a socket of this user on which nobody listens; raises for whatever else is there."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """DMA windows of one client: those with an fd live in the data plane, the hollow ones here.
 
-A client may map memory that has no fd (QEMU does so with ROMs and with BARs of other devices, also
-over windows that exist). Such a window is accepted and never used: DMA into it fails (vfio-user 6).
+A client may map memory that has no fd: QEMU does so with ROMs and with BARs of other devices, also
+over windows that exist. Such a hollow window is accepted and never used: DMA into it fails
+(docs/spec/vfio-user.md 6).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
-from iavfio.softvf.server.messages import Refused
+from iavfio.softvf.server.messages import RequestRefused
 
 if TYPE_CHECKING:
     from iavfio.softvf.dataplane import DataPlane
@@ -20,8 +21,8 @@ MAX_HOLLOW = 65535
 TOP = 1 << 64
 
 
-class HollowWindows:
-    """Maps and unmaps; keeps [address, size) of windows without fd, sorted."""
+class Windows:
+    """Maps and unmaps; keeps (address, size) of the windows without fd, sorted."""
 
     def __init__(self, vf: int, plane: DataPlane) -> None:
         self._vf, self._plane = vf, plane
@@ -30,29 +31,32 @@ class HollowWindows:
     def map(
         self, fd: int | None, offset: int, address: int, size: int, readable: bool, writable: bool
     ) -> None:
-        """Adds a window. Refused, or OSError of the data plane."""
+        """Adds a window. Raises RequestRefused, or the data plane's OSError."""
         if size == 0 or size > TOP - address:
-            raise Refused(f"window [{address:#x}, +{size:#x}) is empty or wraps")
+            raise RequestRefused(f"window [{address:#x}, +{size:#x}) is empty or wraps")
         if fd is not None:
             if offset >= 1 << 63 or size > (1 << 63) - offset:
-                raise Refused(f"file offset {offset:#x} + {size:#x} is out of range")
+                raise RequestRefused(f"file offset {offset:#x} + {size:#x} is out of range")
             self._plane.dma_map(self._vf, fd, offset, address, size, readable, writable)
         elif len(self._hollow) >= MAX_HOLLOW:
-            raise Refused("too many windows", errno.ENOSPC)
+            raise RequestRefused("too many windows", errno.ENOSPC)
         elif (address, size) not in self._hollow[bisect_left(self._hollow, (address, size)) :][:1]:
             insort(self._hollow, (address, size))
 
     def unmap(self, address: int, size: int) -> None:
-        """Removes all windows inside the range; EINVAL, before any change, if one is split."""
+        """Removes all windows inside the range.
+
+        A range that would split a window is refused before anything is changed.
+        """
         if size == 0 or size > TOP - address:
-            raise Refused(f"range [{address:#x}, +{size:#x}) is empty or wraps")
+            raise RequestRefused(f"range [{address:#x}, +{size:#x}) is empty or wraps")
         end = address + size
         kept = []
         for first, length in self._hollow:
             if first >= end or first + length <= address:
                 kept.append((first, length))
             elif first < address or first + length > end:
-                raise Refused(f"[{address:#x}, +{size:#x}) splits the window at {first:#x}")
+                raise RequestRefused(f"[{address:#x}, +{size:#x}) splits the window at {first:#x}")
         self._plane.dma_unmap(self._vf, address, size)
         self._hollow = kept
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A driver made of bytes: raw rings, doorbells and write-backs against the data plane.
 
-Nothing here knows the driver. Bit positions are written from the specification (descriptors 1, 2,
-5-7), not taken from the headers, so that a wrong header shows.
+Nothing here knows the driver. Bit positions are written from docs/spec/descriptors.md 1, 2, 5, 6, 7
+and not taken from the headers, so that a wrong header shows.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def data(
     tag: int = 0,
     dtype: int = 0,
 ) -> bytes:
-    """A Tx data descriptor; header lengths in bytes (descriptors 1)."""
+    """A Tx data descriptor; header lengths in bytes (docs/spec/descriptors.md 1)."""
     qw1 = dtype | cmd << 4 | (maclen // 2) << 16 | (iplen // 4) << 23 | (l4len // 4) << 30
     return struct.pack("<QQ", address, qw1 | size << 34 | tag << 48)
 
@@ -63,7 +63,7 @@ def context(
     l4tunlen: int = 0,
     outer_checksum: bool = False,
 ) -> bytes:
-    """A Tx context descriptor; header lengths in bytes (descriptors 2)."""
+    """A Tx context descriptor; header lengths in bytes (docs/spec/descriptors.md 2)."""
     qw0 = eipt | (eiplen // 4) << 2 | l4tunt << 9 | (l4tunlen // 2) << 12 | outer_checksum << 23
     cmd = (1 if mss else 0) | (4 if tag2 is not None else 0)
     return struct.pack("<QQ", qw0 | (tag2 or 0) << 32, 1 | cmd << 4 | tso_len << 30 | mss << 50)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checksum verdicts and checksum insertion; scapy is the oracle (spec: descriptors 1, 2, 8)."""
+"""Checksum verdicts and insertion; scapy is the oracle (docs/spec/descriptors.md 1, 2, 8)."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def pseudo(packet: Any, proto: int, length: int) -> int:
 
 
 def prepared(packet: Any, name: str) -> bytes:
-    """The packet with its L4 field as the driver must leave it (descriptors 1)."""
+    """The packet with its L4 field as the driver must leave it (docs/spec/descriptors.md 1)."""
     whole = packet.copy()
     layer = whole.getlayer({"tcp": TCP, "udp": UDP, "sctp": SCTP}[name])
     if name == "sctp":

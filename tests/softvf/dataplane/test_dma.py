@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DMA windows (spec: vfio-user 4; reliability D1, D2)."""
+"""DMA windows (docs/spec/vfio-user.md 4; docs/spec/reliability.md D1, D2)."""
 
 from __future__ import annotations
 

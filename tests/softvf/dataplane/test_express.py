@@ -137,7 +137,7 @@ def test_between_two_vfs_the_switch_counts_as_always() -> None:
         one.send(*sent)
         got = [two.take() for _ in sent]
         assert [frame.data for frame in got] == sent
-        assert all(frame.loopback for frame in got)  # from another VSI (descriptors 6)
+        assert all(frame.loopback for frame in got)  # from another VSI (docs/spec/descriptors.md 6)
         size = sum(len(frame) for frame in sent)
         assert (one.stat("tx_uc"), one.stat("tx_bytes")) == (20, size)
         assert (two.stat("rx_uc"), two.stat("rx_bytes")) == (20, size + 20 * 4)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a malicious or broken driver gets: MDD, violations in words (spec: descriptors 15)."""
+"""What a malicious or broken driver gets: MDD, and violations in words.
+
+The rules are those of docs/spec/descriptors.md 15.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ def test_packets_before_the_bad_one_complete() -> None:
 
 
 def test_tso_segment_over_too_many_buffers() -> None:
-    """8 buffers per wire segment, the one with the headers included (descriptors 3)."""
+    """A wire segment has at most 8 buffers, headers included (docs/spec/descriptors.md 3)."""
     for sizes, stops in (([54] + [100] * 20, False), ([54] + [70] * 30, True)):
         with rig() as r:
             vf = r.vfs[0]

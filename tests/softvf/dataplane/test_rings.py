@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rings: fetch, write-back, chains, doorbells (spec: descriptors 1, 4-7, 11)."""
+"""Rings: fetch, write-back, chains, doorbells (docs/spec/descriptors.md 1, 4-7, 11)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_rxdid_is_ignored_without_flex() -> None:
         vf.rx_tail(63)
         r.plane.enable_queue(0, 0, True)
         (got,) = vf.exchange(frame(77))
-        assert got.data == frame(77), "the format of descriptors 6 in spite of RXDID 22"
+        assert got.data == frame(77), (
+            "the format of docs/spec/descriptors.md 6 in spite of RXDID 22"
+        )
 
 
 def test_short_frames_are_padded_to_60() -> None:
@@ -236,7 +238,7 @@ def test_tx_doorbell_written_while_the_queue_is_off_is_ignored() -> None:
 
 
 def test_restart_of_one_queue_without_configuring_it() -> None:
-    """DPDK's queue stop and start: the indices are 0 again (descriptors 4, 5)."""
+    """DPDK's queue stop and start: the indices are 0 again (docs/spec/descriptors.md 4, 5)."""
     with rig() as r:
         vf = r.vfs[0]
         vf.open()

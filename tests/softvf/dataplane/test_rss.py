@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Toeplitz hash, look-up table and packet types (spec: descriptors 12, 13)."""
+"""Toeplitz hash, look-up table and packet types (docs/spec/descriptors.md 12, 13)."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_hash_fields_that_are_off() -> None:
 GROUP, ALL, EVERYBODY = "224.0.0.251", "255.255.255.255", "ff02::fb"
 UDP4, UDP6 = IP(src="10.0.0.1", dst="10.0.0.2") / UDP(), IPv6(src="fe80::1", dst="fe80::2") / UDP()
 OUTER = HEAD / IP(src="10.0.0.9", dst="10.0.0.8") / UDP(sport=1, dport=4789) / VXLAN()
-# What X722 tells apart, and the class that it finds (descriptors 12.1).
+# What X722 tells apart, and the class that it finds (docs/spec/descriptors.md 12.1).
 X722 = [
     (HEAD / UDP4, 29),
     (HEAD / IP(dst="223.255.255.255") / UDP(), 29),

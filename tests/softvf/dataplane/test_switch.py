@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The switch between VFs and its uplinks (design 9, descriptors 15)."""
+"""The switch between VFs and its uplinks (docs/design.md 9, docs/spec/descriptors.md 15)."""
 
 from __future__ import annotations
 

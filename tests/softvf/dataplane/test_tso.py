@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Segmentation and VLAN tags; scapy is the oracle (spec: descriptors 2, 3, 9)."""
+"""Segmentation and VLAN tags; scapy is the oracle (docs/spec/descriptors.md 2, 3, 9)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interrupts and the write-back that goes with them (spec: registers 5, descriptors 11)."""
+"""Interrupts and the write-back that goes with them.
+
+The rules are those of docs/spec/registers.md 5 and docs/spec/descriptors.md 11.
+"""
 
 from __future__ import annotations
 

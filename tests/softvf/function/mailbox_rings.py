@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Admin queues built by hand, over raw registers of a vfio-user socket (spec: adminq)."""
+"""Admin queues built by hand, over raw registers of a vfio-user socket."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Rings:
             )
 
     def start_length_last(self) -> None:
-        """Bases first, then the length: VPP's order (adminq 4)."""
+        """Bases first, then the length: VPP's order (docs/spec/admin-queue.md 4)."""
         w = self.client.write32
         for register in (ATQLEN, ARQLEN, ATQT, ATQH):
             w(register, 0)
@@ -70,7 +70,7 @@ class Rings:
         w(ARQT, N - 1)
 
     def start_length_first(self) -> None:
-        """Length first, then the bases: Linux' and DPDK's order (adminq 4)."""
+        """Length first, then the bases: Linux' and DPDK's order (docs/spec/admin-queue.md 4)."""
         w = self.client.write32
         for tail, head, length, low, high, base in (
             (ATQT, ATQH, ATQLEN, ATQBAL, ATQBAH, ATQ),

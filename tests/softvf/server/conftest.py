@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from tests.softvf.server.raw_client import RawClient
-from tests.softvf.server.softvf_bench import Bench, served
+from tests.softvf.server.served_vf import ServedVf, serving
 
 
 class Serve(Protocol):
@@ -18,7 +18,7 @@ class Serve(Protocol):
 
     def __call__(
         self, personality: str = "e810", trapped: bool = False, **options: int | str
-    ) -> Bench: ...
+    ) -> ServedVf: ...
 
 
 @pytest.fixture
@@ -26,22 +26,24 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Serves VFs of any personality."""
     with ExitStack() as stack:
 
-        def start(personality: str = "e810", trapped: bool = False, **options: int | str) -> Bench:
+        def start(
+            personality: str = "e810", trapped: bool = False, **options: int | str
+        ) -> ServedVf:
             path = tmp_path_factory.mktemp("s") / "vf0.sock"
-            return stack.enter_context(served(path, personality, trapped, **options))
+            return stack.enter_context(serving(path, personality, trapped, **options))
 
         yield start
 
 
 @pytest.fixture
-def bench(serve: Serve) -> Bench:
+def served(serve: Serve) -> ServedVf:
     """An E810 VF."""
     return serve()
 
 
 @pytest.fixture
-def client(bench: Bench) -> Iterator[RawClient]:
+def client(served: ServedVf) -> Iterator[RawClient]:
     """A negotiated client of it."""
-    raw = RawClient(bench.path)
+    raw = RawClient(served.path)
     yield raw
     raw.close()

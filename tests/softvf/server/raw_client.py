@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vfio-user client that knows nothing but bytes (spec: vfio-user 1-4)."""
+"""A vfio-user client that knows nothing but bytes (docs/spec/vfio-user.md 1, 2, 3, 4)."""
 
 from __future__ import annotations
 

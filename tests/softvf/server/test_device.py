@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GET_INFO, regions, PCI config space, reset and disconnect (spec: vfio-user 4, 5; registers 1)."""
+"""GET_INFO, regions, PCI configuration space, reset and disconnect.
+
+The rules are those of docs/spec/vfio-user.md 4, 5 and docs/spec/registers.md 1.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pytest
 from iavfio.pyvfio.user import UserDevice
 from tests.softvf.server.conftest import Serve
 from tests.softvf.server.raw_client import RawClient
-from tests.softvf.server.softvf_bench import Bench
+from tests.softvf.server.served_vf import ServedVf
 
 
 def region_info(client: RawClient, index: int, argsz: int = 4096) -> tuple[int, ...]:
@@ -45,7 +48,7 @@ def test_regions(serve: Serve, personality: str, bar0: int) -> None:
     client.close()
 
 
-def test_bar0_offers_the_two_doorbell_pages(bench: Bench, client: RawClient) -> None:
+def test_bar0_offers_the_two_doorbell_pages(served: ServedVf, client: RawClient) -> None:
     error, payload = client.ask(5, struct.pack("<IIIIQQ", 80, 0, 0, 0, 0, 0))
     assert error == 0
     assert payload == struct.pack(
@@ -61,7 +64,7 @@ def test_bar0_offers_the_two_doorbell_pages(bench: Bench, client: RawClient) -> 
     assert client.read32(0x2004) == 0x21
     client.write32(0x2008, 0x33)
     assert page[8:12] == b"\x33\0\0\0"
-    assert bench.plane.bar_read32(0, 0x2008) == 0x33
+    assert served.plane.bar_read32(0, 0x2008) == 0x33
     page.close()
 
 
@@ -129,8 +132,8 @@ def test_write_multi_executes_in_order(client: RawClient) -> None:
     assert client.ask(15, wide)[0] == errno.EINVAL
 
 
-def test_write_multi_needs_the_offer(bench: Bench) -> None:
-    client = RawClient(bench.path, version=False)
+def test_write_multi_needs_the_offer(served: ServedVf) -> None:
+    client = RawClient(served.path, version=False)
     assert client.ask(1, bytes(4) + b'{"capabilities":{"write_multiple":false}}\0')[0] == 0
     assert client.ask(15, struct.pack("<Q", 0))[0] == errno.EINVAL
     client.close()
@@ -205,7 +208,7 @@ def test_only_writable_bits_change(client: RawClient) -> None:
     assert client.read(7, 0, 4096) == before
 
 
-def test_reset_clears_bus_master_and_msix_and_tells_the_pf(bench: Bench, client: RawClient) -> None:
+def test_reset_clears_bus_master_and_msix(served: ServedVf, client: RawClient) -> None:
     client.write(7, 4, b"\6\0")
     client.write(7, 0x72, b"\x10\x80")
     client.write32(0x2004, 5)
@@ -214,46 +217,46 @@ def test_reset_clears_bus_master_and_msix_and_tells_the_pf(bench: Bench, client:
     assert client.read(7, 4, 2) == b"\0\0"
     assert client.read(7, 0x72, 2) == b"\x10\x00"
     assert client.read32(0x2004) == 0
-    assert bench.pf.calls == [("flr", 0)]
+    assert served.pf.calls == [("flr", 0)]
     assert client.ask(13, b"x")[0] == errno.EINVAL
 
 
-def test_flr_by_device_control(bench: Bench, client: RawClient) -> None:
+def test_flr_by_device_control(served: ServedVf, client: RawClient) -> None:
     client.write(7, 4, b"\6\0")
     client.write(7, 0xA8, b"\x00\x80")
     assert client.read(7, 4, 2) == b"\0\0"
     assert client.read(7, 0xA8, 2) == b"\0\0"
-    assert bench.pf.calls == [("flr", 0)]
+    assert served.pf.calls == [("flr", 0)]
 
 
-def test_many_resets_do_no_harm(bench: Bench, client: RawClient) -> None:
+def test_many_resets_do_no_harm(served: ServedVf, client: RawClient) -> None:
     for _ in range(300):
         client.post(13, flags=0x10)
     assert client.ask(13) == (0, b"")
-    assert len(bench.pf.calls) == 301
+    assert len(served.pf.calls) == 301
 
 
-def test_disconnect_is_an_flr(bench: Bench, client: RawClient) -> None:
+def test_disconnect_is_an_flr(served: ServedVf, client: RawClient) -> None:
     client.write(7, 4, b"\6\0")
     client.close()
-    again = RawClient(bench.path)
+    again = RawClient(served.path)
     assert again.read(7, 4, 2) == b"\0\0"
-    assert bench.pf.calls == [("client_gone", 0), ("flr", 0)]
+    assert served.pf.calls == [("client_gone", 0), ("flr", 0)]
     again.close()
 
 
-def test_gone_reads_all_ones(bench: Bench, client: RawClient) -> None:
-    bench.vf.set_gone(True)
+def test_gone_reads_all_ones(served: ServedVf, client: RawClient) -> None:
+    served.vf.set_gone(True)
     assert client.read32(0x8800) == 0xFFFFFFFF
     assert client.read(7, 0, 4) == b"\xff" * 4
     client.write(7, 4, b"\6\0")
-    bench.vf.set_gone(False)
+    served.vf.set_gone(False)
     assert client.read32(0x8800) == 2
     assert client.read(7, 4, 2) == b"\0\0"
 
 
-def test_pyvfio_opens_it(bench: Bench) -> None:
-    device = UserDevice(str(bench.path))
+def test_pyvfio_opens_it(served: ServedVf) -> None:
+    device = UserDevice(str(served.path))
     try:
         assert device.info().resettable
         assert device.region(0).size == 0x20000
@@ -271,4 +274,4 @@ def test_pyvfio_opens_it(bench: Bench) -> None:
             os.close(fd)
     finally:
         device.close()
-    assert bench.rules() == []
+    assert served.rules() == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DMA_MAP and DMA_UNMAP (spec: vfio-user 4, 6; reliability D1, D2, D3)."""
+"""DMA_MAP and DMA_UNMAP (docs/spec/vfio-user.md 4, 6; docs/spec/reliability.md D1, D2, D3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.softvf.server.raw_client import RawClient
-from tests.softvf.server.softvf_bench import Bench
+from tests.softvf.server.served_vf import ServedVf
 
 MB = 1 << 20
 TOP = 1 << 64
@@ -48,47 +48,47 @@ def unmap(client: RawClient, address: int, size: int, flags: int = 0) -> int:
     return error
 
 
-def test_windows_are_used_for_dma(bench: Bench, client: RawClient, memory: int) -> None:
+def test_windows_are_used_for_dma(served: ServedVf, client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x100000) == 0
     os.pwrite(memory, b"hello", 0x234)
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x100234, 5)
+        served.vf.dma_read(0x100234, 5)
     client.write(7, 4, b"\4\0")
-    assert bench.vf.dma_read(0x100234, 5) == b"hello"
-    bench.vf.dma_write(0x100FFF, b"ab")
+    assert served.vf.dma_read(0x100234, 5) == b"hello"
+    served.vf.dma_write(0x100FFF, b"ab")
     assert os.pread(memory, 2, 0xFFF) == b"ab"
     client.write(7, 4, b"\0\0")
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x100234, 5)
+        served.vf.dma_read(0x100234, 5)
 
 
-def test_file_offsets_need_no_alignment(bench: Bench, client: RawClient, memory: int) -> None:
+def test_file_offsets_need_no_alignment(served: ServedVf, client: RawClient, memory: int) -> None:
     os.pwrite(memory, b"xyz", 0x1001)
     assert dma_map(client, memory, 0x5000, size=100, offset=0x1001) == 0
     client.write(7, 4, b"\4\0")
-    assert bench.vf.dma_read(0x5000, 3) == b"xyz"
+    assert served.vf.dma_read(0x5000, 3) == b"xyz"
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x5000, 101)
+        served.vf.dma_read(0x5000, 101)
 
 
 def test_accesses_over_adjacent_windows_are_split(
-    bench: Bench, client: RawClient, memory: int
+    served: ServedVf, client: RawClient, memory: int
 ) -> None:
     assert dma_map(client, memory, 0x10000, size=4096, offset=0x8000) == 0
     assert dma_map(client, memory, 0x11000, size=4096, offset=0x2000) == 0
     client.write(7, 4, b"\4\0")
-    bench.vf.dma_write(0x10FFE, b"abcd")
+    served.vf.dma_write(0x10FFE, b"abcd")
     assert (os.pread(memory, 2, 0x8FFE), os.pread(memory, 2, 0x2000)) == (b"ab", b"cd")
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_write(0x11FFE, b"abcd")
+        served.vf.dma_write(0x11FFE, b"abcd")
 
 
-def test_permissions_hold(bench: Bench, client: RawClient, memory: int) -> None:
+def test_permissions_hold(served: ServedVf, client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x10000, flags=1) == 0
     client.write(7, 4, b"\4\0")
-    assert bench.vf.dma_read(0x10000, 1) == b"\0"
+    assert served.vf.dma_read(0x10000, 1) == b"\0"
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_write(0x10000, b"x")
+        served.vf.dma_write(0x10000, b"x")
 
 
 @pytest.mark.parametrize(
@@ -136,44 +136,44 @@ def test_overlaps(client: RawClient, memory: int) -> None:
 
 
 def test_windows_without_fd_are_accepted_and_not_used(
-    bench: Bench, client: RawClient, memory: int
+    served: ServedVf, client: RawClient, memory: int
 ) -> None:
     assert dma_map(client, None, 0xFE000000, 0x2000, flags=1) == 0
     assert dma_map(client, None, 0xFE000000, 0x2000, flags=1) == 0
     assert dma_map(client, None, 0xFE001000, 0x4000) == 0, "overlaps of start-up"
     client.write(7, 4, b"\4\0")
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0xFE000000, 4)
+        served.vf.dma_read(0xFE000000, 4)
     assert dma_map(client, memory, 0xFE000000, 0x1000) == 0
-    assert bench.vf.dma_read(0xFE000000, 4) == bytes(4)
+    assert served.vf.dma_read(0xFE000000, 4) == bytes(4)
     assert unmap(client, 0xFE000000, 0x1000) == errno.EINVAL, "splits the hollow one"
     assert unmap(client, 0xFE000000, 0x10000) == 0
 
 
-def test_unmap_is_by_range(bench: Bench, client: RawClient, memory: int) -> None:
+def test_unmap_is_by_range(served: ServedVf, client: RawClient, memory: int) -> None:
     for i in range(8):
         assert dma_map(client, memory, 0x10000 + i * 0x1000, 0x1000, offset=i * 0x1000) == 0
     assert unmap(client, 0x8000000, 0x1000) == 0, "an empty range succeeds"
     assert unmap(client, 0x10800, 0x1000) == errno.EINVAL, "no window is split"
     client.write(7, 4, b"\4\0")
-    assert bench.vf.dma_read(0x10000, 0x8000) == bytes(0x8000), "... nor changed"
+    assert served.vf.dma_read(0x10000, 0x8000) == bytes(0x8000), "... nor changed"
     assert unmap(client, 0x10000, 0x4000) == 0
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x13000, 1)
-    assert bench.vf.dma_read(0x14000, 0x4000) == bytes(0x4000)
+        served.vf.dma_read(0x13000, 1)
+    assert served.vf.dma_read(0x14000, 0x4000) == bytes(0x4000)
     assert unmap(client, 0, 1 << 63) == 0, "wildcards come in two halves"
     assert unmap(client, 1 << 63, 1 << 63) == 0
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x14000, 1)
+        served.vf.dma_read(0x14000, 1)
 
 
-def test_unmap_all(bench: Bench, client: RawClient, memory: int) -> None:
+def test_unmap_all(served: ServedVf, client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x10000) == 0
     assert unmap(client, 0x10000, 0, flags=2) == errno.EINVAL
     assert unmap(client, 0, 0, flags=2) == 0
     client.write(7, 4, b"\4\0")
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x10000, 1)
+        served.vf.dma_read(0x10000, 1)
 
 
 @pytest.mark.parametrize(
@@ -188,35 +188,35 @@ def test_dirty_bitmaps_are_not_offered(client: RawClient) -> None:
     assert client.ask(3, request) == (errno.ENOTSUP, b"")
 
 
-def test_disconnect_drops_windows(bench: Bench, client: RawClient, memory: int) -> None:
+def test_disconnect_drops_windows(served: ServedVf, client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x10000) == 0
     client.close()
-    again = RawClient(bench.path)
+    again = RawClient(served.path)
     again.write(7, 4, b"\4\0")
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0x10000, 1)
+        served.vf.dma_read(0x10000, 1)
     assert dma_map(again, memory, 0x10000) == 0
     again.close()
 
 
 def test_a_truncated_file_costs_only_its_owner(
-    bench: Bench, client: RawClient, memory: int
+    served: ServedVf, client: RawClient, memory: int
 ) -> None:
     assert dma_map(client, memory, 0x10000) == 0
     client.write(7, 4, b"\4\0")
     os.ftruncate(memory, 0)
-    assert bench.vf.dma_read(0x10000, 16) == bytes(16)
+    assert served.vf.dma_read(0x10000, 16) == bytes(16)
     assert client.read32(0x8800) == 2
 
 
-def test_thousands_of_windows(bench: Bench, client: RawClient, memory: int) -> None:
+def test_thousands_of_windows(served: ServedVf, client: RawClient, memory: int) -> None:
     """A guest's vIOMMU maps page by page (lab 1); batches need no replies but the last."""
     os.pwrite(memory, bytes(range(256)), 0)
     for i in range(2000):
         request = struct.pack("<IIQQQ", 32, 3, i % 256 * 0x1000, i * 0x1000, 0x1000)
         client.post(2, request, (memory,), flags=0x10)
     client.write(7, 4, b"\4\0")
-    assert bench.vf.dma_read(256 * 0x1000, 4) == b"\0\1\2\3"
+    assert served.vf.dma_read(256 * 0x1000, 4) == b"\0\1\2\3"
     assert unmap(client, 0, 2000 * 0x1000) == 0
     with pytest.raises(OSError, match="Bad address"):
-        bench.vf.dma_read(0, 1)
+        served.vf.dma_read(0, 1)

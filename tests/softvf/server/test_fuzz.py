@@ -45,13 +45,13 @@ def random_payload(dice: random.Random, command: int) -> bytes:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_commands(serve: Serve, seed: int) -> None:
-    bench = serve(("e810", "x710", "x722")[seed % 3])
+    served = serve(("e810", "x710", "x722")[seed % 3])
     dice = random.Random(seed)
     memory = os.memfd_create("fuzz")
     os.ftruncate(memory, 1 << 20)
     event = os.eventfd(0, os.EFD_NONBLOCK)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    client = RawClient(bench.path)
+    client = RawClient(served.path)
     client.write(7, 4, b"\6\0")
     for _ in range(1500):
         command = dice.choice((2, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 10, 10, 10, 13, 15, 16, 99))
@@ -64,7 +64,7 @@ def test_random_commands(serve: Serve, seed: int) -> None:
                 os.close(fd)
             client.fds = []
     client.close()
-    again = RawClient(bench.path)
+    again = RawClient(served.path)
     assert again.read(7, 0, 2) == b"\x86\x80"
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3  # both ends of `again`
     again.close()
@@ -74,10 +74,10 @@ def test_random_commands(serve: Serve, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_bytes(serve: Serve, seed: int) -> None:
-    bench = serve()
+    served = serve()
     dice = random.Random(seed)
     for _ in range(100):
-        client = RawClient(bench.path, version=False)
+        client = RawClient(served.path, version=False)
         noise = dice.randbytes(dice.randrange(1, 200))
         if dice.random() < 0.5:  # a good start, then noise
             text = bytes(4) + VERSION_TEXT
@@ -85,4 +85,4 @@ def test_random_bytes(serve: Serve, seed: int) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             client.sock.sendall(noise)
         client.close()
-    RawClient(bench.path).close()
+    RawClient(served.path).close()

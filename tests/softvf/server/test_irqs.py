@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""GET_IRQ_INFO, SET_IRQS and the MSI-X table in BAR3 (spec: vfio-user 4; registers 5.4)."""
+"""GET_IRQ_INFO, SET_IRQS and the MSI-X table in BAR3.
+
+The rules are those of docs/spec/vfio-user.md 4 and docs/spec/registers.md 5.4.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.softvf.server.raw_client import RawClient
-from tests.softvf.server.softvf_bench import Bench
+from tests.softvf.server.served_vf import ServedVf
 
 NONE, BOOL, EVENTFD = 1, 2, 4
 MASK, UNMASK, TRIGGER = 8, 16, 32
@@ -124,14 +127,14 @@ def test_wiring_survives_a_reset(client: RawClient, eventfds: list[int]) -> None
     assert fired(eventfds[1])
 
 
-def test_disconnect_closes_eventfds(bench: Bench, eventfds: list[int]) -> None:
+def test_disconnect_closes_eventfds(served: ServedVf, eventfds: list[int]) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    client = RawClient(bench.path)
+    client = RawClient(served.path)
     assign(client, eventfds)
     client.close()
-    RawClient(bench.path).close()
-    RawClient(bench.path).close()
-    assert bench.pf.calls[:2] == [("client_gone", 0), ("flr", 0)]
+    RawClient(served.path).close()
+    RawClient(served.path).close()
+    assert served.pf.calls[:2] == [("client_gone", 0), ("flr", 0)]
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
 
 
@@ -183,9 +186,9 @@ def test_fds_must_be_eventfds(client: RawClient) -> None:
     os.close(write)
 
 
-def test_request_event(bench: Bench, client: RawClient, eventfds: list[int]) -> None:
+def test_request_event(served: ServedVf, client: RawClient, eventfds: list[int]) -> None:
     assert set_irqs(client, EVENTFD | TRIGGER, 0, 1, fds=(eventfds[0],), index=REQ) == 0
-    assert bench.vf.msix.fire(REQ)
+    assert served.vf.msix.fire(REQ)
     assert fired(eventfds[0], 0)
 
 
@@ -220,11 +223,11 @@ def test_the_function_mask_holds_all(client: RawClient, eventfds: list[int]) -> 
     assert fired(eventfds[1])
 
 
-def test_odd_writes_of_bar3_are_violations(bench: Bench, client: RawClient) -> None:
+def test_odd_writes_of_bar3_are_violations(served: ServedVf, client: RawClient) -> None:
     client.write(3, 12, b"\0")
     client.write(3, 14, bytes(4))
     assert client.read(3, 12, 4) == b"\1\0\0\0"
-    assert bench.rules() == ["registers 5.4"] * 2
+    assert served.rules() == ["docs/spec/registers.md 5.4"] * 2
     client.write(3, 0x2000, b"\xff" * 8)
     client.write(3, 0x3FF8, b"\xff" * 8)
     assert client.read(3, 0x2000, 8) == client.read(3, 0x3FF8, 8) == bytes(8)

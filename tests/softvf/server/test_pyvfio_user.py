@@ -111,7 +111,7 @@ def test_what_the_client_says_first(peer: Peer, target: str) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{}\0", b'{"capabilities":{"new":[1]},"x":null}\0'])
 def test_version_data_may_be_poor(peer: Peer, target: str, text: bytes) -> None:
-    """Absent keys mean the defaults: one fd a message (vfio-user 2)."""
+    """Absent keys mean the defaults: one fd a message (docs/spec/vfio-user.md 2)."""
     peer.capabilities = text
     with pyvfio.open(target) as device:
         device.enable_msix(3)
@@ -269,7 +269,7 @@ def test_refusals_are_typed(peer: Peer, target: str, memory: DmaMemory, code: in
 
 
 def test_no_vectors_no_disable(peer: Peer, target: str) -> None:
-    """Servers refuse "disable all" where there is nothing (vfio-user 4)."""
+    """Servers refuse "disable all" where there is nothing (docs/spec/vfio-user.md 4)."""
     with pyvfio.open(target) as device:
         device.disable_irqs(1)
         assert wire.SET_IRQS not in [command for command, _, _ in peer.log]

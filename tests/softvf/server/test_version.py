@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VERSION and framing (spec: vfio-user 1, 2, 8)."""
+"""VERSION and framing (docs/spec/vfio-user.md 1, 2, 8)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.softvf.server.raw_client import VERSION_TEXT, RawClient
-from tests.softvf.server.softvf_bench import Bench
+from tests.softvf.server.served_vf import ServedVf
 
 
 def propose(path: Path, text: bytes, major: int = 0, minor: int = 0) -> tuple[int, bytes]:
@@ -25,8 +25,8 @@ def propose(path: Path, text: bytes, major: int = 0, minor: int = 0) -> tuple[in
         client.close()
 
 
-def test_reply_is_a_subset_no_longer_than_the_proposal(bench: Bench) -> None:
-    client = RawClient(bench.path)
+def test_reply_is_a_subset_no_longer_than_the_proposal(served: ServedVf) -> None:
+    client = RawClient(served.path)
     assert client.version[:4] == bytes(4)
     assert client.version[-1:] == b"\0"
     assert len(client.version) <= 4 + len(VERSION_TEXT)
@@ -45,12 +45,12 @@ def test_reply_is_a_subset_no_longer_than_the_proposal(bench: Bench) -> None:
         (b'{"capabilities":{"new_thing":{}}}\0', b"{}\0"),
     ],
 )
-def test_only_what_was_proposed_is_answered(bench: Bench, text: bytes, reply: bytes) -> None:
-    assert propose(bench.path, text) == (0, bytes(4) + reply)
+def test_only_what_was_proposed_is_answered(served: ServedVf, text: bytes, reply: bytes) -> None:
+    assert propose(served.path, text) == (0, bytes(4) + reply)
 
 
-def test_minor_of_the_reply_is_not_above_the_proposal(bench: Bench) -> None:
-    error, payload = propose(bench.path, VERSION_TEXT, minor=2)
+def test_minor_of_the_reply_is_not_above_the_proposal(served: ServedVf) -> None:
+    error, payload = propose(served.path, VERSION_TEXT, minor=2)
     assert error == 0
     assert struct.unpack_from("<HH", payload) == (0, 0)
 
@@ -70,24 +70,24 @@ def test_minor_of_the_reply_is_not_above_the_proposal(bench: Bench) -> None:
         b"\1\0\0\0" + VERSION_TEXT,
     ],
 )
-def test_malformed_version_is_refused_and_hung_up(bench: Bench, payload: bytes) -> None:
-    client = RawClient(bench.path, version=False)
+def test_malformed_version_is_refused_and_hung_up(served: ServedVf, payload: bytes) -> None:
+    client = RawClient(served.path, version=False)
     assert client.ask(1, payload) == (errno.EINVAL, b"")
     assert client.hung_up()
     client.close()
-    assert propose(bench.path, VERSION_TEXT)[0] == 0, "the next client is served"
+    assert propose(served.path, VERSION_TEXT)[0] == 0, "the next client is served"
 
 
-def test_version_with_an_fd_is_refused(bench: Bench) -> None:
-    client = RawClient(bench.path, version=False)
+def test_version_with_an_fd_is_refused(served: ServedVf) -> None:
+    client = RawClient(served.path, version=False)
     error, _ = client.ask(1, bytes(4) + VERSION_TEXT, (0,))
     assert error == errno.EINVAL
     assert client.hung_up()
     client.close()
 
 
-def test_version_must_come_first(bench: Bench) -> None:
-    client = RawClient(bench.path, version=False)
+def test_version_must_come_first(served: ServedVf) -> None:
+    client = RawClient(served.path, version=False)
     assert client.ask(4, struct.pack("<IIII", 16, 0, 0, 0)) == (errno.EINVAL, b"")
     assert client.hung_up()
     client.close()
@@ -99,12 +99,12 @@ def test_a_second_version_is_an_error(client: RawClient) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 15, (1 << 20) + 33, 0xFFFFFFFF])
-def test_impossible_sizes_end_the_connection(bench: Bench, size: int) -> None:
-    client = RawClient(bench.path)
+def test_impossible_sizes_end_the_connection(served: ServedVf, size: int) -> None:
+    client = RawClient(served.path)
     client.post(4, size=size)
     assert client.hung_up()
     client.close()
-    RawClient(bench.path).close()
+    RawClient(served.path).close()
 
 
 @pytest.mark.parametrize("command", [0, 11, 12, 14, 17, 18, 19, 0xFFFF])
@@ -152,24 +152,24 @@ def test_posted_writes_are_read_while_replies_wait(client: RawClient) -> None:
     assert client.read(7, 0x3C, 1) == b"\7"
 
 
-def test_an_end_inside_a_message_leaves_the_server_well(bench: Bench) -> None:
-    client = RawClient(bench.path)
+def test_an_end_inside_a_message_leaves_the_server_well(served: ServedVf) -> None:
+    client = RawClient(served.path)
     client.sock.sendall(struct.pack("<HHIII", 1, 9, 32, 0, 0) + b"xx")
     client.close()
-    RawClient(bench.path).close()
+    RawClient(served.path).close()
 
 
-def test_one_client_at_a_time(bench: Bench, client: RawClient) -> None:
-    second = RawClient(bench.path, version=False)
+def test_one_client_at_a_time(served: ServedVf, client: RawClient) -> None:
+    second = RawClient(served.path, version=False)
     assert second.hung_up()
     second.close()
     assert client.ask(13)[0] == 0
     client.close()
     for _ in range(20):  # coming back at once always works
-        RawClient(bench.path).close()
+        RawClient(served.path).close()
 
 
-def test_surplus_fds_are_closed(bench: Bench, client: RawClient) -> None:
+def test_surplus_fds_are_closed(served: ServedVf, client: RawClient) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         assert client.ask(13, fds=(0, 1, 2))[0] == 0
@@ -177,6 +177,6 @@ def test_surplus_fds_are_closed(bench: Bench, client: RawClient) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_the_socket_is_private(bench: Bench) -> None:
-    assert stat.S_IMODE(bench.path.stat().st_mode) == 0o600
-    assert bench.path.stat().st_uid == os.getuid()
+def test_the_socket_is_private(served: ServedVf) -> None:
+    assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
+    assert served.path.stat().st_uid == os.getuid()

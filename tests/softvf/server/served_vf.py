@@ -43,7 +43,7 @@ class NotingPf:
 
 
 @dataclass
-class Bench:
+class ServedVf:
     """One served VF."""
 
     path: Path
@@ -58,9 +58,9 @@ class Bench:
 
 
 @contextmanager
-def served(
+def serving(
     path: Path, personality: str = "e810", trapped: bool = False, **options: int | str
-) -> Iterator[Bench]:
+) -> Iterator[ServedVf]:
     """Serves a VF of a personality in a thread of this process."""
     card = cards.named(personality, **options)
     plane = DataPlane(
@@ -78,7 +78,7 @@ def served(
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
-        yield Bench(path, vf, plane, pf, log)
+        yield ServedVf(path, vf, plane, pf, log)
     finally:
         os.write(write, b"x")
         thread.join(10)
