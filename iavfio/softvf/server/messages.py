@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from iavfio.softvf._device import lib
+
 HEADER = struct.Struct("<HHIII")  # msg_id, command, msg_size, flags, error_no
 VERSION = struct.Struct("<HH")  # major, minor
 DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset in the fd, address, size
@@ -27,12 +29,12 @@ MULTI_ENTRY = struct.Struct("<QII8s")  # offset, region, count, data
 CAP_SPARSE = struct.Struct("<HHIII")  # id, version, next, areas, reserved
 AREA = struct.Struct("<QQ")  # offset, size
 
-TYPE_MASK, TYPE_COMMAND, TYPE_REPLY = 0xF, 0, 1
-NO_REPLY, ERROR = 0x10, 0x20
+TYPE_MASK, TYPE_COMMAND, TYPE_REPLY = lib.VU_FLAG_TYPE, 0, lib.VU_FLAG_REPLY
+NO_REPLY, ERROR = lib.VU_FLAG_NO_REPLY, lib.VU_FLAG_ERROR
 
-MAX_DATA = 1 << 20  # bytes of one access
+MAX_DATA = int(lib.VU_MAX_DATA)  # bytes of one access
 MAX_MESSAGE = MAX_DATA + HEADER.size + ACCESS.size
-MAX_FDS = 16  # with one message; QEMU accepts no more (docs/spec/vfio-user.md 2)
+MAX_FDS = int(lib.VU_MAX_FDS)  # with one message (docs/spec/vfio-user.md 2)
 MAX_VERSION_TEXT = 1 << 16
 
 DMA_FLAGS_READ, DMA_FLAGS_WRITE, DMA_FLAGS_MMAP, DMA_FLAGS_FILE_IO = 1, 2, 4, 8
@@ -48,23 +50,23 @@ NUM_REGIONS, NUM_IRQS = 9, 5
 class Command(IntEnum):
     """Message commands (docs/spec/vfio-user.md 3)."""
 
-    VERSION = 1
-    DMA_MAP = 2
-    DMA_UNMAP = 3
-    DEVICE_GET_INFO = 4
-    DEVICE_GET_REGION_INFO = 5
-    DEVICE_GET_REGION_IO_FDS = 6
-    DEVICE_GET_IRQ_INFO = 7
-    DEVICE_SET_IRQS = 8
-    REGION_READ = 9
-    REGION_WRITE = 10
-    DMA_READ = 11
-    DMA_WRITE = 12
-    DEVICE_RESET = 13
-    REGION_WRITE_MULTI = 15
-    DEVICE_FEATURE = 16
-    MIG_DATA_READ = 17
-    MIG_DATA_WRITE = 18
+    VERSION = lib.VU_VERSION
+    DMA_MAP = lib.VU_DMA_MAP
+    DMA_UNMAP = lib.VU_DMA_UNMAP
+    DEVICE_GET_INFO = lib.VU_DEVICE_GET_INFO
+    DEVICE_GET_REGION_INFO = lib.VU_DEVICE_GET_REGION_INFO
+    DEVICE_GET_REGION_IO_FDS = lib.VU_DEVICE_GET_REGION_IO_FDS
+    DEVICE_GET_IRQ_INFO = lib.VU_DEVICE_GET_IRQ_INFO
+    DEVICE_SET_IRQS = lib.VU_DEVICE_SET_IRQS
+    REGION_READ = lib.VU_REGION_READ
+    REGION_WRITE = lib.VU_REGION_WRITE
+    DMA_READ = lib.VU_DMA_READ
+    DMA_WRITE = lib.VU_DMA_WRITE
+    DEVICE_RESET = lib.VU_DEVICE_RESET
+    REGION_WRITE_MULTI = lib.VU_REGION_WRITE_MULTI
+    DEVICE_FEATURE = lib.VU_DEVICE_FEATURE
+    MIG_DATA_READ = lib.VU_MIG_DATA_READ
+    MIG_DATA_WRITE = lib.VU_MIG_DATA_WRITE
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from iavfio.softvf._device import lib
 from iavfio.softvf.function.device import Vf
 from iavfio.softvf.function.regions import AccessRefused, Region
 from iavfio.softvf.server import messages as wire
@@ -18,7 +19,7 @@ from iavfio.softvf.server.windows import Windows
 
 DOORBELL_PAGES = (0x0000, 0x2000)  # QTX_TAIL; QRX_TAIL and VFINT_ITRN
 MAX_TOLD = 1000  # violations of one client: one that errs all the time must not fill the log
-PAGE = 0x1000
+PAGE = int(lib.PAGE_BYTES)
 Answer = tuple[bytes, tuple[int, ...]]  # payload, fds
 
 
