@@ -171,7 +171,7 @@ class Comparison:
         """A slice of ours."""
         circulation.refill(port, self.packets)
         lane = Lane(port._pairs[0])
-        with Worker("forward", [lane], burst=burst, swap=False, cpu=cpu) as worker:
+        with Worker("forward", [lane], burst=burst, macs="keep", cpu=cpu) as worker:
             mpps, discards = circulation.watched(self.pf, vf, self.slice, worker.close)
             c = worker.counters
         cycles = c.tsc_busy / max(c.received, 1)

@@ -226,9 +226,17 @@ enum worker_mode {
     WORKER_TXONLY = 1, /* generate and send */
     WORKER_LOOPBACK =
         2, /* generate and send; receive, check, release: both ways on the same pairs */
-    WORKER_FORWARD = 3, /* receive, swap MAC addresses (if asked), send on `out` */
+    WORKER_FORWARD = 3, /* receive, set MAC addresses as `macs` says, send on `out` */
     WORKER_SINK = 4, /* as RXDROP, but checks signature (and payload with verify) */
     WORKER_HANDLER = 5 /* receive; a handler says what becomes of each packet */
+};
+/* What FORWARD does with the MAC addresses of a frame. A PF's spoof check lets a VF send from its own
+ * addresses only, so that a frame which leaves by another port needs that port's source. */
+enum forward_macs {
+    FORWARD_KEEP = 0, /* sends the frame as it came */
+    FORWARD_SWAP = 1, /* source and destination change places */
+    FORWARD_OWN =
+        2 /* source: src[i]; destination: dst[i], or where the frame came from when that is zero */
 };
 #define WORKER_MAX_PAIRS 32
 #define WORKER_SIZES 64
@@ -240,15 +248,16 @@ struct worker_config {
     /* FORWARD: where pair i's packets go; NULL = itself */
     struct queue_pair *out[WORKER_MAX_PAIRS];
     uint32_t burst; /* 1..256 */
-    uint32_t swap; /* FORWARD: 1 swaps MAC addresses */
+    uint32_t macs; /* FORWARD: enum forward_macs */
     uint32_t verify; /* check sequence and payload of every packet */
     uint64_t signature; /* carried by every generated packet; the run's */
     uint64_t limit; /* packets to send, 0 = until stopped */
+    uint64_t window_ns; /* length of the measured window, 0 = until worker_finish or the limit */
     double rate; /* packets per second, 0 = as fast as possible */
     uint32_t sizes; /* entries of size[]: frame lengths without FCS, used in turn */
     uint16_t size[WORKER_SIZES];
-    uint8_t dst[WORKER_MAX_PAIRS][6]; /* of the frames that pair i generates: pairs may belong to */
-    uint8_t src[WORKER_MAX_PAIRS][6]; /* several ports */
+    uint8_t dst[WORKER_MAX_PAIRS][6]; /* of the frames that pair i generates, or that FORWARD_OWN */
+    uint8_t src[WORKER_MAX_PAIRS][6]; /* sends on: pairs may belong to several ports */
     uint32_t sender_base; /* sender id of pair 0: unique among the workers of a run */
     struct verify *table; /* verify: sequences of all senders, shared by a run's workers */
     uint32_t flows; /* UDP source ports to spread over RSS, at least 1 */
@@ -306,8 +315,13 @@ void kept_free(struct kept *kept); /* kept_drop first */
 struct worker;
 struct worker *worker_start(const struct worker_config *config, int *error);
 const struct worker_counters *worker_counters(const struct worker *worker);
-/* Stops generating; goes on receiving until nothing came for `drain_ms`, then ends. Returns at once. */
-void worker_finish(struct worker *worker, uint32_t drain_ms);
+/* The counters as they were when the measured window closed: after window_ns, at the limit, or when the
+ * worker was told to finish, whichever came first; stop_ns is that time. Generating ends with the window,
+ * so that what is measured holds nothing of the draining. NULL while the window is open. */
+const struct worker_counters *worker_window(const struct worker *worker);
+/* Closes the window and stops generating; the worker goes on receiving until nothing came for `quiet_ms`,
+ * at most for `limit_ms`, then ends. Returns at once. */
+void worker_finish(struct worker *worker, uint32_t quiet_ms, uint32_t limit_ms);
 /* Ends now and joins the thread; the counters are final then. */
 void worker_stop(struct worker *worker);
 /* Stops and frees it. */

@@ -21,6 +21,11 @@ MODES: dict[str, int] = {
     "forward": lib.WORKER_FORWARD,
     "sink": lib.WORKER_SINK,
 }
+FORWARD_MACS: dict[str, int] = {  # what "forward" does with the MAC addresses of a frame
+    "keep": lib.FORWARD_KEEP,
+    "swap": lib.FORWARD_SWAP,
+    "own": lib.FORWARD_OWN,
+}
 MOST_PAIRS: int = lib.WORKER_MAX_PAIRS
 MOST_SIZES: int = lib.WORKER_SIZES
 
@@ -103,13 +108,14 @@ class Worker:
         lanes: Sequence[Lane],
         *,
         burst: int = 32,
-        swap: bool = True,
+        macs: str = "swap",
         sizes: Sequence[int] = (60,),
         signature: int = 0,
         verify: VerifyTable | None = None,
         sender_base: int = 0,
         flows: int = 1,
         limit: int = 0,
+        window: float = 0.0,
         rate: float = 0.0,
         cpu: int | None = None,
     ) -> None:
@@ -136,10 +142,11 @@ class Worker:
             config.pair[i] = lane.pair.raw
             config.out[i] = ffi.NULL if lane.out is None else lane.out.raw
             config.dst[i], config.src[i] = lane.dst, lane.src
-        config.swap, config.verify = int(swap), int(verify is not None)
+        config.macs, config.verify = FORWARD_MACS[macs], int(verify is not None)
         config.table = ffi.NULL if verify is None else verify.raw
         config.sender_base, config.flows = sender_base, flows
         config.signature, config.limit, config.rate = signature, limit, rate
+        config.window_ns = int(window * 1e9)
         config.sizes = len(sizes)
         for i, size in enumerate(sizes):
             config.size[i] = size
@@ -148,6 +155,7 @@ class Worker:
         self._raw: Any = lib.worker_start(config, error)
         self._keep = (lanes, verify)
         self._last = Counters()
+        self._window: Counters | None = None
         if self._raw == ffi.NULL:
             self._raw = None
             raise StateError(
@@ -161,7 +169,7 @@ class Worker:
         """What it counted so far; after close the last counts."""
         if self._raw is not None:
             raw = lib.worker_counters(self._raw)
-            self._last = Counters(**{f.name: int(getattr(raw, f.name)) for f in fields(Counters)})
+            self._last = _counters(raw)
         return self._last
 
     @property
@@ -169,10 +177,25 @@ class Worker:
         """Whether its thread is done: limit reached, finished, or failed."""
         return self._raw is None or self.counters.state == 3
 
-    def finish(self, drain: float = 0.1) -> None:
-        """Stops generating; receives until nothing came for `drain` seconds. Returns at once."""
+    @property
+    def window(self) -> Counters | None:
+        """The counters at the end of the measured window; None while it is open.
+
+        The window closes after `window` seconds, when `limit` packets were sent, or at `finish`. The
+        worker stops generating then, so that draining is outside of what was measured.
+        """
         if self._raw is not None:
-            lib.worker_finish(self._raw, int(drain * 1000))
+            raw = lib.worker_window(self._raw)
+            self._window = None if raw == ffi.NULL else _counters(raw)
+        return self._window
+
+    def finish(self, quiet: float = 0.1, limit: float = 1.0) -> None:
+        """Closes the window, stops generating and lets the worker drain. Returns at once.
+
+        The worker receives on until nothing came for `quiet` seconds, at most for `limit` seconds.
+        """
+        if self._raw is not None:
+            lib.worker_finish(self._raw, int(quiet * 1000), int(limit * 1000))
 
     def wait(self, timeout: float) -> bool:
         """Whether it ended within `timeout` seconds."""
@@ -188,9 +211,9 @@ class Worker:
         if self._raw is None:
             return
         raw, self._raw = self._raw, None
-        counters = lib.worker_counters(raw)
         lib.worker_stop(raw)
-        self._last = Counters(**{f.name: int(getattr(counters, f.name)) for f in fields(Counters)})
+        self._last = _counters(lib.worker_counters(raw))
+        self._window = _counters(lib.worker_window(raw))
         lib.worker_free(raw)
 
     def __enter__(self) -> Worker:
@@ -203,3 +226,8 @@ class Worker:
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _counters(raw: Any) -> Counters:
+    """A copy of a `struct worker_counters`."""
+    return Counters(**{f.name: int(getattr(raw, f.name)) for f in fields(Counters)})

@@ -190,7 +190,7 @@ static struct worker_counters loopback(struct rig *rig, enum fault fault, uint64
     assert(worker && !error);
     while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < limit)
         usleep(500);
-    worker_finish(worker, 60);
+    worker_finish(worker, 60, 5000);
     counters = finish(worker);
     *faults = loop.faults;
     loop_end(&loop);
@@ -247,7 +247,7 @@ static void test_reordered(void)
     assert(worker);
     while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < 5010)
         usleep(500);
-    worker_finish(worker, 60);
+    worker_finish(worker, 60, 5000);
     c = finish(worker);
     loop_end(&loop);
     assert(c.received == 5010 && c.reordered == 50 && !c.lost && !c.duplicated && !c.corrupted);
@@ -312,7 +312,7 @@ static void test_stop_start(void)
         loop_start(&loop, &rig);
         sent = __atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED);
     }
-    worker_finish(worker, 60);
+    worker_finish(worker, 60, 5000);
     c = finish(worker);
     loop_end(&loop);
     assert(c.sent == rig.sq->posted && rig.sq->posted == rig.sq->packets + rig.sq->drop_reset);
@@ -338,7 +338,7 @@ static void test_forward(void)
 
     rig_new(&rig, ENTRIES, BUFFERS);
     config = config_of(&rig, WORKER_FORWARD);
-    config.swap = 1;
+    config.macs = FORWARD_SWAP;
     for (int i = 0; i < 90; i++) {
         memcpy(rig_rx_buffer(&rig), "AAAAAABBBBBB", 12);
         rig_rx(&rig, i == 7 ? 16 : 60, RIG_EOP); /* one cannot be sent */
@@ -363,6 +363,83 @@ static void test_forward(void)
     assert(c.received >= ENTRIES && c.received <= 90 + 60);
     assert(c.sent == ENTRIES - 1 && c.refused == c.received - c.sent);
     rig_conserved(&rig);
+    rig_end(&rig);
+}
+
+/* A frame that is forwarded leaves from the worker's own address: to where it came from, or to a
+ * destination that was asked for. */
+static void test_forward_own(void)
+{
+    for (int named = 0; named < 2; named++) {
+        struct rig rig;
+        struct worker_config config;
+        struct worker *worker;
+        int error;
+
+        rig_new(&rig, ENTRIES, BUFFERS);
+        config = config_of(&rig, WORKER_FORWARD);
+        config.macs = FORWARD_OWN;
+        memcpy(config.src[0], "OOOOOO", 6);
+        memcpy(config.dst[0], named ? "NNNNNN" : "\0\0\0\0\0\0", 6);
+        memcpy(rig_rx_buffer(&rig), "AAAAAABBBBBBxy", 14);
+        rig_rx(&rig, 60, RIG_EOP);
+        worker = worker_start(&config, &error);
+        assert(worker);
+        while (__atomic_load_n(&rig.tx_tail, __ATOMIC_ACQUIRE) != 1)
+            usleep(200);
+        assert(!memcmp(rig.memory + (rig.tx[0].addr - RIG_IOVA),
+                       named ? "NNNNNNOOOOOOxy" : "BBBBBBOOOOOOxy", 14));
+        worker_free(worker);
+        rig_conserved(&rig);
+        rig_end(&rig);
+    }
+}
+
+/* What is measured ends with the window, whatever the draining brings; a window that nothing closes
+ * ends with the worker. */
+static void test_window(void)
+{
+    const uint64_t asked = 30000000;
+    static struct loop loop;
+    struct rig rig;
+    struct worker_config config;
+    struct worker_counters window, total;
+    struct worker *worker;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig, WORKER_LOOPBACK);
+    config.window_ns = asked;
+    memset(&loop, 0, sizeof(loop));
+    loop_start(&loop, &rig);
+    worker = worker_start(&config, &error);
+    assert(worker && !worker_window(worker));
+    while (!worker_window(worker))
+        usleep(200);
+    window = *worker_window(worker);
+    assert(window.stop_ns - window.start_ns >= asked && window.sent);
+    worker_finish(worker, 60, 5000);
+    total = finish(worker);
+    assert(total.sent == window.sent && total.received == total.sent);
+    assert(window.received <= total.received && window.stop_ns < total.stop_ns);
+    rig_conserved(&rig);
+
+    /* Frames that never stop coming do not keep the worker beyond its bound. */
+    config = config_of(&rig, WORKER_RXDROP);
+    worker = worker_start(&config, &error);
+    assert(worker);
+    worker_finish(worker, 1000000, 20);
+    total = finish(worker);
+    assert(total.state == 3);
+
+    config.limit = 1;
+    worker = worker_start(&config, &error);
+    assert(worker && !worker_window(worker));
+    worker_stop(worker);
+    assert(worker_window(worker) &&
+           worker_window(worker)->stop_ns <= worker_counters(worker)->stop_ns);
+    worker_free(worker);
+    loop_end(&loop);
     rig_end(&rig);
 }
 
@@ -403,6 +480,8 @@ static void test_idle(void)
 int main(void)
 {
     test_forward();
+    test_forward_own();
+    test_window();
     test_idle();
     test_loopback();
     test_reordered();

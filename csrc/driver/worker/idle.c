@@ -35,6 +35,18 @@ static bool arm(struct worker *worker)
     return quiet;
 }
 
+/* Nanoseconds until the measured window closes, or `most` where that is later or never. */
+static uint64_t until_window(const struct worker *worker, uint64_t most)
+{
+    uint64_t end = worker->total.start_ns + worker->config.window_ns;
+    uint64_t now;
+
+    if (!worker->config.window_ns || worker->window_closed)
+        return most;
+    now = clock_ns();
+    return end > now ? (end - now < most ? end - now : most) : 1;
+}
+
 /* How long the next sleep may be. Nothing tells that a pair runs again, that a pool has buffers for a
  * ring without any (it cannot interrupt), or that the time to drain is over: these are looked for. */
 static uint64_t bound(struct worker *worker)
@@ -51,7 +63,7 @@ static uint64_t bound(struct worker *worker)
         last = 0;
     last = last ? 2 * last : SLEEP_NS;
     worker->slept_ns = last < SLEEP_MAX_NS ? last : SLEEP_MAX_NS;
-    return worker->slept_ns;
+    return until_window(worker, worker->slept_ns);
 }
 
 static void wait(struct worker *worker)

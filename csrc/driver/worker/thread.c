@@ -41,13 +41,18 @@ static bool follow(struct worker *worker)
 #define PUBLISH(field)                                                                             \
     __atomic_store_n(&worker->counters.field, worker->total.field, __ATOMIC_RELAXED)
 
-static void publish(struct worker *worker)
+static void gather(struct worker *worker)
 {
     worker->total.lost = worker->verify.lost > 0 ? (uint64_t)worker->verify.lost : 0;
     worker->total.duplicated = worker->verify.duplicated;
     worker->total.reordered = worker->verify.reordered;
     worker->total.corrupted = worker->verify.corrupted;
     worker->total.tsc_total = clock_ticks() - worker->start_ticks;
+}
+
+static void publish(struct worker *worker)
+{
+    gather(worker);
     PUBLISH(loops);
     PUBLISH(empty_loops);
     PUBLISH(sent);
@@ -72,6 +77,30 @@ static void publish(struct worker *worker)
     PUBLISH(invalid);
     PUBLISH(failed);
     __atomic_store_n(&worker->counters.state, worker->total.state, __ATOMIC_RELEASE);
+}
+
+/* Ends the measured window: what is generated or counted later belongs to the draining. */
+static void close_window(struct worker *worker)
+{
+    if (worker->window_closed)
+        return;
+    worker->generating = false;
+    gather(worker);
+    worker->window = worker->total;
+    worker->window.stop_ns = clock_ns();
+    __atomic_store_n(&worker->window_closed, 1, __ATOMIC_RELEASE);
+}
+
+/* Whether the window is over: its time has passed, or a generator has sent all that it was to send. */
+static void look_at_window(struct worker *worker)
+{
+    const struct worker_config *config = &worker->config;
+
+    if (worker->window_closed)
+        return;
+    if ((config->limit && worker_generates(config->mode) && !worker->generating) ||
+        (config->window_ns && clock_ns() - worker->total.start_ns >= config->window_ns))
+        close_window(worker);
 }
 
 uint32_t thread_round(struct worker *worker)
@@ -118,18 +147,25 @@ static void settle(struct worker *worker)
             rx_counters_merge(worker->hold[i].pair);
 }
 
-/* True when draining has come to its end. */
-static bool drained(struct worker *worker, uint32_t drain_ms, uint32_t moved)
+/* True when draining has come to its end: nothing came for a while, or its time is over. */
+static bool drained(struct worker *worker, uint32_t quiet_ms, uint32_t moved)
 {
     uint64_t now = clock_ns();
 
-    if (worker->total.state != WORKER_DRAINING || moved) {
+    if (worker->total.state != WORKER_DRAINING) {
         worker->total.state = WORKER_DRAINING;
-        worker->generating = false;
+        worker->drain_end_ns =
+            now + __atomic_load_n(&worker->limit_ms, __ATOMIC_RELAXED) * NS_PER_MS;
         worker->moved_ns = now;
+        worker->generating = false;
+        close_window(worker);
         return false;
     }
-    return now - worker->moved_ns >= drain_ms * NS_PER_MS;
+    if (now >= worker->drain_end_ns)
+        return true;
+    if (moved)
+        worker->moved_ns = now;
+    return now - worker->moved_ns >= quiet_ms * NS_PER_MS;
 }
 
 static bool nothing_pending(const struct worker *worker)
@@ -145,7 +181,7 @@ static bool nothing_pending(const struct worker *worker)
 static void run_rounds(struct worker *worker)
 {
     while (!__atomic_load_n(&worker->ending, __ATOMIC_ACQUIRE)) {
-        uint32_t drain = __atomic_load_n(&worker->drain_ms, __ATOMIC_ACQUIRE);
+        uint32_t quiet = __atomic_load_n(&worker->quiet_ms, __ATOMIC_ACQUIRE);
         uint64_t before = clock_ticks();
         uint32_t moved, reaped = 0;
 
@@ -158,16 +194,19 @@ static void run_rounds(struct worker *worker)
             worker->quiet_since = 0;
             idle_end(worker);
             worker->total.tsc_busy += clock_ticks() - before;
-            if (worker->total.loops % PUBLISH_EVERY == 0)
+            if (worker->total.loops % PUBLISH_EVERY == 0) {
+                look_at_window(worker);
                 publish(worker);
+            }
         } else {
             worker->total.empty_loops++;
             reaped = reap(worker);
         }
-        if (unlikely(drain) && drained(worker, drain - 1, moved + reaped))
+        if (unlikely(quiet) && drained(worker, quiet - 1, moved + reaped))
             break;
         if (!moved && !reaped) {
             settle(worker);
+            look_at_window(worker);
             if (worker->idle_rounds == 0 || worker->total.empty_loops % PUBLISH_EVERY == 0)
                 publish(worker);
             idle_round(worker, nothing_pending(worker));
@@ -184,6 +223,7 @@ static void *run(void *argument)
     worker->total.state = WORKER_RUNNING;
     publish(worker);
     run_rounds(worker);
+    close_window(worker);
     idle_end(worker);
     for (uint32_t i = 0; i < worker->config.pairs; i++)
         traffic_abandon(worker, &worker->lane[i]);
@@ -234,6 +274,11 @@ const struct worker_counters *worker_counters(const struct worker *worker)
     return &worker->counters;
 }
 
+const struct worker_counters *worker_window(const struct worker *worker)
+{
+    return __atomic_load_n(&worker->window_closed, __ATOMIC_ACQUIRE) ? &worker->window : NULL;
+}
+
 static void nudge(struct worker *worker)
 {
     uint64_t one = 1;
@@ -241,9 +286,10 @@ static void nudge(struct worker *worker)
     (void)!write(worker->wake_fd, &one, sizeof(one));
 }
 
-void worker_finish(struct worker *worker, uint32_t drain_ms)
+void worker_finish(struct worker *worker, uint32_t quiet_ms, uint32_t limit_ms)
 {
-    __atomic_store_n(&worker->drain_ms, drain_ms < UINT32_MAX ? drain_ms + 1 : drain_ms,
+    __atomic_store_n(&worker->limit_ms, limit_ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&worker->quiet_ms, quiet_ms < UINT32_MAX ? quiet_ms + 1 : quiet_ms,
                      __ATOMIC_RELEASE);
     nudge(worker);
 }

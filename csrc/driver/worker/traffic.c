@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stddef.h>
 #include <string.h>
 
 #include "driver/ring/interrupt.h"
@@ -132,7 +133,7 @@ static void check(struct worker *worker, struct lane *lane, uint32_t n)
         verify_credit(table, sender, credit);
 }
 
-static void swap_addresses(const struct pool *pool, const struct batch *batch)
+static void swap_macs(const struct pool *pool, const struct batch *batch)
 {
     for (uint32_t i = 0; i < batch->count; i++) {
         uint8_t *data = pool_data(pool, batch->handles[i]);
@@ -147,6 +148,38 @@ static void swap_addresses(const struct pool *pool, const struct batch *batch)
         memcpy(data, src, 6);
         memcpy(data + 6, dst, 6);
     }
+}
+
+static const uint8_t no_mac[6];
+
+/* The frame leaves from the sending port's own address, as testpmd's `mac` mode does it. */
+static void own_macs(const struct pool *pool, const struct batch *batch, const uint8_t dst[6],
+                     const uint8_t src[6])
+{
+    bool answer = memcmp(dst, no_mac, sizeof(no_mac)) == 0;
+
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint8_t *data = pool_data(pool, batch->handles[i]);
+
+        if (i + SWAP_PREFETCH < batch->count)
+            __builtin_prefetch(pool_data(pool, batch->handles[i + SWAP_PREFETCH]), 1);
+        if (handle_length(batch->handles[i]) < 12)
+            continue;
+        memcpy(data, answer ? data + 6 : dst, 6);
+        memcpy(data + 6, src, 6);
+    }
+}
+
+static void set_macs(const struct worker *worker, const struct lane *lane)
+{
+    const struct worker_config *config = &worker->config;
+    const struct pool *pool = lane->in->pair->pool;
+    ptrdiff_t i = lane - worker->lane;
+
+    if (config->macs == FORWARD_SWAP)
+        swap_macs(pool, &lane->pending);
+    else if (config->macs == FORWARD_OWN)
+        own_macs(pool, &lane->pending, config->dst[i], config->src[i]);
 }
 
 /* Bytes of packets just received, from the receive block where this thread is its writer. `before`: what
@@ -171,8 +204,7 @@ static void forward(struct worker *worker, struct lane *lane, uint32_t n, uint64
     batch->count = n;
     worker->total.received += n;
     worker->total.received_bytes += bytes_of(lane, batch, before);
-    if (worker->config.swap)
-        swap_addresses(lane->in->pair->pool, batch);
+    set_macs(worker, lane);
     traffic_flush(worker, lane);
 }
 

@@ -39,6 +39,8 @@ struct worker {
     struct worker_config config;
     LINE struct worker_counters counters; /* published; `total` is the worker's own copy */
     struct worker_counters total;
+    struct worker_counters window; /* `total` as it was when the measured window closed */
+    uint32_t window_closed; /* set once `window` is complete */
     struct verify_tally verify;
     uint32_t holds;
     struct hold hold[HOLDS_MAX];
@@ -56,12 +58,14 @@ struct worker {
     uint64_t quiet_since; /* as in struct hold, but of all that the worker does */
     uint64_t slept_ns; /* bound of the last sleep; 0: something came since */
     uint64_t moved_ns; /* while draining: when something last came */
+    uint64_t drain_end_ns; /* while draining: when it ends at the latest */
     struct batch received; /* of the round */
     uint8_t *scratch;
     pthread_t thread;
     int wake_fd;
     uint32_t ending; /* set from outside: 1 ends the worker now */
-    uint32_t drain_ms; /* set from outside: plus 1; 0: draining is not asked for */
+    uint32_t quiet_ms; /* set from outside: plus 1; 0: draining is not asked for */
+    uint32_t limit_ms; /* set from outside, before quiet_ms: bound of draining */
 };
 
 /* The worker's hold on a queue pair, a new one when it has none. */
