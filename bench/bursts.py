@@ -89,7 +89,7 @@ def loops(rounds: int, seconds: float, cpus: str | None) -> dict[str, Any]:
             circulation.refill(port, CIRCULATING)
             if (turn + turn // 2) % 2:
                 with Worker(
-                    "forward", [Lane(port._pairs[0])], burst=BURST, macs="keep", cpu=driver
+                    "forward", [Lane(port.rx[0])], burst=BURST, macs="keep", cpu=driver
                 ) as worker:
                     mpps, lost = circulation.watched(pf, 0, seconds, worker.close)
                     c = worker.counters

@@ -22,7 +22,7 @@ from typing import Any
 
 import iavfio
 from bench import circulation, record
-from iavfio.bench.app import FCS
+from iavfio.bench.plan import FCS
 from iavfio.bench.provenance import SOFTWARE, provenance
 from iavfio.datapath.worker import Counters, Lane, Worker
 
@@ -58,7 +58,7 @@ class Floor:
 
 def slice_of(port: iavfio.Port, burst: int, cpu: int, seconds: float) -> dict[str, Any]:
     """The same of driver and software VF, and what the worker counted."""
-    lane = Lane(port._pairs[0], None, port.mac, port.mac)
+    lane = Lane(port.rx[0], None, port.mac, port.mac)
     with Worker(
         "loopback",
         [lane],

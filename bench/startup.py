@@ -147,7 +147,7 @@ def idling(rounds: int) -> Iterator[Figure]:
     ours, theirs = [], []
     with iavfio.softvf() as pf, pf.open() as port:
         port.start(wait_link=5.0)
-        with Worker("forward", [Lane(port._pairs[0])]) as worker:
+        with Worker("forward", [Lane(port.rx[0])]) as worker:
             for _ in range(rounds):
                 time.sleep(0.2)
                 before, device = time.process_time(), _cpu_of(pf.pid)

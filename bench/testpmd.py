@@ -170,7 +170,7 @@ class Comparison:
     def ours(self, port: iavfio.Port, vf: int, burst: int, cpu: int) -> Slice:
         """A slice of ours."""
         circulation.refill(port, self.packets)
-        lane = Lane(port._pairs[0])
+        lane = Lane(port.rx[0])
         with Worker("forward", [lane], burst=burst, macs="keep", cpu=cpu) as worker:
             mpps, discards = circulation.watched(self.pf, vf, self.slice, worker.close)
             c = worker.counters
@@ -213,7 +213,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 theirs.append(both.theirs(testpmd, 0, args.burst))
                 if not turn % 2:
                     ours.append(both.ours(port, 1, args.burst, driver))
-        isa = port._pairs[0].isa
+        isa = port.rx[0].isa
         violations = [str(entry) for entry in pf.violations()]
     source |= {"load_after": record.load(), "driver_cpu": driver, "device_cpu": device}
     source["dpdk"] = version[1] if version else "unknown"

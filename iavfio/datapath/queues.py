@@ -130,6 +130,12 @@ class _Side:
         """The queue pair."""
         return self._pair
 
+    @property
+    def isa(self) -> str:
+        """The instruction set of its code path: scalar, avx2, avx512 or neon; "" before start."""
+        raw = self._pair.raw
+        return "" if raw is None else str(ffi.string(lib.pair_isa_name(raw)).decode())
+
     def _stopped(self) -> StateError:
         return StateError(
             f"{self._port.name}: {self.direction} queue {self.index} is not running",

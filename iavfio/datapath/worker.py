@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from iavfio._driver import ffi, lib
+from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.errors import ConfigError, IavfioError, StateError
-from iavfio.port.bringup import BuiltPair
 
 MODES: dict[str, int] = {
     "rxdrop": lib.WORKER_RXDROP,
@@ -67,10 +67,13 @@ class Counters:
 
 @dataclass(frozen=True)
 class Lane:
-    """One queue pair of a worker: where its packets go, and the addresses that it generates."""
+    """One queue pair of a worker: `rx` with its own send side, or with that of `tx`.
 
-    pair: BuiltPair
-    out: BuiltPair | None = None
+    `dst` and `src` are the addresses of the frames that it generates, or sends on with macs="own".
+    """
+
+    rx: RxQueue
+    tx: TxQueue | None = None
     dst: bytes = bytes(6)
     src: bytes = bytes(6)
 
@@ -137,10 +140,8 @@ class Worker:
         config: Any = ffi.new("struct worker_config *")
         config.mode, config.pairs, config.burst = MODES[mode], len(lanes), burst
         for i, lane in enumerate(lanes):
-            if lane.pair.raw is None:
-                raise StateError("a queue pair is not running", "its port is stopped", "start it")
-            config.pair[i] = lane.pair.raw
-            config.out[i] = ffi.NULL if lane.out is None else lane.out.raw
+            config.pair[i] = _running(lane.rx)
+            config.out[i] = ffi.NULL if lane.tx is None else _running(lane.tx)
             config.dst[i], config.src[i] = lane.dst, lane.src
         config.macs, config.verify = FORWARD_MACS[macs], int(verify is not None)
         config.table = ffi.NULL if verify is None else verify.raw
@@ -181,8 +182,8 @@ class Worker:
     def window(self) -> Counters | None:
         """The counters at the end of the measured window; None while it is open.
 
-        The window closes after `window` seconds, when `limit` packets were sent, or at `finish`. The
-        worker stops generating then, so that draining is outside of what was measured.
+        The window closes after `window` seconds, when `limit` packets were sent, or at `finish`.
+        The worker stops generating then, so that draining is outside of what was measured.
         """
         if self._raw is not None:
             raw = lib.worker_window(self._raw)
@@ -226,6 +227,15 @@ class Worker:
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _running(queue: RxQueue | TxQueue) -> Any:
+    """The C queue pair of a queue. Raises StateError when its port is not started."""
+    if queue.pair.raw is None:
+        raise StateError(
+            f"{queue} is not running", "its port is stopped", "call port.start() first"
+        )
+    return queue.pair.raw
 
 
 def _counters(raw: Any) -> Counters:

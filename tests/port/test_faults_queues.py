@@ -327,8 +327,7 @@ def test_port_that_is_forgotten_is_closed_with_a_warning(one: SoftPf, pool: Pool
 
 
 def loopback(port: Port) -> Worker:
-    pair = port._pairs[0]
-    return Worker("loopback", [Lane(pair, None, port.mac, port.mac)], signature=0x1234)
+    return Worker("loopback", [Lane(port.rx[0], None, port.mac, port.mac)], signature=0x1234)
 
 
 def moves(worker: Worker) -> bool:

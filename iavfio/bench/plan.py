@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a run is to do, and the terms in which frames are counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from iavfio.errors import ConfigError
+from iavfio.port.port import Port
+
+Mode = Literal["rxdrop", "txonly", "loopback", "forward"]
+MODES: tuple[Mode, ...] = ("rxdrop", "txonly", "loopback", "forward")
+GENERATING: tuple[Mode, ...] = ("txonly", "loopback")
+FCS = 4
+WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each frame (IEEE 802.3)
+IMIX = (64,) * 7 + (594,) * 4 + (1518,)  # simple IMIX, 7:4:1
+NOBODY = bytes.fromhex("020000000001")  # where txonly sends by default: nobody's address
+SMALLEST = 64  # with FCS: Ethernet, IPv4, UDP and the signature fit
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. `sizes`: frame sizes with FCS, as RFC 2544 counts them, used in turn.
+
+    `duration`: the measured window in seconds; `count` ends it after so many packets sent, 0 = by
+    time; `rate` in packets a second, 0 = as fast as possible; `cpus`: one worker on each, empty =
+    one anywhere. `max_loss`: the largest share of lost packets that a sound run may have, None =
+    0 on software VFs and any on a card.
+    """
+
+    mode: Mode = "loopback"
+    sizes: tuple[int, ...] = (64,)
+    duration: float = 3.0
+    count: int = 0
+    burst: int = 32
+    rate: float = 0.0
+    flows: int = 64
+    verify: bool = False
+    cpus: tuple[int, ...] = ()
+    dst: bytes | None = None
+    src: bytes | None = None
+    max_loss: float | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether the run makes the frames that it sends."""
+        return self.mode in GENERATING
+
+    def checked(self, ports: Sequence[Port]) -> Plan:
+        """Itself, or ConfigError for what cannot be run on these ports."""
+        if not 1 <= len(ports) <= 2:
+            raise ConfigError(f"{len(ports)} ports", "one VF, or two that reach each other", "")
+        longest = min(port.settings.frame for port in ports) + FCS
+        for size in self.sizes:
+            if not SMALLEST <= size <= longest:
+                raise ConfigError(
+                    f"frames of {size} bytes cannot be sent",
+                    f"{SMALLEST} to {longest} (with FCS) fit the MTU",
+                    "raise it with --mtu, or choose another --size",
+                )
+        if not self.count and not (math.isfinite(self.duration) and self.duration > 0):
+            raise ConfigError(f"a run of {self.duration:g} s", "it must last", "--duration 3")
+        if self.max_loss is not None and not 0 <= self.max_loss <= 1:
+            raise ConfigError(
+                f"a loss of {self.max_loss:g} cannot be allowed",
+                "it is the lost packets' share of all: 0 to 1",
+                "--max-loss 0.001",
+            )
+        return self
+
+    def destination(self, peer: Port) -> bytes:
+        """Where generated frames go: as asked, else to the peer, or to nobody in txonly."""
+        if self.dst is not None:
+            return self.dst
+        return NOBODY if self.mode == "txonly" else peer.mac
+
+
+def frame_sizes(text: str) -> tuple[int, ...]:
+    """ "64", "64,1518" or "imix" as frame sizes with FCS. Raises ConfigError."""
+    if text.lower() == "imix":
+        return IMIX
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is not a frame size", "", "write 64, a list as 64,1518, or imix"
+        ) from None
+
+
+def mtu_for(sizes: Sequence[int]) -> int:
+    """The least MTU, at least 1500, for frames of these sizes with FCS."""
+    return max(1500, max(sizes) - FCS - 14)

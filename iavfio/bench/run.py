@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A run: workers over all queues of one or two ports, and the accounts that are closed after it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from iavfio.bench.plan import FCS, Plan
+from iavfio.bench.provenance import SOFTWARE, hardware, provenance
+from iavfio.bench.result import Result
+from iavfio.datapath.worker import Counters, Lane, VerifyTable, Worker
+from iavfio.errors import DeviceError, IavfioError
+from iavfio.port.footprint import Footprint
+from iavfio.port.port import Port
+
+TICK = 0.02  # seconds: how late Ctrl-C may be noticed
+QUIET = 0.1  # seconds without a packet after which nothing more will come
+DRAIN_LIMIT = 1.0  # seconds of draining at most, outside of the measured window
+HURRIED_QUIET, HURRIED_LIMIT = 0.01, 0.04  # the same after Ctrl-C
+JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no longer waited for
+COMPLETION = 0.1  # seconds in which a device completes what is posted; 0.02 after Ctrl-C
+
+Progress = Callable[[float, Counters], None]
+
+
+def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> Result:
+    """Runs `plan` on started ports; returns the result also when it is interrupted.
+
+    The measured window is `plan.duration`, or ends with the packet `plan.count`; draining comes
+    after it and is bounded. `progress(seconds, counters)` is called about once a second.
+    KeyboardInterrupt (Ctrl-C, or SIGTERM where the caller made it one) ends the run early; the
+    result says so in `interrupted`. Raises ConfigError for what cannot be run, IavfioError when a
+    worker cannot start.
+    """
+    plan = plan.checked(ports)
+    for port in ports:
+        port.refresh_stats()
+    before = {port.name: port.stats.snapshot() for port in ports}
+    notes: list[str] = []
+    interrupted: KeyboardInterrupt | None = None
+    with ExitStack() as stack:
+        workers = _start(plan, ports, stack)
+        try:
+            _watch(workers, progress)
+        except KeyboardInterrupt as signal:
+            interrupted = signal
+        drained = _drain(plan, workers, interrupted is not None)
+        windows = [worker.window or worker.counters for worker in workers]
+        counters = _sum([worker.counters for worker in workers])
+    if counters.error:
+        notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
+    in_flight = 0
+    for port in ports:
+        in_flight += _settle(port, COMPLETION if interrupted is None else COMPLETION / 5)
+        try:
+            port.refresh_stats()
+        except DeviceError as error:
+            notes.append(f"{port.name}: the PF's counters are old: {error.what}")
+    return Result(
+        plan=plan,
+        isa="/".join(sorted({queue.isa for port in ports for queue in port.rx})),
+        window=_sum(windows),
+        total=counters,
+        drained=drained,
+        interrupted=interrupted,
+        unsent=in_flight,
+        before=before,
+        after={port.name: port.stats.snapshot() for port in ports},
+        link_mbps={port.name: port.link.mbps for port in ports},
+        capacity=sum(
+            len(port.rx) * (port.settings.rx_ring + port.settings.tx_ring) for port in ports
+        ),
+        provenance=provenance({port.name: describe(port) for port in ports}),
+        queues=len(ports[0].rx),
+        ring=ports[0].settings.rx_ring,
+        memory=Footprint.of(ports),
+        notes=tuple(notes),
+    )
+
+
+def _lanes(plan: Plan, ports: Sequence[Port]) -> list[Lane]:
+    """Every queue pair with its counterpart and addresses.
+
+    What is forwarded leaves by the peer's queue, so from the peer's address: a spoof check lets no
+    other pass. It goes to where it came from unless a destination was asked for.
+    """
+    lanes: list[Lane] = []
+    for port, peer in zip(ports, reversed(ports), strict=True):
+        for i, rx in enumerate(port.rx):
+            tx = peer.tx[i % len(peer.tx)] if peer is not port else None
+            if plan.mode == "forward":
+                lanes.append(Lane(rx, tx, plan.dst or bytes(6), plan.src or peer.mac))
+            else:
+                lanes.append(Lane(rx, tx, plan.destination(peer), plan.src or port.mac))
+    return lanes
+
+
+def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
+    """One worker a CPU, queue pairs dealt out in turn."""
+    lanes = _lanes(plan, ports)
+    cpus: list[int | None] = list(plan.cpus) or [None]
+    cpus = cpus[: len(lanes)]
+    table = None
+    if plan.verify:
+        table = VerifyTable(len(lanes), plan.flows)
+        stack.callback(table.close)
+    signature = secrets.randbits(63) | 1
+    workers: list[Worker] = []
+    base = 0
+    for n, cpu in enumerate(cpus):
+        mine = lanes[n :: len(cpus)]
+        worker = Worker(
+            plan.mode,
+            mine,
+            burst=plan.burst,
+            macs="own",
+            sizes=[size - FCS for size in plan.sizes],
+            signature=signature,
+            verify=table,
+            sender_base=base,
+            flows=plan.flows,
+            limit=plan.count * len(mine) // len(lanes),
+            window=0.0 if plan.count and plan.generates else plan.duration,
+            rate=plan.rate / len(cpus),
+            cpu=cpu,
+        )
+        workers.append(stack.enter_context(worker))
+        base += len(mine)
+    return workers
+
+
+def _watch(workers: Sequence[Worker], progress: Progress | None) -> None:
+    """Until every worker's window is closed, or it has ended."""
+    began = shown = time.monotonic()
+    while not all(worker.window or worker.ended for worker in workers):
+        now = time.monotonic()
+        if progress is not None and now - shown >= 1.0:
+            shown = now
+            progress(now - began, _sum([worker.counters for worker in workers]))
+        time.sleep(TICK)
+
+
+def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
+    """Lets what is on its way arrive, for a bounded time. Whether it did, as far as can be seen.
+
+    Frames that somebody else generates may never stop coming: where the run does not make its own,
+    there is nothing to wait for. A second Ctrl-C ends the draining at once.
+    """
+    quiet, limit = (HURRIED_QUIET, HURRIED_LIMIT) if hurried else (QUIET, DRAIN_LIMIT)
+    if not plan.generates:
+        quiet = limit = 0.0
+    began = time.monotonic()
+    try:
+        for worker in workers:
+            worker.finish(quiet, limit)
+        for worker in workers:
+            worker.wait(limit + JOIN)
+    except KeyboardInterrupt:
+        pass
+    took = time.monotonic() - began
+    for worker in workers:
+        worker.close()
+    return not plan.generates or took < limit
+
+
+def _settle(port: Port, seconds: float) -> int:
+    """Reaps what the device completes and merges idle queues' counts; returns what is left."""
+    end = time.monotonic() + seconds
+    while True:
+        port.settle()
+        for queue in port.tx:
+            try:
+                queue.clean()
+            except IavfioError:
+                pass  # a queue that stopped has nothing in flight
+        left = sum(queue.in_flight for queue in port.tx)
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.001)
+
+
+def _sum(parts: Sequence[Counters]) -> Counters:
+    first, *rest = parts
+    for counters in rest:
+        first = first + counters
+    return first
+
+
+def describe(port: Port) -> str:
+    """The device of a port for the provenance."""
+    kind = SOFTWARE if port.device.transport == "vfio-user" else hardware()
+    return f"{port.identity.family} VF over {port.device.transport}, {kind}"
