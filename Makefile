@@ -122,7 +122,7 @@ check-aarch64:  ## check the syntax of all C for 64-bit ARM
 	for file in $$(find csrc -name '*.c'); do $(CROSS) $(SYNTAX) $$file || exit 1; done
 
 # Emulation shows results, not order: an x86 host keeps loads in order that ARM may not.
-NEON_TESTS := isa pair metadata malformed pool wait torture
+NEON_TESTS := isa pair metadata checksum malformed pool wait torture
 check-neon:  ## build the driver for 64-bit ARM and run its harnesses under qemu-user
 	@emulator=$$(command -v qemu-aarch64-static || command -v qemu-aarch64); \
 	if ! command -v $(CROSS) >/dev/null || [ -z "$$emulator" ]; then \

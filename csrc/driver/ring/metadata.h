@@ -55,27 +55,33 @@ INLINE uint32_t writeback_ptype(const struct writeback *w, const int format)
     return ptype < PTYPE_COMMON ? ptype : PTYPE_UNKNOWN;
 }
 
-/* Checksum verdicts when something is set that may spoil the good ones (docs/spec/descriptors.md 8). */
+/* One header's two bits of the csum column become `status`. */
+static inline uint32_t csum_set(uint32_t column, const int shift, uint32_t status)
+{
+    return (column & ~(3u << shift)) | status << shift;
+}
+
+/* The csum column when a bit is set that may spoil the good one (docs/spec/descriptors.md 8). IPE names the inner
+ * IP header and EIPE the outer one. A bit whose header carries no checksum, or is not there, can only mean the one
+ * IPv4 header that is: a tunnel whose payload is no IP has an outer header alone. */
 static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
                                        bool pprs, bool exadd, uint8_t good)
 {
     bool outer6_ext = exadd && (class & CLASS_OUTER6);
-    bool ip_bad = ipe || (eipe && (class & (CLASS_IP4 | CLASS_OUTER4)));
-    uint32_t verdict = good;
+    bool inner_bad = (class & CLASS_IP4) && (ipe || (eipe && !(class & CLASS_OUTER4)));
+    bool outer_bad = (class & CLASS_OUTER4) && (eipe || (ipe && !(class & CLASS_IP4)));
+    uint32_t column = good;
 
-    if ((class & CLASS_IP4) && ipe)
-        verdict = (verdict & ~(3u << CSUM_IP_SHIFT)) | CSUM_BAD << CSUM_IP_SHIFT;
-    if ((class & CLASS_OUTER4) && eipe)
-        verdict = (verdict & ~(3u << CSUM_OUTER_SHIFT)) | CSUM_BAD << CSUM_OUTER_SHIFT;
-    if ((class & CLASS_L4) && (l4e || ip_bad || pprs || outer6_ext)) {
-        /* Only an explicit error is bad; what was not looked at is unknown. */
-        verdict &= ~(3u << CSUM_L4_SHIFT);
-        if (l4e && !outer6_ext)
-            verdict |= CSUM_BAD << CSUM_L4_SHIFT;
-    }
+    if (inner_bad)
+        column = csum_set(column, CSUM_IP_SHIFT, CSUM_BAD);
+    if (outer_bad)
+        column = csum_set(column, CSUM_OUTER_SHIFT, CSUM_BAD);
+    /* Only an explicit error is bad; what was not looked at is unknown. */
+    if ((class & CLASS_L4) && (l4e || ipe || inner_bad || outer_bad || pprs || outer6_ext))
+        column = csum_set(column, CSUM_L4_SHIFT, l4e && !outer6_ext ? CSUM_BAD : CSUM_UNKNOWN);
     if (eudpe)
-        verdict = (verdict & ~(3u << CSUM_UDP_SHIFT)) | CSUM_BAD << CSUM_UDP_SHIFT;
-    return (uint8_t)verdict;
+        column = csum_set(column, CSUM_UDP_SHIFT, CSUM_BAD);
+    return (uint8_t)column;
 }
 
 INLINE uint8_t writeback_csum(const struct queue_pair *pair, const struct writeback *w,
