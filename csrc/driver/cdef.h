@@ -34,20 +34,22 @@ void pool_free(struct pool *pool);
 uint32_t pool_buffers(const struct pool *pool);
 /* Buffers that nobody holds: never handed out, in the shared ring, in the pairs' caches. */
 uint32_t pool_idle(struct pool *pool);
-/* From any thread, past the caches. charge: the pair it acts for, or NULL. pool_take returns how many
- * it got; their offset is the headroom, their length 0. pool_give ignores what is out of range and
- * returns how many it took back. A buffer given back twice is refused: it is counted, not taken. */
+/* For any thread, past the caches. What the call counts is added to *tally, which may be NULL. pool_take
+ * returns how many buffers it got; their offset is the headroom, their length 0. pool_give returns how many
+ * it took back: it ignores handles that are out of range, and buffers that the application does not hold,
+ * so a buffer given back twice is taken once. */
 uint32_t pool_take(struct pool *pool, uint64_t *handles, uint32_t n, struct pool_tally *tally);
 uint32_t pool_give(struct pool *pool, const uint64_t *handles, uint32_t n,
                    struct pool_tally *tally);
-/* Bounds of each handle against the pool: index of the first bad one, n when all are good. */
+/* Checks that each handle lies inside the pool: index of the first bad one, n when all are good. */
 uint32_t pool_check(const struct pool *pool, const uint64_t *handles, uint32_t n);
 /* Copies row i of `data` (lengths[i] bytes at data + i * row_stride, or at offsets[i] when offsets is
  * not NULL) into buffer i and sets its length. -EMSGSIZE - i when row i does not fit its buffer. */
 int pool_fill(struct pool *pool, uint64_t *handles, const void *data, uint64_t row_stride,
               const uint64_t *offsets, const uint32_t *lengths, uint32_t n);
-/* One field of every packet: width 1, 2, 4 or 8 bytes at `offset`, big endian when asked for, into
- * out[n] of that width. Packets that are too short give 0 (gather) or stay as they are (scatter). */
+/* Reads (gather) or writes (scatter) one field of every packet: 1, 2, 4 or 8 bytes at `offset`, big endian
+ * when asked for, to or from n values of that width. Packets that are too short give 0, or stay as they
+ * are. 0, or -EINVAL for another width. */
 int pool_gather(const struct pool *pool, const uint64_t *handles, uint32_t n, uint32_t offset,
                 uint32_t width, int big_endian, void *out);
 int pool_scatter(struct pool *pool, const uint64_t *handles, uint32_t n, uint32_t offset,
@@ -118,45 +120,52 @@ struct columns {
     uint32_t *time;
 };
 
-/* A pair lives as long as its port; start after CONFIG_VSI_QUEUES was accepted, stop before its rings go. */
+/* A queue pair lives as long as its port. It is started after the PF has accepted CONFIG_VSI_QUEUES, and
+ * stopped before its rings go. NULL with a negative errno in *error. */
 struct queue_pair *pair_new(const struct pair_config *config, int *error);
-/* The end of its use: every buffer it holds goes back to the pool, rings, registers and counters are
- * not touched again. Calls that other threads still make find it closed (-EBADF); buffers released to
- * it go to the pool. The memory stays for them until pair_free. */
+/* Ends the pair's use: every buffer that it holds goes back to the pool, and its rings, registers and
+ * counters are not touched again. Other threads that still call it get -EBADF; buffers that they release
+ * go to the pool. The pair's memory stays for them until pair_free. */
 void pair_close(struct queue_pair *pair);
 void pair_free(struct queue_pair *pair); /* closes it first */
 const char *pair_isa_name(const struct queue_pair *pair);
-/* Zeroes the rings, fills the receive ring and rings its doorbell: ready for ENABLE_QUEUES, with the
- * ring fully posted before it (docs/spec/reliability.md F40). */
+/* Zeroes the rings, fills the receive ring and rings its doorbell, so that the ring is fully posted before
+ * ENABLE_QUEUES (docs/spec/reliability.md F40). 0 or a negative errno. */
 int pair_arm(struct queue_pair *pair);
-/* After ENABLE_QUEUES succeeded: poll_ctl; from now on recv and send work. */
+/* After ENABLE_QUEUES has succeeded: writes poll_ctl; from now on pair_recv and pair_send work. */
 int pair_start(struct queue_pair *pair);
-/* No caller or worker is inside after the return (waits for them; a sleeper is woken). Buffers stay:
- * device may still write until the DISABLE_QUEUES reply. why: -ESHUTDOWN, -ENODEV. */
+/* Wakes a sleeper and waits until no caller or worker is inside. The buffers stay where they are, since the
+ * device may write to them until it has answered DISABLE_QUEUES. why: -ESHUTDOWN or -ENODEV. */
 void pair_stop(struct queue_pair *pair, int why);
-/* After the DISABLE reply or a finished reset: completes what the device did complete, counts the rest
- * as drop_reset, takes all buffers of both rings back. */
+/* After the answer to DISABLE_QUEUES, or a finished reset: completes what the device has completed, counts
+ * the rest as drop_reset, and takes all buffers of both rings back. */
 void pair_drain(struct queue_pair *pair);
 
+/* Receives up to max packets and returns how many. */
 int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t max);
-/* As pair_recv, but sleeps on the interrupt until a packet arrives; timeout_ns < 0: no limit. 0 = none. */
+/* Does so too, but sleeps on the interrupt until a packet arrives: 0 when none came in time; timeout_ns < 0:
+ * no limit. */
 int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint32_t max,
                    int64_t timeout_ns);
-/* Posts packets in order until one does not fit. Returns how many of the n were consumed; *refused of
- * those were not sent (too short, too long, bad handle or chain): counted by reason, buffers given
- * back. The others belong to the device. */
+/* Posts packets in order until one does not fit, and returns how many of the n were consumed. *refused of
+ * those were not sent because they are too short or too long, or a handle or chain is bad: they are counted
+ * by reason and their buffers given back. The others belong to the device. */
 int pair_send(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
               const uint8_t *segments, uint32_t n, uint32_t *refused);
 /* Reaps completions; returns how many packets were completed. */
 int pair_clean(struct queue_pair *pair);
 uint32_t pair_in_flight(struct queue_pair *pair); /* packets posted and not completed */
+/* Takes up to n buffers for the application, with the headroom as offset and length 0; returns how many. */
 int pair_alloc(struct queue_pair *pair, uint64_t *handles, uint32_t n);
+/* Take buffers back from the application, those of chained packets too; return how many. Handles that are
+ * out of range or not held are ignored. */
 int pair_release(struct queue_pair *pair, const uint64_t *handles, uint32_t n);
 int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const uint64_t *chain,
                         const uint8_t *segments, uint32_t n);
-/* n packets that pair_send did not take for want of room were given up by their owner. Any thread. */
+/* Counts n packets that pair_send did not take for want of room and that their owner gave up. Any thread may
+ * call it. */
 void pair_refuse(struct queue_pair *pair, uint32_t n);
-/* Merges what other threads charged to an idle pair into its counters. */
+/* Merges what other threads deferred on an idle pair into its counters. */
 void pair_settle(struct queue_pair *pair);
 
 /* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */

@@ -34,7 +34,8 @@ struct segment_header {
     uint64_t sq_stride;
     uint64_t text_offset;
     uint64_t text_size;
-    uint64_t owner_pidns; /* inode number of the owner's PID namespace: a pid has a meaning there only */
+    /* inode number of the owner's PID namespace: a pid has a meaning there only */
+    uint64_t owner_pidns;
     uint64_t reserved[2];
 };
 
@@ -49,17 +50,18 @@ struct
     uint64_t reserved[7];
 };
 
-/* Consistent copy of a block whose first word is its sequence count: words u64 from `block` to `out`.
- * Returns 0, or -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
+/* Copies a block of `words` u64, whose first word is its sequence count, so that the copy is consistent: 0, or
+ * -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
 int counters_read(const uint64_t *block, uint64_t *out, uint32_t words, uint32_t tries);
 
-/* The same for `count` blocks, `stride` bytes apart, in order; out has `words` for each. Returns how many
- * were copied: less than `count` when the next one was not stable within `tries`. Each block is
- * consistent in itself; they are not of one moment. */
+/* Copies `count` blocks, `stride` bytes apart, in order; out has `words` for each. Returns how many were
+ * copied: less than `count` when the next block was not stable within `tries`. Each copy is consistent in
+ * itself; the blocks are not of one moment. */
 uint32_t counters_read_blocks(const uint64_t *first, uint64_t stride, uint64_t *out, uint32_t words,
                               uint32_t count, uint32_t tries);
 
-/* One guarded update of words 1..words-1 of a block; values[0] is ignored. One writer at a time. */
+/* Updates words 1..words-1 of a block at once, as readers see it; values[0] is ignored. Only one thread may
+ * write a block at a time. */
 void counters_write(uint64_t *block, const uint64_t *values, uint32_t words);
 
 #endif

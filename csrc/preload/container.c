@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A container with the manners of the kernel's type 1 IOMMU (docs/spec/vfio.md 2, 4). */
+/* A container that behaves as the kernel's type 1 IOMMU does (docs/spec/vfio.md 2, 4). */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <stddef.h>
@@ -99,7 +99,7 @@ static int map_in(const struct container *container, const struct mapping *mappi
     return 0;
 }
 
-/* For one slot, or with NULL for all of the container. Files are looked up anew each time rather than kept
+/* Maps the files behind a mapping for one slot, or with NULL for all slots of the container. Files are looked up anew each time rather than kept
  * open: with one for each huge page a program is near its limit already. */
 static int map_files(const struct container *container, struct slot *slot,
                      const struct mapping *mapping)

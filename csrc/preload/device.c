@@ -89,8 +89,8 @@ static int get_region_info(struct slot *slot, void *arg)
     return preload_copy_out(arg, &reply, argsz >= size ? size : sizeof(reply.info));
 }
 
-/* As the kernel does it: the command register (Bus Master, decoding) is as it was before
- * (docs/spec/vfio.md 5). */
+/* Resets the device as the kernel does: the command register (Bus Master, decoding) is afterwards as it was
+ * before (docs/spec/vfio.md 5). */
 int device_reset(struct slot *slot)
 {
     uint8_t command[2];

@@ -60,7 +60,7 @@ struct preload_settings {
     char root[512]; /* of the made-up sysfs and /dev */
     bool ready;
     bool sparse; /* report the server's sparse areas instead of one whole BAR */
-    bool trace; /* tell every call on stderr */
+    bool trace; /* print every call on stderr */
     unsigned iova_bits; /* width of the IOVA space */
     pid_t owner;
 };

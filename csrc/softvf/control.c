@@ -47,8 +47,9 @@ static uint64_t ring_base(struct plane *plane, struct vf *vf, const char *what, 
 {
     if (iova % RING_BASE_ALIGN)
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 10",
-               "%s queue %u: ring base %#llx is not 128-byte aligned", what, queue,
-               (unsigned long long)iova);
+               "%s queue %u: ring base %#llx is not 128-byte aligned: the PF stores it in "
+               "units of 128 bytes",
+               what, queue, (unsigned long long)iova);
     return iova & ~(uint64_t)(RING_BASE_ALIGN - 1);
 }
 

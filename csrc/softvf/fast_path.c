@@ -40,7 +40,7 @@ struct route {
 
 /* ---- descriptors ---- */
 
-/* All lines of descriptors at once: the processor by itself looks four lines ahead. */
+/* Asks for all lines of the descriptors at once: by itself the processor looks four lines ahead. */
 static void ask_for(const struct tx_queue *q, uint32_t tail, uint32_t budget)
 {
     uint32_t there = tail >= q->head ? tail - q->head : q->entries - q->head;
@@ -49,7 +49,8 @@ static void ask_for(const struct tx_queue *q, uint32_t tail, uint32_t budget)
         __builtin_prefetch(&q->ring[q->head + i]);
 }
 
-/* Fetches descriptors of frames that need nothing done, and asks for the frames' first lines. */
+/* Fetches descriptors of frames that ask for no offload, and asks for the first and the last line of each
+ * frame. Returns how many. */
 static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, uint32_t budget,
                       struct item *item)
 {
@@ -89,7 +90,7 @@ static uint32_t fetch(struct vf *vf, const struct tx_queue *q, uint32_t tail, ui
 
 /* ---- where to ---- */
 
-/* Statistics and cause of what went to route->q. */
+/* Adds what went to route->q to the statistics, gives its vector a cause, and forgets the queue. */
 static void settle(struct plane *plane, struct vf *vf, struct route *route)
 {
     struct rx_queue *q = route->q;
@@ -111,7 +112,8 @@ static void settle(struct plane *plane, struct vf *vf, struct route *route)
     route->credit = 0;
 }
 
-/* As forward_from_vf does for unicast, where one VF gets the frame and nobody else. */
+/* Finds the VF that a unicast frame goes to when exactly one VF gets it, by the rules of switch_from_vf;
+ * otherwise route->to stays NULL. */
 static void find(struct plane *plane, struct vf *vf, uint64_t mac, struct route *route)
 {
     uint64_t self = 1ull << vf->index;
@@ -134,7 +136,7 @@ static void find(struct plane *plane, struct vf *vf, uint64_t mac, struct route 
     route->from_wire = to == vf;
 }
 
-/* Looks at the queue of route->to; false when the slow path must. */
+/* Chooses a queue of route->to; false when the frame must take the slow path. */
 static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint32_t queue)
 {
     struct vf *to = route->to;
@@ -154,7 +156,7 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
     route->q = q;
     route->credit = posted < shadows ? posted : shadows;
     route->room = q->buffer_size < q->max_frame ? q->buffer_size : q->max_frame;
-    return route->credit && !q->keep_crc; /* false: whoever called forgets it again by settle() */
+    return route->credit && !q->keep_crc; /* when false, the caller forgets the queue by settle() */
 }
 
 /* ---- one frame ---- */
@@ -186,7 +188,7 @@ static bool deliver(const struct plane *plane, uint8_t *to, const uint8_t *frame
     return known ? good : sum_good(sum);
 }
 
-/* By value: a fact whose address is taken would not stay in registers. */
+/* `info` is passed by value: if its address were taken, its fields would not stay in registers. */
 static uint32_t symmetric(const struct rss_conf *rss, const uint8_t *frame, struct pkt_info info)
 {
     bool valid;

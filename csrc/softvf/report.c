@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the data thread has to say, in words, and not more often than somebody can read it. */
+/* What the data thread reports, in words, and not more often than somebody can read it. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

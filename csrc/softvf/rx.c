@@ -8,6 +8,7 @@
 #include "softvf/vectors.h"
 #include "softvf/writeback.h"
 
+/* Stops the queue as malicious driver detection does. */
 static void mdd(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t index,
                 const char *rule, const char *why)
 {
@@ -48,7 +49,7 @@ uint32_t rx_room(struct vf *vf)
 
 /* ---- posted descriptors, fetched in batches as the hardware does ---- */
 
-/* NULL: not writable, or not in one piece. */
+/* Where a buffer lies in the window; NULL when it is not writable, or not in one piece. */
 static inline uint8_t *buffer_in(const struct dma_window *window, uint64_t iova, uint32_t size)
 {
     if (!window || !window->address || !window->writable ||
@@ -81,7 +82,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
         } else if (dma_copy(vf, q->iova + at * 32ull, words, sizeof(words), false)) {
             if (q->posted_end == q->posted_at) {
                 mdd(plane, vf, queue, at, "docs/spec/vfio-user.md 4",
-                    "the descriptor lies outside the DMA windows");
+                    "the descriptor lies outside the DMA windows: rings must be mapped for DMA");
                 return -1;
             }
             break;
@@ -110,7 +111,9 @@ void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue)
     if (distance(q, q->head, q->tail) < POSTED / 2) {
         uint32_t tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
 
-        q->tail = tail < q->entries ? tail : q->tail; /* a bad one is told by who needs it */
+        q->tail = tail < q->entries
+                      ? tail
+                      : q->tail; /* a bad tail is reported when a descriptor is needed */
     }
     fetch(plane, vf, queue);
 }
@@ -141,7 +144,7 @@ static int fill(struct plane *plane, struct vf *vf, uint32_t queue, const uint8_
     posted = &q->posted[q->posted_at++ % POSTED];
     if (posted->bad) {
         mdd(plane, vf, queue, q->head, "docs/spec/descriptors.md 5",
-            "bit 0 of the header buffer address (DD) is set when posted");
+            "bit 0 of the header buffer address (DD) is set when posted: it would look finished");
         return -1;
     }
     if (posted->buffer) {
@@ -151,7 +154,8 @@ static int fill(struct plane *plane, struct vf *vf, uint32_t queue, const uint8_
     copy_part(plane->part, frame, at, part, gap);
     if (dma_copy(vf, posted->iova, plane->part, part, true)) {
         mdd(plane, vf, queue, q->head, "docs/spec/vfio-user.md 4",
-            "the buffer lies outside the DMA windows");
+            "the buffer lies outside the DMA windows: it must be mapped for DMA before it is "
+            "posted");
         return -1;
     }
     return 0;
@@ -187,7 +191,7 @@ static bool has_room(struct plane *plane, struct vf *vf, uint32_t queue, struct 
 
         q->tail = q->head;
         mdd(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
-            "the tail lies outside the ring");
+            "the tail lies outside the ring: it is the index of a descriptor");
         return false;
     }
     if (distance(q, q->head, q->tail) >= need)

@@ -74,7 +74,7 @@ void sigbus_enter(void)
     __asm__ volatile("" ::: "memory");
 }
 
-static void tell(struct plane *plane, uintptr_t address)
+static void report_loss(struct plane *plane, uintptr_t address)
 {
     for (uint32_t i = 0; i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
@@ -100,6 +100,6 @@ void sigbus_leave(struct plane *plane)
         uintptr_t address = faulted;
 
         faulted = 0;
-        tell(plane, address);
+        report_loss(plane, address);
     }
 }

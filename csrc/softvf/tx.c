@@ -55,9 +55,9 @@ static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_q
     return NULL;
 }
 
-/* Commands that the hardware takes as they are, with a result that nobody wants; NULL when there is
- * nothing to say. The lengths lie inside the frame (tx_offload). */
-static const char *doubt(const uint8_t *frame, const struct tx_packet *p)
+/* What is wrong with commands that the hardware carries out all the same, with a result that nobody wants;
+ * NULL when nothing is. tx_offload has found the lengths to lie inside the frame. */
+static const char *wrong_command(const uint8_t *frame, const struct tx_packet *p)
 {
     uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
     uint32_t l3 = (uint32_t)(p->qw1 >> TXD_MACLEN_SHIFT & TXD_MACLEN_MASK) * 2;
@@ -90,7 +90,7 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
                               struct tx_packet *p)
 {
     uint32_t cmd = (uint32_t)(p->qw1 >> TXD_CMD_SHIFT & TXD_CMD_MASK);
-    const char *why = "", *odd;
+    const char *why = "", *wrong;
 
     if (p->buffers > TX_MAX_BUFFERS)
         return "the frame has more than 8 buffers";
@@ -99,10 +99,10 @@ static const char *emit_frame(struct plane *plane, struct vf *vf, struct tx_queu
     if ((cmd & (TXD_CMD_IIPT_MASK | TXD_CMD_L4T_MASK) || (p->ctx0 & TXC_EIPT_MASK)) &&
         tx_offload(plane->frame, p->len, p->qw1, p->ctx0, &why))
         return why;
-    odd = doubt(plane->frame, p);
-    if (odd)
+    wrong = wrong_command(plane->frame, p);
+    if (wrong)
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1", "Tx descriptor %u: %s",
-               p->first, odd);
+               p->first, wrong);
     insert_tags(vf, p, plane->frame, &p->len, TSO_ROOM);
     send_out(plane, vf, q, plane->frame, p->len);
     return NULL;
@@ -133,13 +133,14 @@ static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t t
 {
     if (tail >= vf->tx[queue].entries) {
         tx_queue_stop(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
-                      "the tail lies outside the ring");
+                      "the tail lies outside the ring: it is the index of a descriptor");
         return false;
     }
     if (!vf->bus_master) {
         if (!vf->master_reported)
             report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio.md 5",
-                   "Tx queue %u: doorbell without bus master", queue);
+                   "Tx queue %u: doorbell without bus master: the device cannot read the ring",
+                   queue);
         vf->master_reported = true;
         return false;
     }

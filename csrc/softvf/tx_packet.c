@@ -17,7 +17,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t in
     }
     if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
         tx_queue_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
-                      "the descriptor lies outside the DMA windows");
+                      "the descriptor lies outside the DMA windows: rings must be mapped for DMA");
         return -1;
     }
     return 0;
@@ -28,8 +28,8 @@ static int take_context(struct plane *plane, struct vf *vf, uint32_t queue, uint
 {
     if (p->context || p->buffers) {
         tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 2",
-                      p->context ? "two context descriptors in one packet"
-                                 : "a context descriptor behind data");
+                      p->context ? "two context descriptors in one packet: it has at most one"
+                                 : "a context descriptor behind data: it is the packet's first");
         return -1;
     }
     p->context = true;
@@ -46,30 +46,34 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
     uint32_t size = (uint32_t)(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
 
     if (size == 0) {
-        tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 15", "BUF_SZ is 0");
+        tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 15",
+                      "BUF_SZ is 0: every buffer has at least one byte");
         return -1;
     }
     if (p->len + size > TSO_ROOM) {
         tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 3",
-                      "the packet is longer than any TSO can be");
+                      "the packet is longer than any TSO can be: TSO_LEN has 18 bits");
         return -1;
     }
     if (dma_copy(vf, desc->addr, plane->frame + p->len, size, false)) {
         tx_queue_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
-                      "the buffer lies outside the DMA windows");
+                      "the buffer lies outside the DMA windows: it must be mapped for DMA before "
+                      "it is posted");
         return -1;
     }
     if (p->buffers && (desc->qw1 ^ p->qw1) & ~may_differ)
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1",
                "Tx queue %u descriptor %u: commands, header lengths and tag are not those of the "
-               "packet's other descriptors",
+               "packet's other descriptors, and must be",
                queue, index);
     p->len += size;
     plane->buffer_end[p->buffers++] = p->len;
     p->qw1 = desc->qw1;
     if (!(desc->qw1 >> TXD_CMD_SHIFT & TXD_CMD_ICRC))
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 1",
-               "Tx queue %u descriptor %u: ICRC is not set", queue, index);
+               "Tx queue %u descriptor %u: ICRC is not set: the device must always be asked for "
+               "the FCS",
+               queue, index);
     return 0;
 }
 
@@ -82,12 +86,14 @@ static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tai
 
     if (p->descriptors + 1 >= q->entries) {
         tx_queue_stop(plane, vf, queue, p->first, "docs/spec/descriptors.md 15",
-                      "no EOP in the whole ring");
+                      "no EOP in the whole ring: every packet ends with one");
         return -1;
     }
     if (!q->parked)
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 4",
-               "Tx queue %u descriptor %u: the packet is split over doorbells", queue, p->first);
+               "Tx queue %u descriptor %u: the packet is split over doorbells: a tail "
+               "stands behind whole packets",
+               queue, p->first);
     q->parked = true;
     q->parked_tail = tail;
     return 0;
@@ -119,7 +125,7 @@ int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
         }
         if (type != TX_DTYPE_DATA) {
             tx_queue_stop(plane, vf, queue, index, "docs/spec/descriptors.md 1",
-                          "DTYPE is neither data nor context");
+                          "DTYPE is neither data nor context: a driver posts no other");
             return -1;
         }
         if (take_data(plane, vf, queue, index, &desc, p))

@@ -73,7 +73,7 @@ static void signal_vector(struct vf *vf, struct vector *v)
     }
     v->pending = false;
     if (write(v->eventfd, &one, sizeof(one)) < 0)
-        return; /* the counter is full: the client has been told often enough */
+        return; /* the counter is full: the client has many interrupts to take already */
 }
 
 static bool moderated(const struct plane *plane, const struct vector *v)
@@ -106,7 +106,7 @@ static void try_fire(struct plane *plane, struct vf *vf, uint32_t index)
             v->intena = false;
         signal_vector(vf, v);
     } else if (v->wb_on_itr) {
-        v->cause = v->software = false; /* told by the write-back */
+        v->cause = v->software = false; /* the write-back tells the driver */
     } else {
         v->software = false; /* the write-back was forced; the interrupt itself stays pending */
         v->cause = true;

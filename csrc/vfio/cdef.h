@@ -34,7 +34,7 @@ int bar_io_lost(const struct bar_io *bar);
 void bar_io_set_lost(struct bar_io *bar);
 void bar_io_free(struct bar_io *bar);
 
-/* Memory. */
+/* Memory: each function returns 0 or a negative errno. */
 int memory_prefault(void *address, uint64_t size, uint64_t page_size);
 int memory_bind_node(void *address, uint64_t size, int node);
 int memory_replace_with_zeros(void *address, uint64_t size);

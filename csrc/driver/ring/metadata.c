@@ -23,7 +23,7 @@ static uint32_t class_of(uint32_t ptype)
     if (ptype < PTYPE_IPV4 || ptype >= PTYPE_COMMON)
         return 0;
     offset = ptype - (outer4 ? PTYPE_IPV4 : PTYPE_IPV6);
-    if (offset < KINDS) /* not a tunnel: its one IP header is the inner one */
+    if (offset < KINDS) /* no tunnel: its only IP header counts as the inner one */
         return (outer4 ? CLASS_IP4 : CLASS_OUTER6) | (kind_has_l4(offset) ? CLASS_L4 : 0);
     if (offset < IP_IN_IP_END) {
         kind = (offset - KINDS) % KINDS;
@@ -85,7 +85,7 @@ static void flex_constants(struct rx_constants *to, uint32_t flex, bool ovs)
     to->nat_good = CSUM_GOOD << CSUM_UDP_SHIFT;
     to->tag1 = RXF_L2TAG1P;
     to->tag2 = RXF_QW2_L2TAG2P;
-    /* As in writeback_mark: what is masked and then equal to no_mark says nothing. */
+    /* As in writeback_mark: a value that equals no_mark after masking is no mark. */
     if (flex != RXDID_COMMS_IPSEC)
         to->mark = to->no_mark = flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
     if (!ovs && flex < RXDID_COMMS_GENERIC)

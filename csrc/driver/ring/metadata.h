@@ -6,7 +6,7 @@
 
 #include "driver/ring/queue_pair.h"
 
-/* What checksums a packet type carries, by header (docs/spec/descriptors.md 13). */
+/* Which headers of a packet type carry a checksum (docs/spec/descriptors.md 13). */
 enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 = 8 };
 
 #define CSUM_IP_SHIFT 0
@@ -21,12 +21,12 @@ enum ptype_class { CLASS_IP4 = 1, CLASS_L4 = 2, CLASS_OUTER4 = 4, CLASS_OUTER6 =
 #define RXF_SPH (1ull << 59)
 #define FLOW_NONE 0xffffffff
 
-/* The four words of a write-back, each read from the ring once (docs/spec/reliability.md S1). */
+/* The four words that the device wrote back, each read from the ring once (docs/spec/reliability.md S1). */
 struct writeback {
     uint64_t qw0, qw1, qw2, qw3;
 };
 
-/* DD first; the rest is read only after it (docs/spec/registers.md 7). */
+/* The word with DD is read first, the others only after it (docs/spec/registers.md 7). */
 INLINE uint64_t writeback_status(const struct rx_desc *desc)
 {
     return __atomic_load_n(&desc->qw1, __ATOMIC_ACQUIRE);
@@ -43,8 +43,8 @@ INLINE uint32_t writeback_length(const struct writeback *w, const int format)
                                    : (uint32_t)(w->qw0 >> RXF_LEN_SHIFT) & RXF_LEN_MASK;
 }
 
-/* A type that the table of docs/spec/descriptors.md 13 does not know is reported as unknown in the 8-bit
- * field; the 10-bit one has values of its own above. */
+/* In the 8-bit field a type that the table of docs/spec/descriptors.md 13 does not know counts as unknown;
+ * the 10-bit field has further values of its own, which are reported as they are. */
 INLINE uint32_t writeback_ptype(const struct writeback *w, const int format)
 {
     uint32_t ptype;
@@ -76,7 +76,7 @@ static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool 
         column = csum_set(column, CSUM_IP_SHIFT, CSUM_BAD);
     if (outer_bad)
         column = csum_set(column, CSUM_OUTER_SHIFT, CSUM_BAD);
-    /* Only an explicit error is bad; what was not looked at is unknown. */
+    /* Only an explicit error is bad; a checksum that was not looked at is unknown. */
     if ((class & CLASS_L4) && (l4e || ipe || inner_bad || outer_bad || pprs || outer6_ext))
         column = csum_set(column, CSUM_L4_SHIFT, l4e && !outer6_ext ? CSUM_BAD : CSUM_UNKNOWN);
     if (eudpe)
@@ -110,7 +110,7 @@ INLINE uint8_t writeback_csum(const struct queue_pair *pair, const struct writeb
                             w->qw1 & RXF_IPV6EXADD, good);
 }
 
-/* True and the tag when one was stripped (docs/spec/descriptors.md 9). */
+/* True, and the tag in *tag, when a tag was stripped (docs/spec/descriptors.md 9). */
 INLINE bool writeback_vlan(const struct queue_pair *pair, const struct writeback *w,
                            const int format, uint16_t *tag)
 {
@@ -126,7 +126,8 @@ INLINE bool writeback_vlan(const struct queue_pair *pair, const struct writeback
     return w->qw1 & RXF_L2TAG1P;
 }
 
-/* True and the flow director's mark (docs/spec/descriptors.md 6, 7, 14). */
+/* True, and the mark in *mark, when a flow director rule marked the packet
+ * (docs/spec/descriptors.md 6, 7, 14). */
 INLINE bool writeback_mark(const struct queue_pair *pair, const struct writeback *w,
                            const int format, uint32_t *mark)
 {
@@ -162,7 +163,7 @@ INLINE bool writeback_rss(const struct writeback *w, const int format, uint32_t 
     }
 }
 
-/* Fills row i of the columns that exist. A column that the queue was not set up for stays as it is. */
+/* Fills row i of the columns that exist. Columns that the queue was not set up for are left as they are. */
 INLINE void metadata_fill(const struct queue_pair *pair, const struct columns *c, uint32_t i,
                           const struct writeback *w, const int format, const int metadata)
 {
@@ -205,7 +206,9 @@ INLINE void metadata_fill(const struct queue_pair *pair, const struct columns *c
         c->flags[i] = (uint8_t)flags;
 }
 
+/* Fills class_of[] and good_of[]. */
 void metadata_classes(struct queue_pair *pair);
+/* Fills `constants`, once format, profile, limits and headroom are set. */
 void metadata_constants(struct queue_pair *pair);
 
 #endif

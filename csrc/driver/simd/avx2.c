@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receive with AVX2, eight descriptors at once (receive_words.h), and send, four at a time. Lanes are words
- * of all ones. */
+/* AVX2: receives eight descriptors at once (rx_words.h) and sends four packets at once (tx_fours.h). A lane
+ * that is set is a word of all ones. */
 #if defined(__x86_64__)
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
@@ -13,7 +13,7 @@ typedef __m256i lanes;
 #define NO_LANE _mm256_setzero_si256()
 
 struct csum_table {
-    char none; /* no tables: all by rows_look */
+    char none; /* there is no table in registers: rows_look does it */
 };
 
 #include "driver/simd/rx_words.h"

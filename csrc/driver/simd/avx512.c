@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receive and send with AVX-512: eight descriptors at once (receive_words.h). Lanes are bits of a mask. */
+/* AVX-512: receives eight descriptors at once (rx_words.h) and sends eight packets at once. A lane that is set is
+ * a bit of a mask. */
 #if defined(__x86_64__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>
@@ -11,8 +12,8 @@ typedef __mmask8 lanes;
 #define EVERY_LANE 0xff
 #define NO_LANE 0
 
-/* good_of in four registers, 64 types in each; not loaded where nothing asks for it. Looked up in memory,
- * they would make a burst of 32 with metadata a twelfth longer. */
+/* good_of[] in four registers of 64 types each, which are not loaded where nothing asks for them. To look
+ * types up in memory would make a burst of 32 with metadata a twelfth longer. */
 struct csum_table {
     __m512i a, b, c, d;
 };
@@ -111,8 +112,8 @@ INLINE struct csum_table csum_table_load(const struct queue_pair *pair)
         _mm512_loadu_si512(pair->good_of + 128), _mm512_loadu_si512(pair->good_of + 192)};
 }
 
-/* In byte 0 of each lane, that byte's entry in a table of 128. Written as assembly, so that the rest of
- * this file does without VBMI. */
+/* Replaces byte 0 of each lane by that byte's entry in a table of 128. It is written as assembly so that the
+ * rest of this file does without VBMI. */
 INLINE __m512i byte_entry(__m512i at, __m512i low, __m512i high)
 {
     __asm__("vpermi2b %2, %1, %0" : "+v"(at) : "v"(low), "v"(high));
@@ -132,7 +133,7 @@ INLINE __m256i csum_table_look(const struct queue_pair *pair, struct csum_table 
     return rows_look(pair, ptype, known);
 }
 
-/* Whole descriptors are written, also the words that the device does not read: full lines. */
+/* Writes whole descriptors, also the words that the device does not read, since that fills cache lines. */
 INLINE void avx512_post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
 {
     struct rx_desc *desc = pair->rx_ring + pair->rx_fill;
@@ -193,7 +194,7 @@ INLINE struct run avx512_tx_run(struct queue_pair *pair, const uint64_t *handles
         __m512i address, qw1;
 
         good = _mm512_mask_cmple_epu32_mask(good, _mm512_add_epi64(offset, length), stride);
-        /* The scalar loop finds which one it is, or which mark is missing. */
+        /* The scalar loop finds out which packet it is, or which mark is missing. */
         if (unlikely(!_kortestc_mask16_u8(good, good)) ||
             (checked && unlikely(!mark_claim_all(held, handles + i, LANES))))
             break;

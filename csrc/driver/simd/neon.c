@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receive and send with NEON: four descriptors at once, every check of the scalar loop kept.
+/* NEON: receives and sends four descriptors at once, with every check that the scalar loops make.
  *
  * The words of four descriptors are held as low and high halves, 32 bits a lane: no field but the legacy
  * packet type crosses a half. Lane masks are words of all ones.
@@ -20,8 +20,8 @@ struct words {
     uint32x4_t low[4], high[4];
 };
 
-/* What is loaded after it is no older than the status words loaded before it. The outer shareable form:
- * the writer is a device. */
+/* Words that are loaded after this barrier are no older than the status words loaded before it. It has the
+ * outer shareable form because the writer is a device. */
 INLINE void status_before_rest(void)
 {
     __asm__ volatile("dmb oshld" ::: "memory");
@@ -76,7 +76,7 @@ INLINE uint32x4_t only(uint32x4_t mask, uint32x4_t value)
     return vandq_u32(mask, value);
 }
 
-/* Lanes in which one of the bits is set. */
+/* A mask of the lanes in which one of the bits is set. */
 INLINE uint32x4_t bits(uint32x4_t word, uint32_t mask)
 {
     return vtstq_u32(word, all(mask));
@@ -117,13 +117,13 @@ INLINE void store_u32(uint32_t *to, uint32x4_t value)
     vst1q_u32(to, value);
 }
 
-/* The low 16 bits of the lanes. */
+/* Stores the low 16 bits of the lanes. */
 INLINE void store_u16(uint16_t *to, uint32x4_t value)
 {
     vst1_u16(to, vmovn_u32(value));
 }
 
-/* The low 8 bits of the lanes. */
+/* Stores the low 8 bits of the lanes. */
 INLINE void store_u8(uint8_t *to, uint32x4_t value)
 {
     uint16x4_t narrowed = vmovn_u32(value);
@@ -134,7 +134,7 @@ INLINE void store_u8(uint8_t *to, uint32x4_t value)
         memcpy(to, &packed, sizeof(packed));
 }
 
-/* Packets with a checksum bit set that needs judgement: one by one, from the copies held here. */
+/* Packets with an error bit are looked at one by one, from the copies held here. */
 static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair,
                                                  const struct words *w, uint32x4_t lanes,
                                                  uint8_t *csum, int format)
@@ -183,7 +183,7 @@ INLINE void columns_csum(const struct queue_pair *pair, const struct words *w, u
         csum_mixed(pair, w, mixed, csum, format);
 }
 
-/* Four rows of the columns; the same rules as metadata_fill. */
+/* Fills four rows of the columns by the rules of metadata_fill. */
 INLINE void columns_fill(const struct queue_pair *pair, const struct columns *c, uint32_t row,
                          const struct words *w, const int format, const int metadata,
                          const int full)
@@ -196,7 +196,7 @@ INLINE void columns_fill(const struct queue_pair *pair, const struct columns *c,
         ptype = vorrq_u32(vshrq_n_u32(w->low[1], RXL_PTYPE_SHIFT),
                           vshlq_n_u32(w->high[1], 32 - RXL_PTYPE_SHIFT));
         ptype = masked(ptype, RXL_PTYPE_MASK);
-        /* unknown types are reported as such */
+        /* types that are not known are reported as unknown */
         ptype = only(vcltq_u32(ptype, all(PTYPE_COMMON)), ptype);
         cast = masked(vshrq_n_u32(w->low[1], RXL_UMBCAST_SHIFT), RXL_UMBCAST_MASK);
         hash = w->high[0];
@@ -259,7 +259,8 @@ INLINE struct run neon_run(struct queue_pair *pair, const struct columns *column
                            uint32_t n, const int format, const int metadata, const int mark,
                            const int full)
 {
-    const struct columns copy = *columns; /* what is stored below may not change it */
+    const struct columns copy =
+        *columns; /* the compiler must know that the stores below do not change it */
     const struct columns *c = &copy;
     uint8_t *held = pair->held;
     struct run run = {0};
@@ -267,7 +268,7 @@ INLINE struct run neon_run(struct queue_pair *pair, const struct columns *column
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;
     uint32_t limit = pair->rx_limit;
     const uint32x4_t headroom = all(pair->headroom << (HANDLE_OFFSET_SHIFT - 32));
-    uint32x4_t sum = all(0); /* of a ring at most: no lane overflows */
+    uint32x4_t sum = all(0); /* of the packets of a ring at most, so that no lane overflows */
     uint32_t i;
 
     for (i = 0; i + LANES <= n; i += LANES) {
@@ -367,7 +368,7 @@ INLINE struct run neon_tx_run(struct queue_pair *pair, const uint64_t *handles, 
 
         good = only(good, vcleq_u32(vaddq_u32(offset, length), all((uint32_t)pair->stride)));
         good = only(good, vcleq_u32(vsubq_u32(length, all(TX_MIN_FRAME)), all(span)));
-        /* The scalar loop finds which one it is, or which mark is missing. */
+        /* The scalar loop finds out which packet it is, or which mark is missing. */
         if (unlikely(leading(good) != LANES) ||
             (checked && unlikely(!mark_claim_all(pair->held, handles + i, LANES))))
             break;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receiving eight descriptors at once, as vectors of their 32-bit words: what AVX2 and AVX-512 share.
- * Every check of the scalar loop is kept. Before it is included: the type `lanes` (which of the eight)
- * with EVERY_LANE and NO_LANE, and struct csum_table. After it: the functions declared here, in which
- * they differ. */
+/* Receiving eight descriptors at once, as vectors of their 32-bit words: what AVX2 and AVX-512 share. The
+ * loop makes every check that the scalar loop makes. A file that includes this header first defines the
+ * type `lanes` (a subset of the eight descriptors) with EVERY_LANE and NO_LANE, and struct csum_table;
+ * behind the header it defines the functions that are declared here, in which the two differ. */
 #ifndef IAVFIO_DRIVER_RECEIVE_WORDS_H
 #define IAVFIO_DRIVER_RECEIVE_WORDS_H
 
@@ -11,38 +11,39 @@
 #define LANES 8
 #define CONSTANT(name) _mm256_set1_epi32((int)pair->constants.name)
 
-/* Word 2k is the lower half of qw k. Half as wide as lanes of 64 bits, and what is written to columns
- * needs no narrowing. */
+/* dw[2k] is the lower half of qw k, dw[2k + 1] the upper half. Lanes of 32 bits take half the registers of
+ * lanes of 64, and values that go to columns need no narrowing. */
 struct words {
     __m256i dw[8];
 };
 
-/* Those lanes of `in` for which a comparison holds; at_most compares unsigned numbers. */
+/* The lanes of `in` for which a comparison holds; at_most compares unsigned numbers. */
 INLINE lanes equal(lanes in, __m256i a, __m256i b);
 INLINE lanes differ(lanes in, __m256i a, __m256i b);
 INLINE lanes at_most(lanes in, __m256i a, __m256i b);
-/* Any of these bits, of which the highest is none. */
+/* The lanes of `in` whose word has any of these bits; the sign bit must not be one of them. */
 INLINE lanes has(lanes in, __m256i word, __m256i bits);
 INLINE lanes either(lanes a, lanes b);
 INLINE uint32_t lane_bits(lanes some);
 
-/* Values there, else 0; of two; with more bits there. */
+/* In the given lanes `value`, elsewhere 0; `there` in them and `elsewhere` in the others; `value` with more
+ * bits in them. */
 INLINE __m256i only(lanes some, __m256i value);
 INLINE __m256i choose(lanes some, __m256i there, __m256i elsewhere);
 INLINE __m256i with(lanes some, __m256i value, __m256i bits);
 
-/* Eight rows of a column; values fit it. */
+/* Store eight rows of a column, whose values fit it. */
 INLINE void store_handles(uint64_t *to, __m256i index, __m256i upper);
 INLINE void store_u16(uint16_t *to, __m256i value, lanes valid);
 INLINE void store_u8(uint8_t *to, __m256i value);
 
-/* Good verdicts by packet type, in byte 0 of each lane, of types below PTYPES_CLASSED; of others, and in the
- * other bytes, rubbish. */
+/* good_of[] of eight packet types, in byte 0 of each lane. The other bytes, and the lanes of types from
+ * PTYPES_CLASSED on, have undefined content. */
 INLINE struct csum_table csum_table_load(const struct queue_pair *pair);
 INLINE __m256i csum_table_look(const struct queue_pair *pair, struct csum_table table,
                                __m256i ptype, lanes known);
 
-/* One half of eight descriptors, 0 or 1: row k holds those of descriptors k and k + 4. */
+/* Loads one half (0 or 1) of eight descriptors: row k holds those of descriptors k and k + 4. */
 INLINE void halves_load(const struct rx_desc *desc, __m256i row[4], const int half)
 {
     const __m128i *at = (const __m128i *)(const void *)desc + half;
@@ -52,7 +53,7 @@ INLINE void halves_load(const struct rx_desc *desc, __m256i row[4], const int ha
                                          _mm_loadu_si128(at + 2 * (k + 4)), 1);
 }
 
-/* The first two words of such halves, and the last two. */
+/* The first two words of halves that halves_load loaded. */
 INLINE void first_words(const __m256i row[4], __m256i *a, __m256i *b)
 {
     __m256i low = _mm256_unpacklo_epi32(row[0], row[1]);
@@ -62,6 +63,7 @@ INLINE void first_words(const __m256i row[4], __m256i *a, __m256i *b)
     *b = _mm256_unpackhi_epi64(low, high);
 }
 
+/* The last two words of such halves. */
 INLINE void last_words(const __m256i row[4], __m256i *a, __m256i *b)
 {
     __m256i low = _mm256_unpackhi_epi32(row[0], row[1]);
@@ -71,8 +73,8 @@ INLINE void last_words(const __m256i row[4], __m256i *a, __m256i *b)
     *b = _mm256_unpackhi_epi64(low, high);
 }
 
-/* The status words, then whatever else is wanted. The two rounds of loads stay apart and in order
- * (docs/adr/0005): the compiler may not merge or move them, and x86 does not. */
+/* Loads the status words, then the other words that are wanted. The two rounds of loads stay apart and in
+ * order (docs/adr/0005): the compiler may not merge or move them, and x86 does not reorder them. */
 INLINE void words_load(const struct rx_desc *desc, struct words *w, const int format,
                        const int metadata)
 {
@@ -94,13 +96,13 @@ INLINE void words_load(const struct rx_desc *desc, struct words *w, const int fo
         last_words(row, &w->dw[6], &w->dw[7]);
 }
 
-/* A field of qw `word` that does not cross its middle. */
+/* A field of qw `word` that lies in one half of it. */
 INLINE __m256i field(const struct words *w, const int word, const unsigned shift, __m256i mask)
 {
     return _mm256_and_si256(_mm256_srli_epi32(w->dw[2 * word + (shift >= 32)], shift & 31), mask);
 }
 
-/* What every packet is asked: in registers, however many numbers the columns need. */
+/* What every packet is compared with. These stay in registers, however many constants the columns need. */
 struct demands {
     __m256i status, status_good, id, flex, length, one, most;
 };
@@ -126,7 +128,7 @@ INLINE void store_u32(uint32_t *to, __m256i value, lanes valid)
     _mm256_storeu_si256((__m256i *)(void *)to, only(valid, value));
 }
 
-/* Packets with a checksum bit set that needs judgement: one by one, from the copies held here. */
+/* Packets with an error bit are looked at one by one, from the copies held here. */
 static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair, __m256i dw0,
                                                  __m256i dw2, __m256i dw3, __m256i dw4,
                                                  uint32_t bits, uint8_t *csum, int format)
@@ -148,7 +150,7 @@ static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair, 
     }
 }
 
-/* Sixteen types of which one is plain IPv4 or IPv6: all the plain ones. */
+/* The table in rows of sixteen types: all plain IPv4 types lie in one row, all plain IPv6 types in another. */
 #define ROW_OF(ptype) ((ptype) / 16)
 
 INLINE __m256i row_look(const struct queue_pair *pair, const unsigned row, __m256i ptype)
@@ -158,7 +160,8 @@ INLINE __m256i row_look(const struct queue_pair *pair, const unsigned row, __m25
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(of)), ptype);
 }
 
-/* As csum_table_look, by looking into two rows; a gather would cost more than all other columns. */
+/* Does what csum_table_look does by looking into those two rows: a gather would cost more than all other
+ * columns, so it is made only for other types. */
 INLINE __m256i rows_look(const struct queue_pair *pair, __m256i ptype, lanes known)
 {
     __m256i row = _mm256_srli_epi32(ptype, 4);
@@ -178,7 +181,7 @@ INLINE void columns_csum(const struct queue_pair *pair, struct csum_table table,
 {
     lanes checked = has(EVERY_LANE, w->dw[2], CONSTANT(checked));
     uint32_t mixed = lane_bits(has(checked, w->dw[2], CONSTANT(errors)));
-    /* Types beyond the table have no verdict, as type 0. */
+    /* Types beyond the table have no checksum status, as type 0 has none. */
     lanes known = at_most(checked, ptype, CONSTANT(last_classed));
     __m256i good =
         only(known, _mm256_and_si256(csum_table_look(pair, table, ptype, known), CONSTANT(byte)));
@@ -196,14 +199,14 @@ INLINE __m256i ptypes(const struct queue_pair *pair, const struct words *w, cons
 
     if (format != FORMAT_LEGACY)
         return field(w, 0, RXF_PTYPE_SHIFT, CONSTANT(ptype));
-    /* Crosses the middle of its word. Unknown types are reported as such. */
+    /* The field lies in both halves of its word. Types that are not known are reported as unknown. */
     ptype = _mm256_or_si256(_mm256_srli_epi32(w->dw[2], RXL_PTYPE_SHIFT),
                             _mm256_slli_epi32(w->dw[3], 32 - RXL_PTYPE_SHIFT));
     ptype = _mm256_and_si256(ptype, CONSTANT(ptype));
     return only(at_most(EVERY_LANE, ptype, CONSTANT(last_ptype)), ptype);
 }
 
-/* Tags, marks and times of eight rows; adds to the flags. */
+/* Fills tags, marks and times of eight rows; returns the flags with theirs added. */
 INLINE __m256i columns_rare(const struct queue_pair *pair, const struct columns *c, size_t row,
                             const struct words *w, __m256i flags, const int format, const int full)
 {
@@ -246,7 +249,7 @@ INLINE __m256i columns_rare(const struct queue_pair *pair, const struct columns 
     return flags;
 }
 
-/* Eight rows of the columns; the same rules as metadata_fill. */
+/* Fills eight rows of the columns by the rules of metadata_fill. */
 INLINE void columns_fill(const struct queue_pair *pair, struct csum_table table,
                          const struct columns *c, size_t row, const struct words *w,
                          const int format, const int metadata, const int full)
@@ -275,7 +278,7 @@ INLINE void columns_fill(const struct queue_pair *pair, struct csum_table table,
         store_u8(c->flags + row, flags);
 }
 
-/* Of values below 2^32 in total. */
+/* The sum of the lanes, which must be below 2^32. */
 INLINE uint32_t total(__m256i sum)
 {
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
@@ -289,7 +292,8 @@ INLINE struct run words_run(struct queue_pair *pair, const struct columns *colum
                             uint32_t n, const int format, const int metadata, const int mark,
                             const int full)
 {
-    const struct columns copy = *columns; /* what is stored below may not change it */
+    const struct columns copy =
+        *columns; /* the compiler must know that the stores below do not change it */
     const struct columns *c = &copy;
     const struct rx_desc *desc = pair->rx_ring + pair->rx_next;
     const uint32_t *buffer = pair->rx_sw + pair->rx_next;

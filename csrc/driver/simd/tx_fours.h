@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sending four packets at once: all that AVX2 sends, and the last of an AVX-512 burst. */
+/* Sending four packets at once: what AVX2 sends, and the last packets of an AVX-512 burst. */
 #ifndef IAVFIO_DRIVER_SEND_FOURS_H
 #define IAVFIO_DRIVER_SEND_FOURS_H
 
@@ -12,7 +12,7 @@ INLINE __m256i all(uint64_t value)
     return _mm256_set1_epi64x((long long)value);
 }
 
-/* Unsigned, of 32-bit halves. */
+/* Whether every 32-bit half of a is at most that of b, and every half of c at most that of d, unsigned. */
 INLINE bool all_at_most(__m256i a, __m256i b, __m256i c, __m256i d)
 {
     __m256i good = _mm256_and_si256(_mm256_cmpeq_epi32(_mm256_min_epu32(a, b), a),
@@ -28,7 +28,7 @@ INLINE uint64_t total_fours(__m256i sum)
     return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(two, _mm_shuffle_epi32(two, 0x4e)));
 }
 
-/* Four packets at a time, from slot tx_next + first on. */
+/* Writes packets, four at a time, from slot tx_next + first on. */
 INLINE struct run tx_fours(struct queue_pair *pair, uint32_t first, const uint64_t *handles,
                            uint32_t n, const int checked)
 {
@@ -48,7 +48,7 @@ INLINE struct run tx_fours(struct queue_pair *pair, uint32_t first, const uint64
         __m256i length = _mm256_srli_epi64(handle, HANDLE_LENGTH_SHIFT);
         __m256i address, qw1, even, odd;
 
-        /* The scalar loop finds which one it is, or which mark is missing. */
+        /* The scalar loop finds out which packet it is, or which mark is missing. */
         if (unlikely(!all_at_most(_mm256_sub_epi32(handle, shortest), limits,
                                   _mm256_add_epi64(offset, length), stride)) ||
             (checked && unlikely(!mark_claim_all(pair->held, handles + i, TX_LANES))))

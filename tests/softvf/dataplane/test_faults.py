@@ -177,7 +177,9 @@ def test_a_rule_broken_with_each_packet_costs_no_message_each() -> None:
         assert r.plane.violations(0) == 2000
         told = r.events("violation")
         assert 0 < len(told) < 200
-        assert told[0].text == "Tx queue 0 descriptor 0: ICRC is not set"
+        assert told[0].text == (
+            "Tx queue 0 descriptor 0: ICRC is not set: the device must always be asked for the FCS"
+        )
 
 
 IP_UDP = bytes.fromhex("450000340001000040 11660b0a0000010a000002 0400000900200000") + bytes(24)
