@@ -125,7 +125,7 @@ void pass_before(struct instance *instance, enum work work, enum location locati
 uint32_t pass_after(struct instance *instance, enum work work);
 /* Takes what other works left in the ring. */
 void pass_drain(struct instance *instance);
-/* Over both rings twice, every packet of another length, hash, tag and verdict; dies of the first lie. */
+/* Over both rings twice, every packet of another length, hash, tag and checksum status; ends the program at the first wrong value. */
 void verify(struct instance *instance);
 
 /* Instructions that act executes, by single-stepping it. */

@@ -30,7 +30,7 @@ static void check_received(const struct instance *instance, enum work work)
         if (!seen.udp)
             wrong(instance, work, i, "packet type");
         if (seen.good == packet->bad || seen.bad != packet->bad)
-            wrong(instance, work, i, "checksum verdict");
+            wrong(instance, work, i, "checksum status");
         if (instance->metadata == META_SET_ALL && seen.vlan != packet->vlan)
             wrong(instance, work, i, "VLAN tag");
     }
@@ -58,7 +58,7 @@ static void check_sent(struct instance *instance, enum work work)
     }
 }
 
-/* Over both rings twice, every packet of another length, hash, tag and checksum verdict. */
+/* Over both rings twice, every packet of another length, hash, tag and checksum status. */
 void verify(struct instance *instance)
 {
     struct device *device = &instance->device;

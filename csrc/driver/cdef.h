@@ -90,7 +90,7 @@ struct pair_config {
     struct sq_counters *sq;
     uint32_t queue; /* index q of the tail registers */
     uint32_t rx_entries, tx_entries;
-    uint32_t buffer_size; /* databuffer_size told to the PF, <= pool room */
+    uint32_t buffer_size; /* databuffer_size of the queue's configuration, <= pool room */
     uint32_t max_frame; /* longest frame to send or accept, without FCS */
     uint32_t flex; /* write-back format: 0 legacy, else the RXDID */
     uint32_t vlan_in_l2tag2; /* stripped tag location: 0 L2TAG1, 1 second L2TAG2 */

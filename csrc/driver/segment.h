@@ -50,8 +50,8 @@ struct
     uint64_t reserved[7];
 };
 
-/* Copies a block of `words` u64, whose first word is its sequence count, so that the copy is consistent: 0, or
- * -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
+/* Copies a block of `words` u64, whose first word is its sequence count, so that the copy is consistent:
+ * 0, or -EAGAIN when the writer did not leave the block stable within `tries`. Takes no lock. */
 int counters_read(const uint64_t *block, uint64_t *out, uint32_t words, uint32_t tries);
 
 /* Copies `count` blocks, `stride` bytes apart, in order; out has `words` for each. Returns how many were

@@ -24,7 +24,7 @@ enum watched { FD_CONTROL, FD_GONE, FD_REQUEST, FD_MAILBOX, FD_COUNT };
 struct watch {
     struct vfio_regio *regio;
     int fd[FD_COUNT];
-    int event_fd; /* tells watch_wait */
+    int event_fd; /* wakes watch_wait */
     uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock; /* of pairs */

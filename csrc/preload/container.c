@@ -99,8 +99,9 @@ static int map_in(const struct container *container, const struct mapping *mappi
     return 0;
 }
 
-/* Maps the files behind a mapping for one slot, or with NULL for all slots of the container. Files are looked up anew each time rather than kept
- * open: with one for each huge page a program is near its limit already. */
+/* Maps the files behind a mapping for one slot, or with NULL for all slots of the container. Files are
+ * looked up anew each time rather than kept open: with one for each huge page a program is near its limit
+ * already. */
 static int map_files(const struct container *container, struct slot *slot,
                      const struct mapping *mapping)
 {

@@ -57,8 +57,8 @@ static void store(int fd, struct file *file)
     __atomic_store_n(&files[fd], file, __ATOMIC_RELEASE);
 }
 
-/* Makes a real descriptor with the properties of VFIO's own: it is always ready for poll, epoll refuses it, it
- * is no regular file, and calls that are not hooked do nothing. */
+/* Makes a real descriptor with the properties of VFIO's own: it is always ready for poll, epoll refuses
+ * it, it is no regular file, and calls that are not hooked do nothing. */
 int file_new(enum preload_kind kind, void *object, void (*release)(void *object))
 {
     struct file *file = calloc(1, sizeof(*file));

@@ -29,7 +29,7 @@ struct softvf_config {
     uint8_t primary[6];
     uint8_t promisc_unicast, promisc_multicast, trusted, spoof_check;
     uint8_t active, link_up, mdd_stopped, vlan_filtering, symmetric, strip;
-    /* hashcfg tells unicast, multicast and SYN apart (docs/spec/descriptors.md 12.1) */
+    /* hashcfg has classes of its own for unicast, multicast and SYN (docs/spec/descriptors.md 12.1) */
     uint8_t x722_classes;
     uint16_t port_vlan;
     uint16_t strip_tpids[3];

@@ -103,7 +103,7 @@ struct rx_queue {
 
 struct vector {
     bool intena, wb_on_itr;
-    bool cause; /* a queue has something to tell since the last interrupt */
+    bool cause; /* a queue moved packets since the last interrupt */
     bool event; /* so has the mailbox: a write-back does not settle it */
     bool software; /* a software interrupt is pending */
     bool pending; /* MSI-X pending: wanted to fire, but no eventfd or masked */
@@ -219,7 +219,7 @@ enum stat_index {
     TX_ERROR
 };
 
-struct rx_facts { /* what the last descriptor of a frame tells */
+struct rx_facts { /* what the last descriptor of a frame says */
     const struct pkt_info *info;
     uint32_t check, hash, strip;
     uint16_t tci;

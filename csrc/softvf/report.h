@@ -5,9 +5,9 @@
 
 #include "softvf/plane.h"
 
-/* Tells the software VF's process what a client did wrong. `rule`: the section of a paper in docs/ that has
- * the rule; `format` and what follows: the rule and how it was broken, in words. Many reports of one format are
- * held back; the next one that is let through counts for them. */
+/* Tells the software VF's process what a client did wrong. `rule`: the section of a paper in docs/ that
+ * has the rule; `format` and what follows: the rule and how it was broken, in words. Many reports of one
+ * format are held back; the next one that is let through counts for them. */
 void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule, const char *format,
             ...) __attribute__((format(printf, 5, 6)));
 

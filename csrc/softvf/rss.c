@@ -9,7 +9,7 @@
 #define INPUT_MAX 36 /* two IPv6 addresses and two ports */
 #define CLASS(name) (1ull << PCTYPE_##name)
 
-/* What X722 tells apart within one class of the others (docs/spec/descriptors.md 12.1). */
+/* Classes of X722 that are one class of the other cards (docs/spec/descriptors.md 12.1). */
 struct family {
     uint8_t common;
     uint64_t members;

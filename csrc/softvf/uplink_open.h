@@ -4,7 +4,8 @@
 
 #include "softvf/uplink.h"
 
-/* kind: none | loopback | tap:NAME | pcap:IN[,OUT] | gen[:size=N,flows=N]. NULL with a reason in error[size]. */
+/* kind: none | loopback | tap:NAME | pcap:IN[,OUT] | gen[:size=N,flows=N]. NULL with a reason in
+ * error[size]. */
 struct uplink *uplink_open(const char *kind, char *error, size_t size);
 
 #endif

@@ -19,8 +19,8 @@ static inline bool vector_armed(const struct vector *v)
     return v->intena || v->wb_on_itr || v->software;
 }
 
-/* A queue has something to tell. Called for each packet: most find the cause set, and then the vector is
- * busy already or becomes so when it is armed. */
+/* Gives a queue's vector a cause. This is called for each packet; most find the cause set, and then the
+ * vector is busy already, or becomes so when it is armed. */
 static inline void vector_cause(struct vf *vf, uint32_t vector)
 {
     struct vector *v = &vf->vector[vector < MAX_VECTORS ? vector : 0];

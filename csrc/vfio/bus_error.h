@@ -4,9 +4,10 @@
 
 #include <stdint.h>
 
-/* A device that is removed or has memory decode off answers a mapped BAR with SIGBUS (docs/spec/vfio.md 9), and
- * a file that another process cut short does the same. A guarded range gets a page of ones in place of the one
- * that failed, *lost becomes 1, and the process goes on. Returns 0, or a negative errno. */
+/* A device that is removed or has memory decode off answers a mapped BAR with SIGBUS
+ * (docs/spec/vfio.md 9), and a file that another process cut short does the same. A guarded range gets a
+ * page of ones in place of the one that failed, *lost becomes 1, and the process goes on. Returns 0, or a
+ * negative errno. */
 int bus_error_guard(void *address, uint64_t size, uint32_t *lost);
 void bus_error_unguard(void *address);
 

@@ -168,7 +168,7 @@ static struct worker_counters finish(struct worker *worker)
     return counters;
 }
 
-/* A worker that sends `limit` packets and judges what comes back. */
+/* A worker that sends `limit` packets and checks what comes back. */
 static struct worker_counters loopback(struct rig *rig, enum fault fault, uint64_t limit,
                                        uint64_t *faults, uint32_t jumbo)
 {

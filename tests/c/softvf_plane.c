@@ -93,7 +93,7 @@ static void correct_driver(struct plane *plane, struct rig *rig, uint32_t packet
     while (got < sent)
         got += take_one(rig, got);
     plane_lock(plane);
-    CHECK(plane->last_to == &plane->vf[0]); /* they took the express way */
+    CHECK(plane->last_to == &plane->vf[0]); /* they took the fast path */
     plane_unlock(plane);
 }
 
@@ -288,7 +288,7 @@ static void any_frame(uint8_t *frame, uint32_t len)
         rig_put16(frame + 20, 0);
         rig_put16(frame + 36, below(2) ? 4789 : 6081);
     }
-    if (below(3) == 0) { /* plain, for the express way */
+    if (below(3) == 0) { /* plain, for the fast path */
         rig_put16(frame + 12, 0x0800);
         frame[14] = 0x45;
         frame[23] = protocols[below(2)];
@@ -450,18 +450,18 @@ static void test_truncation(void)
     struct plane *plane = new_plane(1, 1);
     struct softvf_event event;
     struct rig rig;
-    bool told = false;
+    bool reported = false;
 
     rig_attach(&rig, plane, 0);
     rig_open(&rig, 64, RXDID_COMMS_OVS_1);
     CHECK(ftruncate(rig.fd, 0) == 0);
     CHECK(plane_start(plane) == 0);
     rig_doorbell(&rig, REG_QTX_TAIL1, 9);
-    while (!told) {
+    while (!reported) {
         usleep(100);
         plane_lock(plane);
         while (plane_next_event(plane, &event))
-            told |= strcmp(event.rule, "docs/spec/reliability.md D2") == 0;
+            reported |= strcmp(event.rule, "docs/spec/reliability.md D2") == 0;
         plane_unlock(plane);
     }
     plane_free(plane);

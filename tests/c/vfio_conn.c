@@ -352,7 +352,7 @@ static void test_fds(void)
     stop(&peer, conn);
 }
 
-/* Two callers, and the stream breaks under one of them: the other, who waits for the lock, is told. */
+/* Two callers, and the stream breaks under one of them: the other, who waits for the lock, gets an error. */
 static void *ask_main(void *argument)
 {
     uint32_t value = 0;

@@ -61,9 +61,10 @@ static inline uint32_t csum_set(uint32_t column, const int shift, uint32_t statu
     return (column & ~(3u << shift)) | status << shift;
 }
 
-/* The csum column when a bit is set that may spoil the good one (docs/spec/descriptors.md 8). IPE names the inner
- * IP header and EIPE the outer one. A bit whose header carries no checksum, or is not there, can only mean the one
- * IPv4 header that is: a tunnel whose payload is no IP has an outer header alone. */
+/* The csum column when a bit is set that may spoil the good one (docs/spec/descriptors.md 8). IPE names
+ * the inner IP header and EIPE the outer one. A bit whose header carries no checksum, or is not there,
+ * can only mean the one IPv4 header that is: a tunnel whose payload is no IP has an outer header alone.
+ * */
 static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool eipe, bool eudpe,
                                        bool pprs, bool exadd, uint8_t good)
 {

@@ -144,7 +144,7 @@ struct queue_pair {
     uint32_t tx_entries, tx_next, tx_clean, tx_free;
     uint32_t tx_max_frame;
     uint32_t tx_roomy; /* with so many free descriptors a burst fits and nothing has to be reaped */
-    /* the caller was told that the ring is full (docs/spec/libie-counters.md 4) */
+    /* the caller saw the ring full (docs/spec/libie-counters.md 4) */
     uint32_t stopped;
     uint32_t rs_head,
         rs_tail; /* the queue rs[] is never full: each entry has a descriptor of its own */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* AVX-512: receives eight descriptors at once (rx_words.h) and sends eight packets at once. A lane that is set is
- * a bit of a mask. */
+/* AVX-512: receives eight descriptors at once (rx_words.h) and sends eight packets at once. A lane that
+ * is set is a bit of a mask. */
 #if defined(__x86_64__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
 #include <immintrin.h>

@@ -150,7 +150,8 @@ static __attribute__((noinline)) void csum_mixed(const struct queue_pair *pair, 
     }
 }
 
-/* The table in rows of sixteen types: all plain IPv4 types lie in one row, all plain IPv6 types in another. */
+/* The table in rows of sixteen types: all plain IPv4 types lie in one row, all plain IPv6 types in
+ * another. */
 #define ROW_OF(ptype) ((ptype) / 16)
 
 INLINE __m256i row_look(const struct queue_pair *pair, const unsigned row, __m256i ptype)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The frames that workers generate and judge: Ethernet, IPv4, UDP with valid checksums, then
+/* The frames that workers generate and check: Ethernet, IPv4, UDP with valid checksums, then
  *   +42 signature of the run (u64)   +50 identity (u64: sender 8, flow 16, sequence 40 bits)
  *   +58 filler; with verify a pattern that follows from the identity and the length. */
 #ifndef IAVFIO_DRIVER_FRAME_H
@@ -36,7 +36,7 @@ static inline uint64_t frame_identity(uint32_t sender, uint32_t flow, uint64_t s
            (sequence & SEQUENCE_MASK);
 }
 
-/* Fills in frame->bytes[frame->length]. */
+/* Fills frame->bytes[frame->length] in. */
 void frame_compose(struct frame *frame, const uint8_t *dst, const uint8_t *src, uint64_t signature);
 /* Writes the frame with this identity to `to`. */
 void frame_write(const struct frame *frame, uint8_t *to, uint64_t identity, bool pattern);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Handlers in C: what a compiled Python one is compared with, and examples of the interface. */
+/* Handlers in C: examples of the interface, which compiled Python handlers are compared with. */
 #include <string.h>
 
 #include "driver/pool/pool.h"
@@ -36,7 +36,7 @@ void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
         verdict[i] = VERDICT_BACK;
         if (length[i] < 42 || at[12] != 8 || at[13] || at[14] != 0x45 || at[23] != 17)
             continue;
-        /* No branch on the port: traffic gives a predictor nothing to learn. */
+        /* There is no branch on the port, since traffic gives a branch predictor nothing to learn. */
         hit = ((uint32_t)at[36] << 8 | at[37]) == wanted;
         verdict[i] = hit ? VERDICT_DROP : VERDICT_BACK;
         hits += hit;

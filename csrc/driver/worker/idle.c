@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* An idle worker polls a little, yields a little, then sleeps on its queues' interrupts; they stay armed
  * from one sleep to the next, so that it writes no registers. Sleeps are bounded, for what wakes nobody:
- * a charge from another thread, and an interrupt that was lost. The bound grows while nothing comes: a
+ * counts that another thread deferred, and an interrupt that was lost. The bound grows while nothing comes: a
  * thousand wake-ups a second cost one percent of a core. */
 #include <poll.h>
 #include <sched.h>
@@ -16,7 +16,7 @@
 #define SLEEP_NS NS_PER_MS
 #define SLEEP_MAX_NS (16 * NS_PER_MS)
 
-/* False when something has come meanwhile. */
+/* Arms the interrupts; false when something has come meanwhile. */
 static bool arm(struct worker *worker)
 {
     bool quiet = true;
@@ -47,7 +47,7 @@ static uint64_t until_window(const struct worker *worker, uint64_t most)
     return end > now ? (end - now < most ? end - now : most) : 1;
 }
 
-/* How long the next sleep may be. Nothing tells that a pair runs again, that a pool has buffers for a
+/* How long the next sleep may be. No event says that a pair runs again, that a pool has buffers for a
  * ring without any (it cannot interrupt), or that the time to drain is over: these are looked for. */
 static uint64_t bound(struct worker *worker)
 {
@@ -88,7 +88,7 @@ static void wait(struct worker *worker)
         if (fds[i].revents & POLLIN)
             (void)!read(fds[i].fd, &taken, sizeof(taken));
     worker->slept_ns = 0;
-    /* Whatever fired is off until it is armed again. */
+    /* An interrupt that fired is off until it is armed again. */
     idle_end(worker);
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "driver/clock.h"
+#include "driver/lines.h"
 #include "driver/worker/pass_ring.h"
 
 _Static_assert(sizeof(struct kept_row) == 64, "one cache line a packet");
@@ -21,13 +22,12 @@ struct kept *kept_new(struct pool *pool, uint32_t capacity, int *error)
     if (!pool || !capacity || capacity > KEPT_MAX || (capacity & (capacity - 1)))
         return NULL;
     *error = -ENOMEM;
-    kept = aligned_alloc(64, (sizeof(*kept) + 63) & ~(size_t)63);
+    kept = lines_alloc(sizeof(*kept));
     if (!kept)
         return NULL;
-    memset(kept, 0, sizeof(*kept));
     kept->pool = pool;
     kept->mask = capacity - 1;
-    kept->row = aligned_alloc(64, capacity * sizeof(*kept->row));
+    kept->row = lines_alloc(capacity * sizeof(*kept->row));
     if (!kept->row) {
         free(kept);
         return NULL;
@@ -68,7 +68,8 @@ static void ring(struct kept *kept)
 void kept_publish(struct kept *kept, uint32_t n)
 {
     __atomic_store_n(&kept->head, kept->head + n, __ATOMIC_RELEASE);
-    /* The taker marks itself as waiting, then looks at the head: one of the two sees the other. */
+    /* The taker marks itself as waiting and then looks at the head, the worker moves the head and then
+     * looks at the mark: one of the two sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&kept->waiting, __ATOMIC_RELAXED))
         ring(kept);
@@ -137,7 +138,7 @@ static void set_waiting(struct kept *const *rings, uint32_t count, uint32_t wait
 {
     for (uint32_t i = 0; i < count; i++)
         __atomic_store_n(&rings[i]->waiting, waiting, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* kept_publish has the other one */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it pairs with the fence in kept_publish */
 }
 
 static int sleep_on(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
@@ -179,7 +180,7 @@ int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
             if (left <= 0)
                 break;
         }
-        result = sleep_on(rings, count, left); /* an old bell only costs a round */
+        result = sleep_on(rings, count, left); /* an event that was left over only costs a round */
         if (result < 0)
             break;
     }

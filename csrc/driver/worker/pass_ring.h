@@ -27,18 +27,23 @@ struct kept {
     uint32_t ended; /* the worker puts no more */
 };
 
-/* By the putter. Rows that there is room for; the row to fill next; rows up to here are visible. */
+/* ---- for the worker, which alone puts rows ---- */
+
+/* How many rows there is room for. */
 static inline uint32_t kept_room(const struct kept *kept)
 {
     return kept->mask + 1 - (kept->head - __atomic_load_n(&kept->tail, __ATOMIC_ACQUIRE));
 }
 
+/* Row i behind those that are put already, to be filled. */
 static inline struct kept_row *kept_at(struct kept *kept, uint32_t i)
 {
     return &kept->row[(kept->head + i) & kept->mask];
 }
 
+/* Puts the next n rows, which are filled, and wakes a taker. */
 void kept_publish(struct kept *kept, uint32_t n);
+/* A worker begins to put rows; it puts no more, which wakes a taker too. */
 void kept_start(struct kept *kept);
 void kept_end(struct kept *kept);
 

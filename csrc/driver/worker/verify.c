@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdlib.h>
-#include <string.h>
 
+#include "driver/lines.h"
 #include "driver/worker/verify.h"
 
 #define WINDOW 64
@@ -17,13 +17,12 @@ struct verify *verify_new(uint32_t senders, uint32_t flows)
         return NULL;
     table->senders = senders;
     table->flows = flows;
-    table->sender = aligned_alloc(64, senders * sizeof(*table->sender));
+    table->sender = lines_alloc(senders * sizeof(*table->sender));
     table->flow = calloc((size_t)senders * flows, sizeof(*table->flow));
     if (!table->sender || !table->flow) {
         verify_free(table);
         return NULL;
     }
-    memset(table->sender, 0, senders * sizeof(*table->sender));
     return table;
 }
 
@@ -48,7 +47,7 @@ void verify_packet(struct verify *table, uint64_t identity, struct verify_tally 
         tally->corrupted++;
         return;
     }
-    /* Relaxed atomics: a reset may move a flow to another worker. */
+    /* The state is read and written atomically, since a reset may move a flow to another worker. */
     state = &table->flow[(size_t)sender * table->flows + flow];
     next = __atomic_load_n(&state->next, __ATOMIC_RELAXED);
     window = __atomic_load_n(&state->window, __ATOMIC_RELAXED);

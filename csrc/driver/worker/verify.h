@@ -31,7 +31,7 @@ struct verify_tally {
     uint64_t duplicated, reordered, corrupted;
 };
 
-/* Judges the identity of one packet. */
+/* Checks the identity of one packet against its flow's sequence, and counts what it finds. */
 void verify_packet(struct verify *table, uint64_t identity, struct verify_tally *tally);
 
 static inline void verify_credit(struct verify *table, uint32_t sender, uint32_t packets)
