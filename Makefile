@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml
 	@tools/make_venv $(VENV)
 
 build: venv  ## compile the C rooms into build/ and put the extensions in place
-	@tools/build_extensions $(BUILD) $(JOBS) $(ONLY)
+	@tools/make_launcher $(VENV) && tools/build_extensions $(BUILD) $(JOBS) $(ONLY)
 
 test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)

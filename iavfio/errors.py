@@ -9,6 +9,17 @@ This module imports nothing, so that `iavfio.pyvfio`, which knows no other room,
 from __future__ import annotations
 
 
+class Remedy(str):
+    """What mends an error, in Python's words; `command` says the same for the command line."""
+
+    command: str
+
+    def __new__(cls, python: str, command: str) -> Remedy:
+        self = super().__new__(cls, python)
+        self.command = command
+        return self
+
+
 class IavfioError(Exception):
     """Base of every error that iavfio raises on purpose, pyvfio's errors included.
 
@@ -18,8 +29,16 @@ class IavfioError(Exception):
 
     def __init__(self, what: str, cause: str = "", remedy: str = "") -> None:
         self.what, self.cause, self.remedy = what, cause, remedy
-        text = f"{what}: {cause}" if cause else what
-        super().__init__(f"{text}\n  {remedy}" if remedy else text)
+        super().__init__(self._text(remedy))
+
+    def _text(self, remedy: str) -> str:
+        text = f"{self.what}: {self.cause}" if self.cause else self.what
+        return f"{text}\n  {remedy}" if remedy else text
+
+    @property
+    def command_text(self) -> str:
+        """The text for the command line, where a remedy names options instead of arguments."""
+        return self._text(getattr(self.remedy, "command", self.remedy))
 
 
 class ConfigError(IavfioError, ValueError):

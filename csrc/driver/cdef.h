@@ -129,6 +129,8 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error);
 void pair_close(struct queue_pair *pair);
 void pair_free(struct queue_pair *pair); /* closes it first */
 const char *pair_isa_name(const struct queue_pair *pair);
+/* 1 when this CPU can run the code path with that number (enum pair_isa), else 0. */
+int isa_usable(uint32_t number);
 /* Zeroes the rings, fills the receive ring and rings its doorbell, so that the ring is fully posted before
  * ENABLE_QUEUES (docs/spec/reliability.md F40). 0 or a negative errno. */
 int pair_arm(struct queue_pair *pair);

@@ -144,7 +144,9 @@ struct uplink *uplink_open_pcap(const char *paths, char *error, size_t size)
     char *input = comma ? strndup(paths, (size_t)(comma - paths)) : strdup(paths);
     int result = -1;
 
-    if (pcap && input) {
+    if (!*paths || strcmp(paths, ",") == 0) {
+        snprintf(error, size, "pcap: names no file; write pcap:IN, pcap:IN,OUT or pcap:,OUT");
+    } else if (pcap && input) {
         pcap->uplink.ops = &pcap_ops;
         pcap->uplink.patient = true;
         result = *input ? open_input(pcap, input, error, size) : 0;

@@ -16,7 +16,6 @@ MODES: tuple[Mode, ...] = ("rxdrop", "txonly", "loopback", "forward")
 GENERATING: tuple[Mode, ...] = ("txonly", "loopback")
 FCS = 4
 WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each frame (IEEE 802.3)
-IMIX = (64,) * 7 + (594,) * 4 + (1518,)  # simple IMIX, 7:4:1
 NOBODY = bytes.fromhex("020000000001")  # where txonly sends by default: nobody's address
 SMALLEST = 64  # with FCS: Ethernet, IPv4, UDP and the signature fit
 
@@ -76,18 +75,6 @@ class Plan:
         if self.dst is not None:
             return self.dst
         return NOBODY if self.mode == "txonly" else peer.mac
-
-
-def frame_sizes(text: str) -> tuple[int, ...]:
-    """ "64", "64,1518" or "imix" as frame sizes with FCS. Raises ConfigError."""
-    if text.lower() == "imix":
-        return IMIX
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            f"{text!r} is not a frame size", "", "write 64, a list as 64,1518, or imix"
-        ) from None
 
 
 def mtu_for(sizes: Sequence[int]) -> int:

@@ -9,7 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli import signals
+from iavfio.cli.group import Command
+from iavfio.cli.options import (
+    CodePath,
+    CpuList,
+    FrameSizes,
+    Mac,
+    Number,
+    Personality,
+    PortName,
+    Vf,
+    device_arguments,
+    device_options,
+)
+from iavfio.cli.outcome import DONE, TROUBLE, discard_output
 from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.ranges import (
+    BUFFERS,
+    BURST,
+    FLOWS,
+    MTU,
+    PACKETS,
+    QUEUES,
+    RATE,
+    RING,
+    RUNS,
+    SECONDS,
+    SHARE,
+)
 
 if TYPE_CHECKING:
     from iavfio.bench.plan import Plan
@@ -17,8 +45,22 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 
-@click.command("bench")
-@click.argument("targets", nargs=-1, metavar="VF [VF]")
+@click.command(
+    "bench",
+    cls=Command,
+    needs=(
+        "iavfio.bench.preflight",
+        "iavfio.bench.report",
+        "iavfio.bench.run",
+        "iavfio.opening",
+        "iavfio.softvf.launch",
+    ),
+    status="Exit status: 0 every run was sound; 1 nothing was delivered, more was lost than "
+    "--max-loss allows, packets are missing without a counter that says why, --verify found one "
+    "wrong, or a device failed; 2 wrong use; 130 after Ctrl-C and 143 after SIGTERM, with the "
+    "summary of what was done.",
+)
+@click.argument("targets", nargs=-1, metavar="VF [VF]", type=Vf())
 @click.option(
     "--mode",
     type=click.Choice(["rxdrop", "txonly", "loopback", "forward"]),
@@ -29,57 +71,78 @@ if TYPE_CHECKING:
 @click.option(
     "--size",
     "sizes",
+    type=FrameSizes(),
     default="64",
     show_default=True,
     metavar="N[,N...]|imix",
     help="Frame sizes with FCS, as RFC 2544 counts them.",
 )
-@click.option("--queues", type=int, default=1, show_default=True, help="Queue pairs per VF.")
-@click.option("--ring", type=int, default=512, show_default=True, help="Descriptors per ring.")
-@click.option("--burst", type=int, default=32, show_default=True, help="Packets per call.")
+@click.option(
+    "--queues", type=Number(QUEUES), default=1, show_default=True, help="Queue pairs per VF."
+)
+@click.option(
+    "--ring", type=Number(RING), default=512, show_default=True, help="Descriptors per ring."
+)
+@click.option(
+    "--burst", type=Number(BURST), default=32, show_default=True, help="Packets per call."
+)
 @click.option(
     "--duration",
-    type=float,
+    type=Number(SECONDS, "SECONDS"),
     default=3.0,
     show_default=True,
     help="Seconds of the measured window; draining comes after it.",
 )
-@click.option("--count", type=int, default=0, help="Send so many packets instead of --duration.")
-@click.option("--rate", type=float, default=0.0, help="Packets a second; 0 = as fast as possible.")
-@click.option("--flows", type=int, default=64, show_default=True, help="UDP flows, for RSS.")
+@click.option("--count", type=Number(PACKETS), help="Send so many packets instead of --duration.")
+@click.option(
+    "--rate", type=Number(RATE), default=0.0, help="Packets a second; 0 = as fast as possible."
+)
+@click.option(
+    "--flows", type=Number(FLOWS), default=64, show_default=True, help="UDP flows, for RSS."
+)
 @click.option(
     "--max-loss",
-    type=float,
-    default=None,
+    type=Number(SHARE),
     metavar="SHARE",
     help="Largest share of lost packets that is still sound: 0.001 is one in a thousand. "
     "By default 0 on software VFs, any on a card.",
 )
-@click.option("--repeat", type=int, default=1, help="Runs; median and spread are told at the end.")
+@click.option(
+    "--repeat", type=Number(RUNS), default=1, help="Runs; median and spread are told at the end."
+)
 @click.option(
     "--no-preflight",
     is_flag=True,
     help="Do not send a frame each way first, to see whether it arrives.",
 )
 @click.option("--verify", is_flag=True, help="Check sequence and payload of every packet.")
-@click.option("--cpus", default="", metavar="N[,N...]", help="One worker on each of these CPUs.")
-@click.option("--mtu", type=int, help="MTU; by default what the sizes need.")
-@click.option("--dst", default=None, metavar="MAC", help="Destination of generated frames.")
-@click.option("--src", default=None, metavar="MAC", help="Source; by default the VF's own.")
+@click.option(
+    "--cpus",
+    type=CpuList(),
+    metavar="N[-N][,...]",
+    help="One worker on each of these CPUs: 2,3 or 0-3.",
+)
+@click.option("--mtu", type=Number(MTU), help="MTU; by default what the sizes need.")
+@click.option("--dst", type=Mac(), metavar="MAC", help="Destination of generated frames.")
+@click.option("--src", type=Mac(), metavar="MAC", help="Source; by default the VF's own.")
 @click.option(
     "--isa",
+    type=CodePath(),
     default="auto",
     show_default=True,
     metavar="PATH",
     help="auto, scalar, avx2, avx512 or neon.",
 )
-@click.option("--pool", "buffers", type=int, help="Packet buffers; by default what rings need.")
+@click.option(
+    "--pool", "buffers", type=Number(BUFFERS), help="Packet buffers; by default what rings need."
+)
 @click.option(
     "--personality",
+    type=Personality(),
     default="e810",
     show_default=True,
-    metavar="NAME",
-    help="Of a private software VF: e810, x710 or x722.",
+    metavar="NAME[,KEY=VALUE...]",
+    help="Of a private software VF: e810, x710 or x722, and options as of 'iavfio softvf'.",
 )
 @click.option(
     "--writeback",
@@ -88,12 +151,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="How a private software VF writes descriptors back.",
 )
-@click.option("--name", default=None, help="Port name for 'iavfio stats'; the second gets '-2'.")
-@click.option(
-    "--unsafe-noiommu",
-    is_flag=True,
-    help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
-)
+@click.option("--name", type=PortName(), help="Port name for 'iavfio stats'; the second gets '-2'.")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @runtime_dir_option
 def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
@@ -105,21 +164,15 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     Before the first packet a frame is sent each way, and what would make the run's frames vanish is
     told with the command that mends it. "of line" is the share of the link's speed that frames take
     with FCS, preamble and gap (20 bytes a frame).
-
-    Exit status: 0 when the run is sound; 1 when nothing was delivered, more was lost than
-    --max-loss allows, packets are missing without a counter that says why, or --verify found one
-    wrong; 2 for wrong use; 130 after Ctrl-C and 143 after SIGTERM, with the summary of what was
-    done.
     """
     from iavfio.bench import report
     from iavfio.bench.preflight import preflight
     from iavfio.bench.run import run
-    from iavfio.errors import ConfigError
     from iavfio.port.footprint import Footprint
 
     if not 1 <= len(targets) <= 2:
-        raise ConfigError(
-            f"{len(targets)} VFs were named", "bench takes one or two", "iavfio bench softvf"
+        raise click.UsageError(
+            f"{len(targets)} VFs were named and bench takes one or two, as in: iavfio bench softvf"
         )
     plan = _plan(options)
     results = []
@@ -133,44 +186,40 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             results.append(run(plan, ports, None if as_json else _progress))
             if results[-1].interrupted is not None:
                 break
-        if as_json:
-            click.echo(report.as_json(results))
-        else:
-            report.print_results(results, report.console())
-        sys.stdout.flush()
+        try:
+            if as_json:
+                click.echo(report.as_json(results))
+            else:
+                report.print_results(results, report.console())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard_output()  # the verdict counts all the same
         for result in results:
             for note in result.notes:
                 click.echo(f"iavfio: {note}", err=True)
             for reason in result.reasons:
                 click.echo(f"iavfio: {reason}", err=True)
     if not all(result.sound for result in results):
-        return 1
-    return 0 if results[-1].interrupted is None else 130
+        return TROUBLE
+    interrupted = results[-1].interrupted
+    return DONE if interrupted is None else signals.status(interrupted)
 
 
 def _plan(options: dict[str, Any]) -> Plan:
-    from iavfio.bench.plan import Plan, frame_sizes
-    from iavfio.errors import ConfigError
-    from iavfio.port.settings import parse_mac
+    from iavfio.bench.plan import Plan
 
-    try:
-        cpus = tuple(int(part) for part in options["cpus"].split(",") if part)
-    except ValueError:
-        raise ConfigError(
-            f"--cpus {options['cpus']!r} names no CPUs", "", "write numbers: --cpus 2,3"
-        ) from None
     return Plan(
         mode=options["mode"],
-        sizes=frame_sizes(options["sizes"]),
+        sizes=options["sizes"],
         duration=options["duration"],
-        count=options["count"],
+        count=options["count"] or 0,
         burst=options["burst"],
         rate=options["rate"],
-        flows=max(options["flows"], 1),
+        flows=options["flows"],
         verify=options["verify"],
-        cpus=cpus,
-        dst=None if options["dst"] is None else parse_mac(options["dst"]),
-        src=None if options["src"] is None else parse_mac(options["src"]),
+        cpus=options["cpus"] or (),
+        dst=options["dst"],
+        src=options["src"],
         max_loss=options["max_loss"],
     )
 
@@ -180,19 +229,28 @@ def _open(
 ) -> list[Port]:
     from iavfio.bench.plan import mtu_for
     from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
+    from iavfio.errors import ConfigError
     from iavfio.opening import open_port
 
     queues, ring = options["queues"], options["ring"]
-    need = 2 * len(targets) * max(queues, 1) * max(ring, 64) + 4096
-    unsafe = options["unsafe_noiommu"]
-    pool = Pool(options["buffers"] or max(DEFAULT_BUFFERS, need), contiguous=unsafe)
+    rings = len(targets) * queues * ring
+    if options["buffers"] is not None and options["buffers"] <= rings:
+        raise ConfigError(
+            f"a pool of {options['buffers']} buffers is too small",
+            f"the receive rings alone hold {rings}",
+            f"use --pool {max(BUFFERS.low, 2 * rings)}, or leave it out",
+        )
+    pool = Pool(
+        options["buffers"] or max(DEFAULT_BUFFERS, 2 * rings + 4096),
+        contiguous=options["unsafe_noiommu"],
+    )
     if "softvf" in targets:
         targets = _private(stack, targets, plan, options)
     name = options["name"]
     ports: list[Port] = []
     for i, target in enumerate(targets):
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
-        opened = open_port(target, name=own, pool=pool, unsafe_noiommu=unsafe)
+        opened = open_port(target, name=own, pool=pool, **device_arguments(options))
         port = stack.enter_context(opened)
         mtu = options["mtu"] or mtu_for(plan.sizes)
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
@@ -220,14 +278,14 @@ def _private(
         "rxdrop": f"gen:size={size},flows={plan.flows}",
         "forward": f"gen:size={size},flows={plan.flows}",
     }[plan.mode]
-    personality, *rest = options["personality"].split(",")
+    personality, twists = options["personality"]
     pf = stack.enter_context(
         softvf(
             vfs=count,
             uplink=wire,
             personality=personality,
             writeback=options["writeback"],
-            options=dict(item.split("=", 1) for item in rest),
+            options=twists,
         )
     )
     sockets = iter(pf.sockets)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.cli.group import Command
+from iavfio.cli.options import PciAddress
+
 if TYPE_CHECKING:
     from iavfio.host import Bound
 
 
-@click.command("bind")
-@click.argument("bdfs", metavar="BDF...", nargs=-1, required=True)
+@click.command("bind", cls=Command, needs=("iavfio.host",))
+@click.argument("bdfs", metavar="BDF...", nargs=-1, required=True, type=PciAddress())
 @click.option("--force", is_flag=True, help="Also what is in use, or leaves a group not viable.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show each change, make none.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each change as it is made.")

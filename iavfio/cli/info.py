@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli.group import Command
+from iavfio.cli.options import Vf, device_arguments, device_options
 from iavfio.cli.runtime_dir import runtime_dir_option
 
 if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 
-@click.command("info")
-@click.argument("target", metavar="VF")
+@click.command("info", cls=Command, needs=("iavfio.opening",))
+@click.argument("target", metavar="VF", type=Vf())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--journal", is_flag=True, help="Add every mailbox message of the negotiation.")
-@click.option(
-    "--unsafe-noiommu",
-    is_flag=True,
-    help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
-)
+@device_options
 @runtime_dir_option
-def command(target: str, as_json: bool, journal: bool, unsafe_noiommu: bool) -> None:
+def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
     """Open VF, negotiate, print what it is and what its PF grants and denies, and close it.
 
     Opening resets the VF: a VF that another program runs is refused, not disturbed.
     """
     from iavfio.opening import open_port
 
-    with open_port(target, unsafe_noiommu=unsafe_noiommu) as port:
+    with open_port(target, **device_arguments(device)) as port:
         port.wait_link(0.5)
         facts = _facts(port)
         if as_json:

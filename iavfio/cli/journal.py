@@ -10,19 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli.group import Command, Group
+from iavfio.cli.options import Number
+from iavfio.ranges import COLUMNS, VF
+
 if TYPE_CHECKING:
     from iavfio.virtchnl.journal import Entry
 
 
-@click.group("journal")
+@click.group("journal", cls=Group)
 def command() -> None:
     """Record, print and compare what drivers say to their PF."""
 
 
-@command.command("record")
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--vf", type=int, default=0, show_default=True, help="Which VF of the software PF.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE")
+@command.command("record", cls=Command)
+@click.argument(
+    "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
+)
+@click.option(
+    "--vf", type=Number(VF), default=0, show_default=True, help="Which VF of the software PF."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where the journal goes; a file that is there is replaced.",
+)
 def record(directory: Path, vf: int, output: Path) -> None:
     """Save what the driver of a software VF said so far; DIR is that of its sockets.
 
@@ -33,7 +48,7 @@ def record(directory: Path, vf: int, output: Path) -> None:
     click.echo(f"{len(entries)} entries in {output}")
 
 
-@command.command("show")
+@command.command("show", cls=Command, needs=("iavfio.virtchnl.journal",))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def show(file: Path) -> None:
     """Print a saved journal, decoded."""
@@ -41,11 +56,23 @@ def show(file: Path) -> None:
         click.echo(str(entry))
 
 
-@command.command("diff")
+@command.command(
+    "diff",
+    cls=Command,
+    needs=("iavfio.virtchnl.journal_diff",),
+    status="Exit status: 0 both are the same; 1 they differ, or there was trouble; 2 wrong use, "
+    "also a file that is no journal; 130 Ctrl-C; 143 SIGTERM.",
+)
 @click.argument("left", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("right", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replies", is_flag=True, help="Compare the PF's replies too.")
-@click.option("--width", type=int, default=56, show_default=True, help="Columns for each side.")
+@click.option(
+    "--width",
+    type=Number(COLUMNS),
+    default=56,
+    show_default=True,
+    help="Columns for each side.",
+)
 def diff(left: Path, right: Path, replies: bool, width: int) -> int:
     """Print two journals side by side; exit status 1 when they differ.
 
@@ -54,7 +81,7 @@ def diff(left: Path, right: Path, replies: bool, width: int) -> int:
     from iavfio.virtchnl.journal_diff import compare, table
 
     rows = list(compare(_load(left), _load(right), replies=replies))
-    click.echo(table(rows, (left.name, right.name), max(width, 20)))
+    click.echo(table(rows, (left.name, right.name), width))
     return 0 if all(row.same for row in rows) else 1
 
 
@@ -65,7 +92,7 @@ def _load(file: Path) -> tuple[Entry, ...]:
 
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    from iavfio.errors import IavfioError
+    from iavfio.errors import ConfigError, IavfioError
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(5)
@@ -79,6 +106,8 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
                     break
                 received += data
             answer = json.loads(received)
+            if not isinstance(answer, dict):
+                raise ValueError("the answer is no JSON object")
         except (OSError, ValueError) as error:
             raise IavfioError(
                 f"no software VF answers at {path}",
@@ -86,6 +115,5 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
                 "name the directory that 'iavfio softvf --socket DIR' serves",
             ) from error
     if not answer.pop("ok", False):
-        raise IavfioError("the software VF refused", str(answer.get("error", "")))
-    assert isinstance(answer, dict)
+        raise ConfigError("the software VF refused", str(answer.get("error", "")))
     return answer

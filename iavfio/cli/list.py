@@ -7,8 +7,10 @@ import json
 
 import click
 
+from iavfio.cli.group import Command
 
-@click.command("list")
+
+@click.command("list", cls=Command, needs=("iavfio.host.listing",))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def command(as_json: bool) -> None:
     """List Intel PFs and VFs of this host, in the form of dpdk-devbind --status.

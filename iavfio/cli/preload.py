@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import click
 
+from iavfio.cli.group import Command
+from iavfio.cli.options import Number, SocketPath
+from iavfio.ranges import IOVA_BITS
+
 PROGRAM = "iavfio.preload.program"
 
 
-class ProgramCommand(click.Command):
-    """What follows "--" is a program's and not looked at; it comes in ctx.meta[PROGRAM]."""
+class ProgramCommand(Command):
+    """A command that takes a program and its arguments after "--", as ctx.meta[PROGRAM]."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
@@ -23,13 +27,23 @@ class ProgramCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "-- PROGRAM [ARGS]..."]
 
 
-@click.command("preload", cls=ProgramCommand)
+@click.command(
+    "preload",
+    cls=ProgramCommand,
+    needs=("iavfio.preload",),
+    status="Exit status: the program's, 128 + n when signal n ended it; 1 when a software VF does "
+    "not answer; 2 wrong use, also a program that does not exist or cannot be preloaded.",
+)
 @click.option("--sparse", is_flag=True, help="Show whole BARs only as far as the server maps them.")
 @click.option(
-    "--iova-bits", default=48, show_default=True, help="Width of the IOVA space that is shown."
+    "--iova-bits",
+    type=Number(IOVA_BITS),
+    default=48,
+    show_default=True,
+    help="Width of the IOVA space that is shown, in bits.",
 )
-@click.option("--trace", is_flag=True, help="Tell each VFIO call on stderr.")
-@click.argument("sockets", metavar="SOCKET...", nargs=-1, required=True)
+@click.option("--trace", is_flag=True, help="Print each VFIO call on stderr.")
+@click.argument("sockets", metavar="SOCKET...", nargs=-1, required=True, type=SocketPath())
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -9,12 +9,22 @@ from typing import Literal
 
 import click
 
+from iavfio.cli.group import Command
+from iavfio.cli.options import PERSONALITIES, Number, SocketDirectory, Twist
+from iavfio.ranges import VFS
 
-@click.command("softvf")
-@click.option("--vfs", default=1, show_default=True, help="Number of VFs, each with its socket.")
+
+@click.command("softvf", cls=Command, needs=("iavfio.softvf.process",))
+@click.option(
+    "--vfs",
+    type=Number(VFS),
+    default=1,
+    show_default=True,
+    help="Number of VFs, each with its socket.",
+)
 @click.option(
     "--personality",
-    type=click.Choice(["e810", "x710", "x722"]),
+    type=click.Choice(PERSONALITIES),
     default="e810",
     show_default=True,
     help="The card (and its PF driver) to imitate.",
@@ -22,7 +32,7 @@ import click
 @click.option(
     "--socket",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=SocketDirectory(),
     metavar="DIR",
     help="Where the sockets vf0.sock ... go; a fresh private directory by default.",
 )
@@ -49,11 +59,12 @@ import click
 @click.option(
     "--option",
     "options",
+    type=Twist(),
     multiple=True,
     metavar="KEY=VALUE",
-    help="A twist of the personality; may be given several times. `help` lists them.",
+    help="Changes how the card or its PF behaves; may be given several times. `help` lists all.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Tell each violation on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Print each violation on stderr.")
 def command(
     vfs: int,
     personality: str,
@@ -63,7 +74,7 @@ def command(
     doorbells: Literal["shared", "trapped"],
     options: tuple[str, ...],
     verbose: bool,
-) -> None:
+) -> int:
     """Run a software PF: virtual VFs on one switch, served over vfio-user sockets.
 
     Prints the sockets, then "ready". Ctrl-C ends it and prints a summary. A socket serves one
@@ -75,7 +86,7 @@ def command(
     if any(option in ("?", "help") for option in options):
         for name, option in OPTIONS.items():
             click.echo(f"{name:20} {option}")
-        return
+        return 0
     settings = Settings(
         vfs=vfs,
         personality=personality,
@@ -86,4 +97,5 @@ def command(
         options=options,
         verbose=verbose,
     )
-    run(settings, print_ready, summary=sys.stdout)
+    signal = run(settings, print_ready, summary=sys.stdout)
+    return 128 + signal if signal else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from iavfio.cli.group import Command
 from iavfio.cli.runtime_dir import runtime_dir_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 DEAD = "dead (process gone)"
 
 
-@click.command("stats")
+@click.command("stats", cls=Command, needs=("iavfio.stats",))
 @click.argument("port", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--pool", is_flag=True, help="Add the 11 page-pool counters of each receive queue.")

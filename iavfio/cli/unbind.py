@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import click
 
+from iavfio.cli.group import Command
+from iavfio.cli.options import PciAddress
 
-@click.command("unbind")
-@click.argument("bdfs", metavar="BDF...", nargs=-1)
+
+@click.command("unbind", cls=Command, needs=("iavfio.host",))
+@click.argument("bdfs", metavar="BDF...", nargs=-1, type=PciAddress())
 @click.option("-a", "--all", "everything", is_flag=True, help="All that bind changed.")
 @click.option("--force", is_flag=True, help="Also while a process has the VF open; waits for it.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show each change, make none.")
@@ -20,7 +23,7 @@ def command(
     from iavfio.host.address import normal, resolve
 
     if bool(bdfs) == everything:
-        raise click.UsageError("give PCI addresses, or --all")
+        raise click.UsageError("give either PCI addresses or --all")
     tree = Tree()
     known = recorded(tree)
     # A recorded VF may be gone: its address need not exist.

@@ -9,6 +9,7 @@ modules the root of errors only (docs/adr/0007).
 from iavfio.pyvfio.bar import Bar
 from iavfio.pyvfio.device import Area, ConfigSpace, Device, DeviceInfo, IrqInfo, RegionInfo
 from iavfio.pyvfio.errors import (
+    BadArgument,
     Busy,
     Closed,
     DeviceLost,
@@ -20,6 +21,7 @@ from iavfio.pyvfio.errors import (
     NotFound,
     PermissionDenied,
     ProtocolError,
+    UnknownDevice,
     Unsupported,
     VfioError,
 )
@@ -33,6 +35,7 @@ from iavfio.pyvfio.space import AddressSpace, IovaRange, Mapping
 __all__ = [
     "AddressSpace",
     "Area",
+    "BadArgument",
     "Bar",
     "Busy",
     "Closed",
@@ -55,6 +58,7 @@ __all__ = [
     "ProtocolError",
     "RealKernel",
     "RegionInfo",
+    "UnknownDevice",
     "Unsupported",
     "VfioError",
     "allocate_contiguous",

@@ -7,6 +7,7 @@ import errno
 import struct
 import uuid
 
+from iavfio.errors import Remedy
 from iavfio.pyvfio import abi, sysfs
 from iavfio.pyvfio._vfio import ffi
 from iavfio.pyvfio.dma_errors import map_error, unmap_error
@@ -19,7 +20,13 @@ from iavfio.pyvfio.errors import (
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.kernel_device import KernelDevice, open_node, patiently
 from iavfio.pyvfio.memory import DmaMemory
-from iavfio.pyvfio.open_errors import not_free, not_viable, token_denied
+from iavfio.pyvfio.open_errors import (
+    BY_GROUP,
+    not_free,
+    not_viable,
+    or_by_group,
+    token_denied,
+)
 from iavfio.pyvfio.space import AddressSpace, IovaRange
 
 
@@ -40,7 +47,7 @@ class Ioas(AddressSpace):
             raise VfioError(
                 "no I/O address space",
                 str(error.strerror),
-                "see what the kernel says: dmesg; or use mode='group'",
+                or_by_group("see what the kernel says: dmesg"),
                 error.errno or 0,
             ) from error
         self.id = abi.IOAS_ALLOC.unpack(request)[2]
@@ -205,7 +212,7 @@ class CdevDevice(KernelDevice):
                     code,
                 ) from error
             raise VfioError(
-                f"{bdf} cannot be attached", str(error.strerror), "try mode='group'", code
+                f"{bdf} cannot be attached", str(error.strerror), BY_GROUP, code
             ) from error
         ioas.attached()
 
@@ -236,18 +243,21 @@ def _bind_error(
         return VfioError(
             f"{bdf} takes no VF token",
             "its PF is not owned by vfio-pci, or the kernel takes tokens by group only",
-            "leave vf_token out; or use mode='group'",
+            Remedy(
+                "leave vf_token out; or use mode='group'",
+                "leave --vf-token out; or use --vfio-mode group",
+            ),
             code,
         )
     if code == errno.EINVAL:
         return Busy(
             f"{bdf} cannot be bound to iommufd",
             "another process has it open, or the IOMMU cannot enforce cache coherency (see dmesg)",
-            f"find the other user with: fuser -v {path}; or use mode='group'",
+            or_by_group(f"find the other user with: fuser -v {path}"),
             code,
         )
     if code == errno.EACCES:
         return token_denied(bdf, token, code)
     if code == errno.ENODEV:
         return NotFound(f"{bdf} is gone", "it was unbound", f"iavfio bind {bdf}", code)
-    return VfioError(f"{bdf} cannot be bound to iommufd", str(error.strerror), "mode='group'", code)
+    return VfioError(f"{bdf} cannot be bound to iommufd", str(error.strerror), BY_GROUP, code)

@@ -20,6 +20,7 @@ from iavfio.pyvfio.errors import (
     NotFound,
     PermissionDenied,
     ProtocolError,
+    UnknownDevice,
     VfioError,
 )
 
@@ -192,8 +193,8 @@ class Connection:
 
 def _connect(path: str) -> socket.socket:
     if len(os.fsencode(path)) > 107:
-        raise NotFound(
-            f"socket path of {len(os.fsencode(path))} bytes is too long",
+        raise UnknownDevice(
+            f"a socket path of {len(os.fsencode(path))} bytes is too long",
             "UNIX sockets allow 107",
             "use a shorter directory, or a relative path",
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import struct
 
+from iavfio.errors import Remedy
 from iavfio.pyvfio import abi, sysfs
 from iavfio.pyvfio.dma_errors import map_error, unmap_error
 from iavfio.pyvfio.errors import (
@@ -21,7 +22,7 @@ from iavfio.pyvfio.errors import (
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.kernel_device import DMESG, open_node, patiently
 from iavfio.pyvfio.memory import DmaMemory
-from iavfio.pyvfio.open_errors import not_free, not_viable, token_denied
+from iavfio.pyvfio.open_errors import BY_CDEV, not_free, not_viable, token_denied
 from iavfio.pyvfio.regions import capabilities
 from iavfio.pyvfio.space import AddressSpace, IovaRange, describe_ranges
 
@@ -51,7 +52,7 @@ class Container(AddressSpace):
             raise _refused("/dev/vfio/vfio does not answer", error) from error
         if version != 0:
             raise Unsupported(
-                f"the kernel's VFIO has API version {version}", "only 0 is known", "mode='cdev'"
+                f"the kernel's VFIO has API version {version}", "only 0 is known", BY_CDEV
             )
         if not offered and self._iommu == abi.NOIOMMU_IOMMU:
             raise NoIommu(
@@ -270,7 +271,7 @@ def _device_error(bdf: str, token: str | None, error: OSError) -> VfioError:
         return VfioError(
             f"{bdf} takes no VF token",
             "its PF is not owned by vfio-pci",
-            "leave vf_token out",
+            Remedy("leave vf_token out", "leave --vf-token out"),
             code,
         )
     if code in (errno.EAGAIN, errno.EBUSY):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno as codes
 
-from iavfio.errors import DeviceLost, GroupNotViable, NoIommu, VfioError
+from iavfio.errors import ConfigError, DeviceLost, GroupNotViable, NoIommu, VfioError
 
 __all__ = [
+    "BadArgument",
     "Busy",
     "Closed",
     "DeviceLost",
@@ -23,6 +24,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "ProtocolError",
+    "UnknownDevice",
     "Unsupported",
     "VfioError",
 ]
@@ -30,6 +32,14 @@ __all__ = [
 
 class NotFound(VfioError):
     """No such device, node or socket."""
+
+
+class UnknownDevice(NotFound, ConfigError):
+    """No PCI device has the name that was given, and no socket can have it."""
+
+
+class BadArgument(VfioError, ConfigError):
+    """An argument of a call to pyvfio cannot be used; nothing was changed."""
 
 
 class NotBound(VfioError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from iavfio.errors import Remedy
 from iavfio.pyvfio import sysfs
 from iavfio.pyvfio.container import Container
 from iavfio.pyvfio.errors import NoIommu, VfioError
@@ -74,12 +75,15 @@ def _usable_group(kernel: Kernel, bdf: str, unsafe_noiommu: bool) -> str:
         raise NoIommu(
             f"{bdf} is bound without an IOMMU",
             "its DMA could reach all memory of this host",
-            "switch the IOMMU on; or, knowing the risk, pass unsafe_noiommu=True",
+            Remedy(
+                "switch the IOMMU on; or, knowing the risk, pass unsafe_noiommu=True",
+                "switch the IOMMU on; or, knowing the risk, use --unsafe-noiommu",
+            ),
         )
     if unsafe_noiommu and not noiommu:
         raise VfioError(
             f"{bdf} has an IOMMU",
             "noiommu mode is only for groups without one",
-            "leave unsafe_noiommu out",
+            Remedy("leave unsafe_noiommu out", "leave --unsafe-noiommu out"),
         )
     return number

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
-from iavfio.pyvfio.errors import VfioError
+from iavfio.pyvfio.errors import BadArgument, VfioError
 from iavfio.pyvfio.kernel import MFD_HUGE_2MB
 
 HugePages = Literal["auto", "never", "require"]
@@ -46,7 +46,9 @@ class DmaMemory:
         "require" raises instead, "never" takes small ones. Raises VfioError when memory is short.
         """
         if size <= 0:
-            raise VfioError(f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0")
+            raise BadArgument(
+                f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0"
+            )
         why = ""
         if huge != "never":
             rounded = -(-size // HUGE_2M) * HUGE_2M

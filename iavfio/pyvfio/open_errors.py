@@ -3,9 +3,18 @@
 
 from __future__ import annotations
 
+from iavfio.errors import Remedy
 from iavfio.pyvfio import sysfs
 from iavfio.pyvfio.errors import Busy, GroupNotViable, PermissionDenied
 from iavfio.pyvfio.kernel import Kernel
+
+BY_GROUP = Remedy("use mode='group'", "use --vfio-mode group")
+BY_CDEV = Remedy("use mode='cdev'", "use --vfio-mode cdev")
+
+
+def or_by_group(remedy: str) -> Remedy:
+    """A remedy, and opening the device by its group as another."""
+    return Remedy(f"{remedy}; or {BY_GROUP}", f"{remedy}; or {BY_GROUP.command}")
 
 
 def not_viable(
@@ -28,7 +37,10 @@ def token_denied(bdf: str, token: str | None, code: int) -> PermissionDenied:
     return PermissionDenied(
         f"{bdf} needs a VF token" if not token else f"the VF token for {bdf} is wrong",
         "its PF is owned by a vfio-pci user, who set one",
-        "pass vf_token=UUID as the PF's owner set it",
+        Remedy(
+            "pass vf_token=UUID as the PF's owner set it",
+            "pass --vf-token UUID as the PF's owner set it",
+        ),
         code,
     )
 

@@ -7,17 +7,27 @@ import re
 import uuid
 from typing import Literal
 
+from iavfio.errors import Remedy
 from iavfio.pyvfio import sysfs
 from iavfio.pyvfio.cdev import CdevDevice, Ioas
 from iavfio.pyvfio.container import Container
 from iavfio.pyvfio.device import Device
-from iavfio.pyvfio.errors import NotFound, PermissionDenied, Unsupported, VfioError
+from iavfio.pyvfio.errors import (
+    BadArgument,
+    NotFound,
+    PermissionDenied,
+    UnknownDevice,
+    Unsupported,
+    VfioError,
+)
 from iavfio.pyvfio.group import GroupDevice
 from iavfio.pyvfio.kernel import Kernel, RealKernel
+from iavfio.pyvfio.open_errors import BY_GROUP
 from iavfio.pyvfio.space import AddressSpace
 from iavfio.pyvfio.user import UserDevice
 
 Mode = Literal["auto", "cdev", "group", "noiommu"]
+MODES: tuple[Mode, ...] = ("auto", "cdev", "group", "noiommu")
 BDF = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 USER = "vfio-user:"
 
@@ -46,33 +56,37 @@ def open_device(
     noiommu only when `unsafe_noiommu` says so. `space` lets several kernel devices share mappings.
     Opening resets the device. Raises VfioError with cause and remedy.
     """
-    if target.startswith(USER):
-        return UserDevice(target.removeprefix(USER))
-    bdf = normal_bdf(target)
-    if bdf is None:
-        raise NotFound(
+    bdf = normal_bdf(target) if isinstance(target, str) else None
+    is_socket = isinstance(target, str) and target.startswith(USER)
+    if bdf is None and not is_socket:
+        raise UnknownDevice(
             f"{target!r} names no device",
             "it is neither a PCI address nor a vfio-user socket",
             "use an address as in 'iavfio list' (0000:3b:02.0) or vfio-user:/path/of/socket",
         )
-    if mode not in ("auto", "cdev", "group", "noiommu"):
-        raise VfioError(f"there is no mode {mode!r}", "", "choose auto, cdev, group or noiommu")
+    if mode not in MODES:
+        raise BadArgument(f"there is no mode {mode!r}", "", f"choose of {', '.join(MODES)}")
     if vf_token is not None:
         try:
             vf_token = str(uuid.UUID(vf_token))
-        except ValueError as error:
-            raise VfioError(
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadArgument(
                 f"{vf_token!r} is no VF token",
                 "a token is a UUID",
                 "pass it as xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
             ) from error
+    if bdf is None:
+        return UserDevice(target.removeprefix(USER))
     real = kernel if kernel is not None else RealKernel()
     sysfs.require_bound(real, bdf)
     if mode == "noiommu" and not unsafe_noiommu:
         raise Unsupported(
             f"{bdf} will not be opened without an IOMMU",
             "its DMA could reach all memory of this host",
-            "knowing the risk, pass unsafe_noiommu=True",
+            Remedy(
+                "knowing the risk, pass unsafe_noiommu=True",
+                "knowing the risk, use --unsafe-noiommu",
+            ),
         )
     if mode == "auto" and (unsafe_noiommu or isinstance(space, Container)):
         mode = "group"
@@ -83,7 +97,7 @@ def open_device(
         raise Unsupported(
             f"{bdf} has no VFIO character device",
             "the kernel lacks CONFIG_VFIO_DEVICE_CDEV (6.6 and newer)",
-            "use mode='group'",
+            BY_GROUP,
         )
     if node is not None and (mode == "cdev" or real.exists("/dev/iommu")):
         try:

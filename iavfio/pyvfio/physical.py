@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 
 from iavfio.pyvfio._vfio import ffi, lib
-from iavfio.pyvfio.errors import DmaError, PermissionDenied, VfioError
+from iavfio.pyvfio.errors import BadArgument, DmaError, PermissionDenied, VfioError
 from iavfio.pyvfio.kernel import Kernel, RealKernel
 from iavfio.pyvfio.memory import HUGE_2M, DmaMemory
 
@@ -30,7 +30,7 @@ def allocate(kernel: Kernel, size: int, *, numa_node: int | None = None) -> DmaM
     free or no run of them is long enough, PermissionDenied when physical addresses are hidden.
     """
     if size <= 0:
-        raise VfioError(f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0")
+        raise BadArgument(f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0")
     need = -(-size // HUGE_2M)
     free = _free_pages(kernel)
     remedy = (

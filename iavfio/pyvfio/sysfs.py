@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from iavfio.pyvfio.errors import NotBound, NotFound
+from iavfio.pyvfio.errors import NotBound, UnknownDevice
 from iavfio.pyvfio.kernel import Kernel
 
 DEVICES = "/sys/bus/pci/devices"
@@ -20,9 +20,9 @@ def driver(kernel: Kernel, bdf: str) -> str:
 
 
 def require_bound(kernel: Kernel, bdf: str) -> None:
-    """Raises NotFound or NotBound unless the device exists and vfio-pci (or a variant) has it."""
+    """Raises UnknownDevice or NotBound unless vfio-pci, or a variant of it, has the device."""
     if not kernel.exists(f"{DEVICES}/{bdf}"):
-        raise NotFound(
+        raise UnknownDevice(
             f"there is no PCI device {bdf}",
             "the address is wrong, or the VF was not created",
             "list devices with: iavfio list",

@@ -38,6 +38,7 @@ class Loop:
         self._timers: list[tuple[float, int, Call]] = []
         self._order = itertools.count()
         self._stopped = False
+        self.stopped_by = 0  # the signal that ended `run`, 0 for none
         self._wakeup: tuple[int, int] | None = None
         self._former: dict[signal.Signals, Any] = {}  # signal handlers
 
@@ -90,6 +91,7 @@ class Loop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopped = True
+        self.stopped_by = self.stopped_by or number
 
     def run(self) -> None:
         """Serves until `stop`."""

@@ -49,8 +49,10 @@ def run(
     ready: Callable[[dict[str, Any]], None],
     parent: int | None = None,
     summary: TextIO | None = None,
-) -> None:
+) -> int:
     """Serves until a signal, the control socket's `stop`, or the end of the parent (a pidfd).
+
+    Returns the number of the signal that ended it, 0 when none did.
 
     `ready` is called once with {"sockets": [...], "control": path} when clients may come.
     Before that, raises ConfigError or StateError for what cannot be.
@@ -101,6 +103,7 @@ def run(
         if summary is not None:
             with contextlib.suppress(OSError):
                 _summarise(plane, log, settings.vfs, summary)
+        return loop.stopped_by
 
 
 def _plane(settings: Settings, card: cards.Personality) -> DataPlane:

@@ -130,7 +130,16 @@ class Journal:
     @staticmethod
     def load(path: Path) -> tuple[Entry, ...]:
         """Entries of a file that `save` wrote. Raises OSError or ConfigError."""
-        return parse(path.read_text(encoding="utf-8").splitlines())
+        try:
+            return parse(path.read_text(encoding="utf-8").splitlines())
+        except UnicodeDecodeError:
+            raise ConfigError(
+                f"{path} is no mailbox journal",
+                "it is not text",
+                "record one with: iavfio journal record DIR -o FILE",
+            ) from None
+        except ConfigError as wrong:
+            raise ConfigError(f"{path}: {wrong.what}", wrong.cause, wrong.remedy) from None
 
 
 def parse(lines: Iterable[str]) -> tuple[Entry, ...]:

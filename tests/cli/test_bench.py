@@ -104,7 +104,7 @@ def until_traffic(name: str) -> None:
     end = time.monotonic() + 20
     while True:
         try:
-            if read(name).rq[0]["packets"] > 1000:
+            if sum(queue["packets"] for queue in read(name).rq) > 1000:
                 return
         except IavfioError:
             pass

@@ -84,6 +84,8 @@ def exceptions() -> list[type[BaseException]]:
             if issubclass(item, BaseException) and item.__module__.startswith("iavfio."):
                 if item.__module__.startswith("iavfio.softvf."):
                     continue
+                if issubclass(item, KeyboardInterrupt):
+                    continue  # a signal, not an error
                 found.add(item)
     return sorted(found, key=lambda kind: (kind.__name__, kind.__module__))
 

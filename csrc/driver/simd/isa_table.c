@@ -23,3 +23,8 @@ const struct isa *isa_choose(uint32_t wanted)
     }
     return NULL;
 }
+
+int isa_usable(uint32_t number)
+{
+    return isa_choose(number) != NULL;
+}

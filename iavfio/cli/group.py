@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command `iavfio` and what its subcommands have in common."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iavfio import __version__
+from iavfio.arguments import nearest
+from iavfio.cli import signals
+
+SUMMARIES = {  # shown by --help without importing the commands
+    "bench": "Measure throughput with exact packet accounting.",
+    "bind": "Bind VFs to vfio-pci, recording what was changed.",
+    "info": "Show a VF: identity, limits, and what the PF granted or denied.",
+    "journal": "Record, print and compare what drivers say to their PF.",
+    "list": "List Intel PFs and VFs of this host.",
+    "preload": "Run any VFIO program, such as DPDK's, on software VFs.",
+    "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
+    "stats": "Dump the libie counters of a running port, as ethtool -S does.",
+    "unbind": "Undo what bind changed.",
+}
+STATUS = (
+    "Exit status: 0 done; 1 the result is not sound, or a device, its PF or the host failed; "
+    "2 wrong use, also an address that no device has; 130 Ctrl-C; 143 SIGTERM."
+)
+
+
+class Command(click.Command):
+    """A subcommand. Signals are exceptions while it works, and --help tells its exit status.
+
+    `needs` names modules that are imported before that: a signal that comes meanwhile ends the
+    process at once. `status` replaces the usual sentence about the exit status.
+    """
+
+    def __init__(
+        self, *args: Any, needs: Sequence[str] = (), status: str = STATUS, **extra: Any
+    ) -> None:
+        super().__init__(*args, **({"epilog": status} | extra))
+        self._needs = tuple(needs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for name in self._needs:
+            importlib.import_module(name)
+        with signals.raised():
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A command with subcommands; for one that it does not have it suggests the nearest."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if self.get_command(ctx, word) is None and not word.startswith("-"):
+            known = self.list_commands(ctx)
+            close = nearest(word, known)
+            hint = f"Did you mean {close!r}?" if close else f"Commands are {', '.join(known)}."
+            ctx.fail(f"No such command {word!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """Finds a subcommand `name` as `command` in iavfio.cli.name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        here = Path(__file__).parent
+        return [name for name in SUMMARIES if (here / f"{name}.py").exists()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"iavfio.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=STATUS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="iavfio %(version)s")
+def group() -> None:
+    """Drive an Intel VF (E810, X710, X722), or a software VF that stands in for one."""

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Types of options and arguments: each refuses what its command could not use, and says why."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from iavfio.arguments import Amount, Range, nearest, vf_mac
+from iavfio.errors import ConfigError
+from iavfio.ranges import FRAME, IMIX, ISA, MOST_SIZES
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # no generic class before click 8.2
+
+PERSONALITIES = ("e810", "x710", "x722")
+SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
+SOCKET_NAME = len("/control.sock")
+KUBERNETES = re.compile(r"PCIDEVICE_[A-Z0-9_]+(?::\d+)?")
+ADDRESS = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a device is opened; see `iavfio.open`."""
+    for option in (
+        click.option(
+            "--vf-token", type=Token(), metavar="UUID", help="Where vfio-pci has the PF: its token."
+        ),
+        click.option(
+            "--vfio-mode",
+            type=click.Choice(["auto", "cdev", "group"]),
+            default="auto",
+            show_default=True,
+            help="How a PCI device is opened: by its own node, or by its IOMMU group.",
+        ),
+        click.option(
+            "--unsafe-noiommu",
+            is_flag=True,
+            help="Open a VF that has no IOMMU: its DMA can reach all memory of this host.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def device_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """What `device_options` took, as arguments of `iavfio.open`."""
+    return {
+        "mode": options["vfio_mode"],
+        "vf_token": options["vf_token"],
+        "unsafe_noiommu": options["unsafe_noiommu"],
+    }
+
+
+class Number(ParamType):
+    """A number in the range and unit that `span` declares."""
+
+    def __init__(self, span: Range | Amount, metavar: str = "N") -> None:
+        self.span = span
+        self.name = metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # a default
+        whole = isinstance(self.span, Range)
+        try:
+            number = int(value) if whole else float(value)
+        except ValueError:
+            kind = "a whole number" if whole else "a number"
+            self.fail(f"{value!r} is not {kind}; it takes {self.span}", param, ctx)
+        try:
+            return self.span("value", number)
+        except ConfigError:
+            whose = (
+                f" ({self.span.limit})" if isinstance(self.span, Range) and self.span.limit else ""
+            )
+            text = f"{value} is out of range; it takes {self.span}{whose}"
+            if isinstance(self.span, Range) and param is not None:
+                text += f"; use {param.opts[-1]} {self.span.nearest(int(number))}"
+            self.fail(text, param, ctx)
+
+
+class CpuList(ParamType):
+    """CPUs on which this process may run, as in "2,3" or "0-3,8"; each once."""
+
+    name = "cpus"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        cpus: list[int] = []
+        for part in value.split(","):
+            found = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part, re.ASCII)
+            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+            if first > last:
+                self.fail(
+                    f"{value!r} names no CPUs; write numbers, --cpus 2,3, or ranges, --cpus 0-3",
+                    param,
+                    ctx,
+                )
+            cpus += range(first, min(last, 1 << 16) + 1)
+        usable = os.sched_getaffinity(0)
+        for cpu in cpus:
+            if cpu not in usable:
+                mine = ", ".join(map(str, sorted(usable)))
+                self.fail(f"CPU {cpu} cannot be used; this process may run on {mine}", param, ctx)
+            if cpus.count(cpu) > 1:
+                self.fail(f"CPU {cpu} is named twice; each takes one worker", param, ctx)
+        return tuple(cpus)
+
+
+class FrameSizes(ParamType):
+    """Frame sizes with FCS: one, a list, or "imix"."""
+
+    name = "sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        if value.lower() == "imix":
+            return IMIX
+        sizes = []
+        for part in value.split(","):
+            if not re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII):
+                self.fail(
+                    f"{value!r} is no frame size; write 64, a list as 64,1518, or imix", param, ctx
+                )
+            sizes.append(int(part))
+            if not FRAME.low <= sizes[-1] <= FRAME.high:
+                self.fail(f"a frame of {part} bytes is out of range; it has {FRAME}", param, ctx)
+        if len(sizes) > MOST_SIZES:
+            self.fail(
+                f"{len(sizes)} frame sizes are too many; {MOST_SIZES} can be used", param, ctx
+            )
+        return tuple(sizes)
+
+
+class Mac(ParamType):
+    """A unicast MAC address."""
+
+    name = "mac"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        try:
+            return vf_mac("address", value)
+        except ConfigError as wrong:
+            self.fail(
+                f"{value!r} cannot be used: {wrong.cause}; write 02:00:00:00:00:01", param, ctx
+            )
+
+
+class CodePath(ParamType):
+    """A code path of the driver that this CPU can run."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ISA.words:
+            self.fail(f"{value!r} is no code path; choose of {', '.join(ISA.words)}", param, ctx)
+        if value != "auto":
+            from iavfio.datapath.isa import usable
+
+            if value not in usable():
+                self.fail(
+                    f"this CPU cannot run {value}; it can run {', '.join(usable())}", param, ctx
+                )
+        return str(value)
+
+
+class Vf(ParamType):
+    """What names a VF: softvf, a PCI address, a socket, or a Kubernetes resource variable."""
+
+    name = "vf"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if text.startswith("vfio-user:"):
+            return f"vfio-user:{SocketPath().convert(text, param, ctx)}"
+        if text != "softvf" and not ADDRESS.fullmatch(text) and not KUBERNETES.fullmatch(text):
+            self.fail(f"{text!r} names no VF; {self._hint(text)}", param, ctx)
+        return text
+
+    @staticmethod
+    def _hint(text: str) -> str:
+        if "/" in text or Path(text).is_socket():
+            return f"did you mean vfio-user:{text}?"
+        if nearest(text, ["softvf"]):
+            return "did you mean softvf?"
+        return "give a PCI address as in 'iavfio list' (0000:3b:02.0), vfio-user:/path, or softvf"
+
+
+class SocketPath(ParamType):
+    """The path of a software VF's socket, with or without "vfio-user:" before it."""
+
+    name = "socket"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = str(value).removeprefix("vfio-user:")
+        if not path:
+            self.fail("the socket's path is empty; write vfio-user:/path/of/socket", param, ctx)
+        if len(os.fsencode(path)) > SOCKET_PATH:
+            self.fail(
+                f"the path is too long for a socket; it can have {SOCKET_PATH} bytes", param, ctx
+            )
+        return path
+
+
+class SocketDirectory(click.Path):
+    """A directory for the sockets of a software PF: it is made when it is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the directory's name is empty", param, ctx)
+        length = len(os.fsencode(Path(value).absolute())) + SOCKET_NAME
+        if length > SOCKET_PATH:
+            self.fail(
+                f"the path is too long: a socket's path can have {SOCKET_PATH} bytes, and with its "
+                f"name it would have {length}",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+class PciAddress(ParamType):
+    """A PCI address, or the name of a network interface that sits on one."""
+
+    name = "bdf"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not str(value).strip() or "/" in str(value):
+            self.fail(
+                f"{value!r} is no PCI address; write 0000:3b:01.0, as 'iavfio list' shows them",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+class Token(ParamType):
+    """The VF token of a PF that vfio-pci has: a UUID."""
+
+    name = "uuid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from uuid import UUID
+
+        try:
+            return str(UUID(str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is no VF token; a token is a UUID", param, ctx)
+
+
+class PortName(ParamType):
+    """A name for a port, under which `iavfio stats` finds it."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}", str(value)):
+            self.fail(
+                f"{value!r} is no port name; it has 1 to 64 letters, digits and . _ : + -, and "
+                "begins with a letter or digit",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+class Personality(ParamType):
+    """A card to imitate, and twists of it: "x710" or "x710,max_mtu=0,trusted=on"."""
+
+    name = "personality"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, dict[str, Any]]:
+        from iavfio.softvf.personality import named, parse_option
+
+        if isinstance(value, tuple):
+            return value
+        name, *twists = str(value).split(",")
+        if name not in PERSONALITIES:
+            self.fail(f"{name!r} is no card; choose of {', '.join(PERSONALITIES)}", param, ctx)
+        try:
+            options = dict(map(parse_option, twists))
+            named(name, **options)
+        except ConfigError as wrong:
+            self.fail(" ".join(str(wrong).split()), param, ctx)
+        return name, options
+
+
+class Twist(ParamType):
+    """KEY=VALUE of the personality, checked; "help" asks for the list."""
+
+    name = "twist"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from iavfio.softvf.personality import parse_option
+
+        if value not in ("?", "help"):
+            try:
+                parse_option(value)
+            except ConfigError as wrong:
+                self.fail(" ".join(str(wrong).split()), param, ctx)
+        return str(value)

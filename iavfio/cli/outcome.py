@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a command ended: an exit status, and for an error one or two lines on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from iavfio.cli import signals
+from iavfio.errors import ConfigError, IavfioError
+
+DONE, TROUBLE, WRONG_USE = 0, 1, 2
+
+
+def outcome(work: Callable[[], Any]) -> int:
+    """Does the work of a command and returns its exit status; raises nothing.
+
+    A command returns None or a status. A reader of stdout that has seen enough, such as head, ends
+    it without a word.
+    """
+    try:
+        status = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as wrong:
+        with contextlib.suppress(OSError):
+            wrong.show()
+        return wrong.exit_code
+    except click.exceptions.Abort:
+        return signals.status(KeyboardInterrupt())
+    except KeyboardInterrupt as interrupt:
+        return signals.status(interrupt)
+    except BrokenPipeError:
+        discard_output()
+        return DONE
+    except Exception as error:
+        return report(error)
+    return status if isinstance(status, int) else DONE
+
+
+def discard_output() -> None:
+    """Sends what is still written to stdout nowhere: nobody reads it any more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def report(error: Exception) -> int:
+    """Tells an error on stderr and returns its exit status."""
+    if os.environ.get("IAVFIO_DEBUG"):
+        raise error
+    told = explained(error)
+    text = f"iavfio: {told.command_text}"
+    with contextlib.suppress(OSError):  # stderr may be closed as well
+        click.echo(text, err=True)
+    return WRONG_USE if isinstance(told, ConfigError) else TROUBLE
+
+
+def explained(error: Exception) -> IavfioError:
+    """Any exception as an error of three parts."""
+    from iavfio.exhaustion import exhaustion
+
+    if isinstance(error, IavfioError):
+        return error
+    short = exhaustion(error)
+    if short is not None:
+        return short
+    if isinstance(error, OSError):
+        where = error.filename if isinstance(error.filename, str) else "a system call"
+        code = errno.errorcode.get(error.errno or 0, "")
+        return IavfioError(f"{where}: {error.strerror or error}", code)
+    return IavfioError(
+        f"internal error: {type(error).__name__}: {error}",
+        "",
+        "run again with IAVFIO_DEBUG=1 and report what it prints",
+    )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ctrl-C and SIGTERM: exit status 130 and 143, a summary where there is one, never a traceback.
+
+Two phases. While modules are imported nothing has to be cleaned up, and an exception may come out
+of any callback: a signal ends the process at once. While a command works a signal is raised as an
+exception in the main thread, so that ports are closed and summaries are printed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # nothing is imported here that takes time: a signal may come meanwhile
+    from collections.abc import Iterator
+    from types import FrameType
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+AGAIN = 0.01  # seconds after which an exception that a callback swallowed is raised again
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: everything ends as after Ctrl-C, with another exit status."""
+
+
+def status(error: BaseException) -> int:
+    """The exit status for the exception that a signal raised."""
+    return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+
+
+def end_at_once() -> None:
+    """From now on SIGINT and SIGTERM end the process, with 130 and 143 and without a word."""
+    for number in NUMBERS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, _leave)
+    # The program that started this one may have held them back until somebody can answer.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Inside, SIGINT raises KeyboardInterrupt and SIGTERM Terminated in the main thread."""
+    if (
+        signal.getsignal(signal.SIGINT) is not _leave
+        and signal.getsignal(signal.SIGTERM) is not _leave
+    ):
+        yield  # the process belongs to somebody else, who answers signals himself
+        return
+    before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)}
+    hook = sys.unraisablehook
+    try:
+        for number in NUMBERS:
+            if before[number] is not signal.SIG_IGN:
+                signal.signal(number, _raise)
+        signal.signal(signal.SIGALRM, _raise_again)
+        sys.unraisablehook = _unraisable
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_lost: list[type[BaseException]] = []  # raised where Python cannot pass an exception on
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _raise_again(_number: int, _: FrameType | None) -> None:
+    if _lost:
+        raise _lost.pop()
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """A finalizer or a callback swallowed the exception: it comes once more, outside of it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _lost.append(unraisable.exc_type)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    else:
+        sys.__unraisablehook__(unraisable)

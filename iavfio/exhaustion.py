@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""When the process has run into a limit: which one, how high it is, and how it is raised."""
+
+from __future__ import annotations
+
+import errno
+import resource
+
+from iavfio.errors import IavfioError
+
+_MEMORY = (errno.ENOMEM, errno.EAGAIN)
+
+
+def exhaustion(error: BaseException) -> IavfioError | None:
+    """The error in words when a limit of this process or host is behind it, else None."""
+    code = error.errno if isinstance(error, OSError) else 0
+    if code == errno.EMFILE:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return IavfioError(
+            "too many files are open",
+            f"this process may have {soft}; a port needs about 40",
+            "raise the limit: ulimit -n 4096, or LimitNOFILE= in systemd",
+        )
+    if code == errno.ENFILE:
+        return IavfioError(
+            "the host has too many files open", "", "raise the limit: sysctl fs.file-max"
+        )
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or _unmapped(error):
+        return _memory(error)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return _memory(error, "no thread could be started")
+    return None
+
+
+def _unmapped(error: BaseException) -> bool:
+    """An extension that the loader could not map; Python calls every such failure ImportError."""
+    text = str(error)
+    return isinstance(error, ImportError) and (
+        "failed to map" in text or "cannot allocate" in text.lower() or "cannot map" in text
+    )
+
+
+def _memory(error: BaseException, what: str = "there is not enough memory") -> IavfioError:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        return IavfioError(
+            what,
+            f"the address space of this process is limited to {soft >> 20} MiB (RLIMIT_AS)",
+            "raise the limit: ulimit -v unlimited, or LimitAS= in systemd",
+        )
+    return IavfioError(
+        what, str(error) or "the host has none left", "use a smaller pool, or free memory"
+    )

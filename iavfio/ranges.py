@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every number that a user may give, with its range and unit: the one declaration.
+
+Settings of a port, arguments of calls and options of the command line check with these rows. What
+a PF allows is narrower at times, and is known only once a VF is open: `iavfio.port.settings`.
+"""
+
+from __future__ import annotations
+
+from iavfio.arguments import Amount, Choice, Range
+
+# A port's settings. The frame of an MTU carries 26 bytes more: Ethernet header, two tags, FCS.
+QUEUES = Range(1, 16, "queue pairs", limit="iavfio drives at most 16 of a VF")
+RING = Range(64, 8160, "descriptors", step=32)  # docs/spec/descriptors.md 10
+MTU = Range(68, 9702, "bytes", limit="the longest frame of these cards has 9728 bytes")
+ISA = Choice("code path", ("auto", "scalar", "avx2", "avx512", "neon"))
+
+# Memory.
+BUFFERS = Range(64, 1 << 24, "packet buffers")
+
+# Calls of a running port.
+BURST = Range(1, 256, "packets a call")
+RECV = Range(1, 1 << 16, "packets a call")
+WAIT = Amount(0, 1e6, "seconds")
+PERMISSIONS = Range(0, 0o777, "permission bits, as in 0o640")
+
+# A run of generated traffic.
+SECONDS = Amount(0, 1e7, "seconds", above=True)
+PACKETS = Range(1, 1 << 62, "packets")
+RATE = Amount(0, 1e10, "packets a second")
+SHARE = Amount(0, 1, "as a share of all packets")
+RUNS = Range(1, 1000, "runs")
+FLOWS = Range(1, 1 << 16, "UDP flows")
+FRAME = Range(64, 9728, "bytes with FCS")
+IMIX = (64,) * 7 + (594,) * 4 + (1518,)  # simple IMIX, 7:4:1
+MOST_SIZES = 64  # frame sizes that a worker sends in turn
+
+# A software PF.
+VFS = Range(1, 64, "VFs")
+VF = Range(0, 63, "as the number of a VF")
+
+# Other options of the command line.
+IOVA_BITS = Range(32, 57, "bits")
+COLUMNS = Range(20, 1000, "columns")
