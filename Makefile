@@ -76,12 +76,13 @@ check-aarch64:  ## check the syntax of all C for 64-bit ARM
 check-neon:  ## build the driver for 64-bit ARM and run its harnesses under qemu-user
 	@tools/aarch64 emulate
 
-lint: venv  ## ruff, mypy --strict, codespell, shellcheck, clang-format, layers of csrc/
+lint: venv  ## ruff, mypy --strict, codespell, shellcheck, clang-format, layers of iavfio/ and csrc/
 	ruff check . && ruff format --check .
 	mypy
 	codespell
 	shellcheck $(SH_FILES)
 	clang-format --dry-run --Werror $(C_FILES)
+	lint-imports --no-logo --no-cache
 	$(PY) tools/c_layers.py --quiet
 
 format: venv  ## format Python and C in place

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every program of examples/ runs on the software VF and shows its work."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDS = 60
+SHOWS = {  # what each prints when it did its work
+    "forwarder": "forwarded 3200 of 3200 frames, 3200 came back",
+    "journal": "<- ENABLE_QUEUES ok",
+    "packet_counter": "16 flows by RSS hash",
+    "pyvfio_alone": "8086:1889 over vfio-user",
+    "stats_reader": "the reader ended with status 0",
+    "udp_echo": "hello 0 came back\nhello 1 came back\nhello 2 came back\n",
+}
+NEEDS: dict[str, str] = {}
+
+
+def test_each_example_is_tried() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SHOWS)
+
+
+@pytest.mark.parametrize("name", sorted(SHOWS))
+def test_it_runs_and_shows_its_work(name: str) -> None:
+    needed = NEEDS.get(name)
+    if needed and importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed: pip install {needed}")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=EXAMPLES.parent,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert SHOWS[name] in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", sorted(SHOWS))
+def test_it_fits_a_page(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 80
