@@ -24,7 +24,8 @@ import iavfio
 from bench import circulation, record
 from iavfio.bench.plan import FCS
 from iavfio.bench.provenance import SOFTWARE, provenance
-from iavfio.datapath.worker import Counters, Lane, Worker
+from iavfio.datapath.thread import Counters
+from iavfio.datapath.worker import Lane, Worker
 
 SAMPLE = 0.002  # seconds: the shortest stretch that is told apart, as in bench/floor.c
 FLOWS = 64

@@ -20,7 +20,7 @@ import numpy as np
 import iavfio
 from bench import record
 from iavfio.bench.provenance import provenance
-from iavfio.handlers.run import BACK, DROP, set_u48be, u8, u16be, u48be
+from iavfio.handlers import DROP, TX, set_u48be, u8, u16be, u48be
 
 PASSES = 64  # as in bench/handlers.c
 BURSTS = (32, 256)
@@ -35,7 +35,7 @@ def swap(data: Any, length: int, meta: Any, state: Any) -> int:
         dst, src = u48be(data, 0), u48be(data, 6)
         set_u48be(data, 0, src)
         set_u48be(data, 6, dst)
-    return BACK
+    return TX
 
 
 @iavfio.handler
@@ -46,7 +46,7 @@ def swap_by_bytes(data: Any, length: int, meta: Any, state: Any) -> int:
             byte = data[i]
             data[i] = data[i + 6]
             data[i + 6] = byte
-    return BACK
+    return TX
 
 
 @iavfio.handler
@@ -54,10 +54,10 @@ def drop_udp(data: Any, length: int, meta: Any, state: Any) -> int:
     """As handler_drop_udp: no branch on what cannot be predicted."""
     udp = length >= 42 and u16be(data, 12) == 0x0800 and u8(data, 14) == 0x45 and u8(data, 23) == 17
     if not udp:
-        return BACK
+        return TX
     hit = u16be(data, 36) == state[0].port
     state[0].hits += hit
-    return DROP if hit else BACK
+    return DROP if hit else TX
 
 
 @iavfio.handler
@@ -72,12 +72,12 @@ def drop_udp_by_branch(data: Any, length: int, meta: Any, state: Any) -> int:
     ):
         state[0].hits += 1
         return DROP
-    return BACK
+    return TX
 
 
 @iavfio.handler
 def drop_udp_uncounted(data: Any, length: int, meta: Any, state: Any) -> int:
-    """A branch in the source, and nothing behind it but the verdict."""
+    """A branch in the source, and nothing behind it but the action."""
     if (
         length >= 42
         and u16be(data, 12) == 0x0800
@@ -86,7 +86,7 @@ def drop_udp_uncounted(data: Any, length: int, meta: Any, state: Any) -> int:
         and u16be(data, 36) == state[0].port
     ):
         return DROP
-    return BACK
+    return TX
 
 
 @dataclass
@@ -106,15 +106,15 @@ def single_swap() -> tuple[int, object]:
 
     signature = types.uint32(types.CPointer(types.uint8), types.uint32, types.voidptr)
 
-    def judge(pointer: Any, length: Any, state: Any) -> Any:
+    def handle(pointer: Any, length: Any, state: Any) -> Any:
         data = numba.carray(pointer, np.intp(length))
         if length >= 12:
             dst, src = u48be(data, 0), u48be(data, 6)
             set_u48be(data, 0, src)
             set_u48be(data, 6, dst)
-        return BACK
+        return TX
 
-    compiled = numba.cfunc(signature)(judge)
+    compiled = numba.cfunc(signature)(handle)
     return compiled.address, compiled
 
 
@@ -152,7 +152,7 @@ class Bench:
             address = ctypes.cast(function, ctypes.c_void_p).value or 0
             self.add(name, work, address, state, None)
         self.add("C, no handler (forward)", "swap", 0, None, None)
-        for judge, work in (
+        for handle, work in (
             (swap, "swap"),
             (swap_by_bytes, "swap"),
             (drop_udp, "drop_udp"),
@@ -161,8 +161,8 @@ class Bench:
         ):
             rule = np.zeros(1, dtype=FILTER)
             rule["port"] = PORT
-            at, code = judge.function(rule)
-            self.add(f"Numba: {judge.__name__}", work, at, rule, code)
+            at, code = handle.function(rule)
+            self.add(f"Numba: {handle.__name__}", work, at, rule, code)
         at, code = single_swap()
         single = np.array([at, 0], dtype=np.uint64)
         each = ctypes.cast(own.bench_each, ctypes.c_void_p).value or 0

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
 from iavfio.bench.provenance import provenance
-from iavfio.datapath.burst import Slab
+from iavfio.datapath.columns import Columns
+from iavfio.datapath.pair import PairSettings, QueuePair
 from iavfio.datapath.pool import Pool
-from iavfio.datapath.queues import QueuePair, RxQueue, TxQueue
+from iavfio.datapath.queues import RxQueue, TxQueue
 
 RING, FRAME = 512, 60
 
@@ -69,10 +70,10 @@ class Bench:
         assert self.raw != ffi.NULL, error[0]
         assert lib.pair_arm(self.raw) == 0
         assert lib.pair_start(self.raw) == 0
-        self.pair = QueuePair(0, self.pool, 0, False)
+        self.pair = QueuePair("bench", 0, self.pool, PairSettings(RING, RING, 1522))
         self.pair.raw = self.raw
         port = _Port()
-        self.rxq, self.txq = RxQueue(port, self.pair), TxQueue(port, self.pair, 1522)
+        self.rxq, self.txq = RxQueue(port, self.pair), TxQueue(port, self.pair)
         self._head = 0
         self._sent = 0
 
@@ -94,14 +95,14 @@ class Bench:
         assert self.txq.send(burst) == self.burst
         burst.release()
 
-    def calls(self, slab: Slab, refused: Any) -> None:
+    def calls(self, columns: Columns, refused: Any) -> None:
         """The C calls alone."""
-        count = lib.pair_recv(self.raw, slab.columns, self.burst)
-        lib.pair_send(self.raw, slab.p_handles, ffi.NULL, ffi.NULL, count, refused)
+        count = lib.pair_recv(self.raw, columns.raw, self.burst)
+        lib.pair_send(self.raw, columns.p_handles, ffi.NULL, ffi.NULL, count, refused)
 
     def run(self, rounds: int) -> dict[str, Any]:
         """Nanoseconds of both ways."""
-        slab, refused = Slab(256, 0, False), ffi.new("uint32_t *")
+        columns, refused = Columns(256, 0, False), ffi.new("uint32_t *")
         clock = time.perf_counter_ns
         ours: list[int] = []
         bare: list[int] = []
@@ -113,7 +114,7 @@ class Bench:
             ours.append(clock() - start)
             self.device()
             start = clock()
-            self.calls(slab, refused)
+            self.calls(columns, refused)
             bare.append(clock() - start)
             start = clock()
             nothing.append(clock() - start)

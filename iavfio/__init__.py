@@ -20,7 +20,9 @@ _PUBLIC = {  # name -> (module, attribute)
     "Rss": ("iavfio.port.rss", "Rss"),
     "Stats": ("iavfio.stats", "PortStats"),
     "Snapshot": ("iavfio.stats", "Snapshot"),
-    "handler": ("iavfio.handlers.run", "handler"),
+    "Worker": ("iavfio.datapath.worker", "Worker"),
+    "Lane": ("iavfio.datapath.worker", "Lane"),
+    "handler": ("iavfio.handlers.handler", "handler"),
     "IavfioError": ("iavfio.errors", "IavfioError"),
     "ConfigError": ("iavfio.errors", "ConfigError"),
     "StateError": ("iavfio.errors", "StateError"),
@@ -37,6 +39,7 @@ __all__ = [
     "DeviceError",
     "DeviceLost",
     "IavfioError",
+    "Lane",
     "MailboxError",
     "PfRefused",
     "Pool",
@@ -48,6 +51,7 @@ __all__ = [
     "StateError",
     "Stats",
     "VfioError",
+    "Worker",
     "__version__",
     "handler",
     "open",
@@ -57,6 +61,7 @@ __all__ = [
 if TYPE_CHECKING:
     from iavfio.datapath.burst import Burst, Selection
     from iavfio.datapath.pool import Pool
+    from iavfio.datapath.worker import Lane, Worker
     from iavfio.errors import (
         ConfigError,
         DeviceError,
@@ -68,7 +73,7 @@ if TYPE_CHECKING:
         StateError,
         VfioError,
     )
-    from iavfio.handlers.run import handler
+    from iavfio.handlers.handler import handler
     from iavfio.opening import open_port as open
     from iavfio.port.port import Port
     from iavfio.port.rss import Rss

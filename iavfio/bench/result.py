@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from iavfio.bench.plan import FCS, WIRE_OVERHEAD, Plan
-from iavfio.datapath.worker import Counters
+from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from iavfio.bench.plan import FCS, Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
-from iavfio.datapath.worker import Counters, Lane, VerifyTable, Worker
+from iavfio.datapath.thread import Counters
+from iavfio.datapath.worker import Lane, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port

@@ -41,7 +41,7 @@ from iavfio.ranges import (
 
 if TYPE_CHECKING:
     from iavfio.bench.plan import Plan
-    from iavfio.datapath.worker import Counters
+    from iavfio.datapath.thread import Counters
     from iavfio.port.port import Port
 
 

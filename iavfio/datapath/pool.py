@@ -3,7 +3,7 @@
 
 A packet is a 64-bit handle: buffer index (bits 31:0), offset of the data in the buffer (47:32) and
 length (63:48). Address and IOVA follow from it by multiplication, so nothing is looked up per
-packet (design decision 4).
+packet (docs/design.md 4).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Pool:
 
     A pool serves the whole process: ports that share one forward without copying. It maps itself
     into each address space that needs it, once. `memory` is what the device may touch; all
-    bookkeeping lies elsewhere (S3). `contiguous`: in one physical piece of huge pages, which a port
-    without an IOMMU needs; a vfio-user port cannot use it. Raises ConfigError for a size that makes
-    no sense, VfioError when memory is short.
+    bookkeeping lies elsewhere (docs/spec/reliability.md S3). `contiguous`: in one physical piece of
+    huge pages, which a port without an IOMMU needs; a vfio-user port cannot use it. Raises
+    ConfigError for a size that makes no sense, VfioError when memory is short.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ def default_pool(numa_node: int | None = None, contiguous: bool = False) -> Pool
 
 
 def _forget_in_child() -> None:
-    """A forked child must not hand out its parent's buffers (F64)."""
+    """A forked child must not hand out its parent's buffers (docs/spec/reliability.md F64)."""
     _default.lock = threading.Lock()
     _default.pools = {}
 

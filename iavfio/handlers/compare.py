@@ -24,18 +24,18 @@ MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 def _exact(predicate: str) -> Any:
-    """What compares a signed with an unsigned number, in either order."""
+    """An intrinsic that compares a signed with an unsigned number, in either order."""
 
     @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
     def compare(context: Any, left: Any, right: Any) -> Any:
         def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             first = sig.args[0].signed
             signed, unsigned = args if first else reversed(args)
-            told = predicate if first else MIRRORED[predicate]
+            relation = predicate if first else MIRRORED[predicate]
             zero = signed.type(0)
             # Whatever is below zero is below every unsigned number.
-            below = builder.icmp_signed(told, signed.type(-1), zero)
-            plain = builder.icmp_unsigned(told, signed, unsigned)
+            below = builder.icmp_signed(relation, signed.type(-1), zero)
+            plain = builder.icmp_unsigned(relation, signed, unsigned)
             return builder.select(builder.icmp_signed("<", signed, zero), below, plain)
 
         return _signature(types.boolean, left, right), lower
@@ -90,10 +90,10 @@ def _mixed(both: list[Any]) -> bool:
 
 
 class Compiler(_compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's own for functions without objects, with that pass in it."""
+    """Numba's own compiler for functions without objects, with ExactComparisons added."""
 
     def define_pipelines(self) -> list[Any]:
-        """One pipeline."""
+        """The one pipeline of this compiler."""
         passes = _compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(ExactComparisons, _typed.NopythonTypeInference)
         passes.finalize()

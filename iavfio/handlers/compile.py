@@ -3,7 +3,7 @@
 
 Only this module imports Numba, and it is imported when a handler is first compiled. The handler is
 inlined into a loop over the burst, so a packet costs no call; arrays are bounds-checked, and an
-error that the handler raises is the verdict of that one packet: the loop never needs Python's lock.
+error that the handler raises concerns that one packet only: the loop never needs Python's lock.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from iavfio._driver import lib
 from iavfio.errors import ConfigError
-from iavfio.handlers import fields
+from iavfio.handlers import actions, fields
 from iavfio.handlers.compare import Compiler
 
 # Optional, so that type checkers may not know it.
@@ -33,43 +32,44 @@ SIGNATURE = types.void(
     types.CPointer(types.uint32),
     types.voidptr,
 )
-FAILED = np.uint32(lib.VERDICT_FAILED)
-LIMIT: int = lib.VERDICT_FAILED
+FAILED = np.uint32(actions.FAILED)
+LIMIT: int = actions.FAILED
 
 
 def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -> Any:
     """The compiled loop for states of this dtype and shape: a Numba cfunc with an `address`.
 
-    Raises ConfigError with Numba's reason, or when the verdict would not be a whole number.
+    Raises ConfigError with Numba's reason, or when the action would not be a whole number.
     """
     name = getattr(function, "__name__", "handler")
-    judge = numba.njit(
+    inlined = numba.njit(
         boundscheck=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=Compiler
     )(function)
     try:
-        compiled = numba.cfunc(SIGNATURE)(_loop(judge, state.dtype, state.shape))
+        compiled = numba.cfunc(SIGNATURE)(_loop(inlined, state.dtype, state.shape))
     except Exception as error:  # of any kind: the compiler has no one base for all
         raise ConfigError(
             f"the handler {name!r} cannot be compiled",
             _reason(error),
             "see docs/handlers.md for what a handler may use",
         ) from error
-    for overloaded in judge.overloads.values():
+    for overloaded in inlined.overloads.values():
         result = overloaded.signature.return_type
         if not isinstance(result, types.Integer | types.Boolean):
             raise ConfigError(
                 f"the handler {name!r} returns {result}",
-                "a verdict is a whole number",
-                "return DROP, BACK, KEEP or ROUTE + k in every case",
+                "an action is a whole number",
+                "return DROP, TX, PASS or REDIRECT + k in every case",
             )
     return compiled
 
 
-def _loop(judge: Any, dtype: Any, shape: tuple[int, ...]) -> Callable[..., None]:
-    """The burst loop around one handler. Verdicts out of any range stay "none" (invalid)."""
+def _loop(handler: Any, dtype: Any, shape: tuple[int, ...]) -> Callable[..., None]:
+    """The burst loop around one handler. A number that cannot be an action leaves none, so that C
+    counts the packet as invalid."""
     carray, meta = numba.carray, fields.Meta
 
-    def loop(count: Any, data: Any, lengths: Any, columns: Any, verdicts: Any, memory: Any) -> None:
+    def loop(count: Any, data: Any, lengths: Any, columns: Any, out: Any, memory: Any) -> None:
         state = carray(memory, shape, dtype)
         # In the order of struct handler_columns.
         frame = carray(columns[0], count, np.uint32)
@@ -97,11 +97,11 @@ def _loop(judge: Any, dtype: Any, shape: tuple[int, ...]) -> Callable[..., None]
                 lane[i],
             )
             try:
-                verdict = np.int64(judge(carray(data[i], length), length, about, state))
-                if 0 <= verdict < LIMIT:
-                    verdicts[i] = verdict
+                action = np.int64(handler(carray(data[i], length), length, about, state))
+                if 0 <= action < LIMIT:
+                    out[i] = action
             except Exception:
-                verdicts[i] = FAILED
+                out[i] = FAILED
 
     return loop
 
@@ -110,14 +110,14 @@ def _reason(error: Exception) -> str:
     """The lines of a compiler's message that speak of the handler itself."""
     lines = [line.strip() for line in str(error).splitlines()]
     noise = ("During:", "File ", "^", ">>>", "<source", "Failed in nopython")
-    told = [line for line in lines if line and not line.startswith(noise)]
-    return " ".join(told[:3])[:300]
+    about = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(about[:3])[:300]
 
 
 # ---- the fields, compiled. Numba pairs functions by names and annotations.
 
-# Signed, where 64 bits hold it so: in Numba unsigned minus signed is a float.
-_UNCHECKED = {"boundscheck": False}  # each looks at the bounds once, by _inside
+# Fields are signed where 64 bits hold them so: in Numba unsigned minus signed is a float.
+_UNCHECKED = {"boundscheck": False}  # each field checks its bounds once, by _inside
 
 
 @numba.njit(boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -1,30 +1,38 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ports that are open when the interpreter ends: they are closed before what they use goes."""
+"""What is open when the interpreter ends is closed before the things that it uses go."""
 
 from __future__ import annotations
 
 import atexit
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from iavfio.port.port import Port
-
-_open_ports: weakref.WeakSet[Port] = weakref.WeakSet()
+from typing import Protocol
 
 
-def close_at_exit(port: Port) -> None:
-    """Before what was made earlier goes: exit handlers run in reverse order of registration."""
-    _open_ports.add(port)
+class Closeable(Protocol):
+    """Anything that can be closed more than once."""
+
+    def close(self) -> None:
+        """Gives everything back."""
+
+
+_open: weakref.WeakSet[Closeable] = weakref.WeakSet()
+
+
+def close_at_exit(thing: Closeable) -> None:
+    """Closes `thing` at the end of the interpreter, before what was registered earlier.
+
+    Exit handlers run in reverse order of registration.
+    """
+    _open.add(thing)
     atexit.unregister(_close_all)
     atexit.register(_close_all)
 
 
-def forget(port: Port) -> None:
-    """It was closed."""
-    _open_ports.discard(port)
+def forget(thing: Closeable) -> None:
+    """Takes `thing` off the list, because it is closed."""
+    _open.discard(thing)
 
 
 def _close_all() -> None:
-    for port in list(_open_ports):
-        port.close()
+    for thing in list(_open):
+        thing.close()

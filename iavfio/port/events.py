@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What happens to a port of its own accord, and how its callbacks hear of it.
 
-Callbacks may call anything, close() included (F14). So they run when the port's lock is free, in
-the thread that let go of it last, one at a time and in order.
+Callbacks may call anything, close() included (docs/spec/reliability.md F14). So they run when the
+port's lock is free, in the thread that let go of it last, one at a time and in order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("iavfio.port")
 
 @dataclass(frozen=True)
 class Reset:
-    """A reset that the port came through: `cause`, and how long no packet moved, in seconds."""
+    """A reset that the port came through: its cause, and for how many seconds no packet moved."""
 
     cause: str
     outage: float
@@ -36,7 +36,7 @@ class PortEvent:
 
 
 class EventLock:
-    """A port's lock, reentrant. What is emitted under it is told after its last release."""
+    """A port's lock, reentrant. Events that are emitted under it are delivered at its last release."""
 
     def __init__(self, receivers: list[Callable[[PortEvent], None]]) -> None:
         self._receivers = receivers
@@ -46,18 +46,18 @@ class EventLock:
         self._turn = threading.Lock()
 
     def emit(self, event: PortEvent) -> None:
-        """Told at the last release, or by `deliver`."""
+        """Queues an event for the last release, or for `deliver`."""
         self._queue.append(event)
 
     def deliver(self) -> None:
         """Calls the receivers, unless another call does so already. Not under the lock."""
         while self._queue and self._turn.acquire(blocking=False):
             try:
-                self._tell()
+                self._call_all()
             finally:
                 self._turn.release()
 
-    def _tell(self) -> None:
+    def _call_all(self) -> None:
         while self._queue:
             event = self._queue.popleft()
             for call in list(self._receivers):

@@ -27,7 +27,7 @@ class Footprint:
         """Of these ports together; a pool that they share counts once."""
         ports = list(ports)
         pools = {id(port.pool): port.pool for port in ports}.values()
-        rings = [built.pair.rings for port in ports for built in port._pairs]
+        rings = [queue.pair.rings for port in ports for queue in port.rx]
         return cls(
             buffers=sum(pool.size for pool in pools),
             pool=sum(pool.memory.size for pool in pools),

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One negotiation with the PF: from a device that answers to resources that queues are built from.
 
-A session ends with any VF reset; the next one starts from the same device (spec: virtchnl 7, 8).
+A session ends with any VF reset; the next one starts from the same device (docs/spec/virtchnl.md
+7, 8).
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from iavfio._driver import lib
 from iavfio.errors import (
-    ConfigError,
     DeviceLost,
     IavfioError,
     MailboxError,
@@ -32,16 +30,10 @@ from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.resources import Resources
 from iavfio.virtchnl.messages.vlan import VlanCaps
 
-VENDOR: int = lib.PCI_VENDOR_INTEL
-FAMILIES: dict[int, str] = {
-    lib.PCI_DEVICE_E810_VF: "E810",
-    lib.PCI_DEVICE_X710_VF: "X710",
-    lib.PCI_DEVICE_X722_VF: "X722",
-    lib.PCI_DEVICE_X710_VF_HV: "X710",
-    lib.PCI_DEVICE_X722_A0_VF: "X722",
-}
-READY_DEADLINE = 20.0  # seconds: Linux and DPDK wait as long for RSTAT (adminq 9)
-NEGOTIATE_DEADLINE = 10.0  # a PF may refuse for seconds after a reset (field-evidence 4.2)
+# Seconds that Linux and DPDK wait for RSTAT, too (docs/spec/admin-queue.md 9).
+READY_DEADLINE = 20.0
+# Seconds: a PF may refuse for seconds after a reset (docs/spec/field-evidence.md 4.2).
+NEGOTIATE_DEADLINE = 10.0
 SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
 GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
 PATIENCE = 4  # refusals, in some 0.15 s
@@ -49,37 +41,16 @@ NO_ANSWER = int(lib.RSTAT_MASK)  # what all ones come to
 LARGEST_FRAME: int = lib.RX_MAX_FRAME
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What the device says it is."""
-
-    vendor: int
-    device: int
-    revision: int
-
-    @property
-    def family(self) -> str:
-        """E810, X710 or X722."""
-        return FAMILIES[self.device]
-
-    @classmethod
-    def of(cls, device: Device) -> Identity:
-        """Reads it. Raises ConfigError when the device is no Intel adaptive VF."""
-        config = device.config
-        found = cls(config.vendor, config.device, config.revision)
-        if found.vendor != VENDOR or found.device not in FAMILIES:
-            raise ConfigError(
-                f"{device.name} is no Intel adaptive VF",
-                f"it is a {found.vendor:04x}:{found.device:04x}, class {config.class_code:06x}",
-                "iavfio drives 8086:1889, 154c and 37cd; see 'iavfio list'",
-            )
-        return found
-
-
 class Session:
     """Mailbox, version and resources between two resets."""
 
-    def __init__(self, device: Device, bar: Bar, journal: Journal) -> None:
+    def __init__(
+        self,
+        device: Device,
+        bar: Bar,
+        journal: Journal,
+        restore_interrupts: Callable[[], None],
+    ) -> None:
         self.device = device
         self.bar = bar
         self.journal = journal
@@ -91,7 +62,9 @@ class Session:
         self.rxdids: frozenset[int] = frozenset()
         self.vlan_caps: VlanCaps | None = None
         self.generation = 0
-        self.rewire: Callable[[], None] | None = None  # gives interrupts back that a reset took
+        self.dma_live = False
+        """ENABLE_QUEUES was sent: only DISABLE_QUEUES or a reset ends DMA."""
+        self._restore_interrupts = restore_interrupts
 
     def rstat(self) -> int:
         """VFGEN_RSTAT's state; 3 = the function does not answer. Raises DeviceLost."""
@@ -103,8 +76,8 @@ class Session:
     def wait_ready(self, *, after_reset: bool = False) -> None:
         """Until the PF has made the VF active; raises ResetError after READY_DEADLINE.
 
-        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (virtchnl 8). Raises
-        DeviceLost when the function does not answer for longer than a reset of its may take.
+        COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (docs/spec/virtchnl.md
+        8). Raises DeviceLost when the function does not answer for longer than a reset may take.
         """
         wanted = {int(lib.RSTAT_VFACTIVE)}
         if not after_reset:
@@ -135,9 +108,10 @@ class Session:
             raise StateError(f"{self.device.name} is being closed", "", "")
 
     def was_reset(self) -> bool:
-        """Whether hardware took the mailbox away since it was set up (registers 3).
+        """Whether hardware took the mailbox away since it was set up (docs/spec/registers.md 3).
 
-        It stays so until it is set up anew, so that no reset is missed, however short (F22).
+        The answer stays true until the mailbox is set up anew, so that no reset is missed, however
+        short (docs/spec/reliability.md F22). Raises DeviceLost.
         """
         value = self.bar.read32(lib.REG_VF_ARQLEN1)
         if value == lib.REG_GONE and self.device.lost:
@@ -154,7 +128,10 @@ class Session:
         return True
 
     def force_reset(self) -> None:
-        """RESET_VF; a function-level reset where the PF does not hear that (F11)."""
+        """RESET_VF; a function-level reset where the PF does not hear that.
+
+        See docs/spec/reliability.md F11. Raises ResetError when neither has an effect.
+        """
         if not self.client.needs_reset and self.device.config.bus_master:
             try:
                 self.client.reset_vf()
@@ -202,8 +179,7 @@ class Session:
     def _negotiate(self) -> None:
         if not self.device.config.bus_master:  # FLR clears it; without it no message arrives
             self.device.config.bus_master = True
-        if self.rewire is not None:
-            self.rewire()
+        self._restore_interrupts()
         self.client.restart()
         self.bar.write32(lib.REG_VFINT_ICR0_ENA1, lib.ICR0_ADMINQ)
         self.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
@@ -231,6 +207,27 @@ class Session:
                 return int(wanted)
         return 0
 
+    @property
+    def vlan_in_l2tag2(self) -> int:
+        """1 when a stripped tag stands in L2TAG2: the outer tag's place if there is one.
+
+        See docs/spec/descriptors.md 9.
+        """
+        caps = self.vlan_caps
+        if caps is None:
+            return 0
+        word = caps.stripping.outer or caps.stripping.inner
+        return int(bool(word & lib.VC_VLAN_TAG_L2TAG2_2))
+
+    def enable_queues(self, bitmap: int) -> None:
+        """ENABLE_QUEUES for both sides of these pairs. Raises as a request does."""
+        self.dma_live = True  # from here on, whatever the reply
+        self.client.enable_queues(bitmap, bitmap)
+
+    def disable_queues(self, bitmap: int) -> None:
+        """DISABLE_QUEUES for both sides of these pairs. Raises as a request does."""
+        self.client.disable_queues(bitmap, bitmap)
+
     def close(self) -> None:
         """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""
         if not self.device.lost:
@@ -246,8 +243,3 @@ class Session:
         except MailboxError:
             self.device.reset()  # it ignores the shutdown
             self.adminq.close()
-
-
-def own_mac(name: str) -> bytes:
-    """A locally administered address for a VF whose PF gives none; the same at every open."""
-    return b"\x02" + hashlib.sha256(name.encode()).digest()[:5]

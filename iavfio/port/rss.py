@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Receive-side scaling: key, indirection table and hashed packet classes (spec: descriptors 12)."""
+"""Receive-side scaling: key, indirection table and hashed packet classes
+(docs/spec/descriptors.md 12).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ DEFAULT_KEY = bytes.fromhex(
 ) + bytes(12)
 
 # Class name -> PCTYPE bits. X722 and E810 tell unicast UDP, multicast UDP and SYNs apart from the
-# rest of their kind (descriptors 12.1); the PF's own mask leaves out what a card does not know.
+# rest of their kind (docs/spec/descriptors.md 12.1); the PF's own mask leaves out what a card does
+# not know.
 FIELDS: dict[str, tuple[int, ...]] = {
     "ipv4-udp": (lib.PCTYPE_UDP4, lib.PCTYPE_UDP4_UNICAST, lib.PCTYPE_UDP4_MULTICAST),
     "ipv4-tcp": (lib.PCTYPE_TCP4, lib.PCTYPE_TCP4_SYN),
@@ -90,5 +93,5 @@ class Rss:
 
     @property
     def hashcfg(self) -> int:
-        """Bitmap of PCTYPEs (descriptors 12.1)."""
+        """Bitmap of PCTYPEs (docs/spec/descriptors.md 12.1)."""
         return sum(1 << bit for name in self.fields for bit in FIELDS[name])

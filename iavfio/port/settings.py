@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The desired state of a port: what the user set, apart from what the device has (design decision
-7).
+"""The desired state of a port: what the user set, apart from what the device has.
 
-After any reset the device is rebuilt from this value, and the result is compared with it.
+After any reset the device is rebuilt from this value, and the result is compared with it
+(docs/design.md 7).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 from iavfio._driver import lib
-from iavfio.datapath.burst import METADATA
+from iavfio.datapath.columns import METADATA
+from iavfio.datapath.pair import FCS, ISAS
 from iavfio.errors import ConfigError
 from iavfio.port.rss import Rss
 
 ETHERNET = 14 + 4 + 4  # header and two VLAN tags: what an MTU leaves out of a frame
-FCS = 4
 MTU_MIN, RING_STEP = 68, int(lib.RING_MULTIPLE)
 
 
@@ -82,10 +82,10 @@ def changed(old: Settings, limits: Limits, change: Change) -> Settings:
     """`old` with the change made. Raises ConfigError for what cannot work."""
     ring = change.get("ring")
     new: dict[str, Any] = {
-        name: change[name]
-        for name in ("promiscuous", "all_multicast", "rss", "isa")
-        if name in change
+        name: change[name] for name in ("promiscuous", "all_multicast", "rss") if name in change
     }
+    if "isa" in change:
+        new["isa"] = check_isa(change["isa"])
     if "queues" in change:
         new["queues"] = check_queues(change["queues"], limits.queues)
     rx, tx = change.get("rx_ring", ring), change.get("tx_ring", ring)
@@ -106,8 +106,18 @@ def changed(old: Settings, limits: Limits, change: Change) -> Settings:
     return settings
 
 
+def check_isa(name: str) -> str:
+    """A name of ISAS. Raises ConfigError."""
+    if name not in ISAS:
+        raise ConfigError(f"there is no code path {name!r}", "", f"choose of: {', '.join(ISAS)}")
+    return name
+
+
 def check_ring(what: str, entries: int, most: int) -> int:
-    """A ring size that the PF will take (descriptors 10), or ConfigError naming the next."""
+    """A ring size that the PF will take, or ConfigError naming the next.
+
+    See docs/spec/descriptors.md 10.
+    """
     low = int(lib.RING_MIN)
     if entries < low or entries > most or entries % RING_STEP:
         near = min(max(-(-entries // RING_STEP) * RING_STEP, low), most)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where a port stands: state, link, notes and events, for the user and for its queues."""
+"""State, link, notes and events of a port: what it says of itself to users, queues and watchers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from iavfio.stats import PortSegment
 from iavfio.stats.layout import State as SegmentState
 
 RECOVERY_DEADLINE = 20.0
+ENDS = (State.RUNNING, State.FAILED, State.CLOSED)  # of a reset
 HOW_TO_START = {
     State.CLOSED: "open it again: iavfio.open(...)",
     State.FAILED: "port.recover(), or close the port and open it again",
@@ -28,32 +29,75 @@ SHOWN: dict[State, SegmentState] = {
 }
 
 
-class Standing:
-    """What is true of a port at the moment. `segment` publishes it once there is one."""
+class PortStatus:
+    """What is true of a port at the moment. Any thread may read it and wait for a change.
 
-    name: str
-    mac: bytes
-    segment: PortSegment
+    `lock` serializes whoever changes the port, and tells events after its last release. `mac` is
+    the address in force. State and link are published in the segment given to `publish_in`.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.mac = bytes(6)
         self.notes: list[str] = []
         self.on_event: list[Callable[[PortEvent], None]] = []
         self.lifecycle = Lifecycle(name)
         self.link = Link()
+        self.lock = EventLock(self.on_event)
         self._link_changed = threading.Condition()
-        self._lock = EventLock(self.on_event)
+        self._segment: PortSegment | None = None
+
+    def publish_in(self, segment: PortSegment) -> None:
+        """Names the port as the segment is named, and shows state and link there from now on."""
+        self.name = self.lifecycle.port = segment.name
+        self._segment = segment
+
+    # ---- state
 
     @property
-    def state(self) -> str:
-        """opening, stopped, running, resetting, failed or closed."""
-        return self.lifecycle.state.value
+    def state(self) -> State:
+        """The state of the port's lifecycle."""
+        return self.lifecycle.state
 
-    def wait_link(self, timeout: float = 10.0) -> Link:
-        """Waits until the link is up; returns the link as it then is.
+    def move(self, state: State, reason: str = "") -> None:
+        """Goes to `state`. Raises StateError when the present one does not lead there."""
+        self.lifecycle.move(state, reason)
+        if self._segment is not None:
+            self._segment.set_state(SHOWN[state])
+        if state in (State.RESETTING, State.FAILED, State.CLOSED):
+            self.set_link(Link.now(False, 0))  # the PF tells it anew after a reset
 
-        Returns early when the port fails or is closed.
-        """
+    def wait_running(self, timeout: float) -> None:
+        """Waits through a reset. Raises StateError when the port does not run by then."""
+        if self.lifecycle.wait(ENDS, timeout) is not State.RUNNING:
+            raise self.lifecycle.refusal(State.RUNNING)
+
+    def pause(self, timeout: float) -> bool:
+        """Whether a reset is being handled; waits at most `timeout` seconds for its end."""
+        state = self.lifecycle.state
+        if state is State.RUNNING:  # C saw the reset before Python did, or the reset is just over
+            time.sleep(0.0005)
+            return True
+        if state is not State.RESETTING:
+            return False
+        if timeout:
+            self.lifecycle.wait(ENDS, timeout if timeout > 0 else 1.0)
+        return True
+
+    def why_stopped(self) -> str:
+        """Why queues do not work now, in words for an error."""
+        closed = self.lifecycle.state is State.CLOSED
+        state = self.lifecycle.state.value
+        return self.lifecycle.reason or ("the port was closed" if closed else f"it is {state}")
+
+    def how_to_start(self) -> str:
+        """What makes queues work, in words for an error."""
+        return HOW_TO_START.get(self.lifecycle.state, "call port.start() first")
+
+    # ---- link
+
+    def wait_link(self, timeout: float) -> Link:
+        """Waits until the link is up, the port fails or is closed; returns the link as it is."""
         ends = (State.FAILED, State.CLOSED)
         with self._link_changed:
             self._link_changed.wait_for(
@@ -61,55 +105,31 @@ class Standing:
             )
             return self.link
 
-    def wait_running(self, timeout: float = RECOVERY_DEADLINE) -> None:
-        """Waits through a reset. Raises StateError when the port does not run by then."""
-        state = self.lifecycle.wait((State.RUNNING, State.FAILED, State.CLOSED), timeout)
-        if state is not State.RUNNING:
-            raise self.lifecycle.refusal(State.RUNNING)
-
-    def pause(self, timeout: float) -> bool:
-        """See PortState: whether a reset is being handled; waits for its end."""
-        state = self.lifecycle.state
-        if state is State.RUNNING:  # seen by C before the supervisor heard of it, or just over
-            time.sleep(0.0005)
-            return True
-        if state is not State.RESETTING:
-            return False
-        if timeout:
-            self.lifecycle.wait(
-                (State.RUNNING, State.FAILED, State.CLOSED), timeout if timeout > 0 else 1.0
-            )
-        return True
-
-    def why_stopped(self) -> str:
-        """See PortState."""
-        closed = self.lifecycle.state is State.CLOSED
-        return self.lifecycle.reason or ("the port was closed" if closed else f"it is {self.state}")
-
-    def how_to_start(self) -> str:
-        """See PortState."""
-        return HOW_TO_START.get(self.lifecycle.state, "call port.start() first")
-
-    def _set_link(self, link: Link) -> None:
+    def set_link(self, link: Link) -> None:
+        """What the PF has said of the link, or that it is down."""
         with self._link_changed:
             self.link = link
             self._link_changed.notify_all()
         if self.lifecycle.state is not State.OPENING:
-            self._publish_link()
+            self.publish_link()
 
-    def _publish_link(self) -> None:
-        self.segment.set_link(self.link.up, self.link.mbps, self.mac)
+    def publish_link(self) -> None:
+        """Writes link and address into the segment."""
+        if self._segment is not None:
+            self._segment.set_link(self.link.up, self.link.mbps, self.mac)
+
+    # ---- words
 
     def emit(self, kind: str, text: str) -> None:
-        self._lock.emit(PortEvent(kind, text))
+        """Queues an event for the callbacks; they hear of it when the lock is free."""
+        self.lock.emit(PortEvent(kind, text))
 
     def note(self, text: str) -> None:
         """Remembers something that is not as it should be; once, however often it happens."""
         if text not in self.notes:
             self.notes.append(text)
 
-    def _move(self, state: State, reason: str = "") -> None:
-        self.lifecycle.move(state, reason)
-        self.segment.set_state(SHOWN[state])
-        if state in (State.RESETTING, State.FAILED, State.CLOSED):
-            self._set_link(Link.now(False, 0))  # the PF tells it anew after a reset
+    def disown(self) -> None:
+        """In a forked child the port is the parent's (docs/spec/reliability.md F64)."""
+        self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
+        self.lock = EventLock(self.on_event)  # whoever held the old one does not exist here

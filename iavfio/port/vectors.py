@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which vector serves which queue pair, and what its control register says (spec: registers 5)."""
+"""Which vector serves which queue pair, and what its control register says.
+
+See docs/spec/registers.md 5.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ class Vector:
 class VectorPlan:
     """One vector a queue pair where there are enough; vector 0 is the mailbox's alone.
 
-    With too few, pairs share vectors round robin: never derive queues from vectors
-    (field-evidence 9).
+    With too few, pairs share vectors round robin: queues are never derived from vectors
+    (docs/spec/field-evidence.md 9).
     """
 
     vectors: tuple[Vector, ...]

@@ -10,7 +10,7 @@ import pytest
 
 from iavfio.bench.plan import Plan
 from iavfio.bench.result import Result, Spread
-from iavfio.datapath.worker import Counters
+from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
 from iavfio.stats.names import GLOBAL, RX, TX

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import iavfio
+from iavfio import handlers
 from iavfio.datapath.pool import Pool
 from iavfio.errors import ConfigError, StateError
-from iavfio.handlers import run as handlers
-from iavfio.handlers.run import BACK, DROP, KEEP, ROUTE, Counters, Meta, Run, u8, u16be, u48be
+from iavfio.handlers import DROP, PASS, REDIRECT, TX, Counters, Meta, Run, u8, u16be, u48be
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.port.rig import collect, send_all, udp, until
@@ -45,12 +45,12 @@ def swap(data: Any, length: int, meta: Meta, state: Any) -> int:
         dst, src = u48be(data, 0), u48be(data, 6)
         handlers.set_u48be(data, 0, src)
         handlers.set_u48be(data, 6, dst)
-    return BACK
+    return TX
 
 
 @iavfio.handler
 def choose(data: Any, length: int, meta: Meta, state: Any) -> int:
-    """The UDP port is the verdict, but for some that go wrong."""
+    """The UDP port is the action, but for some that go wrong."""
     port = u16be(data, DPORT)
     state[0].hits += 1
     if port == 100:
@@ -86,32 +86,32 @@ def ports(pf: SoftPf, pool: Pool) -> Iterator[tuple[Port, Port]]:
     assert pf.violations() == []
 
 
-def judged(run: Run, count: int) -> Counters:
+def ended_after(run: Run, count: int) -> Counters:
     """The counters once `count` packets were received and the worker has ended."""
     assert until(lambda: run.counters.received >= count), run.counters
     run.stop()
     c = run.counters
     assert c.received == count
     assert (
-        c.dropped + c.kept + c.kept_full + c.invalid + c.failed + c.sent + c.refused == c.received
+        c.dropped + c.passed + c.pass_full + c.invalid + c.failed + c.sent + c.refused == c.received
     )
     return c
 
 
-def native(verdict_of: Callable[[int, Any], int | None]) -> handlers.Handler:
-    """A C function whose verdict on packet i with these bytes is chosen here; None: none.
+def native(action_of: Callable[[int, Any], int | None]) -> handlers.Handler:
+    """A C function whose action on packet i with these bytes is chosen here; None: none.
 
     It swaps the addresses, so that what is sent passes the spoof check.
     """
 
     @NATIVE  # type: ignore[untyped-decorator,unused-ignore]
-    def function(n: int, data: Any, length: Any, columns: Any, verdict: Any, state: Any) -> None:
+    def function(n: int, data: Any, length: Any, columns: Any, action: Any, state: Any) -> None:
         for i in range(n):
-            value = verdict_of(i, data[i][: length[i]])
+            value = action_of(i, data[i][: length[i]])
             for at, byte in enumerate(data[i][6:12] + data[i][:6]):
                 data[i][at] = byte
             if value is not None:
-                verdict[i] = value
+                action[i] = value
 
     return handlers.from_address(function)
 
@@ -128,7 +128,7 @@ def test_fields_in_plain_python() -> None:
 
 def test_handler_is_tested_as_plain_python() -> None:
     data = np.arange(60, dtype=np.uint8)
-    assert swap(data, 60, Meta(60, 0, 0, 0, 0, 0, 0, 0, 1, 0), None) == BACK
+    assert swap(data, 60, Meta(60, 0, 0, 0, 0, 0, 0, 0, 1, 0), None) == TX
     assert data[:14].tolist() == [6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 12, 13]
 
 
@@ -137,15 +137,15 @@ def swapped(frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "judge", [handlers.builtin("swap_macs"), pytest.param(swap, marks=needs_numba)], ids=str
+    "handler", [handlers.builtin("swap_macs"), pytest.param(swap, marks=needs_numba)], ids=str
 )
-def test_swap_sends_back(ports: tuple[Port, Port], judge: handlers.Handler) -> None:
+def test_swap_sends_back(ports: tuple[Port, Port], handler: handlers.Handler) -> None:
     a, b = ports
     frames = [udp(b.mac, a.mac, sport=i, payload=bytes([i]) * (18 + i)) for i in range(200)]
-    with handlers.run(judge, b) as run:
+    with handlers.run(handler, b) as run:
         send_all(a, frames)
         back = collect(a.rx, 200)
-        c = judged(run, 200)
+        c = ended_after(run, 200)
     assert sorted(back) == sorted(map(swapped, frames))
     assert c.sent == 200 and c.sent_bytes == c.received_bytes == sum(map(len, frames))
 
@@ -155,7 +155,7 @@ def test_built_in_filter_counts_in_its_state(ports: tuple[Port, Port]) -> None:
     state = np.array([53, 0], dtype=np.uint64)
     with handlers.run(handlers.builtin("drop_udp"), b, state=state) as run:
         send_all(a, [udp(b.mac, a.mac, dport=53)] * 10)
-        assert judged(run, 10).dropped == 10
+        assert ended_after(run, 10).dropped == 10
     assert state.tolist() == [53, 10]
 
 
@@ -170,7 +170,7 @@ def test_filter_in_python_and_its_state_while_it_runs(ports: tuple[Port, Port]) 
         dst, src = u48be(data, 0), u48be(data, 6)
         handlers.set_u48be(data, 0, src)
         handlers.set_u48be(data, 6, dst)
-        return BACK
+        return TX
 
     a, b = ports
     state = np.zeros(1, dtype=HITS)
@@ -180,7 +180,7 @@ def test_filter_in_python_and_its_state_while_it_runs(ports: tuple[Port, Port]) 
         assert until(lambda: int(state["hits"][0]) == 10)
         state["port"] = 54  # Python changes the rule
         send_all(a, [udp(b.mac, a.mac, dport=54), udp(b.mac, a.mac, dport=53)])
-        c = judged(run, 52)
+        c = ended_after(run, 52)
     assert (c.dropped, c.sent, int(state["hits"][0])) == (11, 41, 11)
 
 
@@ -202,7 +202,7 @@ def test_metadata_reach_the_handler(ports: tuple[Port, Port]) -> None:
     bad[24] ^= 0xFF  # the IPv4 header checksum
     with handlers.run(look, b, state=state) as run:
         send_all(a, [*good[:31], bytes(bad)])
-        assert judged(run, 32).dropped == 32
+        assert ended_after(run, 32).dropped == 32
     assert state[:31, 1].tolist() == [1] * 31 and state[31, 1] == 2
     assert set(state[:, 2]) == {24} and set(state[:, 3]) == {60}
     assert set(state[:, 4]) == {0, 1} and set(state[:, 5]) == {1} and set(state[:, 6]) == {1}
@@ -221,53 +221,53 @@ def test_metadata_reach_the_handler(ports: tuple[Port, Port]) -> None:
     assert seen == {i: int(state[i, 0]) for i in range(4)}
 
 
-def test_kept_packets_are_bursts(ports: tuple[Port, Port]) -> None:
+def test_passed_packets_are_bursts(ports: tuple[Port, Port]) -> None:
     a, b = ports
-    judge = native(lambda i, data: KEEP if data[DPORT + 1] % 2 else DROP)
+    handler = native(lambda i, data: PASS if data[DPORT + 1] % 2 else DROP)
     frames = [udp(b.mac, a.mac, sport=i, dport=i) for i in range(64)]
-    with handlers.run(judge, b, keep=256, back=False) as run:
+    with handlers.run(handler, b, pass_ring=256, tx=False) as run:
         got: list[bytes] = []
-        with run.kept.recv(timeout=0.01) as none:
+        with run.passed.recv(timeout=0.01) as none:
             assert len(none) == 0
         send_all(a, frames)
         while len(got) < 32:
-            with run.kept.recv(max=10, timeout=10) as burst:
+            with run.passed.recv(max=10, timeout=10) as burst:
                 assert 0 < len(burst) <= 10
                 assert burst.rss.all() and burst.ptype.tolist() == [24] * len(burst)
                 got += [bytes(packet) for packet in burst]
-                # The send side is free (back=False): Python answers.
+                # The send side is free (tx=False): Python answers.
                 assert b.tx[0].send(burst) == len(burst)
-        c = judged(run, 64)
-        assert (c.kept, c.dropped) == (32, 32)
+        c = ended_after(run, 64)
+        assert (c.passed, c.dropped) == (32, 32)
         assert len(collect(a.rx, 32)) == 32
     assert sorted(got) == sorted(map(swapped, frames[1::2]))
-    with pytest.raises(StateError, match="keeps no packets"):
-        run.kept.recv()
+    with pytest.raises(StateError, match="passes no packets"):
+        run.passed.recv()
 
 
-def test_kept_packets_that_nobody_takes_return(ports: tuple[Port, Port]) -> None:
+def test_passed_packets_that_nobody_takes_return(ports: tuple[Port, Port]) -> None:
     a, b = ports
-    with handlers.run(native(lambda i, data: KEEP), b.rx[0], keep=5) as run:
+    with handlers.run(native(lambda i, data: PASS), b.rx[0], pass_ring=5) as run:
         send_all(a, [udp(b.mac, a.mac)] * 40)  # one flow; some may land in the other queue
         with b.rx[1].recv(timeout=0.2) as other:
             here = 40 - len(other)
         if here:
-            c = judged(run, here)
-            assert (c.kept, c.kept_full) == (8, here - 8)
-            assert run.kept.waiting == 8
-            with run.kept.recv(max=3) as burst:  # still there after the end
+            c = ended_after(run, here)
+            assert (c.passed, c.pass_full) == (8, here - 8)
+            assert run.passed.waiting == 8
+            with run.passed.recv(max=3) as burst:  # still there after the end
                 assert len(burst) == 3
 
 
-def test_routes(ports: tuple[Port, Port]) -> None:
+def test_redirect(ports: tuple[Port, Port]) -> None:
     a, b = ports
-    judge = native(lambda i, data: ROUTE + data[DPORT + 1] % 3)
-    with handlers.run(judge, b, back=False, routes=b.tx) as run:
+    handler = native(lambda i, data: REDIRECT + data[DPORT + 1] % 3)
+    with handlers.run(handler, b, tx=False, redirect=b.tx) as run:
         with pytest.raises(StateError, match="in use"):
             b.tx[1].clean()
         send_all(a, [udp(b.mac, a.mac, sport=i, dport=i) for i in range(30)])
         assert len(collect(a.rx, 20)) == 20
-        c = judged(run, 30)
+        c = ended_after(run, 30)
     assert (c.sent, c.invalid) == (20, 10)
     assert [q["posted"] for q in b.stats.snapshot().sq[:2]] == [10, 10]
 
@@ -276,23 +276,23 @@ def test_routes(ports: tuple[Port, Port]) -> None:
 def test_nonsense_loses_no_packet(ports: tuple[Port, Port]) -> None:
     a, b = ports
     state = np.zeros(1, dtype=HITS)
-    wrong = [100, 101, 102, 103, ROUTE, 65535]
+    wrong = [100, 101, 102, 103, REDIRECT, 65535]
     frames = [udp(b.mac, a.mac, sport=i, dport=wrong[i % 6]) for i in range(120)]
-    with handlers.run(choose, b, state=state, back=False) as run:
-        send_all(a, [*frames, udp(b.mac, a.mac, dport=BACK), udp(b.mac, a.mac, dport=KEEP)])
-        c = judged(run, 122)
-    # -1, 2^40, ROUTE and 65535 do not exist, nor do BACK and KEEP here; two raise an error.
-    assert (c.invalid, c.failed, c.sent, c.kept) == (82, 40, 0, 0)
+    with handlers.run(choose, b, state=state, tx=False) as run:
+        send_all(a, [*frames, udp(b.mac, a.mac, dport=TX), udp(b.mac, a.mac, dport=PASS)])
+        c = ended_after(run, 122)
+    # -1, 2^40, REDIRECT and 65535 do not exist, nor do TX and PASS here; two raise an error.
+    assert (c.invalid, c.failed, c.sent, c.passed) == (82, 40, 0, 0)
     assert int(state["hits"][0]) == 122
 
 
 def test_native_nonsense_loses_no_packet(ports: tuple[Port, Port]) -> None:
     a, b = ports
-    values = (None, 0xFFFFFFFF, 0x80000000, KEEP, ROUTE, 12345, DROP)
-    judge = native(lambda i, data: values[int(data[DPORT + 1])])
-    with handlers.run(judge, b) as run:
+    values = (None, 0xFFFFFFFF, 0x80000000, PASS, REDIRECT, 12345, DROP)
+    handler = native(lambda i, data: values[int(data[DPORT + 1])])
+    with handlers.run(handler, b) as run:
         send_all(a, [udp(b.mac, a.mac, dport=i % 7) for i in range(70)])
-        c = judged(run, 70)
+        c = ended_after(run, 70)
     assert (c.invalid, c.dropped, c.failed) == (60, 10, 0)
 
 
@@ -301,10 +301,10 @@ def test_it_runs_while_python_holds_its_lock(ports: tuple[Port, Port]) -> None:
     a, b = ports
     state = np.zeros(1, dtype=HITS)
     hits = state["hits"]
-    judge = choose
-    judge.function(state)  # compiled before
+    handler = choose
+    handler.function(state)  # compiled before
     interval = sys.getswitchinterval()
-    with handlers.run(judge, b, state=state) as run, a.tx[0].build([udp(b.mac, a.mac)]) as burst:
+    with handlers.run(handler, b, state=state) as run, a.tx[0].build([udp(b.mac, a.mac)]) as burst:
         sys.setswitchinterval(60)
         try:
             a.tx[0].send(burst)
@@ -314,7 +314,7 @@ def test_it_runs_while_python_holds_its_lock(ports: tuple[Port, Port]) -> None:
         finally:
             sys.setswitchinterval(interval)
         assert hits[0] == 1
-        assert judged(run, 1).invalid == 1
+        assert ended_after(run, 1).invalid == 1
 
 
 def test_reset_under_a_handler(ports: tuple[Port, Port]) -> None:
@@ -326,15 +326,15 @@ def test_reset_under_a_handler(ports: tuple[Port, Port]) -> None:
         b.wait_running()
         send_all(a, [udp(b.mac, a.mac, sport=i) for i in range(40)])
         assert len(collect(a.rx, 40)) == 40
-        assert judged(run, 80).sent == 80
+        assert ended_after(run, 80).sent == 80
 
 
 def test_port_closed_under_a_handler(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start()
-        run = handlers.run(native(lambda i, data: KEEP), port, keep=16)
+        run = handlers.run(native(lambda i, data: PASS), port, pass_ring=16)
     assert until(lambda: run.ended)
-    with run.kept.recv(timeout=-1) as burst:  # does not wait for what cannot come
+    with run.passed.recv(timeout=-1) as burst:  # does not wait for what cannot come
         assert len(burst) == 0
     run.close()
     run.close()
@@ -351,7 +351,7 @@ def test_run_that_nobody_closed_ends_with_its_object(ports: tuple[Port, Port]) -
         assert not second.ended
 
 
-def wrong_verdict(data: Any, length: int, meta: Meta, state: Any) -> Any:
+def wrong_action(data: Any, length: int, meta: Meta, state: Any) -> Any:
     return 0.5
 
 
@@ -361,12 +361,12 @@ def wrong_name(data: Any, length: int, meta: Meta, state: Any) -> Any:
 
 @needs_numba
 @pytest.mark.parametrize(
-    ("judge", "words"), [(wrong_verdict, "returns float64"), (wrong_name, "colour")]
+    ("handler", "words"), [(wrong_action, "returns float64"), (wrong_name, "colour")]
 )
-def test_handler_that_cannot_be_compiled(judge: Any, words: str) -> None:
+def test_handler_that_cannot_be_compiled(handler: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
-        iavfio.handler(judge).function()
-    assert judge.__name__ in str(caught.value) and len(str(caught.value)) < 600
+        iavfio.handler(handler).function()
+    assert handler.__name__ in str(caught.value) and len(str(caught.value)) < 600
 
 
 def test_without_numba_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,21 +377,21 @@ def test_without_numba_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch
 
 def test_settings_that_cannot_work(ports: tuple[Port, Port], pf: SoftPf) -> None:
     a, b = ports
-    judge = handlers.builtin("swap_macs")
+    handler = handlers.builtin("swap_macs")
     with pytest.raises(ConfigError, match="no handler"):
         handlers.builtin("swap")
     for function in (0, None, b"bytes", "text"):
-        with pytest.raises(ConfigError, match="no C function"):
+        with pytest.raises(ConfigError, match="not a C function"):
             handlers.from_address(function)
     for state in (np.zeros(0), np.zeros((4, 4))[:, 1], np.array([None]), [1, 2]):
         with pytest.raises(ConfigError, match="cannot be shared"):
-            handlers.run(judge, b, state=state)  # type: ignore[arg-type]
-    for options in ({"burst": 257}, {"cpu": 4096}, {"keep": -1}, {"routes": [b.rx[0]]}):
+            handlers.run(handler, b, state=state)  # type: ignore[arg-type]
+    for options in ({"burst": 257}, {"cpu": 4096}, {"pass_ring": -1}, {"redirect": [b.rx[0]]}):
         with pytest.raises(ConfigError):
-            handlers.run(judge, b, **options)
+            handlers.run(handler, b, **options)
     with pytest.raises(ConfigError):
-        handlers.run(judge, [])
+        handlers.run(handler, [])
     a.stop()
     a.configure(ring=256)
     with pytest.raises(StateError, match="not running"):
-        handlers.run(judge, a)
+        handlers.run(handler, a)

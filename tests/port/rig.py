@@ -93,7 +93,7 @@ def healthy(pool: Pool) -> bool:
 
 
 def lawful(pf: SoftPf) -> bool:
-    """Whether no driver broke a rule of DMA, descriptors or interrupts (I2).
+    """Whether no driver broke a rule of DMA, descriptors or interrupts.
 
     Messages to a PF that garbles its replies may go wrong, and a register may be written just
     before a reset is seen.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the host and the process do to a port: signals, forks, interrupts (F33, F47, F60-F66)."""
+"""What the host and the process do to a port: signals, forks, interrupts.
+
+See docs/spec/reliability.md F33, F47, F60-F66.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,10 @@ from pathlib import Path
 import pytest
 
 import iavfio
-from iavfio._driver import lib
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.pool import Pool
 from iavfio.errors import StateError
-from iavfio.port import watchdog as supervisor
+from iavfio.port import watchdog
 from iavfio.port.port import Port
 from iavfio.pyvfio import AddressSpace, DmaError, VfioError
 from iavfio.softvf.launch import SoftPf
@@ -237,12 +239,12 @@ def test_failure_at_each_step_of_open_leaves_no_file_and_no_segment(
     pf.open(0, pool=pool).close()
     before = fds()
     for place, name in (
-        ("iavfio.port.port.Port", "_publish_link"),
-        ("iavfio.port.port.Port", "_make_queues"),
-        ("iavfio.port.port.PortSegment", "create"),
-        ("iavfio.port.port.Session", "negotiate"),
-        ("iavfio.port.port", "own_mac"),
-        ("iavfio.port.port", "Supervisor"),
+        ("iavfio.port.status.PortStatus", "publish_link"),
+        ("iavfio.port.control.QueueSet", "__init__"),
+        ("iavfio.port.control.PortSegment", "create"),
+        ("iavfio.port.control.Session", "negotiate"),
+        ("iavfio.port.control", "own_mac"),
+        ("iavfio.port.control", "Watchdog"),
     ):
         with monkeypatch.context() as patch:
 
@@ -271,7 +273,7 @@ def test_housekeeping_survives_what_it_cannot_know(
                 calls.append(1)
                 raise ZeroDivisionError
 
-            patch.setattr(supervisor.Supervisor, "_handle", broken)
+            patch.setattr(watchdog.Watchdog, "_dispatch", broken)
             assert until(lambda: len(calls) >= 1, 5)
         pf.control("reset", vf=0)
         assert until(lambda: len(port.resets) == 1 and port.state == "running", 5)
@@ -280,9 +282,9 @@ def test_housekeeping_survives_what_it_cannot_know(
 def test_send_queue_that_stands_still_twice_means_one_reset(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
-        port._supervisor._handle(port, lib.WATCH_HANG)
+        port.control.housekeeping.queue_stalled()
         assert port.resets == []  # a nudge may have helped
-        port._supervisor._handle(port, lib.WATCH_HANG)
+        port.control.housekeeping.queue_stalled()
         assert [reset.cause for reset in port.resets] == ["a send queue stands still"]
         assert port.state == "running"
         port.wait_link(5)

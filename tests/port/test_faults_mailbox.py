@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A PF that loses, delays, repeats and garbles replies, as a port lives through it (F1-F13)."""
+"""A PF that loses, delays, repeats and garbles replies, as a port lives through it.
+
+See docs/spec/reliability.md F1-F13.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import iavfio
 from iavfio.datapath.pool import Pool
 from iavfio.errors import IavfioError
 from iavfio.port import negotiation as session_module
-from iavfio.port import watchdog as supervisor
+from iavfio.port import recovery
 from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl import channel, client
 from iavfio.virtchnl.messages import opcodes as op
@@ -68,7 +71,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(method, "__defaults__", defaults)
     monkeypatch.setattr(session_module, "SEEN_DEADLINE", 0.2)
     monkeypatch.setattr(session_module, "NEGOTIATE_DEADLINE", 0.5)
-    monkeypatch.setattr(supervisor, "BACKOFF", 0.01)
+    monkeypatch.setattr(recovery, "BACKOFF", 0.01)
 
 
 @pytest.fixture(scope="module", params=["e810", "x710"])
@@ -188,7 +191,7 @@ def test_pf_that_refuses_for_good_ends_in_failed_not_in_a_loop(pf: SoftPf, pool:
         assert port.state == "failed"
         assert "CONFIG_VSI_QUEUES" in port.why_stopped()
         spent = pf.control("snapshot", vf=0)["snapshot"]["resets"] - resets
-        assert spent == 5  # one for each attempt (F10, F22)
+        assert spent == 5  # one for each attempt
         time.sleep(0.05)
         assert pf.control("snapshot", vf=0)["snapshot"]["resets"] - resets == spent
         pf.control("fault", vf=0, kind="clear")

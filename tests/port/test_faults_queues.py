@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The data path under stress: starvation, full rings, stops from every side, threads (F40-F48)."""
+"""The data path under stress: starvation, full rings, stops from every side, threads.
+
+See docs/spec/reliability.md F40-F48.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Resets at every point of a port's life, and what comes instead of one (F20-F35, F9)."""
+"""Resets at every point of a port's life, and what comes instead of one.
+
+See docs/spec/reliability.md F9, F20-F35.
+"""
 
 from __future__ import annotations
 
@@ -295,7 +298,7 @@ def test_events_are_told_in_order_and_callbacks_may_do_anything(pf: SoftPf, pool
 
         def nosy(event: PortEvent) -> None:
             seen.append(event.kind)
-            port.refresh_stats()  # a request from within a callback (F14)
+            port.refresh_stats()  # a request from within a callback
             raise ValueError("of no concern to anybody else")
 
         port.on_event.append(nosy)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,23 +32,38 @@ def test_driver_is_imported_while_the_software_vf_starts() -> None:
     assert (done.stdout, done.returncode) == ("running\n", 0), done.stderr
 
 
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that are started from now on."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    return started
+
+
 def test_start_that_is_abandoned_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: list[subprocess.Popen[bytes]]
 ) -> None:
     monkeypatch.setattr(launch, "new_directory", lambda: tmp_path / "vf")
     (tmp_path / "vf").mkdir(mode=0o700)
     starting = launch.begin()
-    child = starting._child
     starting.abandon()
-    assert child.poll() is not None
+    assert [child.poll() is not None for child in children] == [True]
     assert not (tmp_path / "vf").exists()
 
 
-def test_settings_that_cannot_work_are_told_by_ready() -> None:
+def test_settings_that_cannot_work_are_told_by_ready(
+    children: list[subprocess.Popen[bytes]],
+) -> None:
     starting = launch.begin(uplink="carrier-pigeon")
     with pytest.raises(ConfigError, match="carrier-pigeon"):
         starting.ready()
-    assert starting._child.poll() is not None
+    assert [child.poll() is not None for child in children] == [True]
 
 
 def test_memory_is_what_was_configured() -> None:

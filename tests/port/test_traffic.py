@@ -108,7 +108,7 @@ def test_metadata_columns(port: Port) -> None:
         return len(seen) >= 2
 
     assert until(both)
-    assert [ptype for ptype, _, _ in seen] == [24, 24]  # IPv4 UDP (descriptors 13)
+    assert [ptype for ptype, _, _ in seen] == [24, 24]  # IPv4 UDP (docs/spec/descriptors.md 13)
     assert seen[0][1] & 3 == 1
     assert seen[1][1] & 3 == 2
     assert seen[0][2] == seen[1][2] != 0
@@ -184,7 +184,7 @@ def test_counters_agree_with_the_pf(port: Port) -> None:
     assert told["rq0_packets"] == told["sq0_packets"] == 100
     assert told["rq0_bytes"] == told["sq0_bytes"] == octets
     assert told["rx_unicast"] >= 100
-    # The FCS counts on receive only (field-evidence 3).
+    # The FCS counts on receive only (docs/spec/field-evidence.md 3).
     assert told["rx_bytes"] - told["tx_bytes"] == 4 * told["rx_unicast"]
 
 

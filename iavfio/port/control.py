@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The control path of a port: brings its VF up, down, and back after a reset, one at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from iavfio._driver import lib
+from iavfio.datapath.pool import Pool
+from iavfio.errors import (
+    ConfigError,
+    DeviceError,
+    DeviceLost,
+    IavfioError,
+    ResetUnderWay,
+    StateError,
+    VfioError,
+)
+from iavfio.port.bringup import BringUp, Hardware
+from iavfio.port.events import Reset
+from iavfio.port.housekeeping import Housekeeping
+from iavfio.port.identity import Identity, own_mac
+from iavfio.port.interrupts import Interrupts
+from iavfio.port.link import Link
+from iavfio.port.negotiation import Session
+from iavfio.port.queue_set import QueueSet
+from iavfio.port.recovery import check_grant, come_back, taken_away
+from iavfio.port.settings import Change, Limits, Settings, changed
+from iavfio.port.state import ALLOWED, State
+from iavfio.port.status import PortStatus
+from iavfio.port.watchdog import Watchdog
+from iavfio.pyvfio import Device
+from iavfio.stats import PortSegment, PortStats
+from iavfio.stats.monotonic import Monotonic
+from iavfio.virtchnl.journal import Journal
+from iavfio.virtchnl.messages.events import Event
+
+MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
+
+
+class PortControl:
+    """Everything that changes a port; `status` says how it stands. Port is its public face.
+
+    `open` comes first and `close` last. What users may call takes the status' lock; what the
+    watchdog's thread calls says so.
+    """
+
+    def __init__(self, device: Device, pool: Pool, name: str) -> None:
+        self.device = device
+        self.pool = pool
+        self.identity = Identity.of(device)
+        self.settings = Settings()
+        self.resets: list[Reset] = []
+        self.journal = Journal()
+        self.status = PortStatus(name)
+        self.bar = device.map_bar(0)
+        self.interrupts = Interrupts(device, MOST_QUEUES + 1)
+        self.session = Session(device, self.bar, self.journal, self.interrupts.restore)
+        self._want_running = False
+        self._owner = os.getpid()
+        self._closing = threading.Lock()  # taken while there is nothing to close
+        self._closing.acquire()
+        self._monotonic = Monotonic()
+        self.segment: PortSegment
+        self.stats: PortStats
+        self.hardware: Hardware
+        self.queues: QueueSet
+        self.watchdog: Watchdog
+        self.housekeeping: Housekeeping
+
+    # ---- open and close
+
+    def open(self, *, numbered: bool, stats_mode: int, release: Callable[[], None] | None) -> None:
+        """Negotiates with the PF and begins to watch; gives everything back when that fails."""
+        device, status = self.device, self.status
+        try:
+            self.housekeeping = Housekeeping(self, release)
+            self.session.client.on_event = self._pf_event
+            self.session.negotiate()
+            status.mac = self.session.resources.vsi.mac or own_mac(device.name)
+            self.segment = PortSegment.create(
+                status.name,
+                MOST_QUEUES,
+                device=device.name,
+                transport=device.transport,
+                mode=stats_mode,
+                labels={"family": self.identity.family},
+                numbered=numbered,
+            )
+            self.stats = PortStats(self.segment)
+            status.publish_in(self.segment)
+            self.segment.set_pairs(1)
+            vectors = self.interrupts.fds
+            self.hardware = Hardware(device.space, self.bar, vectors, self.segment)
+            self.queues = QueueSet(status, self.pool, self.settings)
+            status.move(State.STOPPED)
+            status.publish_link()
+            self.watchdog = Watchdog(
+                status.name, self.bar, device.fd, device.request_event(), vectors[0]
+            )
+        except BaseException:
+            self._discard()
+            raise
+        self._closing.release()
+        self.watchdog.begin(self.housekeeping)
+
+    def _discard(self) -> None:
+        """After an open that failed the device must forget us before our memory goes."""
+        try:
+            self.session.close()
+        except IavfioError:
+            self._end_bus_master()
+        if hasattr(self, "segment"):
+            self.segment.close()
+
+    @property
+    def closeable(self) -> bool:
+        """Whether there is something to close, and it belongs to this process."""
+        return os.getpid() == self._owner and not self._closing.locked()
+
+    def close(self) -> bool:
+        """Stops, tells the PF, gives all memory back; raises nothing. Whether it was the first.
+
+        A reset that is being handled and a request that is under way are given up.
+        """
+        if os.getpid() != self._owner or not self._closing.acquire(blocking=False):
+            return False
+        self.session.abandoned.set()
+        self.watchdog.end()
+        with self.status.lock:
+            self.session.abandoned.clear()
+            self._want_running = False
+            for step in (
+                self._end_traffic,
+                self.session.close,
+                *(pair.close for pair in self.queues),
+                lambda: self.pool.forget(self.device.space),
+                self.device.close,
+            ):
+                try:
+                    step()
+                except (IavfioError, OSError) as error:
+                    self.status.note(f"not closed in order: {error}")
+            self.status.move(State.CLOSED)
+            self.segment.close()
+            self.watchdog.free()
+        return True
+
+    def _end_traffic(self) -> None:
+        orderly = self.status.state is State.RUNNING and not self.device.lost
+        try:
+            if orderly:
+                self._refresh_stats_quietly()
+                self._take_down()
+        except IavfioError as error:
+            self.status.note(f"the queues could not be disabled in order: {error}")
+        self._halt()
+        if self.session.dma_live:
+            self._end_bus_master()
+        self._drain()
+
+    def _end_bus_master(self) -> None:
+        """Without bus master nothing is written, whatever the PF says (docs/spec/vfio.md 5)."""
+        if not self.device.lost:
+            try:
+                self.device.config.bus_master = False
+            except VfioError:
+                pass  # a device that is gone writes nothing either
+
+    # ---- settings
+
+    @property
+    def limits(self) -> Limits:
+        """What the VF can have, with what REQUEST_QUEUES may give."""
+        own = self.session.resources.queue_pairs
+        asking = self.session.has(lib.VC_CAP_REQ_QUEUES)
+        return Limits(
+            MOST_QUEUES if asking else min(own, MOST_QUEUES),
+            self.identity.max_ring,
+            self.session.max_frame,
+        )
+
+    def configure(self, changes: Change) -> None:
+        """See Port.configure."""
+        with self.status.lock:
+            if self.status.state is not State.STOPPED:
+                running = self.status.state is State.RUNNING
+                raise StateError(
+                    f"port {self.status.name} cannot be configured",
+                    self.status.why_stopped(),
+                    "call port.stop() first" if running else self.status.how_to_start(),
+                )
+            new = changed(self.settings, self.limits, changes)
+            if new.queues > self.session.resources.queue_pairs:
+                self._request_queues(new.queues)
+            self.settings = new
+            if new.mac is not None:
+                self.status.mac = new.mac
+            self.queues.close()
+            self.queues = QueueSet(self.status, self.pool, new)
+
+    def _request_queues(self, queues: int) -> None:
+        """The PF resets the VF to give it more queues, or names the number that it can.
+
+        See docs/spec/reliability.md F8.
+        """
+        outcome = self.session.client.request_queues(queues)
+        if not outcome.granted:
+            raise ConfigError(
+                f"the PF cannot give {queues} queue pairs",
+                f"it offers {outcome.queue_pairs}",
+                f"use queues={outcome.queue_pairs}",
+            )
+        self.recover("queue request", coming=True)
+        have = self.session.resources.queue_pairs
+        if have < queues:
+            raise ConfigError(
+                f"the PF gave {have} queue pairs, not {queues}", "", f"use queues={have}"
+            )
+
+    def set_promiscuous(self, on: bool, multicast: bool) -> None:
+        """See Port.set_promiscuous."""
+        with self.status.lock:
+            if self.status.state is State.RUNNING:
+                self.session.client.promiscuous(on, multicast)
+            self.settings = replace(self.settings, promiscuous=on, all_multicast=multicast)
+
+    # ---- start and stop
+
+    def start(self) -> None:
+        """See Port.start."""
+        with self.status.lock:
+            if State.RUNNING not in ALLOWED[self.status.state]:
+                raise self.status.lifecycle.refusal(State.RUNNING)
+            self._want_running = True
+            try:
+                self._bring_up(lenient=False)
+                self.status.move(State.RUNNING)
+            except ResetUnderWay:
+                self.recover("during start", coming=True)
+            except BaseException:
+                self._want_running = False
+                try:
+                    self._withdraw("start failed")
+                except IavfioError as second:
+                    self.status.note(f"after a start that failed: {second}")
+                raise
+
+    def _bring_up(self, *, lenient: bool) -> None:
+        """Nothing is watched yet when it raises."""
+        built = BringUp(
+            self.hardware,
+            self.session,
+            self.settings,
+            self.queues,
+            self.status.mac,
+            self.status.note,
+            lenient,
+        ).run()
+        self.status.mac = built.mac
+        for pair in self.queues:
+            self.watchdog.add(pair)
+
+    def stop(self) -> None:
+        """See Port.stop."""
+        with self.status.lock:
+            self._want_running = False
+            if self.status.state is State.RUNNING:
+                self._refresh_stats_quietly()
+                self._withdraw("during stop")
+                if self.status.state is State.RUNNING:
+                    self.status.move(State.STOPPED)
+
+    def _take_down(self) -> None:
+        """Stops callers and workers, then DMA, then takes the buffers back (docs/design.md 11)."""
+        self._halt()
+        if self.session.dma_live:
+            self.session.disable_queues(self.queues.bitmap)
+        self._drain()
+
+    def _withdraw(self, cause: str) -> None:
+        """Takes the queues down; by a reset where the PF does not do it in order.
+
+        See docs/spec/reliability.md F41.
+        """
+        try:
+            self._take_down()
+        except IavfioError as error:
+            if self.device.lost:
+                self.device_lost()  # close() takes the buffers back
+                return
+            if not isinstance(error, ResetUnderWay):
+                self.status.note(f"{cause}: the queues could not be disabled in order: {error}")
+            self.recover(cause, coming=isinstance(error, ResetUnderWay))
+
+    def _halt(self) -> None:
+        for pair in self.queues:
+            self.watchdog.remove(pair)
+            pair.halt()
+
+    def _drain(self) -> None:
+        """Only when DMA has ended: never started, disabled, reset, or without bus master."""
+        self.session.dma_live = False
+        self.queues.drain()
+
+    # ---- statistics and events of the PF
+
+    def refresh_stats(self) -> None:
+        """Asks the PF for its counters now; they are published in the segment."""
+        with self.status.lock:
+            if self.status.state in (State.STOPPED, State.RUNNING):
+                raw = self.session.client.stats()
+                self.segment.set_global(self._monotonic.feed(raw))
+
+    def _refresh_stats_quietly(self) -> None:
+        try:
+            self.refresh_stats()
+        except DeviceError:
+            pass  # the last answer stays, and its age is shown
+
+    def _pf_event(self, event: Event) -> None:
+        if event.kind == "link":
+            self.status.set_link(Link.now(event.link_up, event.speed or 0))
+            self.status.emit("link", str(self.status.link))
+        elif event.kind == "reset" and self.status.state is not State.OPENING:
+            self.housekeeping.reset_announced()
+
+    # ---- resets
+
+    def recover(self, cause: str, *, coming: bool = False) -> Reset:
+        """Resets the VF and rebuilds the port from its settings, also a failed one.
+
+        `coming`: a reset has begun or will, so that none is asked for. Raises ResetError when it
+        must give up, DeviceLost without a device, StateError in a state that allows no reset.
+        """
+        with self.status.lock:
+            with self._resetting(cause) as began:
+                attempts = come_back(self.session, self._rebuild, self._halt, coming)
+                record = Reset(cause, time.monotonic() - began, attempts)
+                self.status.move(State.RUNNING if self._want_running else State.STOPPED)
+            self.resets.append(record)
+            self.status.publish_link()
+            self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
+            return record
+
+    @contextmanager
+    def _resetting(self, cause: str) -> Iterator[float]:
+        """State and watchdog around a reset; gives the time since when no packet moves."""
+        if State.RESETTING not in ALLOWED[self.status.state]:
+            raise self.status.lifecycle.refusal(State.RESETTING)
+        if self.device.lost:
+            self.device_lost()
+            raise DeviceLost(
+                f"{self.status.name} is gone", "", "close it; open it again when it is back"
+            )
+        began = time.monotonic()
+        self.watchdog.disarm()
+        began = min(began, self.watchdog.reset_since or began)
+        self.status.move(State.RESETTING, f"reset {cause}")
+        self.status.emit("reset", cause)
+        try:
+            self._halt()
+            yield began
+        except BaseException as error:
+            self._failed(error)
+            raise
+        finally:
+            self.housekeeping.reset_over()
+        self.watchdog.arm()
+
+    def _rebuild(self) -> None:
+        """One attempt to come back: the VF has been or is being reset (docs/spec/virtchnl.md 8)."""
+        session, status = self.session, self.status
+        session.wait_ready(after_reset=True)
+        self._drain()
+        self._monotonic.after_reset()
+        before = session.report.granted
+        session.negotiate(after_reset=True)
+        self._adopt_mac()
+        taken = taken_away(before, session.report.granted)
+        if taken:
+            status.note(f"since a reset the PF no longer grants {taken}")
+        check_grant(status.name, session, self.settings)
+        if self._want_running:
+            self._bring_up(lenient=True)
+
+    def _adopt_mac(self) -> None:
+        """The host may have given the VF another address: that is the one that works."""
+        given, status = self.session.resources.vsi.mac, self.status
+        if given is not None and self.settings.mac is None and given != status.mac:
+            status.mac = given
+            status.note(f"the PF changed the MAC address to {given.hex(':')}")
+            status.emit("mac", given.hex(":"))
+
+    def _failed(self, error: BaseException) -> None:
+        """The port stays failed until recover() or close(): there is no endless loop of resets.
+
+        See docs/spec/reliability.md F10.
+        """
+        self._halt()
+        if isinstance(error, DeviceLost) or self.device.lost:
+            self.device_lost()
+        elif self.status.state not in (State.FAILED, State.CLOSED):
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            self.status.move(State.FAILED, reason)
+            self.status.emit("failed", reason)
+
+    def device_lost(self) -> None:
+        """Ends all register accesses: the device, or the process that played it, is gone.
+
+        Called without the lock too: whoever holds it may be waiting for the device. See
+        docs/spec/reliability.md F31, F63.
+        """
+        self.watchdog.disarm()
+        self.bar.mark_lost()
+        self.queues.halt(-errno.ENODEV)
+        try:
+            if self.status.state is not State.FAILED:
+                self.status.move(State.FAILED, "the device is gone")
+                self.status.emit("lost", "the device is gone")
+        except StateError:
+            pass  # closed meanwhile
+
+    def after_fork_in_child(self) -> None:
+        """In a forked child the port is the parent's (docs/spec/reliability.md F64)."""
+        self.status.disown()
+        self.queues.disown()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a port does about the things that its watchdog sees."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from iavfio.errors import DeviceError, IavfioError, MailboxTimeout
+from iavfio.port.state import State
+from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
+
+if TYPE_CHECKING:
+    from iavfio.port.control import PortControl
+
+# Seconds: an announced reset that has not come by then never will (docs/spec/reliability.md F23).
+STALE_NOTICE = 5.0
+HUNG = 3.0  # seconds: two stalls of a send queue within it, and the nudge did not help
+SILENT = 3  # GET_STATS in a row without an answer
+ALIVE = (State.STOPPED, State.RUNNING)
+
+log = logging.getLogger("iavfio.port")
+
+
+class Housekeeping:
+    """A Watcher (iavfio/port/watchdog.py) for one port.
+
+    `release` is called when the host wants the device back; without it the port's callbacks are
+    told, and nothing else.
+    """
+
+    def __init__(self, control: PortControl, release: Callable[[], None] | None) -> None:
+        self._control = control
+        self._status = control.status
+        self._release = release
+        self._announced = 0.0
+        self._stalled = 0.0
+        self._unanswered = 0
+
+    def note(self, text: str) -> None:
+        self._status.note(text)
+
+    def reset_announced(self) -> None:
+        """The PF says that a reset is coming (RESET_IMPENDING)."""
+        self._announced = time.monotonic()
+
+    def reset_over(self) -> None:
+        """What was announced has come."""
+        self._announced = 0.0
+
+    def device_lost(self) -> None:
+        self._control.device_lost()
+        self._status.lock.deliver()
+
+    def device_wanted(self) -> None:
+        self._status.emit("request", "the host asks for the device")
+        if self._release is not None:
+            self._release()
+        else:
+            self._status.lock.deliver()
+
+    def mailbox_fired(self) -> None:
+        control = self._control
+        with self._status.lock.within(0.05) as taken:  # whoever holds it handles the mailbox
+            if not taken or self._status.state not in ALIVE:
+                return
+            try:
+                control.session.client.service()
+                control.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
+            except IavfioError:
+                pass  # a reset or loss: the register checks will say which
+
+    def reset_seen(self) -> None:
+        with self._status.lock:
+            # 0 when somebody has recovered the port while this thread waited for the lock.
+            if self._status.state not in ALIVE or not self._control.watchdog.reset_since:
+                return
+            fresh = time.monotonic() - self._announced < STALE_NOTICE
+            announced = bool(self._announced) and fresh
+            cause = "announced by the PF" if announced else "seen in the registers"
+            self._try(cause, coming=True)
+
+    def queue_stalled(self) -> None:
+        """C has nudged the vector; when that does not help within a period, only a reset will.
+
+        See docs/spec/reliability.md F43.
+        """
+        now = time.monotonic()
+        again, self._stalled = now - self._stalled < HUNG, now
+        if again:
+            with self._status.lock:
+                if self._status.state is State.RUNNING:
+                    self._stalled = 0.0
+                    self._try("a send queue stands still")
+
+    def tick(self) -> None:
+        """Asks for the PF's counters; finds a mailbox that is broken for good."""
+        self.mailbox_fired()
+        control = self._control
+        with self._status.lock:
+            if self._status.state not in ALIVE:
+                return
+            try:
+                control.refresh_stats()
+                self._unanswered = 0
+            except MailboxTimeout:
+                self._unanswered += 1  # the age of the last answer is shown with it
+            except DeviceError:
+                pass  # a reset or loss: the register checks will say which
+            # Silence alone is no reason for a reset: i40e answers nothing after malicious driver
+            # detection, and traffic may go on. It is noted; a broken queue means a reset
+            # (docs/spec/reliability.md F11).
+            if self._unanswered == SILENT:
+                self.note("the PF answers no requests")
+            if control.session.client.needs_reset:
+                self._try("the admin queue failed")
+
+    def _try(self, cause: str, *, coming: bool = False) -> None:
+        try:
+            self._control.recover(cause, coming=coming)
+        except IavfioError as error:
+            log.info("%s: %s", self._status.name, error)  # the port is FAILED, and says why

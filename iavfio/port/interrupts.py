@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The MSI-X vectors of a VF: eventfds that stay the same over resets."""
+
+from __future__ import annotations
+
+from iavfio.pyvfio import Device
+from iavfio.pyvfio.device import CAP_MSIX, IRQ_MSIX
+
+MSIX_ENABLE = 0x8000  # of the capability's control word
+
+
+class Interrupts:
+    """Vectors 0..count-1 of a device; vector 0 is the mailbox's. `fds` are their eventfds.
+
+    At most `most` are taken, all at once: kernels with NORESIZE cannot add any later
+    (docs/spec/vfio.md 6). Raises VfioError.
+    """
+
+    def __init__(self, device: Device, most: int) -> None:
+        self._device = device
+        self.fds = device.enable_msix(min(device.irq(IRQ_MSIX).count, most))
+
+    @property
+    def lost(self) -> bool:
+        """Whether MSI-X is off in config space, as after a function-level reset from outside."""
+        config = self._device.config
+        at = config.capability(CAP_MSIX)
+        return at is not None and not config.read16(at + 2) & MSIX_ENABLE
+
+    def restore(self) -> None:
+        """Switches MSI-X on again after a reset that took it (docs/spec/reliability.md F25).
+
+        The index is disabled first: eventfds that are set on an enabled index make the kernel write
+        the table, but not the Enable bit (docs/spec/vfio.md 5). Raises VfioError.
+        """
+        if self.lost:
+            self._device.disable_irqs(IRQ_MSIX)
+            self._device.set_irqs(IRQ_MSIX, 0, self.fds)

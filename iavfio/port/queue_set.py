@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All queue pairs of a port; `configure` makes a new set for its settings."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from iavfio.datapath.pair import PairSettings, QueuePair
+from iavfio.datapath.pool import Pool
+from iavfio.datapath.queues import PortState, RxQueue, TxQueue
+from iavfio.port.settings import Settings
+
+
+class QueueSet:
+    """Queue pairs and their two sides. No memory is taken before the first bring-up."""
+
+    def __init__(self, port: PortState, pool: Pool, settings: Settings) -> None:
+        shape = PairSettings(
+            settings.rx_ring,
+            settings.tx_ring,
+            settings.frame,
+            settings.metadata_bits,
+            settings.isa,
+        )
+        self.pairs = [QueuePair(port.name, i, pool, shape) for i in range(settings.queues)]
+        self.rx = tuple(RxQueue(port, pair) for pair in self.pairs)
+        self.tx = tuple(TxQueue(port, pair) for pair in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[QueuePair]:
+        return iter(self.pairs)
+
+    @property
+    def bitmap(self) -> int:
+        """The queue numbers, for ENABLE_QUEUES and DISABLE_QUEUES."""
+        return (1 << len(self.pairs)) - 1
+
+    @property
+    def buffers(self) -> int:
+        """Buffers that all receive rings hold when they are full."""
+        return sum(pair.settings.rx_entries for pair in self.pairs)
+
+    def halt(self, why: int = -errno.ESHUTDOWN) -> None:
+        """Keeps callers and workers out of every pair; see QueuePair.halt."""
+        for pair in self.pairs:
+            pair.halt(why)
+
+    def drain(self) -> None:
+        """Takes the buffers of all pairs back; only when the device can no longer write."""
+        for pair in self.pairs:
+            pair.drain()
+
+    def settle(self) -> None:
+        """Merges counts that other threads made for idle queues."""
+        for pair in self.pairs:
+            pair.settle()
+
+    def close(self) -> None:
+        """Gives all memory back; the queue objects stay and say that they do not run."""
+        for pair in self.pairs:
+            pair.close()
+
+    def disown(self) -> None:
+        """In a forked child the pairs are the parent's."""
+        for pair in self.pairs:
+            pair.disown()
