@@ -36,7 +36,7 @@ class PortEvent:
 
 
 class EventLock:
-    """A port's lock, reentrant. Events that are emitted under it are delivered at its last release."""
+    """A port's lock, reentrant. Events emitted under it are delivered at its last release."""
 
     def __init__(self, receivers: list[Callable[[PortEvent], None]]) -> None:
         self._receivers = receivers
