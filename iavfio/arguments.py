@@ -8,7 +8,6 @@ program works with, or raises ConfigError with the real reason. Settings of a po
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +38,8 @@ def shown(value: object) -> str:
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """The known word that `word` was most likely meant to be, "" when none is near."""
+    import difflib  # only for a message
+
     close = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.6)
     return close[0] if close else ""
 
@@ -64,7 +65,9 @@ def wrong_type(name: str, value: object, wanted: str, remedy: str = "") -> Confi
 
 def typed(name: str, value: object, kind: Any, wanted: str) -> Any:
     """`value` converted to `kind` by msgspec's strict rules: no text as number, no bool as int."""
-    import msgspec  # here: most of the program needs it never, and it takes a while to import
+    if type(value) is kind:
+        return value
+    import msgspec  # only now: it takes a while to import, and most values never come here
 
     try:
         return msgspec.convert(value, kind, strict=True)
@@ -74,7 +77,9 @@ def typed(name: str, value: object, kind: Any, wanted: str) -> Any:
 
 @dataclass(frozen=True)
 class Range:
-    """A whole number from `low` to `high`, in multiples of `step`; `unit` names what it counts.
+    """A whole number from `low` to `high`, in multiples of `step`.
+
+    `unit` names what it counts and is empty where it only numbers something.
 
     `limit` says whose limit `high` is, as the end of a sentence.
     """
@@ -87,12 +92,12 @@ class Range:
 
     def __str__(self) -> str:
         step = f", in multiples of {self.step}" if self.step > 1 else ""
-        return f"{self.low} to {self.high} {self.unit}{step}"
+        return f"{self.low} to {self.high}{self.unit and ' '}{self.unit}{step}"
 
     def __call__(self, name: str, value: Any) -> int:
         if not isinstance(value, bool) and hasattr(type(value), "__index__"):
             value = operator.index(value)  # NumPy's integers
-        number: int = typed(name, value, int, f"a whole number of {self.unit}")
+        number: int = typed(name, value, int, f"a whole number{self.unit and ' of '}{self.unit}")
         if self.low <= number <= self.high and number % self.step == 0:
             return number
         whose = f" ({self.limit})" if self.limit and number > self.high else ""

@@ -8,7 +8,24 @@ import resource
 
 from iavfio.errors import IavfioError
 
-_MEMORY = (errno.ENOMEM, errno.EAGAIN)
+RAISE_ADDRESS_SPACE = "raise the limit: ulimit -v unlimited, or LimitAS= in systemd"
+MIB = 1 << 20
+LEAST_ADDRESS_SPACE = 256 * MIB  # a driver with NumPy, its buffers and its threads
+
+
+def require_address_space() -> None:
+    """Raises IavfioError when this process may not have the addresses that a port takes.
+
+    This comes before NumPy is imported, which ends the process when it cannot have them.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_ADDRESS_SPACE:
+        raise IavfioError(
+            "there is not enough address space for a port",
+            f"this process may have {soft // MIB} MiB (RLIMIT_AS); a port takes at least "
+            f"{LEAST_ADDRESS_SPACE // MIB}",
+            RAISE_ADDRESS_SPACE,
+        )
 
 
 def exhaustion(error: BaseException) -> IavfioError | None:
@@ -45,8 +62,8 @@ def _memory(error: BaseException, what: str = "there is not enough memory") -> I
     if soft != resource.RLIM_INFINITY:
         return IavfioError(
             what,
-            f"the address space of this process is limited to {soft >> 20} MiB (RLIMIT_AS)",
-            "raise the limit: ulimit -v unlimited, or LimitAS= in systemd",
+            f"the address space of this process is limited to {soft // MIB} MiB (RLIMIT_AS)",
+            RAISE_ADDRESS_SPACE,
         )
     return IavfioError(
         what, str(error) or "the host has none left", "use a smaller pool, or free memory"

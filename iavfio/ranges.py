@@ -37,7 +37,7 @@ MOST_SIZES = 64  # frame sizes that a worker sends in turn
 
 # A software PF.
 VFS = Range(1, 64, "VFs")
-VF = Range(0, 63, "as the number of a VF")
+VF = Range(0, 63, "")  # the number of a VF
 
 # Other options of the command line.
 IOVA_BITS = Range(32, 57, "bits")

@@ -21,9 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Errors are told in one or two lines. IAVFIO_DEBUG=1 shows where one came from.
     """
-    from iavfio.cli import signals
+    from iavfio.cli import signals, streams
 
     signals.end_at_once()
+    streams.complete()
     sys.exit(run(argv))
 
 

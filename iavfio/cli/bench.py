@@ -23,8 +23,9 @@ from iavfio.cli.options import (
     device_arguments,
     device_options,
 )
-from iavfio.cli.outcome import DONE, TROUBLE, discard_output
+from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.cli.streams import discard_output
 from iavfio.ranges import (
     BUFFERS,
     BURST,

@@ -13,6 +13,7 @@ import click
 from iavfio import __version__
 from iavfio.arguments import nearest
 from iavfio.cli import signals
+from iavfio.exhaustion import require_address_space
 
 SUMMARIES = {  # shown by --help without importing the commands
     "bench": "Measure throughput with exact packet accounting.",
@@ -25,6 +26,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "stats": "Dump the libie counters of a running port, as ethtool -S does.",
     "unbind": "Undo what bind changed.",
 }
+OPENING = "iavfio.opening"  # leads to NumPy
 STATUS = (
     "Exit status: 0 done; 1 the result is not sound, or a device, its PF or the host failed; "
     "2 wrong use, also an address that no device has; 130 Ctrl-C; 143 SIGTERM."
@@ -45,6 +47,8 @@ class Command(click.Command):
         self._needs = tuple(needs)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if OPENING in self._needs:
+            require_address_space()
         for name in self._needs:
             importlib.import_module(name)
         with signals.raised():

@@ -13,7 +13,9 @@ from typing import Any
 import click
 
 from iavfio.cli import signals
+from iavfio.cli.streams import discard_output
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.exhaustion import exhaustion
 
 DONE, TROUBLE, WRONG_USE = 0, 1, 2
 
@@ -26,8 +28,7 @@ def outcome(work: Callable[[], Any]) -> int:
     """
     try:
         status = work()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
@@ -38,20 +39,18 @@ def outcome(work: Callable[[], Any]) -> int:
         return signals.status(KeyboardInterrupt())
     except KeyboardInterrupt as interrupt:
         return signals.status(interrupt)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click makes the one of the other
         discard_output()
         return DONE
     except Exception as error:
-        return report(error)
+        try:
+            return report(error)
+        except MemoryError:  # not even for the words
+            os.write(
+                2, b"iavfio: there is not enough memory\n  raise its limit: ulimit -v unlimited\n"
+            )
+            return TROUBLE
     return status if isinstance(status, int) else DONE
-
-
-def discard_output() -> None:
-    """Sends what is still written to stdout nowhere: nobody reads it any more."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
 
 
 def report(error: Exception) -> int:
@@ -67,17 +66,15 @@ def report(error: Exception) -> int:
 
 def explained(error: Exception) -> IavfioError:
     """Any exception as an error of three parts."""
-    from iavfio.exhaustion import exhaustion
-
     if isinstance(error, IavfioError):
         return error
     short = exhaustion(error)
     if short is not None:
         return short
     if isinstance(error, OSError):
-        where = error.filename if isinstance(error.filename, str) else "a system call"
-        code = errno.errorcode.get(error.errno or 0, "")
-        return IavfioError(f"{where}: {error.strerror or error}", code)
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        code = errno.errorcode.get(error.errno or 0, "no number")
+        return IavfioError(f"{where}the system refused it: {error.strerror or error} ({code})")
     return IavfioError(
         f"internal error: {type(error).__name__}: {error}",
         "",

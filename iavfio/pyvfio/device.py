@@ -270,7 +270,7 @@ class Device(ABC):
             raise VfioError(
                 f"{self.name}: no eventfd for an interrupt",
                 str(error.strerror),
-                "raise the limit of open files: ulimit -n",
+                "raise the limit of open files: ulimit -n 4096",
                 error.errno or 0,
             ) from error
 

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import iavfio
 from iavfio import errors
+from iavfio.arguments import Choice, Flag, Text, wrong_type
 from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
+from iavfio.ranges import VF, VFS
+from iavfio.softvf import personality as cards
 from iavfio.softvf.log import Violation
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.directory import PREFIX, base_directory, new_directory
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from iavfio.softvf.dataplane import Writeback
     from iavfio.softvf.process import Doorbells
 
+WRITEBACK = Choice("kind of write-back", ("hardware", "immediate"))
+DOORBELLS = Choice("kind of doorbells", ("shared", "trapped"))
 START_SECONDS = 10.0
 CONTROL_SECONDS = 5.0
 STALE_SECONDS = 10.0
@@ -47,8 +52,20 @@ class SoftPf:
         self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
 
     def open(self, vf: int = 0, **options: Any) -> iavfio.Port:
-        """The VF, opened by `iavfio.open` with these options."""
-        return iavfio.open(self.sockets[vf], **options)
+        """The VF with number `vf`, opened by `iavfio.open` with these options.
+
+        Raises ConfigError when there is no such VF, StateError after `close`.
+        """
+        number = VF("vf", vf)
+        if number >= len(self.sockets):
+            raise ConfigError(
+                f"there is no VF {number}",
+                f"this software PF has {len(self.sockets)}, numbered from 0",
+                f"start it with more: iavfio.softvf(vfs={number + 1})",
+            )
+        if not self._finalizer.alive:
+            raise StateError("this software PF is closed", "", "start a new one")
+        return iavfio.open(self.sockets[number], **options)
 
     @property
     def running(self) -> bool:
@@ -172,16 +189,24 @@ def begin(
     verbose: bool = False,
 ) -> Starting:
     """As `softvf`, but does not wait: the caller has to call `ready` or `abandon` of the result."""
+    checked = _arguments(vfs, personality, uplink, writeback, doorbells, options, verbose)
     _sweep()
-    directory = new_directory()
-    command = [sys.executable, "-P", "-m", "iavfio.softvf", "--disposable"]
-    command += ["--socket", str(directory), "--vfs", str(vfs), "--personality", personality]
-    command += ["--uplink", uplink, "--writeback", writeback, "--doorbells", doorbells]
-    command += ["--verbose"] if verbose else []
-    for key, value in (options or {}).items():
-        text = ("on" if value else "off") if isinstance(value, bool) else str(value)
-        command += ["--option", f"{key}={text}"]
     parent = os.pidfd_open(os.getpid())
+    try:
+        directory = new_directory()
+        try:
+            return _spawn(checked, directory, parent)
+        except BaseException:
+            _remove(directory)
+            raise
+    finally:
+        os.close(parent)
+
+
+def _spawn(arguments: list[str], directory: Path, parent: int) -> Starting:
+    """Starts the process; `parent` is a pidfd of this one, whose end ends it."""
+    command = [sys.executable, "-P", "-m", "iavfio.softvf", "--disposable"]
+    command += ["--socket", str(directory), *arguments]
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
         child = subprocess.Popen(
@@ -196,9 +221,33 @@ def begin(
         os.close(read)
         raise
     finally:
-        os.close(parent)
         os.close(write)
     return Starting(child, directory, read)
+
+
+def _arguments(
+    vfs: int,
+    personality: str,
+    uplink: str,
+    writeback: Writeback,
+    doorbells: Doorbells,
+    options: Mapping[str, bool | int | float | str] | None,
+    verbose: bool,
+) -> list[str]:
+    """What is asked for, as arguments of the process. Raises ConfigError for what cannot be."""
+    command = ["--vfs", str(VFS("vfs", vfs))]
+    command += ["--personality", Choice("personality", cards.NAMES)("personality", personality)]
+    command += ["--uplink", Text("a wire", "uplink='loopback'")("uplink", uplink)]
+    command += ["--writeback", WRITEBACK("writeback", writeback)]
+    command += ["--doorbells", DOORBELLS("doorbells", doorbells)]
+    command += ["--verbose"] if Flag()("verbose", verbose) else []
+    if options is not None and not isinstance(options, Mapping):
+        raise wrong_type("options", options, "a dictionary", "as in options={'trusted': True}")
+    for key, value in (options or {}).items():
+        text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+        cards.parse_option(f"{key}={text}")
+        command += ["--option", f"{key}={text}"]
+    return command
 
 
 def _environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
+from iavfio.arguments import unknown
 from iavfio.errors import ConfigError
 
 BAR_MIN = 0x10000
@@ -270,8 +271,7 @@ def parse_option(text: str) -> tuple[str, Value]:
     name = name.strip().replace("-", "_")
     option = OPTIONS.get(name)
     if option is None:
-        known = ", ".join(OPTIONS)
-        raise ConfigError(f"there is no option {name!r}", remedy=f"options: {known}")
+        raise unknown("option", name, OPTIONS)
     if not equals:
         raise ConfigError(f"option {name} needs a value", remedy=f"{name}=...: {option.text}")
     try:

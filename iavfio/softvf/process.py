@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, IavfioError
 from iavfio.softvf import personality as cards
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
@@ -27,6 +27,8 @@ from iavfio.softvf.server.listener import VfServer
 
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
+MOST_FILES = 65536
+OWN_FILES, WINDOWS = 24, 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def run(
     if not 1 <= settings.vfs <= MAX_VFS:
         raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
     card = cards.named(settings.personality, **dict(map(cards.parse_option, settings.options)))
-    _raise_fd_limit()
+    _raise_fd_limit(settings.vfs, card)
     log = ViolationLog(settings.verbose)
     with ExitStack() as stack:
         loop = Loop()
@@ -139,13 +141,22 @@ def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
             log.add(event.vf, kind, event.rule, event.text, event.count)
 
 
-def _raise_fd_limit() -> None:
-    """Raises the limit of open files: a VF may bring 65 eventfds, and each is kept twice."""
+def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:
+    """Raises IavfioError when clients could not hand over all of their files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    # Each eventfd of a client is kept twice; the rest are DMA windows, sockets and the loop's own.
+    need = OWN_FILES + vfs * (2 * (card.msix_count + 2) + WINDOWS)
+    if soft < need:
+        raise IavfioError(
+            f"this process may open {soft} files",
+            f"a software PF with {vfs} of these VFs needs {need}",
+            f"raise the limit: ulimit -n {max(4096, need)}",
+        )
 
 
 def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> None:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, Remedy
 from iavfio.virtchnl.messages.describe import describe
 from iavfio.virtchnl.messages.opcodes import opcode_name
 
+RECORD = "record one with: iavfio journal record DIR -o FILE"
 ARROWS = {"out": "->", "in": "<-", "note": "--"}
 
 
@@ -79,8 +80,9 @@ class Entry:
                 bool(item["adv_link_speed"]),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ConfigError(
-                "this is no mailbox journal", str(error) or repr(error), "save one with save()"
+                "this is no mailbox journal", cause, Remedy("save one with save()", RECORD)
             ) from error
 
 
@@ -136,7 +138,7 @@ class Journal:
             raise ConfigError(
                 f"{path} is no mailbox journal",
                 "it is not text",
-                "record one with: iavfio journal record DIR -o FILE",
+                RECORD,
             ) from None
         except ConfigError as wrong:
             raise ConfigError(f"{path}: {wrong.what}", wrong.cause, wrong.remedy) from None

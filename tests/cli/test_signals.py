@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ctrl-C and SIGTERM: 130 and 143 at any moment, and never a traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.port.rig import until
+
+LAUNCHER = Path(sys.executable).with_name("iavfio")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MODULE = [sys.executable, "-P", "-m", "iavfio.cli"]
+
+
+def default_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def held_signals() -> None:
+    default_signals()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_was_held_back_is_answered_before_anything_is_done(
+    number: signal.Signals,
+) -> None:
+    child = subprocess.Popen(
+        [*MODULE, "bench", "softvf", "--duration", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=held_signals,
+    )
+    child.send_signal(number)
+    out, error = child.communicate(timeout=60)
+    assert (child.returncode, out, error) == (128 + number, "", "")
+
+
+@pytest.mark.skipif(not LAUNCHER.exists(), reason="the package is not run from a checkout")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(number: signal.Signals) -> None:
+    for step in range(12):
+        child = subprocess.Popen(
+            [LAUNCHER, "bench", "softvf", "--duration", "60"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=default_signals,
+        )
+        time.sleep(0.01 + 0.04 * step)
+        child.send_signal(number)
+        _, error = child.communicate(timeout=60)
+        assert child.returncode == 128 + number, error
+        assert "Traceback" not in error
+        assert "internal error" not in error
+        assert "missing" not in error
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_software_pf_prints_its_summary_and_says_which_signal_ended_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    directory = tmp_path / "s"
+    child = subprocess.Popen(
+        [*MODULE, "softvf", "--socket", str(directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_signals,
+    )
+    assert until(lambda: (directory / "control.sock").exists(), 60)
+    assert child.stdout is not None
+    assert until(lambda: "ready" in child.stdout.readline(), 60)  # type: ignore[union-attr]
+    child.send_signal(number)
+    out, error = child.communicate(timeout=60)
+    assert (child.returncode, error) == (128 + number, "")
+    assert "vf0: rx 0 packets" in out
+    assert not directory.exists()
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from iavfio.cli import signals
+from iavfio.cli.outcome import outcome
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(1)  # the exception comes up in here, where Python cannot pass it on
+
+def work():
+    with signals.raised():
+        Swallows()
+        time.sleep(60)
+
+signals.end_at_once()
+sys.exit(outcome(work))
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_a_finalizer_swallows_comes_again(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.replace("{number}", number.name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=default_signals,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    """A shell's background job must not end with the Ctrl-C that is meant for another."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    child = subprocess.Popen(
+        [*MODULE, "bench", "softvf", "--duration", "0.5", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=ignore,
+    )
+    for _ in range(5):
+        time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 0, error
+    assert '"sound": true' in out

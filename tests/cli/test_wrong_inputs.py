@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Wrong use of the command line: each mistake has one exit status and names its real reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iavfio.cli import run
+
+HIGHEST_CPU = max(os.sched_getaffinity(0))
+OTHER_ISA = "neon" if os.uname().machine == "x86_64" else "avx2"
+LONG = "/" + "d" * 120
+BENCH = ["bench", "softvf"]
+SOCKET = "vfio-user:/nowhere/vf0.sock"
+
+WRONG: list[tuple[list[str], int, str]] = [
+    # commands and options that do not exist
+    (["bnch"], 2, "Did you mean 'bench'?"),
+    (["benhc", "softvf"], 2, "Did you mean 'bench'?"),
+    (["stat"], 2, "Did you mean 'stats'?"),
+    (["sofvf"], 2, "Did you mean 'softvf'?"),
+    (["unbnd"], 2, "Did you mean 'unbind'?"),
+    (["zzz"], 2, "Commands are bench, bind"),
+    (["journal", "shw"], 2, "Did you mean 'show'?"),
+    (["journal", "zzz"], 2, "Commands are diff, record, show"),
+    ([*BENCH, "--duratoin", "3"], 2, "--duration"),
+    (["stats", "--jsn"], 2, "--json"),
+    (["softvf", "--persona", "e810"], 2, "--personality"),
+    (["--verson"], 2, "--version"),
+    # numbers
+    ([*BENCH, "--duration", "nan"], 2, "nan is out of range; it takes more than 0"),
+    ([*BENCH, "--duration", "inf"], 2, "inf is out of range"),
+    ([*BENCH, "--duration", "-inf"], 2, "-inf is out of range"),
+    ([*BENCH, "--duration", "-1"], 2, "-1 is out of range"),
+    ([*BENCH, "--duration", "0"], 2, "more than 0"),
+    ([*BENCH, "--duration", "3s"], 2, "'3s' is not a number"),
+    ([*BENCH, "--duration", ""], 2, "'' is not a number"),
+    ([*BENCH, "--duration", "1e99"], 2, "out of range"),
+    ([*BENCH, "--count", "-5"], 2, "--count 1"),
+    ([*BENCH, "--count", "0"], 2, "it takes 1 to"),
+    ([*BENCH, "--count", "1.5"], 2, "is not a whole number"),
+    ([*BENCH, "--count", "1e6"], 2, "is not a whole number"),
+    ([*BENCH, "--count", "99999999999999999999"], 2, "out of range"),
+    ([*BENCH, "--rate", "-1"], 2, "0 to 1e+10 packets a second"),
+    ([*BENCH, "--rate", "nan"], 2, "nan is out of range"),
+    ([*BENCH, "--rate", "inf"], 2, "inf is out of range"),
+    ([*BENCH, "--rate", "fast"], 2, "'fast' is not a number"),
+    ([*BENCH, "--flows", "0"], 2, "1 to 65536 UDP flows"),
+    ([*BENCH, "--flows", "-1"], 2, "--flows 1"),
+    ([*BENCH, "--flows", "100000000"], 2, "--flows 65536"),
+    ([*BENCH, "--flows", "65537"], 2, "--flows 65536"),
+    ([*BENCH, "--queues", "0"], 2, "--queues 1"),
+    ([*BENCH, "--queues", "17"], 2, "iavfio drives at most 16"),
+    ([*BENCH, "--queues", "-3"], 2, "1 to 16 queue pairs"),
+    ([*BENCH, "--queues", "two"], 2, "'two' is not a whole number"),
+    ([*BENCH, "--ring", "100"], 2, "--ring 128"),
+    ([*BENCH, "--ring", "32"], 2, "--ring 64"),
+    ([*BENCH, "--ring", "8192"], 2, "--ring 8160"),
+    ([*BENCH, "--ring", "0"], 2, "64 to 8160 descriptors"),
+    ([*BENCH, "--burst", "0"], 2, "--burst 1"),
+    ([*BENCH, "--burst", "257"], 2, "--burst 256"),
+    ([*BENCH, "--mtu", "67"], 2, "--mtu 68"),
+    ([*BENCH, "--mtu", "9703"], 2, "the longest frame of these cards has 9728"),
+    ([*BENCH, "--mtu", "0"], 2, "--mtu 68"),
+    ([*BENCH, "--pool", "63"], 2, "--pool 64"),
+    ([*BENCH, "--pool", "0"], 2, "--pool 64"),
+    ([*BENCH, "--pool", "100"], 2, "use --pool 1024"),
+    ([*BENCH, "--pool", "512"], 2, "the receive rings alone hold 512"),
+    ([*BENCH, "--pool", "20000000"], 2, "--pool 16777216"),
+    ([*BENCH, "--max-loss", "-0.1"], 2, "share of all packets"),
+    ([*BENCH, "--max-loss", "1.1"], 2, "0 to 1"),
+    ([*BENCH, "--max-loss", "nan"], 2, "nan is out of range"),
+    ([*BENCH, "--repeat", "0"], 2, "--repeat 1"),
+    ([*BENCH, "--repeat", "-1"], 2, "1 to 1000 runs"),
+    # sizes
+    ([*BENCH, "--size", "63"], 2, "64 to 9728 bytes with FCS"),
+    ([*BENCH, "--size", "20000"], 2, "64 to 9728"),
+    ([*BENCH, "--size", "-64"], 2, "'-64' is no frame size"),
+    ([*BENCH, "--size", "big"], 2, "imix"),
+    ([*BENCH, "--size", ""], 2, "imix"),
+    ([*BENCH, "--size", "64,,64"], 2, "imix"),
+    ([*BENCH, "--size", "64,1e3"], 2, "imix"),
+    ([*BENCH, "--size", "6 4"], 2, "imix"),
+    ([*BENCH, "--size", ",".join(["64"] * 65)], 2, "64 can be used"),
+    ([*BENCH, "--size", "1600", "--mtu", "1500"], 2, "--mtu"),
+    # CPUs
+    ([*BENCH, "--cpus", "x"], 2, "--cpus 0-3"),
+    ([*BENCH, "--cpus", ""], 2, "names no CPUs"),
+    ([*BENCH, "--cpus", "-1"], 2, "names no CPUs"),
+    ([*BENCH, "--cpus", "3-1"], 2, "names no CPUs"),
+    ([*BENCH, "--cpus", "0-"], 2, "names no CPUs"),
+    ([*BENCH, "--cpus", "0,"], 2, "names no CPUs"),
+    ([*BENCH, "--cpus", "4095"], 2, "CPU 4095 cannot be used; this process may run on"),
+    ([*BENCH, "--cpus", f"{HIGHEST_CPU}-{HIGHEST_CPU + 1}"], 2, f"CPU {HIGHEST_CPU + 1} cannot"),
+    ([*BENCH, "--cpus", f"{HIGHEST_CPU},{HIGHEST_CPU}"], 2, "named twice"),
+    ([*BENCH, "--cpus", f"{HIGHEST_CPU},{HIGHEST_CPU}-{HIGHEST_CPU}"], 2, "named twice"),
+    # addresses, names, words
+    ([*BENCH, "--dst", "zz"], 2, "02:00:00:00:00:01"),
+    ([*BENCH, "--dst", "02:00:00:00:00"], 2, "six bytes"),
+    ([*BENCH, "--dst", ""], 2, "six bytes"),
+    ([*BENCH, "--src", "00:00:00:00:00:00"], 2, "all six bytes are zero"),
+    ([*BENCH, "--src", "01:00:5e:00:00:01"], 2, "group address"),
+    ([*BENCH, "--src", "ff:ff:ff:ff:ff:ff"], 2, "group address"),
+    ([*BENCH, "--isa", OTHER_ISA], 2, f"this CPU cannot run {OTHER_ISA}; it can run auto"),
+    ([*BENCH, "--isa", "mmx"], 2, "choose of auto, scalar"),
+    ([*BENCH, "--isa", ""], 2, "no code path"),
+    ([*BENCH, "--mode", "loop"], 2, "loopback"),
+    ([*BENCH, "--name", ""], 2, "no port name"),
+    ([*BENCH, "--name", "a/b"], 2, "no port name"),
+    ([*BENCH, "--name", "-x"], 2, "begins with a letter"),
+    ([*BENCH, "--name", "x" * 65], 2, "1 to 64"),
+    ([*BENCH, "--vf-token", "1234"], 2, "a token is a UUID"),
+    ([*BENCH, "--vfio-mode", "socket"], 2, "cdev"),
+    ([*BENCH, "--personality", "e1000"], 2, "e810, x710, x722"),
+    ([*BENCH, "--personality", "e810,max_mtuu=1"], 2, "did you mean max_mtu?"),
+    ([*BENCH, "--personality", "e810,max_mtu"], 2, "needs a value"),
+    ([*BENCH, "--personality", "x710,num_queue_pairs=8,max_queue_pairs=2"], 2, "than the most"),
+    ([*BENCH, "--writeback", "never"], 2, "immediate"),
+    # targets
+    (["bench"], 2, "iavfio bench softvf"),
+    (["bench", "softvf", "softvf", "softvf"], 2, "one or two"),
+    (["bench", "softvff"], 2, "did you mean softvf?"),
+    (["bench", "0000:ff:1f.7"], 2, "iavfio list"),
+    (["bench", SOCKET], 1, "iavfio softvf --socket DIR"),
+    (["info"], 2, "Missing argument 'VF'"),
+    (["info", "nosuch"], 2, "vfio-user:/path, or softvf"),
+    (["info", ""], 2, "names no VF"),
+    (["info", "eth0"], 2, "iavfio list"),
+    (["info", "0000:ff:1f.7"], 2, "there is no PCI device 0000:ff:1f.7"),
+    (["info", "ff:1f.7"], 2, "there is no PCI device 0000:ff:1f.7"),
+    (["info", "0000:ff:1f.8"], 2, "names no VF"),
+    (["info", "/tmp/vf0.sock"], 2, "did you mean vfio-user:/tmp/vf0.sock?"),
+    (["info", SOCKET], 1, "iavfio softvf --socket DIR"),
+    (["info", "vfio-user:"], 2, "the socket's path is empty"),
+    (["info", f"vfio-user:{LONG}"], 2, "107 bytes"),
+    (["info", "PCIDEVICE_NOT_SET"], 2, "not set in this environment"),
+    (["info", "softvf", "softvf"], 2, "unexpected extra argument"),
+    # a software PF
+    (["softvf", "--vfs", "0"], 2, "1 to 64 VFs"),
+    (["softvf", "--vfs", "65"], 2, "--vfs 64"),
+    (["softvf", "--vfs", "two"], 2, "not a whole number"),
+    (["softvf", "--uplink", "pcap:"], 2, "names no file"),
+    (["softvf", "--uplink", "pcap:,"], 2, "names no file"),
+    (["softvf", "--uplink", "pcap:/nowhere/in.pcap"], 2, "No such file"),
+    (["softvf", "--uplink", "pcap:/dev/null"], 2, "too short"),
+    (["softvf", "--uplink", "tap:"], 2, "no interface name"),
+    (["softvf", "--uplink", f"tap:{'x' * 16}"], 2, "no interface name"),
+    (["softvf", "--uplink", "gen:size=1"], 2, "size=64..9728"),
+    (["softvf", "--uplink", "gen:flows=0"], 2, "flows=1..4096"),
+    (["softvf", "--uplink", "gen:speed=1"], 2, "generator options"),
+    (["softvf", "--uplink", ""], 2, "loopback"),
+    (["softvf", "--uplink", "carrier-pigeon"], 2, "loopback"),
+    (["softvf", "--personality", "x520"], 2, "e810"),
+    (["softvf", "--option", "colour=red"], 2, "known are dialect"),
+    (["softvf", "--option", "trustd=on"], 2, "did you mean trusted?"),
+    (["softvf", "--option", "trusted"], 2, "needs a value"),
+    (["softvf", "--option", "trusted=perhaps"], 2, "on or off"),
+    (["softvf", "--option", "vectors=1"], 2, "2 to 65"),
+    (["softvf", "--option", "vectors=66"], 2, "2 to 65"),
+    (["softvf", "--option", "max_ring=9000"], 2, "64 to 8160"),
+    (["softvf", "--option", "reset_ms=nan"], 2, "0 to 60000"),
+    (["softvf", "--option", "link_speed=7"], 2, "100000"),
+    (["softvf", "--option", "bar0_size=3"], 2, "power of two"),
+    (["softvf", "--socket", ""], 2, "name is empty"),
+    (["softvf", "--socket", LONG], 2, "107 bytes"),
+    (["softvf", "--socket", "/proc/nothing/here"], 2, "cannot use the directory"),
+    (["softvf", "--socket", "/etc/passwd"], 2, "is a file"),
+    (["softvf", "--writeback", "late"], 2, "immediate"),
+    (["softvf", "--doorbells", "loud"], 2, "trapped"),
+    (["softvf", "extra"], 2, "unexpected extra argument"),
+    # counters
+    (["stats", ""], 2, "no port name"),
+    (["stats", "../../etc/passwd"], 2, "no port name"),
+    (["stats", "no-such-port"], 1, "no port named"),
+    (["stats", "--names", "linux"], 2, "kernel"),
+    (["stats", "a", "b"], 2, "unexpected extra argument"),
+    # binding
+    (["bind"], 2, "Missing argument"),
+    (["bind", ""], 2, "is no PCI address"),
+    (["bind", "0000:ff:1f.7"], 2, "iavfio list"),
+    (["bind", "ff:1f.7"], 2, "iavfio list"),
+    (["bind", "nosuch0"], 2, "neither a PCI address nor an interface"),
+    (["bind", "../devices"], 2, "is no PCI address"),
+    (["unbind"], 2, "--all"),
+    (["unbind", "--all", "0000:ff:1f.7"], 2, "--all"),
+    (["unbind", "0000:ff:1f.7"], 2, "iavfio list"),
+    (["unbind", "nosuch0"], 2, "neither a PCI address nor an interface"),
+    # journals
+    (["journal", "show"], 2, "Missing argument"),
+    (["journal", "show", "/nowhere/x"], 2, "does not exist"),
+    (["journal", "show", "/etc"], 2, "is a directory"),
+    (["journal", "show", "BINARY"], 2, "is no mailbox journal"),
+    (["journal", "show", "OTHER"], 2, "iavfio journal record"),
+    (["journal", "show", "NUMBERS"], 2, "is no mailbox journal"),
+    (["journal", "diff", "OTHER"], 2, "Missing argument"),
+    (["journal", "diff", "BINARY", "BINARY"], 2, "is no mailbox journal"),
+    (["journal", "diff", "BINARY", "OTHER", "--width", "3"], 2, "--width 20"),
+    (["journal", "record", "/nowhere", "-o", "x"], 2, "does not exist"),
+    (["journal", "record", "EMPTY"], 2, "Missing option '-o'"),
+    (["journal", "record", "EMPTY", "-o", "/etc"], 2, "is a directory"),
+    (["journal", "record", "EMPTY", "-o", "x"], 1, "no software VF answers"),
+    (["journal", "record", "EMPTY", "-o", "x", "--vf", "-1"], 2, "0 to 63"),
+    (["journal", "record", "EMPTY", "-o", "x", "--vf", "64"], 2, "--vf 63"),
+    # preloading
+    (["preload"], 2, "Missing argument"),
+    (["preload", "/nowhere/vf0.sock"], 2, "give it after --"),
+    (["preload", "/nowhere/vf0.sock", "--", "true"], 1, "iavfio softvf --socket DIR"),
+    (["preload", "--", "true"], 2, "Missing argument 'SOCKET"),
+    (["preload", "--iova-bits", "31", "/nowhere/vf0.sock", "--", "true"], 2, "32 to 57"),
+    (["preload", "--iova-bits", "x", "/nowhere/vf0.sock", "--", "true"], 2, "not a whole number"),
+    (["preload", LONG, "--", "true"], 2, "107 bytes"),
+    (["preload", "", "--", "true"], 2, "path is empty"),
+    (["preload", "/a", "/a", "--", "true"], 2, "given twice"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("files")
+    (home / "binary").write_bytes(bytes(range(256)))
+    (home / "other").write_text('{"name": "no journal"}\n', encoding="utf-8")
+    (home / "numbers").write_text("12\n13\n", encoding="utf-8")
+    (home / "empty").mkdir()
+    return {name.upper(): str(home / name) for name in ("binary", "other", "numbers", "empty")}
+
+
+def name_of(value: object) -> str:
+    """A row's name: its command line, with long words cut."""
+    if not isinstance(value, list):
+        return ""
+    return " ".join(word if len(word) < 30 else f"{word[:27]}..." for word in value)
+
+
+@pytest.mark.parametrize(("arguments", "status", "reason"), WRONG, ids=name_of)
+def test_a_mistake_has_its_exit_status_and_names_its_reason(
+    arguments: list[str],
+    status: int,
+    reason: str,
+    files: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IAVFIO_DEBUG", raising=False)
+    assert run([files.get(word, word) for word in arguments]) == status
+    said = capsys.readouterr()
+    assert reason in " ".join(said.err.split())
+    assert said.out == ""
+    for never in ("Traceback", "internal error", "iavfio.Pool", "port.configure", "queues="):
+        assert never not in said.err
+    lines = [line for line in said.err.splitlines() if line.strip()]
+    assert len(lines) <= 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["bnch"], 2),
+        ([*BENCH, "--duration", "nan"], 2),
+        (["info", "nosuch"], 2),
+        (["info", SOCKET], 1),
+        (["stats", "no-such-port"], 1),
+        (["softvf", "--uplink", "pcap:"], 2),
+    ],
+)
+@pytest.mark.parametrize("module", ["iavfio", "iavfio.cli"])
+def test_a_process_ends_with_the_same_status(
+    module: str, arguments: list[str], status: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["", "bench", "bind", "info", "journal diff", "journal record", "journal show", "list",
+             "preload", "softvf", "stats", "unbind"],
+)  # fmt: skip
+def test_help_documents_the_exit_status(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Exit status: " in shown
+    assert "2 wrong use" in shown
