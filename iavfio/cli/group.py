@@ -25,6 +25,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does.",
     "unbind": "Undo what bind changed.",
+    "why": "Name what keeps a port from receiving, or makes its packets vanish.",
 }
 OPENING = "iavfio.opening"  # leads to NumPy
 STATUS = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
@@ -23,6 +23,9 @@ from iavfio.pyvfio import Device, forks
 from iavfio.stats import PortSegment, PortStats
 from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
+
+if TYPE_CHECKING:
+    from iavfio.port.why import Finding
 
 
 class Port:
@@ -270,6 +273,16 @@ class Port:
         self.control.queues.settle()
 
     # ---- resets
+
+    def why(self) -> list[Finding]:
+        """What keeps this port from receiving, or makes its packets vanish: causes with remedies.
+
+        Two probe frames to nobody and some twenty short messages to the PF. Empty when nothing is
+        found. Raises nothing for a port that does not run: that is the finding then.
+        """
+        from iavfio.port.why import examine
+
+        return examine(self)
 
     def reset(self) -> Reset:
         """Asks the PF to reset this VF and rebuilds everything; returns the outage.
