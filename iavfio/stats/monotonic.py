@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""PF counters that never go back: hardware wraps, some resets zero them (libie-stats 5)."""
+"""PF counters that never go back: hardware wraps, some resets zero them.
+
+The widths are those of docs/spec/libie-counters.md 5.
+"""
 
 from __future__ import annotations
 
