@@ -167,7 +167,8 @@ int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const 
 /* Counts n packets that pair_send did not take for want of room and that their owner gave up. Any thread may
  * call it. */
 void pair_refuse(struct queue_pair *pair, uint32_t n);
-/* Merges what other threads deferred on an idle pair into its counters. */
+/* Counts on an idle pair what its next call would count: completed sends, and what other threads deferred. The
+ * watchdog does so by itself, within two of its periods. Does nothing to a side that somebody is at work on. */
 void pair_settle(struct queue_pair *pair);
 
 /* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The watchdog: one thread a device that sees resets, the loss of the device, requests and mail, and has
- * hung send queues looked at. */
+/* The watchdog: one thread a device that sees resets, the loss of the device, requests and mail, has hung send
+ * queues looked at and idle ones counted. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "driver/clock.h"
+#include "driver/pair/settle.h"
 #include "driver/ring/queue_pair.h"
 #include "driver/tx_hang.h"
 #include "driver/watchdog.h"
@@ -30,6 +31,8 @@ struct watch {
     pthread_mutex_t lock; /* of pairs */
     uint32_t pairs;
     struct queue_pair *pair[WATCH_PAIRS];
+    struct settle_look look[WATCH_PAIRS];
+    uint32_t round;
     uint32_t events;
     uint32_t armed;
     uint32_t ending;
@@ -143,18 +146,35 @@ static void check_fds(struct watch *watch, struct pollfd *fds)
             fds[i].fd = -1;
 }
 
-/* While all queues sleep, nothing is posted to a device that may be in a reset: a quarter as many looks will
- * do. Each look is two messages to a vfio-user server. */
-static uint64_t period(struct watch *watch)
+/* Has what is complete counted, and tells whether all queues sleep. */
+static bool settle_all(struct watch *watch)
 {
     bool asleep;
 
     pthread_mutex_lock(&watch->lock);
     asleep = watch->pairs > 0;
-    for (uint32_t i = 0; i < watch->pairs && asleep; i++)
-        asleep = __atomic_load_n(&watch->pair[i]->sleeping, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < watch->pairs; i++) {
+        asleep &= __atomic_load_n(&watch->pair[i]->sleeping, __ATOMIC_RELAXED) != 0;
+        settle_idle(watch->pair[i], &watch->look[i]);
+    }
     pthread_mutex_unlock(&watch->lock);
-    return asleep ? 4 * watch->period_ns : watch->period_ns;
+    return asleep;
+}
+
+/* One round of all duties. Returns how long the next one may wait, in nanoseconds. While all queues sleep,
+ * nothing is posted to a device that may be in a reset: half as many rounds will do, and a quarter as many
+ * looks at the registers, of which each is two messages to a vfio-user server. */
+static uint64_t look(struct watch *watch, uint64_t now)
+{
+    bool asleep = settle_all(watch);
+
+    if (!asleep || ++watch->round % 2 == 0)
+        check_registers(watch);
+    if (now - watch->hangs_checked >= HANG_PERIOD_NS) {
+        watch->hangs_checked = now;
+        watch_check_hangs(watch);
+    }
+    return asleep ? 2 * watch->period_ns : watch->period_ns;
 }
 
 static void *run(void *argument)
@@ -180,12 +200,7 @@ static void *run(void *argument)
         now = clock_ns();
         if (now < next)
             continue;
-        next = now + period(watch);
-        check_registers(watch);
-        if (now - watch->hangs_checked >= HANG_PERIOD_NS) {
-            watch->hangs_checked = now;
-            watch_check_hangs(watch);
-        }
+        next = now + look(watch, now);
     }
     return NULL;
 }
@@ -234,6 +249,7 @@ int watch_add(struct watch *watch, struct queue_pair *pair)
 
     pthread_mutex_lock(&watch->lock);
     if (watch->pairs < WATCH_PAIRS) {
+        watch->look[watch->pairs] = (struct settle_look){0};
         watch->pair[watch->pairs++] = pair;
         error = 0;
     }
@@ -247,6 +263,7 @@ void watch_remove(struct watch *watch, struct queue_pair *pair)
     for (uint32_t i = 0; i < watch->pairs; i++) {
         if (watch->pair[i] == pair) {
             watch->pair[i] = watch->pair[--watch->pairs];
+            watch->look[i] = watch->look[watch->pairs];
             break;
         }
     }

@@ -97,25 +97,6 @@ int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const 
 
 void pair_refuse(struct queue_pair *pair, uint32_t n)
 {
-    uint64_t next;
-
     __atomic_fetch_add(&pair->given_up, n, __ATOMIC_RELAXED);
-    /* Whoever holds the send side counts them at the end of a call. */
-    if (!guard_try(&pair->tx_guard, GUARD_WATCHDOG))
-        return;
-    next = block_open(&pair->sq->seq);
-    block_add(&pair->sq->refused_full, __atomic_exchange_n(&pair->given_up, 0, __ATOMIC_RELAXED));
-    block_close(&pair->sq->seq, next);
-    guard_leave(&pair->tx_guard);
-}
-
-void pair_settle(struct queue_pair *pair)
-{
-    if (__atomic_load_n(&pair->given_up, __ATOMIC_RELAXED))
-        pair_refuse(pair, 0);
-    /* Whoever owns the cache merges the deferred counts at the end of its call. */
-    if (guard_own_cache(pair)) {
-        rx_counters_merge(pair);
-        guard_disown_cache(pair, true);
-    }
+    pair_settle(pair);
 }

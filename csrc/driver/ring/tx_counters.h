@@ -21,6 +21,13 @@ struct tx_reaped { /* counts of one look for completions */
     struct pool_tally pool;
 };
 
+/* Whether others noted something for the holder of the send side. */
+static inline bool tx_counters_any_noted(const struct queue_pair *pair)
+{
+    return __atomic_load_n(&pair->hangs_seen, __ATOMIC_RELAXED) |
+           __atomic_load_n(&pair->given_up, __ATOMIC_RELAXED);
+}
+
 /* Adds what others noted for the holder of the send side to its block, which is open. */
 static inline void tx_counters_add_noted(struct queue_pair *pair)
 {

@@ -9,12 +9,14 @@
 
 #include "driver/ring/interrupt.h"
 #include "driver/ring/rx.h"
+#include "driver/ring/tx_clean.h"
 #include "driver/worker/idle.h"
 
 #define ROUNDS_POLLING 64
 #define ROUNDS_YIELDING 256
 #define SLEEP_NS NS_PER_MS
 #define SLEEP_MAX_NS (16 * NS_PER_MS)
+#define SLEEP_PENDING_NS (4 * NS_PER_MS)
 
 /* Arms the interrupts; false when something has come meanwhile. */
 static bool arm(struct worker *worker)
@@ -58,6 +60,9 @@ static uint64_t bound(struct worker *worker)
 
         if (hold->held && hold->receives && !hold->pair->rx_left)
             last = 0;
+        /* Completed sends are counted soon after the traffic has come to its end. */
+        if (hold->held && hold->sends && tx_pending(hold->pair))
+            last = last < SLEEP_PENDING_NS / 2 ? last : SLEEP_PENDING_NS / 2;
     }
     if (worker->parked || worker->total.state == WORKER_DRAINING)
         last = 0;
