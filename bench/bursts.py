@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--slice", type=float, default=0.2, help="seconds (default 0.2)")
     parser.add_argument("--cpus", help="driver's CPU, software VF's CPU (default: the first two)")
-    parser.add_argument("--docs", action="store_true", help="the table into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="the table into performance.md")
     args = parser.parse_args()
     source = provenance({"vf0": SOFTWARE}) | {"load_before": record.load()}
     out: dict[str, Any] = {

@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=32)
     parser.add_argument("--personality", default="e810")
     parser.add_argument("--cpus", help="driver's CPU, device's CPU (default: the first two)")
-    parser.add_argument("--docs", action="store_true", help="the table into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="the table into performance.md")
     args = parser.parse_args()
     out = measure(args)
     lines = rows(out)

@@ -244,7 +244,7 @@ def main() -> None:
     )
     parser.add_argument("library")
     parser.add_argument("--turns", type=int, default=400)
-    parser.add_argument("--docs", action="store_true", help="the table into docs/handlers.md")
+    parser.add_argument("--docs", action="store_true", help="the table into handlers.md")
     options = parser.parse_args()
     source = provenance({"rings": "plain memory"}) | {"load_before": record.load()}
     rows = measure(options.library, options.turns)
@@ -261,7 +261,7 @@ def main() -> None:
     if options.docs:
         heads = "work|handler|burst 32|of C's rate|burst 256|of C's rate|regular, 32|regular, 256"
         text = record.origin(source, f"best of {options.turns} turns of {PASSES} bursts")
-        page = record.ROOT / "docs" / "handlers.md"
+        page = record.ROOT / "docs" / "guides" / "handlers.md"
         record.fill(page, "handlers-results", f"{text}\n\n{record.table(heads, lines)}")
 
 

@@ -234,7 +234,7 @@ def main() -> None:
         prog="python -m bench.startup", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--docs", action="store_true", help="the table into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="the table into performance.md")
     parser.add_argument("--once", metavar="TARGET", help=argparse.SUPPRESS)
     parser.add_argument("--loaded", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

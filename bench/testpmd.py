@@ -297,7 +297,7 @@ def main() -> None:
     parser.add_argument("--personality", default="e810")
     parser.add_argument("--isa", choices=WIDTHS, default="avx512", help="testpmd's widest code")
     parser.add_argument("--cpus", help="driver's CPU, software VF's CPU (default: the first two)")
-    parser.add_argument("--docs", action="store_true", help="the table into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="the table into performance.md")
     args = parser.parse_args()
     if args.packets % args.burst or not 0 < args.packets <= args.ring - 64:
         parser.error("the packets are whole bursts, and fewer than the ring has room for")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The ring bench: our driver and DPDK's on rings in plain memory. See docs/performance.md."""
+"""The ring bench (docs/guides/performance.md): our driver and DPDK's on rings in plain memory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--no-dpdk", action="store_true", help="our driver only")
     results = record.RESULTS / "ring.json"
     parser.add_argument("--out", type=Path, default=results, help="JSON written")
-    parser.add_argument("--docs", action="store_true", help="ratios into docs/performance.md")
+    parser.add_argument("--docs", action="store_true", help="ratios into performance.md")
     parser.add_argument("group", nargs="*", help="RING,BURST,legacy|flex,hot|l3|core[,count]")
     args = parser.parse_args(argv)
     if platform.machine() not in ("x86_64", "AMD64"):

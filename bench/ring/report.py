@@ -12,7 +12,7 @@ from typing import Any
 
 Group = tuple[str, int, int, str]  #: descriptor, ring, burst, location
 WORKER = "forward worker"
-BLOCK = "ring-results"  #: its block in docs/performance.md
+BLOCK = "ring-results"  #: its block in docs/guides/performance.md
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def verdicts(judged: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def markdown(judged: list[dict[str, Any]], rows: list[Row], provenance: dict[str, Any]) -> str:
-    """What docs/performance.md shows of a run: where it comes from, ratios, spread."""
+    """What docs/guides/performance.md shows of a run: where it comes from, ratios, spread."""
     # A call can be shorter than the empty timed region that is subtracted from it.
     spread = _median(row.cycles_median / row.cycles_best - 1 for row in rows if row.cycles_best)
     source = (

@@ -260,7 +260,7 @@ void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align)
 }
 
 /* Copies over as many adjacent windows as it takes: a guest's vIOMMU maps page by page
- * (docs/guest-lab.md). */
+ * (docs/guides/guest-lab.md). */
 int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write)
 {
     uint8_t *bytes = data;

@@ -247,7 +247,7 @@ static void stage(struct plane *plane, const struct item *item, uint32_t n)
 
 /* Where a driver looked at a buffer, the line is still its too, and each write must wait for it to let go.
  * Writes that stand close together wait together: so all copies of a burst are made in one loop, and all
- * lines are asked for before (docs/softvf.md, "What bounds its speed"). */
+ * lines are asked for before (docs/guides/softvf.md, "What bounds its speed"). */
 static void copy_staged(struct plane *plane, struct item *item, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)

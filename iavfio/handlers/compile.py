@@ -51,7 +51,7 @@ def compile_handler(function: Callable[..., Any], state: np.ndarray[Any, Any]) -
         raise ConfigError(
             f"the handler {name!r} cannot be compiled",
             _reason(error),
-            "see docs/handlers.md for what a handler may use",
+            "see docs/guides/handlers.md for what a handler may use",
         ) from error
     for overloaded in inlined.overloads.values():
         result = overloaded.signature.return_type

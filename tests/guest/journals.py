@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Records what three drivers say to the same PF, for docs/negotiation.md.
+"""Records what three drivers say to the same PF, for docs/guides/negotiation.md.
 
 python3 -m tests.guest.journals [DIRECTORY]   writes CARD-DRIVER.jsonl for each card and driver
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The journals that docs/negotiation.md compares are what the drivers say today."""
+"""The journals that docs/guides/negotiation.md compares are what the drivers say today."""
 
 from __future__ import annotations
 

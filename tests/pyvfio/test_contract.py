@@ -389,11 +389,11 @@ def test_child_may_not_use_the_parents_device(rig: Rig, memory: DmaMemory) -> No
 def test_the_example_of_the_docs(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "pyvfio.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "pyvfio.md").read_text(encoding="utf-8")
     example = text.split("```python\n")[1].split("```")[0]
     device = rig.open()
     monkeypatch.setattr(pyvfio, "open", lambda target: device)
-    exec(compile(example, "docs/pyvfio.md", "exec"), {})
+    exec(compile(example, "docs/guides/pyvfio.md", "exec"), {})
     assert "8086:" in capsys.readouterr().out
     assert rig.resets >= 1
     with pytest.raises(pyvfio.Closed):

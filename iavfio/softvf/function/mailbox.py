@@ -355,7 +355,7 @@ class Mailbox:
         try:
             if payload:
                 self._function.dma_write(high << 32 | low, payload)
-            # The status is told in cookie_low; ERR (bit 2) stays clear (docs/guest-lab.md).
+            # The status is told in cookie_low; ERR (bit 2) stays clear (docs/guides/guest-lab.md).
             done = flags & ~(ERR | DD | CMP) | DD | CMP
             head = DESCRIPTOR.pack(
                 done,
