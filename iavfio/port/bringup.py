@@ -20,9 +20,21 @@ from iavfio.port.settings import Settings
 from iavfio.port.vectors import VectorPlan, dyn_ctl
 from iavfio.pyvfio import AddressSpace, Bar
 from iavfio.stats import PortSegment
-from iavfio.virtchnl.messages.queues import QueuePair as QueuePairConfig
-from iavfio.virtchnl.messages.queues import VectorMap
-from iavfio.virtchnl.messages.rss import HashFunction
+from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
+from iavfio.virtchnl.messages.queues import (
+    CONFIG_IRQ_MAP,
+    CONFIG_VSI_QUEUES,
+    QueuePairConfig,
+    VectorMap,
+)
+from iavfio.virtchnl.messages.rss import (
+    CONFIG_RSS_HFUNC,
+    CONFIG_RSS_KEY,
+    CONFIG_RSS_LUT,
+    GET_RSS_HASHCFG_CAPS,
+    SET_RSS_HASHCFG,
+    HashFunction,
+)
 
 Note = Callable[[str], None]
 
@@ -74,13 +86,15 @@ class BringUp:
             rings = pair.create(self._device_side(pair.index, plan))
             pair.arm(self.queues.buffers)
             configs.append(self._config(pair, rings))
-        client.config_queues(configs)
-        client.irq_map([VectorMap(v.number, v.bitmap, v.bitmap, 0, 0) for v in plan.vectors])
+        vectors = [VectorMap(v.number, v.bitmap, v.bitmap, 0, 0) for v in plan.vectors]
+        client.ask(CONFIG_VSI_QUEUES(configs))
+        client.ask(CONFIG_IRQ_MAP(vectors))
         self._set_rss()
         self._set_vlan_stripping()
         mac = self._set_addresses()
-        if self.settings.promiscuous or self.settings.all_multicast:
-            client.promiscuous(self.settings.promiscuous, self.settings.all_multicast)
+        s = self.settings
+        if s.promiscuous or s.all_multicast:
+            client.ask(CONFIG_PROMISCUOUS_MODE(s.promiscuous, s.all_multicast))
         session.enable_queues(self.queues.bitmap)
         for pair in self.queues:
             pair.start()
@@ -126,15 +140,17 @@ class BringUp:
                 self.note("the PF does not grant RSS: all packets arrive in queue 0")
             return
         client, resources = session.client, session.resources
-        client.rss_key(rss.key_of(resources.key_size))
-        client.rss_lut(rss.table_of(resources.lut_size, len(self.queues)))
+        table = rss.table_of(resources.lut_size, len(self.queues))
+        client.ask(CONFIG_RSS_KEY(rss.key_of(resources.key_size)))
+        client.ask(CONFIG_RSS_LUT(table, resources.queue_pairs))
         if rss.symmetric:
             try:
-                client.rss_hfunc(HashFunction.SYMMETRIC_TOEPLITZ)
+                client.ask(CONFIG_RSS_HFUNC(HashFunction.SYMMETRIC_TOEPLITZ))
             except PfRefused as refused:
                 self.note(f"symmetric RSS is not in force: {refused.what}")
         try:
-            client.set_hashcfg(rss.hashcfg & client.hashcfg_caps())
+            known = client.ask(GET_RSS_HASHCFG_CAPS())
+            client.ask(SET_RSS_HASHCFG(rss.hashcfg & known))
         except PfRefused as refused:
             self.note(f"the PF keeps its own RSS hash fields: {refused.what}")
 

@@ -40,6 +40,8 @@ from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
+from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
+from iavfio.virtchnl.messages.stats import GET_STATS
 
 MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
 
@@ -228,7 +230,7 @@ class PortControl:
         """See Port.set_promiscuous."""
         with self.status.lock:
             if self.status.state is State.RUNNING:
-                self.session.client.promiscuous(on, multicast)
+                self.session.client.ask(CONFIG_PROMISCUOUS_MODE(on, multicast))
             self.settings = replace(self.settings, promiscuous=on, all_multicast=multicast)
 
     # ---- start and stop
@@ -315,7 +317,7 @@ class PortControl:
         """Asks the PF for its counters now; they are published in the segment."""
         with self.status.lock:
             if self.status.state in (State.STOPPED, State.RUNNING):
-                raw = self.session.client.stats()
+                raw = self.session.client.ask(GET_STATS())
                 self.segment.set_global(self._monotonic.feed(raw))
 
     def _refresh_stats_quietly(self) -> None:

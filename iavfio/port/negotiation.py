@@ -27,8 +27,9 @@ from iavfio.virtchnl.adminq import AdminQueue
 from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
 from iavfio.virtchnl.client import VirtchnlClient
 from iavfio.virtchnl.journal import Journal
-from iavfio.virtchnl.messages.resources import Resources
-from iavfio.virtchnl.messages.vlan import VlanCaps
+from iavfio.virtchnl.messages.queues import DISABLE_QUEUES, ENABLE_QUEUES
+from iavfio.virtchnl.messages.resources import GET_SUPPORTED_RXDIDS, Resources
+from iavfio.virtchnl.messages.vlan_v2 import GET_OFFLOAD_VLAN_V2_CAPS, VlanCaps
 
 # Seconds that Linux and DPDK wait for RSTAT, too (docs/spec/admin-queue.md 9).
 READY_DEADLINE = 20.0
@@ -186,8 +187,11 @@ class Session:
         self.client.version()
         self.resources = self.client.resources(WANTED)
         self.report = self.client.report
-        self.rxdids = self.client.rxdids() if self.has(lib.VC_CAP_RX_FLEX_DESC) else frozenset()
-        self.vlan_caps = self.client.vlan_caps() if self.has(lib.VC_CAP_VLAN_V2) else None
+        self.rxdids, self.vlan_caps = frozenset(), None
+        if self.has(lib.VC_CAP_RX_FLEX_DESC):
+            self.rxdids = self.client.ask(GET_SUPPORTED_RXDIDS())
+        if self.has(lib.VC_CAP_VLAN_V2):
+            self.vlan_caps = self.client.ask(GET_OFFLOAD_VLAN_V2_CAPS())
         self.generation += 1
 
     def has(self, capability: int) -> bool:
@@ -222,11 +226,11 @@ class Session:
     def enable_queues(self, bitmap: int) -> None:
         """ENABLE_QUEUES for both sides of these pairs. Raises as a request does."""
         self.dma_live = True  # from here on, whatever the reply
-        self.client.enable_queues(bitmap, bitmap)
+        self.client.ask(ENABLE_QUEUES(bitmap, bitmap))
 
     def disable_queues(self, bitmap: int) -> None:
         """DISABLE_QUEUES for both sides of these pairs. Raises as a request does."""
-        self.client.disable_queues(bitmap, bitmap)
+        self.client.ask(DISABLE_QUEUES(bitmap, bitmap))
 
     def close(self) -> None:
         """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""

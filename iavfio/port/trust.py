@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from iavfio.errors import IavfioError, ItemRefused
+from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
 
 if TYPE_CHECKING:
     from iavfio.virtchnl.client import VirtchnlClient
@@ -38,7 +39,7 @@ def probe_trust(client: VirtchnlClient) -> Trust:
         return "unknown"
     try:
         if added:
-            client.del_macs(added)
+            client.ask(DEL_ETH_ADDR(added))
     except IavfioError:
         pass  # a reset in between has taken them back
     return answer

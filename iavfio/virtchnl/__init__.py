@@ -7,10 +7,12 @@ from iavfio.virtchnl.channel import Channel, ChannelCounters
 from iavfio.virtchnl.client import QueueGrant, VirtchnlClient
 from iavfio.virtchnl.journal import Entry, Journal
 from iavfio.virtchnl.messages.events import Event
-from iavfio.virtchnl.messages.queues import QueuePair, VectorMap, VsiStats, queue_bitmap
+from iavfio.virtchnl.messages.message_type import MessageType, Request
+from iavfio.virtchnl.messages.queues import QueuePairConfig, VectorMap, queue_bitmap
 from iavfio.virtchnl.messages.resources import Resources, Version, Vsi
 from iavfio.virtchnl.messages.rss import HashFunction
-from iavfio.virtchnl.messages.vlan import Setting, Support, Tag, VlanCaps, VlanFilter
+from iavfio.virtchnl.messages.stats import VsiStats
+from iavfio.virtchnl.messages.vlan_v2 import Setting, Support, Tag, VlanCaps, VlanFilter
 
 __all__ = [
     "CAPABILITIES",
@@ -25,8 +27,10 @@ __all__ = [
     "HashFunction",
     "Journal",
     "Message",
+    "MessageType",
     "QueueGrant",
-    "QueuePair",
+    "QueuePairConfig",
+    "Request",
     "Resources",
     "Setting",
     "Support",

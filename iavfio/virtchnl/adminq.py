@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from iavfio import pyvfio
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError, DeviceLost, MailboxError, MailboxTimeout, ResetUnderWay
-from iavfio.virtchnl.messages.opcodes import opcode_name
+from iavfio.virtchnl.messages.names import opcode_name
 
 ENTRIES: Final = 32
 BUFFER: Final = int(lib.AQ_BUFFER_SIZE)

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a VF may ask its PF for, what was granted, what a refusal means (spec: virtchnl 4)."""
+"""What a VF may ask its PF for, what was granted, what is lost without it.
+
+See docs/spec/virtchnl.md 4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from iavfio._driver import lib
 from iavfio.errors import NotGranted
-from iavfio.virtchnl.messages import opcodes as op
+
+if TYPE_CHECKING:
+    from iavfio.virtchnl.messages.message_type import AnyMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,8 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     Capability(lib.VC_CAP_PTP, "PTP", "clock and receive timestamps", "no hardware timestamps"),
 )
 
-# Only what the driver uses. USO is asked for because i40e takes the default MAC address away from a
-# VF that does not ask for it (spec: virtchnl 4).
+# What the driver asks for: only what it uses. USO is among them because i40e takes the default MAC
+# address away from a VF that does not ask for it (docs/spec/virtchnl.md 4).
 WANTED: Final[int] = (
     lib.VC_CAP_L2
     | lib.VC_CAP_WB_ON_ITR
@@ -135,40 +138,6 @@ WANTED: Final[int] = (
     | lib.VC_CAP_USO
 )
 
-# An opcode is used only when its capability was granted (spec: virtchnl 2, 4).
-GATES: Final[Mapping[int, int]] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (op.ADD_ETH_ADDR, op.DEL_ETH_ADDR, op.CONFIG_PROMISCUOUS_MODE), lib.VC_CAP_L2
-        ),
-        **dict.fromkeys(
-            (
-                op.ADD_VLAN,
-                op.DEL_VLAN,
-                op.ENABLE_VLAN_STRIPPING,
-                op.DISABLE_VLAN_STRIPPING,
-            ),
-            lib.VC_CAP_VLAN,
-        ),
-        **dict.fromkeys(
-            range(op.GET_OFFLOAD_VLAN_V2_CAPS, op.DISABLE_VLAN_INSERTION_V2 + 1),
-            lib.VC_CAP_VLAN_V2,
-        ),
-        **dict.fromkeys(
-            (
-                op.CONFIG_RSS_HFUNC,
-                op.CONFIG_RSS_KEY,
-                op.CONFIG_RSS_LUT,
-                op.GET_RSS_HASHCFG_CAPS,
-                op.SET_RSS_HASHCFG,
-            ),
-            lib.VC_CAP_RSS_PF,
-        ),
-        op.REQUEST_QUEUES: lib.VC_CAP_REQ_QUEUES,
-        op.GET_SUPPORTED_RXDIDS: lib.VC_CAP_RX_FLEX_DESC,
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class CapabilityReport:
@@ -178,16 +147,15 @@ class CapabilityReport:
     granted: int
 
     def has(self, bit: int) -> bool:
-        """Whether `bit` (VC_CAP_*) was granted."""
+        """Says whether `bit` (VC_CAP_*) was granted."""
         return bool(self.granted & bit)
 
-    def require(self, opcode: int) -> None:
-        """Raises NotGranted unless the capability behind `opcode` was granted."""
-        bit = GATES.get(opcode, 0)
-        if bit & ~self.granted:
-            missing = next(cap for cap in CAPABILITIES if cap.bit == bit)
+    def require(self, message: AnyMessage) -> None:
+        """Raises NotGranted unless the capability that unlocks a message was granted."""
+        if message.gate & ~self.granted:
+            missing = next(cap for cap in CAPABILITIES if cap.bit == message.gate)
             raise NotGranted(
-                f"{op.opcode_name(opcode)} needs {missing.name}, which the PF did not grant",
+                f"{message.name} needs {missing.name}, which the PF did not grant",
                 missing.without,
             )
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Requests and replies over the admin queue: one at a time, with deadlines, never mixed up.
 
-virtchnl replies carry no transaction id, so a late reply could pass for that of a later request.
-After a timeout a barrier closes that gap: the PF answers in order, so once it has answered a
-VERSION sent after the doubtful request, no reply to the latter can follow (F2).
+A PF that is busy answers late. Once a request has waited for QUIET, a VERSION is sent behind it:
+when the PF answers that one first, it has lost or ignores the request, and the wait ends; as long
+as it answers neither, it is busy or dead, and the wait goes on until the request's deadline. What
+was given up unanswered is in doubt, and the next request starts with a barrier (`doubt`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from iavfio._driver import lib
 from iavfio.errors import (
@@ -26,17 +27,17 @@ from iavfio.errors import (
     ResetUnderWay,
 )
 from iavfio.virtchnl.adminq import COMPLETION, AdminQueue, Message
+from iavfio.virtchnl.doubt import Doubt
+from iavfio.virtchnl.event_queue import EventQueue
 from iavfio.virtchnl.journal import Journal
-from iavfio.virtchnl.messages import opcodes as op
-from iavfio.virtchnl.messages.events import Event, decode_event
-from iavfio.virtchnl.messages.resources import Version, encode_version
-from iavfio.virtchnl.messages.wire import check_reply, malformed
+from iavfio.virtchnl.messages.events import EVENT, Event, decode_event
+from iavfio.virtchnl.messages.message_type import PATIENT, AnyMessage
+from iavfio.virtchnl.messages.names import opcode_name
+from iavfio.virtchnl.messages.resources import VERSION, Version
 from iavfio.virtchnl.status import refusal
 
-DEADLINE = 2.0  # seconds for a reply (spec: adminq 9)
-BARRIER = 1.0  # seconds, at most, for a barrier
-NAP = 0.01  # longest sleep between two looks: a lost interrupt or a reset costs no more
-EVENTS = 256  # undelivered events kept
+QUIET: Final = 2.0  # seconds without a reply after which the PF is asked whether it is there
+NAP: Final = 0.01  # longest sleep between two looks: a lost interrupt or a reset costs no more
 
 log = logging.getLogger("iavfio.virtchnl")
 
@@ -59,13 +60,15 @@ class ChannelCounters:
 
 
 class Channel:
-    """At most one request outstanding (F13); safe from any thread.
+    """Sends one request at a time; safe from any thread.
 
     `on_event` is called without any lock held, after the request during which an event came, so it
-    may issue requests (F14). Events are delivered in order and never concurrently.
-    `lost` and `resetting` are probes of somebody who watches the device; they end a wait early.
+    may issue requests (docs/spec/reliability.md F14).
+    `lost` and `resetting` are asked while a request waits; either ends the wait early.
     `eventfd` belongs to vector 0 and `arm` re-enables that vector; without it waits are short naps.
     """
+
+    pace: ClassVar[float] = 1.0  # multiplies all deadlines that callers do not give
 
     def __init__(
         self,
@@ -92,70 +95,85 @@ class Channel:
             os.set_blocking(eventfd, False)  # another reader may empty it between poll and read
             self._poll.register(eventfd, select.POLLIN)
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque()
-        self._event_lock = threading.Lock()
-        self._delivering = False
-        self._doubt: set[int] = set()  # requests that may still be answered
-        self._versions_due = 0  # VERSION requests that may still be answered
-        self._versions_old = 0  # of these, the ones sent before the last doubtful request
+        self._events = EventQueue(journal)
+        self._doubt = Doubt()
+        self._latency = 0.0  # seconds that the PF took for its slowest replies of late
         self._broken = 0  # critical errors since the last reply
         self._logged = -1.0
 
     @property
     def suspect(self) -> bool:
-        """Whether the next request starts with a barrier."""
-        return bool(self._doubt) or self.queue.critical
+        """Whether a late reply may still come, so that the next request starts with a barrier.
+
+        After a MailboxTimeout it is False when the PF answers, only not that request.
+        """
+        return self._doubt.open or self.queue.critical
 
     @property
     def needs_reset(self) -> bool:
-        """Whether setting the queue up anew did not help: only a VF reset is left (F11)."""
+        """Whether setting the queue up anew did not help, so that only a VF reset is left.
+
+        See docs/spec/reliability.md F11.
+        """
         return self._broken > 1
 
     def restart(self) -> None:
         """Sets the queue up after a reset: nothing of the time before counts any more.
 
-        Undelivered events are dropped: they tell of the past (F23). Raises like AdminQueue.start.
+        Undelivered events are dropped: they tell of the past (docs/spec/reliability.md F23). Raises
+        as AdminQueue.start does.
         """
         with self._lock:
             self.queue.start()
             self._doubt.clear()
-            self._versions_due = self._versions_old = self._broken = 0
-            with self._event_lock:
-                self._events.clear()
+            self._broken = 0
+            self._events.clear()
             self.journal.note("admin queue started")
 
-    def request(self, opcode: int, payload: bytes = b"", deadline: float = DEADLINE) -> bytes:
+    def deadline_of(self, message: AnyMessage) -> float:
+        """Returns how many seconds a message's reply is waited for.
+
+        A PF that has been slow of late gets more time, up to PATIENT, for what others wait for too.
+        """
+        return max(message.deadline * self.pace, min(2 * self._latency, PATIENT * self.pace))
+
+    def request(
+        self, message: AnyMessage, payload: bytes = b"", deadline: float | None = None
+    ) -> bytes:
         """Sends a request and returns the payload of its reply, whose length is checked.
 
-        Raises PfRefused (the PF said no), MailboxTimeout (no reply within `deadline` seconds),
-        MailboxError, ResetUnderWay, DeviceLost.
+        `deadline` is in seconds and defaults to the message's. Raises PfRefused (the PF said no),
+        MailboxTimeout (no reply before the deadline, or the PF answered what was asked later),
+        MailboxError (a malformed reply, a broken queue), ResetUnderWay or DeviceLost.
         """
-        end = self._clock() + deadline
-        self._take_lock(opcode, deadline)
+        limit = self.deadline_of(message) if deadline is None else deadline
+        end = self._clock() + limit
+        self._take_lock(message, limit)
         try:
-            reply = self._exchange(opcode, payload, end, deadline)
+            reply = self._exchange(message, payload, end, limit)
         finally:
             self._lock.release()
-            self._deliver()
+            self._events.deliver(self.on_event)
         if reply.status:
             self.counters.refused += 1
-            raise refusal(opcode, reply.status)
+            raise refusal(message, reply.status)
         return reply.payload
 
-    def post(self, opcode: int, payload: bytes = b"") -> None:
-        """Sends a message that gets no reply (RESET_VF). Raises like `request`."""
-        self._take_lock(opcode, DEADLINE)
+    def post(self, message: AnyMessage, payload: bytes = b"") -> None:
+        """Sends a message that gets no reply (RESET_VF). Raises as `request` does."""
+        limit = QUIET * self.pace
+        self._take_lock(message, limit)
         try:
             self._settle()
-            self._send(opcode, payload, self._clock() + DEADLINE)
+            self._send(message, payload, self._clock() + limit)
         finally:
             self._lock.release()
-            self._deliver()
+            self._events.deliver(self.on_event)
 
     def service(self) -> None:
         """Takes what came without a request: events. For whoever watches vector 0.
 
-        Does nothing while a request is outstanding: that one takes events too.
+        Does nothing while a request is outstanding, since that one takes events too.
         """
         if self._lock.acquire(blocking=False):
             try:
@@ -163,43 +181,51 @@ class Channel:
                 self.queue.check()
             finally:
                 self._lock.release()
-        self._deliver()
+        self._events.deliver(self.on_event)
 
     # One request
 
-    def _take_lock(self, opcode: int, deadline: float) -> None:
+    def _take_lock(self, message: AnyMessage, deadline: float) -> None:
         if not self._lock.acquire(timeout=max(deadline, 0.0)):
             raise MailboxTimeout(
-                f"{op.opcode_name(opcode)} waited {deadline:g} s for another request to end"
+                f"{message.name} waited {deadline:g} s for another request to end",
+                "that request's reply is late",
+                "try again",
             )
 
-    def _exchange(self, opcode: int, payload: bytes, end: float, deadline: float) -> Message:
+    def _exchange(self, message: AnyMessage, payload: bytes, end: float, limit: float) -> Message:
         self._settle()
         self._drain()
-        if self._doubt and opcode != op.VERSION:
+        if self._doubt.open and message is not VERSION:
             self._barrier(end)
             self._drain()
         self.counters.requests += 1
+        began = self._clock()
         try:
-            self._send(opcode, payload, end)
-            reply = self._await(opcode, end, deadline)
+            if message is not VERSION:
+                self._doubt.request_sent()
+            self._send(message, payload, end)
+            reply = self._await(message, end, limit)
         except BaseException as error:
             # Also after Ctrl-C in the middle of a wait: the reply may still come.
-            self._give_up(opcode, error)
+            self._give_up(message, error)
             raise
         self._broken = 0
+        self._latency = max(self._clock() - began, 0.75 * self._latency)
         self.counters.replies += 1
-        if opcode != op.VERSION:
-            self._versions_due = self._versions_old = 0  # the PF is past all that came before
+        if message is not VERSION:
+            self._doubt.request_answered()
         if not reply.status:
-            try:
-                if reply.length != len(reply.payload):
-                    raise malformed(opcode, f"it claims {reply.length} bytes")
-                check_reply(opcode, reply.length)
-            except MailboxError:
-                self.counters.malformed += 1
-                raise
+            self._check_length(message, reply)
         return reply
+
+    def _check_length(self, message: AnyMessage, reply: Message) -> None:
+        fault = message.reply.fault(reply.length)
+        if reply.length != len(reply.payload):
+            fault = f"it claims {reply.length} bytes"
+        if fault:
+            self.counters.malformed += 1
+            raise message.malformed(fault)
 
     def _settle(self) -> None:
         """Sets the queue up anew after a critical error; a reset is noticed here at the latest."""
@@ -208,87 +234,93 @@ class Channel:
             self.journal.note("critical error: admin queue is set up anew")
             self.queue.start()
 
-    def _send(self, opcode: int, payload: bytes, end: float) -> None:
-        self.journal.sent(opcode, payload)
-        self._versions_due += opcode == op.VERSION
+    def _send(self, message: AnyMessage, payload: bytes, end: float) -> None:
+        self.journal.sent(message.number, payload)
+        if message is VERSION:
+            self._doubt.version_sent(self._clock())
         within = min(COMPLETION, max(end - self._clock(), 0.0))
-        self.queue.send(lib.AQ_SEND_MSG_TO_PF, payload, message=opcode, completion=within)
+        self.queue.send(lib.AQ_SEND_MSG_TO_PF, payload, message=message.number, completion=within)
 
-    def _await(self, opcode: int, end: float, deadline: float) -> Message:
-        """The first reply to `opcode`; events and strays are dealt with on the way."""
+    def _await(self, message: AnyMessage, end: float, limit: float) -> Message:
+        """Returns the first reply to `message`; events and strays are dealt with on the way."""
         nap = 0.0
+        quiet = self._clock() + QUIET * self.pace
         while True:
-            reply = self._drain(opcode)
+            reply = self._drain(message)
             if reply is not None:
                 return reply
-            self._probe(opcode)
-            left = end - self._clock()
-            if left <= 0:
+            if self._doubt.passed and message is not VERSION:
                 self.counters.timeouts += 1
                 raise MailboxTimeout(
-                    f"the PF did not answer {op.opcode_name(opcode)} within {deadline:g} s",
+                    f"the PF did not answer {message.name}, but what was asked after it",
+                    "it lost the request, or ignores it",
+                    "try again; if that does not help reset the VF",
+                )
+            self._probe(message)
+            now = self._clock()
+            if now >= end:
+                self.counters.timeouts += 1
+                raise MailboxTimeout(
+                    f"the PF did not answer {message.name} within {limit:g} s",
                     "it is busy or resets this VF; i40e stays silent after malicious driver "
                     "detection",
                     "reset the VF (FLR); the host's dmesg tells why",
                 )
-            nap = self._wait(nap, left)
+            if now >= quiet:
+                self.journal.note(f"no answer to {message.name} yet: is the PF there?")
+                self._ask_version(end)
+                quiet = end
+            nap = self._wait(nap, min(quiet, end) - now)
 
-    def _drain(self, wanted: int = 0) -> Message | None:
-        """Takes all that has come; returns the first message with opcode `wanted`."""
+    def _drain(self, wanted: AnyMessage | None = None) -> Message | None:
+        """Takes all that has come; returns the first message of the type `wanted`."""
         reply: Message | None = None
         for message in self.queue.receive():
-            if message.opcode == op.VERSION:
-                self._version_came()
-            if message.opcode == op.EVENT:
+            due = message.opcode == VERSION.number and self._doubt.version_came()
+            if message.opcode == EVENT.number:
                 self._event(message)
-            elif wanted and message.opcode == wanted and reply is None:
+            elif wanted is not None and message.opcode == wanted.number and reply is None:
                 reply = message
                 self._matched(message)
                 self.journal.received(message.opcode, message.status, message.payload)
+            elif due:
+                self.journal.received(message.opcode, message.status, message.payload, "late")
             else:
                 self._stray(message)
         return reply
 
     def _matched(self, message: Message) -> None:
-        """Told of a reply before anything that came after it is looked at."""
+        """Hears of a reply before anything that came after it is looked at."""
 
-    def _give_up(self, opcode: int, error: BaseException) -> None:
+    def _give_up(self, message: AnyMessage, error: BaseException) -> None:
         """Remembers that a reply may still come."""
         why = error.what if isinstance(error, IavfioError) else type(error).__name__
-        self.journal.note(f"{op.opcode_name(opcode)} given up: {why}")
-        if opcode != op.VERSION:
-            self._doubt.add(opcode)
-            self._versions_old = self._versions_due
+        self.journal.note(f"{message.name} given up: {why}")
+        if message is not VERSION:
+            self._doubt.request_given_up()
         self._broken += self.queue.critical
 
-    def _version_came(self) -> None:
-        """A VERSION reply. One to a VERSION sent after the doubtful requests ends the doubt."""
-        if not self._versions_due:
-            return
-        self._versions_due -= 1
-        if self._versions_old:
-            self._versions_old -= 1
-        else:
-            self._doubt.clear()
+    def _ask_version(self, end: float) -> None:
+        (payload,) = VERSION.encode(0, Version(lib.VC_VERSION_MAJOR, lib.VC_VERSION_MINOR))
+        self.counters.barriers += 1
+        self._send(VERSION, payload, end)
 
     def _barrier(self, end: float) -> None:
-        """Waits until no doubtful request can be answered any more, for half of the time left.
+        """Waits until no late reply can come any more, for half of the time left.
 
-        Raises MailboxTimeout when the PF does not get that far; the next request tries again.
+        Raises MailboxTimeout when the PF does not get so far; the next request tries again.
         """
-        self.counters.barriers += 1
         self.journal.note("barrier after a timeout")
-        now = self._clock()
-        stop = min(now + BARRIER, (now + end) / 2)
-        nap, answered = 0.0, True
+        stop = (self._clock() + end) / 2
+        nap, answered = 0.0, False
         while True:
-            if answered:
-                # Once more when the answer may have been to an older VERSION.
-                self._send(op.VERSION, encode_version(Version(1, 1)), stop)
-            answered = self._drain(op.VERSION) is not None
-            if not self._doubt:
+            # Once more when the answer may have been to an older VERSION.
+            if answered or self._doubt.wants_version(self._clock(), QUIET * self.pace):
+                self._ask_version(stop)
+            answered = self._drain(VERSION) is not None
+            if not self._doubt.open:
                 return
-            self._probe(op.VERSION)
+            self._probe(VERSION)
             left = stop - self._clock()
             if left <= 0:
                 self.counters.timeouts += 1
@@ -299,17 +331,20 @@ class Channel:
                 )
             nap = self._wait(nap, left)
 
-    def _probe(self, opcode: int) -> None:
+    def _probe(self, message: AnyMessage) -> None:
         """Ends a wait that has become pointless."""
-        name = op.opcode_name(opcode)
         if self._probe_lost is not None and self._probe_lost():
-            raise DeviceLost(f"the VF went away during {name}", "", "open it again when it is back")
+            raise DeviceLost(
+                f"the VF went away during {message.name}",
+                "it was unplugged, or the host took it back",
+                "open it again when it is back",
+            )
         if self._probe_reset is not None and self._probe_reset():
-            raise ResetUnderWay(f"the VF was reset during {name}")
+            raise ResetUnderWay(f"the VF was reset during {message.name}")
         self.queue.check()
         if self.queue.critical:
             raise MailboxError(
-                f"the admin queue failed during {name}",
+                f"the admin queue failed during {message.name}",
                 "the device reports a critical ring or DMA error",
                 "the queue is set up anew at the next request; if it fails again reset the VF",
             )
@@ -334,50 +369,28 @@ class Channel:
     def _event(self, message: Message) -> None:
         try:
             if message.status:
-                raise malformed(op.EVENT, f"its status is {message.status}")
+                raise EVENT.malformed(f"its status is {message.status}")
             if message.length != len(message.payload):
-                raise malformed(op.EVENT, f"it claims {message.length} bytes")
+                raise EVENT.malformed(f"it claims {message.length} bytes")
             event = decode_event(message.payload, self.journal.adv_link_speed)
         except MailboxError as error:
             self.counters.bad_events += 1
-            self.journal.received(op.EVENT, message.status, message.payload, "ignored")
+            self.journal.received(EVENT.number, message.status, message.payload, "ignored")
             self._log("ignored an event: %s", error.cause)
             return
         self.counters.events += 1
         self.counters.reset_notices += event.kind == "reset"
-        self.journal.received(op.EVENT, 0, message.payload)
-        with self._event_lock:
-            if len(self._events) == EVENTS:
-                self._events.popleft()
-                self.counters.events_dropped += 1
-            self._events.append(event)
+        self.journal.received(EVENT.number, 0, message.payload)
+        self.counters.events_dropped += self._events.add(event)
 
     def _stray(self, message: Message) -> None:
         self.counters.unsolicited += 1
         self.journal.received(message.opcode, message.status, message.payload, "not asked for")
-        self._log("ignored a message that nobody asked for: %s", op.opcode_name(message.opcode))
+        self._log("ignored a message that nobody asked for: %s", opcode_name(message.opcode))
 
     def _log(self, text: str, what: str) -> None:
-        """At most one line a second (F3)."""
+        """Logs at most one line a second (docs/spec/reliability.md F3)."""
         now = self._clock()
         if self._logged < 0 or now - self._logged >= 1.0:
             self._logged = now
             log.warning(text, what)
-
-    def _deliver(self) -> None:
-        """Calls `on_event` for what is queued, unless another call does so already."""
-        while True:
-            with self._event_lock:
-                if self._delivering or not self._events or self.on_event is None:
-                    return
-                self._delivering = True
-                event = self._events.popleft()
-            try:
-                self.on_event(event)
-            except Exception as error:
-                # The request that brought the event must not fail for what its receiver does.
-                self.journal.note(f"handling {event} failed: {type(error).__name__}")
-                log.exception("handling %s failed", event)
-            finally:
-                with self._event_lock:
-                    self._delivering = False

@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The driver's virtchnl client: one typed method for each request (spec: virtchnl 2-5)."""
+"""The driver's virtchnl client: typed requests, and the few that are more than one message.
+
+`ask` takes any message of `messages/`:
+
+    client.ask(CONFIG_RSS_KEY(key))
+    client.ask(GET_STATS(), deadline=1.0).rx_bytes
+
+Methods remain for what needs the state of the negotiation or more than one message.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +19,31 @@ from iavfio._driver import lib
 from iavfio.errors import ItemRefused, MailboxTimeout, PfRefused, ResetUnderWay, StateError
 from iavfio.virtchnl.adminq import Message
 from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
-from iavfio.virtchnl.channel import DEADLINE, Channel
-from iavfio.virtchnl.messages import filters, queues, resources, rss, vlan
-from iavfio.virtchnl.messages import opcodes as op
-from iavfio.virtchnl.messages.resources import Resources, Version
+from iavfio.virtchnl.channel import Channel
+from iavfio.virtchnl.messages.filters import ADD_ETH_ADDR, mac_text
+from iavfio.virtchnl.messages.message_type import Request
+from iavfio.virtchnl.messages.resources import (
+    GET_VF_RESOURCES,
+    REQUEST_QUEUES,
+    RESET_VF,
+    VERSION,
+    Resources,
+    Version,
+)
+from iavfio.virtchnl.messages.vlan import ADD_VLAN, DISABLE_VLAN_STRIPPING, ENABLE_VLAN_STRIPPING
+from iavfio.virtchnl.messages.vlan_v2 import (
+    ADD_VLAN_V2,
+    DISABLE_VLAN_INSERTION_V2,
+    DISABLE_VLAN_STRIPPING_V2,
+    ENABLE_VLAN_INSERTION_V2,
+    ENABLE_VLAN_STRIPPING_V2,
+    VlanCaps,
+    VlanFilter,
+    choose_setting,
+)
 
 Item = TypeVar("Item")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +69,36 @@ class VirtchnlClient(Channel):
     _resources: Resources | None = None
     _report: CapabilityReport | None = None
 
+    def ask(self, request: Request[R], deadline: float | None = None) -> R:
+        """Sends a request and returns what its reply says.
+
+        A list that is too long for one message goes as several; the last reply is returned.
+        `deadline` is in seconds for each message, and defaults to the message's own. Raises
+        StateError before the negotiation, NotGranted, ConfigError, and as `Channel.request` does.
+        """
+        message = request.type
+        if not message.negotiates:
+            self.report.require(message)
+        reply = b""
+        for payload in request.payloads(0 if message.negotiates else self.vsi_id):
+            reply = self.request(message, payload, deadline)
+        return message.read(reply)
+
     # Negotiation
 
-    def version(self, deadline: float = DEADLINE) -> Version:
-        """VERSION: 1.0 or 1.1, else MailboxError."""
+    def version(self) -> Version:
+        """Says VERSION 1.1 and returns the PF's: 1.0 or 1.1; any other is a MailboxError."""
         wanted = Version(lib.VC_VERSION_MAJOR, lib.VC_VERSION_MINOR)
-        reply = self.request(op.VERSION, resources.encode_version(wanted), deadline)
-        self.spoken = resources.decode_version(reply)
+        self.spoken = self.ask(VERSION(wanted))
         return self.spoken
 
-    def resources(self, caps: int = WANTED, deadline: float = DEADLINE) -> Resources:
-        """GET_VF_RESOURCES: asks for `caps`, returns what the PF gives.
+    def resources(self, caps: int = WANTED) -> Resources:
+        """Asks for capabilities and returns what the PF gives (GET_VF_RESOURCES).
 
-        Right after a reset a PF may refuse with ERR_PARAM while it finishes: negotiate again. i40e
-        refuses a second call without a reset in between.
+        Right after a reset a PF may refuse with ERR_PARAM while it finishes: negotiate again. Some
+        i40e refuse a second call without a reset in between (docs/spec/virtchnl.md 9).
         """
-        payload = resources.encode_resources(caps, self.spoken)
-        reply = self.request(op.GET_VF_RESOURCES, payload, deadline)
-        found = resources.decode_resources(reply)
+        found = self.ask(GET_VF_RESOURCES(caps, self.spoken))
         self._resources = found
         self._report = CapabilityReport(caps, found.caps)
         return found
@@ -83,189 +122,91 @@ class VirtchnlClient(Channel):
             raise StateError("nothing was negotiated yet", "", "call resources() first")
         return self._resources.vsi.vsi_id
 
-    def rxdids(self) -> frozenset[int]:
-        """GET_SUPPORTED_RXDIDS: the Rx descriptor formats on offer."""
-        return resources.decode_rxdids(self._gated(op.GET_SUPPORTED_RXDIDS))
+    def request_queues(self, queue_pairs: int, deadline: float | None = None) -> QueueGrant:
+        """Asks for more or fewer queue pairs: granted by a reset, refused by a number.
 
-    def request_queues(self, queue_pairs: int, deadline: float = DEADLINE) -> QueueGrant:
-        """REQUEST_QUEUES: granted by a reset, refused by a number, or no answer at all.
-
-        i40e does not answer a VF whose queues are not set up: MailboxTimeout.
+        Raises MailboxTimeout where neither comes: i40e does not answer a VF that is not active.
         """
-        self.report.require(op.REQUEST_QUEUES)
-        payload = resources.encode_request_queues(queue_pairs)
         noticed = self.counters.reset_notices
         try:
-            reply = self.request(op.REQUEST_QUEUES, payload, deadline)
+            return QueueGrant(False, self.ask(REQUEST_QUEUES(queue_pairs), deadline))
         except ResetUnderWay:
             return QueueGrant(True, queue_pairs)
         except MailboxTimeout:
             if self.counters.reset_notices > noticed:
                 return QueueGrant(True, queue_pairs)
             raise
-        return QueueGrant(False, resources.decode_request_queues(reply))
 
     def reset_vf(self) -> None:
-        """RESET_VF: there is no reply; watch the admin queue for the reset itself."""
+        """Asks for a VF reset. There is no reply; watch the admin queue for the reset itself."""
         try:
-            self.post(op.RESET_VF)
+            self.post(RESET_VF)
         except ResetUnderWay:
             pass  # it began before the device had reported the message taken
 
-    # Queues
-
-    def config_queues(self, pairs: Sequence[queues.QueuePair]) -> None:
-        """CONFIG_VSI_QUEUES."""
-        for message in queues.encode_config_queues(self.vsi_id, pairs):
-            self._gated(op.CONFIG_VSI_QUEUES, message)
-
-    def irq_map(self, vectors: Sequence[queues.VectorMap]) -> None:
-        """CONFIG_IRQ_MAP. PFs want it in poll mode too; ice takes no queue on vector 0."""
-        self._gated(op.CONFIG_IRQ_MAP, queues.encode_irq_map(self.vsi_id, vectors))
-
-    def enable_queues(self, rx_queues: int, tx_queues: int) -> None:
-        """ENABLE_QUEUES: bitmaps. A LINK_CHANGE event follows."""
-        self._select(op.ENABLE_QUEUES, rx_queues, tx_queues, DEADLINE)
-
-    def disable_queues(self, rx_queues: int, tx_queues: int, deadline: float = DEADLINE) -> None:
-        """DISABLE_QUEUES: bitmaps. After it returned the device writes to no ring of these."""
-        self._select(op.DISABLE_QUEUES, rx_queues, tx_queues, deadline)
-
-    def stats(self, deadline: float = DEADLINE) -> queues.VsiStats:
-        """GET_STATS: the VSI's 12 counters."""
-        payload = queues.encode_queue_select(op.GET_STATS, self.vsi_id, 0, 0)
-        return queues.decode_stats(self.request(op.GET_STATS, payload, deadline))
-
-    # Filters
+    # Lists
 
     def add_macs(self, macs: Sequence[bytes], primary: bytes | None = None) -> None:
-        """ADD_ETH_ADDR. Raises ItemRefused naming the address and what was added before it."""
-
-        def encode(part: Sequence[bytes]) -> list[bytes]:
-            return filters.encode_macs(op.ADD_ETH_ADDR, self.vsi_id, part, primary)
-
-        self._add_each(op.ADD_ETH_ADDR, macs, encode, filters.mac_text)
-
-    def del_macs(self, macs: Sequence[bytes]) -> None:
-        """DEL_ETH_ADDR. After a refusal some may be gone: delete one by one to know."""
-        for message in filters.encode_macs(op.DEL_ETH_ADDR, self.vsi_id, macs):
-            self._gated(op.DEL_ETH_ADDR, message)
+        """Adds MAC filters. Raises ItemRefused naming the address and what was added before it."""
+        self._add_each(macs, lambda part: ADD_ETH_ADDR(part, primary), mac_text)
 
     def add_vlans(self, vids: Sequence[int]) -> None:
-        """ADD_VLAN. Beyond an untrusted VF's limit PFs answer SUCCESS and do nothing."""
+        """Adds plain VLAN filters. Raises ItemRefused; see ADD_VLAN for what success is worth."""
+        self._add_each(vids, ADD_VLAN, lambda vid: f"VLAN {vid}")
 
-        def encode(part: Sequence[int]) -> list[bytes]:
-            return filters.encode_vlans(op.ADD_VLAN, self.vsi_id, part)
+    def add_vlan_filters(self, wanted: Sequence[VlanFilter]) -> None:
+        """Adds VLAN V2 filters. Raises ItemRefused."""
+        self._add_each(wanted, ADD_VLAN_V2, str)
 
-        self._add_each(op.ADD_VLAN, vids, encode, lambda vid: f"VLAN {vid}")
+    # Offloads
 
-    def del_vlans(self, vids: Sequence[int]) -> None:
-        """DEL_VLAN."""
-        for message in filters.encode_vlans(op.DEL_VLAN, self.vsi_id, vids):
-            self._gated(op.DEL_VLAN, message)
+    def vlan_strip(self, on: bool, caps: VlanCaps | None = None, tpid: int = 0x8100) -> None:
+        """Switches VLAN stripping: V2 with the PF's `caps`, else with the plain message.
 
-    def promiscuous(self, unicast: bool, multicast: bool) -> None:
-        """CONFIG_PROMISCUOUS_MODE.
-
-        Its success proves nothing: PFs answer SUCCESS to an untrusted VF and ignore it (F9).
+        Raises ConfigError when the PF does not offer it for `tpid`.
         """
-        payload = filters.encode_promiscuous(self.vsi_id, unicast, multicast)
-        self._gated(op.CONFIG_PROMISCUOUS_MODE, payload)
-
-    # VLAN V2 and stripping
-
-    def vlan_caps(self) -> vlan.VlanCaps:
-        """GET_OFFLOAD_VLAN_V2_CAPS."""
-        return vlan.decode_vlan_caps(self._gated(op.GET_OFFLOAD_VLAN_V2_CAPS))
-
-    def add_vlan_filters(self, wanted: Sequence[vlan.VlanFilter]) -> None:
-        """ADD_VLAN_V2."""
-
-        def encode(part: Sequence[vlan.VlanFilter]) -> list[bytes]:
-            return vlan.encode_vlan_filters(op.ADD_VLAN_V2, self.vsi_id, part)
-
-        self._add_each(op.ADD_VLAN_V2, wanted, encode, str)
-
-    def del_vlan_filters(self, unwanted: Sequence[vlan.VlanFilter]) -> None:
-        """DEL_VLAN_V2."""
-        for message in vlan.encode_vlan_filters(op.DEL_VLAN_V2, self.vsi_id, unwanted):
-            self._gated(op.DEL_VLAN_V2, message)
-
-    def vlan_strip(self, on: bool, caps: vlan.VlanCaps | None = None, tpid: int = 0x8100) -> None:
-        """Switches VLAN stripping: V2 with `caps` from `vlan_caps()`, else the plain message."""
         if caps is None:
-            self._gated(op.ENABLE_VLAN_STRIPPING if on else op.DISABLE_VLAN_STRIPPING)
+            self.ask(ENABLE_VLAN_STRIPPING() if on else DISABLE_VLAN_STRIPPING())
             return
-        opcode = op.ENABLE_VLAN_STRIPPING_V2 if on else op.DISABLE_VLAN_STRIPPING_V2
-        setting = vlan.choose_setting(caps.stripping, tpid)
-        self._gated(opcode, vlan.encode_vlan_setting(opcode, self.vsi_id, setting))
+        switch = ENABLE_VLAN_STRIPPING_V2 if on else DISABLE_VLAN_STRIPPING_V2
+        self.ask(switch(choose_setting(caps.stripping, tpid)))
 
-    def vlan_insert(self, on: bool, caps: vlan.VlanCaps, tpid: int = 0x8100) -> None:
-        """Switches VLAN insertion (V2 only; with the plain capability it is always on)."""
-        opcode = op.ENABLE_VLAN_INSERTION_V2 if on else op.DISABLE_VLAN_INSERTION_V2
-        setting = vlan.choose_setting(caps.insertion, tpid)
-        self._gated(opcode, vlan.encode_vlan_setting(opcode, self.vsi_id, setting))
+    def vlan_insert(self, on: bool, caps: VlanCaps, tpid: int = 0x8100) -> None:
+        """Switches VLAN insertion (V2 only; with the plain capability it is always on).
 
-    # RSS
-
-    def rss_key(self, key: bytes) -> None:
-        """CONFIG_RSS_KEY."""
-        self._gated(op.CONFIG_RSS_KEY, rss.encode_rss_key(self.vsi_id, key))
-
-    def rss_lut(self, lut: Sequence[int]) -> None:
-        """CONFIG_RSS_LUT: a queue number for each entry."""
-        most = self._resources.queue_pairs if self._resources else 1
-        self._gated(op.CONFIG_RSS_LUT, rss.encode_rss_lut(self.vsi_id, lut, most))
-
-    def rss_hfunc(self, function: rss.HashFunction) -> None:
-        """CONFIG_RSS_HFUNC. i40e does not know it."""
-        self._gated(op.CONFIG_RSS_HFUNC, rss.encode_rss_hfunc(self.vsi_id, function))
-
-    def hashcfg_caps(self) -> int:
-        """GET_RSS_HASHCFG_CAPS: bitmap of packet types that can be hashed."""
-        return rss.decode_hashcfg(self._gated(op.GET_RSS_HASHCFG_CAPS))
-
-    def set_hashcfg(self, fields: int) -> None:
-        """SET_RSS_HASHCFG; 0 turns RSS off. Some PFs refuse it although RSS_PF was granted."""
-        self._gated(op.SET_RSS_HASHCFG, rss.encode_hashcfg(fields))
+        Raises ConfigError when the PF does not offer it for `tpid`.
+        """
+        switch = ENABLE_VLAN_INSERTION_V2 if on else DISABLE_VLAN_INSERTION_V2
+        self.ask(switch(choose_setting(caps.insertion, tpid)))
 
     # Inside
 
     def _matched(self, message: Message) -> None:
         # A LINK_CHANGE follows at once, and its speed is read as this reply says.
-        if message.opcode == op.GET_VF_RESOURCES and not message.status:
+        if message.opcode == GET_VF_RESOURCES.number and not message.status:
             granted = int.from_bytes(message.payload[8:12], "little")
             self.journal.adv_link_speed = bool(granted & lib.VC_CAP_ADV_LINK_SPEED)
 
-    def _gated(self, opcode: int, payload: bytes = b"") -> bytes:
-        self.report.require(opcode)
-        return self.request(opcode, payload)
-
-    def _select(self, opcode: int, rx_queues: int, tx_queues: int, deadline: float) -> None:
-        payload = queues.encode_queue_select(opcode, self.vsi_id, rx_queues, tx_queues)
-        self.request(opcode, payload, deadline)
-
     def _add_each(
         self,
-        opcode: int,
         items: Sequence[Item],
-        encode: Callable[[Sequence[Item]], list[bytes]],
+        request: Callable[[Sequence[Item]], Request[None]],
         name: Callable[[Item], str],
     ) -> None:
-        """Adds a list in few messages; after a refusal one by one, to find the item (F9).
+        """Adds a list in few messages; after a refusal one by one, to find the item.
 
-        Adding what is there already is fine with every PF, so nothing is lost by trying again.
+        Adding what is there already is fine with every PF, so nothing is lost by trying again
+        (docs/spec/reliability.md F9).
         """
         try:
-            for message in encode(items):
-                self._gated(opcode, message)
+            self.ask(request(items))
             return
         except PfRefused as error:
             if len(items) == 1:
                 raise ItemRefused(error, name(items[0]), (), ()) from error
         for at, item in enumerate(items):
             try:
-                self._gated(opcode, encode([item])[0])
+                self.ask(request([item]))
             except PfRefused as error:
                 done, rest = tuple(items[:at]), tuple(items[at + 1 :])
                 raise ItemRefused(error, name(item), done, rest) from error

@@ -13,7 +13,7 @@ from typing import Literal
 
 from iavfio.errors import ConfigError, Remedy
 from iavfio.virtchnl.messages.describe import describe
-from iavfio.virtchnl.messages.opcodes import opcode_name
+from iavfio.virtchnl.messages.names import opcode_name
 
 RECORD = "record one with: iavfio journal record DIR -o FILE"
 ARROWS = {"out": "->", "in": "<-", "note": "--"}

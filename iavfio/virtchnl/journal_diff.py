@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from iavfio.virtchnl.journal import Entry
+from iavfio.virtchnl.messages.events import EVENT
+from iavfio.virtchnl.messages.stats import GET_STATS
+
+LEFT_OUT = (EVENT.number, GET_STATS.number)
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,12 @@ class Row:
 
 
 def steps(entries: Sequence[Entry], *, replies: bool = False) -> list[Entry]:
-    """What is compared: requests, and replies when asked for; never events and notes.
+    """Returns what is compared: requests, and replies when asked for; never events and notes.
 
-    Polling for statistics is left out: it depends on how long a driver ran.
+    Polling for statistics is left out, since it depends on how long a driver ran.
     """
     kinds = ("out", "in") if replies else ("out",)
-    return [e for e in entries if e.direction in kinds and e.opcode not in (15, 17)]
+    return [e for e in entries if e.direction in kinds and e.opcode not in LEFT_OUT]
 
 
 def _key(entry: Entry) -> tuple[str, int]:

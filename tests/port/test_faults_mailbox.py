@@ -12,33 +12,40 @@ from collections.abc import Iterator
 import pytest
 
 import iavfio
+from iavfio._driver import lib
 from iavfio.datapath.pool import Pool
 from iavfio.errors import IavfioError
 from iavfio.port import negotiation as session_module
 from iavfio.port import recovery
 from iavfio.softvf.launch import SoftPf
-from iavfio.virtchnl import channel, client
-from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.channel import Channel
+from iavfio.virtchnl.messages.names import opcode_name
 from tests.port.rig import Options, healthy, lawful, works
 
 FAST: Options = {"reset_ms": 1}
-DEADLINE = 0.1  # instead of the 2 s that a real PF is given
+PACE = 0.05  # of the time that a real PF is given: 0.1 s instead of 2 s until it is probed
+DEADLINE = 0.1
 BOUND = 3.0  # seconds that one call may take with it
 
-OPENING = (op.VERSION, op.GET_VF_RESOURCES, op.GET_SUPPORTED_RXDIDS, op.GET_OFFLOAD_VLAN_V2_CAPS)
-STARTING = (
-    op.CONFIG_VSI_QUEUES,
-    op.CONFIG_IRQ_MAP,
-    op.CONFIG_RSS_KEY,
-    op.CONFIG_RSS_LUT,
-    op.GET_RSS_HASHCFG_CAPS,
-    op.SET_RSS_HASHCFG,
-    op.DISABLE_VLAN_STRIPPING_V2,
-    op.ADD_ETH_ADDR,
-    op.CONFIG_PROMISCUOUS_MODE,
-    op.ENABLE_QUEUES,
+OPENING = (
+    lib.VC_OP_VERSION,
+    lib.VC_OP_GET_VF_RESOURCES,
+    lib.VC_OP_GET_SUPPORTED_RXDIDS,
+    lib.VC_OP_GET_OFFLOAD_VLAN_V2_CAPS,
 )
-STOPPING = (op.GET_STATS, op.DISABLE_QUEUES)
+STARTING = (
+    lib.VC_OP_CONFIG_VSI_QUEUES,
+    lib.VC_OP_CONFIG_IRQ_MAP,
+    lib.VC_OP_CONFIG_RSS_KEY,
+    lib.VC_OP_CONFIG_RSS_LUT,
+    lib.VC_OP_GET_RSS_HASHCFG_CAPS,
+    lib.VC_OP_SET_RSS_HASHCFG,
+    lib.VC_OP_DISABLE_VLAN_STRIPPING_V2,
+    lib.VC_OP_ADD_ETH_ADDR,
+    lib.VC_OP_CONFIG_PROMISCUOUS_MODE,
+    lib.VC_OP_ENABLE_QUEUES,
+)
+STOPPING = (lib.VC_OP_GET_STATS, lib.VC_OP_DISABLE_QUEUES)
 FAULTS: tuple[tuple[str, int], ...] = (
     ("lose", 0),
     ("drop", 0),
@@ -56,19 +63,7 @@ FAULTS: tuple[tuple[str, int], ...] = (
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short deadlines: what is tested is what comes after them."""
-    monkeypatch.setattr(client, "DEADLINE", DEADLINE)
-    for method in (
-        channel.Channel.request,
-        client.VirtchnlClient.version,
-        client.VirtchnlClient.resources,
-        client.VirtchnlClient.request_queues,
-        client.VirtchnlClient.disable_queues,
-        client.VirtchnlClient.stats,
-    ):
-        defaults = tuple(
-            DEADLINE if value == channel.DEADLINE else value for value in method.__defaults__ or ()
-        )
-        monkeypatch.setattr(method, "__defaults__", defaults)
+    monkeypatch.setattr(Channel, "pace", PACE)
     monkeypatch.setattr(session_module, "SEEN_DEADLINE", 0.2)
     monkeypatch.setattr(session_module, "NEGOTIATE_DEADLINE", 0.5)
     monkeypatch.setattr(recovery, "BACKOFF", 0.01)
@@ -134,7 +129,7 @@ def test_fault_while_starting(pf: SoftPf, pool: Pool, kind: str, value: int) -> 
             pf.control("fault", vf=0, kind="clear")
             if port.state == "failed":
                 port.recover()
-            assert port.state == "stopped", (op.opcode_name(opcode), port.notes)
+            assert port.state == "stopped", (opcode_name(opcode), port.notes)
         port.start(wait_link=5)
         works(port)
     assert healthy(pool)
@@ -154,7 +149,7 @@ def test_fault_while_stopping(pf: SoftPf, pool: Pool, kind: str, value: int) -> 
             pf.control("fault", vf=0, kind="clear")
         port.start(wait_link=5)
         works(port)
-        pf.control("fault", vf=0, kind=kind, opcode=op.DISABLE_QUEUES, value=value)
+        pf.control("fault", vf=0, kind=kind, opcode=lib.VC_OP_DISABLE_QUEUES, value=value)
         began = time.monotonic()
     bounded(began)
     assert healthy(pool)
@@ -164,7 +159,12 @@ def test_fault_while_stopping(pf: SoftPf, pool: Pool, kind: str, value: int) -> 
 def test_fault_while_recovering(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
-        for opcode in (op.VERSION, op.GET_VF_RESOURCES, op.CONFIG_VSI_QUEUES, op.ENABLE_QUEUES):
+        for opcode in (
+            lib.VC_OP_VERSION,
+            lib.VC_OP_GET_VF_RESOURCES,
+            lib.VC_OP_CONFIG_VSI_QUEUES,
+            lib.VC_OP_ENABLE_QUEUES,
+        ):
             pf.control("fault", vf=0, kind=kind, opcode=opcode, value=value)
             began = time.monotonic()
             try:
@@ -175,7 +175,7 @@ def test_fault_while_recovering(pf: SoftPf, pool: Pool, kind: str, value: int) -
             pf.control("fault", vf=0, kind="clear")
             if port.state == "failed":
                 port.recover()
-            assert port.state == "running", (op.opcode_name(opcode), port.notes)
+            assert port.state == "running", (opcode_name(opcode), port.notes)
         port.wait_link(5)
         works(port)
     assert healthy(pool)
@@ -185,7 +185,9 @@ def test_pf_that_refuses_for_good_ends_in_failed_not_in_a_loop(pf: SoftPf, pool:
     with pf.open(0, pool=pool) as port:
         port.start()
         resets = pf.control("snapshot", vf=0)["snapshot"]["resets"]
-        pf.control("fault", vf=0, kind="retval", opcode=op.CONFIG_VSI_QUEUES, value=-5, count=999)
+        pf.control(
+            "fault", vf=0, kind="retval", opcode=lib.VC_OP_CONFIG_VSI_QUEUES, value=-5, count=999
+        )
         with pytest.raises(IavfioError, match="CONFIG_VSI_QUEUES"):
             port.reset()
         assert port.state == "failed"
@@ -208,13 +210,13 @@ def test_unsolicited_messages_are_counted_and_change_nothing(pf: SoftPf, pool: P
         before, link = counters.unsolicited + counters.bad_events, port.link
         for opcode, payload in (
             (0, ""),
-            (op.ENABLE_QUEUES, ""),
-            (op.EVENT, "07"),
+            (lib.VC_OP_ENABLE_QUEUES, ""),
+            (lib.VC_OP_EVENT, "07"),
             (999, "00" * 40),
         ):
             pf.control("send", vf=0, opcode=opcode, payload=payload)
         bad_link = (2).to_bytes(4, "little").hex() + "ff" * 12
-        pf.control("send", vf=0, opcode=op.EVENT, payload=bad_link)
+        pf.control("send", vf=0, opcode=lib.VC_OP_EVENT, payload=bad_link)
         for _ in range(8):
             port.refresh_stats()
         assert counters.unsolicited + counters.bad_events - before >= 4
@@ -227,7 +229,7 @@ def test_stale_notice_of_a_reset_is_ignored(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
         notice = (2).to_bytes(4, "little").hex() + "00" * 12
-        pf.control("send", vf=0, opcode=op.EVENT, payload=notice)
+        pf.control("send", vf=0, opcode=lib.VC_OP_EVENT, payload=notice)
         port.refresh_stats()
         works(port)
         assert port.resets == []

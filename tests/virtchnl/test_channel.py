@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests and replies against a PF that delays, drops, doubles, corrupts (F1-F5, F7, F11-F13)."""
+"""Requests and replies against a PF that delays, drops, doubles, corrupts .
+
+See docs/spec/reliability.md F1-F5, F7, F11-F13.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ from iavfio.virtchnl import (
     VirtchnlClient,
     VsiStats,
 )
-from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.channel import QUIET
+from iavfio.virtchnl.messages.queues import DISABLE_QUEUES, ENABLE_QUEUES
+from iavfio.virtchnl.messages.resources import VERSION, Version
+from iavfio.virtchnl.messages.stats import GET_STATS
 from tests.virtchnl.fake_mailbox import (
     ARQH,
     ARQLEN,
@@ -56,7 +62,7 @@ def test_no_reply_is_a_timeout_at_the_deadline_that_names_both(bench: Bench) -> 
     bench.pf.handler = lambda opcode, payload: []
     begin = bench.clock.now
     with pytest.raises(MailboxTimeout, match="did not answer GET_STATS within 1 s") as caught:
-        bench.client.stats(deadline=1.0)
+        bench.client.ask(GET_STATS(), deadline=1.0)
     assert 1.0 <= bench.clock.now - begin <= ONE_SECOND
     assert "malicious driver" in caught.value.cause
     assert "FLR" in caught.value.remedy
@@ -70,14 +76,14 @@ def test_late_reply_never_answers_the_next_request(bench: Bench) -> None:
 
     def slow(opcode: int, payload: bytes) -> list[Reply]:
         # The PF works in order: what is sent while it is busy is answered behind the late reply.
-        busy = max(0.0, 101.0 + 1.2 - bench.clock.now) if opcode == op.VERSION else 0.0
+        busy = max(0.0, 101.0 + 1.2 - bench.clock.now) if opcode == VERSION.number else 0.0
         return [Reply(1, payload=VERSION_1_1, delay=busy)] if opcode == 1 else [next(answers)]
 
     bench.pf.handler = slow
     bench.clock.now = 101.0
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=1.0)
-    assert bench.client.stats(deadline=1.0).rx_bytes == 2
+        bench.client.ask(GET_STATS(), deadline=1.0)
+    assert bench.client.ask(GET_STATS(), deadline=1.0).rx_bytes == 2
     assert bench.opcodes == [15, 1, 15]
     assert bench.client.counters.barriers == 1
     assert bench.client.counters.unsolicited == 1
@@ -91,35 +97,36 @@ def test_late_reply_that_came_before_the_next_request_is_dropped(bench: Bench) -
         [next(answers)] if opcode == 15 else polite()(opcode, payload)
     )
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=1.0)
+        bench.client.ask(GET_STATS(), deadline=1.0)
     bench.clock.sleep(1.0)
-    assert bench.client.stats().rx_bytes == 2
+    assert bench.client.ask(GET_STATS()).rx_bytes == 2
 
 
 def test_barrier_that_is_not_answered_fails_the_request_unsent(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=0.5)
+        bench.client.ask(GET_STATS(), deadline=0.5)
     begin = bench.clock.now
     with pytest.raises(MailboxTimeout, match="not even VERSION"):
-        bench.client.stats(deadline=0.5)
+        bench.client.ask(GET_STATS(), deadline=0.5)
     assert bench.clock.now - begin <= 0.51
     assert bench.opcodes == [15, 1]
+    bench.clock.sleep(QUIET)
     bench.pf.handler = lambda opcode, payload: (
         [Reply(15, payload=stats_of(3))] if opcode == 15 else polite()(opcode, payload)
     )
-    assert bench.client.stats().rx_bytes == 3
+    assert bench.client.ask(GET_STATS()).rx_bytes == 3
 
 
 def test_late_version_reply_does_not_end_a_later_barrier_early(bench: Bench) -> None:
     bench.pf.handler = lambda opcode, payload: []
     with pytest.raises(MailboxTimeout):
-        bench.client.version(deadline=0.5)
+        bench.client.ask(VERSION(Version(1, 1)), deadline=0.5)
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=0.5)
+        bench.client.ask(GET_STATS(), deadline=0.5)
 
     # Now the PF wakes up and answers all in order: the first VERSION, the stats, the barrier.
     def awake(opcode: int, payload: bytes) -> list[Reply]:
@@ -132,19 +139,20 @@ def test_late_version_reply_does_not_end_a_later_barrier_early(bench: Bench) -> 
         return [Reply(15, payload=stats_of(2))]
 
     bench.pf.handler = awake
-    assert bench.client.stats().rx_bytes == 2
+    assert bench.client.ask(GET_STATS()).rx_bytes == 2
 
 
 def test_reply_to_an_older_version_does_not_end_a_barrier(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
     version = Reply(1, payload=VERSION_1_1)
-    for _ in range(2):  # the request, then a barrier in vain
+    for _ in range(3):  # the request, then two barriers in vain
         with pytest.raises(MailboxTimeout):
-            bench.client.stats(deadline=0.1)
-    bench.clock.after(0.01, lambda: bench.pf.send(version))  # it comes during the second barrier
+            bench.client.ask(GET_STATS(), deadline=0.1)
+        bench.clock.sleep(QUIET)
+    bench.clock.after(0.01, lambda: bench.pf.send(version))  # it comes during a third
     with pytest.raises(MailboxTimeout, match="GET_STATS"):
-        bench.client.stats(deadline=0.1)
+        bench.client.ask(GET_STATS(), deadline=0.1)
     assert bench.opcodes == [15, 1, 1, 15]
     # What the PF still owes comes in order: second barrier, second request, third barrier.
     bench.clock.after(0.01, lambda: bench.pf.send(version))
@@ -153,7 +161,7 @@ def test_reply_to_an_older_version_does_not_end_a_barrier(bench: Bench) -> None:
     bench.pf.handler = lambda opcode, payload: (
         [Reply(15, payload=stats_of(3), delay=0.05)] if opcode == 15 else []
     )
-    assert bench.client.stats(deadline=0.2).rx_bytes == 3
+    assert bench.client.ask(GET_STATS(), deadline=0.2).rx_bytes == 3
 
 
 @settings(max_examples=80, deadline=None)
@@ -179,10 +187,10 @@ def test_no_reply_ever_answers_another_request(script: list[tuple[float, bool, i
         nonlocal busy_until, asked
         delay, drop, times = steps.pop() if steps else (0.0, False, 1)
         busy_until = max(busy_until, bench.clock.now) + delay
-        asked += opcode == op.GET_STATS
-        content = VERSION_1_1 if opcode == op.VERSION else stats_of(asked)
+        asked += opcode == GET_STATS.number
+        content = VERSION_1_1 if opcode == VERSION.number else stats_of(asked)
         # A VERSION reply sent twice could pass for that of a later one: nothing tells them apart.
-        again = 1 if opcode == op.VERSION else times
+        again = 1 if opcode == VERSION.number else times
         wait = max(busy_until - bench.clock.now, 1e-9)
         return [] if drop else [Reply(opcode, payload=content, delay=wait, times=again)]
 
@@ -190,7 +198,7 @@ def test_no_reply_ever_answers_another_request(script: list[tuple[float, bool, i
     for _ in script:
         begin, before = bench.clock.now, asked
         try:
-            assert bench.client.stats(deadline=0.1).rx_bytes == asked == before + 1
+            assert bench.client.ask(GET_STATS(), deadline=0.1).rx_bytes == asked == before + 1
         except MailboxTimeout:
             assert asked in (before, before + 1)
         assert bench.clock.now - begin <= 0.11
@@ -198,15 +206,100 @@ def test_no_reply_ever_answers_another_request(script: list[tuple[float, bool, i
     while bench.clock.now < busy_until + 0.1:  # whatever is under way comes now
         bench.clock.sleep(0.05)
         bench.client.service()
-    assert bench.client.stats(deadline=0.1).rx_bytes == asked
+    bench.clock.sleep(QUIET * len(script))  # lost barriers are sent again
+    assert bench.client.ask(GET_STATS(), deadline=0.1).rx_bytes == asked
     assert bench.pf.lost_messages == 0
+
+
+# A PF that is slow
+
+
+def slow(seconds: float, bench: Bench) -> None:
+    """Makes the PF take so long for each message, one after the other."""
+    free = bench.clock.now
+
+    def handler(opcode: int, payload: bytes) -> list[Reply]:
+        nonlocal free
+        free = max(free, bench.clock.now) + seconds
+        (reply,) = polite()(opcode, payload) or []
+        content = stats_of(7) if opcode == GET_STATS.number else reply.payload
+        return [Reply(opcode, payload=content, delay=free - bench.clock.now)]
+
+    bench.pf.handler = handler
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.9, 2.5, 4.0])
+def test_a_slow_pf_is_waited_for(bench: Bench, seconds: float) -> None:
+    slow(seconds, bench)
+    client = bench.client
+    client.version()
+    client.resources()
+    client.ask(ENABLE_QUEUES(1, 1))
+    # What others wait for gets more time from a PF that is known to be slow.
+    assert client.ask(GET_STATS()).rx_bytes == 7
+    client.ask(DISABLE_QUEUES(1, 1))
+    assert not client.suspect
+    assert client.counters.timeouts == client.counters.unsolicited == 0
+    sent = [opcode for opcode in bench.opcodes if opcode != VERSION.number]
+    assert sent == [3, 8, 15, 9]  # nothing twice
+
+
+def test_quick_pf_that_falls_silent_is_not_waited_for_long(bench: Bench) -> None:
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: []
+    begin = bench.clock.now
+    with pytest.raises(MailboxTimeout, match="DISABLE_QUEUES within 2 s"):
+        bench.client.ask(DISABLE_QUEUES(1, 1))
+    assert bench.clock.now - begin <= 2.01
+
+
+def test_lost_request_is_noticed_by_the_reply_to_what_came_after_it(bench: Bench) -> None:
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: polite()(opcode, payload) if opcode == 1 else []
+    begin = bench.clock.now
+    with pytest.raises(MailboxTimeout, match="did not answer ENABLE_QUEUES, but what was asked"):
+        bench.client.ask(ENABLE_QUEUES(1, 1))
+    assert QUIET <= bench.clock.now - begin <= QUIET + 0.01
+    assert bench.opcodes == [8, 1]
+    assert not bench.client.suspect  # its reply cannot come any more
+
+
+def test_silent_pf_is_given_up_at_the_deadline_and_asked_once(bench: Bench) -> None:
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: []
+    begin = bench.clock.now
+    with pytest.raises(MailboxTimeout, match="did not answer ENABLE_QUEUES within 10 s"):
+        bench.client.ask(ENABLE_QUEUES(1, 1))
+    assert 10 <= bench.clock.now - begin <= 10.01
+    assert bench.opcodes == [8, 1]
+    assert bench.client.suspect
+
+
+def test_barriers_for_a_silent_pf_become_rare(bench: Bench) -> None:
+    """A VF with 63 messages in its mailbox is ignored by ice (docs/spec/reliability.md F13)."""
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: []
+    for _ in range(600):
+        with pytest.raises(MailboxTimeout):
+            bench.client.ask(GET_STATS())
+        bench.clock.sleep(1.0)
+    assert bench.opcodes.count(GET_STATS.number) == 1
+    assert bench.opcodes.count(VERSION.number) < 40
+    bench.pf.handler = polite()
+    bench.pf.send(Reply(15, payload=stats_of(1)))
+    for _ in range(bench.opcodes.count(VERSION.number)):
+        bench.pf.send(Reply(1, payload=VERSION_1_1))
+        bench.client.service()
+    slow(0.0, bench)
+    assert bench.client.ask(GET_STATS()).rx_bytes == 7
+    assert bench.client.counters.unsolicited == 1  # the late statistics; the barriers were due
 
 
 def test_version_is_its_own_barrier(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=0.5)
+        bench.client.ask(GET_STATS(), deadline=0.5)
     bench.pf.handler = polite()
     bench.client.version()
     assert not bench.client.suspect
@@ -222,7 +315,7 @@ def test_interrupted_wait_leaves_the_channel_suspect(bench: Bench) -> None:
     bench.pf.handler = lambda opcode, payload: []
     bench.clock.after(0.1, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        bench.client.stats()
+        bench.client.ask(GET_STATS())
     assert bench.client.suspect
 
 
@@ -236,7 +329,7 @@ def test_duplicates_and_strangers_are_counted_and_logged_once_a_second(
     answer = [Reply(0, times=3), Reply(99), Reply(8), Reply(15, payload=stats_of(7), times=3)]
     bench.pf.handler = lambda opcode, payload: answer
     with caplog.at_level(logging.WARNING, "iavfio.virtchnl"):
-        assert bench.client.stats().rx_bytes == 7
+        assert bench.client.ask(GET_STATS()).rx_bytes == 7
         assert bench.client.counters.unsolicited == 7
         assert len(caplog.records) == 1
         bench.clock.sleep(1.0)
@@ -258,7 +351,7 @@ def test_flood_does_not_outlast_the_deadline(bench: Bench) -> None:
     bench.clock.after(1e-5, flood)
     begin = bench.clock.now
     with pytest.raises(MailboxTimeout):
-        bench.client.stats(deadline=0.05)
+        bench.client.ask(GET_STATS(), deadline=0.05)
     assert bench.clock.now - begin <= 0.06
 
 
@@ -289,8 +382,8 @@ def test_malformed_resources_leave_what_was_known(bench: Bench, reply: Reply) ->
 def test_reply_with_an_unexpected_payload_is_malformed(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: [Reply(opcode, payload=b"surprise")]
-    with pytest.raises(MailboxError, match="it has 8 bytes, not 0"):
-        bench.client.enable_queues(1, 1)
+    with pytest.raises(MailboxError, match="it has 8 bytes, exactly 0 are wanted"):
+        bench.client.ask(ENABLE_QUEUES(1, 1))
     assert bench.client.counters.malformed == 1
 
 
@@ -308,7 +401,7 @@ def test_critical_error_sets_the_queue_up_anew_then_asks_for_a_reset(bench: Benc
     bench.pf.handler = lambda opcode, payload: []
     bench.pf.stuck_bits = CRIT
     with pytest.raises(MailboxError, match="failed during GET_STATS"):
-        bench.client.stats()
+        bench.client.ask(GET_STATS())
     assert not bench.client.needs_reset
     restarts = bench.queue.counters.restarts
     with pytest.raises(MailboxError):
@@ -324,7 +417,7 @@ def test_queue_works_again_after_one_critical_error(bench: Bench) -> None:
         [Reply(15, payload=stats_of(4))] if opcode == 15 else polite()(opcode, payload)
     )
     bench.pf.regs[ARQLEN] |= CRIT | OVFL
-    assert bench.client.stats().rx_bytes == 4
+    assert bench.client.ask(GET_STATS()).rx_bytes == 4
     assert not bench.client.needs_reset
     assert bench.queue.counters.criticals == bench.queue.counters.overflows == 1
     assert bench.pf.regs[ARQLEN] == 32 | ENABLE
@@ -340,7 +433,7 @@ def test_head_out_of_range_ends_a_request_within_10_ms(bench: Bench) -> None:
     bench.pf.after_send = spoil
     begin = bench.clock.now
     with pytest.raises(MailboxError, match="head is 900"):
-        bench.client.stats()
+        bench.client.ask(GET_STATS())
     assert bench.clock.now - begin < 0.01
 
 
@@ -384,7 +477,7 @@ def test_threads_share_the_channel_one_request_at_a_time() -> None:
 
     def ask(number: int) -> None:
         payload = struct.pack("<HHII", 10, 0, number, 0)
-        reply = client.request(op.GET_STATS, payload, deadline=5.0)
+        reply = client.request(GET_STATS, payload, deadline=5.0)
         results[number] = VsiStats._make(struct.unpack("<12Q", reply)).rx_bytes
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
@@ -427,7 +520,19 @@ def test_eventfd_wakes_the_wait_and_is_armed_first() -> None:
 
 def test_waiting_for_another_request_has_a_deadline_too(bench: Bench) -> None:
     bench.negotiated()
-    bench.client._lock.acquire()
-    with pytest.raises(MailboxTimeout, match=r"waited 0\.01 s for another request"):
-        bench.client.stats(deadline=0.01)
-    bench.client._lock.release()
+    waited: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(MailboxTimeout, match=r"waited 0\.01 s for another request"):
+            bench.client.ask(GET_STATS(), deadline=0.01)
+        waited.append("in vain")
+
+    def during_the_first(opcode: int, payload: bytes) -> list[Reply]:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(10)
+        return [Reply(opcode, payload=stats_of(1))]
+
+    bench.pf.handler = during_the_first
+    bench.client.ask(GET_STATS())
+    assert waited == ["in vain"]

@@ -7,9 +7,8 @@ import struct
 
 import pytest
 
-from iavfio.virtchnl import (
-    Event,
-)
+from iavfio.virtchnl import Event
+from iavfio.virtchnl.messages.queues import DISABLE_QUEUES, ENABLE_QUEUES
 from tests.virtchnl.fake_mailbox import (
     Bench,
     Reply,
@@ -51,7 +50,7 @@ def test_events_before_the_reply_do_not_pass_for_it(bench: Bench) -> None:
         Reply(17, payload=link_event(10000)),
         Reply(opcode),
     ]
-    bench.client.enable_queues(1, 1)
+    bench.client.ask(ENABLE_QUEUES(1, 1))
     assert bench.events == [Event("link", True, 10000)]
 
 
@@ -80,7 +79,7 @@ def test_callback_may_issue_requests(bench: Bench) -> None:
 
     def act(event: Event) -> None:
         order.append(f"{event} begin")
-        bench.client.enable_queues(1, 1)  # brings the next event, delivered after this one
+        bench.client.ask(ENABLE_QUEUES(1, 1))  # brings the next event, delivered after this one
         order.append(f"{event} end")
 
     bench.client.on_event = act
@@ -92,7 +91,7 @@ def test_callback_may_issue_requests(bench: Bench) -> None:
         return [*link, Reply(opcode)]
 
     bench.pf.handler = handler
-    bench.client.disable_queues(1, 1)
+    bench.client.ask(DISABLE_QUEUES(1, 1))
     first, second = "LINK_CHANGE up 1000 Mb/s", "LINK_CHANGE up 2500 Mb/s"
     assert order == [f"{first} begin", f"{first} end", f"{second} begin", f"{second} end"]
 
@@ -105,7 +104,7 @@ def test_failing_callback_does_not_fail_the_request(bench: Bench) -> None:
 
     bench.client.on_event = fail
     bench.pf.handler = lambda opcode, payload: [Reply(17, payload=link_event(1)), Reply(opcode)]
-    bench.client.enable_queues(1, 1)
+    bench.client.ask(ENABLE_QUEUES(1, 1))
     assert "handling LINK_CHANGE up 1 Mb/s failed: ValueError" in str(bench.client.journal)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages that the PF sends of its own accord (spec: virtchnl 6)."""
+"""EVENT: what the PF says of its own accord (docs/spec/virtchnl.md 6)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from iavfio._driver import lib
-from iavfio.virtchnl.messages import opcodes as op
-from iavfio.virtchnl.messages.wire import check_reply, malformed, view
+from iavfio.errors import StateError
+from iavfio.virtchnl.messages.message_type import MessageType, ReplyLength
+from iavfio.virtchnl.messages.wire import NO_CONTENT, Malformed, view
 
 Kind = Literal["link", "reset", "close"]
 SPEED_MAX: Final = 1_000_000  # Mb/s; beyond it a word is no speed
@@ -51,26 +52,57 @@ class Event:
 
 
 def decode_event(payload: bytes, adv_link_speed: bool) -> Event:
-    """An EVENT message; `adv_link_speed`: the capability was granted, speeds come in Mb/s.
+    """Returns an EVENT message; with `adv_link_speed` granted its speed is in Mb/s.
 
-    Raises MailboxError for a wrong length, an unknown event or a link status that is neither 0
-    nor 1. A speed that is not known leaves `speed` None (F6).
+    Raises MailboxError for a message that is too short, an unknown event or a link status that is
+    neither 0 nor 1. A speed that is not known leaves `speed` None (docs/spec/reliability.md F6).
     """
-    check_reply(op.EVENT, len(payload))
-    info = view("vc_pf_event", op.EVENT, payload)
-    code, severity = int(info.event), int(info.severity)
-    if code == lib.VC_EVENT_LINK_CHANGE:
-        if info.link_status > 1:
-            raise malformed(op.EVENT, f"link status {info.link_status}")
-        return Event("link", bool(info.link_status), _speed(int(info.link_speed), adv_link_speed))
-    if code == lib.VC_EVENT_RESET_IMPENDING:
-        return Event("reset", severity=severity)
-    if code == lib.VC_EVENT_PF_DRIVER_CLOSE:
-        return Event("close", severity=severity)
-    raise malformed(op.EVENT, f"event {code} is not known")
+    return EVENT.read(payload).event(adv_link_speed)
 
 
-def _speed(word: int, adv_link_speed: bool) -> int | None:
-    if not adv_link_speed:
-        return SPEED_BITS.get(word)
-    return word if 0 < word <= SPEED_MAX else None
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """The words of an event; what its speed means depends on what was granted when it came."""
+
+    kind: Kind
+    link_status: int
+    link_speed: int
+    severity: int
+
+    def event(self, adv_link_speed: bool) -> Event:
+        """Returns the event with its speed in Mb/s; see `decode_event`."""
+        if self.kind != "link":
+            return Event(self.kind, severity=self.severity)
+        word = self.link_speed
+        if not adv_link_speed:
+            speed = SPEED_BITS.get(word)
+        else:
+            speed = word if 0 < word <= SPEED_MAX else None
+        return Event("link", bool(self.link_status), speed)
+
+
+KINDS: Final[Mapping[int, Kind]] = MappingProxyType(
+    {
+        lib.VC_EVENT_LINK_CHANGE: "link",
+        lib.VC_EVENT_RESET_IMPENDING: "reset",
+        lib.VC_EVENT_PF_DRIVER_CLOSE: "close",
+    }
+)
+
+
+def _encode(vsi_id: int) -> list[bytes]:
+    raise StateError("a VF sends no EVENT", "it is the PF's message", "")
+
+
+def _decode(payload: bytes) -> RawEvent:
+    info = view("vc_pf_event", payload)
+    kind = KINDS.get(int(info.event))
+    if kind is None:
+        raise Malformed(f"event {info.event} is not known")
+    if kind == "link" and info.link_status > 1:
+        raise Malformed(f"link status {info.link_status}")
+    return RawEvent(kind, int(info.link_status), int(info.link_speed), int(info.severity))
+
+
+# The PF sends this message; a VF never does.
+EVENT = MessageType("EVENT", _encode, NO_CONTENT, _decode, ReplyLength(16), negotiates=True)

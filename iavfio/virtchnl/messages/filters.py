@@ -1,29 +1,44 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Filter messages: MAC addresses, VLANs (v1), promiscuous mode (spec: virtchnl 5)."""
+"""Filter messages: MAC addresses and promiscuous mode (docs/spec/virtchnl.md 5, 9)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from iavfio._driver import lib
 from iavfio.errors import ConfigError
-from iavfio.virtchnl.messages import opcodes as op
-from iavfio.virtchnl.messages.wire import blank, bounded, chunks, view, vsi
+from iavfio.virtchnl.messages.message_type import TRUST, Advice, MessageType, nothing
+from iavfio.virtchnl.messages.wire import Length, blank, chunks, view, vsi
+
+MACS: Final = Length(12, 8)
+PROMISCUOUS: Final = Length(4)
 
 
-def encode_macs(
-    opcode: int, vsi_id: int, macs: Sequence[bytes], primary: bytes | None = None
-) -> list[bytes]:
-    """ADD_ETH_ADDR or DEL_ETH_ADDR; long lists make several messages.
+def check_mac(mac: bytes) -> bytes:
+    """Returns `mac` when a PF can filter on it; raises ConfigError otherwise."""
+    if len(mac) != 6:
+        raise ConfigError(f"a MAC address has 6 bytes, not {len(mac)}")
+    if mac in (bytes(6), b"\xff" * 6):
+        raise ConfigError(
+            f"{mac_text(mac)} cannot be a MAC filter",
+            "the zero address is nobody's, and broadcast always arrives",
+        )
+    return mac
 
-    `primary` marks the one address that is the VF's own. Raises ConfigError for an address that
-    every PF refuses: not 6 bytes, zero or broadcast.
-    """
+
+def mac_text(mac: bytes) -> str:
+    """Returns a MAC address as people write it."""
+    return mac.hex(":")
+
+
+def _encode_macs(vsi_id: int, macs: Sequence[bytes], primary: bytes | None = None) -> list[bytes]:
+    """Long lists make several messages; `primary` marks the one address that is the VF's own."""
     for mac in macs:
         check_mac(mac)
     messages = []
-    for part in chunks(opcode, macs):
-        data, info = blank("vc_ether_addr_list", opcode, len(part))
+    for part in chunks("MAC addresses", MACS, macs):
+        data, info = blank("vc_ether_addr_list", MACS, len(part))
         info.vsi_id, info.num_elements = vsi(vsi_id), len(part)
         for at, mac in enumerate(part):
             info.list[at].addr = mac
@@ -33,60 +48,61 @@ def encode_macs(
     return messages
 
 
-def encode_vlans(opcode: int, vsi_id: int, vids: Sequence[int]) -> list[bytes]:
-    """ADD_VLAN or DEL_VLAN; long lists make several messages. Raises ConfigError."""
-    messages = []
-    for part in chunks(opcode, vids):
-        data, info = blank("vc_vlan_filter_list", opcode, len(part))
-        info.vsi_id, info.num_elements = vsi(vsi_id), len(part)
-        for at, vid in enumerate(part):
-            info.vlan_id[at] = bounded("VLAN id", vid, 0, 4095)
-        messages.append(bytes(data))
-    return messages
-
-
-def encode_promiscuous(vsi_id: int, unicast: bool, multicast: bool) -> bytes:
-    """CONFIG_PROMISCUOUS_MODE. A PF answers SUCCESS to an untrusted VF too, and does nothing."""
-    data, info = blank("vc_promisc_info", op.CONFIG_PROMISCUOUS_MODE)
-    info.vsi_id = vsi(vsi_id)
-    info.flags = (lib.VC_PROMISC_UNICAST if unicast else 0) | (
-        lib.VC_PROMISC_MULTICAST if multicast else 0
-    )
-    return bytes(data)
-
-
-def check_mac(mac: bytes) -> bytes:
-    """`mac` itself when a PF can filter on it, else ConfigError."""
-    if len(mac) != 6:
-        raise ConfigError(f"a MAC address has 6 bytes, not {len(mac)}")
-    if mac in (bytes(6), b"\xff" * 6):
-        raise ConfigError(f"{mac_text(mac)} cannot be a MAC filter", "zero and broadcast are none")
-    return mac
-
-
-def mac_text(mac: bytes) -> str:
-    """A MAC address as people write it."""
-    return mac.hex(":")
-
-
-def describe_macs(payload: bytes) -> str:
-    """One line on ADD_ETH_ADDR or DEL_ETH_ADDR."""
-    info = view("vc_ether_addr_list", op.ADD_ETH_ADDR, payload)
-    count = min(int(info.num_elements), (len(payload) - 4) // 8)
+def _show_macs(payload: bytes) -> str:
+    info = view("vc_ether_addr_list", payload)
+    count = min(int(info.num_elements), (len(payload) - 4) // MACS.per)
     shown = " ".join(mac_text(bytes(info.list[at].addr)) for at in range(min(count, 4)))
     return f"vsi {info.vsi_id}, {count}: {shown}" + (" ..." if count > 4 else "")
 
 
-def describe_vlans(payload: bytes) -> str:
-    """One line on ADD_VLAN or DEL_VLAN."""
-    info = view("vc_vlan_filter_list", op.ADD_VLAN, payload)
-    count = min(int(info.num_elements), (len(payload) - 4) // 2)
-    shown = " ".join(str(info.vlan_id[at]) for at in range(min(count, 8)))
-    return f"vsi {info.vsi_id}, {count}: {shown}" + (" ..." if count > 8 else "")
+def _encode_promiscuous(vsi_id: int, unicast: bool, multicast: bool) -> list[bytes]:
+    data, info = blank("vc_promisc_info", PROMISCUOUS)
+    info.vsi_id = vsi(vsi_id)
+    info.flags = (lib.VC_PROMISC_UNICAST if unicast else 0) | (
+        lib.VC_PROMISC_MULTICAST if multicast else 0
+    )
+    return [bytes(data)]
 
 
-def describe_promiscuous(payload: bytes) -> str:
-    """One line on CONFIG_PROMISCUOUS_MODE."""
-    info = view("vc_promisc_info", op.CONFIG_PROMISCUOUS_MODE, payload)
+def _show_promiscuous(payload: bytes) -> str:
+    info = view("vc_promisc_info", payload)
     on = [name for bit, name in ((1, "unicast"), (2, "multicast")) if info.flags & bit]
     return f"vsi {info.vsi_id}, {' and '.join(on) or 'off'}"
+
+
+# Arguments: addresses of 6 bytes, and which of them is the VF's own.
+ADD_ETH_ADDR = MessageType(
+    "ADD_ETH_ADDR",
+    _encode_macs,
+    MACS,
+    nothing,
+    gate=lib.VC_CAP_L2,
+    show=_show_macs,
+    advice=Advice(
+        "the VF is not trusted: the host set its MAC address, or it has too many of them", TRUST
+    ),
+)
+
+# Arguments: addresses of 6 bytes. After a refusal some of them may be gone: delete one by one to
+# know which.
+DEL_ETH_ADDR = MessageType(
+    "DEL_ETH_ADDR",
+    _encode_macs,
+    MACS,
+    nothing,
+    gate=lib.VC_CAP_L2,
+    show=_show_macs,
+    advice=Advice("the PF does not know this address", ""),
+)
+
+# Arguments: whether all unicast, whether all multicast is wanted. A success proves nothing: PFs
+# answer SUCCESS to an untrusted VF and ignore the request (docs/spec/virtchnl.md 9).
+CONFIG_PROMISCUOUS_MODE = MessageType(
+    "CONFIG_PROMISCUOUS_MODE",
+    _encode_promiscuous,
+    PROMISCUOUS,
+    nothing,
+    gate=lib.VC_CAP_L2,
+    show=_show_promiscuous,
+    advice=Advice("the PF could not set the filter", TRUST),
+)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Queue messages: CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE/DISABLE_QUEUES, GET_STATS."""
+"""Queue messages: CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from iavfio._driver import ffi
 from iavfio.errors import ConfigError
-from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.messages.message_type import QUICK, Advice, MessageType, nothing
 from iavfio.virtchnl.messages.resources import FRAME_MAX, FRAME_MIN, QUEUES_MAX, VECTORS_MAX
-from iavfio.virtchnl.messages.wire import blank, bounded, check_reply, chunks, view, vsi
+from iavfio.virtchnl.messages.wire import Length, blank, bounded, chunks, view, vsi
 
 RING_MIN, RING_MAX, RING_STEP = 64, 8160, 32
 RING_ALIGN: Final = 128  # PFs program base / 128
@@ -19,13 +19,17 @@ BUFFER_MIN, BUFFER_MAX = 128, 16256
 ITR_NONE: Final = 3
 PAIRS_PER_MESSAGE: Final = 32
 
+PAIRS: Final = Length(72, 64)
+VECTORS: Final = Length(14, 12)
+SELECT: Final = Length(12)
+
 
 @dataclass(frozen=True, slots=True)
-class QueuePair:
+class QueuePairConfig:
     """One queue pair as CONFIG_VSI_QUEUES wants it.
 
-    Rings in descriptors, addresses as IOVA (128-byte aligned), `buffer` and `max_frame` in bytes.
-    `rxdid` stays 0 unless RX_FLEX_DESC was granted: for other PFs the byte is padding.
+    Rings are in descriptors, addresses are IOVAs (128-byte aligned), `buffer` and `max_frame` are
+    in bytes. `rxdid` stays 0 unless RX_FLEX_DESC was granted: for other PFs the byte is padding.
     """
 
     queue: int
@@ -54,31 +58,19 @@ class VectorMap:
     tx_itr: int = 1
 
 
-class VsiStats(NamedTuple):
-    """GET_STATS: counters of the VSI in the order that `ethtool -S` prints them."""
-
-    rx_bytes: int
-    rx_unicast: int
-    rx_multicast: int
-    rx_broadcast: int
-    rx_discards: int
-    rx_unknown_protocol: int
-    tx_bytes: int
-    tx_unicast: int
-    tx_multicast: int
-    tx_broadcast: int
-    tx_discards: int
-    tx_errors: int
+def queue_bitmap(queues: int) -> int:
+    """Returns the bitmap of queues 0..queues-1; raises ConfigError beyond 32."""
+    return (1 << bounded("number of queues", queues, 1, 32)) - 1
 
 
-def encode_config_queues(vsi_id: int, pairs: Sequence[QueuePair]) -> list[bytes]:
-    """CONFIG_VSI_QUEUES; more than 32 pairs make several messages. Raises ConfigError."""
+def _encode_config(vsi_id: int, pairs: Sequence[QueuePairConfig]) -> list[bytes]:
+    """More than 32 pairs make several messages."""
     numbers = [pair.queue for pair in pairs]
     if len(set(numbers)) != len(numbers):
         raise ConfigError("a queue is configured twice in one request")
     messages = []
-    for part in chunks(op.CONFIG_VSI_QUEUES, pairs, PAIRS_PER_MESSAGE):
-        data, info = blank("vc_vsi_queue_config_info", op.CONFIG_VSI_QUEUES, len(part))
+    for part in chunks("queue pairs", PAIRS, pairs, PAIRS_PER_MESSAGE):
+        data, info = blank("vc_vsi_queue_config_info", PAIRS, len(part))
         info.vsi_id = vsi(vsi_id)
         info.num_queue_pairs = len(part)
         for at, pair in enumerate(part):
@@ -96,49 +88,6 @@ def encode_config_queues(vsi_id: int, pairs: Sequence[QueuePair]) -> list[bytes]
     return messages
 
 
-def encode_irq_map(vsi_id: int, vectors: Sequence[VectorMap]) -> bytes:
-    """CONFIG_IRQ_MAP for all vectors at once. Raises ConfigError."""
-    if not vectors or len({entry.vector for entry in vectors}) != len(vectors):
-        raise ConfigError("an interrupt map names each vector once, and at least one")
-    (part,) = chunks(op.CONFIG_IRQ_MAP, vectors)[:1]
-    if len(part) < len(vectors):
-        raise ConfigError(f"an interrupt map holds at most {len(part)} vectors")
-    data, info = blank("vc_irq_map_info", op.CONFIG_IRQ_MAP, len(vectors))
-    info.num_vectors = len(vectors)
-    for at, entry in enumerate(vectors):
-        wire = info.vecmap[at]
-        wire.vsi_id = vsi(vsi_id)
-        wire.vector_id = bounded("vector", entry.vector, 0, VECTORS_MAX - 1)
-        wire.rxq_map = bounded("Rx queue map", entry.rx_queues, 0, 0xFFFF)
-        wire.txq_map = bounded("Tx queue map", entry.tx_queues, 0, 0xFFFF)
-        wire.rxitr_idx = bounded("Rx ITR index", entry.rx_itr, 0, ITR_NONE)
-        wire.txitr_idx = bounded("Tx ITR index", entry.tx_itr, 0, ITR_NONE)
-    return bytes(data)
-
-
-def encode_queue_select(opcode: int, vsi_id: int, rx_queues: int, tx_queues: int) -> bytes:
-    """ENABLE_QUEUES, DISABLE_QUEUES and GET_STATS: bitmaps of queues, both 0 only for GET_STATS."""
-    if opcode != op.GET_STATS and not rx_queues | tx_queues:
-        raise ConfigError(f"{op.opcode_name(opcode)} needs at least one queue")
-    data, info = blank("vc_queue_select", opcode)
-    info.vsi_id = vsi(vsi_id)
-    info.rx_queues = bounded("Rx queue map", rx_queues, 0, 0xFFFFFFFF)
-    info.tx_queues = bounded("Tx queue map", tx_queues, 0, 0xFFFFFFFF)
-    return bytes(data)
-
-
-def decode_stats(payload: bytes) -> VsiStats:
-    """GET_STATS reply. Counters wrap and restart at resets: readers make them monotonic (F16)."""
-    check_reply(op.GET_STATS, len(payload))
-    info = view("vc_eth_stats", op.GET_STATS, payload)
-    return VsiStats._make(int(getattr(info, name)) for name in VsiStats._fields)
-
-
-def queue_bitmap(queues: int) -> int:
-    """The bitmap of queues 0..queues-1."""
-    return (1 << bounded("number of queues", queues, 1, 32)) - 1
-
-
 def _ring(side: str, length: int, iova: int) -> tuple[int, int]:
     bounded(f"{side} ring", length, RING_MIN, RING_MAX)
     if length % RING_STEP:
@@ -148,10 +97,9 @@ def _ring(side: str, length: int, iova: int) -> tuple[int, int]:
     return length, iova
 
 
-def describe_config(payload: bytes) -> str:
-    """One line on a CONFIG_VSI_QUEUES request."""
-    info = view("vc_vsi_queue_config_info", op.CONFIG_VSI_QUEUES, payload)
-    count = min(int(info.num_queue_pairs), (len(payload) - 8) // 64)
+def _show_config(payload: bytes) -> str:
+    info = view("vc_vsi_queue_config_info", payload)
+    count = min(int(info.num_queue_pairs), (len(payload) - 8) // PAIRS.per)
     if not count:
         return f"vsi {info.vsi_id}, no pairs"
     pair = info.qpair[0]
@@ -160,16 +108,91 @@ def describe_config(payload: bytes) -> str:
     return text + (f", rxdid {pair.rxq.rxdid}" if pair.rxq.rxdid else "")
 
 
-def describe_irq_map(payload: bytes) -> str:
-    """One line on a CONFIG_IRQ_MAP request."""
-    info = view("vc_irq_map_info", op.CONFIG_IRQ_MAP, payload)
-    count = min(int(info.num_vectors), (len(payload) - ffi.sizeof("struct vc_irq_map_info")) // 12)
-    maps = [info.vecmap[at] for at in range(count)]
-    shown = (f"{m.vector_id}: rx {m.rxq_map:#x} tx {m.txq_map:#x}" for m in maps[:4])
+def _encode_irq_map(vsi_id: int, vectors: Sequence[VectorMap]) -> list[bytes]:
+    """All vectors go in one message, because each message replaces the map before it."""
+    if not vectors or len({entry.vector for entry in vectors}) != len(vectors):
+        raise ConfigError("an interrupt map names each vector once, and at least one")
+    if len(vectors) > VECTORS.most:
+        raise ConfigError(f"an interrupt map holds at most {VECTORS.most} vectors")
+    data, info = blank("vc_irq_map_info", VECTORS, len(vectors))
+    info.num_vectors = len(vectors)
+    for at, entry in enumerate(vectors):
+        wire = info.vecmap[at]
+        wire.vsi_id = vsi(vsi_id)
+        wire.vector_id = bounded("vector", entry.vector, 0, VECTORS_MAX - 1)
+        wire.rxq_map = bounded("Rx queue map", entry.rx_queues, 0, 0xFFFF)
+        wire.txq_map = bounded("Tx queue map", entry.tx_queues, 0, 0xFFFF)
+        wire.rxitr_idx = bounded("Rx ITR index", entry.rx_itr, 0, ITR_NONE)
+        wire.txitr_idx = bounded("Tx ITR index", entry.tx_itr, 0, ITR_NONE)
+    return [bytes(data)]
+
+
+def _show_irq_map(payload: bytes) -> str:
+    info = view("vc_irq_map_info", payload)
+    room = (len(payload) - ffi.sizeof("struct vc_irq_map_info")) // VECTORS.per
+    count = min(int(info.num_vectors), room)
+    maps = [info.vecmap[at] for at in range(min(count, 4))]
+    shown = (f"{m.vector_id}: rx {m.rxq_map:#x} tx {m.txq_map:#x}" for m in maps)
     return f"{count} vectors, " + "; ".join(shown) + ("; ..." if count > 4 else "")
 
 
-def describe_select(payload: bytes) -> str:
-    """One line on ENABLE_QUEUES or DISABLE_QUEUES."""
-    info = view("vc_queue_select", op.ENABLE_QUEUES, payload)
+def _encode_select(vsi_id: int, rx_queues: int, tx_queues: int) -> list[bytes]:
+    if not rx_queues | tx_queues:
+        raise ConfigError("a request needs at least one queue")
+    data, info = blank("vc_queue_select", SELECT)
+    info.vsi_id = vsi(vsi_id)
+    info.rx_queues = bounded("Rx queue map", rx_queues, 0, 0xFFFFFFFF)
+    info.tx_queues = bounded("Tx queue map", tx_queues, 0, 0xFFFFFFFF)
+    return [bytes(data)]
+
+
+def _show_select(payload: bytes) -> str:
+    info = view("vc_queue_select", payload)
     return f"vsi {info.vsi_id}, rx {info.rx_queues:#x}, tx {info.tx_queues:#x}"
+
+
+# Arguments: a QueuePairConfig for each queue pair.
+CONFIG_VSI_QUEUES = MessageType(
+    "CONFIG_VSI_QUEUES",
+    _encode_config,
+    PAIRS,
+    nothing,
+    show=_show_config,
+    advice=Advice(
+        "ring length, buffer size, frame size or VSI id is beyond what this PF takes",
+        "use fewer queues, rings of at most 4096, or a smaller MTU",
+    ),
+)
+
+# Arguments: a VectorMap for each vector. PFs want the map in poll mode, too; ice takes no queue on
+# vector 0 (docs/spec/virtchnl.md 9).
+CONFIG_IRQ_MAP = MessageType(
+    "CONFIG_IRQ_MAP",
+    _encode_irq_map,
+    VECTORS,
+    nothing,
+    show=_show_irq_map,
+    advice=Advice(
+        "a vector does not exist, or ice was given queues on vector 0",
+        "use vectors 1..N of those that the VF has",
+    ),
+)
+
+# Arguments: bitmaps of Rx and Tx queues. A LINK_CHANGE event follows the reply.
+ENABLE_QUEUES = MessageType(
+    "ENABLE_QUEUES",
+    _encode_select,
+    SELECT,
+    nothing,
+    show=_show_select,
+    advice=Advice(
+        "the host disabled the link, or the queues were not configured",
+        "on the host: ip link set dev <PF> vf <N> state auto",
+    ),
+)
+
+# Arguments: bitmaps of Rx and Tx queues. Once the PF has answered, the device writes to no ring of
+# these queues. The deadline is short, because a reset ends DMA where the PF does not.
+DISABLE_QUEUES = MessageType(
+    "DISABLE_QUEUES", _encode_select, SELECT, nothing, deadline=QUICK, show=_show_select
+)

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RSS messages: key, look-up table, hash function, hash fields (spec: virtchnl 5, 9)."""
+"""RSS messages: key, indirection table, hash function, hash fields (docs/spec/virtchnl.md 5, 9)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Final
 
+from iavfio._driver import lib
 from iavfio.errors import ConfigError
-from iavfio.virtchnl.messages import opcodes as op
+from iavfio.virtchnl.messages.message_type import Advice, MessageType, ReplyLength, nothing
 from iavfio.virtchnl.messages.resources import KEY_MAX, LUT_MAX, QUEUES_MAX
-from iavfio.virtchnl.messages.wire import blank, bounded, check_reply, view, vsi
+from iavfio.virtchnl.messages.wire import NO_CONTENT, Length, blank, bounded, view, vsi
+
+KEY: Final = Length(5, 1)
+LUT: Final = Length(5, 1)
+HFUNC: Final = Length(8)
+HASHCFG: Final = Length(8)
 
 
 class HashFunction(IntEnum):
@@ -21,61 +28,114 @@ class HashFunction(IntEnum):
     SYMMETRIC_XOR = 3
 
 
-def encode_rss_key(vsi_id: int, key: bytes) -> bytes:
-    """CONFIG_RSS_KEY; the key must have the size that the PF reported (52 bytes on all known)."""
+def _encode_key(vsi_id: int, key: bytes) -> list[bytes]:
     bounded("RSS key length", len(key), 1, KEY_MAX)
-    data, info = blank("vc_rss_key", op.CONFIG_RSS_KEY, len(key))
+    data, info = blank("vc_rss_key", KEY, len(key))
     info.vsi_id, info.key_len = vsi(vsi_id), len(key)
     data[4 : 4 + len(key)] = key
-    return bytes(data)
+    return [bytes(data)]
 
 
-def encode_rss_lut(vsi_id: int, lut: Sequence[int], queues: int = QUEUES_MAX) -> bytes:
-    """CONFIG_RSS_LUT: one queue number below `queues` for each entry. Raises ConfigError."""
+def _show_key(payload: bytes) -> str:
+    info = view("vc_rss_key", payload)
+    return f"vsi {info.vsi_id}, {info.key_len} bytes"
+
+
+def _encode_lut(vsi_id: int, lut: Sequence[int], queues: int = QUEUES_MAX) -> list[bytes]:
     bounded("RSS table length", len(lut), 1, LUT_MAX)
     wrong = next((queue for queue in lut if not 0 <= queue < min(queues, QUEUES_MAX)), None)
     if wrong is not None:
         raise ConfigError(f"the RSS table names queue {wrong}, there are {queues}")
-    data, info = blank("vc_rss_lut", op.CONFIG_RSS_LUT, len(lut))
+    data, info = blank("vc_rss_lut", LUT, len(lut))
     info.vsi_id, info.lut_entries = vsi(vsi_id), len(lut)
     data[4 : 4 + len(lut)] = bytes(lut)
-    return bytes(data)
+    return [bytes(data)]
 
 
-def encode_rss_hfunc(vsi_id: int, function: HashFunction) -> bytes:
-    """CONFIG_RSS_HFUNC."""
-    data, info = blank("vc_rss_hfunc", op.CONFIG_RSS_HFUNC)
-    info.vsi_id, info.rss_algorithm = vsi(vsi_id), int(function)
-    return bytes(data)
-
-
-def encode_hashcfg(fields: int) -> bytes:
-    """SET_RSS_HASHCFG: a bitmap of packet types; 0 turns RSS off."""
-    return bounded("hash field bitmap", fields, 0, (1 << 64) - 1).to_bytes(8, "little")
-
-
-def decode_hashcfg(payload: bytes) -> int:
-    """GET_RSS_HASHCFG_CAPS reply: bitmap of packet types that can be hashed."""
-    check_reply(op.GET_RSS_HASHCFG_CAPS, len(payload))
-    return int.from_bytes(payload, "little")
-
-
-def describe_rss_key(payload: bytes) -> str:
-    """One line on CONFIG_RSS_KEY."""
-    info = view("vc_rss_key", op.CONFIG_RSS_KEY, payload)
-    return f"vsi {info.vsi_id}, {info.key_len} bytes"
-
-
-def describe_rss_lut(payload: bytes) -> str:
-    """One line on CONFIG_RSS_LUT."""
-    info = view("vc_rss_lut", op.CONFIG_RSS_LUT, payload)
+def _show_lut(payload: bytes) -> str:
+    info = view("vc_rss_lut", payload)
     used = sorted(set(payload[4 : 4 + int(info.lut_entries)]))
     shown = f"{used[0]}..{used[-1]}" if used else "none"
     return f"vsi {info.vsi_id}, {info.lut_entries} entries over {len(used)} queues ({shown})"
 
 
-def describe_rss_hfunc(payload: bytes) -> str:
-    """One line on CONFIG_RSS_HFUNC."""
-    info = view("vc_rss_hfunc", op.CONFIG_RSS_HFUNC, payload)
+def _encode_hfunc(vsi_id: int, function: HashFunction) -> list[bytes]:
+    data, info = blank("vc_rss_hfunc", HFUNC)
+    info.vsi_id, info.rss_algorithm = vsi(vsi_id), int(function)
+    return [bytes(data)]
+
+
+def _show_hfunc(payload: bytes) -> str:
+    info = view("vc_rss_hfunc", payload)
     names = {int(function): function.name.lower().replace("_", " ") for function in HashFunction}
     return f"vsi {info.vsi_id}, {names.get(int(info.rss_algorithm), info.rss_algorithm)}"
+
+
+def _encode_hashcfg(vsi_id: int, fields: int) -> list[bytes]:
+    """The message names no VSI."""
+    return [bounded("hash field bitmap", fields, 0, (1 << 64) - 1).to_bytes(8, "little")]
+
+
+def _decode_hashcfg(payload: bytes) -> int:
+    return int.from_bytes(payload[:8], "little")
+
+
+def _show_hashcfg(payload: bytes) -> str:
+    return f"{_decode_hashcfg(payload):#x}"
+
+
+# Argument: the key, of the size that the PF reported (52 bytes on all known PFs).
+CONFIG_RSS_KEY = MessageType(
+    "CONFIG_RSS_KEY",
+    _encode_key,
+    KEY,
+    nothing,
+    gate=lib.VC_CAP_RSS_PF,
+    show=_show_key,
+    advice=Advice("the key does not have the length that the PF wants", ""),
+)
+
+# Arguments: a queue number for each entry, and how many queues there are.
+CONFIG_RSS_LUT = MessageType(
+    "CONFIG_RSS_LUT",
+    _encode_lut,
+    LUT,
+    nothing,
+    gate=lib.VC_CAP_RSS_PF,
+    show=_show_lut,
+    advice=Advice("the table has a wrong length or names a missing queue", ""),
+)
+
+# Argument: a HashFunction. i40e does not know this message.
+CONFIG_RSS_HFUNC = MessageType(
+    "CONFIG_RSS_HFUNC",
+    _encode_hfunc,
+    HFUNC,
+    nothing,
+    gate=lib.VC_CAP_RSS_PF,
+    show=_show_hfunc,
+    advice=Advice("this PF cannot choose the hash function", "leave it alone"),
+)
+
+# No arguments. Says as a bitmap which packet types the PF can hash.
+GET_RSS_HASHCFG_CAPS = MessageType(
+    "GET_RSS_HASHCFG_CAPS",
+    lambda vsi_id: [b""],
+    NO_CONTENT,
+    _decode_hashcfg,
+    ReplyLength(8),
+    gate=lib.VC_CAP_RSS_PF,
+    show_reply=_show_hashcfg,
+)
+
+# Argument: the bitmap of packet types to hash; 0 turns RSS off. Some PFs refuse the message
+# although they granted RSS_PF (docs/spec/field-evidence.md 9).
+SET_RSS_HASHCFG = MessageType(
+    "SET_RSS_HASHCFG",
+    _encode_hashcfg,
+    HASHCFG,
+    nothing,
+    gate=lib.VC_CAP_RSS_PF,
+    show=_show_hashcfg,
+    advice=Advice("the PF cannot hash these packet types", "use its default set"),
+)

@@ -1,163 +1,71 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VLAN V2 messages: capabilities, filters, stripping and insertion (spec: virtchnl 5, VLAN V2)."""
+"""Messages of the plain VLAN capability: filters and stripping of one 8100 tag."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from iavfio._driver import lib
-from iavfio.errors import ConfigError
-from iavfio.virtchnl.messages import opcodes as op
-from iavfio.virtchnl.messages.wire import blank, bounded, check_reply, chunks, view, vsi
+from iavfio.virtchnl.messages.message_type import TRUST, Advice, MessageType, nothing
+from iavfio.virtchnl.messages.wire import NO_CONTENT, Length, blank, bounded, chunks, view, vsi
 
-TPID_BITS: Final[tuple[tuple[int, int], ...]] = (
-    (0x8100, lib.VC_VLAN_ETHERTYPE_8100),
-    (0x88A8, lib.VC_VLAN_ETHERTYPE_88A8),
-    (0x9100, lib.VC_VLAN_ETHERTYPE_9100),
-)
+VIDS: Final = Length(6, 2)
+PORT_VLAN: Final = Advice("the host put the VF into a port VLAN", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Support:
-    """What can be done with the outer and the inner tag: ethertype, place and mode bits."""
-
-    outer: int
-    inner: int
-
-
-@dataclass(frozen=True, slots=True)
-class VlanCaps:
-    """GET_OFFLOAD_VLAN_V2_CAPS; the `_init` words say what is on at the start."""
-
-    filtering: Support
-    filtering_init: int
-    max_filters: int
-    stripping: Support
-    insertion: Support
-    offload_init: int
-    must_match: bool  # insertion must use the ethertype of stripping
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """One tag of a filter: `vid` with priority bits as on the wire, `tpid` 0 = not looked at."""
-
-    tci: int
-    tpid: int = 0x8100
-    mask: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class VlanFilter:
-    """A VLAN V2 filter; at least one tag."""
-
-    outer: Tag | None = None
-    inner: Tag | None = None
-
-    def __str__(self) -> str:
-        tags = (("outer", self.outer), ("inner", self.inner))
-        return " ".join(f"{n} {t.tpid:04x}.{t.tci & 0xFFF}" for n, t in tags if t)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One stripping or insertion setting: a single ethertype bit in exactly one word."""
-
-    outer: int = 0
-    inner: int = 0
-
-
-def decode_vlan_caps(payload: bytes) -> VlanCaps:
-    """GET_OFFLOAD_VLAN_V2_CAPS reply. Raises MailboxError."""
-    opcode = op.GET_OFFLOAD_VLAN_V2_CAPS
-    check_reply(opcode, len(payload))
-    info = view("vc_vlan_caps", opcode, payload)
-    filtering, offloads = info.filtering, info.offloads
-
-    def support(word: object) -> Support:
-        return Support(int(getattr(word, "outer")), int(getattr(word, "inner")))  # noqa: B009
-
-    return VlanCaps(
-        filtering=support(filtering.filtering_support),
-        filtering_init=int(filtering.ethertype_init),
-        max_filters=int(filtering.max_filters),
-        stripping=support(offloads.stripping_support),
-        insertion=support(offloads.insertion_support),
-        offload_init=int(offloads.ethertype_init),
-        must_match=offloads.ethertype_match == 0,
-    )
-
-
-def encode_vlan_filters(opcode: int, vsi_id: int, filters: Sequence[VlanFilter]) -> list[bytes]:
-    """ADD_VLAN_V2 or DEL_VLAN_V2; long lists make several messages.
-
-    All filters of one request must use the same tags. Raises ConfigError.
-    """
-    if len({(f.outer is not None, f.inner is not None) for f in filters}) > 1:
-        raise ConfigError("VLAN filters of one request must all use the same tags")
+def _encode_vids(vsi_id: int, vids: Sequence[int]) -> list[bytes]:
+    """Long lists make several messages."""
     messages = []
-    for part in chunks(opcode, filters):
-        data, info = blank("vc_vlan_filter_list_v2", opcode, len(part))
-        info.vport_id, info.num_elements = vsi(vsi_id), len(part)
-        for at, entry in enumerate(part):
-            if entry.outer is None and entry.inner is None:
-                raise ConfigError("a VLAN filter needs a tag")
-            for wire, tag in (
-                (info.filters[at].outer, entry.outer),
-                (info.filters[at].inner, entry.inner),
-            ):
-                if tag is not None:
-                    wire.tci = bounded("VLAN tag", tag.tci, 0, 0xFFFF)
-                    wire.tci_mask = bounded("VLAN tag mask", tag.mask, 0, 0xFFFF)
-                    wire.tpid = bounded("VLAN ethertype", tag.tpid, 1, 0xFFFF)
+    for part in chunks("VLAN ids", VIDS, vids):
+        data, info = blank("vc_vlan_filter_list", VIDS, len(part))
+        info.vsi_id, info.num_elements = vsi(vsi_id), len(part)
+        for at, vid in enumerate(part):
+            info.vlan_id[at] = bounded("VLAN id", vid, 0, 4095)
         messages.append(bytes(data))
     return messages
 
 
-def encode_vlan_setting(opcode: int, vsi_id: int, setting: Setting) -> bytes:
-    """ENABLE/DISABLE_VLAN_STRIPPING_V2 and _INSERTION_V2."""
-    data, info = blank("vc_vlan_setting", opcode)
-    info.outer_ethertype_setting = bounded("outer setting", setting.outer, 0, 0xFFFFFFFF)
-    info.inner_ethertype_setting = bounded("inner setting", setting.inner, 0, 0xFFFFFFFF)
-    info.vport_id = vsi(vsi_id)
-    return bytes(data)
+def _show_vids(payload: bytes) -> str:
+    info = view("vc_vlan_filter_list", payload)
+    count = min(int(info.num_elements), (len(payload) - 4) // VIDS.per)
+    shown = " ".join(str(info.vlan_id[at]) for at in range(min(count, 8)))
+    return f"vsi {info.vsi_id}, {count}: {shown}" + (" ..." if count > 8 else "")
 
 
-def choose_setting(support: Support, tpid: int = 0x8100) -> Setting:
-    """The setting that switches an offload for `tpid`: the outer tag's when it has one.
+# Argument: VLAN ids. Beyond an untrusted VF's limit PFs answer SUCCESS and do nothing
+# (docs/spec/virtchnl.md 9).
+ADD_VLAN = MessageType(
+    "ADD_VLAN",
+    _encode_vids,
+    VIDS,
+    nothing,
+    gate=lib.VC_CAP_VLAN,
+    show=_show_vids,
+    advice=Advice("the host put the VF into a port VLAN, or the filters are full", TRUST),
+)
 
-    Raises ConfigError when the PF does not offer it or does not let it be switched.
-    """
-    bit = next((bit for known, bit in TPID_BITS if known == tpid), 0)
-    for word, setting in (
-        (support.outer, Setting(outer=bit)),
-        (support.inner, Setting(inner=bit)),
-    ):
-        if bit and word & bit:
-            if not word & lib.VC_VLAN_TOGGLE:
-                raise ConfigError(
-                    f"the PF does not let the VF switch VLAN {tpid:04x} handling",
-                    "the capability has no TOGGLE bit; a port VLAN does that",
-                )
-            return setting
-    raise ConfigError(f"the PF offers no VLAN offload for ethertype {tpid:04x}")
+# Argument: VLAN ids.
+DEL_VLAN = MessageType(
+    "DEL_VLAN", _encode_vids, VIDS, nothing, gate=lib.VC_CAP_VLAN, show=_show_vids
+)
 
+# No arguments.
+ENABLE_VLAN_STRIPPING = MessageType(
+    "ENABLE_VLAN_STRIPPING",
+    lambda vsi_id: [b""],
+    NO_CONTENT,
+    nothing,
+    gate=lib.VC_CAP_VLAN,
+    advice=PORT_VLAN,
+)
 
-def describe_vlan_filters(payload: bytes) -> str:
-    """One line on ADD_VLAN_V2 or DEL_VLAN_V2."""
-    info = view("vc_vlan_filter_list_v2", op.ADD_VLAN_V2, payload)
-    count = min(int(info.num_elements), (len(payload) - 8) // 32)
-    shown = []
-    for at in range(min(count, 4)):
-        tags = (("outer", info.filters[at].outer), ("inner", info.filters[at].inner))
-        shown.append(" ".join(f"{n} {t.tpid:04x}.{t.tci & 0xFFF}" for n, t in tags if t.tpid))
-    return f"vport {info.vport_id}, {count}: " + ", ".join(shown) + (" ..." if count > 4 else "")
-
-
-def describe_vlan_setting(payload: bytes) -> str:
-    """One line on a stripping or insertion setting."""
-    info = view("vc_vlan_setting", op.ENABLE_VLAN_STRIPPING_V2, payload)
-    outer, inner = info.outer_ethertype_setting, info.inner_ethertype_setting
-    return f"vport {info.vport_id}, outer {outer:#x}, inner {inner:#x}"
+# No arguments.
+DISABLE_VLAN_STRIPPING = MessageType(
+    "DISABLE_VLAN_STRIPPING",
+    lambda vsi_id: [b""],
+    NO_CONTENT,
+    nothing,
+    gate=lib.VC_CAP_VLAN,
+    advice=PORT_VLAN,
+)
