@@ -13,30 +13,18 @@ from dataclasses import dataclass
 from iavfio._driver import lib
 from iavfio.datapath.pair import FCS, PairDevice, QueuePair, Rings
 from iavfio.datapath.pool import ROOM
-from iavfio.errors import ConfigError, ItemRefused, PfRefused
+from iavfio.port.desired import Note, Wish, apply
 from iavfio.port.negotiation import Session
 from iavfio.port.queue_set import QueueSet
-from iavfio.port.settings import Settings
 from iavfio.port.vectors import VectorPlan, dyn_ctl
 from iavfio.pyvfio import AddressSpace, Bar
 from iavfio.stats import PortSegment
-from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
 from iavfio.virtchnl.messages.queues import (
     CONFIG_IRQ_MAP,
     CONFIG_VSI_QUEUES,
     QueuePairConfig,
     VectorMap,
 )
-from iavfio.virtchnl.messages.rss import (
-    CONFIG_RSS_HFUNC,
-    CONFIG_RSS_KEY,
-    CONFIG_RSS_LUT,
-    GET_RSS_HASHCFG_CAPS,
-    SET_RSS_HASHCFG,
-    HashFunction,
-)
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -59,23 +47,24 @@ class BroughtUp:
 
 @dataclass(frozen=True)
 class BringUp:
-    """One bring-up of `queues` for `settings`; `mac` is the address that is wanted.
+    """One bring-up of `queues`, with all that `wish` says in force.
 
-    With `lenient` an address that the PF refuses is noted and not raised: after a reset traffic
-    goes on with what the PF still allows (docs/spec/reliability.md F26).
+    `sample` asks the PF for its counters and publishes them; what is not as wished is noted.
     """
 
     hardware: Hardware
     session: Session
-    settings: Settings
     queues: QueueSet
-    mac: bytes
+    wish: Wish
     note: Note
-    lenient: bool
+    sample: Callable[[], None]
 
     def run(self) -> BroughtUp:
-        """All of start: raises at the first step that fails, with nothing enabled."""
-        session, client = self.session, self.session.client
+        """All of start: raises at the first step that fails, with nothing enabled.
+
+        Raises IavfioError without buffers, PfRefused, MailboxError, ResetUnderWay, DeviceLost.
+        """
+        session, held = self.session, self.session.held
         plan = VectorPlan.make(
             len(self.queues),
             min(session.resources.max_vectors, len(self.hardware.vectors)),
@@ -86,20 +75,27 @@ class BringUp:
             rings = pair.create(self._device_side(pair.index, plan))
             pair.arm(self.queues.buffers)
             configs.append(self._config(pair, rings))
-        vectors = [VectorMap(v.number, v.bitmap, v.bitmap, 0, 0) for v in plan.vectors]
-        client.ask(CONFIG_VSI_QUEUES(configs))
-        client.ask(CONFIG_IRQ_MAP(vectors))
-        self._set_rss()
-        self._set_vlan_stripping()
-        mac = self._set_addresses()
-        s = self.settings
-        if s.promiscuous or s.all_multicast:
-            client.ask(CONFIG_PROMISCUOUS_MODE(s.promiscuous, s.all_multicast))
+        session.client.ask(CONFIG_VSI_QUEUES(configs))
+        self._map_vectors(plan)
+        mac = apply(self.wish, session, self.note)
+        if not held.sampled:
+            # The counters of a PF begin at the first request after a reset: before any packet.
+            held.sampled = True
+            self.sample()
         session.enable_queues(self.queues.bitmap)
         for pair in self.queues:
             pair.start()
         self.hardware.segment.set_pairs(len(self.queues))
         return BroughtUp(plan, mac)
+
+    def _map_vectors(self, plan: VectorPlan) -> None:
+        """CONFIG_IRQ_MAP for every vector in use, and for those that served queues before."""
+        held = self.session.held
+        wanted = dict.fromkeys(held.vectors, 0) | {v.number: v.bitmap for v in plan.vectors}
+        held.vectors |= wanted
+        maps = [VectorMap(v, queues, queues, 0, 0) for v, queues in sorted(wanted.items())]
+        self.session.client.ask(CONFIG_IRQ_MAP(maps))
+        held.vectors = {vector: queues for vector, queues in wanted.items() if queues}
 
     def _device_side(self, queue: int, plan: VectorPlan) -> PairDevice:
         hardware, vector = self.hardware, plan.of(queue)
@@ -125,69 +121,6 @@ class BringUp:
             rx_ring=rings.rx_entries,
             rx_iova=rings.rx_iova,
             buffer=ROOM,
-            max_frame=self.settings.frame + FCS,
-            rxdid=self.session.rxdid,
+            max_frame=self.wish.settings.frame + FCS,
+            rxdid=self.session.rxdid_asked,
         )
-
-    def _set_rss(self) -> None:
-        """All queues are used by default; a PF may keep hash fields of its own.
-
-        See docs/spec/virtchnl.md 9.
-        """
-        session, rss = self.session, self.settings.rss
-        if not session.has(lib.VC_CAP_RSS_PF):
-            if len(self.queues) > 1:
-                self.note("the PF does not grant RSS: all packets arrive in queue 0")
-            return
-        client, resources = session.client, session.resources
-        table = rss.table_of(resources.lut_size, len(self.queues))
-        client.ask(CONFIG_RSS_KEY(rss.key_of(resources.key_size)))
-        client.ask(CONFIG_RSS_LUT(table, resources.queue_pairs))
-        if rss.symmetric:
-            try:
-                client.ask(CONFIG_RSS_HFUNC(HashFunction.SYMMETRIC_TOEPLITZ))
-            except PfRefused as refused:
-                self.note(f"symmetric RSS is not in force: {refused.what}")
-        try:
-            known = client.ask(GET_RSS_HASHCFG_CAPS())
-            client.ask(SET_RSS_HASHCFG(rss.hashcfg & known))
-        except PfRefused as refused:
-            self.note(f"the PF keeps its own RSS hash fields: {refused.what}")
-
-    def _set_vlan_stripping(self) -> None:
-        """The tag is stripped exactly when the vlan column is wanted; a refusal is not fatal."""
-        session, wanted = self.session, "vlan" in self.settings.metadata
-        try:
-            if session.vlan_caps is not None:
-                session.client.vlan_strip(wanted, session.vlan_caps)
-            elif session.has(lib.VC_CAP_VLAN):
-                session.client.vlan_strip(wanted)
-        except (PfRefused, ConfigError) as refused:
-            state = "on" if wanted else "off"
-            self.note(f"VLAN stripping could not be switched {state}: {refused.what}")
-
-    def _set_addresses(self) -> bytes:
-        """The PF's own address works already, and some PFs refuse it when added again."""
-        macs = list(self.settings.extra_macs)
-        if self.mac != self.session.resources.vsi.mac:
-            macs.insert(0, self.mac)
-        if not macs:
-            return self.mac
-        try:
-            self.session.client.add_macs(macs, primary=self.mac)
-        except ItemRefused:
-            if not self.lenient:
-                raise
-            return self._add_each(macs)
-        return self.mac
-
-    def _add_each(self, macs: Sequence[bytes]) -> bytes:
-        in_force, given = self.mac, self.session.resources.vsi.mac
-        for mac in macs:
-            try:
-                self.session.client.add_macs([mac], primary=self.mac)
-            except ItemRefused as refused:
-                self.note(f"an address is not in force since the reset: {refused.what}")
-                if mac == self.mac and given is not None:
-                    in_force = given
-        return in_force

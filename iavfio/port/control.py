@@ -18,11 +18,14 @@ from iavfio.errors import (
     DeviceError,
     DeviceLost,
     IavfioError,
+    MailboxTimeout,
+    PfRefused,
     ResetUnderWay,
     StateError,
     VfioError,
 )
 from iavfio.port.bringup import BringUp, Hardware
+from iavfio.port.desired import PROMISCUITY, Wish, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import Housekeeping
 from iavfio.port.identity import Identity, own_mac
@@ -40,7 +43,6 @@ from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
-from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
 from iavfio.virtchnl.messages.stats import GET_STATS
 
 MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
@@ -69,6 +71,8 @@ class PortControl:
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
         self._monotonic = Monotonic()
+        self._given_mac: bytes | None = None  # the PF's choice, not one that it had from us
+        self._made_mac = bytes(6)
         self.segment: PortSegment
         self.stats: PortStats
         self.hardware: Hardware
@@ -85,7 +89,9 @@ class PortControl:
             self.housekeeping = Housekeeping(self, release)
             self.session.client.on_event = self._pf_event
             self.session.negotiate()
-            status.mac = self.session.resources.vsi.mac or own_mac(device.name)
+            self._given_mac = self.session.resources.vsi.mac
+            self._made_mac = own_mac(device.name)
+            status.mac = self._own_mac
             self.segment = PortSegment.create(
                 status.name,
                 MOST_QUEUES,
@@ -140,6 +146,7 @@ class PortControl:
             self._want_running = False
             for step in (
                 self._end_traffic,
+                self._take_back,
                 self.session.close,
                 *(pair.close for pair in self.queues),
                 lambda: self.pool.forget(self.device.space),
@@ -166,6 +173,14 @@ class PortControl:
         if self.session.dma_live:
             self._end_bus_master()
         self._drain()
+
+    def _take_back(self) -> None:
+        """The next user of the VF shall not find our addresses; a PF may keep them over resets."""
+        session, config = self.session, self.device.config
+        if self.status.state not in (State.STOPPED, State.RUNNING) or self.device.lost:
+            return
+        if config.bus_master and not session.client.suspect:
+            withdraw(self._given_mac, session, self.status.note)
 
     def _end_bus_master(self) -> None:
         """Without bus master nothing is written, whatever the PF says (docs/spec/vfio.md 5)."""
@@ -202,8 +217,7 @@ class PortControl:
             if new.queues > self.session.resources.queue_pairs:
                 self._request_queues(new.queues)
             self.settings = new
-            if new.mac is not None:
-                self.status.mac = new.mac
+            self.status.mac = self._own_mac
             self.queues.close()
             self.queues = QueueSet(self.status, self.pool, new)
 
@@ -226,12 +240,27 @@ class PortControl:
                 f"the PF gave {have} queue pairs, not {queues}", "", f"use queues={have}"
             )
 
-    def set_promiscuous(self, on: bool, multicast: bool) -> None:
+    def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:
         """See Port.set_promiscuous."""
         with self.status.lock:
+            before = self.settings
+            multicast = before.all_multicast if all_multicast is None else all_multicast
+            self.settings = replace(before, promiscuous=on, all_multicast=multicast)
             if self.status.state is State.RUNNING:
-                self.session.client.ask(CONFIG_PROMISCUOUS_MODE(on, multicast))
-            self.settings = replace(self.settings, promiscuous=on, all_multicast=multicast)
+                try:
+                    PROMISCUITY.apply(self._wish(False), self.session, self.status.note)
+                except BaseException:
+                    self.settings = before
+                    raise
+
+    @property
+    def _own_mac(self) -> bytes:
+        """The address that is wanted: the user's, the PF's, or one made here."""
+        return self.settings.mac or self._given_mac or self._made_mac
+
+    def _wish(self, lenient: bool) -> Wish:
+        made = self.settings.mac is None and self._given_mac is None
+        return Wish(self.settings, self._own_mac, made, lenient)
 
     # ---- start and stop
 
@@ -256,16 +285,12 @@ class PortControl:
 
     def _bring_up(self, *, lenient: bool) -> None:
         """Nothing is watched yet when it raises."""
+        status, queues = self.status, self.queues
+        wish = self._wish(lenient)
         built = BringUp(
-            self.hardware,
-            self.session,
-            self.settings,
-            self.queues,
-            self.status.mac,
-            self.status.note,
-            lenient,
+            self.hardware, self.session, queues, wish, status.note, self._sample_first
         ).run()
-        self.status.mac = built.mac
+        status.mac = built.mac
         for pair in self.queues:
             self.watchdog.add(pair)
 
@@ -319,6 +344,14 @@ class PortControl:
             if self.status.state in (State.STOPPED, State.RUNNING):
                 raw = self.session.client.ask(GET_STATS())
                 self.segment.set_global(self._monotonic.feed(raw))
+
+    def _sample_first(self) -> None:
+        """The first GET_STATS after a reset, from which on the PF counts."""
+        try:
+            raw = self.session.client.ask(GET_STATS())
+            self.segment.set_global(self._monotonic.feed(raw))
+        except (PfRefused, MailboxTimeout) as error:
+            self.status.note(f"the PF's counters are not known from the start: {error.what}")
 
     def _refresh_stats_quietly(self) -> None:
         try:
@@ -393,12 +426,20 @@ class PortControl:
             self._bring_up(lenient=True)
 
     def _adopt_mac(self) -> None:
-        """The host may have given the VF another address: that is the one that works."""
+        """The host may have given the VF another address: that is the one that works.
+
+        A PF also tells the address that it had from us before the reset (docs/spec/virtchnl.md 8).
+        """
         given, status = self.session.resources.vsi.mac, self.status
-        if given is not None and self.settings.mac is None and given != status.mac:
-            status.mac = given
-            status.note(f"the PF changed the MAC address to {given.hex(':')}")
-            status.emit("mac", given.hex(":"))
+        if given is None:
+            self._made_mac, self._given_mac = self._given_mac or self._made_mac, None
+        elif given not in (status.mac, self._given_mac):
+            self._given_mac = given
+            if self.settings.mac is None:
+                status.note(f"the PF changed the MAC address to {given.hex(':')}")
+                status.emit("mac", given.hex(":"))
+        if self.settings.mac is None:
+            status.mac = self._own_mac
 
     def _failed(self, error: BaseException) -> None:
         """The port stays failed until recover() or close(): there is no endless loop of resets.

@@ -21,6 +21,7 @@ from iavfio.errors import (
     ResetUnderWay,
     StateError,
 )
+from iavfio.port.pf_state import PfState
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 from iavfio.pyvfio import Bar, Device
 from iavfio.virtchnl.adminq import AdminQueue
@@ -62,6 +63,8 @@ class Session:
         self.report = CapabilityReport(WANTED, 0)
         self.rxdids: frozenset[int] = frozenset()
         self.vlan_caps: VlanCaps | None = None
+        self.held = PfState()
+        """What the PF holds of the VF since the last negotiation."""
         self.generation = 0
         self.dma_live = False
         """ENABLE_QUEUES was sent: only DISABLE_QUEUES or a reset ends DMA."""
@@ -192,6 +195,7 @@ class Session:
             self.rxdids = self.client.ask(GET_SUPPORTED_RXDIDS())
         if self.has(lib.VC_CAP_VLAN_V2):
             self.vlan_caps = self.client.ask(GET_OFFLOAD_VLAN_V2_CAPS())
+        self.held = PfState.after_reset(self.resources.vsi.mac)
         self.generation += 1
 
     def has(self, capability: int) -> bool:
@@ -205,11 +209,24 @@ class Session:
 
     @property
     def rxdid(self) -> int:
-        """Receive descriptor format: 22 where offered, else another with a hash; 0 = legacy."""
+        """The receive descriptor format in use: 22 where offered, else another with a hash.
+
+        0 is the legacy format.
+        """
         for wanted in (lib.RXDID_COMMS_OVS_1, lib.RXDID_COMMS_GENERIC, lib.RXDID_FLEX_NIC):
             if wanted in self.rxdids:
                 return int(wanted)
         return 0
+
+    @property
+    def rxdid_asked(self) -> int:
+        """The format as CONFIG_VSI_QUEUES names it.
+
+        A PF that granted RX_FLEX_DESC knows the legacy format as 1 and refuses 0; without that
+        grant the byte is padding and stays 0 (docs/spec/virtchnl.md 9).
+        """
+        legacy = int(lib.RXDID_LEGACY_32B) if self.has(lib.VC_CAP_RX_FLEX_DESC) else 0
+        return self.rxdid or legacy
 
     @property
     def vlan_in_l2tag2(self) -> int:

@@ -195,20 +195,23 @@ class Port:
 
         `queues`: pairs; `ring`, `rx_ring`, `tx_ring`: descriptors, multiples of 32 from 64; `mtu`:
         bytes of Ethernet payload; `metadata`: columns to fill, of rss ptype csum vlan mark time;
-        `mac`, `extra_macs`: own and further addresses; `promiscuous`, `all_multicast`; `rss`: an
-        Rss; `isa`: auto, scalar, avx2, avx512 or neon. Raises ConfigError for what cannot work,
+        `mac`: own address, None = the PF's, or one made here where the PF gives none; `extra_macs`:
+        further addresses; `promiscuous`: all frames, multicast included; `all_multicast`: every
+        group; `rss`: an Rss; `isa`: auto, scalar, avx2, avx512 or neon. What was set before and is
+        not wanted any more is withdrawn from the PF. Raises ConfigError for what cannot work,
         StateError while running; nothing is changed then.
         """
         self.control.configure(changes)
 
     def set_promiscuous(self, on: bool, *, all_multicast: bool | None = None) -> None:
-        """Promiscuous mode, now and after every reset.
+        """Promiscuous mode, now and after every reset; the same as configure(promiscuous=on).
 
-        An ice PF answers SUCCESS to an untrusted VF and does nothing (docs/spec/virtchnl.md 9):
-        whether it works shows only by traffic, so this is never reported as proof. Raises
-        PfRefused, MailboxError.
+        It includes all multicast. `all_multicast` is a setting of its own, for every group without
+        foreign unicast; None leaves it as it is. An ice PF answers SUCCESS to an untrusted VF and
+        does nothing (docs/spec/virtchnl.md 9): whether it works shows only by traffic, so this is
+        never reported as proof. Raises PfRefused, MailboxError.
         """
-        self.control.set_promiscuous(on, on if all_multicast is None else all_multicast)
+        self.control.set_promiscuous(on, all_multicast)
 
     # ---- start and stop
 

@@ -26,7 +26,8 @@ class Settings:
     """All that `configure` and the port's setters can set.
 
     `mtu` counts bytes of the Ethernet payload; `frame` is the longest frame it makes, without FCS.
-    `mac` None keeps the PF's, or makes one when the PF gives none.
+    `mac` None keeps the PF's, or makes one when the PF gives none. `promiscuous` includes all
+    multicast, whatever `all_multicast` says.
     """
 
     queues: int = 1
@@ -61,7 +62,7 @@ class Change(TypedDict, total=False):
     tx_ring: int
     mtu: int
     metadata: Iterable[str]
-    mac: str | bytes
+    mac: str | bytes | None
     extra_macs: Iterable[str | bytes]
     promiscuous: bool
     all_multicast: bool
@@ -98,7 +99,8 @@ def changed(old: Settings, limits: Limits, change: Change) -> Settings:
     if "metadata" in change:
         new["metadata"] = check_metadata(change["metadata"])
     if "mac" in change:
-        new["mac"] = parse_mac(change["mac"])
+        mac = change["mac"]
+        new["mac"] = None if mac is None else parse_mac(mac)
     if "extra_macs" in change:
         new["extra_macs"] = tuple(map(parse_extra_mac, change["extra_macs"]))
     settings = replace(old, **new)

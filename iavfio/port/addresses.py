@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The MAC filters of a VF: added and deleted until the PF holds exactly those that are wanted.
+
+An untrusted VF may have some 16 filters, and ice counts even those that are there already when a
+message adds them again (docs/spec/virtchnl.md 9). So only the difference is sent, what is no longer
+wanted goes first, and what a refused list has left behind is deleted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from iavfio.errors import ItemRefused, PfRefused
+from iavfio.port.pf_state import PfState
+from iavfio.virtchnl.client import VirtchnlClient
+from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
+
+
+class Addresses:
+    """Changes the filters; `held.macs` is what the PF has, after each call and after each error."""
+
+    def __init__(self, client: VirtchnlClient, held: PfState, note: Callable[[str], None]) -> None:
+        self._client = client
+        self._held = held
+        self._note = note
+
+    def apply(self, own: bytes, extra: Sequence[bytes], *, made: bool, lenient: bool) -> bytes:
+        """Makes the PF hold `own` and `extra`, and nothing else; returns the own address in force.
+
+        A refused address raises ItemRefused, and the PF holds what it held before as far as it can
+        be had again. It is noted instead where `lenient`, or for an own address that iavfio has
+        `made`. Raises MailboxError or ResetUnderWay.
+        """
+        before = list(self._held.macs)
+        wanted = list(dict.fromkeys([own, *extra]))
+        # The first address stays until the new one is accepted: the PF may allow no other.
+        stays = before[:1] if own not in before else []
+        self._delete_but(wanted + stays)
+        try:
+            in_force = self._add_own(own, wanted, made or lenient)
+            if own in self._held.macs:
+                self._delete_but(wanted)
+            self._add([mac for mac in wanted if mac != own], lenient)
+        except PfRefused:
+            self._go_back(before)
+            raise
+        return in_force
+
+    def withdraw(self, given: bytes | None) -> None:
+        """Leaves the PF with the address that it gave, or none. Raises as a request does."""
+        if given is not None and given not in self._held.macs:
+            try:
+                self._send_add([given], given)
+            except PfRefused as refused:
+                self._note(f"the PF's own address could not be given back: {refused.what}")
+        self._delete_but([] if given is None else [given])
+
+    def _add_own(self, own: bytes, wanted: Sequence[bytes], lenient: bool) -> bytes:
+        if own in self._held.macs:
+            return own
+        spare = next((mac for mac in reversed(self._held.macs[1:]) if mac in wanted), None)
+        try:
+            try:
+                self._send_add([own], own)
+            except ItemRefused:
+                if spare is None:
+                    raise
+                # The list may be full of addresses that stay: one of them makes room meanwhile.
+                self._delete([spare])
+                self._send_add([own], own)
+        except ItemRefused as refused:
+            if not lenient:
+                raise
+            self._note(f"the address {own.hex(':')} is not in force: {refused.what}")
+            return next((mac for mac in self._held.macs if not mac[0] & 1), own)
+        return own
+
+    def _add(self, macs: Sequence[bytes], lenient: bool) -> None:
+        missing = [mac for mac in macs if mac not in self._held.macs]
+        while missing:
+            try:
+                self._send_add(missing, None)
+                return
+            except ItemRefused as refused:
+                if not lenient:
+                    raise
+                self._note(f"an address is not in force since the reset: {refused.what}")
+                missing = missing[len(refused.accepted) + 1 :]
+
+    def _send_add(self, macs: Sequence[bytes], primary: bytes | None) -> None:
+        """Adds filters and writes down which of them the PF has taken, or may have taken."""
+        held, error = self._held, None
+        held.doubtful.update(macs)  # until the request is answered
+        taken = list(macs)
+        try:
+            self._client.add_macs(macs, primary=primary)
+        except ItemRefused as refused:
+            taken, error = taken[: len(refused.accepted)], refused
+        held.doubtful.difference_update(macs)
+        held.macs += taken
+        if error is not None:
+            raise error
+
+    def _delete_but(self, wanted: Sequence[bytes]) -> None:
+        """Deletes every filter that the PF holds, or may hold, and that is not wanted."""
+        self._delete([mac for mac in (*self._held.macs, *self._held.doubtful) if mac not in wanted])
+
+    def _delete(self, macs: Sequence[bytes]) -> None:
+        """Deletes filters; one by one once the PF has refused a list, since some are gone then."""
+        held, known = self._held, set(self._held.macs)
+        parts = [list(macs)] if macs else []
+        while parts:
+            part = parts.pop()
+            held.macs = [mac for mac in held.macs if mac not in part]
+            held.doubtful.update(part)  # until the request is answered
+            try:
+                self._client.ask(DEL_ETH_ADDR(part))
+            except PfRefused as refused:
+                if len(part) > 1:
+                    parts += [[mac] for mac in part]
+                    continue
+                if part[0] in known:
+                    self._note(f"an address could not be withdrawn: {refused.what}")
+            held.doubtful.difference_update(part)
+
+    def _go_back(self, before: Sequence[bytes]) -> None:
+        """Deletes what a refused change has left behind, and adds again what it has taken away."""
+        self._delete_but(before)
+        for mac in before:
+            if mac not in self._held.macs:
+                try:
+                    self._send_add([mac], mac if mac == before[0] else None)
+                except PfRefused as refused:
+                    self._note(f"an address could not be had again: {refused.what}")

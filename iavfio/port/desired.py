@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Settings in force: the difference between what is wanted and what the PF holds, both ways.
+
+There is one row for each thing that a PF remembers of a VF. A row is applied at start, at a change
+while running, and after each reset; at close the rows that outlive the VF's program are withdrawn
+(docs/design.md 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from iavfio._driver import lib
+from iavfio.errors import ConfigError, NotGranted, PfRefused
+from iavfio.port.addresses import Addresses
+from iavfio.port.negotiation import Session
+from iavfio.port.settings import Settings
+from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
+from iavfio.virtchnl.messages.rss import (
+    CONFIG_RSS_HFUNC,
+    CONFIG_RSS_KEY,
+    CONFIG_RSS_LUT,
+    GET_RSS_HASHCFG_CAPS,
+    SET_RSS_HASHCFG,
+    HashFunction,
+)
+
+Note = Callable[[str], None]
+Refusal = (PfRefused, NotGranted, ConfigError)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What shall be in force. `mac` is the port's own address.
+
+    `made`: whether iavfio made that address, so that traffic goes on without it. `lenient`: what
+    the PF refuses is noted and not raised; after a reset traffic goes on with what the PF still
+    allows (docs/spec/reliability.md F26).
+    """
+
+    settings: Settings
+    mac: bytes
+    made: bool
+    lenient: bool
+
+    @property
+    def promiscuity(self) -> tuple[bool, bool]:
+        """All unicast, all multicast. Promiscuous mode is both."""
+        promiscuous = self.settings.promiscuous
+        return promiscuous, promiscuous or self.settings.all_multicast
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of PfState: what is wanted of it, and the request that makes it so.
+
+    `wanted` returns None when the PF does not grant it. `send` is called when the PF holds another
+    value. `fatal` tells whether a refusal fails the start; else `refused` is noted. `lossy`: a PF
+    that refuses has lost the old value as well.
+    """
+
+    field: str
+    wanted: Callable[[Wish, Session], Any]
+    send: Callable[[Session, Any], None]
+    fatal: Callable[[Wish], bool]
+    refused: Callable[[Wish], str]
+    lossy: bool = False
+
+    def apply(self, wish: Wish, session: Session, note: Note) -> None:
+        """Makes the PF hold what is wanted. Raises as the request does where that is fatal."""
+        before = getattr(session.held, self.field)
+        try:
+            wanted = self.wanted(wish, session)
+            if wanted is None or wanted == before:
+                return
+            setattr(session.held, self.field, None)  # until the request is answered
+            self.send(session, wanted)
+            setattr(session.held, self.field, wanted)
+        except Refusal as refused:
+            setattr(session.held, self.field, None if self.lossy else before)
+            if self.fatal(wish) and not wish.lenient:
+                raise
+            note(f"{self.refused(wish)}: {refused.what}")
+
+
+def _never(wish: Wish) -> bool:
+    return False
+
+
+def _several(wish: Wish) -> bool:
+    """With one queue packets arrive there whatever the PF hashes."""
+    return wish.settings.queues > 1
+
+
+def _rss(wish: Wish, session: Session) -> bool:
+    return session.has(lib.VC_CAP_RSS_PF)
+
+
+def _rss_key(wish: Wish, session: Session) -> bytes | None:
+    size = session.resources.key_size
+    return wish.settings.rss.key_of(size) if _rss(wish, session) else None
+
+
+def _rss_table(wish: Wish, session: Session) -> bytes | None:
+    size, queues = session.resources.lut_size, wish.settings.queues
+    return wish.settings.rss.table_of(size, queues) if _rss(wish, session) else None
+
+
+def _hash_function(wish: Wish, session: Session) -> HashFunction | None:
+    if not _rss(wish, session):
+        return None
+    symmetric = wish.settings.rss.symmetric
+    return HashFunction.SYMMETRIC_TOEPLITZ if symmetric else HashFunction.TOEPLITZ
+
+
+def _hash_fields(wish: Wish, session: Session) -> int | None:
+    if not _rss(wish, session):
+        return None
+    held = session.held
+    if held.hash_types is None:
+        held.hash_types = session.client.ask(GET_RSS_HASHCFG_CAPS())
+    return wish.settings.rss.hashcfg & held.hash_types
+
+
+def _vlan_stripping(wish: Wish, session: Session) -> bool | None:
+    """The tag is stripped exactly when the vlan column is wanted."""
+    if session.vlan_caps is None and not session.has(lib.VC_CAP_VLAN):
+        return None
+    return "vlan" in wish.settings.metadata
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "rss_key",
+        _rss_key,
+        lambda session, key: session.client.ask(CONFIG_RSS_KEY(key)),
+        _several,
+        lambda wish: "the RSS key is not in force",
+    ),
+    Row(
+        "rss_table",
+        _rss_table,
+        lambda session, table: session.client.ask(
+            CONFIG_RSS_LUT(table, session.resources.queue_pairs)
+        ),
+        _several,
+        lambda wish: "the RSS table is not in force",
+    ),
+    Row(
+        "hash_function",
+        _hash_function,
+        lambda session, function: session.client.ask(CONFIG_RSS_HFUNC(function)),
+        _never,
+        lambda wish: (
+            "symmetric RSS is not in force"
+            if wish.settings.rss.symmetric
+            else "symmetric RSS could not be switched off"
+        ),
+    ),
+    Row(
+        "hash_fields",
+        _hash_fields,
+        lambda session, fields: session.client.ask(SET_RSS_HASHCFG(fields)),
+        _never,
+        lambda wish: "the PF keeps its own RSS hash fields",
+        lossy=True,
+    ),
+    Row(
+        "vlan_stripping",
+        _vlan_stripping,
+        lambda session, on: session.client.vlan_strip(on, session.vlan_caps),
+        _never,
+        lambda wish: (
+            "VLAN stripping could not be switched "
+            + ("on" if "vlan" in wish.settings.metadata else "off")
+        ),
+    ),
+    Row(
+        "promiscuity",
+        lambda wish, session: wish.promiscuity,
+        lambda session, modes: session.client.ask(CONFIG_PROMISCUOUS_MODE(*modes)),
+        lambda wish: any(wish.promiscuity),
+        lambda wish: "promiscuous mode could not be set",
+    ),
+)
+PROMISCUITY = ROWS[-1]
+
+
+def apply(wish: Wish, session: Session, note: Note) -> bytes:
+    """Puts everything in force; returns the port's address that then works.
+
+    Raises PfRefused, NotGranted, MailboxError or ResetUnderWay. The record of what the PF holds is
+    right then too, so that the next call sends what is missing, and withdraws what is too much.
+    """
+    if wish.settings.queues > 1 and not _rss(wish, session):
+        note("the PF does not grant RSS: all packets arrive in queue 0")
+    for row in ROWS:
+        row.apply(wish, session, note)
+    addresses = Addresses(session.client, session.held, note)
+    return addresses.apply(wish.mac, wish.settings.extra_macs, made=wish.made, lenient=wish.lenient)
+
+
+def withdraw(given: bytes | None, session: Session, note: Note) -> None:
+    """Takes back what a PF would keep for the next user of the VF: addresses and promiscuity.
+
+    `given` is the address that the PF had chosen, which it shall have again.
+    """
+    PROMISCUITY.apply(Wish(Settings(), given or bytes(6), False, True), session, note)
+    Addresses(session.client, session.held, note).withdraw(given)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the PF holds of a VF: the record against which settings are compared.
+
+A VF cannot ask its PF for most of this, so that everything a PF has accepted is written down here,
+item by item. A reset makes the PF forget it: each negotiation begins a new record
+(docs/spec/virtchnl.md 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from iavfio.virtchnl.messages.rss import HashFunction
+
+
+@dataclass
+class PfState:
+    """Values that the PF has accepted since the VF's last reset; None where nobody knows.
+
+    `macs`: unicast and multicast filters, the PF's own address for the VF included. `doubtful`:
+    filters of requests that were not answered. `vectors`: vector number -> bitmap of queue pairs.
+    `hash_types`: the packet classes that the PF can hash, once it was asked. `sampled`: whether it
+    was asked for its counters.
+    """
+
+    macs: list[bytes] = field(default_factory=list)
+    doubtful: set[bytes] = field(default_factory=set)
+    promiscuity: tuple[bool, bool] | None = (False, False)
+    rss_key: bytes | None = None
+    rss_table: bytes | None = None
+    hash_function: HashFunction | None = HashFunction.TOEPLITZ
+    hash_fields: int | None = None
+    hash_types: int | None = None
+    vlan_stripping: bool | None = None
+    vectors: dict[int, int] = field(default_factory=dict)
+    sampled: bool = False
+
+    @classmethod
+    def after_reset(cls, mac: bytes | None) -> PfState:
+        """The record of a PF that has just reset the VF; `mac` is the address that it tells."""
+        return cls(macs=[] if mac is None else [mac])
