@@ -70,6 +70,11 @@ harness: venv  ## run the C harnesses: leak check with ASan+UBSan, then TSan
 wheel: venv  ## build the wheel into dist/, install it into a new venv and try it from another directory
 	@tools/wheel
 
+docs: build $(VENV)/.docs  ## the site into build-docs/html, with API pages from docstrings; a warning is an error
+	@rm -rf docs/api && sphinx-build -q -W --keep-going docs build-docs/html && echo "the site is in build-docs/html"
+$(VENV)/.docs: pyproject.toml | $(VENV)/.installed
+	@tools/add_group $(VENV) docs
+
 check-aarch64:  ## check the syntax of all C for 64-bit ARM
 	@tools/aarch64 syntax
 
@@ -90,5 +95,5 @@ format: venv  ## format Python and C in place
 	clang-format -i $(C_FILES)
 
 clean:  ## remove what build and venv made
-	rm -rf build build-* dist docs/_build $(VENV) iavfio/*.so iavfio/*/*.so
+	rm -rf build build-* dist docs/api $(VENV) iavfio/*.so iavfio/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

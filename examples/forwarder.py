@@ -14,7 +14,7 @@ import sys
 import time
 
 import iavfio
-from iavfio.datapath.worker import Lane, Worker
+from iavfio import Lane, Worker
 
 
 def directions(a: iavfio.Port, b: iavfio.Port, towards: bytes) -> list[Lane]:
