@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The VF's admin queue: two rings of descriptors between driver and PF (spec: adminq)."""
+"""The VF's admin queue: two rings of descriptors between driver and PF.
+
+See docs/spec/admin-queue.md.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ ATQ_RING, ARQ_RING = 0, 4096
 ATQ_BUFFERS: Final = 8192
 ARQ_BUFFERS: Final = ATQ_BUFFERS + ENTRIES * BUFFER
 MEMORY: Final = ARQ_BUFFERS + ENTRIES * BUFFER
-COMPLETION: Final = 0.25  # seconds until the device must have taken a descriptor (adminq 9)
+# Seconds until the device must have taken a descriptor (docs/spec/admin-queue.md 9).
+COMPLETION: Final = 0.25
 
 
 class Registers(Protocol):
@@ -136,7 +140,7 @@ class AdminQueue:
             )
         # The tail last: from here on the device may write messages.
         self._write(lib.REG_VF_ARQT1, ENTRIES - 1)
-        self._read(lib.REG_VFGEN_RSTAT)  # flushes posted writes (registers 7)
+        self._read(lib.REG_VFGEN_RSTAT)  # flushes posted writes (docs/spec/registers.md 7)
         self.counters.restarts += 1
 
     def _bases(self) -> tuple[tuple[int, int, int], ...]:
@@ -167,9 +171,10 @@ class AdminQueue:
         return value != lib.REG_IN_RESET and bool(value & lib.AQLEN_ENABLE)
 
     def check(self) -> None:
-        """Counts and clears error bits (F11); raises ResetUnderWay or DeviceLost.
+        """Counts and clears error bits; raises ResetUnderWay or DeviceLost.
 
-        After a critical error `critical` stays set until the next start.
+        After a critical error `critical` stays set until the next start (docs/spec/reliability.md
+        F11).
         """
         for register in (lib.REG_VF_ATQLEN1, lib.REG_VF_ARQLEN1):
             value = self._read(register)
@@ -269,7 +274,8 @@ class AdminQueue:
                 "reset the VF",
             )
         buffer = ATQ_BUFFERS + slot * BUFFER
-        # The rest of the buffer is cleared: nothing of an older message reaches the device (S5).
+        # The rest of the buffer is cleared: nothing of an older message reaches the device
+        # (docs/spec/reliability.md S5).
         self._view[buffer : buffer + BUFFER] = payload.ljust(BUFFER, b"\0")
         flags = lib.AQ_FLAG_SI
         if payload:
@@ -336,8 +342,8 @@ class AdminQueue:
     def receive(self) -> list[Message]:
         """All messages that have come, oldest first; at most one ring full.
 
-        Each slot is given back before this returns, whatever it held (F6). Raises MailboxError for
-        a head beyond the ring (F12), ResetUnderWay or DeviceLost.
+        Each slot is given back before this returns, whatever it held. Raises MailboxError for a
+        head beyond the ring, ResetUnderWay or DeviceLost (docs/spec/reliability.md F6, F12).
         """
         if self._memory is None:
             raise MailboxError("the admin queue was closed")
@@ -395,7 +401,7 @@ class AdminQueue:
         return ffi.from_buffer("struct aq_desc *", bytes(self._view[at : at + DESCRIPTOR]))
 
     def _head(self, register: int) -> int:
-        """A head register, checked against the ring (F12)."""
+        """Returns a head register, checked against the ring (docs/spec/reliability.md F12)."""
         head = self._read(register) & lib.AQ_INDEX_MASK
         if head >= ENTRIES:
             self.check()

@@ -30,11 +30,9 @@ OLD = re.compile(
 # Where citations are still to be written as paths: empty when the last is done.
 OPEN: tuple[str, ...] = (
     "iavfio/softvf/",
-    "iavfio/virtchnl/",
     "tests/guest/",
     "tests/port/rig.py",
     "tests/softvf/",
-    "tests/virtchnl/",
 )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A scripted PF behind the admin queue's registers, written from the spec alone (spec: adminq).
+"""A scripted PF behind the admin queue's registers, written from docs/spec/admin-queue.md alone.
 
 It reads and writes the driver's memory by IOVA, as a device does, with layouts spelled out here so
 that an error in the driver's layouts shows. Time is the test's: nothing sleeps.

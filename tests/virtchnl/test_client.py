@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The typed client against a scripted PF: negotiation, refusals, resets (F8, F9)."""
+"""The typed client against a scripted PF: negotiation, refusals, resets.
+
+See docs/spec/reliability.md F8, F9.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ from tests.virtchnl.fake_mailbox import (
     resources,
 )
 
-ONE_SECOND = 1.01  # a deadline of 1 s plus 10 ms (I3)
+ONE_SECOND = 1.01  # a deadline of 1 s plus 10 ms (docs/spec/reliability.md I3)
 
 
 @pytest.fixture

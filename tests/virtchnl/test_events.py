@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Events: order, validity, callbacks that issue requests (F6, F14)."""
+"""Events: order, validity, callbacks that issue requests.
+
+See docs/spec/reliability.md F6, F14.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.virtchnl.fake_mailbox import (
     polite,
 )
 
-ONE_SECOND = 1.01  # a deadline of 1 s plus 10 ms (I3)
+ONE_SECOND = 1.01  # a deadline of 1 s plus 10 ms (docs/spec/reliability.md I3)
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ADD_ETH_ADDR, DEL_ETH_ADDR, CONFIG_PROMISCUOUS_MODE, GET_STATS (spec: virtchnl 9)."""
+"""ADD_ETH_ADDR, DEL_ETH_ADDR, CONFIG_PROMISCUOUS_MODE (docs/spec/virtchnl.md 9)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import BROADCAST, ZERO_MAC, Vf, mac_text
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 SWITCH_MACS = 64  # what the switch holds for one VF
 LLDP = bytes.fromhex("0180c200000e")
 PROMISC_FLAGS = 3
-BITS_48 = (1 << 48) - 1
-BITS_32 = (1 << 32) - 1
-# rx_discards, rx_unknown_protocol, tx_discards, tx_errors are 32 bits wide, the others 48.
-NARROW = (4, 5, 10, 11)
 
 
 def _list(pf: Pf, vf: Vf, payload: bytes) -> list[tuple[bytes, int]]:
@@ -134,7 +131,7 @@ def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if not vf.trusted:
         if flags:
             vf.hardware.violation(
-                "virtchnl 9",
+                "docs/spec/virtchnl.md 9",
                 "promiscuous mode of an untrusted VF: reported as success, nothing done",
                 "note",
             )
@@ -142,21 +139,17 @@ def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if flags > PROMISC_FLAGS:
         if not pf.personality.is_ice:
             raise Refused(Status.PARAM, f"promiscuous flags {flags:#x}, only bits 0 and 1 exist")
-        vf.hardware.violation("virtchnl 5", f"promiscuous flags {flags:#x} have unknown bits")
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 5", f"promiscuous flags {flags:#x} have unknown bits"
+        )
     vf.promisc_unicast = bool(flags & lib.VC_PROMISC_UNICAST)
     vf.promisc_multicast = bool(flags & lib.VC_PROMISC_MULTICAST)
     pf.publish(vf)
     return b""
 
 
-def get_stats(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """12 counters; i40e's are as wide as its registers and wrap, ice widens them to 64 bits."""
-    message = ffi.from_buffer("struct vc_queue_select *", payload)
-    vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
-    values = [
-        (now + base) % (1 << 64)
-        for now, base in zip(pf.plane.stats(vf.index), vf.stats_base, strict=True)
-    ]
-    if not pf.personality.is_ice:
-        values = [v & (BITS_32 if i in NARROW else BITS_48) for i, v in enumerate(values)]
-    return b"".join(value.to_bytes(8, "little") for value in values)
+ROWS: tuple[Message, ...] = (
+    Message("ADD_ETH_ADDR", add_eth_addr, fixed=12, per=8, count_at=2, gate=lib.VC_CAP_L2),
+    Message("DEL_ETH_ADDR", del_eth_addr, fixed=12, per=8, count_at=2, gate=lib.VC_CAP_L2),
+    Message("CONFIG_PROMISCUOUS_MODE", config_promiscuous_mode, fixed=4, gate=lib.VC_CAP_L2),
+)

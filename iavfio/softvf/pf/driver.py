@@ -3,87 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Personality
-from iavfio.softvf.pf import addresses, admin, link, queues, resources, rss, vlan_v2, vlans
+from iavfio.softvf.pf import admin, link, rss
 from iavfio.softvf.pf.faults import Answer, Faults
-from iavfio.softvf.pf.messages import ALWAYS, BY_CAPABILITY, MESSAGES, length_fault, name_of
+from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.resets import Resets
 from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
+from iavfio.softvf.pf.table import MESSAGES, name_of
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
-Handler = Callable[["Pf", Vf, bytes], bytes]
-FLOOD = 63  # messages at once by which ice calls a VF malicious (virtchnl 9)
+FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024
 
 
-def _reset_vf(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    pf.resets.start(vf, "RESET_VF")
-    raise Silence
-
-
-def _no_adq(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    raise Refused(Status.PARAM, "the ADQ capability was not granted")
-
-
-def _no_rdma(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    raise Refused(Status.PARAM, "the RDMA capability was not granted")
-
-
-HANDLERS: Mapping[int, Handler] = MappingProxyType(
-    {
-        lib.VC_OP_VERSION: resources.version,
-        lib.VC_OP_RESET_VF: _reset_vf,
-        lib.VC_OP_GET_VF_RESOURCES: resources.get_vf_resources,
-        lib.VC_OP_CONFIG_VSI_QUEUES: queues.config_vsi_queues,
-        lib.VC_OP_CONFIG_IRQ_MAP: queues.config_irq_map,
-        lib.VC_OP_ENABLE_QUEUES: queues.enable_queues,
-        lib.VC_OP_DISABLE_QUEUES: queues.disable_queues,
-        lib.VC_OP_ADD_ETH_ADDR: addresses.add_eth_addr,
-        lib.VC_OP_DEL_ETH_ADDR: addresses.del_eth_addr,
-        lib.VC_OP_ADD_VLAN: vlans.add_vlan,
-        lib.VC_OP_DEL_VLAN: vlans.del_vlan,
-        lib.VC_OP_CONFIG_PROMISCUOUS_MODE: addresses.config_promiscuous_mode,
-        lib.VC_OP_GET_STATS: addresses.get_stats,
-        lib.VC_OP_CONFIG_RSS_KEY: rss.config_rss_key,
-        lib.VC_OP_CONFIG_RSS_LUT: rss.config_rss_lut,
-        lib.VC_OP_GET_RSS_HASHCFG_CAPS: rss.get_rss_hashcfg_caps,
-        lib.VC_OP_SET_RSS_HASHCFG: rss.set_rss_hashcfg,
-        lib.VC_OP_ENABLE_VLAN_STRIPPING: vlans.enable_vlan_stripping,
-        lib.VC_OP_DISABLE_VLAN_STRIPPING: vlans.disable_vlan_stripping,
-        lib.VC_OP_REQUEST_QUEUES: resources.request_queues,
-    }
-)
-ICE_HANDLERS: Mapping[int, Handler] = MappingProxyType(
-    {
-        lib.VC_OP_CONFIG_RSS_HFUNC: rss.config_rss_hfunc,
-        lib.VC_OP_GET_SUPPORTED_RXDIDS: resources.get_supported_rxdids,
-        lib.VC_OP_GET_OFFLOAD_VLAN_V2_CAPS: vlan_v2.get_offload_vlan_v2_caps,
-        lib.VC_OP_ADD_VLAN_V2: vlan_v2.add_vlan_v2,
-        lib.VC_OP_DEL_VLAN_V2: vlan_v2.del_vlan_v2,
-        lib.VC_OP_ENABLE_VLAN_STRIPPING_V2: vlan_v2.enable_vlan_stripping_v2,
-        lib.VC_OP_DISABLE_VLAN_STRIPPING_V2: vlan_v2.disable_vlan_stripping_v2,
-        lib.VC_OP_ENABLE_VLAN_INSERTION_V2: vlan_v2.enable_vlan_insertion_v2,
-        lib.VC_OP_DISABLE_VLAN_INSERTION_V2: vlan_v2.disable_vlan_insertion_v2,
-    }
-)
-I40E_HANDLERS: Mapping[int, Handler] = MappingProxyType(
-    {
-        lib.VC_OP_RDMA: _no_rdma,
-        lib.VC_OP_CONFIG_RDMA_IRQ_MAP: _no_rdma,
-        lib.VC_OP_RELEASE_RDMA_IRQ_MAP: _no_rdma,
-        lib.VC_OP_ENABLE_CHANNELS: _no_adq,
-        lib.VC_OP_DISABLE_CHANNELS: _no_adq,
-        lib.VC_OP_ADD_CLOUD_FILTER: _no_adq,
-        lib.VC_OP_DEL_CLOUD_FILTER: _no_adq,
-    }
-)
+# A VF may send these while another message waits: VERSION shows whether the PF is past that one.
+OUT_OF_TURN = frozenset({lib.VC_OP_RESET_VF, lib.VC_OP_VERSION})
 LINK_CHANGE_FOLLOWS = frozenset({lib.VC_OP_GET_VF_RESOURCES, lib.VC_OP_ENABLE_QUEUES})
 
 
@@ -102,10 +42,6 @@ class Pf:
         self.link_speed = personality.link_speed
         self.resets = Resets(self)
         self.faults = Faults()
-        self._handlers = {
-            **HANDLERS,
-            **(ICE_HANDLERS if personality.is_ice else I40E_HANDLERS),
-        }
         self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
         self._in_hand: dict[int, int] = {}
         self.vfs = [
@@ -144,7 +80,7 @@ class Pf:
         self.drop_inbox(self.vfs[vf])
 
     def mdd(self, vf: int, text: str) -> None:
-        """The data plane stopped a queue of a malicious driver (descriptors 15)."""
+        """The data plane stopped a queue of a malicious driver (docs/spec/descriptors.md 15)."""
         v, p = self.vfs[vf], self.personality
         if v.phase not in (Phase.INIT, Phase.ACTIVE):
             return
@@ -181,7 +117,7 @@ class Pf:
         """The VF gets no service until it is reset."""
         vf.disabled_why = why
         vf.enter(Phase.DISABLED)
-        vf.hardware.violation("virtchnl 9", f"the PF disabled the VF: {why}", "note")
+        vf.hardware.violation("docs/spec/virtchnl.md 9", f"the PF disabled the VF: {why}", "note")
         self.publish(vf)
 
     def publish(self, vf: Vf) -> None:
@@ -234,16 +170,16 @@ class Pf:
         self._in_hand[vf.index] = at_once
         if at_once == 1:
             self.scheduler.call_later(0, lambda: self._event_is_over(vf))
-        if vf.inbox and opcode != lib.VC_OP_RESET_VF:
+        if vf.inbox and opcode not in OUT_OF_TURN:
             vf.hardware.violation(
-                "virtchnl 1",
+                "docs/spec/virtchnl.md 1",
                 f"{name_of(opcode)} before the answer to {name_of(vf.inbox[0][0])}: "
                 "one message at a time is the rule",
             )
         if self.personality.is_ice and max(at_once, len(vf.inbox) + 1) >= FLOOD:
             vf.flooded = True
             vf.hardware.violation(
-                "virtchnl 9", "the VF floods the mailbox: ignored until it is reset"
+                "docs/spec/virtchnl.md 9", "the VF floods the mailbox: ignored until it is reset"
             )
         return not vf.flooded and len(vf.inbox) < INBOX_LIMIT
 
@@ -274,7 +210,9 @@ class Pf:
             vf.hardware.violation(refusal.rule, f"{name}: {refusal.text}", refusal.kind)
             self._refuse(vf, opcode, refusal.status)
         except OSError as error:
-            vf.hardware.violation("descriptors 10", f"{name_of(opcode)}: {error.strerror}")
+            vf.hardware.violation(
+                "docs/spec/descriptors.md 10", f"{name_of(opcode)}: {error.strerror}"
+            )
             self._refuse(vf, opcode, Status.ADMIN_QUEUE)
         else:
             vf.failures = 0
@@ -294,31 +232,28 @@ class Pf:
         ice = self.personality.is_ice
         if ice and vf.phase is Phase.DISABLED and opcode == lib.VC_OP_RESET_VF:
             return True
-        vf.hardware.violation("virtchnl 8", f"{name_of(opcode)} while the VF is {down}")
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 8", f"{name_of(opcode)} while the VF is {down}"
+        )
         if ice and (vf.phase is Phase.DISABLED or self.personality.reset_messages == "answer"):
             self._answer(vf, opcode, self._number(Status.PARAM), b"")
         return False
 
     def _handle(self, vf: Vf, opcode: int, payload: bytes) -> bytes:
-        if opcode not in MESSAGES:
-            raise Refused(Status.PARAM, "the PF does not know this opcode", rule="virtchnl 2")
-        fault = length_fault(opcode, payload, vf.version)
+        p, message = self.personality, MESSAGES.get(opcode)
+        if message is None or (message.unknown_to_i40e and not p.is_ice):
+            raise Refused(
+                Status.PARAM, "the PF does not know this opcode", rule="docs/spec/virtchnl.md 2"
+            )
+        fault = message.length_fault(payload, vf.version)
         if fault:
-            raise Refused(Status.PARAM, fault, rule="virtchnl 5")
-        if self.personality.is_ice and not self._allowed(vf, opcode):
+            raise Refused(Status.PARAM, fault, rule="docs/spec/virtchnl.md 5")
+        if p.is_ice and not _unlocked(vf, message):
             raise Refused(Status.UNSUPPORTED, "not unlocked by what was negotiated")
-        handler = self._handlers.get(opcode)
+        handler = message.handler_of(p.driver)
         if handler is None:
             raise Refused(Status.UNSUPPORTED, "this PF does not serve the opcode")
         return handler(self, vf, payload)
-
-    def _allowed(self, vf: Vf, opcode: int) -> bool:
-        message = MESSAGES[opcode]
-        if message.unlock == ALWAYS:
-            return True
-        if message.unlock == BY_CAPABILITY:
-            return vf.has(message.gate)
-        return vf.phase is Phase.ACTIVE
 
     def _number(self, status: Status | int) -> int:
         return number(status, self.personality.driver, self.personality.dialect)
@@ -342,3 +277,12 @@ class Pf:
             answer.delay_ms / 1000,
             lambda: vf.hardware.send_to_vf(answer.opcode, answer.retval, answer.payload),
         )
+
+
+def _unlocked(vf: Vf, message: Message) -> bool:
+    """ice's allow-list (docs/spec/virtchnl.md 9)."""
+    if message.unlock == "always":
+        return True
+    if message.unlock == "by capability":
+        return vf.has(message.gate)
+    return vf.phase is Phase.ACTIVE

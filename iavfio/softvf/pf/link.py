@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Events to the VF: LINK_CHANGE and RESET_IMPENDING (spec: virtchnl 6)."""
+"""Events to the VF: LINK_CHANGE and RESET_IMPENDING (docs/spec/virtchnl.md 6)."""
 
 from __future__ import annotations
 

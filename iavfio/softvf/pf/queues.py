@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES (spec: virtchnl 5, 9;
-descriptors 10): everything is checked before anything is set, as the PFs do."""
+"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES.
+
+Everything is checked before anything is set, as the PFs do (docs/spec/virtchnl.md 5, 9;
+docs/spec/descriptors.md 10).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Message, Unlock
 from iavfio.softvf.pf.resources import RXDIDS
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Offer, Vf
@@ -24,6 +28,7 @@ ICE_RING_MIN = 64
 UNIT = 128  # ring bases and buffer sizes are kept in units of 128 bytes
 RXDID_LEGACY = 1
 ITR_NONE = 3
+ACTIVE: Unlock = "after GET_VF_RESOURCES"
 
 
 def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
@@ -33,7 +38,9 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     n = int(message.num_queue_pairs)
     if n > QUEUES_PER_MESSAGE or n > vf.num_queue_pairs:
         raise Refused(
-            Status.PARAM, f"{n} queue pairs, the VF has {vf.num_queue_pairs}", rule="descriptors 10"
+            Status.PARAM,
+            f"{n} queue pairs, the VF has {vf.num_queue_pairs}",
+            rule="docs/spec/descriptors.md 10",
         )
     check = _check_ice if pf.personality.is_ice else _check_i40e
     pairs = [message.qpair[i] for i in range(n)]
@@ -47,7 +54,7 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _refuse(text: str) -> Refused:
-    return Refused(Status.PARAM, text, rule="descriptors 10")
+    return Refused(Status.PARAM, text, rule="docs/spec/descriptors.md 10")
 
 
 def _check_ids(pf: Pf, vf: Vf, pair: Any) -> None:
@@ -117,7 +124,7 @@ def _stop(pf: Pf, vf: Vf, queue: int, rx: bool) -> bool:
     ran = bool((vf.rx_enabled if rx else vf.tx_enabled) >> queue & 1)
     if ran:
         vf.hardware.violation(
-            "virtchnl 9",
+            "docs/spec/virtchnl.md 9",
             f"{'Rx' if rx else 'Tx'} queue {queue}: CONFIG_VSI_QUEUES while it is enabled",
         )
     pf.plane.disable_queue(vf.index, queue, rx)
@@ -127,7 +134,7 @@ def _stop(pf: Pf, vf: Vf, queue: int, rx: bool) -> bool:
 def _base(vf: Vf, side: str, queue: int, address: int) -> int:
     if address % UNIT:
         vf.hardware.violation(
-            "descriptors 10",
+            "docs/spec/descriptors.md 10",
             f"{side} queue {queue}: ring address {address:#x} is not {UNIT}-byte aligned, "
             "the low bits are lost",
         )
@@ -143,7 +150,8 @@ def _configure_tx(pf: Pf, vf: Vf, tx: Any) -> None:
     base = _base(vf, "Tx", queue, int(tx.dma_ring_addr))
     pf.plane.configure_tx(vf.index, queue, base, int(tx.ring_len))
     offer.tx = tx.ring_len > 0
-    # ice starts a send queue here; ENABLE_QUEUES only turns its interrupt on (virtchnl 9).
+    # ice starts a send queue here; ENABLE_QUEUES only turns its interrupt on
+    # (docs/spec/virtchnl.md 9).
     if offer.tx and (ran or pf.personality.is_ice):
         pf.plane.enable_queue(vf.index, queue, False)
 
@@ -158,7 +166,7 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
     size = int(rx.databuffer_size) // UNIT * UNIT
     if size != rx.databuffer_size:
         vf.hardware.violation(
-            "descriptors 10",
+            "docs/spec/descriptors.md 10",
             f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}",
             "note",
         )
@@ -167,7 +175,8 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
     offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)
     if rx.ring_len and not size:
         vf.hardware.violation(
-            "descriptors 10", f"Rx queue {queue}: databuffer_size 0, it will never receive"
+            "docs/spec/descriptors.md 10",
+            f"Rx queue {queue}: databuffer_size 0, it will never receive",
         )
     if not offer.rx:
         return
@@ -221,7 +230,8 @@ def _check_map(pf: Pf, vf: Vf, entry: Any) -> None:
     for itr in (int(entry.rxitr_idx), int(entry.txitr_idx)):
         if itr > ITR_NONE:
             vf.hardware.violation(
-                "virtchnl 5", f"ITR index {itr} is not in 0..3, taken as {itr & ITR_NONE}"
+                "docs/spec/virtchnl.md 5",
+                f"ITR index {itr} is not in 0..3, taken as {itr & ITR_NONE}",
             )
 
 
@@ -251,7 +261,7 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     for unmapped, side in ((rx & ~rx_mapped, "Rx"), (tx & ~tx_mapped, "Tx")):
         if unmapped:
             vf.hardware.violation(
-                "virtchnl 7",
+                "docs/spec/virtchnl.md 7",
                 f"{side} queues {unmapped:#x} are on no vector: their write-backs may stay unseen",
                 "note",
             )
@@ -274,7 +284,7 @@ def _enable_tx(pf: Pf, vf: Vf, queue: int) -> None:
     if not vf.queues.get(queue, Offer()).tx:
         if pf.personality.is_ice:
             vf.hardware.violation(
-                "virtchnl 9",
+                "docs/spec/virtchnl.md 9",
                 f"Tx queue {queue} is enabled without CONFIG_VSI_QUEUES since it was disabled: "
                 "ice starts it there, so it stays dead",
             )
@@ -298,3 +308,13 @@ def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vf.rx_enabled &= ~rx
     vf.tx_enabled &= ~tx
     return b""
+
+
+ROWS: tuple[Message, ...] = (
+    Message("CONFIG_TX_QUEUE", fixed=24, unlock=ACTIVE),
+    Message("CONFIG_RX_QUEUE", fixed=40, unlock=ACTIVE),
+    Message("CONFIG_VSI_QUEUES", config_vsi_queues, fixed=72, per=64, count_at=2, unlock=ACTIVE),
+    Message("CONFIG_IRQ_MAP", config_irq_map, fixed=14, per=12, unlock=ACTIVE),
+    Message("ENABLE_QUEUES", enable_queues, fixed=12, unlock=ACTIVE),
+    Message("DISABLE_QUEUES", disable_queues, fixed=12, unlock=ACTIVE),
+)

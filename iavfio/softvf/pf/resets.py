@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Resets of a VF, from the notice to VFACTIVE (spec: virtchnl 8, registers 8).
+"""Resets of a VF, from the notice to VFACTIVE (docs/spec/virtchnl.md 8, docs/spec/registers.md 8).
 
 notice (RESET_IMPENDING, when the PF notifies) -> hardware half (queues, mailbox, RSTAT 0)
 -> the PF's software half, `reset_ms` later: forget, RSTAT 1, RSTAT 2.
@@ -92,7 +92,7 @@ class Resets:
         rss.set_defaults(p, vf)
 
     def _note(self, vf: Vf, text: str) -> None:
-        vf.hardware.violation("virtchnl 8", text, "note")
+        vf.hardware.violation("docs/spec/virtchnl.md 8", text, "note")
 
     def _after(self, vf: Vf, delay_ms: float, call: Step) -> None:
         def run() -> None:

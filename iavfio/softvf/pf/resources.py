@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VERSION, GET_VF_RESOURCES, REQUEST_QUEUES, GET_SUPPORTED_RXDIDS: who the VF is, what it gets."""
+"""Who the VF is and what it gets.
+
+VERSION, RESET_VF, GET_VF_RESOURCES, REQUEST_QUEUES, GET_SUPPORTED_RXDIDS.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Silence, Status
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
@@ -13,14 +17,14 @@ if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality
     from iavfio.softvf.pf.driver import Pf
 
-# RXDID 1, 2 and 16..25 (descriptors 7).
+# RXDID 1, 2 and 16..25 (docs/spec/descriptors.md 7).
 RXDIDS = 1 << 1 | 1 << 2 | sum(1 << n for n in range(16, 26))
 I40E_REPLY_SIZE = 52
 LUT_SIZE = 64
 
 
 def version(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """The PF's own version, or 1.0 to a 1.0 VF (virtchnl 1)."""
+    """The PF's own version, or 1.0 to a 1.0 VF (docs/spec/virtchnl.md 1)."""
     said = ffi.from_buffer("struct vc_version_info *", payload)
     vf.version = (int(said.major), int(said.minor))
     answer = ffi.new("struct vc_version_info *")
@@ -28,15 +32,21 @@ def version(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     answer.minor = 0 if vf.version == (1, 0) else lib.VC_VERSION_MINOR
     if vf.version not in ((1, 0), (1, 1)):
         vf.hardware.violation(
-            "virtchnl 1",
+            "docs/spec/virtchnl.md 1",
             f"VERSION {vf.version[0]}.{vf.version[1]} is neither 1.0 nor 1.1: the PF will judge "
             "what follows as from a 1.0 VF",
         )
     return bytes(ffi.buffer(answer))
 
 
+def reset_vf(pf: Pf, vf: Vf, payload: bytes) -> bytes:
+    """Begins a reset, which is the answer."""
+    pf.resets.start(vf, "RESET_VF")
+    raise Silence
+
+
 def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
-    """The subset of `asked` that the PF gives (virtchnl 4)."""
+    """The subset of `asked` that the PF gives (docs/spec/virtchnl.md 4)."""
     always = lib.VC_CAP_L2
     offered = lib.VC_CAP_REQ_QUEUES | lib.VC_CAP_RSS_PF | lib.VC_CAP_RX_POLLING | lib.VC_CAP_ENCAP
     if personality.expanded_pctypes:
@@ -60,7 +70,7 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
 
 
 def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Grants capabilities and makes the VF active (virtchnl 4, 9)."""
+    """Grants capabilities and makes the VF active (docs/spec/virtchnl.md 4, 9)."""
     p = pf.personality
     since = (pf.scheduler.now() - vf.active_since) * 1000
     if vf.resets and since < p.resources_error_ms:
@@ -87,7 +97,10 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _apply_uso_rule(pf: Pf, vf: Vf) -> None:
-    """i40e takes its default MAC back from a VF that does not ask for USO (virtchnl 4)."""
+    """i40e takes its default MAC back from a VF that does not ask for USO.
+
+    See docs/spec/virtchnl.md 4.
+    """
     if not pf.personality.uso_mac_rule or vf.admin_mac or vf.asked & lib.VC_CAP_USO:
         return
     if vf.default_mac in vf.macs:
@@ -126,7 +139,8 @@ def request_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if vf.phase is not Phase.ACTIVE:
         if not p.is_ice:
             vf.hardware.violation(
-                "virtchnl 9", "REQUEST_QUEUES before GET_VF_RESOURCES: i40e does not even answer"
+                "docs/spec/virtchnl.md 9",
+                "REQUEST_QUEUES before GET_VF_RESOURCES: i40e does not even answer",
             )
             raise Silence
         vf.require_active()
@@ -135,7 +149,9 @@ def request_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     left = pf.queue_pairs_left()
     fits = _what_fits(p, wanted, current, left)
     if fits is not None:
-        vf.hardware.violation("virtchnl 9", f"REQUEST_QUEUES {wanted}: {fits} would work", "note")
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 9", f"REQUEST_QUEUES {wanted}: {fits} would work", "note"
+        )
         return fits.to_bytes(2, "little")
     vf.requested_pairs = wanted
     pf.resets.start(vf, f"REQUEST_QUEUES {wanted}", notify=p.notify)
@@ -153,3 +169,17 @@ def _what_fits(p: Personality, wanted: int, current: int, left: int) -> int | No
     if p.fragmented and not p.is_ice and wanted > current:
         return current
     return None
+
+
+ROWS: tuple[Message, ...] = (
+    Message("VERSION", version, fixed=8, unlock="always"),
+    Message("RESET_VF", reset_vf, unlock="always"),
+    Message("GET_VF_RESOURCES", get_vf_resources, fixed=4, unlock="always"),
+    Message("REQUEST_QUEUES", request_queues, fixed=2, gate=lib.VC_CAP_REQ_QUEUES),
+    Message(
+        "GET_SUPPORTED_RXDIDS",
+        get_supported_rxdids,
+        gate=lib.VC_CAP_RX_FLEX_DESC,
+        served_by="ice",
+    ),
+)

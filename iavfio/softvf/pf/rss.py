@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""RSS by messages: key, table, function, packet classes (spec: virtchnl 9, descriptors 12)."""
+"""RSS by messages: key, table, function, packet classes.
+
+See docs/spec/virtchnl.md 9 and docs/spec/descriptors.md 12.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.resources import LUT_SIZE
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -31,7 +35,7 @@ VERSIONS = ((_bits(*range(29, 37)), _bits(35, 36)), (_bits(*range(39, 47)), _bit
 
 
 def classes(personality: Personality) -> int:
-    """The packet classes that the PF offers (descriptors 12.1)."""
+    """The packet classes that the PF offers (docs/spec/descriptors.md 12.1)."""
     other = 0 if personality.is_ice else L2_PAYLOAD
     return BASIC | other | (EXPANDED if personality.expanded_pctypes else 0)
 
@@ -84,7 +88,7 @@ def config_rss_lut(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         text = f"RSS table names queue {max(lut)}, the VF has {vf.num_queue_pairs}"
         if not pf.personality.is_ice:
             raise Refused(Status.PARAM, text)
-        vf.hardware.violation("virtchnl 9", text + ": frames hashed there are lost")
+        vf.hardware.violation("docs/spec/virtchnl.md 9", text + ": frames hashed there are lost")
     vf.rss_lut = lut
     pf.publish(vf)
     return b""
@@ -122,3 +126,13 @@ def set_rss_hashcfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         raise Refused(Status.PARAM, f"packet classes {unknown:#x} are not supported")
     pf.publish(vf)
     return b""
+
+
+CAP = lib.VC_CAP_RSS_PF
+ROWS: tuple[Message, ...] = (
+    Message("CONFIG_RSS_HFUNC", config_rss_hfunc, fixed=8, gate=CAP, served_by="ice"),
+    Message("CONFIG_RSS_KEY", config_rss_key, fixed=5, per=1, count_at=2, gate=CAP),
+    Message("CONFIG_RSS_LUT", config_rss_lut, fixed=5, per=1, count_at=2, gate=CAP),
+    Message("GET_RSS_HASHCFG_CAPS", get_rss_hashcfg_caps, gate=CAP),
+    Message("SET_RSS_HASHCFG", set_rss_hashcfg, fixed=8, gate=CAP),
+)

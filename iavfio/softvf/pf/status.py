@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a PF thinks of a request, and the number it says (spec: virtchnl 3).
+"""What a PF thinks of a request, and the number it says (docs/spec/virtchnl.md 3).
 
 The same refusal has another number in each driver: kernel i40e sends errno values, its out-of-tree
 version and ice send virtchnl's own.
@@ -77,7 +77,7 @@ class Refused(Exception):
         status: Status | int,
         text: str,
         *,
-        rule: str = "virtchnl 9",
+        rule: str = "docs/spec/virtchnl.md 9",
         kind: ViolationKind = "violation",
     ) -> None:
         self.status, self.text, self.rule, self.kind = status, text, rule, kind

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the PF's driver remembers of one VF, and what of it a reset forgets (spec: virtchnl 8)."""
+"""What the PF's driver remembers of one VF, and what of it a reset forgets.
+
+See docs/spec/virtchnl.md 8.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ class Vf:
             raise Refused(
                 Status.PARAM,
                 "sent before GET_VF_RESOURCES: the VF is not active",
-                rule="virtchnl 7",
+                rule="docs/spec/virtchnl.md 7",
             )
 
     def require_vsi(self, vsi_id: int, own: int) -> None:
@@ -142,7 +145,9 @@ class Vf:
         self.require_active()
         if vsi_id != own:
             raise Refused(
-                Status.PARAM, f"vsi_id {vsi_id} is not the VF's, {own}", rule="virtchnl 1"
+                Status.PARAM,
+                f"vsi_id {vsi_id} is not the VF's, {own}",
+                rule="docs/spec/virtchnl.md 1",
             )
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""VLAN V2: what tags the PF can filter, strip and insert, and where they lie (spec: virtchnl 5, 9).
+"""VLAN V2: what tags the PF can filter, strip and insert, and where they lie.
 
 Single VLAN mode offers the inner tag in L2TAG1. In double VLAN mode the outer tag is offered, in
-L2TAG2; this model leaves inner offloads of that mode out.
+L2TAG2; this model leaves inner offloads of that mode out (docs/spec/virtchnl.md 5, 9).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
 
@@ -178,3 +179,20 @@ def disable_vlan_insertion_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vf.insertion = False
     pf.publish(vf)
     return b""
+
+
+def _row(name: str, handler: Handler, fixed: int, per: int = 0) -> Message:
+    """Only ice serves VLAN V2."""
+    cap = lib.VC_CAP_VLAN_V2
+    return Message(name, handler, fixed, per, count_at=2, gate=cap, served_by="ice")
+
+
+ROWS: tuple[Message, ...] = (
+    _row("GET_OFFLOAD_VLAN_V2_CAPS", get_offload_vlan_v2_caps, 0),
+    _row("ADD_VLAN_V2", add_vlan_v2, 8, 32),
+    _row("DEL_VLAN_V2", del_vlan_v2, 8, 32),
+    _row("ENABLE_VLAN_STRIPPING_V2", enable_vlan_stripping_v2, 16),
+    _row("DISABLE_VLAN_STRIPPING_V2", disable_vlan_stripping_v2, 16),
+    _row("ENABLE_VLAN_INSERTION_V2", enable_vlan_insertion_v2, 16),
+    _row("DISABLE_VLAN_INSERTION_V2", disable_vlan_insertion_v2, 16),
+)

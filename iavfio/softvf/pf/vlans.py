@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The plain VLAN capability: ADD_VLAN, DEL_VLAN, stripping on and off (spec: virtchnl 9)."""
+"""The plain VLAN capability: ADD_VLAN, DEL_VLAN, stripping on and off (docs/spec/virtchnl.md 9)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iavfio.softvf._device import ffi
+from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
 
@@ -35,7 +36,7 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             continue
         if not vf.trusted and len(vf.vlans) >= pf.personality.max_vlans:
             vf.hardware.violation(
-                "virtchnl 9",
+                "docs/spec/virtchnl.md 9",
                 f"VLAN {vid}: an untrusted VF may have {pf.personality.max_vlans}; "
                 "reported as success, not added",
                 "note",
@@ -81,3 +82,12 @@ def disable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vf.strip = "none"
     pf.publish(vf)
     return b""
+
+
+CAP = lib.VC_CAP_VLAN
+ROWS: tuple[Message, ...] = (
+    Message("ADD_VLAN", add_vlan, fixed=6, per=2, count_at=2, gate=CAP),
+    Message("DEL_VLAN", del_vlan, fixed=6, per=2, count_at=2, gate=CAP),
+    Message("ENABLE_VLAN_STRIPPING", enable_vlan_stripping, gate=CAP),
+    Message("DISABLE_VLAN_STRIPPING", disable_vlan_stripping, gate=CAP),
+)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A PF without a process: hardware that takes notes, a clock that tests move, a real data plane.
 
-Messages are packed here by hand from the spec's tables (virtchnl 5), never with the PF's layouts.
+Messages are packed here by hand from the tables of docs/spec/virtchnl.md 5, never with the PF's
+layouts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Value, named
 from iavfio.softvf.pf import Pf
 
-LINUX_CAPS = 0xBEBD8CF9  # column "L asks" of virtchnl 4
+LINUX_CAPS = 0xBEBD8CF9  # column "L asks" of docs/spec/virtchnl.md 4
 VPP_CAPS = 0x180B80A1
 DPDK_CAPS = 0xBE0BC7E1
 VSI = {"e810": 1, "x710": 10, "x722": 10}

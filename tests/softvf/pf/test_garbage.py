@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from iavfio.softvf.pf.messages import MESSAGES
+from iavfio.softvf.pf.table import MESSAGES
 from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, Rig, config_queues, pair, rig
 
 ROUNDS = 1500

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Personalities: the values of field-evidence 10, and overrides from text."""
+"""Personalities: the values of docs/spec/field-evidence.md 10, and overrides from text."""
 
 from __future__ import annotations
 

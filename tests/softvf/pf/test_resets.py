@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Resets from notice to VFACTIVE, what they forget and keep, MDD (spec: virtchnl 8, 9)."""
+"""Resets from notice to VFACTIVE, what they forget and keep, MDD (docs/spec/virtchnl.md 8, 9)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The clock. The model does not serve it, and i40e of Linux 6.12 does not know the opcodes."""
+
+from __future__ import annotations
+
+from iavfio.softvf._device import lib
+from iavfio.softvf.pf.messages import Message
+
+ROWS: tuple[Message, ...] = (
+    Message("1588_PTP_GET_CAPS", fixed=48, gate=lib.VC_CAP_PTP, unknown_to_i40e=True),
+    Message("1588_PTP_GET_TIME", fixed=16, gate=lib.VC_CAP_PTP, unknown_to_i40e=True),
+)
