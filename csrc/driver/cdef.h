@@ -103,6 +103,7 @@ struct pair_config {
     /* 1: polling needs the interrupt re-armed (no WB_ON_ITR, docs/spec/registers.md 5) */
     uint32_t rearm;
     int event_fd; /* the vector's eventfd, -1: none */
+    struct queue_pair *companion; /* a living pair that uses the same vector, NULL: there is none */
 };
 
 /* Columns of a burst, each NULL or at least `max` long. A chained packet's first segment is in

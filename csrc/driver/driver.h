@@ -14,6 +14,7 @@
 #include "driver/ring/queue_pair.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
+#include "driver/ring/vector.h"
 #include "driver/segment.h"
 #include "driver/watchdog.h"
 #include "driver/worker/handler.h"

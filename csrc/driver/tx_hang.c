@@ -2,23 +2,11 @@
 #include "driver/block.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/tx_clean.h"
+#include "driver/ring/vector.h"
 #include "driver/tx_hang.h"
 
 #define PACKETS_MASK 0x7fffffff /* so that NOTHING_PENDING is no packet count */
 #define NOTHING_PENDING UINT64_MAX
-
-/* Forces a write-back on the queue's vector; while polling by WB_ON_ITR instead of an interrupt. */
-static void nudge(struct queue_pair *pair)
-{
-    uint32_t mode = pair->poll_ctl & (DYN_CTL_WB_ON_ITR | DYN_CTL_INTENA);
-
-    if (!mode || __atomic_load_n(&pair->sleeping, __ATOMIC_SEQ_CST))
-        mode = DYN_CTL_INTENA;
-    if (pair->dyn_ctl)
-        pair->regio->write32(pair->regio, pair->dyn_ctl,
-                             mode | DYN_CTL_SWINT_TRIG | DYN_CTL_ITR_NONE |
-                                 DYN_CTL_SW_ITR_INDX_ENA);
-}
 
 bool tx_hang_check(struct queue_pair *pair)
 {
@@ -52,6 +40,6 @@ bool tx_hang_check(struct queue_pair *pair)
         __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
     }
     if (hung)
-        nudge(pair);
+        vector_nudge(pair);
     return hung;
 }

@@ -43,6 +43,8 @@ enum vf_reg {
     VF_REG_SPACE = 0x10000 /* every register a VF driver needs lies below */
 };
 
+#define QRX_TAIL_STEP 8 /* an E810 ignores the lower bits of QRX_TAIL (docs/spec/registers.md 4) */
+
 /* VFGEN_RSTAT, bits 1:0 (docs/spec/registers.md 3). */
 enum vf_rstat { RSTAT_INPROGRESS = 0, RSTAT_COMPLETED = 1, RSTAT_VFACTIVE = 2, RSTAT_MASK = 3 };
 

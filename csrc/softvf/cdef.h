@@ -22,6 +22,16 @@ struct softvf_event {
 
 enum softvf_strip { SOFTVF_STRIP_NONE = 0, SOFTVF_STRIP_L2TAG1 = 1, SOFTVF_STRIP_L2TAG2_2 = 2 };
 
+/* What the silicon does, and how much of it BAR0 shows. */
+struct softvf_card {
+    uint64_t bar_size;
+    uint32_t wb_group; /* so many receive descriptors are written back together; 0: 2 */
+    uint32_t rx_tail_step; /* QRX_TAIL counts in multiples of it, a power of two; 0: 1 */
+    uint8_t flex; /* flexible receive descriptors (docs/spec/descriptors.md 7) */
+    uint8_t e810_itr; /* the layout of VFINT_ITRN (docs/spec/registers.md 5.3) */
+    uint8_t wb_on_itr;
+};
+
 /* What the PF decided for one VF; published whole. */
 struct softvf_config {
     uint8_t macs[64][6];
@@ -47,9 +57,8 @@ struct softvf_config {
 void plane_lock(struct plane *plane);
 void plane_unlock(struct plane *plane);
 
-struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int immediate,
-                        int flex, int e810_itr, uint32_t wb_group, char *error,
-                        uint32_t error_size);
+struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char *uplink,
+                        int immediate, char *error, uint32_t error_size);
 int plane_start(struct plane *plane);
 void plane_stop(struct plane *plane);
 void plane_free(struct plane *plane);
@@ -57,7 +66,6 @@ int plane_event_fd(const struct plane *plane);
 int plane_next_event(struct plane *plane, struct softvf_event *event);
 uint32_t plane_events_lost(struct plane *plane);
 uint64_t plane_violations(struct plane *plane, uint32_t vf);
-void plane_set_wb_on_itr(struct plane *plane, int supported);
 
 int plane_bar_fd(const struct plane *plane, uint32_t vf);
 uint32_t plane_bar_read32(struct plane *plane, uint32_t vf, uint64_t offset);

@@ -97,7 +97,7 @@ int plane_configure_rx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_
     q->iova = ring_base(plane, v, "Rx", queue, iova);
     q->buffer_size = buffer_size & ~(RX_DATABUFFER_MIN - 1u);
     q->max_frame = max_frame;
-    q->rxdid = plane->flex ? (uint8_t)(rxdid & RXF_RXDID_MASK) : RXDID_LEGACY_32B;
+    q->rxdid = plane->card.flex ? (uint8_t)(rxdid & RXF_RXDID_MASK) : RXDID_LEGACY_32B;
     q->keep_crc = keep_crc;
     q->generation = v->dma_generation - 1;
     return 0;

@@ -171,8 +171,8 @@ struct plane {
     struct vf *vf;
     struct uplink *uplink;
     bool loopback;
-    bool immediate, flex, e810_itr, wb_on_itr, link;
-    uint32_t wb_group;
+    struct softvf_card card;
+    bool immediate, link;
     uint64_t promiscuous; /* bitmaps of active VFs */
     uint64_t all_multicast;
     uint64_t active;

@@ -26,13 +26,23 @@ static uint32_t distance(const struct rx_queue *q, uint32_t from, uint32_t to)
     return to >= from ? to - from : to + q->entries - from;
 }
 
-static uint32_t free_descriptors(struct vf *vf, uint32_t queue, struct rx_queue *q)
+/* The tail as the device sees it, or as it was written when it lies outside the ring. */
+static uint32_t load_tail(const struct plane *plane, const struct vf *vf, uint32_t queue)
 {
-    q->tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
+    uint32_t tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
+
+    return tail < vf->rx[queue].entries ? tail & ~(plane->card.rx_tail_step - 1) : tail;
+}
+
+static uint32_t free_descriptors(const struct plane *plane, struct vf *vf, uint32_t queue)
+{
+    struct rx_queue *q = &vf->rx[queue];
+
+    q->tail = load_tail(plane, vf, queue);
     return q->tail < q->entries ? distance(q, q->head, q->tail) : 0;
 }
 
-uint32_t rx_room(struct vf *vf)
+uint32_t rx_room(const struct plane *plane, struct vf *vf)
 {
     uint32_t room = ~0u;
 
@@ -40,7 +50,7 @@ uint32_t rx_room(struct vf *vf)
         return 0;
     for (uint32_t map = vf->rx_enabled; map; map &= map - 1) {
         uint32_t queue = (uint32_t)__builtin_ctz(map);
-        uint32_t here = free_descriptors(vf, queue, &vf->rx[queue]);
+        uint32_t here = free_descriptors(plane, vf, queue);
 
         room = here < room ? here : room;
     }
@@ -109,7 +119,7 @@ void rx_fetch_ahead(struct plane *plane, struct vf *vf, uint32_t queue)
     if (!q->ring)
         return; /* a descriptor that cannot be read is found when it is needed, no sooner */
     if (distance(q, q->head, q->tail) < POSTED / 2) {
-        uint32_t tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
+        uint32_t tail = load_tail(plane, vf, queue);
 
         q->tail = tail < q->entries
                       ? tail
@@ -185,7 +195,7 @@ static bool has_room(struct plane *plane, struct vf *vf, uint32_t queue, struct 
 {
     if (distance(q, q->head, q->tail) >= need)
         return true;
-    q->tail = bar_load(vf, REG_QRX_TAIL1 + 4 * queue);
+    q->tail = load_tail(plane, vf, queue);
     if (q->tail >= q->entries) {
         uint32_t tail = q->tail;
 

@@ -196,7 +196,7 @@ static uint32_t generate(struct plane *plane)
 
     for (uint32_t i = 0; i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
-        uint32_t room = rx_room(vf);
+        uint32_t room = rx_room(plane, vf);
 
         for (uint32_t n = room < BURST ? room : BURST; n; n--) {
             struct view view = {.frame = plane->segment, .from = -1};
@@ -222,7 +222,7 @@ static uint32_t patience(struct plane *plane)
         return BURST;
     for (uint64_t map = plane->active; map; map &= map - 1) {
         struct vf *vf = &plane->vf[__builtin_ctzll(map)];
-        uint32_t here = vf->rx_enabled ? rx_room(vf) : ~0u;
+        uint32_t here = vf->rx_enabled ? rx_room(plane, vf) : ~0u;
 
         room = here < room ? here : room;
     }

@@ -133,12 +133,12 @@ static int open_bar(struct vf *vf, uint64_t size, char *error, uint32_t error_si
     return 0;
 }
 
-struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int immediate,
-                        int flex, int e810_itr, uint32_t wb_group, char *error, uint32_t error_size)
+struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char *uplink,
+                        int immediate, char *error, uint32_t error_size)
 {
     struct plane *plane = calloc(1, sizeof(*plane));
 
-    if (!plane || vfs == 0 || vfs > MAX_VFS || bar_size < VF_REG_SPACE) {
+    if (!plane || vfs == 0 || vfs > MAX_VFS || card->bar_size < VF_REG_SPACE) {
         snprintf(error, error_size, "1 to %d VFs and a BAR of at least 64 KiB", MAX_VFS);
         free(plane);
         return NULL;
@@ -147,10 +147,9 @@ struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int
     plane->copy = copy_choose();
     plane->vfs = vfs;
     plane->immediate = immediate;
-    plane->flex = flex;
-    plane->e810_itr = e810_itr;
-    plane->wb_on_itr = true;
-    plane->wb_group = wb_group ? wb_group : 2;
+    plane->card = *card;
+    plane->card.wb_group = card->wb_group ? card->wb_group : 2;
+    plane->card.rx_tail_step = card->rx_tail_step ? card->rx_tail_step : 1;
     plane->link = true;
     plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     plane->vf = calloc(vfs, sizeof(*plane->vf));
@@ -170,7 +169,7 @@ struct plane *plane_new(uint32_t vfs, uint64_t bar_size, const char *uplink, int
             vf->vector[v].eventfd = -1;
         vectors_reset(vf);
         vf->config = calloc(1, sizeof(*vf->config));
-        if (!vf->config || open_bar(vf, bar_size, error, error_size)) {
+        if (!vf->config || open_bar(vf, card->bar_size, error, error_size)) {
             plane_free(plane);
             return NULL;
         }

@@ -24,7 +24,7 @@ static uint32_t interval_of(const struct vector *v, uint32_t itr)
 static uint32_t itrn_offset(const struct plane *plane, uint32_t index, uint32_t itr)
 {
     return REG_VFINT_ITRN1 +
-           (plane->e810_itr ? 4 * itr + 12 * (index - 1) : 64 * itr + 4 * (index - 1));
+           (plane->card.e810_itr ? 4 * itr + 12 * (index - 1) : 64 * itr + 4 * (index - 1));
 }
 
 /* VFINT_ITRN lies in a page that the client may map: a change shows only by looking, and what was set
@@ -172,7 +172,7 @@ void plane_write_dyn_ctl(struct plane *plane, uint32_t vf, uint32_t vector, uint
                      (value & DYN_CTL_INTERVAL_MASK) >> DYN_CTL_INTERVAL_SHIFT);
     if (!(value & DYN_CTL_INTENA_MSK))
         v->intena = value & DYN_CTL_INTENA;
-    v->wb_on_itr = plane->wb_on_itr && value & DYN_CTL_WB_ON_ITR;
+    v->wb_on_itr = plane->card.wb_on_itr && value & DYN_CTL_WB_ON_ITR;
     if (value & DYN_CTL_SWINT_TRIG)
         v->software = true;
     try_fire_now(plane, &plane->vf[vf], vector);
@@ -286,9 +286,4 @@ void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector)
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on)
 {
     plane->vf[vf].rx_polling = on;
-}
-
-void plane_set_wb_on_itr(struct plane *plane, int supported)
-{
-    plane->wb_on_itr = supported;
 }

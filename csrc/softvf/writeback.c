@@ -38,7 +38,7 @@ void writeback_flush(struct plane *plane, struct vf *vf, struct rx_queue *q, boo
     uint32_t count = q->wb_pending, at = q->wb_next;
 
     if (!force) {
-        uint32_t rest = q->head % plane->wb_group;
+        uint32_t rest = q->head % plane->card.wb_group;
 
         count -= rest < count ? rest : count;
     }

@@ -115,20 +115,21 @@ class QueuePair:
 
     # ---- life
 
-    def create(self, device: PairDevice) -> Rings:
+    def create(self, device: PairDevice, companion: QueuePair | None = None) -> Rings:
         """Makes rings and C pair, or keeps them when `device` says the same as before.
 
-        Raises VfioError or IavfioError when memory is short.
+        `companion` is a pair that was created before this one and uses the same vector. Raises
+        VfioError or IavfioError when memory is short.
         """
         if self.rings is None:
             self.rings = Rings(device.space, self.settings.rx_entries, self.settings.tx_entries)
         if self.raw is None or self._device != device:
             self._retire()
-            self.raw = self._new(device, self.rings)
+            self.raw = self._new(device, self.rings, companion)
             self._device = device
         return self.rings
 
-    def _new(self, device: PairDevice, rings: Rings) -> Any:
+    def _new(self, device: PairDevice, rings: Rings, companion: QueuePair | None) -> Any:
         settings, i = self.settings, self.index
         config: Any = ffi.new("struct pair_config *")
         config.pool, config.pool_iova = self.pool.raw, self.pool.iova(device.space)
@@ -148,6 +149,7 @@ class QueuePair:
         config.dyn_ctl = device.dyn_ctl
         config.poll_ctl, config.sleep_ctl = device.poll_ctl, device.sleep_ctl
         config.rearm, config.event_fd = device.rearm, device.event_fd
+        config.companion = ffi.NULL if companion is None else companion.raw
         error = ffi.new("int *")
         raw = lib.pair_new(config, error)
         if raw == ffi.NULL:

@@ -72,7 +72,9 @@ class BringUp:
         )
         configs = []
         for pair in self.queues:
-            rings = pair.create(self._device_side(pair.index, plan))
+            first = self.queues.pairs[plan.first(pair.index)]  # of the pairs of its vector
+            companion = None if first is pair else first
+            rings = pair.create(self._device_side(pair.index, plan), companion)
             pair.arm(self.queues.buffers)
             configs.append(self._config(pair, rings))
         session.client.ask(CONFIG_VSI_QUEUES(configs))

@@ -66,6 +66,10 @@ class VectorPlan:
         """The vector of a queue pair."""
         return next(v.number for v in self.vectors if queue in v.queues)
 
+    def first(self, queue: int) -> int:
+        """The first queue pair of that pair's vector."""
+        return next(v.queues[0] for v in self.vectors if queue in v.queues)
+
     @property
     def shared(self) -> bool:
         """Whether some vector serves several pairs."""

@@ -92,22 +92,16 @@ class DataPlane:
         e810_itr: bool = True,
         wb_group: int = 0,
         wb_on_itr: bool = True,
+        rx_tail_step: int = 1,
     ) -> None:
         error = ffi.new("char[]", 256)
-        self._plane: Any = lib.plane_new(
-            vfs,
-            bar_size,
-            uplink.encode(),
-            writeback == "immediate",
-            flex,
-            e810_itr,
-            wb_group,
-            error,
-            256,
-        )
+        card: Any = ffi.new("struct softvf_card *")
+        card.bar_size, card.wb_group, card.rx_tail_step = bar_size, wb_group, rx_tail_step
+        card.flex, card.e810_itr, card.wb_on_itr = int(flex), int(e810_itr), int(wb_on_itr)
+        immediate = writeback == "immediate"
+        self._plane: Any = lib.plane_new(vfs, card, uplink.encode(), immediate, error, len(error))
         if self._plane == ffi.NULL:
             raise ValueError(ffi.string(error).decode(errors="replace"))
-        lib.plane_set_wb_on_itr(self._plane, int(wb_on_itr))
         self.vfs = vfs
         self.event_fd = int(lib.plane_event_fd(self._plane))
 

@@ -47,6 +47,7 @@ class Personality:
     flex: bool = False
     wb_group: int = 4
     wb_on_itr: bool = False
+    rx_tail_step: int = 1  # QRX_TAIL counts in multiples of it (docs/spec/registers.md 4)
     expanded_pctypes: bool = False
     # How the PF's driver behaves.
     driver: str = "i40e"
@@ -117,6 +118,7 @@ _CARDS: Mapping[str, Personality] = MappingProxyType(
             flex=True,
             wb_group=2,
             wb_on_itr=True,
+            rx_tail_step=8,
             expanded_pctypes=True,
             driver="ice",
             num_queue_pairs=16,

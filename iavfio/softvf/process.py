@@ -119,6 +119,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
             e810_itr=card.e810_itr,
             wb_group=card.wb_group,
             wb_on_itr=card.wb_on_itr,
+            rx_tail_step=card.rx_tail_step,
         )
     except ValueError as error:
         raise ConfigError(

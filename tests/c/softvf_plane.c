@@ -27,8 +27,7 @@ static uint32_t below(uint32_t limit)
 static struct plane *new_plane(uint32_t vfs, int immediate)
 {
     char error[256];
-    struct plane *plane =
-        plane_new(vfs, 0x10000, "loopback", immediate, 1, 1, 0, error, sizeof(error));
+    struct plane *plane = plane_new(vfs, &rig_card, "loopback", immediate, error, sizeof(error));
 
     CHECK(plane);
     return plane;

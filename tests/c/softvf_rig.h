@@ -33,6 +33,9 @@
         }                                                                                          \
     } while (0)
 
+static const struct softvf_card rig_card = {
+    .bar_size = 0x10000, .flex = 1, .e810_itr = 1, .wb_on_itr = 1};
+
 struct rig {
     struct plane *plane;
     uint32_t vf, entries;

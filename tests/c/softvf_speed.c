@@ -189,7 +189,7 @@ int main(int argc, char **argv)
     uint32_t ring = argc > 4 ? (uint32_t)atoi(argv[4]) : 1024;
     uint32_t vfs = argc > 5 ? (uint32_t)atoi(argv[5]) : 1;
     char error[256];
-    struct plane *plane = plane_new(2, 0x10000, "loopback", 1, 1, 1, 0, error, sizeof(error));
+    struct plane *plane = plane_new(2, &rig_card, "loopback", 1, error, sizeof(error));
     struct rig rigs[2];
 
     CHECK(plane && ring % GROUP == 0 && ring <= 4096 && len >= 60 && len <= 2048);

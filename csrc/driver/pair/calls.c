@@ -4,7 +4,7 @@
 
 #include "driver/ring/buffers.h"
 #include "driver/ring/guard.h"
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
 #include "driver/ring/tx_clean.h"
@@ -24,7 +24,7 @@ int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t m
     got = pair->rx_paths.burst[1](pair, columns, max, owner);
     guard_disown_cache(pair, owner);
     if (unlikely(!got && pair->rearm))
-        interrupt_rearm(pair);
+        vector_rearm(pair);
     guard_leave(&pair->rx_guard);
     return (int)got;
 }
@@ -39,7 +39,7 @@ static __attribute__((noinline)) int send_more(struct queue_pair *pair, const ui
 
     guard_disown_cache(pair, owner);
     if (unlikely(!done && pair->rearm))
-        interrupt_rearm(pair);
+        vector_rearm(pair);
     guard_leave(&pair->tx_guard);
     return (int)done;
 }
@@ -89,7 +89,7 @@ int pair_clean(struct queue_pair *pair)
     done = tx_clean(pair, owner);
     guard_disown_cache(pair, owner);
     if (unlikely(!done && pair->rearm && tx_pending(pair)))
-        interrupt_rearm(pair);
+        vector_rearm(pair);
     guard_leave(&pair->tx_guard);
     return (int)done;
 }

@@ -11,6 +11,7 @@
 #include "driver/ring/refill.h"
 #include "driver/ring/rx.h"
 #include "driver/ring/tx_clean.h"
+#include "driver/ring/vector.h"
 
 #define SPINS_BEFORE_SLEEP 200
 
@@ -41,7 +42,7 @@ int pair_start(struct queue_pair *pair)
 {
     int32_t armed = PAIR_ARMED;
 
-    if (pair->dyn_ctl && pair->regio->write32(pair->regio, pair->dyn_ctl, pair->poll_ctl) < 0)
+    if (vector_set(pair))
         return -ENODEV;
     /* A reset that the watchdog saw in between wins. */
     if (!__atomic_compare_exchange_n(&pair->state, &armed, PAIR_RUNNING, false, __ATOMIC_SEQ_CST,

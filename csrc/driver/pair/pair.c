@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A queue pair from pair_new to pair_free. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "driver/lines.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/metadata.h"
+#include "driver/ring/vector.h"
 #include "driver/simd/isa_table.h"
 
 _Static_assert(sizeof(struct tx_desc) == 16, "send descriptor");
@@ -105,18 +105,11 @@ static void tx_setup(struct queue_pair *pair, const struct pair_config *config)
     pair->tx_max_frame = config->max_frame < TX_MAX_FRAME ? config->max_frame : TX_MAX_FRAME;
 }
 
-static void vector_setup(struct queue_pair *pair, const struct pair_config *config)
+static void registers_setup(struct queue_pair *pair, const struct pair_config *config)
 {
     pair->regio = config->regio;
     pair->queue = config->queue;
-    pair->dyn_ctl = config->dyn_ctl;
-    pair->poll_ctl = config->poll_ctl;
-    pair->sleep_ctl = config->sleep_ctl;
     pair->rearm = config->rearm && config->event_fd >= 0;
-    pair->event_fd = config->event_fd;
-    /* A sleeper or a re-arm may take an event: neither may block because the other took it. */
-    if (pair->event_fd >= 0)
-        fcntl(pair->event_fd, F_SETFL, fcntl(pair->event_fd, F_GETFL) | O_NONBLOCK);
     if (pair->rearm)
         pair->rearm_ticks = (uint64_t)(tsc_hz() * REARM_NS / 1e9);
 }
@@ -158,7 +151,7 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error)
     pair->hang_packets = UINT64_MAX;
     metadata_constants(pair);
     tx_setup(pair, config);
-    vector_setup(pair, config);
+    registers_setup(pair, config);
     pair->rx_sw = lines_alloc(pair->rx_entries * sizeof(*pair->rx_sw));
     pair->tx_sw = lines_alloc(pair->tx_entries * sizeof(*pair->tx_sw));
     pair->rs = lines_alloc(pair->tx_entries * sizeof(*pair->rs));
@@ -166,8 +159,11 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error)
     if (pair->wake_fd < 0)
         *error = -errno;
     else if (pair->rx_sw && pair->tx_sw && pair->rs)
+        *error = vector_join(pair, config);
+    if (!*error)
         *error = pool_attach(pair->pool, &pair->cache.count);
     if (*error) {
+        vector_leave(pair);
         if (pair->wake_fd >= 0)
             close(pair->wake_fd);
         free(pair->rs);
@@ -203,6 +199,7 @@ void pair_free(struct queue_pair *pair)
     if (!pair)
         return;
     pair_close(pair);
+    vector_leave(pair);
     close(pair->wake_fd);
     free(pair->rs);
     free(pair->tx_sw);

@@ -2,10 +2,10 @@
 #include "driver/cdef.h"
 #include "driver/pair/settle.h"
 #include "driver/ring/guard.h"
-#include "driver/ring/interrupt.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx_clean.h"
 #include "driver/ring/tx_counters.h"
+#include "driver/ring/vector.h"
 
 /* Reaps completions and counts what others noted, unless somebody is at work on the send side. */
 static void settle_tx(struct queue_pair *pair)
@@ -21,7 +21,7 @@ static void settle_tx(struct queue_pair *pair)
         reaped = tx_clean(pair, owner);
         guard_disown_cache(pair, owner);
         if (!reaped && pair->rearm)
-            interrupt_rearm(pair);
+            vector_rearm(pair);
     }
     if (!reaped && tx_counters_any_noted(pair)) {
         uint64_t next = block_open(&pair->sq->seq);

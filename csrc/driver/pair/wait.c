@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sleeping on a queue's interrupt without a lost wake-up: arm, look at the ring once more, then wait
  * (docs/design.md 3, docs/spec/reliability.md F47). A cause that came while the vector was off fires when
- * the vector is armed, so nothing falls between the look and the wait. */
+ * the vector is armed, so nothing falls between the look and the wait. What pairs do that share a vector is
+ * said in vector.h. */
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include "driver/clock.h"
 #include "driver/ring/guard.h"
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/rx.h"
 
-/* A ring without buffers cannot interrupt: so often the pool is looked at. */
+/* A device that has no buffers cannot interrupt: so often the pool is looked at. */
 #define STARVED_NS NS_PER_MS
 
 static struct timespec timespec_of(uint64_t ns)
@@ -23,20 +24,20 @@ static struct timespec timespec_of(uint64_t ns)
 /* Waits once, `left` ns at most (UINT64_MAX: no limit): 0, -EINTR or -EIO. */
 static int wait_once(struct queue_pair *pair, uint64_t left)
 {
-    struct pollfd fds[2] = {{.fd = pair->event_fd, .events = POLLIN},
+    struct pollfd fds[2] = {{.fd = pair->vector->event_fd, .events = POLLIN},
                             {.fd = pair->wake_fd, .events = POLLIN}};
     struct timespec limit;
     uint64_t taken;
     int ready;
 
-    if (!pair->rx_left || pair->event_fd < 0)
+    if (rx_starved(pair) || pair->vector->event_fd < 0)
         left = left < STARVED_NS ? left : STARVED_NS;
     limit = timespec_of(left);
     ready = ppoll(fds, 2, left == UINT64_MAX ? NULL : &limit, NULL);
     if (ready < 0)
         return errno == EINTR ? -EINTR : -EIO;
     if (fds[0].revents & POLLIN)
-        interrupt_take_event(pair);
+        vector_take_event(pair);
     if (fds[1].revents & POLLIN)
         (void)!read(pair->wake_fd, &taken, sizeof(taken));
     return 0;
@@ -70,10 +71,10 @@ static int receive_wait(struct queue_pair *pair, const struct columns *columns, 
                 return 0;
             left = (uint64_t)timeout_ns - passed;
         }
-        error = interrupt_sleep(pair);
+        error = vector_sleep(pair);
         if (!error && !rx_done(pair) && pair_state(pair) == PAIR_RUNNING)
             error = wait_once(pair, left);
-        woken = interrupt_wake(pair);
+        woken = vector_wake(pair);
         error = error ? error : woken;
     }
 }

@@ -29,12 +29,9 @@ static inline void doorbell_ring(struct queue_pair *pair, volatile uint32_t *tai
     }
 }
 
-/* The receive tail stands on the last slot that was filled. */
 static inline void doorbell_rx(struct queue_pair *pair)
 {
-    uint32_t tail = pair->rx_fill ? pair->rx_fill - 1 : pair->rx_entries - 1;
-
-    doorbell_ring(pair, pair->rx_tail, REG_QRX_TAIL1, tail);
+    doorbell_ring(pair, pair->rx_tail, REG_QRX_TAIL1, rx_tail_slot(pair));
 }
 
 #endif

@@ -160,17 +160,17 @@ struct queue_pair {
     uint32_t tx_guard;
     uint32_t cache_guard;
     int32_t state;
-    uint32_t sleeping; /* a thread sleeps on event_fd */
+    uint32_t sleeping; /* a thread waits for the pair's interrupt */
     LINE struct rx_deferred deferred;
 
     /* Set-up and slow paths. */
     LINE struct rx_constants constants;
     struct vfio_regio *regio;
     uint32_t queue;
-    uint32_t dyn_ctl, poll_ctl, sleep_ctl;
+    struct vector *vector; /* vector.h */
+    struct queue_pair *next_of_vector;
     bool rearm;
-    int event_fd;
-    int wake_fd;
+    int wake_fd; /* wakes a thread that waits for the pair */
     uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;
     /* hangs that were found while the send side was held: its holder counts them */
@@ -182,6 +182,12 @@ struct queue_pair {
     /* The csum column of a packet type when nothing is wrong; vector code reads four bytes at each. */
     uint8_t good_of[PTYPES_CLASSED + 3];
 };
+
+/* The slot on which the receive tail stands: the last one that was filled. */
+static inline uint32_t rx_tail_slot(const struct queue_pair *pair)
+{
+    return pair->rx_fill ? pair->rx_fill - 1 : pair->rx_entries - 1;
+}
 
 static inline int32_t pair_state(const struct queue_pair *pair)
 {

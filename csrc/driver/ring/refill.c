@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <string.h>
 
 #include "driver/ring/buffers.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/refill.h"
+
+_Static_assert(REFILL_BATCH % QRX_TAIL_STEP == 0, "a batch is all seen");
 
 static void post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
 {
@@ -12,6 +15,20 @@ static void post(struct queue_pair *pair, const uint32_t *index, uint32_t n)
     if (pair->rx_fill == pair->rx_entries)
         pair->rx_fill = 0;
     pair->rx_left += n;
+}
+
+/* Posts less than a batch: multiples of QRX_TAIL_STEP only, since an E810 would not see the rest. */
+static bool post_few(struct queue_pair *pair, const uint32_t *index, uint32_t n, bool owner,
+                     struct rx_tally *tally)
+{
+    uint32_t rest = n % QRX_TAIL_STEP;
+    uint32_t back[REFILL_BATCH]; /* index[] may lie in the cache, to which they go */
+
+    if (n > rest)
+        post(pair, index, n - rest);
+    memcpy(back, index + n - rest, rest * sizeof(*back));
+    buffers_put(pair, back, rest, owner, &tally->pool);
+    return n > rest;
 }
 
 bool refill_ring(struct queue_pair *pair, bool owner, struct rx_tally *tally)
@@ -28,14 +45,12 @@ bool refill_ring(struct queue_pair *pair, bool owner, struct rx_tally *tally)
         if (refill_missing(pair) < want)
             return moved;
         index = buffers_get(pair, &n, owner, spare, &tally->pool);
-        if (n) {
-            post(pair, index, n);
-            moved = true;
-        }
         if (unlikely(n < want)) {
             tally->alloc_page_fail++;
-            return moved;
+            return post_few(pair, index, n, owner, tally) || moved;
         }
+        post(pair, index, n);
+        moved = true;
     }
 }
 

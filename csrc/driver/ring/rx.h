@@ -40,6 +40,13 @@ static inline bool rx_done(const struct queue_pair *pair)
     return pair->rx_left && (writeback_status(pair->rx_ring + pair->rx_next) & RXL_DD);
 }
 
+/* The device has no descriptor of the ring left. The last few of those that were posted may not count: an
+ * E810 ignores the low bits of the tail (docs/spec/registers.md 4). */
+static inline bool rx_starved(const struct queue_pair *pair)
+{
+    return pair->rx_left <= (rx_tail_slot(pair) & (QRX_TAIL_STEP - 1));
+}
+
 /* Slots from rx_next on that a run may look at: at most max, none beyond the ring's end. */
 static inline uint32_t rx_straight(const struct queue_pair *pair, uint32_t max)
 {

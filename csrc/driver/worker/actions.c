@@ -3,7 +3,7 @@
  * passed on or dropped, and counted once. */
 #include <string.h>
 
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/tx.h"
 #include "driver/ring/tx_clean.h"
 #include "driver/worker/actions.h"
@@ -70,7 +70,7 @@ static uint32_t post(struct worker *worker, struct outlet *outlet, const struct 
     keep_rest(worker, outlet, batch, done);
     worker->handling->waiting = true;
     if (!done && pair->rearm)
-        interrupt_rearm(pair);
+        vector_rearm(pair);
     return done;
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "driver/ring/buffers.h"
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx_clean.h"
 #include "driver/worker/generate.h"
@@ -95,7 +95,7 @@ static uint32_t allowance(struct worker *worker, struct lane *lane)
         n = least(n, window_room(worker, lane));
     if (n && pair->tx_free < n * parts + TX_RESERVE) {
         if (!tx_clean(pair, lane->out->owner) && pair->rearm)
-            interrupt_rearm(pair);
+            vector_rearm(pair);
         n = least(n, pair->tx_free / parts);
     }
     return n;

@@ -7,7 +7,7 @@ void hold_release(struct hold *hold)
     if (!hold->held)
         return;
     if (hold->asleep)
-        interrupt_wake(hold->pair);
+        vector_wake(hold->pair);
     hold->asleep = false;
     guard_disown_cache(hold->pair, hold->owner);
     hold->owner = false;

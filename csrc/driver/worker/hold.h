@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "driver/clock.h"
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 
 struct hold {
     struct queue_pair *pair;
@@ -38,7 +38,7 @@ static inline void hold_quiet(struct queue_pair *pair, uint64_t *since)
     if (!*since)
         *since = now;
     else if (now - *since >= pair->rearm_ticks)
-        interrupt_rearm(pair);
+        vector_rearm(pair);
 }
 
 #endif

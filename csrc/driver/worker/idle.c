@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/rx.h"
 #include "driver/ring/tx_clean.h"
 #include "driver/worker/idle.h"
@@ -26,11 +26,11 @@ static bool arm(struct worker *worker)
     for (uint32_t i = 0; i < worker->holds; i++) {
         struct hold *hold = &worker->hold[i];
 
-        if (!hold->held || !hold->receives || hold->pair->event_fd < 0)
+        if (!hold->held || !hold->receives || hold->pair->vector->event_fd < 0)
             continue;
         if (!hold->asleep) {
             hold->asleep = worker->asleep = true;
-            interrupt_sleep(hold->pair);
+            vector_sleep(hold->pair);
         }
         quiet &= !rx_done(hold->pair);
     }
@@ -49,8 +49,8 @@ static uint64_t until_window(const struct worker *worker, uint64_t most)
     return end > now ? (end - now < most ? end - now : most) : 1;
 }
 
-/* How long the next sleep may be. No event says that a pair runs again, that a pool has buffers for a
- * ring without any (it cannot interrupt), or that the time to drain is over: these are looked for. */
+/* How long the next sleep may be. No event says that a pair runs again, that a pool has buffers for a ring of
+ * which the device has none (it cannot interrupt), or that the time to drain is over: these are looked for. */
 static uint64_t bound(struct worker *worker)
 {
     uint64_t last = worker->slept_ns;
@@ -58,7 +58,7 @@ static uint64_t bound(struct worker *worker)
     for (uint32_t i = 0; i < worker->holds; i++) {
         const struct hold *hold = &worker->hold[i];
 
-        if (hold->held && hold->receives && !hold->pair->rx_left)
+        if (hold->held && hold->receives && rx_starved(hold->pair))
             last = 0;
         /* Completed sends are counted soon after the traffic has come to its end. */
         if (hold->held && hold->sends && tx_pending(hold->pair))
@@ -84,14 +84,19 @@ static void wait(struct worker *worker)
         if (!hold->held)
             continue;
         fds[count++] = (struct pollfd){.fd = hold->pair->wake_fd, .events = POLLIN};
-        fds[count++] =
-            (struct pollfd){.fd = hold->asleep ? hold->pair->event_fd : -1, .events = POLLIN};
+        fds[count++] = (struct pollfd){.fd = hold->asleep ? hold->pair->vector->event_fd : -1,
+                                       .events = POLLIN};
     }
     if (ppoll(fds, count, &limit, NULL) <= 0)
         return;
-    for (nfds_t i = 0; i < count; i++)
-        if (fds[i].revents & POLLIN)
-            (void)!read(fds[i].fd, &taken, sizeof(taken));
+    (void)!read(worker->wake_fd, &taken, sizeof(taken));
+    /* Events first: taking one wakes the other sleepers of its vector, some of which may be this worker's. */
+    for (uint32_t i = 0; i < worker->holds; i++)
+        if (worker->hold[i].held && worker->hold[i].asleep)
+            vector_take_event(worker->hold[i].pair);
+    for (uint32_t i = 0; i < worker->holds; i++)
+        if (worker->hold[i].held)
+            (void)!read(worker->hold[i].pair->wake_fd, &taken, sizeof(taken));
     worker->slept_ns = 0;
     /* An interrupt that fired is off until it is armed again. */
     idle_end(worker);
@@ -106,7 +111,7 @@ void idle_end(struct worker *worker)
         if (!worker->hold[i].asleep)
             continue;
         worker->hold[i].asleep = false;
-        interrupt_wake(worker->hold[i].pair);
+        vector_wake(worker->hold[i].pair);
     }
 }
 

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "driver/ring/interrupt.h"
+#include "driver/ring/vector.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
 #include "driver/worker/traffic.h"
@@ -32,7 +32,7 @@ uint32_t traffic_flush(struct worker *worker, struct lane *lane)
     worker->total.sent_bytes += pair->sq->posted_bytes - bytes;
     lane->sent += pair->sq->posted - posted;
     if (!done && pair->rearm)
-        interrupt_rearm(pair);
+        vector_rearm(pair);
     return done;
 }
 

@@ -282,3 +282,33 @@ def test_statistics_of_the_vsi() -> None:
         )
         r.plane.clear_stats(1)
         assert r.plane.stats(1) == (0,) * 12
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_the_tail_counts_in_steps(step: int) -> None:
+    """An E810 ignores the low three bits of QRX_TAIL (docs/spec/registers.md 4)."""
+    with rig(plane={"rx_tail_step": step}) as r:
+        vf = r.vfs[0]
+        vf.open(post=0)
+        seen = 0
+        for tail in (0, 1, 5, 7, 8, 9, 15, 16, 23, 24, 40, 63):
+            vf.rx_tail(tail)
+            vf.send(*[frame(60, number) for number in range(20)])
+            vf.settle()
+            room = tail // step * step - seen
+            dropped = 20 - min(room, 20)
+            assert vf.filled() == seen + 20 - dropped, f"tail {tail}"
+            seen = vf.filled()
+        vf.rx_tail(64)
+        vf.send(*[frame(60)] * 40)
+        assert "outside the ring" in r.wait_event("mdd").text
+
+
+def test_tail_steps_over_the_end_of_the_ring() -> None:
+    with rig(plane={"rx_tail_step": 8}) as r:
+        vf = r.vfs[0]
+        vf.open()
+        for number in range(200):
+            (got,) = vf.exchange(frame(60, number))
+            assert got.data == frame(60, number)
+        assert r.plane.events() == []

@@ -30,6 +30,11 @@ def test_msix_table_and_pending_bits_lie_in_bar3(card: str) -> None:
         assert p.pba_offset + 16 <= p.bar3_size
 
 
+def test_only_e810_counts_its_receive_tail_in_steps() -> None:
+    """docs/spec/registers.md 4."""
+    assert [named(card).rx_tail_step for card in NAMES] == [8, 1, 1]
+
+
 def test_default_macs_are_local_unicast_and_distinct() -> None:
     macs = [named(card).default_mac(vf) for card in NAMES for vf in range(64)]
     assert len(set(macs)) == len(macs)
