@@ -8,6 +8,7 @@ program works with, or raises ConfigError with the real reason. Settings of a po
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -96,7 +97,8 @@ class Range:
 
     def __call__(self, name: str, value: Any) -> int:
         if not isinstance(value, bool) and hasattr(type(value), "__index__"):
-            value = operator.index(value)  # NumPy's integers
+            with contextlib.suppress(TypeError):  # an array has the method without being a number
+                value = operator.index(value)  # NumPy's integers
         number: int = typed(name, value, int, f"a whole number{self.unit and ' of '}{self.unit}")
         if self.low <= number <= self.high and number % self.step == 0:
             return number

@@ -35,6 +35,11 @@ class IavfioError(Exception):
         text = f"{self.what}: {self.cause}" if self.cause else self.what
         return f"{text}\n  {remedy}" if remedy else text
 
+    def advise(self, cause: str, remedy: str) -> None:
+        """Replaces cause and remedy where a caller knows better than who raised the error."""
+        self.cause, self.remedy = cause, remedy
+        self.args = (self._text(remedy),)
+
     @property
     def command_text(self) -> str:
         """The text for the command line, where a remedy names options instead of arguments."""

@@ -12,7 +12,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iavfio.arguments import Flag, Instance, Text, wrong_type
 from iavfio.errors import ConfigError
+from iavfio.exhaustion import exhaustion
+from iavfio.ranges import PERMISSIONS
 
 if TYPE_CHECKING:
     from iavfio.datapath.pool import Pool
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from iavfio.pyvfio.opening import Mode
     from iavfio.softvf.launch import SoftPf
 
+PORT_NAME = Text("the name of a port", "name='uplink'")
 KUBERNETES = re.compile(r"(PCIDEVICE_[A-Z0-9_]+)(?::(\d+))?")
 
 
@@ -44,20 +48,29 @@ def open_port(
     `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
     host wants the VF back. Raises IavfioError with cause and remedy.
     """
-    target = _resolve(target)
-    starting = None
-    if target == "softvf":
-        from iavfio.softvf.launch import begin
+    target = _resolve(_target(target))
+    if name is not None:
+        from iavfio.stats.runtime import check_name
 
-        starting = begin(vfs=1, uplink="loopback")
+        check_name(PORT_NAME("name", name))
+    permissions = PERMISSIONS("stats_mode", stats_mode)
+    Flag()("unsafe_noiommu", unsafe_noiommu)
+    Flag()("release_on_request", release_on_request)
+    starting = None
     private: SoftPf | None = None
     device = None
     try:
+        if target == "softvf":
+            from iavfio.softvf.launch import begin
+
+            starting = begin(vfs=1, uplink="loopback")
         from iavfio import pyvfio
-        from iavfio.datapath.pool import default_pool
+        from iavfio.datapath.pool import Pool, default_pool
         from iavfio.port.port import Port
         from iavfio.pyvfio.opening import normal_bdf
 
+        if pool is not None:
+            Instance(Pool, "pool=iavfio.Pool(buffers=8192)")("pool", pool)
         device_target = target
         if starting is not None:
             pool = pool if pool is not None else default_pool()
@@ -69,25 +82,36 @@ def open_port(
         )
         port = Port(
             device,
-            name=name or _default_name(target, device_target),
+            name=_default_name(target, device_target) if name is None else name,
             numbered=name is None and normal_bdf(target) is None,
             pool=pool
             if pool is not None
             else default_pool(device.numa_node, contiguous=device.space.physical),
-            stats_mode=stats_mode,
+            stats_mode=permissions,
             release_on_request=release_on_request,
         )
-    except BaseException:
+    except BaseException as error:
         if device is not None:
             device.close()
         if private is not None:
             private.close()
         if starting is not None:
             starting.abandon()
+        limit = exhaustion(error)
+        if limit is not None:
+            raise limit from error
         raise
     if private is not None:
         port.own(private)
     return port
+
+
+def _target(target: object) -> str:
+    """The text that names a VF. Raises ConfigError for anything else."""
+    if isinstance(target, str):
+        return target
+    hint = f"as in 'vfio-user:{target}'" if isinstance(target, os.PathLike) else "as in 'softvf'"
+    raise wrong_type("target", target, "the name of a VF", hint)
 
 
 def _resolve(target: str) -> str:

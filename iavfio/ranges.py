@@ -17,21 +17,28 @@ ISA = Choice("code path", ("auto", "scalar", "avx2", "avx512", "neon"))
 
 # Memory.
 BUFFERS = Range(64, 1 << 24, "packet buffers")
+NODE = Range(-1, 1023, "")  # the number of a NUMA node, -1 for any
 
 # Calls of a running port.
 BURST = Range(1, 256, "packets a call")
 RECV = Range(1, 1 << 16, "packets a call")
 WAIT = Amount(0, 1e6, "seconds")
+SLEEP = Amount(-1e6, 1e6, "seconds")  # negative: without a limit
 PERMISSIONS = Range(0, 0o777, "permission bits, as in 0o640")
+
+CPU = Range(0, 1 << 16, "")  # the number of a CPU
 
 # A run of generated traffic.
 SECONDS = Amount(0, 1e7, "seconds", above=True)
+WINDOW = Amount(0, 1e7, "seconds")  # 0: until it is finished
 PACKETS = Range(1, 1 << 62, "packets")
+LIMIT = Range(0, 1 << 62, "packets")  # 0: without one
 RATE = Amount(0, 1e10, "packets a second")
 SHARE = Amount(0, 1, "as a share of all packets")
 RUNS = Range(1, 1000, "runs")
 FLOWS = Range(1, 1 << 16, "UDP flows")
 FRAME = Range(64, 9728, "bytes with FCS")
+BARE_FRAME = Range(60, 9724, "bytes without FCS")
 IMIX = (64,) * 7 + (594,) * 4 + (1518,)  # simple IMIX, 7:4:1
 MOST_SIZES = 64  # frame sizes that a worker sends in turn
 

@@ -78,5 +78,5 @@ class Plan:
 
 
 def mtu_for(sizes: Sequence[int]) -> int:
-    """The least MTU, at least 1500, for frames of these sizes with FCS."""
-    return max(1500, max(sizes) - FCS - 14)
+    """The least MTU for frames of these sizes with FCS."""
+    return max(sizes) - FCS - 14

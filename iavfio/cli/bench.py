@@ -253,7 +253,7 @@ def _open(
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
         opened = open_port(target, name=own, pool=pool, **device_arguments(options))
         port = stack.enter_context(opened)
-        mtu = options["mtu"] or mtu_for(plan.sizes)
+        mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
         ports.append(port)
     plan.checked(ports)

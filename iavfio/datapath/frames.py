@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import several, shown, wrong_type
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.columns import MAX_CHAIN, Columns
-from iavfio.datapath.pair import QueuePair
+from iavfio.datapath.pair import FCS, QueuePair
 from iavfio.datapath.pool import ROOM
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.ranges import MTU
 
 MIN_FRAME: int = lib.TX_MIN_FRAME
+RX_MAX_FRAME: int = lib.RX_MAX_FRAME
 
 
 def build(pair: QueuePair, packets: Sequence[Any] | NDArray[np.uint8], lengths: Any) -> Burst:
@@ -25,8 +28,14 @@ def build(pair: QueuePair, packets: Sequence[Any] | NDArray[np.uint8], lengths: 
         flat, stride, sizes = _rows(packets, lengths)
         starts = np.arange(len(sizes), dtype=np.uint64) * np.uint64(stride)
     else:
-        items = [memoryview(item).cast("B") for item in packets]
-        sizes = np.fromiter((item.nbytes for item in items), dtype=np.uint32, count=len(items))
+        if lengths is not None:
+            raise ConfigError(
+                "lengths cannot be given for separate frames",
+                "each bytes-like object is a frame of its own length",
+                "leave lengths out, or give rows of a 2-D uint8 array",
+            )
+        items = [_bytes_of(i, item) for i, item in enumerate(_frames(packets))]
+        sizes = np.fromiter((len(item) for item in items), dtype=np.uint32, count=len(items))
         flat = np.frombuffer(b"".join(items), dtype=np.uint8)
         starts = np.cumsum(sizes, dtype=np.uint64) - sizes
     _check_sizes(sizes, pair.settings.max_frame)
@@ -42,6 +51,24 @@ def build(pair: QueuePair, packets: Sequence[Any] | NDArray[np.uint8], lengths: 
     return Burst(pair, columns, sizes.size)
 
 
+def _frames(packets: Any) -> list[Any]:
+    if isinstance(packets, bytes | bytearray | memoryview):
+        raise wrong_type("packets", packets, "a list of frames", "give a list: build([frame])")
+    return several("packets", packets, "frames")
+
+
+def _bytes_of(index: int, item: Any) -> memoryview:
+    try:
+        return memoryview(item).cast("B")
+    except (TypeError, ValueError, BufferError):
+        raise ConfigError(
+            f"packet {index} is not possible",
+            f"a frame is a bytes-like object in one piece, not the {type(item).__name__} "
+            f"{shown(item)}",
+            "build([bytes(packet)])",
+        ) from None
+
+
 def _rows(
     packets: NDArray[np.uint8], lengths: Any
 ) -> tuple[NDArray[np.uint8], int, NDArray[np.uint32]]:
@@ -53,13 +80,18 @@ def _rows(
     rows, width = packets.shape
     sizes = np.full(rows, width, dtype=np.uint32)
     if lengths is not None:
-        given = np.asarray(lengths)
-        if given.shape not in ((), (rows,)) or (
-            given.size and (given.max() > width or given.min() < 0)
+        try:
+            given = np.asarray(lengths)
+        except (ValueError, TypeError, OverflowError):
+            given = np.asarray("")
+        if (
+            given.dtype.kind not in "iu"
+            or given.shape not in ((), (rows,))
+            or (given.size and (given.max() > width or given.min() < 0))
         ):
             raise ConfigError(
                 f"lengths do not fit {rows} rows of {width} bytes",
-                "one number per row is needed, or one for all",
+                "one whole number per row is needed, or one for all",
             )
         sizes[:] = given
     return np.ascontiguousarray(packets).reshape(-1), width, sizes
@@ -79,9 +111,18 @@ def _check_sizes(sizes: NDArray[np.uint32], longest: int) -> None:
     if sizes[largest] > longest:
         raise ConfigError(
             f"packet {largest} of {sizes[largest]} bytes cannot be sent",
-            f"the longest frame at this MTU has {longest} bytes",
-            "split it, or raise the MTU: port.configure(mtu=...)",
+            f"the longest frame at this MTU has {longest} bytes, without FCS",
+            _mtu_for(int(sizes[largest]), longest),
         )
+
+
+def _mtu_for(frame: int, longest: int) -> str:
+    """The advice for a frame that is longer than `longest`: MTU and frame differ by a constant."""
+    overhead = RX_MAX_FRAME - FCS - MTU.high
+    mtu = frame - overhead
+    if mtu > MTU.high:
+        return f"split it: no MTU of these cards lets more than {RX_MAX_FRAME - FCS} bytes through"
+    return f"split it, or raise the MTU from {longest - overhead}: port.configure(mtu={mtu})"
 
 
 def _take(pair: QueuePair, handles: Any, count: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from iavfio._driver import ffi, lib
 from iavfio.datapath.columns import MAX_CHAIN, Columns
+from iavfio.datapath.isa import NUMBERS
 from iavfio.datapath.pool import ROOM, Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetUnderWay
 from iavfio.pyvfio import AddressSpace, Bar
@@ -17,13 +18,6 @@ from iavfio.pyvfio import AddressSpace, Bar
 RX_DESCRIPTOR, TX_DESCRIPTOR = 32, 16  # bytes (docs/spec/descriptors.md 1)
 BURST = 256
 FCS: int = lib.ETHER_FCS  # bytes behind every frame: the device makes, checks and strips them
-ISAS: dict[str, int] = {
-    "auto": lib.ISA_AUTO,
-    "scalar": lib.ISA_SCALAR,
-    "avx2": lib.ISA_AVX2,
-    "avx512": lib.ISA_AVX512,
-    "neon": lib.ISA_NEON,
-}
 _release: Any = lib.pair_release
 
 
@@ -56,7 +50,7 @@ class Rings:
 class PairSettings:
     """What the user decides about a pair: descriptors a ring, bytes a frame without FCS, ...
 
-    `metadata` holds bits of `enum meta_bit`, `isa` is a name of ISAS.
+    `metadata` holds bits of `enum meta_bit`, `isa` is a word of `iavfio.ranges.ISA`.
     """
 
     rx_entries: int
@@ -144,7 +138,7 @@ class QueuePair:
         config.rx_entries, config.tx_entries = settings.rx_entries, settings.tx_entries
         config.buffer_size, config.max_frame = ROOM, settings.max_frame
         config.flex, config.vlan_in_l2tag2 = device.rxdid, device.vlan_in_l2tag2
-        config.metadata, config.isa = settings.metadata, ISAS[settings.isa]
+        config.metadata, config.isa = settings.metadata, NUMBERS[settings.isa]
         config.scattered = settings.scattered
         config.dyn_ctl = device.dyn_ctl
         config.poll_ctl, config.sleep_ctl = device.poll_ctl, device.sleep_ctl

@@ -14,9 +14,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
-from iavfio.errors import ConfigError
+from iavfio.arguments import Choice, Flag
+from iavfio.errors import VfioError
 from iavfio.pyvfio import AddressSpace, DmaMemory, allocate_contiguous
 from iavfio.pyvfio.memory import HugePages
+from iavfio.ranges import BUFFERS, NODE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,6 @@ STRIDE: int = lib.POOL_STRIDE
 HEADROOM: int = lib.POOL_HEADROOM
 ROOM: int = lib.POOL_ROOM
 DEFAULT_BUFFERS = 16384
-MOST_BUFFERS = 1 << 24
 
 
 class Pool:
@@ -47,13 +48,11 @@ class Pool:
         numa_node: int | None = None,
         contiguous: bool = False,
     ) -> None:
-        if not 64 <= buffers <= MOST_BUFFERS:
-            raise ConfigError(
-                f"a pool of {buffers} buffers cannot be made",
-                f"64 to {MOST_BUFFERS} are possible",
-                f"the default is {DEFAULT_BUFFERS}: iavfio.Pool()",
-            )
-        if contiguous:
+        buffers = BUFFERS("buffers", buffers)
+        Choice("kind of pages", ("auto", "never", "require"))("huge", huge)
+        if numa_node is not None:
+            numa_node = NODE("numa_node", numa_node)
+        if Flag()("contiguous", contiguous):
             self.memory = allocate_contiguous(buffers * STRIDE, numa_node=numa_node)
         else:
             self.memory = DmaMemory.allocate(buffers * STRIDE, huge=huge, numa_node=numa_node)
@@ -62,7 +61,11 @@ class Pool:
             ffi.cast("void *", self.memory.address), buffers * STRIDE, STRIDE, HEADROOM
         )
         if self._raw == ffi.NULL:
-            raise MemoryError("no memory for the bookkeeping of a pool")
+            raise VfioError(
+                f"no memory for the bookkeeping of a pool of {buffers} buffers",
+                "",
+                "make a smaller one",
+            )
         self._hold = self.memory.buffer()
         self._mapped: weakref.WeakKeyDictionary[AddressSpace, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()

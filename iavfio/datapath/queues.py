@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import wrong_type
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.columns import Columns
 from iavfio.datapath.frames import build
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import BURST, QueuePair
 from iavfio.errors import ConfigError, DeviceLost, IavfioError, StateError
+from iavfio.ranges import RECV, SLEEP
 
 _recv: Any = lib.pair_recv  # an attribute of lib costs a look-up each time
 
@@ -98,20 +100,28 @@ class RxQueue(_Side):
         timeout None: looks once and returns. Else sleeps on the interrupt until a packet comes or
         `timeout` seconds have passed; negative: no limit. During a VF reset it returns an empty
         burst (after waiting). Raises StateError when the port is stopped or another thread is in
-        this queue, DeviceLost when the device is gone, ConfigError for `max` below 1.
+        this queue, DeviceLost when the device is gone, ConfigError for a `max` that is no number
+        of packets or a `timeout` that is no number of seconds.
         """
         pair = self._pair
         raw = pair.raw
         if raw is None:
             raise self._stopped()
-        if max < 1:
-            raise ConfigError(f"recv of {max} packets", "at least 1 is needed", "recv(max=256)")
-        spare = pair.spare
-        columns = spare.pop() if spare and max <= pair.capacity else pair.columns(max)
-        if timeout is None:
-            count = _recv(raw, columns.raw, max)
-        else:
-            count = self._wait(raw, columns, max, timeout)
+        try:
+            if max < 1 or max is True:
+                RECV("max", max)
+            spare = pair.spare
+            columns = (
+                spare.pop() if spare and max <= pair.capacity else pair.columns(RECV("max", max))
+            )
+            if timeout is None:
+                count = _recv(raw, columns.raw, max)
+            else:
+                count = self._wait(raw, columns, max, timeout)
+        except TypeError:
+            if max.__class__ is int:
+                raise
+            return self.recv(RECV("max", max), timeout)
         if count >= 0:
             return Burst(pair, columns, count)
         pair.recycle(columns)
@@ -121,6 +131,7 @@ class RxQueue(_Side):
 
     def _wait(self, raw: Any, columns: Columns, most: int, timeout: float) -> int:
         """Calls pair_recv_wait, again after signals that did not raise (as PEP 475 has it)."""
+        timeout = SLEEP("timeout", timeout)
         end = time.monotonic() + timeout if timeout >= 0 else None
         left = timeout
         while True:
@@ -155,14 +166,18 @@ class TxQueue(_Side):
         burst and counted as refused_full. Fewer than all means that the ring is full (a device
         whose link is down does not empty it), or 0 during a reset. Raises StateError for a released
         burst, for packets sent before, or when another thread is in this queue; ConfigError for a
-        burst of another pool; DeviceLost.
+        burst of another pool, and for what is no burst; DeviceLost.
         """
         pair = self._pair
         raw = pair.raw
         if raw is None:
             raise self._stopped()
         refused = self._refused
-        count = packets.post(pair, raw, refused)
+        try:
+            post = packets.post
+        except AttributeError:
+            raise _no_burst(packets) from None
+        count = post(pair, raw, refused)
         if count < 0:
             return self._not_sent(count)
         sent: int = count - refused[0]
@@ -199,3 +214,12 @@ class TxQueue(_Side):
         lost then.
         """
         return build(self._pair, packets, lengths)
+
+
+def _no_burst(packets: object) -> ConfigError:
+    return wrong_type(
+        "packets",
+        packets,
+        "a burst or a selection of one",
+        "build one from frames: queue.send(queue.build([frame]))",
+    )

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from iavfio._driver import ffi, lib
-from iavfio.datapath.pair import BURST, QueuePair
-from iavfio.errors import ConfigError, IavfioError, StateError
+from iavfio.datapath.pair import QueuePair
+from iavfio.errors import ConfigError, IavfioError, Remedy, StateError
+from iavfio.exhaustion import exhaustion
+from iavfio.ranges import BURST, CPU
 
 MOST_PAIRS: int = lib.WORKER_MAX_PAIRS
 ENDED = 3  # of Counters.state
@@ -220,7 +222,10 @@ def _start_error(code: int, pairs: Sequence[QueuePair]) -> IavfioError:
             "its queues do not share a pool, or its sizes or flows cannot be generated",
             "open the ports with the same pool: iavfio.open(..., pool=pool)",
         )
-    return IavfioError(f"a worker for queues {numbers} cannot start", os.strerror(-code))
+    what = f"a worker for queues {numbers} cannot start"
+    if code in (-errno.EAGAIN, -errno.ENOMEM):  # pthread_create's words for any limit
+        return exhaustion(MemoryError(what)) or IavfioError(what, os.strerror(-code))
+    return IavfioError(what, os.strerror(-code))
 
 
 def running(pair: QueuePair) -> Any:
@@ -236,12 +241,11 @@ def running(pair: QueuePair) -> Any:
 
 def check_burst_and_cpu(burst: int, cpu: int | None) -> None:
     """Raises ConfigError for a burst size or a CPU that a worker cannot have."""
-    if not 1 <= burst <= BURST:
-        raise ConfigError(f"bursts of {burst} packets", f"1 to {BURST} are possible", "use 32")
-    if cpu is not None and cpu not in os.sched_getaffinity(0):
+    BURST("burst", burst)
+    if cpu is not None and CPU("cpu", cpu) not in os.sched_getaffinity(0):
         able = ", ".join(str(c) for c in sorted(os.sched_getaffinity(0)))
         raise ConfigError(
             f"CPU {cpu} cannot be used",
             f"this process may run on {able}",
-            "choose of those with --cpus, or cpu= in Python",
+            Remedy("choose one of those", "choose of those with --cpus"),
         )

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import Choice, several, wrong_type
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, RATE, WINDOW
 
 MODES: dict[str, int] = {
     "rxdrop": lib.WORKER_RXDROP,
@@ -94,17 +96,17 @@ class Worker(WorkerThread):
         rate: float = 0.0,
         cpu: int | None = None,
     ) -> None:
-        if mode not in MODES:
-            raise ConfigError(f"there is no mode {mode!r}", "", f"choose of: {', '.join(MODES)}")
-        if macs not in FORWARD_MACS:
-            raise ConfigError(
-                f"forward cannot {macs!r} addresses", "", f"choose of: {', '.join(FORWARD_MACS)}"
-            )
-        if not 1 <= len(lanes) <= MOST_PAIRS:
-            raise ConfigError(f"a worker of {len(lanes)} lanes", f"1 to {MOST_PAIRS} are possible")
+        Choice("mode", tuple(MODES))("mode", mode)
+        Choice("way with MAC addresses", tuple(FORWARD_MACS))("macs", macs)
+        lanes = _lanes(lanes)
+        sizes = [BARE_FRAME("sizes", size) for size in several("sizes", sizes, "frame sizes")]
         if not 1 <= len(sizes) <= MOST_SIZES:
             raise ConfigError(f"{len(sizes)} frame sizes", f"1 to {MOST_SIZES} are possible")
         check_burst_and_cpu(burst, cpu)
+        FLOWS("flows", flows)
+        LIMIT("limit", limit)
+        RATE("rate", rate)
+        WINDOW("window", window)
         config: Any = ffi.new("struct worker_config *")
         config.mode, config.pairs, config.burst = MODES[mode], len(lanes), burst
         for i, lane in enumerate(lanes):
@@ -120,3 +122,13 @@ class Worker(WorkerThread):
             config.size[i] = size
         config.cpu = -1 if cpu is None else cpu
         super().__init__(config, [pair for lane in lanes for pair in lane.pairs], verify)
+
+
+def _lanes(lanes: Sequence[Lane]) -> list[Lane]:
+    found = several("lanes", lanes, "Lane objects")
+    if not 1 <= len(found) <= MOST_PAIRS:
+        raise ConfigError(f"a worker of {len(found)} lanes", f"1 to {MOST_PAIRS} are possible")
+    for lane in found:
+        if not isinstance(lane, Lane):
+            raise wrong_type("a lane", lane, "a Lane", "as in Lane(port.rx[0])")
+    return found

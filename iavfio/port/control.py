@@ -7,11 +7,13 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from iavfio._driver import lib
+from iavfio.arguments import use
 from iavfio.datapath.pool import Pool
 from iavfio.errors import (
     ConfigError,
@@ -34,18 +36,19 @@ from iavfio.port.link import Link
 from iavfio.port.negotiation import Session
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.recovery import check_grant, come_back, taken_away
-from iavfio.port.settings import Change, Limits, Settings, changed
+from iavfio.port.settings import Limits, Settings, changed
 from iavfio.port.state import ALLOWED, State
 from iavfio.port.status import PortStatus
 from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
+from iavfio.ranges import QUEUES
 from iavfio.stats import PortSegment, PortStats
 from iavfio.stats.monotonic import Monotonic
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
 from iavfio.virtchnl.messages.stats import GET_STATS
 
-MOST_QUEUES = 16  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
+MOST_QUEUES = QUEUES.high  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
 
 
 class PortControl:
@@ -92,6 +95,12 @@ class PortControl:
             self._given_mac = self.session.resources.vsi.mac
             self._made_mac = own_mac(device.name)
             status.mac = self._own_mac
+            self.settings = self.limits.first_settings()
+            if self.settings.mtu < Settings.mtu:
+                status.note(
+                    f"the PF allows frames of {self.session.max_frame} bytes, so the MTU is "
+                    f"{self.settings.mtu} and not {Settings.mtu}"
+                )
             self.segment = PortSegment.create(
                 status.name,
                 MOST_QUEUES,
@@ -198,12 +207,15 @@ class PortControl:
         own = self.session.resources.queue_pairs
         asking = self.session.has(lib.VC_CAP_REQ_QUEUES)
         return Limits(
-            MOST_QUEUES if asking else min(own, MOST_QUEUES),
-            self.identity.max_ring,
-            self.session.max_frame,
+            queues=MOST_QUEUES if asking else min(own, MOST_QUEUES),
+            ring=self.identity.max_ring,
+            frame=self.session.max_frame,
+            rss_key=self.session.resources.key_size,
+            rss_table=self.session.resources.lut_size,
+            granted=self.session.report.granted,
         )
 
-    def configure(self, changes: Change) -> None:
+    def configure(self, changes: Mapping[str, Any]) -> None:
         """See Port.configure."""
         with self.status.lock:
             if self.status.state is not State.STOPPED:
@@ -231,13 +243,13 @@ class PortControl:
             raise ConfigError(
                 f"the PF cannot give {queues} queue pairs",
                 f"it offers {outcome.queue_pairs}",
-                f"use queues={outcome.queue_pairs}",
+                use("queues", outcome.queue_pairs),
             )
         self.recover("queue request", coming=True)
         have = self.session.resources.queue_pairs
         if have < queues:
             raise ConfigError(
-                f"the PF gave {have} queue pairs, not {queues}", "", f"use queues={have}"
+                f"the PF gave {have} queue pairs, not {queues}", "", use("queues", have)
             )
 
     def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
+from iavfio.arguments import Flag
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.port import atexit_close
@@ -20,6 +21,7 @@ from iavfio.port.negotiation import Session
 from iavfio.port.settings import Change, Settings
 from iavfio.port.status import RECOVERY_DEADLINE
 from iavfio.pyvfio import Device, forks
+from iavfio.ranges import WAIT
 from iavfio.stats import PortSegment, PortStats
 from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
@@ -172,13 +174,14 @@ class Port:
     def wait_link(self, timeout: float = 10.0) -> Link:
         """Waits at most `timeout` seconds until the link is up; returns the link as it then is.
 
-        Returns early when the port fails or is closed.
+        Returns early when the port fails or is closed. Raises ConfigError for a `timeout` that
+        is no number of seconds.
         """
-        return self.control.status.wait_link(timeout)
+        return self.control.status.wait_link(WAIT("timeout", timeout))
 
     def wait_running(self, timeout: float = RECOVERY_DEADLINE) -> None:
         """Waits through a reset. Raises StateError when the port does not run by then."""
-        self.control.status.wait_running(timeout)
+        self.control.status.wait_running(WAIT("timeout", timeout))
 
     def why_stopped(self) -> str:
         """Why queues do not work now, in words."""
@@ -195,11 +198,12 @@ class Port:
 
         `queues`: pairs; `ring`, `rx_ring`, `tx_ring`: descriptors, multiples of 32 from 64; `mtu`:
         bytes of Ethernet payload; `metadata`: columns to fill, of rss ptype csum vlan mark time;
-        `mac`: own address, None = the PF's, or one made here where the PF gives none; `extra_macs`:
-        further addresses; `promiscuous`: all frames, multicast included; `all_multicast`: every
-        group; `rss`: an Rss; `isa`: auto, scalar, avx2, avx512 or neon. What was set before and is
-        not wanted any more is withdrawn from the PF. Raises ConfigError for what cannot work,
-        StateError while running; nothing is changed then.
+        `mac`: own address, "auto" = the PF's, or one made here where the PF gives none;
+        `extra_macs`: further addresses; `promiscuous`: all frames, multicast included;
+        `all_multicast`: every group; `rss`: an Rss; `isa`: auto, scalar, avx2, avx512 or neon. What
+        was set before and is not wanted any more is withdrawn from the PF. Raises ConfigError for a
+        setting that does not exist or cannot work, StateError while running; nothing is changed
+        then.
         """
         self.control.configure(changes)
 
@@ -211,7 +215,9 @@ class Port:
         does nothing (docs/spec/virtchnl.md 9): whether it works shows only by traffic, so this is
         never reported as proof. Raises PfRefused, MailboxError.
         """
-        self.control.set_promiscuous(on, all_multicast)
+        flag = Flag()
+        multicast = None if all_multicast is None else flag("all_multicast", all_multicast)
+        self.control.set_promiscuous(flag("on", on), multicast)
 
     # ---- start and stop
 
@@ -221,9 +227,10 @@ class Port:
         `wait_link`: seconds to wait for the link, 0 = none. A reset that comes in between is waited
         for. Raises PfRefused, MailboxError, ResetError or StateError.
         """
+        seconds = WAIT("wait_link", wait_link)
         self.control.start()
-        if wait_link:
-            self.wait_link(wait_link)
+        if seconds:
+            self.wait_link(seconds)
 
     def stop(self) -> None:
         """Stops the queues; settings may be changed then. Counters and held bursts stay.

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iavfio._driver import lib
-from iavfio.errors import ConfigError
+from iavfio.arguments import Flag, Names, Range, several, wrong_type
+from iavfio.errors import ConfigError, Remedy
 
 # The key of the Toeplitz verification suite, which most drivers default to, extended to 52 bytes.
 DEFAULT_KEY = bytes.fromhex(
@@ -32,21 +33,34 @@ FIELDS: dict[str, tuple[int, ...]] = {
     "ipv6-frag": (lib.PCTYPE_FRAG6,),
     "l2": (lib.PCTYPE_L2_PAYLOAD,),
 }
+CLASSES = Names("packet class of RSS", tuple(FIELDS))
+QUEUE = Range(0, 255, "")  # the number of a queue in the table
 
 
 @dataclass(frozen=True)
 class Rss:
     """How flows are spread over queues.
 
-    `key`: Toeplitz key, cut or zero-padded to the PF's size. `lut`: queue numbers, repeated to the
-    PF's table size; None spreads over all queues. `fields`: packet classes that are hashed, names
-    of FIELDS. `symmetric`: both directions of a flow hash alike, where the PF can do that.
+    `key`: Toeplitz key of the PF's size; None takes the default one. `lut`: queue numbers, repeated
+    to the PF's table size; None spreads over all queues. `fields`: packet classes that are hashed,
+    names of FIELDS. `symmetric`: both directions of a flow hash alike, where the PF can do that.
+    Raises ConfigError for what no PF can have; what this PF has shows in `Port.configure`.
     """
 
-    key: bytes = DEFAULT_KEY
+    key: bytes | None = None
     lut: tuple[int, ...] | None = None
     fields: frozenset[str] = frozenset(FIELDS)
     symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        checked = {
+            "key": None if self.key is None else _key(self.key),
+            "lut": None if self.lut is None else _table(self.lut),
+            "fields": CLASSES("fields", self.fields),
+            "symmetric": Flag()("symmetric", self.symmetric),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def make(
@@ -57,27 +71,15 @@ class Rss:
         fields: Iterable[str] | None = None,
         symmetric: bool = False,
     ) -> Rss:
-        """Checked settings. Raises ConfigError for an unknown class, an empty table or key."""
-        wanted = frozenset(FIELDS if fields is None else fields)
-        unknown = sorted(wanted - FIELDS.keys())
-        if unknown:
-            raise ConfigError(
-                f"RSS knows no packet class {unknown[0]!r}", "", f"choose of: {', '.join(FIELDS)}"
-            )
-        if key is not None and not key:
-            raise ConfigError("the RSS key is empty", "", "40 or 52 bytes are usual")
-        if lut is not None and not len(lut):
-            raise ConfigError("the RSS table is empty", "", "give queue numbers, e.g. lut=[0, 1]")
-        return cls(
-            DEFAULT_KEY if key is None else bytes(key),
-            None if lut is None else tuple(int(q) for q in lut),
-            wanted,
-            symmetric,
-        )
+        """The settings from any collections; None takes the default. Raises ConfigError."""
+        classes = FIELDS if fields is None else fields
+        names = CLASSES("fields", list(classes) if isinstance(classes, Mapping) else classes)
+        return cls(key, None if lut is None else _table(lut), names, symmetric)
 
     def key_of(self, size: int) -> bytes:
-        """The key in the PF's size."""
-        return self.key[:size].ljust(size, b"\0")
+        """The key, which has the PF's size, or as much of the default one as the PF takes."""
+        key = DEFAULT_KEY if self.key is None else self.key
+        return key[:size].ljust(size, b"\0")
 
     def table_of(self, size: int, queues: int) -> bytes:
         """The table in the PF's size. Raises ConfigError when it names a queue too many."""
@@ -87,7 +89,7 @@ class Rss:
             raise ConfigError(
                 f"the RSS table names queue {worst}",
                 f"the port has queues 0..{queues - 1}",
-                "configure more queues, or correct lut=",
+                Remedy("configure more queues, or correct lut=", "use more --queues"),
             )
         return bytes(pattern[i % len(pattern)] for i in range(size))
 
@@ -95,3 +97,18 @@ class Rss:
     def hashcfg(self) -> int:
         """Bitmap of PCTYPEs (docs/spec/descriptors.md 12.1)."""
         return sum(1 << bit for name in self.fields for bit in FIELDS[name])
+
+
+def _key(key: object) -> bytes:
+    if not isinstance(key, bytes | bytearray | memoryview):
+        raise wrong_type("key", key, "a key in bytes")
+    if not key:
+        raise ConfigError("the RSS key is empty", "a key has the PF's size, mostly 52 bytes")
+    return bytes(key)
+
+
+def _table(lut: object) -> tuple[int, ...]:
+    queues = several("lut", lut, "queue numbers")
+    if not queues:
+        raise ConfigError("the RSS table is empty", "", "give queue numbers, as in lut=[0, 1]")
+    return tuple(QUEUE("lut", queue) for queue in queues)

@@ -1,24 +1,45 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The desired state of a port: what the user set, apart from what the device has.
 
-After any reset the device is rebuilt from this value, and the result is compared with it
-(docs/design.md 7).
+`Change` declares each setting once, with its type, range and unit. After any reset the device is
+rebuilt from `Settings`, and the result is compared with it (docs/design.md 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
 from iavfio._driver import lib
+from iavfio.arguments import (
+    Check,
+    Flag,
+    Instance,
+    Names,
+    Range,
+    received_macs,
+    unknown,
+    vf_mac,
+    wrong_type,
+)
 from iavfio.datapath.columns import METADATA
-from iavfio.datapath.pair import FCS, ISAS
-from iavfio.errors import ConfigError
+from iavfio.datapath.isa import check_isa
+from iavfio.datapath.pair import FCS
+from iavfio.errors import ConfigError, DeviceError
 from iavfio.port.rss import Rss
+from iavfio.ranges import MTU, QUEUES, RING
+from iavfio.virtchnl.capabilities import cap_names
 
 ETHERNET = 14 + 4 + 4  # header and two VLAN tags: what an MTU leaves out of a frame
-MTU_MIN, RING_STEP = 68, int(lib.RING_MULTIPLE)
+
+# A column stays 0 unless the PF grants one of these capabilities.
+NEEDS: dict[str, int] = {
+    "rss": lib.VC_CAP_RSS_PF,
+    "vlan": lib.VC_CAP_VLAN | lib.VC_CAP_VLAN_V2,
+    "mark": lib.VC_CAP_FDIR_PF,
+    "time": lib.VC_CAP_PTP,
+}
 
 
 @dataclass(frozen=True)
@@ -53,146 +74,147 @@ class Settings:
         return sum(METADATA[name] for name in self.metadata)
 
 
-class Change(TypedDict, total=False):
-    """What `Port.configure` takes; see there."""
+def own_address(name: str, value: Any) -> bytes | None:
+    """A port's own MAC address; None for "auto", the PF's or one that is made here."""
+    if isinstance(value, str) and value == "auto":
+        return None
+    if value is None:
+        raise wrong_type(name, value, "a MAC address", "'auto' goes back to the PF's address")
+    return vf_mac(name, value)
 
-    queues: int
-    ring: int
-    rx_ring: int
-    tx_ring: int
-    mtu: int
-    metadata: Iterable[str]
-    mac: str | bytes | None
-    extra_macs: Iterable[str | bytes]
-    promiscuous: bool
-    all_multicast: bool
-    rss: Rss
-    isa: str
+
+class Change(TypedDict, total=False):
+    """What `Port.configure` takes, each setting with its check; see there."""
+
+    queues: Annotated[int, QUEUES]
+    ring: Annotated[int, RING]
+    rx_ring: Annotated[int, RING]
+    tx_ring: Annotated[int, RING]
+    mtu: Annotated[int, MTU]
+    metadata: Annotated[Iterable[str], Names("metadata", tuple(METADATA))]
+    mac: Annotated[str | bytes, own_address]
+    extra_macs: Annotated[Iterable[str | bytes], received_macs]
+    promiscuous: Annotated[bool, Flag()]
+    all_multicast: Annotated[bool, Flag()]
+    rss: Annotated[Rss, Instance(Rss, "rss=iavfio.Rss.make(symmetric=True)")]
+    isa: Annotated[str, check_isa]
+
+
+CHECKS: dict[str, Check[Any]] = {
+    name: get_args(hint)[1] for name, hint in get_type_hints(Change, include_extras=True).items()
+}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the VF can have: queue pairs, descriptors a ring, bytes a frame with FCS."""
+    """What this VF can have, as its PF told it, within what iavfio can drive.
+
+    `queues`: pairs, with what REQUEST_QUEUES may give; `ring`: descriptors; `frame`: bytes with
+    FCS; `rss_key`, `rss_table`: bytes and entries; `granted`: the word of capabilities.
+    """
 
     queues: int
     ring: int
     frame: int
+    rss_key: int
+    rss_table: int
+    granted: int
+
+    @property
+    def mtu(self) -> int:
+        """The largest MTU whose frames the PF lets through."""
+        return min(self.frame - ETHERNET - FCS, MTU.high)
+
+    @property
+    def checks(self) -> dict[str, Check[Any]]:
+        """The check of each setting, its range no wider than what this VF can have."""
+        ring = _narrowed(RING, self.ring, "this card has no longer rings")
+        return CHECKS | {
+            "queues": _narrowed(
+                QUEUES,
+                self.queues,
+                f"the PF gives this VF {self.queues} and does not grant REQ_QUEUES, by which it "
+                "could ask for more",
+            ),
+            "ring": ring,
+            "rx_ring": ring,
+            "tx_ring": ring,
+            "mtu": _narrowed(
+                MTU,
+                self.mtu,
+                f"the PF's longest frame has {self.frame} bytes: the MTU and "
+                f"{ETHERNET + FCS} around it",
+            ),
+        }
+
+    def first_settings(self) -> Settings:
+        """The settings of a port that was just opened.
+
+        Raises DeviceError when the PF allows no frame that a port could work with.
+        """
+        if self.mtu < MTU.low:
+            raise DeviceError(
+                f"the PF allows frames of at most {self.frame} bytes",
+                f"a port needs {MTU.low + ETHERNET + FCS} at least",
+                "raise the PF's MTU on the host",
+            )
+        return Settings(mtu=min(Settings.mtu, self.mtu))
 
 
-def changed(old: Settings, limits: Limits, change: Change) -> Settings:
+def _narrowed(span: Range, high: int, limit: str) -> Range:
+    """The range up to `high`; `limit` says whose limit that is."""
+    return span if high >= span.high else replace(span, high=high, limit=limit)
+
+
+def changed(old: Settings, limits: Limits, change: Mapping[str, Any]) -> Settings:
     """`old` with the change made. Raises ConfigError for what cannot work."""
-    ring = change.get("ring")
-    new: dict[str, Any] = {
-        name: change[name] for name in ("promiscuous", "all_multicast", "rss") if name in change
-    }
-    if "isa" in change:
-        new["isa"] = check_isa(change["isa"])
-    if "queues" in change:
-        new["queues"] = check_queues(change["queues"], limits.queues)
-    rx, tx = change.get("rx_ring", ring), change.get("tx_ring", ring)
-    if rx is not None:
-        new["rx_ring"] = check_ring("receive", rx, limits.ring)
-    if tx is not None:
-        new["tx_ring"] = check_ring("send", tx, limits.ring)
-    if "mtu" in change:
-        new["mtu"] = check_mtu(change["mtu"], limits.frame)
-    if "metadata" in change:
-        new["metadata"] = check_metadata(change["metadata"])
-    if "mac" in change:
-        mac = change["mac"]
-        new["mac"] = None if mac is None else parse_mac(mac)
-    if "extra_macs" in change:
-        new["extra_macs"] = tuple(map(parse_extra_mac, change["extra_macs"]))
+    checks = limits.checks
+    for name in change:
+        if name not in checks:
+            raise unknown("setting", name, checks)
+    new = {name: checks[name](name, value) for name, value in change.items()}
+    if "ring" in new:
+        ring = new.pop("ring")
+        new = {"rx_ring": ring, "tx_ring": ring} | new
     settings = replace(old, **new)
-    settings.rss.table_of(int(lib.RSS_LUT_SIZE), settings.queues)
+    if "metadata" in new:
+        _fits_metadata(settings, limits)
+    if "rss" in new:
+        _fits_rss(settings, limits)
+    if "rss" in new or "queues" in new:
+        settings.rss.table_of(limits.rss_table, settings.queues)
     return settings
 
 
-def check_isa(name: str) -> str:
-    """A name of ISAS. Raises ConfigError."""
-    if name not in ISAS:
-        raise ConfigError(f"there is no code path {name!r}", "", f"choose of: {', '.join(ISAS)}")
-    return name
+def _fits_metadata(settings: Settings, limits: Limits) -> None:
+    for name in sorted(settings.metadata):
+        needed = NEEDS.get(name, 0)
+        if needed and not limits.granted & needed:
+            raise ConfigError(
+                f"metadata {name!r} is not possible",
+                f"the PF did not grant {' or '.join(cap_names(needed).split())}, without which "
+                "the column would always be 0",
+                "leave it out",
+            )
 
 
-def check_ring(what: str, entries: int, most: int) -> int:
-    """A ring size that the PF will take, or ConfigError naming the next.
-
-    See docs/spec/descriptors.md 10.
-    """
-    low = int(lib.RING_MIN)
-    if entries < low or entries > most or entries % RING_STEP:
-        near = min(max(-(-entries // RING_STEP) * RING_STEP, low), most)
+def _fits_rss(settings: Settings, limits: Limits) -> None:
+    rss = settings.rss
+    if not limits.granted & lib.VC_CAP_RSS_PF and rss != Rss():
         raise ConfigError(
-            f"a {what} ring of {entries} descriptors is not possible",
-            f"multiples of {RING_STEP} from {low} to {most} are",
-            f"use {near}",
+            "RSS cannot be set",
+            "the PF did not grant RSS_PF: all packets arrive in queue 0",
+            "leave rss out",
         )
-    return entries
-
-
-def check_queues(queues: int, most: int, remedy: str = "") -> int:
-    """A number of queue pairs that this VF can have."""
-    if not 1 <= queues <= most:
+    if rss.key is not None and len(rss.key) != limits.rss_key:
         raise ConfigError(
-            f"{queues} queue pairs are not possible",
-            f"this VF can have 1 to {most}",
-            remedy or f"use queues={most}",
+            f"an RSS key of {len(rss.key)} bytes is not possible",
+            f"this PF takes keys of {limits.rss_key} bytes",
+            f"give {limits.rss_key} bytes, or leave key out for the default one",
         )
-    return queues
-
-
-def check_mtu(mtu: int, max_frame: int) -> int:
-    """An MTU whose frames the PF lets through; `max_frame` is the PF's limit, a frame size."""
-    most = max_frame - ETHERNET - FCS
-    if not MTU_MIN <= mtu <= most:
+    if rss.lut is not None and len(rss.lut) > limits.rss_table:
         raise ConfigError(
-            f"an MTU of {mtu} is not possible",
-            f"the PF's longest frame is {max_frame} bytes: {most} and {ETHERNET + FCS} around it",
-            f"use {MTU_MIN} to {most}",
+            f"an RSS table of {len(rss.lut)} entries is not possible",
+            f"this PF's table has {limits.rss_table}; a shorter one is repeated",
+            f"give at most {limits.rss_table}",
         )
-    return mtu
-
-
-def check_metadata(wanted: Iterable[str]) -> frozenset[str]:
-    """Names of metadata columns."""
-    names = frozenset([wanted] if isinstance(wanted, str) else wanted)
-    unknown = sorted(names - METADATA.keys())
-    if unknown:
-        raise ConfigError(
-            f"there is no metadata {unknown[0]!r}", "", f"choose of: {', '.join(METADATA)}"
-        )
-    return names
-
-
-def parse_mac(text: str | bytes) -> bytes:
-    """A unicast MAC address from "02:00:00:00:00:01" or 6 bytes. Raises ConfigError."""
-    if isinstance(text, bytes):
-        raw = text
-    else:
-        try:
-            raw = bytes.fromhex(text.replace(":", "").replace("-", ""))
-        except ValueError:
-            raw = b""
-    if len(raw) != 6:
-        raise ConfigError(f"{text!r} is no MAC address", "", "write it as 02:00:00:00:00:01")
-    if raw[0] & 1 or not any(raw):
-        raise ConfigError(
-            f"{raw.hex(':')} cannot be a port's address", "it is a group address or all zero", ""
-        )
-    return raw
-
-
-def parse_extra_mac(text: str | bytes) -> bytes:
-    """A unicast or multicast address to receive. Raises ConfigError."""
-    try:
-        raw = text if isinstance(text, bytes) else bytes.fromhex(text.replace(":", ""))
-    except ValueError:
-        raw = b""
-    if len(raw) != 6 or not any(raw) or raw == b"\xff" * 6:
-        raise ConfigError(
-            f"{text!r} cannot be received as an extra address",
-            "it is no MAC address, or broadcast, which is received anyway",
-            "write it as 01:00:5e:00:00:01",
-        )
-    return raw

@@ -192,6 +192,12 @@ class Connection:
 
 
 def _connect(path: str) -> socket.socket:
+    if "\0" in path:
+        raise UnknownDevice(f"{path!r} is no path of a socket", "it holds a zero byte")
+    if not path:
+        raise UnknownDevice(
+            "the path of the socket is empty", "", "write vfio-user:/path/of/socket"
+        )
     if len(os.fsencode(path)) > 107:
         raise UnknownDevice(
             f"a socket path of {len(os.fsencode(path))} bytes is too long",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iavfio.errors import ConfigError, IavfioError
+from iavfio.errors import ConfigError, IavfioError, Remedy
 
 ENVIRONMENT = "IAVFIO_RUNTIME_DIR"
 SHARED = Path("/dev/shm")
@@ -33,7 +33,7 @@ def check_name(port: str) -> str:
         raise ConfigError(
             f"{port!r} is no port name",
             "1 to 64 letters, digits and . _ : + - are allowed",
-            "choose another with name=... (CLI: --name)",
+            Remedy("choose another with name=...", "choose another with --name"),
         )
     return port
 

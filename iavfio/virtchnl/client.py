@@ -44,6 +44,7 @@ from iavfio.virtchnl.messages.vlan_v2 import (
 
 Item = TypeVar("Item")
 R = TypeVar("R")
+UNTRUSTED_MACS = 18  # of a VF that is not trusted, by no PF more (docs/spec/virtchnl.md 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,16 @@ class VirtchnlClient(Channel):
 
     def add_macs(self, macs: Sequence[bytes], primary: bytes | None = None) -> None:
         """Adds MAC filters. Raises ItemRefused naming the address and what was added before it."""
-        self._add_each(macs, lambda part: ADD_ETH_ADDR(part, primary), mac_text)
+        try:
+            self._add_each(macs, lambda part: ADD_ETH_ADDR(part, primary), mac_text)
+        except ItemRefused as refused:
+            if len(refused.accepted) > UNTRUSTED_MACS:
+                refused.advise(
+                    f"the PF has no room for more than the {len(refused.accepted)} before it; the "
+                    "VF is trusted, since one that is not has fewer",
+                    "use fewer extra_macs, or promiscuous=True",
+                )
+            raise
 
     def add_vlans(self, vids: Sequence[int]) -> None:
         """Adds plain VLAN filters. Raises ItemRefused; see ADD_VLAN for what success is worth."""

@@ -211,10 +211,10 @@ def test_seventeen_queues_are_refused(one: SoftPf, pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"ring": 100}, "use 128"),
-        ({"ring": 32}, "use 64"),
-        ({"ring": 8192}, "use 8160|use 4096"),
-        ({"mtu": 9703}, "use 68 to 9702"),
+        ({"ring": 100}, "use ring=128"),
+        ({"ring": 32}, "use ring=64"),
+        ({"ring": 8192}, "use ring=8160|use ring=4096"),
+        ({"mtu": 9703}, "use mtu=9702"),
         ({"metadata": {"colour"}}, "rss"),
         ({"mac": "01:00:5e:00:00:01"}, "group address"),
         ({"mac": "xyz"}, "02:00:00:00:00:01"),

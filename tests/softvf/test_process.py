@@ -218,7 +218,7 @@ def test_a_fork_does_not_end_it(pf: SoftPf) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"vfs": 0}, "0 VFs"),
+        ({"vfs": 0}, "1 to 64 VFs"),
         ({"personality": "e1000"}, "no personality 'e1000'"),
         ({"uplink": "carrier-pigeon"}, "uplink 'carrier-pigeon'"),
         ({"uplink": "pcap:/nonexistent/file"}, "uplink 'pcap:/nonexistent/file'"),
