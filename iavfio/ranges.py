@@ -48,4 +48,5 @@ VF = Range(0, 63, "")  # the number of a VF
 
 # Other options of the command line.
 IOVA_BITS = Range(32, 57, "bits")
+INTERVAL = Amount(0, 3600, "seconds")
 COLUMNS = Range(20, 1000, "columns")

@@ -52,8 +52,11 @@ class Command(click.Command):
             require_address_space()
         for name in self._needs:
             importlib.import_module(name)
-        with signals.raised():
-            return super().invoke(ctx)
+        try:
+            with signals.raised():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # click would forget which signal it was
+            raise click.exceptions.Exit(signals.status(interrupt)) from interrupt
 
 
 class Group(click.Group):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.cli.group import Command
+from iavfio.cli.options import Number
 from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.ranges import INTERVAL
 
 if TYPE_CHECKING:
     from iavfio.port.why import Finding
@@ -27,10 +29,10 @@ LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 @click.argument("target", metavar="PORT")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.0, max=3600.0),
+    type=Number(INTERVAL, "SECONDS"),
     default=1.0,
     show_default=True,
-    help="Seconds for which the counters of a running port are watched; 0 = since its start.",
+    help="How long the counters of a running port are watched; 0 = since its start.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @runtime_dir_option

@@ -179,6 +179,13 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["stats", "no-such-port"], 1, "no port named"),
     (["stats", "--names", "linux"], 2, "kernel"),
     (["stats", "a", "b"], 2, "unexpected extra argument"),
+    # causes
+    (["why"], 2, "Missing argument 'PORT'"),
+    (["why", "nosuch"], 2, "iavfio list"),
+    (["why", "0000:ff:1f.7"], 2, "there is no PCI device"),
+    (["why", SOCKET], 1, "iavfio softvf --socket DIR"),
+    (["why", "softvf", "--interval", "nan"], 2, "0 to 3600 seconds"),
+    (["why", "softvf", "--interval", "-1"], 2, "0 to 3600 seconds"),
     # binding
     (["bind"], 2, "Missing argument"),
     (["bind", ""], 2, "is no PCI address"),
@@ -288,7 +295,7 @@ def test_a_process_ends_with_the_same_status(
 
 @pytest.mark.parametrize(
     "name", ["", "bench", "bind", "info", "journal diff", "journal record", "journal show", "list",
-             "preload", "softvf", "stats", "unbind"],
+             "preload", "softvf", "stats", "unbind", "why"],
 )  # fmt: skip
 def test_help_documents_the_exit_status(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*name.split(), "--help"]) == 0
