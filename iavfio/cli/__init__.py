@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     signals.end_at_once()
     streams.complete()
-    sys.exit(run(argv))
+    status = run(argv)
+    signals.hold_back()
+    sys.exit(status)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

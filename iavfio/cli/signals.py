@@ -40,6 +40,11 @@ def end_at_once() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
+def hold_back() -> None:
+    """From now on signals wait for ever: the work is done, and its exit status is known."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+
+
 @contextmanager
 def raised() -> Iterator[None]:
     """Inside, SIGINT raises KeyboardInterrupt and SIGTERM Terminated in the main thread."""
