@@ -81,7 +81,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     # names of settings
     ({"quues": 4}, "did you mean queues?"),
     ({"rx_queues": 4}, "did you mean queues?"),
-    ({"promiscous": True}, "did you mean promiscuous?"),
+    ({"promiscuos": True}, "did you mean promiscuous?"),
     ({"Mtu": 1500}, "did you mean mtu?"),
     ({"extra_mac": MAC}, "did you mean extra_macs?"),
     ({"vlan_filter": [5]}, "known are queues, ring, rx_ring"),
