@@ -49,6 +49,7 @@ from iavfio.virtchnl.messages.events import Event
 from iavfio.virtchnl.messages.stats import GET_STATS
 
 MOST_QUEUES = QUEUES.high  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
+LAST_SAMPLE = 0.1  # seconds for the PF to tell its counters before a reset of our own
 
 
 class PortControl:
@@ -371,6 +372,16 @@ class PortControl:
         except DeviceError:
             pass  # the last answer stays, and its age is shown
 
+    def _sample_last(self) -> None:
+        """Asks once more before a reset of our own: with it the PF may forget what it counted."""
+        client = self.session.client
+        try:
+            if not (client.suspect or client.needs_reset or self.session.was_reset()):
+                raw = client.ask(GET_STATS(), LAST_SAMPLE)
+                self.segment.set_global(self._monotonic.feed(raw))
+        except IavfioError:
+            pass  # the reset is what mends a PF that does not answer
+
     def _pf_event(self, event: Event) -> None:
         if event.kind == "link":
             self.status.set_link(Link.now(event.link_up, event.speed or 0))
@@ -388,6 +399,8 @@ class PortControl:
         """
         with self.status.lock:
             with self._resetting(cause) as began:
+                if not coming:
+                    self._sample_last()
                 attempts = come_back(self.session, self._rebuild, self._halt, coming)
                 record = Reset(cause, time.monotonic() - began, attempts)
                 self.status.move(State.RUNNING if self._want_running else State.STOPPED)

@@ -12,7 +12,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from iavfio.stats import read
-from tests.port.rig import send_all, udp, until
+from tests.port.rig import collect, send_all, udp, until
 from tests.port.targets import software_pf
 
 
@@ -73,3 +73,48 @@ def test_sends_are_counted_while_a_receiver_sleeps(pf: SoftPf, port: Port) -> No
     with port.rx[0].recv(timeout=0.5) as burst:
         assert len(burst) in (0, 20)  # the loopback wire may bring them back
     assert counted(20)
+
+
+def test_own_reset_loses_nothing_of_what_the_pf_counted(port: Port) -> None:
+    """The PF may count from zero after a reset, and its last answer be a second old."""
+    port.refresh_stats()
+    before = read("idle").pf
+    for burst in range(1, 6):
+        send_all(port, [udp(port.mac, port.mac)] * 50)
+        assert len(collect(port.rx, 50)) == 50
+        assert counted(50 * burst)
+        port.reset()
+        told = read("idle").pf  # as it was before the reset, however soon one looks
+        assert told["tx_unicast"] - before["tx_unicast"] == 50 * burst
+    port.refresh_stats()
+    told = read("idle").pf
+    grown = {name: told[name] - before[name] for name in told}
+    assert grown["tx_unicast"] == grown["rx_unicast"] == 250
+    assert grown["tx_bytes"] == 250 * 60
+    assert grown["rx_bytes"] == 250 * 64  # with the FCS
+
+
+def test_last_sample_is_asked_before_the_reset_and_only_of_a_vf_that_can_answer(
+    pf: SoftPf, port: Port
+) -> None:
+    def messages() -> list[str]:
+        return [str(entry).split()[2] for entry in port.journal]
+
+    port.reset()
+    sent = messages()
+    asked = len(sent) - 1 - sent[::-1].index("RESET_VF")
+    assert sent[asked - 2 : asked] == ["GET_STATS", "GET_STATS"]  # request and reply
+    pf.control("reset", vf=0)  # the PF's own: the VF has no mailbox to ask by
+    assert until(lambda: len(port.resets) == 2)
+    assert "RESET_VF" not in messages()[asked + 1 :]
+
+
+def test_reset_does_not_wait_for_a_pf_that_is_silent(pf: SoftPf, port: Port) -> None:
+    pf.control("fault", vf=0, kind="drop", opcode=15, count=1000)
+    try:
+        outage = port.reset().outage
+    finally:
+        pf.control("fault", vf=0, kind="clear")
+    assert outage < 5.0
+    send_all(port, [udp(port.mac, port.mac)] * 20)
+    assert len(collect(port.rx, 20)) == 20
