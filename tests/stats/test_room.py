@@ -149,6 +149,7 @@ def test_every_call_may_fail_at_every_time(
     for fail_at in range(1, 60):
         if call == "mkdir":
             shutil.rmtree(own_dir().path)
+        gc.collect()
         before, failing = descriptors(), Failing(call, number, fail_at)
         segment = None
         with monkeypatch.context() as patch:
@@ -161,7 +162,8 @@ def test_every_call_may_fail_at_every_time(
             segment.set_global(range(12))
             segment.close()
         del segment
-        assert descriptors() == before
+        gc.collect()
+        assert descriptors() <= before  # what other tests left may go meanwhile
         assert known_ports() == []
         if failing.seen < fail_at:
             return  # no call was left to fail
