@@ -20,7 +20,7 @@ from iavfio.errors import (
     DeviceError,
     DeviceLost,
     IavfioError,
-    MailboxTimeout,
+    MailboxError,
     PfRefused,
     ResetUnderWay,
     StateError,
@@ -363,8 +363,8 @@ class PortControl:
         try:
             raw = self.session.client.ask(GET_STATS())
             self.segment.set_global(self._monotonic.feed(raw))
-        except (PfRefused, MailboxTimeout) as error:
-            self.status.note(f"the PF's counters are not known from the start: {error.what}")
+        except (PfRefused, MailboxError) as error:
+            self.status.note(f"the PF's counters are not known from the start: {error}")
 
     def _refresh_stats_quietly(self) -> None:
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from iavfio.errors import DeviceError, IavfioError, MailboxTimeout
+from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 
@@ -105,10 +105,12 @@ class Housekeeping:
             try:
                 control.refresh_stats()
                 self._unanswered = 0
-            except MailboxTimeout:
-                self._unanswered += 1  # the age of the last answer is shown with it
-            except DeviceError:
-                pass  # a reset or loss: the register checks will say which
+            except (ResetUnderWay, DeviceLost):
+                pass  # the register checks will say which
+            except DeviceError as error:
+                # The counters stay at what they were; their age is shown with them.
+                self._unanswered += isinstance(error, MailboxTimeout)
+                self.note(f"the PF's counters are not renewed: {error}")
             # Silence alone is no reason for a reset: i40e answers nothing after malicious driver
             # detection, and traffic may go on. It is noted; a broken queue means a reset
             # (docs/spec/reliability.md F11).

@@ -16,6 +16,7 @@ from iavfio.errors import (
     DeviceLost,
     IavfioError,
     MailboxError,
+    MailboxTimeout,
     PfRefused,
     ResetError,
     ResetUnderWay,
@@ -25,7 +26,7 @@ from iavfio.port.pf_state import PfState
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 from iavfio.pyvfio import Bar, Device
 from iavfio.virtchnl.adminq import AdminQueue
-from iavfio.virtchnl.capabilities import WANTED, CapabilityReport
+from iavfio.virtchnl.capabilities import ESSENTIAL, WANTED, CapabilityReport
 from iavfio.virtchnl.client import VirtchnlClient
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.queues import DISABLE_QUEUES, ENABLE_QUEUES
@@ -157,15 +158,19 @@ class Session:
         A PF that is still at work refuses or stays silent for a while; that is retried until the
         deadline, then raised. After silence or nonsense, and once after some refusals, the VF is
         reset first: a PF may have acted on a request whose reply was lost, and i40e refuses to be
-        asked twice.
+        asked twice. A PF that answers, only not this request, is asked once more before that. One
+        that refuses after the reset, too, may mind a capability: it is asked for the essential
+        ones.
         """
         end = time.monotonic() + NEGOTIATE_DEADLINE
         pause = 0.01
         refusals = 0
+        lost = False
+        caps = WANTED
         while True:
             try:
                 self.wait_ready(after_reset=after_reset)
-                self._negotiate()
+                self._negotiate(caps)
                 return
             except (PfRefused, MailboxError, ResetUnderWay) as error:
                 if time.monotonic() > end:
@@ -174,13 +179,19 @@ class Session:
                 if isinstance(error, ResetUnderWay):
                     continue  # one more reset: no reason to be slower
                 pause = min(pause * 2, 0.5)
+                if isinstance(error, MailboxTimeout) and not (self.client.suspect or lost):
+                    lost = True
+                    continue
                 refusals += isinstance(error, PfRefused)
+                if refusals == 2 * PATIENCE:
+                    self.journal.note(f"asking for less: {error.what}")
+                    caps = ESSENTIAL
                 if isinstance(error, MailboxError) or refusals == PATIENCE:
                     self.journal.note(f"negotiation failed: {error.what}")
                     self.force_reset()
                     after_reset = True
 
-    def _negotiate(self) -> None:
+    def _negotiate(self, caps: int) -> None:
         if not self.device.config.bus_master:  # FLR clears it; without it no message arrives
             self.device.config.bus_master = True
         self._restore_interrupts()
@@ -188,8 +199,8 @@ class Session:
         self.bar.write32(lib.REG_VFINT_ICR0_ENA1, lib.ICR0_ADMINQ)
         self.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
         self.client.version()
-        self.resources = self.client.resources(WANTED)
-        self.report = self.client.report
+        self.resources = self.client.resources(caps)
+        self.report = CapabilityReport(WANTED, self.resources.caps)
         self.rxdids, self.vlan_caps = frozenset(), None
         if self.has(lib.VC_CAP_RX_FLEX_DESC):
             self.rxdids = self.client.ask(GET_SUPPORTED_RXDIDS())

@@ -81,6 +81,7 @@ class Personality:
     reset_messages: str = "answer"
     resources_error_ms: float = 0.0
     resources_once: bool = True
+    mfp: bool = False
     drop_first: int = 0
     failure_limit: int = 0
     strip_refused: bool = False
@@ -256,6 +257,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "resources_once": Option(
             _bool, "i40e: GET_VF_RESOURCES once a reset, as from Linux 6.17 on; off: as before"
         ),
+        "mfp": Option(_bool, "i40e: an NPAR/MFP port, which refuses a VF that asks for RX_POLLING"),
         "drop_first": Option(_range(0, 255), "loses the first message of this opcode, 0 = none"),
         "failure_limit": Option(
             _range(0, 1000), "invalid messages in a row that disable the VF, 0 = any; old PFs: 10"

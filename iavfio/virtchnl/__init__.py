@@ -2,7 +2,13 @@
 """The driver's side of the mailbox: admin queue, virtchnl messages, client, journal."""
 
 from iavfio.virtchnl.adminq import AdminQueue, Message
-from iavfio.virtchnl.capabilities import CAPABILITIES, WANTED, Capability, CapabilityReport
+from iavfio.virtchnl.capabilities import (
+    CAPABILITIES,
+    ESSENTIAL,
+    WANTED,
+    Capability,
+    CapabilityReport,
+)
 from iavfio.virtchnl.channel import Channel, ChannelCounters
 from iavfio.virtchnl.client import QueueGrant, VirtchnlClient
 from iavfio.virtchnl.journal import Entry, Journal
@@ -16,6 +22,7 @@ from iavfio.virtchnl.messages.vlan_v2 import Setting, Support, Tag, VlanCaps, Vl
 
 __all__ = [
     "CAPABILITIES",
+    "ESSENTIAL",
     "WANTED",
     "AdminQueue",
     "Capability",

@@ -132,11 +132,15 @@ WANTED: Final[int] = (
     | lib.VC_CAP_ADV_LINK_SPEED
     | lib.VC_CAP_VLAN_V2
     | lib.VC_CAP_VLAN
-    | lib.VC_CAP_RX_POLLING
     | lib.VC_CAP_RSS_PF
     | lib.VC_CAP_RX_FLEX_DESC
     | lib.VC_CAP_USO
 )
+
+
+# What is asked for when a PF refuses the request for all of WANTED: what a PF takes a VF of version
+# 1.0 to have asked for (docs/spec/virtchnl.md 1). A port works without the rest.
+ESSENTIAL: Final[int] = lib.VC_CAP_L2 | lib.VC_CAP_VLAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ class Channel:
     def _await(self, message: AnyMessage, end: float, limit: float) -> Message:
         """Returns the first reply to `message`; events and strays are dealt with on the way."""
         nap = 0.0
-        quiet = self._clock() + QUIET * self.pace
+        quiet = self._clock() + max(QUIET * self.pace, 2 * self._latency)
         while True:
             reply = self._drain(message)
             if reply is not None:

@@ -199,7 +199,7 @@ def resources(
     pairs: int = 4,
     vectors: int = 5,
     max_frame: int = 9728,
-    caps: int = 0x060B80E1,
+    caps: int = 0x060980E1,
     key: int = 52,
     lut: int = 64,
     vsi_id: int = 10,
@@ -219,7 +219,7 @@ def link_event(speed: int, up: int = 1) -> bytes:
     return struct.pack("<iIB3xi", 1, speed, up, 0)
 
 
-def polite(caps: int = 0x060B80E1) -> Handler:
+def polite(caps: int = 0x060980E1) -> Handler:
     """A PF that answers negotiation properly and everything else with success."""
 
     def handle(opcode: int, payload: bytes) -> list[Reply]:
@@ -259,7 +259,7 @@ class Bench:
     def opcodes(self) -> list[int]:
         return [opcode for opcode, _ in self.pf.requests]
 
-    def negotiated(self, caps: int = 0x060B80E1) -> Bench:
+    def negotiated(self, caps: int = 0x060980E1) -> Bench:
         self.pf.handler = polite(caps)
         self.client.version()
         self.client.resources()

@@ -375,7 +375,7 @@ def test_malformed_resources_leave_what_was_known(bench: Bench, reply: Reply) ->
     with pytest.raises(MailboxError, match="GET_VF_RESOURCES message makes no sense"):
         bench.client.resources()
     assert bench.client.vsi_id == 10
-    assert bench.client.report.granted == 0x060B80E1
+    assert bench.client.report.granted == 0x060980E1
     assert not bench.client.suspect
 
 

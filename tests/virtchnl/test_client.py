@@ -61,7 +61,7 @@ def test_negotiation(bench: Bench) -> None:
     assert str(bench.client.version()) == "1.1"
     found = bench.client.resources()
     assert (found.queue_pairs, found.vsi.vsi_id) == (4, 10)
-    assert bench.pf.requests == [(1, VERSION_1_1), (3, bytes.fromhex("e1800b06"))]
+    assert bench.pf.requests == [(1, VERSION_1_1), (3, bytes.fromhex("e1800906"))]
     assert bench.client.report.denied == ()
     assert bench.client.vsi_id == 10
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
-from iavfio.virtchnl import WANTED, CapabilityReport, Journal
+from iavfio.virtchnl import ESSENTIAL, WANTED, Capability, CapabilityReport, Journal
 from iavfio.virtchnl.capabilities import CAPABILITIES, cap_names
 from iavfio.virtchnl.messages.events import EVENT
 from iavfio.virtchnl.messages.filters import ADD_ETH_ADDR
@@ -21,10 +21,13 @@ from iavfio.virtchnl.messages.queues import (
     QueuePairConfig,
     VectorMap,
 )
+from iavfio.virtchnl.messages.registry import MESSAGES
 from iavfio.virtchnl.messages.resources import GET_VF_RESOURCES, VERSION
 from iavfio.virtchnl.messages.rss import CONFIG_RSS_LUT
 from iavfio.virtchnl.status import status_name
 from tests.virtchnl.fake_mailbox import VERSION_1_1, link_event, resources
+
+ROOT = Path(__file__).parents[2]
 
 
 def send(journal: Journal, request: Request[Any]) -> None:
@@ -126,14 +129,36 @@ def test_each_capability_is_one_bit_and_explains_itself() -> None:
 
 
 def test_what_we_ask_for() -> None:
-    # L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, VLAN_V2, VLAN, RX_POLLING, RSS_PF, USO, RX_FLEX.
-    assert WANTED == 0x060B80E1
+    # L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, VLAN_V2, VLAN, RSS_PF, USO, RX_FLEX_DESC.
+    assert WANTED == 0x060980E1
+    assert ESSENTIAL == 0x00010001
+    assert ESSENTIAL & ~WANTED == 0
     # An XXV710 in the field answered the VPP word with this one.
     report = CapabilityReport(WANTED, 0xB0081)
     denied = [cap.name for cap in report.denied]
     assert denied == ["WB_ON_ITR", "REQ_QUEUES", "VLAN_V2", "USO", "RX_FLEX_DESC"]
+    assert [cap.name for cap in report.unasked] == ["RX_POLLING"]
     assert "a polling driver must run an ITR" in str(report)
     assert CapabilityReport(1, 0x81).unasked[0].name == "ADV_LINK_SPEED"
+
+
+@pytest.mark.parametrize(
+    "cap", [cap for cap in CAPABILITIES if cap.bit & WANTED], ids=lambda cap: cap.name
+)
+def test_what_is_asked_for_is_used(cap: Capability) -> None:
+    """A PF may refuse a VF for asking: i40e in MFP mode refuses RX_POLLING."""
+    if cap.name == "USO":
+        return  # asked for the sake of i40e's default MAC address, which it takes away otherwise
+    if any(row.gate == cap.bit for row in MESSAGES.values()):
+        return
+    readers = [
+        path
+        for room in ("port", "datapath", "virtchnl")
+        for path in (ROOT / "iavfio" / room).rglob("*.py")
+        if path.name != "capabilities.py"
+        and f"VC_CAP_{cap.name}" in path.read_text(encoding="utf-8")
+    ]
+    assert readers != []
 
 
 def test_capability_names() -> None:

@@ -22,7 +22,8 @@ FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virt
 INBOX_LIMIT = 1024
 
 
-# A VF may send these while another message waits: VERSION shows whether the PF is past that one.
+# These do not count among the messages that wait at the same time: a VERSION behind another message
+# shows whether the PF is past that one, and nobody waits for an answer to RESET_VF.
 OUT_OF_TURN = frozenset({lib.VC_OP_RESET_VF, lib.VC_OP_VERSION})
 LINK_CHANGE_FOLLOWS = frozenset({lib.VC_OP_GET_VF_RESOURCES, lib.VC_OP_ENABLE_QUEUES})
 
@@ -170,10 +171,11 @@ class Pf:
         self._in_hand[vf.index] = at_once
         if at_once == 1:
             self.scheduler.call_later(0, lambda: self._event_is_over(vf))
-        if vf.inbox and opcode not in OUT_OF_TURN:
+        waiting = [each for each, _ in vf.inbox if each not in OUT_OF_TURN]
+        if waiting and opcode not in OUT_OF_TURN:
             vf.hardware.violation(
                 "docs/spec/virtchnl.md 1",
-                f"{name_of(opcode)} before the answer to {name_of(vf.inbox[0][0])}: "
+                f"{name_of(opcode)} before the answer to {name_of(waiting[0])}: "
                 "one message at a time is the rule",
             )
         if self.personality.is_ice and max(at_once, len(vf.inbox) + 1) >= FLOOD:
@@ -208,7 +210,7 @@ class Pf:
         except Refused as refusal:
             name = name_of(opcode)
             vf.hardware.violation(refusal.rule, f"{name}: {refusal.text}", refusal.kind)
-            self._refuse(vf, opcode, refusal.status)
+            self._refuse(vf, opcode, refusal.status, refusal.payload)
         except OSError as error:
             vf.hardware.violation(
                 "docs/spec/descriptors.md 10", f"{name_of(opcode)}: {error.strerror}"
@@ -258,8 +260,8 @@ class Pf:
     def _number(self, status: Status | int) -> int:
         return number(status, self.personality.driver, self.personality.dialect)
 
-    def _refuse(self, vf: Vf, opcode: int, status: Status | int) -> None:
-        self._answer(vf, opcode, self._number(status), b"")
+    def _refuse(self, vf: Vf, opcode: int, status: Status | int, payload: bytes = b"") -> None:
+        self._answer(vf, opcode, self._number(status), payload)
         vf.failures += 1
         limit = self.personality.failure_limit
         if limit and vf.failures > limit and vf.phase in (Phase.INIT, Phase.ACTIVE):

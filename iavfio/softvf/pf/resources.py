@@ -84,7 +84,14 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     again = vf.phase is Phase.ACTIVE and not p.resources_once
     if vf.phase is not Phase.INIT and not again and not p.is_ice:
         raise Refused(Status.PARAM, "GET_VF_RESOURCES was answered already since the last reset")
-    vf.asked = int.from_bytes(payload, "little") if payload else lib.VC_CAP_L2 | lib.VC_CAP_VLAN
+    asked = int.from_bytes(payload, "little") if payload else lib.VC_CAP_L2 | lib.VC_CAP_VLAN
+    if p.mfp and not p.is_ice and asked & lib.VC_CAP_RX_POLLING:
+        raise Refused(
+            Status.PARAM,
+            "RX_POLLING asked of a port in MFP mode: it is there in single-function mode only",
+            kind="note",
+        )
+    vf.asked = asked
     vf.caps = grantable(p, vf.port_vlan, vf.asked)
     _apply_uso_rule(pf, vf)
     vf.enter(Phase.ACTIVE)

@@ -69,7 +69,8 @@ def number(status: Status | int, driver: str, dialect: str) -> int:
 class Refused(Exception):
     """A handler's answer is an error.
 
-    kind "violation": the VF's driver broke the protocol; "note": the PF's policy says no.
+    Its kind is "violation" when the VF's driver broke the protocol, "note" when the PF's policy
+    says no. `payload` goes with the refusal where the PF sends one.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Refused(Exception):
         *,
         rule: str = "docs/spec/virtchnl.md 9",
         kind: ViolationKind = "violation",
+        payload: bytes = b"",
     ) -> None:
         self.status, self.text, self.rule, self.kind = status, text, rule, kind
+        self.payload = payload
         super().__init__(text)
 
 

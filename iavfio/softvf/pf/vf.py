@@ -95,6 +95,7 @@ class Vf:
     insertion: bool = True
     vlan_v2_known: bool = False
     mdd_stopped: bool = False
+    stats_start: tuple[int, ...] | None = None  # the counters at the first GET_STATS
 
     failures: int = 0
     resets: int = 0
@@ -125,6 +126,7 @@ class Vf:
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False
         self.failures, self.disabled_why = 0, ""
+        self.stats_start = None
         self.default_mac = self.primary_mac = ZERO_MAC
 
     def has(self, cap: int) -> bool:

@@ -23,6 +23,7 @@ LINUX_CAPS = 0xBEBD8CF9  # column "L asks" of docs/spec/virtchnl.md 4
 VPP_CAPS = 0x180B80A1
 DPDK_CAPS = 0xBE0BC7E1
 VSI = {"e810": 1, "x710": 10, "x722": 10}
+CARDS = ("e810", "x710", "x722")
 EVENT = 17
 LINK_UP_ADV = {
     "e810": struct.pack("<IIB3xI", 1, 100000, 1, 0),

@@ -16,7 +16,6 @@ from tests.softvf.pf.pf_rig import (
     rig,
     rss_key,
     rss_lut,
-    select,
     setting,
     vlan_filters,
     vlans,
@@ -416,18 +415,3 @@ def test_tables_after_power_on() -> None:
 
 
 # ---- stats
-
-
-@pytest.mark.parametrize("card", CARDS)
-def test_stats_wrap_as_the_registers_do(card: str) -> None:
-    with rig(card) as pf:
-        pf.negotiate()
-        assert pf.ask(15, select(pf.vsi, 0, 0)) == (0, bytes(96))
-        base = [(1 << 60) + n for n in range(12)]
-        pf.pf.control({"command": "stats_base", "vf": 0, "values": base})
-        told = struct.unpack("<12Q", pf.ask(15, select(pf.vsi, 0, 0))[1])
-        assert told == (tuple(base) if card == "e810" else tuple(range(12)))
-        pf.pf.control({"command": "stats_base", "vf": 0, "values": [(1 << 48) - 1] * 12})
-        told = struct.unpack("<12Q", pf.ask(15, select(pf.vsi, 0, 0))[1])
-        assert told[0] == (1 << 48) - 1
-        assert told[4] == ((1 << 48) - 1 if card == "e810" else (1 << 32) - 1)

@@ -162,6 +162,18 @@ def test_rx_polling_counts_on_i40e_only() -> None:
             assert ("rx_polling", 0, on) in pf.plane.calls
 
 
+def test_an_mfp_port_refuses_a_vf_that_asks_for_rx_polling() -> None:
+    for card, refused in (("x710", True), ("x722", True), ("e810", False)):
+        with rig(card, mfp=True) as pf:
+            pf.say(1, struct.pack("<II", 1, 1))
+            status = pf.status(3, struct.pack("<I", VPP_CAPS))
+            assert status == (-22 if refused else 0)
+            if refused:
+                assert "RX_POLLING" in pf.notes[-1]
+                assert pf.snapshot()["state"] == "init"
+                assert pf.status(3, struct.pack("<I", VPP_CAPS & ~(1 << 17))) == 0
+
+
 # ---- what may be said when
 
 
