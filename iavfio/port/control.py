@@ -126,7 +126,11 @@ class PortControl:
             self._discard()
             raise
         self._closing.release()
-        self.watchdog.begin(self.housekeeping)
+        try:
+            self.watchdog.begin(self.housekeeping)
+        except BaseException:
+            self.close()  # no thread could be started: nobody would watch over the port
+            raise
 
     def _discard(self) -> None:
         """After an open that failed the device must forget us before our memory goes."""
