@@ -225,7 +225,7 @@ class Guest:
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-accel", os.environ.get("IAVFIO_GUEST_ACCEL", "tcg,thread=multi")),
             *("-cpu", "max", "-smp", str(self.cpus), "-m", f"{self.memory}M"),
-            # A vfio-user server sees only memory that has an fd (spec: vfio-user).
+            # A vfio-user server sees only memory that has an fd (docs/spec/vfio-user.md 4).
             *("-object", f"memory-backend-memfd,share=on,id=mem,size={self.memory}M"),
             *("-machine", "q35,memory-backend=mem" + ("" if _tcg() else ",kernel-irqchip=split")),
             *("-serial", f"file:{self._job}/console"),

@@ -33,7 +33,7 @@ PMD = f"-i --no-mlockall --total-num-mbufs=16384 --eth-peer=0,{MAC}"
 FAULTS = re.compile(r"error|fail|cannot|timeout", re.IGNORECASE)
 # Counters by that name, and what testpmd's libraries say of any machine of this kind.
 EXPECTED = re.compile(r"^\w+: \d+$|^  [RT]X-|Bad-|No available|hugepage")
-# DPDK's extended statistics and the VSI's counters (spec: field-evidence 6).
+# DPDK's extended statistics and the VSI's counters (docs/spec/field-evidence.md 6).
 COUNTERS = {
     "rx_bytes": "rx_bytes",
     "rx_unicast_packets": "rx_unicast",

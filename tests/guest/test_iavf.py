@@ -91,8 +91,8 @@ class Judge:
     def traffic(self) -> dict[str, int]:
         """The driver's own counters of vf0, summed over its queues, as the card counts them.
 
-        The card's rx_bytes include the frame check sequence, its tx_bytes do not (spec:
-        field-evidence 10).
+        The card's rx_bytes include the frame check sequence, its tx_bytes do not
+        (docs/spec/field-evidence.md 10).
         """
         sums: dict[str, int] = {}
         for line in self.guest.check("ethtool -S vf0").splitlines():

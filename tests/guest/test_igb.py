@@ -130,7 +130,8 @@ def test_device_and_configuration_space(facts: Facts, way: Way) -> None:
     assert (found["id"], found["class"]) == ("8086:10ca", "020000")
     assert found["config_size"] == 4096
     assert found["msix"] == found["irq_count"] == 3
-    # The kernel clears Bus Master at open: whoever forgets to set it gets no DMA (spec: vfio 5).
+    # The kernel clears Bus Master at open: whoever forgets to set it gets no DMA (docs/spec/vfio.md
+    # 5).
     assert found["bus_master"] == [False, True]
 
 

@@ -79,7 +79,7 @@ class ConfigSpace:
             self._on_msix()
 
     def reset(self) -> None:
-        """Puts everything back, as an FLR does: Bus Master off, MSI-X disabled, BAR registers 0."""
+        """Puts everything back, as an FLR does: Bus Master off, MSI-X disabled, BARs zero."""
         self._bytes[:] = self._power_on
 
     def _u16(self, offset: int) -> int:

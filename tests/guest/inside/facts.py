@@ -42,7 +42,7 @@ def caught(action: Callable[[], Any]) -> dict[str, Any]:
 
 
 def bind(bdf: str, driver: str) -> None:
-    """Gives a device to a driver; "" takes it from the one it has (spec: vfio 1)."""
+    """Gives a device to a driver; "" takes it from the one it has (docs/spec/vfio.md 1)."""
     device = PCI / "devices" / bdf
     if (device / "driver").exists():
         (device / "driver" / "unbind").write_text(bdf)
