@@ -199,6 +199,8 @@ class Channel:
         if self._doubt.open and message is not VERSION:
             self._barrier(end)
             self._drain()
+        if self._doubt.due and message is not VERSION:
+            self._await_versions(end)
         self.counters.requests += 1
         began = self._clock()
         try:
@@ -330,6 +332,20 @@ class Channel:
                     "reset the VF (FLR); the host's dmesg tells why",
                 )
             nap = self._wait(nap, left)
+
+    def _await_versions(self, end: float) -> None:
+        """Waits for late replies to VERSION, so that the PF has one message to work on at a time.
+
+        They may have got lost, so the wait is bounded by what the PF took of late, and by half of
+        the time left.
+        """
+        now = self._clock()
+        stop = now + min(2 * self._latency, (end - now) / 2)
+        nap = 0.0
+        while self._doubt.due and self._clock() < stop:
+            nap = self._wait(nap, stop - self._clock())
+            self._drain()
+            self._probe(VERSION)
 
     def _probe(self, message: AnyMessage) -> None:
         """Ends a wait that has become pointless."""

@@ -56,6 +56,11 @@ class Doubt:
         self.open = False
         return True
 
+    @property
+    def due(self) -> bool:
+        """Whether the PF still owes a reply to a VERSION."""
+        return bool(self._before or self._after)
+
     def wants_version(self, now: float, patience: float) -> bool:
         """Says whether a VERSION should be sent to end the doubt.
 

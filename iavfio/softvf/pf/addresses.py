@@ -29,24 +29,36 @@ def _hopeless(mac: bytes) -> bool:
     return mac in (ZERO_MAC, BROADCAST)
 
 
+def _filters(vf: Vf) -> int:
+    """How many filters the VF has: its addresses, and broadcast, which both PFs count.
+
+    i40e counts the filters of the VSI, ice starts num_mac at 1 (docs/spec/virtchnl.md 9).
+    """
+    return len(vf.macs) + 1
+
+
 def add_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """i40e judges the whole message first; ice goes entry by entry up to the first refusal."""
+    """Both PFs go entry by entry up to the first refusal; what was added before stays in force.
+
+    Before that i40e refuses an address that cannot be a filter, and ice a list that is too long.
+    """
     entries = _list(pf, vf, payload)
     try:
         if pf.personality.is_ice:
             _add_ice(pf, vf, entries)
         else:
             _add_i40e(pf, vf, entries)
+            vf.leaving.clear()  # i40e has programmed its list of filters
     finally:
         pf.publish(vf)
     return b""
 
 
 def _add_i40e(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
-    fresh = []
     for mac, _ in entries:
         if _hopeless(mac):
             raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
+    for mac, kind in entries:
         foreign = vf.admin_mac is not None and mac != vf.admin_mac and not mac[0] & 1
         if foreign and not vf.trusted:
             raise Refused(
@@ -55,72 +67,98 @@ def _add_i40e(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
                 "and the VF is not trusted",
                 kind="note",
             )
-        if mac not in vf.macs and mac not in fresh:
-            fresh.append(mac)
-    total = len(vf.macs) + len(fresh)
-    if total > pf.personality.max_macs and not vf.trusted:
-        raise Refused(
-            Status.PERM,
-            f"{total} MAC addresses, an untrusted VF may have {pf.personality.max_macs}",
-            kind="note",
-        )
-    if total > SWITCH_MACS:
-        raise Refused(Status.NO_SPACE, f"{total} MAC addresses, no room in the switch", kind="note")
-    for mac, kind in entries:
-        _accept(vf, mac, kind)
+        if mac not in vf.macs:
+            if _filters(vf) + 1 > pf.personality.max_macs and not vf.trusted:
+                raise Refused(Status.PERM, _too_many(pf, _filters(vf) + 1), kind="note")
+            if len(vf.macs) >= SWITCH_MACS:
+                raise Refused(
+                    Status.NO_SPACE, f"no room in the switch for {mac_text(mac)}", kind="note"
+                )
+            vf.macs.append(mac)
+        if not mac[0] & 1 and vf.own_mac == ZERO_MAC:
+            vf.own_mac = mac
+        _choose_primary(vf, mac, kind)
 
 
 def _add_ice(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
-    total = len(vf.macs) + len(entries)
+    total = _filters(vf) + len(entries)  # those that are there already count again
     if total > pf.personality.max_macs and not vf.trusted:
-        raise Refused(
-            Status.PARAM,
-            f"{total} MAC addresses, an untrusted VF may have {pf.personality.max_macs}",
-            kind="note",
-        )
+        raise Refused(Status.PARAM, _too_many(pf, total), kind="note")
     for mac, kind in entries:
-        if _hopeless(mac) or mac in vf.macs:
-            _accept(vf, mac, kind)
+        if _hopeless(mac):
             continue
-        if not vf.trusted and mac == LLDP:
-            raise Refused(Status.ADMIN_QUEUE, "LLDP multicast of an untrusted VF", kind="note")
-        if not vf.trusted and vf.admin_mac is not None and not mac[0] & 1:
-            raise Refused(
-                Status.ADMIN_QUEUE,
-                f"{mac_text(mac)}: the administrator set {mac_text(vf.admin_mac)} "
-                "and the VF is not trusted",
-                kind="note",
-            )
-        if len(vf.macs) >= SWITCH_MACS:
-            raise Refused(Status.ADMIN_QUEUE, "no room for a MAC address", kind="note")
-        _accept(vf, mac, kind)
+        if mac not in vf.macs:
+            _check_ice(vf, mac)
+            vf.macs.append(mac)
+        if not mac[0] & 1 and kind == lib.VC_ETHER_ADDR_LEGACY and vf.own_mac == ZERO_MAC:
+            vf.own_mac = mac
+        _choose_primary(vf, mac, kind)
 
 
-def _accept(vf: Vf, mac: bytes, kind: int) -> None:
-    if _hopeless(mac):
+def _choose_primary(vf: Vf, mac: bytes, kind: int) -> None:
+    """A unicast address is primary when the VF says so, or when there is none yet."""
+    if mac[0] & 1:
         return
-    if mac not in vf.macs:
-        vf.macs.append(mac)
-    unicast = not mac[0] & 1
-    if unicast and (kind == lib.VC_ETHER_ADDR_PRIMARY or vf.primary_mac == ZERO_MAC):
+    if kind == lib.VC_ETHER_ADDR_PRIMARY:
+        vf.primary_mac = vf.own_mac = mac
+    elif vf.primary_mac == ZERO_MAC:
         vf.primary_mac = mac
 
 
+def _check_ice(vf: Vf, mac: bytes) -> None:
+    """Raises Refused for an address that ice does not add."""
+    if not vf.trusted and mac == LLDP:
+        raise Refused(Status.ADMIN_QUEUE, "LLDP multicast of an untrusted VF", kind="note")
+    if not vf.trusted and vf.admin_mac is not None and not mac[0] & 1:
+        raise Refused(
+            Status.ADMIN_QUEUE,
+            f"{mac_text(mac)}: the administrator set {mac_text(vf.admin_mac)} "
+            "and the VF is not trusted",
+            kind="note",
+        )
+    if len(vf.macs) >= SWITCH_MACS:
+        raise Refused(Status.ADMIN_QUEUE, "no room for a MAC address", kind="note")
+
+
+def _too_many(pf: Pf, total: int) -> str:
+    most = pf.personality.max_macs
+    return f"{total} MAC filters with broadcast, an untrusted VF may have {most}"
+
+
 def del_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """i40e refuses an address that it does not know; ice does not mind."""
+    """i40e refuses an address that it does not know, after it has deleted those before it.
+
+    ice does not mind. An address of the administrator's is kept without a word: by i40e always, by
+    ice for a VF that is not trusted (docs/spec/pf-dialects.md 3).
+    """
     entries = _list(pf, vf, payload)
-    if not pf.personality.is_ice:
+    ice = pf.personality.is_ice
+    deleted: set[bytes] = set()
+    try:
         for mac, _ in entries:
-            if _hopeless(mac) or mac not in vf.macs:
+            if mac == vf.admin_mac and not (ice and vf.trusted):
+                continue
+            if mac in vf.macs:
+                _delete(vf, mac)
+                deleted.add(mac)
+            elif not ice and mac not in vf.leaving:
                 raise Refused(Status.PARAM, f"{mac_text(mac)} is not a filter of the VF")
-    for mac, _ in entries:
-        if mac not in vf.macs:
-            continue
-        vf.macs.remove(mac)
-        if mac == vf.primary_mac:
-            vf.primary_mac = next((left for left in vf.macs if not left[0] & 1), ZERO_MAC)
-    pf.publish(vf)
+    except Refused:
+        # i40e has marked them, and takes them out of its list at the next request that succeeds.
+        vf.leaving |= deleted
+        raise
+    finally:
+        pf.publish(vf)
+    vf.leaving.clear()
     return b""
+
+
+def _delete(vf: Vf, mac: bytes) -> None:
+    vf.macs.remove(mac)
+    if mac == vf.own_mac:
+        vf.own_mac = ZERO_MAC
+    if mac == vf.primary_mac:
+        vf.primary_mac = next((left for left in vf.macs if not left[0] & 1), ZERO_MAC)
 
 
 def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:

@@ -133,6 +133,7 @@ def _trust(pf: Pf, request: Request) -> dict[str, Any]:
 def _mac(pf: Pf, request: Request) -> dict[str, Any]:
     vf, mac = _vf(pf, request), parse_mac(request.get("mac"))
     vf.admin_mac = None if mac == ZERO_MAC else mac
+    vf.own_mac = mac
     return _change(pf, vf, f"the administrator set MAC {mac_text(mac)}")
 
 

@@ -22,8 +22,7 @@ FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virt
 INBOX_LIMIT = 1024
 
 
-# These do not count among the messages that wait at the same time: a VERSION behind another message
-# shows whether the PF is past that one, and nobody waits for an answer to RESET_VF.
+# A VF may send these while another message waits: VERSION shows whether the PF is past that one.
 OUT_OF_TURN = frozenset({lib.VC_OP_RESET_VF, lib.VC_OP_VERSION})
 LINK_CHANGE_FOLLOWS = frozenset({lib.VC_OP_GET_VF_RESOURCES, lib.VC_OP_ENABLE_QUEUES})
 
@@ -171,11 +170,10 @@ class Pf:
         self._in_hand[vf.index] = at_once
         if at_once == 1:
             self.scheduler.call_later(0, lambda: self._event_is_over(vf))
-        waiting = [each for each, _ in vf.inbox if each not in OUT_OF_TURN]
-        if waiting and opcode not in OUT_OF_TURN:
+        if vf.inbox and opcode not in OUT_OF_TURN:
             vf.hardware.violation(
                 "docs/spec/virtchnl.md 1",
-                f"{name_of(opcode)} before the answer to {name_of(waiting[0])}: "
+                f"{name_of(opcode)} before the answer to {name_of(vf.inbox[0][0])}: "
                 "one message at a time is the rule",
             )
         if self.personality.is_ice and max(at_once, len(vf.inbox) + 1) >= FLOOD:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES.
 
-Everything is checked before anything is set, as the PFs do (docs/spec/virtchnl.md 5, 9;
-docs/spec/descriptors.md 10).
+See docs/spec/virtchnl.md 5, 9 and docs/spec/descriptors.md 10.
 """
 
 from __future__ import annotations
@@ -32,7 +31,12 @@ ACTIVE: Unlock = "after GET_VF_RESOURCES"
 
 
 def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Checks all pairs, then writes their contexts."""
+    """Writes the contexts of queue pairs.
+
+    i40e checks all pairs first. ice goes pair by pair; refused at one of them, it disables the
+    queues from that position in the list down to queue 0, running ones too
+    (docs/spec/pf-dialects.md 4).
+    """
     message = ffi.from_buffer("struct vc_vsi_queue_config_info *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     n = int(message.num_queue_pairs)
@@ -42,15 +46,39 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             f"{n} queue pairs, the VF has {vf.num_queue_pairs}",
             rule="docs/spec/descriptors.md 10",
         )
-    check = _check_ice if pf.personality.is_ice else _check_i40e
     pairs = [message.qpair[i] for i in range(n)]
+    if pf.personality.is_ice:
+        _configure_ice(pf, vf, pairs)
+        return b""
     for pair in pairs:
         _check_ids(pf, vf, pair)
-        check(pf, vf, pair)
+        _check_i40e(pf, vf, pair)
     for pair in pairs:
         _configure_tx(pf, vf, pair.txq)
         _configure_rx(pf, vf, pair.rxq)
     return b""
+
+
+def _configure_ice(pf: Pf, vf: Vf, pairs: list[Any]) -> None:
+    for at, pair in enumerate(pairs):
+        try:
+            _check_ids(pf, vf, pair)
+            _check_ice(pf, vf, pair)
+            _configure_tx(pf, vf, pair.txq)
+            _configure_rx(pf, vf, pair.rxq)
+        except (Refused, OSError):
+            for queue in range(at, -1, -1):
+                _disable(pf, vf, queue)
+            raise
+
+
+def _disable(pf: Pf, vf: Vf, queue: int) -> None:
+    pf.plane.disable_queue(vf.index, queue, True)
+    pf.plane.disable_queue(vf.index, queue, False)
+    vf.rx_enabled &= ~(1 << queue)
+    vf.tx_enabled &= ~(1 << queue)
+    if queue in vf.queues:
+        vf.queues[queue].tx = False  # ice starts a send queue when it is configured
 
 
 def _refuse(text: str) -> Refused:

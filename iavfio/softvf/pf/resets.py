@@ -68,7 +68,8 @@ class Resets:
         self._cancel(vf)
         if vf.phase is not Phase.RESETTING:
             vf.reset_latency = self._pf.personality.reset_ms
-        vf.requested_pairs = 0
+        if self._pf.personality.is_ice:  # i40e keeps the number (docs/spec/pf-dialects.md 4)
+            vf.requested_pairs = 0
         vf.enter(Phase.RESETTING)
         self._software_half(vf)
 
@@ -77,17 +78,19 @@ class Resets:
         self._cancel(vf)
 
     def allocate(self, vf: Vf) -> None:
-        """Gives a VF what it starts with after each reset."""
+        """Gives a VF what it starts with after each reset.
+
+        Its own MAC address, whoever set it, outlives resets and the program that drove the VF
+        (docs/spec/virtchnl.md 8).
+        """
         p = self._pf.personality
         vf.forget()
         vf.num_queue_pairs = 0
         wanted = vf.requested_pairs or p.num_queue_pairs
         vf.num_queue_pairs = min(wanted, max(self._pf.queue_pairs_left(), 1))
-        if vf.admin_mac is not None:
-            vf.default_mac = vf.admin_mac
-        else:
-            vf.default_mac = p.default_mac(vf.index) if p.mac == "set" else ZERO_MAC
-        vf.primary_mac = vf.default_mac
+        if vf.own_mac == ZERO_MAC and p.mac == "set":
+            vf.own_mac = p.default_mac(vf.index)
+        vf.default_mac = vf.primary_mac = vf.own_mac
         vf.macs = [vf.default_mac] if vf.default_mac != ZERO_MAC else []
         rss.set_defaults(p, vf)
 

@@ -112,7 +112,7 @@ def _apply_uso_rule(pf: Pf, vf: Vf) -> None:
         return
     if vf.default_mac in vf.macs:
         vf.macs.remove(vf.default_mac)
-    vf.default_mac = vf.primary_mac = ZERO_MAC
+    vf.default_mac = vf.primary_mac = vf.own_mac = ZERO_MAC
 
 
 def _reply(pf: Pf, vf: Vf) -> bytes:

@@ -57,7 +57,7 @@ class Offer:
 
 @dataclass
 class Vf:
-    """One VF. The first block is the administrator's and survives resets; the rest does not."""
+    """One VF. The first block survives resets, the administrator's part and the rest of it."""
 
     index: int
     hardware: VfHardware
@@ -67,7 +67,8 @@ class Vf:
     port_vlan: int = 0
     link_mode: str = "auto"
     version: tuple[int, int] = (0, 0)  # kept: a VF need not say it again after a reset
-    requested_pairs: int = 0  # REQUEST_QUEUES; an FLR forgets it
+    requested_pairs: int = 0  # REQUEST_QUEUES; an FLR of an E810 forgets it
+    own_mac: bytes = ZERO_MAC  # the last primary one: i40e's default_lan_addr, ice's hw_lan_addr
 
     phase: Phase = Phase.INIT
     disabled_why: str = ""
@@ -77,6 +78,7 @@ class Vf:
     default_mac: bytes = ZERO_MAC
     primary_mac: bytes = ZERO_MAC
     macs: list[bytes] = field(default_factory=list)
+    leaving: set[bytes] = field(default_factory=set)  # deleted by a request that was refused
     vlans: set[int] = field(default_factory=set)
     tagged: set[tuple[int, int]] = field(default_factory=set)  # VLAN V2: tpid, vid
     promisc_unicast: bool = False
@@ -117,7 +119,8 @@ class Vf:
     def forget(self) -> None:
         """What the PF frees in a reset: everything that messages of the VF had set up."""
         self.asked = self.caps = 0
-        self.macs, self.vlans, self.tagged = [], set(), set()
+        self.macs, self.leaving = [], set()
+        self.vlans, self.tagged = set(), set()
         self.promisc_unicast = self.promisc_multicast = False
         self.queues, self.vector_maps = {}, {}
         self.rx_enabled = self.tx_enabled = 0

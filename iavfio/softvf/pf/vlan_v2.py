@@ -71,15 +71,19 @@ def _filters(pf: Pf, vf: Vf, payload: bytes, adding: bool) -> list[tuple[int, in
             f"{len(vf.tagged) + n} VLAN filters, the VF may have {filtering.max_filters}",
             kind="note",
         )
-    return [_filter(message.filters[i], support) for i in range(n)]
+    found = (_filter(message.filters[i], support) for i in range(n))
+    return [each for each in found if each is not None]
 
 
-def _filter(entry: Any, support: Any) -> tuple[int, int]:
+def _filter(entry: Any, support: Any) -> tuple[int, int] | None:
+    """Returns TPID and VLAN id; None for id 0, which ice lets pass and does nothing about."""
     tags = [(entry.outer, support.outer, "outer"), (entry.inner, support.inner, "inner")]
     used = [tag for tag in tags if tag[0].tpid or tag[0].tci]
     if len(used) != 1:
         raise Refused(Status.PARAM, f"a VLAN filter names {len(used)} tags, one wanted")
     tag, supported, where = used[0]
+    if not tag.tci:
+        return None
     vid = int(tag.tci) & VID_MASK
     if not TPIDS.get(int(tag.tpid), 0) & supported:
         raise Refused(Status.PARAM, f"{where} VLAN filter of type {tag.tpid:#06x}: not supported")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.softvf.pf.pf_rig import (
     LINUX_CAPS,
+    Rig,
     config_queues,
     macs,
     pair,
@@ -78,14 +79,130 @@ def test_deleting_what_is_not_there() -> None:
         assert pf.status(11, macs(1, mac(1))) == 0
 
 
-@pytest.mark.parametrize(("card", "status"), [("e810", -5), ("x710", -1), ("x722", -1)])
-def test_an_untrusted_vf_may_have_18(card: str, status: int) -> None:
+REFUSED = {"e810": -5, "x710": -1, "x722": -1}
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize(("own", "most"), [("zero", 17), ("set", 16)])
+def test_an_untrusted_vf_has_18_filters_with_broadcast_and_its_default_address(
+    card: str, own: str, most: int
+) -> None:
+    with rig(card, mac=own) as pf:
+        pf.negotiate()
+        for n in range(most):
+            assert pf.status(10, macs(pf.vsi, mac(n))) == 0
+        assert pf.status(10, macs(pf.vsi, mac(most))) == REFUSED[card]
+        assert len(pf.config.macs) == 17
+        assert pf.violations == [] and len(pf.notes) == 1
+    with rig(card, mac=own) as pf:  # the same in one message
+        pf.negotiate()
+        assert pf.status(10, macs(pf.vsi, *map(mac, range(most)))) == 0
+    with rig(card, mac=own) as pf:
+        pf.negotiate()
+        before = pf.config.macs
+        assert pf.status(10, macs(pf.vsi, *map(mac, range(most + 1)))) == REFUSED[card]
+        if card == "e810":
+            assert pf.config.macs == before  # ice judges the number first
+        else:
+            assert len(pf.config.macs) == 17  # i40e adds up to the first that is too many
+
+
+def test_ice_counts_addresses_again_that_are_there_already() -> None:
+    with rig("e810", mac="zero") as pf:
+        pf.negotiate()
+        assert pf.status(10, macs(1, *map(mac, range(9)))) == 0
+        assert pf.status(10, macs(1, *map(mac, range(9)))) == -5
+        assert pf.status(10, macs(1, *map(mac, range(8)))) == 0
+    with rig("x710", mac="zero") as pf:
+        pf.negotiate()
+        for _ in range(3):
+            assert pf.status(10, macs(10, *map(mac, range(17)))) == 0
+
+
+def test_deleted_addresses_make_room() -> None:
+    for card in CARDS:
+        with rig(card, mac="zero") as pf:
+            pf.negotiate()
+            for _ in range(3):
+                assert pf.status(10, macs(pf.vsi, *map(mac, range(17)))) == 0
+                assert pf.status(11, macs(pf.vsi, *map(mac, range(17)))) == 0
+            assert pf.config.macs == ()
+
+
+@pytest.mark.parametrize("card", ["x710", "x722"])
+def test_i40e_has_deleted_what_stands_before_an_unknown_address(card: str) -> None:
     with rig(card, mac="zero") as pf:
         pf.negotiate()
-        assert pf.status(10, macs(pf.vsi, *map(mac, range(18)))) == 0
-        assert pf.status(10, macs(pf.vsi, mac(18))) == status
-        assert len(pf.config.macs) == 18
-        assert pf.violations == [] and len(pf.notes) == 1
+        assert pf.status(10, macs(pf.vsi, mac(1), mac(2), mac(3))) == 0
+        assert pf.status(11, macs(pf.vsi, mac(1), mac(9), mac(2))) == -22
+        assert pf.config.macs == (raw(mac(2)), raw(mac(3)))
+        # Marked and not yet out of the list, it can be deleted once more.
+        assert pf.status(11, macs(pf.vsi, mac(1))) == 0
+        assert pf.status(11, macs(pf.vsi, mac(1))) == -22
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_an_address_of_the_administrators_is_kept_without_a_word(card: str, trusted: bool) -> None:
+    with rig(card, trusted=trusted) as pf:
+        pf.pf.control({"command": "mac", "vf": 0, "mac": mac(9)})
+        pf.clock.advance(1000)
+        pf.negotiate()
+        assert pf.status(11, macs(pf.vsi, mac(9))) == 0
+        gone = card == "e810" and trusted
+        assert list(pf.config.macs) == ([] if gone else [raw(mac(9))])
+
+
+# ---- the VF's own address
+
+
+def default_mac(pf: Rig) -> str:
+    """What GET_VF_RESOURCES tells, after whatever reset was under way."""
+    pf.clock.advance(1000)
+    return pf.negotiate()[30:36].hex(":")
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_the_vfs_own_address_outlives_resets_and_its_user(card: str) -> None:
+    with rig(card, mac="zero") as pf:
+        pf.negotiate()
+        assert pf.status(10, macs(pf.vsi, mac(1), kind=1)) == 0
+        assert pf.status(10, macs(pf.vsi, mac(2))) == 0
+        pf.say(2)
+        assert default_mac(pf) == mac(1)
+        assert pf.config.macs == (raw(mac(1)),)  # the other is forgotten
+        pf.pf.client_gone(0)
+        pf.pf.flr(0)
+        assert default_mac(pf) == mac(1)
+        assert pf.status(11, macs(pf.vsi, mac(1))) == 0  # taken back
+        pf.pf.flr(0)
+        assert default_mac(pf) == "00:00:00:00:00:00"
+        assert len(pf.config.macs) == 0
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_an_extra_address_is_not_the_vfs_own_on_ice(card: str) -> None:
+    """i40e takes the first unicast address, whatever its kind; ice one of the legacy kind."""
+    for kind, own in ((2, card != "e810"), (0, True)):
+        with rig(card, mac="zero") as pf:
+            pf.negotiate()
+            assert pf.status(10, macs(pf.vsi, "01:00:5e:00:00:01", mac(1), mac(2), kind=kind)) == 0
+            pf.pf.flr(0)
+            assert default_mac(pf) == (mac(1) if own else "00:00:00:00:00:00")
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_the_administrators_address_replaces_the_vfs_own(card: str) -> None:
+    with rig(card, mac="zero") as pf:
+        pf.negotiate()
+        assert pf.status(10, macs(pf.vsi, mac(1), kind=1)) == 0
+        pf.pf.control({"command": "mac", "vf": 0, "mac": mac(9)})
+        assert default_mac(pf) == mac(9)
+        pf.pf.control({"command": "mac", "vf": 0, "mac": "00:00:00:00:00:00"})
+        assert default_mac(pf) == "00:00:00:00:00:00"
+
+
+# ---- the limits of a trusted VF, and the administrator's word
 
 
 @pytest.mark.parametrize(("card", "status"), [("e810", -53), ("x710", -28), ("x722", -28)])
@@ -280,7 +397,6 @@ def test_v2_filters() -> None:
         assert pf.status(53, vlan_filters(1, (7, tag, 0, 0))) == 0
         assert pf.config.vlans == {8}
         for wrong in (
-            (0, tag, 0, 0),
             (7, 0, 0, 0),
             (7, 0x88A8, 0, 0),
             (0, 0, 7, tag),
@@ -290,6 +406,11 @@ def test_v2_filters() -> None:
             assert pf.status(52, vlan_filters(1, wrong)) == -5
         assert pf.status(52, vlan_filters(1, *((v, tag, 0, 0) for v in range(1, 9)))) == -5
         assert pf.config.vlans == {8}
+        # Id 0 is let pass and does nothing, alone or among others (docs/spec/virtchnl.md 9).
+        assert pf.status(52, vlan_filters(1, (0, tag, 0, 0))) == 0
+        assert pf.status(52, vlan_filters(1, (9, tag, 0, 0), (0, tag, 0, 0))) == 0
+        assert pf.status(53, vlan_filters(1, (0, tag, 0, 0))) == 0
+        assert pf.config.vlans == {8, 9}
 
 
 def test_v2_offloads() -> None:

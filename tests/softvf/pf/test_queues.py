@@ -149,6 +149,66 @@ def test_one_bad_pair_configures_none() -> None:
         assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
 
 
+def running(pf: Rig, queues: int) -> dict[str, Any]:
+    """Queues 0..n-1 configured and enabled; the snapshot's word on them."""
+    map_all(pf)
+    assert configure(pf, *range(queues)) == 0
+    every = (1 << queues) - 1
+    assert enable(pf, every, every)[0][1] == 0
+    state: dict[str, Any] = pf.snapshot()["queues"]
+    assert state["enabled_rx"] == state["enabled_tx"] == list(range(queues))
+    return state
+
+
+@pytest.mark.parametrize("wrong_at", [0, 1, 2])
+def test_on_ice_a_refusal_disables_the_queues_down_from_the_refused_position(wrong_at: int) -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        running(pf, 4)
+        pf.plane.calls.clear()
+        pairs = [pair(1, q, frame=0 if q == wrong_at else 1522) for q in range(4)]
+        assert pf.status(6, config_queues(1, *pairs)) == -5
+        state = pf.snapshot()["queues"]
+        left = list(range(wrong_at + 1, 4))
+        assert state["enabled_rx"] == state["enabled_tx"] == left
+        stopped = {(queue, rx) for name, _, queue, *more in pf.plane.calls
+                   if name == "disable" for rx in more}  # fmt: skip
+        assert stopped >= {(q, rx) for q in range(wrong_at + 1) for rx in (True, False)}
+        assert not any(queue in left for queue, _ in stopped)
+        # What was disabled works again after a message that is right.
+        assert configure(pf, 0, 1, 2, 3) == 0
+        assert enable(pf, 0xF, 0xF)[0][1] == 0
+        assert pf.snapshot()["queues"]["enabled_rx"] == [0, 1, 2, 3]
+
+
+def test_on_ice_the_position_in_the_list_counts_and_not_the_queues_number() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        running(pf, 4)
+        assert pf.status(6, config_queues(1, pair(1, 3), pair(1, 2, frame=0))) == -5
+        state = pf.snapshot()["queues"]
+        assert state["enabled_rx"] == [2, 3]
+
+
+def test_on_ice_a_message_that_is_refused_as_a_whole_disables_nothing() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        before = running(pf, 4)
+        assert pf.status(6, config_queues(99, pair(99, 0, frame=0))) == -5
+        assert pf.status(6, config_queues(1, *(pair(1, 0) for _ in range(17)))) == -5
+        assert pf.snapshot()["queues"] == before
+
+
+@pytest.mark.parametrize("card", I40E)
+def test_on_i40e_a_refusal_leaves_the_queues_as_they_were(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        before = running(pf, 4)
+        message = config_queues(pf.vsi, pair(pf.vsi, 0), pair(pf.vsi, 1, frame=0))
+        assert pf.status(6, message) == PARAM[card]
+        assert pf.snapshot()["queues"] == before
+
+
 def test_the_frame_limit_of_a_port_vlan_is_four_less() -> None:
     with rig("e810") as pf:
         pf.pf.control({"command": "vlan", "vf": 0, "vlan": 7})
