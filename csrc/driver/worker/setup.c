@@ -34,7 +34,8 @@ static int config_check(const struct worker_config *config)
 }
 
 /* The part of the smallest receive ring that belongs to each sender of the run. One batch may lie between
- * the ring and the pool, and the slot under the tail is not the device's. */
+ * the ring and the pool; the slot under the tail is not the device's, nor are the few in front of it for an
+ * E810, which ignores the low bits of the tail. */
 static uint32_t window_of(const struct worker *worker, uint32_t senders)
 {
     uint32_t least = RING_MAX;
@@ -45,7 +46,7 @@ static uint32_t window_of(const struct worker *worker, uint32_t senders)
 
         least = entries < least ? entries : least;
     }
-    window = (least - REFILL_BATCH - 1) / (senders * (worker->chained ? CHAIN_MAX : 1));
+    window = (least - REFILL_BATCH - QRX_TAIL_STEP) / (senders * (worker->chained ? CHAIN_MAX : 1));
     return window ? window : 1;
 }
 
