@@ -34,9 +34,9 @@ struct single {
 };
 
 void bench_each(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                const struct handler_columns *columns, uint32_t *verdict, void *state);
+                const struct handler_columns *columns, uint32_t *action, void *state);
 void bench_drop_by_branch(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                          const struct handler_columns *columns, uint32_t *verdict, void *state);
+                          const struct handler_columns *columns, uint32_t *action, void *state);
 struct bench *bench_new(handler_fn handler, void *state, uint32_t burst, uint32_t regular);
 uint64_t bench_turn(struct bench *bench);
 uint64_t bench_nothing(void);
@@ -44,19 +44,19 @@ void bench_free(struct bench *bench);
 void bench_counts(const struct bench *bench, uint64_t out[5]);
 
 void bench_each(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                const struct handler_columns *columns, uint32_t *verdict, void *state)
+                const struct handler_columns *columns, uint32_t *action, void *state)
 {
     const struct single *single = state;
 
     (void)columns;
     for (uint64_t i = 0; i < n; i++)
-        verdict[i] = single->function(data[i], length[i], single->state);
+        action[i] = single->function(data[i], length[i], single->state);
 }
 
 /* handler_drop_udp as one writes it first: a branch on the port, and what it counts behind it. The
  * asm keeps the compiler from making arithmetic of it. */
 void bench_drop_by_branch(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                          const struct handler_columns *columns, uint32_t *verdict, void *state)
+                          const struct handler_columns *columns, uint32_t *action, void *state)
 {
     uint64_t *counted = state;
 
@@ -64,13 +64,13 @@ void bench_drop_by_branch(uint64_t n, uint8_t *const *data, const uint32_t *leng
     for (uint64_t i = 0; i < n; i++) {
         const uint8_t *at = data[i];
 
-        verdict[i] = VERDICT_BACK;
+        action[i] = ACTION_TX;
         if (length[i] < 42 || at[12] != 8 || at[13] || at[14] != 0x45 || at[23] != 17 ||
             ((uint32_t)at[36] << 8 | at[37]) != counted[0])
             continue;
         __asm__ volatile("" ::: "memory");
         counted[1]++;
-        verdict[i] = VERDICT_DROP;
+        action[i] = ACTION_DROP;
     }
 }
 
@@ -97,7 +97,8 @@ static inline uint64_t end(void)
 struct bench *bench_new(handler_fn handler, void *state, uint32_t burst, uint32_t regular)
 {
     struct bench *bench = lines_alloc(sizeof(*bench));
-    struct worker_config config = {.pairs = 1, .burst = burst, .swap = 1, .cpu = -1, .back = 1};
+    struct worker_config config = {
+        .pairs = 1, .burst = burst, .macs = FORWARD_SWAP, .cpu = -1, .tx = 1};
     struct pair_config pair = {.rx_entries = ENTRIES, .tx_entries = ENTRIES, .event_fd = -1};
     int error = 0;
 

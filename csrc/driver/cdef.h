@@ -172,51 +172,52 @@ void pair_refuse(struct queue_pair *pair, uint32_t n);
  * watchdog does so by itself, within two of its periods. Does nothing to a side that somebody is at work on. */
 void pair_settle(struct queue_pair *pair);
 
-/* ---- housekeeping: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
+/* ---- the watchdog: one thread a device, in C, because a Python thread can be late behind the GIL ---- */
 
-enum watch_event {
-    WATCH_RESET = 1, /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (docs/spec/registers.md 8) */
-    WATCH_LOST = 2, /* registers read all-ones, SIGBUS, or the socket hung up */
-    WATCH_REQUEST = 4, /* the host wants the device back (docs/spec/vfio.md 6, REQ) */
-    WATCH_MAILBOX = 8, /* vector 0 fired: messages may wait */
-    WATCH_HANG =
+enum watchdog_event {
+    WATCHDOG_RESET = 1, /* ARQLEN.ENABLE went 0 or RSTAT left VFACTIVE (docs/spec/registers.md 8) */
+    WATCHDOG_LOST = 2, /* registers read all-ones, SIGBUS, or the socket hung up */
+    WATCHDOG_REQUEST = 4, /* the host wants the device back (docs/spec/vfio.md 6, REQ) */
+    WATCHDOG_MAILBOX = 8, /* vector 0 fired: messages may wait */
+    WATCHDOG_HANG =
         16, /* a send queue made no progress for two checks (docs/spec/libie-counters.md 6) */
-    WATCH_ENDED = 32 /* watch_stop was called */
+    WATCHDOG_ENDED = 32 /* watchdog_stop was called */
 };
-struct watch;
-struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
-                        uint32_t period_us, int *error);
-/* Queue pairs whose send side is checked for hangs, and which are stopped (-ESHUTDOWN / -ENODEV) the
- * moment a reset or loss is seen, before Python hears of it. */
-int watch_add(struct watch *watch, struct queue_pair *pair);
-void watch_remove(struct watch *watch, struct queue_pair *pair);
-/* Register checks only while armed: not before the admin queue is up, not during recovery. */
-void watch_arm(struct watch *watch, int on);
-/* Waits for events and returns their bits; 0 at the timeout; -EINTR. Clears what it returns. */
-int watch_wait(struct watch *watch, int timeout_ms);
+struct watchdog;
+struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
+                              uint32_t period_us, int *error);
+/* Adds a queue pair: its send side is checked for hangs, and it is stopped (-ESHUTDOWN or -ENODEV) the moment
+ * a reset or loss is seen, before Python hears of it. */
+int watchdog_add(struct watchdog *watchdog, struct queue_pair *pair);
+void watchdog_remove(struct watchdog *watchdog, struct queue_pair *pair);
+/* Registers are checked only while the watchdog is armed: not before the admin queue is up, and not during
+ * recovery. */
+void watchdog_arm(struct watchdog *watchdog, int on);
+/* Waits for events and returns their bits, which are cleared; 0 at the timeout; -EINTR. */
+int watchdog_wait(struct watchdog *watchdog, int timeout_ms);
 /* CLOCK_MONOTONIC ns when the present reset was first seen, 0 = none. */
-uint64_t watch_reset_seen(const struct watch *watch);
-/* Ends the thread: no register is read after the return. Wakes watch_wait for the last time. */
-void watch_stop(struct watch *watch);
-void watch_free(struct watch *watch); /* stops it first */
+uint64_t watchdog_reset_seen(const struct watchdog *watchdog);
+/* Ends the thread: no register is read after the return. Wakes watchdog_wait for the last time. */
+void watchdog_stop(struct watchdog *watchdog);
+void watchdog_free(struct watchdog *watchdog); /* stops it first */
 
 /* ---- workers: C threads that run one or more pairs without Python ---- */
 
 struct verify;
-struct kept;
+struct pass_ring;
 
-/* A handler judges the packets of a burst inside a worker, without Python's lock. It is called with
- * 1..256 packets: where the data lie and how many bytes of them may be touched, metadata, and one
- * verdict each to write. A chained packet shows its first segment. */
-enum verdict {
-    VERDICT_DROP = 0,
-    VERDICT_BACK = 1, /* send on the pair that it came from */
-    VERDICT_KEEP = 2, /* for Python: see kept_recv */
-    VERDICT_ROUTE = 3, /* plus k: send on route[k] */
+/* A handler chooses an action for each packet of a burst, inside a worker and without Python's lock. It is
+ * called with n = 1..256 packets: data[i] and length[i] are the bytes of packet i that it may touch (of a
+ * chained packet its first segment), columns the metadata, and it writes action[i]. The names are XDP's. */
+enum action {
+    ACTION_DROP = 0, /* give the buffer back to the pool */
+    ACTION_TX = 1, /* send on the queue pair that the packet came from */
+    ACTION_PASS = 2, /* give it to Python, which takes it by pass_ring_recv */
+    ACTION_REDIRECT = 3, /* ACTION_REDIRECT + k: send on redirect[k] */
 };
-#define VERDICT_FAILED 0xfffffffe /* the handler raised an error: dropped, counted as failed */
-/* Pointers and nothing else, so that it is an array of pointers as well. Metadata that the pair was not
- * set up for are 0. */
+#define ACTION_FAILED 0xfffffffe /* the handler raised an error: dropped, counted as failed */
+/* This struct has pointers and nothing else, so that it is an array of pointers as well. Metadata that the
+ * queue pair was not set up for are 0. */
 struct handler_columns {
     const uint32_t *frame; /* bytes of the whole frame, all segments */
     const uint32_t *rss, *mark, *time;
@@ -225,14 +226,14 @@ struct handler_columns {
     const uint8_t *lane; /* which of the worker's pairs, the same for all of a burst */
 };
 typedef void (*handler_fn)(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                           const struct handler_columns *columns, uint32_t *verdict, void *state);
-/* Handlers of ours. Bare: swaps the addresses, sends back. */
+                           const struct handler_columns *columns, uint32_t *action, void *state);
+/* Two handlers in C. This one swaps the MAC addresses and sends the packet back. */
 void handler_swap_macs(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                       const struct handler_columns *columns, uint32_t *verdict, void *state);
-/* state: uint64_t[2], a UDP port in [0]; IPv4 packets to it are dropped and counted in [1], all others
- * are sent back as they are. */
+                       const struct handler_columns *columns, uint32_t *action, void *state);
+/* This one drops IPv4 packets to the UDP port in state[0] (uint64_t[2]) and counts them in state[1]; all
+ * others it sends back as they are. */
 void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                      const struct handler_columns *columns, uint32_t *verdict, void *state);
+                      const struct handler_columns *columns, uint32_t *action, void *state);
 
 enum worker_mode {
     WORKER_RXDROP = 0, /* receive and release */
@@ -277,10 +278,10 @@ struct worker_config {
     int cpu; /* pin, -1 = no */
     handler_fn handler; /* HANDLER: what follows too */
     void *state; /* passed to it */
-    uint32_t back; /* 1: VERDICT_BACK is allowed, and the send side of every pair is the worker's */
-    uint32_t routes; /* entries of route[] */
-    struct queue_pair *route[WORKER_MAX_PAIRS];
-    struct kept *kept[WORKER_MAX_PAIRS]; /* of pair i; NULL: VERDICT_KEEP is not allowed */
+    uint32_t tx; /* 1: ACTION_TX is allowed, and the send side of every pair is the worker's */
+    uint32_t redirects; /* entries of redirect[] */
+    struct queue_pair *redirect[WORKER_MAX_PAIRS];
+    struct pass_ring *pass_ring[WORKER_MAX_PAIRS]; /* of pair i; NULL: ACTION_PASS is not allowed */
 };
 
 /* Written by the worker with relaxed stores, read by anybody. */
@@ -298,32 +299,33 @@ struct worker_counters {
     uint64_t start_ns, stop_ns; /* CLOCK_MONOTONIC */
     uint64_t state; /* 0 starting, 1 running, 2 draining, 3 ended */
     int64_t error; /* negative errno that ended it, 0 = none */
-    /* HANDLER: received = dropped + kept + kept_full + invalid + failed + sent + refused + what waits
+    /* HANDLER: received = dropped + passed + pass_full + invalid + failed + sent + refused + what waits
      * for room. */
     uint64_t dropped; /* as the handler said */
-    uint64_t kept; /* given to Python */
-    uint64_t kept_full; /* dropped: Python did not come for them in time */
-    uint64_t invalid; /* dropped: the handler gave no verdict, or one that does not exist */
+    uint64_t passed; /* given to Python */
+    uint64_t pass_full; /* dropped: Python did not come for them in time */
+    uint64_t invalid; /* dropped: the handler gave no action, or one that does not exist */
     uint64_t failed; /* dropped: the handler raised an error */
 };
-/* Sequence state of `senders` * `flows` flows; each flow lands on one queue, so on one worker. */
-struct verify;
+/* The sequences of senders * flows flows; each flow lands on one queue, and so on one worker. NULL when there
+ * is no memory for them, or too many are wanted. */
 struct verify *verify_new(uint32_t senders, uint32_t flows);
 void verify_free(struct verify *table);
 
-/* Packets that a handler keeps for Python, of one pair: a worker puts them in, one thread at a time takes
- * them out. capacity: a power of two. They are the application's, as if received by pair_recv. */
-struct kept *kept_new(struct pool *pool, uint32_t capacity, int *error);
-/* How many, without waiting; columns as of pair_recv. */
-int kept_recv(struct kept *kept, const struct columns *columns, uint32_t max);
-/* Sleeps until one of the rings has packets (1), a worker of theirs ended or time is over (0); -EINTR;
- * timeout_ns < 0: no limit. At most WORKER_MAX_PAIRS rings. */
-int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns);
-uint32_t kept_count(const struct kept *kept);
-/* After its worker has ended: gives back what nobody took, to `charge` as pair_release_chains, and
- * returns how many packets these were. */
-uint32_t kept_drop(struct kept *kept, struct queue_pair *charge);
-void kept_free(struct kept *kept); /* kept_drop first */
+/* The packets of one queue pair that a handler passes to Python: a worker puts them into the ring, one thread
+ * at a time takes them out. They belong to the application, as if pair_recv had received them. capacity: a
+ * power of two. NULL with a negative errno in *error. */
+struct pass_ring *pass_ring_new(struct pool *pool, uint32_t capacity, int *error);
+/* Takes up to max packets without waiting and returns how many; columns are those of pair_recv. */
+int pass_ring_recv(struct pass_ring *ring, const struct columns *columns, uint32_t max);
+/* Sleeps until one of the rings has packets (returns 1), or one of their workers has ended or time is over
+ * (returns 0), or a signal arrives (-EINTR). timeout_ns < 0: no limit. At most WORKER_MAX_PAIRS rings. */
+int pass_ring_wait(struct pass_ring *const *rings, uint32_t count, int64_t timeout_ns);
+uint32_t pass_ring_count(const struct pass_ring *ring);
+/* After the ring's worker has ended: gives packets that nobody took back to the pool, as
+ * pair_release_chains(pair) does, and returns how many these were. */
+uint32_t pass_ring_drop(struct pass_ring *ring, struct queue_pair *pair);
+void pass_ring_free(struct pass_ring *ring); /* pass_ring_drop first */
 
 struct worker;
 struct worker *worker_start(const struct worker_config *config, int *error);
@@ -335,9 +337,9 @@ const struct worker_counters *worker_window(const struct worker *worker);
 /* Closes the window and stops generating; the worker goes on receiving until nothing came for `quiet_ms`,
  * at most for `limit_ms`, then ends. Returns at once. */
 void worker_finish(struct worker *worker, uint32_t quiet_ms, uint32_t limit_ms);
-/* Ends now and joins the thread; the counters are final then. */
+/* Ends the worker now and joins its thread; the counters are final then. */
 void worker_stop(struct worker *worker);
-/* Stops and frees it. */
+/* Stops the worker and frees it. */
 void worker_free(struct worker *worker);
 
 double

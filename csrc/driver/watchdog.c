@@ -14,7 +14,7 @@
 #include "driver/tx_hang.h"
 #include "driver/watchdog.h"
 
-#define WATCH_PAIRS 256 /* an E810 VF has no more queues (docs/spec/registers.md 2) */
+#define WATCHDOG_PAIRS 256 /* an E810 VF has no more queues (docs/spec/registers.md 2) */
 /* under traffic a reset is found within 10 ms (docs/spec/reliability.md F21) */
 #define PERIOD_US 4000
 #define PERIOD_MIN_US 100
@@ -22,16 +22,16 @@
 
 enum watched { FD_CONTROL, FD_GONE, FD_REQUEST, FD_MAILBOX, FD_COUNT };
 
-struct watch {
+struct watchdog {
     struct vfio_regio *regio;
     int fd[FD_COUNT];
-    int event_fd; /* wakes watch_wait */
+    int event_fd; /* wakes watchdog_wait */
     uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock; /* of pairs */
     uint32_t pairs;
-    struct queue_pair *pair[WATCH_PAIRS];
-    struct settle_look look[WATCH_PAIRS];
+    struct queue_pair *pair[WATCHDOG_PAIRS];
+    struct settle_look look[WATCHDOG_PAIRS];
     uint32_t round;
     uint32_t events;
     uint32_t armed;
@@ -55,91 +55,91 @@ static void eventfd_take(int fd)
     (void)!read(fd, &count, sizeof(count));
 }
 
-/* Adds events for watch_wait to return. */
-static void notify(struct watch *watch, uint32_t events)
+/* Adds events for watchdog_wait to return. */
+static void notify(struct watchdog *watchdog, uint32_t events)
 {
-    __atomic_fetch_or(&watch->events, events, __ATOMIC_SEQ_CST);
-    eventfd_add(watch->event_fd);
+    __atomic_fetch_or(&watchdog->events, events, __ATOMIC_SEQ_CST);
+    eventfd_add(watchdog->event_fd);
 }
 
 /* Queue pairs come first: nobody may post to a device that is in a reset, whether or not Python runs. */
-static void halt_all(struct watch *watch, int why)
+static void halt_all(struct watchdog *watchdog, int why)
 {
-    pthread_mutex_lock(&watch->lock);
-    for (uint32_t i = 0; i < watch->pairs; i++)
-        pair_halt(watch->pair[i], why);
-    pthread_mutex_unlock(&watch->lock);
+    pthread_mutex_lock(&watchdog->lock);
+    for (uint32_t i = 0; i < watchdog->pairs; i++)
+        pair_halt(watchdog->pair[i], why);
+    pthread_mutex_unlock(&watchdog->lock);
 }
 
-static void lost(struct watch *watch)
+static void lost(struct watchdog *watchdog)
 {
-    __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
-    halt_all(watch, -ENODEV);
-    notify(watch, WATCH_LOST);
+    __atomic_store_n(&watchdog->armed, 0, __ATOMIC_SEQ_CST);
+    halt_all(watchdog, -ENODEV);
+    notify(watchdog, WATCHDOG_LOST);
 }
 
-static void in_reset(struct watch *watch)
+static void in_reset(struct watchdog *watchdog)
 {
-    __atomic_store_n(&watch->reset_ns, clock_ns(), __ATOMIC_SEQ_CST);
-    __atomic_store_n(&watch->armed, 0, __ATOMIC_SEQ_CST);
-    halt_all(watch, -ESHUTDOWN);
-    notify(watch, WATCH_RESET);
+    __atomic_store_n(&watchdog->reset_ns, clock_ns(), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&watchdog->armed, 0, __ATOMIC_SEQ_CST);
+    halt_all(watchdog, -ESHUTDOWN);
+    notify(watchdog, WATCHDOG_RESET);
 }
 
-static void check_registers(struct watch *watch)
+static void check_registers(struct watchdog *watchdog)
 {
-    struct vfio_regio *io = watch->regio;
+    struct vfio_regio *io = watchdog->regio;
     uint32_t arqlen, rstat;
 
-    if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST)) {
-        watch->gone_reads = 0;
+    if (!__atomic_load_n(&watchdog->armed, __ATOMIC_SEQ_CST)) {
+        watchdog->gone_reads = 0;
         return;
     }
     arqlen = io->read32(io, REG_VF_ARQLEN1);
     rstat = io->read32(io, REG_VFGEN_RSTAT);
     /* When the watchdog was disarmed meanwhile, the values belong to a shutdown or recovery that the owner
      * knows of. */
-    if (!__atomic_load_n(&watch->armed, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(&watchdog->armed, __ATOMIC_SEQ_CST))
         return;
     if (arqlen == REG_GONE || rstat == REG_GONE) {
         /* All-ones seen once may be a function-level reset, which shows as a reset when reads come back; in
          * one register alone it may be the moment at which the device went. */
-        if (++watch->gone_reads >= 2)
-            lost(watch);
+        if (++watchdog->gone_reads >= 2)
+            lost(watchdog);
         return;
     }
-    watch->gone_reads = 0;
+    watchdog->gone_reads = 0;
     /* The PF writes either of the two ready states (docs/spec/registers.md 3); the others mean a reset. */
     if (arqlen == REG_IN_RESET || !(arqlen & AQLEN_ENABLE) ||
         ((rstat & RSTAT_MASK) != RSTAT_VFACTIVE && (rstat & RSTAT_MASK) != RSTAT_COMPLETED))
-        in_reset(watch);
+        in_reset(watchdog);
 }
 
-void watch_check_hangs(struct watch *watch)
+void watchdog_check_hangs(struct watchdog *watchdog)
 {
     bool hung = false;
 
-    pthread_mutex_lock(&watch->lock);
-    for (uint32_t i = 0; i < watch->pairs; i++)
-        hung |= tx_hang_check(watch->pair[i]);
-    pthread_mutex_unlock(&watch->lock);
+    pthread_mutex_lock(&watchdog->lock);
+    for (uint32_t i = 0; i < watchdog->pairs; i++)
+        hung |= tx_hang_check(watchdog->pair[i]);
+    pthread_mutex_unlock(&watchdog->lock);
     if (hung)
-        notify(watch, WATCH_HANG);
+        notify(watchdog, WATCHDOG_HANG);
 }
 
-static void check_fds(struct watch *watch, struct pollfd *fds)
+static void check_fds(struct watchdog *watchdog, struct pollfd *fds)
 {
     if (fds[FD_GONE].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) {
         fds[FD_GONE].fd = -1; /* the state stays, so polling it again would spin */
-        lost(watch);
+        lost(watchdog);
     }
     if (fds[FD_REQUEST].revents & POLLIN) {
         eventfd_take(fds[FD_REQUEST].fd);
-        notify(watch, WATCH_REQUEST);
+        notify(watchdog, WATCHDOG_REQUEST);
     }
     if (fds[FD_MAILBOX].revents & POLLIN) {
         eventfd_take(fds[FD_MAILBOX].fd);
-        notify(watch, WATCH_MAILBOX);
+        notify(watchdog, WATCHDOG_MAILBOX);
     }
     for (int i = FD_REQUEST; i < FD_COUNT; i++)
         if (fds[i].revents & (POLLERR | POLLNVAL | POLLHUP))
@@ -147,46 +147,46 @@ static void check_fds(struct watch *watch, struct pollfd *fds)
 }
 
 /* Has what is complete counted, and tells whether all queues sleep. */
-static bool settle_all(struct watch *watch)
+static bool settle_all(struct watchdog *watchdog)
 {
     bool asleep;
 
-    pthread_mutex_lock(&watch->lock);
-    asleep = watch->pairs > 0;
-    for (uint32_t i = 0; i < watch->pairs; i++) {
-        asleep &= __atomic_load_n(&watch->pair[i]->sleeping, __ATOMIC_RELAXED) != 0;
-        settle_idle(watch->pair[i], &watch->look[i]);
+    pthread_mutex_lock(&watchdog->lock);
+    asleep = watchdog->pairs > 0;
+    for (uint32_t i = 0; i < watchdog->pairs; i++) {
+        asleep &= __atomic_load_n(&watchdog->pair[i]->sleeping, __ATOMIC_RELAXED) != 0;
+        settle_idle(watchdog->pair[i], &watchdog->look[i]);
     }
-    pthread_mutex_unlock(&watch->lock);
+    pthread_mutex_unlock(&watchdog->lock);
     return asleep;
 }
 
 /* One round of all duties. Returns how long the next one may wait, in nanoseconds. While all queues sleep,
  * nothing is posted to a device that may be in a reset: half as many rounds will do, and a quarter as many
  * looks at the registers, of which each is two messages to a vfio-user server. */
-static uint64_t look(struct watch *watch, uint64_t now)
+static uint64_t look(struct watchdog *watchdog, uint64_t now)
 {
-    bool asleep = settle_all(watch);
+    bool asleep = settle_all(watchdog);
 
-    if (!asleep || ++watch->round % 2 == 0)
-        check_registers(watch);
-    if (now - watch->hangs_checked >= HANG_PERIOD_NS) {
-        watch->hangs_checked = now;
-        watch_check_hangs(watch);
+    if (!asleep || ++watchdog->round % 2 == 0)
+        check_registers(watchdog);
+    if (now - watchdog->hangs_checked >= HANG_PERIOD_NS) {
+        watchdog->hangs_checked = now;
+        watchdog_check_hangs(watchdog);
     }
-    return asleep ? 2 * watch->period_ns : watch->period_ns;
+    return asleep ? 2 * watchdog->period_ns : watchdog->period_ns;
 }
 
 static void *run(void *argument)
 {
-    struct watch *watch = argument;
+    struct watchdog *watchdog = argument;
     struct pollfd fds[FD_COUNT];
-    uint64_t next = clock_ns() + watch->period_ns;
+    uint64_t next = clock_ns() + watchdog->period_ns;
 
     for (int i = 0; i < FD_COUNT; i++)
-        fds[i] = (struct pollfd){.fd = watch->fd[i], .events = POLLIN};
+        fds[i] = (struct pollfd){.fd = watchdog->fd[i], .events = POLLIN};
     fds[FD_GONE].events = POLLRDHUP; /* only its end is of interest: the data are the transport's */
-    while (!__atomic_load_n(&watch->ending, __ATOMIC_ACQUIRE)) {
+    while (!__atomic_load_n(&watchdog->ending, __ATOMIC_ACQUIRE)) {
         uint64_t now = clock_ns();
         uint64_t left = next > now ? next - now : 0;
         struct timespec limit = {.tv_sec = (time_t)(left / NS_PER_SECOND),
@@ -195,96 +195,96 @@ static void *run(void *argument)
         if (ppoll(fds, FD_COUNT, &limit, NULL) > 0) {
             if (fds[FD_CONTROL].revents & POLLIN)
                 eventfd_take(fds[FD_CONTROL].fd);
-            check_fds(watch, fds);
+            check_fds(watchdog, fds);
         }
         now = clock_ns();
         if (now < next)
             continue;
-        next = now + look(watch, now);
+        next = now + look(watchdog, now);
     }
     return NULL;
 }
 
-struct watch *watch_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
-                        uint32_t period_us, int *error)
+struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
+                              uint32_t period_us, int *error)
 {
-    struct watch *watch;
+    struct watchdog *watchdog;
 
     *error = -EINVAL;
     if (!regio)
         return NULL;
     *error = -ENOMEM;
-    watch = calloc(1, sizeof(*watch));
-    if (!watch)
+    watchdog = calloc(1, sizeof(*watchdog));
+    if (!watchdog)
         return NULL;
     period_us = period_us ? period_us : PERIOD_US;
-    watch->regio = regio;
-    watch->period_ns = (period_us > PERIOD_MIN_US ? period_us : PERIOD_MIN_US) * 1000ull;
-    watch->hangs_checked = clock_ns();
-    watch->fd[FD_CONTROL] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    watch->fd[FD_GONE] = gone_fd;
-    watch->fd[FD_REQUEST] = request_fd;
-    watch->fd[FD_MAILBOX] = mailbox_fd;
-    watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    pthread_mutex_init(&watch->lock, NULL);
-    if (watch->fd[FD_CONTROL] < 0 || watch->event_fd < 0)
+    watchdog->regio = regio;
+    watchdog->period_ns = (period_us > PERIOD_MIN_US ? period_us : PERIOD_MIN_US) * 1000ull;
+    watchdog->hangs_checked = clock_ns();
+    watchdog->fd[FD_CONTROL] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watchdog->fd[FD_GONE] = gone_fd;
+    watchdog->fd[FD_REQUEST] = request_fd;
+    watchdog->fd[FD_MAILBOX] = mailbox_fd;
+    watchdog->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&watchdog->lock, NULL);
+    if (watchdog->fd[FD_CONTROL] < 0 || watchdog->event_fd < 0)
         *error = -errno;
     else
-        *error = -pthread_create(&watch->thread, NULL, run, watch);
+        *error = -pthread_create(&watchdog->thread, NULL, run, watchdog);
     if (*error) {
-        if (watch->fd[FD_CONTROL] >= 0)
-            close(watch->fd[FD_CONTROL]);
-        if (watch->event_fd >= 0)
-            close(watch->event_fd);
-        pthread_mutex_destroy(&watch->lock);
-        free(watch);
+        if (watchdog->fd[FD_CONTROL] >= 0)
+            close(watchdog->fd[FD_CONTROL]);
+        if (watchdog->event_fd >= 0)
+            close(watchdog->event_fd);
+        pthread_mutex_destroy(&watchdog->lock);
+        free(watchdog);
         return NULL;
     }
-    return watch;
+    return watchdog;
 }
 
-int watch_add(struct watch *watch, struct queue_pair *pair)
+int watchdog_add(struct watchdog *watchdog, struct queue_pair *pair)
 {
     int error = -ENOSPC;
 
-    pthread_mutex_lock(&watch->lock);
-    if (watch->pairs < WATCH_PAIRS) {
-        watch->look[watch->pairs] = (struct settle_look){0};
-        watch->pair[watch->pairs++] = pair;
+    pthread_mutex_lock(&watchdog->lock);
+    if (watchdog->pairs < WATCHDOG_PAIRS) {
+        watchdog->look[watchdog->pairs] = (struct settle_look){0};
+        watchdog->pair[watchdog->pairs++] = pair;
         error = 0;
     }
-    pthread_mutex_unlock(&watch->lock);
+    pthread_mutex_unlock(&watchdog->lock);
     return error;
 }
 
-void watch_remove(struct watch *watch, struct queue_pair *pair)
+void watchdog_remove(struct watchdog *watchdog, struct queue_pair *pair)
 {
-    pthread_mutex_lock(&watch->lock);
-    for (uint32_t i = 0; i < watch->pairs; i++) {
-        if (watch->pair[i] == pair) {
-            watch->pair[i] = watch->pair[--watch->pairs];
-            watch->look[i] = watch->look[watch->pairs];
+    pthread_mutex_lock(&watchdog->lock);
+    for (uint32_t i = 0; i < watchdog->pairs; i++) {
+        if (watchdog->pair[i] == pair) {
+            watchdog->pair[i] = watchdog->pair[--watchdog->pairs];
+            watchdog->look[i] = watchdog->look[watchdog->pairs];
             break;
         }
     }
-    pthread_mutex_unlock(&watch->lock);
+    pthread_mutex_unlock(&watchdog->lock);
 }
 
-void watch_arm(struct watch *watch, int on)
+void watchdog_arm(struct watchdog *watchdog, int on)
 {
     if (on)
-        __atomic_store_n(&watch->reset_ns, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&watch->armed, on != 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&watchdog->reset_ns, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&watchdog->armed, on != 0, __ATOMIC_SEQ_CST);
 }
 
-int watch_wait(struct watch *watch, int timeout_ms)
+int watchdog_wait(struct watchdog *watchdog, int timeout_ms)
 {
     uint64_t start = clock_ns();
 
     for (;;) {
-        struct pollfd fd = {.fd = watch->event_fd, .events = POLLIN};
+        struct pollfd fd = {.fd = watchdog->event_fd, .events = POLLIN};
         int64_t left = timeout_ms - (int64_t)((clock_ns() - start) / NS_PER_MS);
-        uint32_t events = __atomic_exchange_n(&watch->events, 0, __ATOMIC_SEQ_CST);
+        uint32_t events = __atomic_exchange_n(&watchdog->events, 0, __ATOMIC_SEQ_CST);
 
         /* A wake-up may be left over from events that an earlier call has returned. */
         if (events || (timeout_ms >= 0 && left < 0))
@@ -292,33 +292,33 @@ int watch_wait(struct watch *watch, int timeout_ms)
         if (poll(&fd, 1, timeout_ms < 0 ? -1 : (int)left) < 0)
             return -errno;
         if (fd.revents & POLLIN)
-            eventfd_take(watch->event_fd);
+            eventfd_take(watchdog->event_fd);
         else if (left <= 0 && timeout_ms >= 0)
-            return (int)__atomic_exchange_n(&watch->events, 0, __ATOMIC_SEQ_CST);
+            return (int)__atomic_exchange_n(&watchdog->events, 0, __ATOMIC_SEQ_CST);
     }
 }
 
-uint64_t watch_reset_seen(const struct watch *watch)
+uint64_t watchdog_reset_seen(const struct watchdog *watchdog)
 {
-    return __atomic_load_n(&watch->reset_ns, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&watchdog->reset_ns, __ATOMIC_SEQ_CST);
 }
 
-void watch_stop(struct watch *watch)
+void watchdog_stop(struct watchdog *watchdog)
 {
-    if (__atomic_exchange_n(&watch->ending, 1, __ATOMIC_ACQ_REL))
+    if (__atomic_exchange_n(&watchdog->ending, 1, __ATOMIC_ACQ_REL))
         return;
-    eventfd_add(watch->fd[FD_CONTROL]);
-    pthread_join(watch->thread, NULL);
-    notify(watch, WATCH_ENDED);
+    eventfd_add(watchdog->fd[FD_CONTROL]);
+    pthread_join(watchdog->thread, NULL);
+    notify(watchdog, WATCHDOG_ENDED);
 }
 
-void watch_free(struct watch *watch)
+void watchdog_free(struct watchdog *watchdog)
 {
-    if (!watch)
+    if (!watchdog)
         return;
-    watch_stop(watch);
-    close(watch->fd[FD_CONTROL]);
-    close(watch->event_fd);
-    pthread_mutex_destroy(&watch->lock);
-    free(watch);
+    watchdog_stop(watchdog);
+    close(watchdog->fd[FD_CONTROL]);
+    close(watchdog->event_fd);
+    pthread_mutex_destroy(&watchdog->lock);
+    free(watchdog);
 }

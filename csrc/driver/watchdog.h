@@ -6,6 +6,6 @@
 #include "driver/cdef.h"
 
 /* One round of the Tx hang detection over all queue pairs (docs/spec/libie-counters.md 6). */
-void watch_check_hangs(struct watch *watch);
+void watchdog_check_hangs(struct watchdog *watchdog);
 
 #endif

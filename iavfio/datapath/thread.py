@@ -83,13 +83,12 @@ class Counters:
         return Counters(**values)
 
 
-_IN_C = {"passed": "kept", "pass_full": "kept_full"}  # fields that C calls otherwise
-_FIELDS = [(f.name, _IN_C.get(f.name, f.name)) for f in fields(Counters)]
+_FIELDS = [f.name for f in fields(Counters)]
 
 
 def _copy(raw: Any) -> Counters:
     """A copy of a `struct worker_counters`."""
-    return Counters(**{ours: int(getattr(raw, theirs)) for ours, theirs in _FIELDS})
+    return Counters(**{name: int(getattr(raw, name)) for name in _FIELDS})
 
 
 class WorkerThread:

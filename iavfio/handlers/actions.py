@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from iavfio._driver import lib
 
-DROP: int = lib.VERDICT_DROP
+DROP: int = lib.ACTION_DROP
 """Return the buffer to the pool."""
-TX: int = lib.VERDICT_BACK
+TX: int = lib.ACTION_TX
 """Send on the queue pair that the packet came from."""
-PASS: int = lib.VERDICT_KEEP
+PASS: int = lib.ACTION_PASS
 """Deliver to Python: `run.passed.recv()`."""
-REDIRECT: int = lib.VERDICT_ROUTE
+REDIRECT: int = lib.ACTION_REDIRECT
 """REDIRECT + k: send on `redirect[k]`."""
-FAILED: int = lib.VERDICT_FAILED
+FAILED: int = lib.ACTION_FAILED
 """What C is told of a packet whose handler raised an error; no action reaches this number."""

@@ -49,26 +49,26 @@ class Passed:
     def _make(self) -> None:
         error = ffi.new("int *")
         for pair in self._pairs:
-            ring = lib.kept_new(pair.pool.raw, self.capacity, error)
+            ring = lib.pass_ring_new(pair.pool.raw, self.capacity, error)
             if ring == ffi.NULL:
                 for made in self._rings:
-                    lib.kept_free(made)
+                    lib.pass_ring_free(made)
                 raise IavfioError(
                     f"no ring for {self.capacity} packets for Python", os.strerror(-error[0])
                 )
             self._rings.append(ring)
-        self._array = ffi.new("struct kept *[]", self._rings)
+        self._array = ffi.new("struct pass_ring *[]", self._rings)
 
     def lend(self, config: Any) -> None:
         """Writes the C pairs and their rings into a `struct worker_config`."""
         for i, raw in enumerate(self._raws):
             config.pair[i] = raw
-            config.kept[i] = self._rings[i] if self.capacity else ffi.NULL
+            config.pass_ring[i] = self._rings[i] if self.capacity else ffi.NULL
 
     @property
     def waiting(self) -> int:
         """Packets that wait for Python."""
-        return sum(lib.kept_count(ring) for ring in self._rings)
+        return sum(lib.pass_ring_count(ring) for ring in self._rings)
 
     def recv(self, max: int = BURST, timeout: float | None = None) -> Burst:
         """Up to `max` passed packets of one queue as a Burst, possibly none.
@@ -104,18 +104,18 @@ class Passed:
         count = len(self._rings)
         for i in range(count):
             at = (self._next + i) % count
-            if i + 1 == count or lib.kept_count(self._rings[at]):
+            if i + 1 == count or lib.pass_ring_count(self._rings[at]):
                 break
         self._next = (at + 1) % count
         pair = self._pairs[at]
         columns = pair.columns(most)
-        return Burst(pair, columns, int(lib.kept_recv(self._rings[at], columns.raw, most)))
+        return Burst(pair, columns, int(lib.pass_ring_recv(self._rings[at], columns.raw, most)))
 
     def _wait(self, timeout: float) -> None:
         end = None if timeout < 0 else time.monotonic() + timeout
         while True:
             left = -1 if end is None else max(int((end - time.monotonic()) * 1e9), 0)
-            if lib.kept_wait(self._array, len(self._rings), left) != -errno.EINTR:
+            if lib.pass_ring_wait(self._array, len(self._rings), left) != -errno.EINTR:
                 return
 
     def close(self) -> None:
@@ -123,5 +123,5 @@ class Passed:
         with self._lock:
             rings, self._rings = self._rings, []
             for ring, raw in zip(rings, self._raws, strict=False):
-                lib.kept_drop(ring, raw)
-                lib.kept_free(ring)
+                lib.pass_ring_drop(ring, raw)
+                lib.pass_ring_free(ring)

@@ -55,12 +55,12 @@ class Run(WorkerThread):
         outs = [queue.pair for queue in redirect]
         config: Any = ffi.new("struct worker_config *")
         for k, out in enumerate(outs):
-            config.route[k] = running(out)
+            config.redirect[k] = running(out)
         self.passed = Passed(pairs, pass_ring)
         self.passed.lend(config)
         config.mode, config.burst = lib.WORKER_HANDLER, burst
         config.cpu = -1 if cpu is None else cpu
-        config.back, config.pairs, config.routes = int(tx), len(pairs), len(outs)
+        config.tx, config.pairs, config.redirects = int(tx), len(pairs), len(outs)
         config.handler = ffi.cast("handler_fn", address)
         config.state = ffi.NULL if state is None else ffi.cast("void *", state.ctypes.data)
         super().__init__(config, pairs + outs, (code, state), self.passed.close)

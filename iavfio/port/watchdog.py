@@ -65,7 +65,7 @@ class Watchdog:
     ) -> None:
         self._name = name
         error = ffi.new("int *")
-        self._watch: Any = lib.watch_new(
+        self._watch: Any = lib.watchdog_new(
             ffi.cast("struct vfio_regio *", bar.regio),
             device_fd,
             -1 if request_fd is None else request_fd,
@@ -88,41 +88,41 @@ class Watchdog:
 
     def arm(self) -> None:
         """Registers are checked from now on; a reset that was seen before is forgotten."""
-        lib.watch_arm(self._watch, 1)
+        lib.watchdog_arm(self._watch, 1)
 
     def disarm(self) -> None:
         """Registers are not read until `arm`: a reset is being handled, or the device is gone."""
-        lib.watch_arm(self._watch, 0)
+        lib.watchdog_arm(self._watch, 0)
 
     @property
     def reset_since(self) -> float:
         """When the present reset was first seen, in seconds of time.monotonic; 0 without one."""
-        return float(lib.watch_reset_seen(self._watch)) / 1e9
+        return float(lib.watchdog_reset_seen(self._watch)) / 1e9
 
     def add(self, pair: QueuePair) -> None:
         """A running pair: C stops it when it sees a reset, and checks it for stalls."""
-        lib.watch_add(self._watch, pair.raw)
+        lib.watchdog_add(self._watch, pair.raw)
 
     def remove(self, pair: QueuePair) -> None:
         """The pair is about to stop on purpose."""
         if pair.raw is not None and not self._ending:
-            lib.watch_remove(self._watch, pair.raw)
+            lib.watchdog_remove(self._watch, pair.raw)
 
     def end(self) -> None:
         """Ends both threads. Not under the port's lock: a recovery may be waiting for it."""
         self._ending = True
-        lib.watch_stop(self._watch)
+        lib.watchdog_stop(self._watch)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def free(self) -> None:
         """Gives the C watch back, after `end` and the last `remove`."""
-        lib.watch_free(self._watch)
+        lib.watchdog_free(self._watch)
 
     def _run(self) -> None:
         assert self._watcher is not None
         while not self._ending:
-            events = lib.watch_wait(self._watch, 500)
+            events = lib.watchdog_wait(self._watch, 500)
             watcher = self._watcher()
             if watcher is None or self._ending:
                 return
@@ -138,17 +138,17 @@ class Watchdog:
             del watcher
 
     def _dispatch(self, watcher: Watcher, events: int) -> None:
-        if events & lib.WATCH_LOST:
+        if events & lib.WATCHDOG_LOST:
             watcher.device_lost()
             return
-        if events & lib.WATCH_REQUEST:
+        if events & lib.WATCHDOG_REQUEST:
             watcher.device_wanted()
             return
-        if events & lib.WATCH_MAILBOX:
+        if events & lib.WATCHDOG_MAILBOX:
             watcher.mailbox_fired()
-        if events & lib.WATCH_RESET:
+        if events & lib.WATCHDOG_RESET:
             watcher.reset_seen()
-        if events & lib.WATCH_HANG:
+        if events & lib.WATCHDOG_HANG:
             watcher.queue_stalled()
         now = time.monotonic()
         if now >= self._next_tick:

@@ -294,7 +294,7 @@ static void test_refuse(void)
 
 struct late {
     struct rig *rig;
-    uint64_t kept[3];
+    uint64_t held[3];
     uint32_t closed; /* calls that found it so */
 };
 
@@ -333,7 +333,7 @@ static void test_close(void)
         pthread_t thread;
 
         rig_new(&rig, ENTRIES, BUFFERS);
-        assert(pair_alloc(rig.pair, late.kept, 3) == 3);
+        assert(pair_alloc(rig.pair, late.held, 3) == 3);
         pthread_create(&thread, NULL, late_caller, &late);
         for (int i = 0; i < 20; i++)
             rig_rx(&rig, 60, RIG_EOP);
@@ -341,7 +341,7 @@ static void test_close(void)
         counted = rig.rq->pp_recycle_ring + rig.sq->refused_full;
         pair_close(rig.pair);
         pair_stop(rig.pair, -ENODEV); /* waits for nobody */
-        assert(pair_release(rig.pair, late.kept, 3) == 3);
+        assert(pair_release(rig.pair, late.held, 3) == 3);
         pthread_join(thread, NULL);
         assert(pool_idle(rig.pool) == BUFFERS);
         /* Neither counters nor registers are touched any more. */

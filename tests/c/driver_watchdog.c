@@ -40,7 +40,7 @@ static void test_reset(void)
     struct rig rig;
     uint64_t handles[8];
     struct columns columns = {.handles = handles};
-    struct watch *watch;
+    struct watchdog *watchdog;
     int error;
     static const uint32_t signs[][2] = {
         {REG_VF_ARQLEN1, 0x40}, /* ENABLE went 0 */
@@ -50,50 +50,50 @@ static void test_reset(void)
     };
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    assert(watch && !error && !watch_add(watch, rig.pair));
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    assert(watchdog && !error && !watchdog_add(watchdog, rig.pair));
     /* Not armed: whatever the registers say is of no interest. */
-    assert(watch_wait(watch, 5) == 0 && watch_reset_seen(watch) == 0);
+    assert(watchdog_wait(watchdog, 5) == 0 && watchdog_reset_seen(watchdog) == 0);
     alive(&rig);
-    watch_arm(watch, 1);
-    assert(watch_wait(watch, 5) == 0);
+    watchdog_arm(watchdog, 1);
+    assert(watchdog_wait(watchdog, 5) == 0);
     for (uint32_t i = 0; i < 4; i++) {
         set(&rig, signs[i][0], signs[i][1]);
-        assert(watch_wait(watch, 2000) == WATCH_RESET);
-        assert(watch_reset_seen(watch) != 0);
+        assert(watchdog_wait(watchdog, 2000) == WATCHDOG_RESET);
+        assert(watchdog_reset_seen(watchdog) != 0);
         assert(pair_recv(rig.pair, &columns, 8) == -ESHUTDOWN);
         /* Told once; quiet until armed again. */
-        assert(watch_wait(watch, 5) == 0);
+        assert(watchdog_wait(watchdog, 5) == 0);
         restart(&rig);
-        watch_arm(watch, 1);
-        assert(watch_reset_seen(watch) == 0);
-        assert(watch_wait(watch, 5) == 0 && pair_recv(rig.pair, &columns, 8) == 0);
+        watchdog_arm(watchdog, 1);
+        assert(watchdog_reset_seen(watchdog) == 0);
+        assert(watchdog_wait(watchdog, 5) == 0 && pair_recv(rig.pair, &columns, 8) == 0);
     }
-    watch_remove(watch, rig.pair);
+    watchdog_remove(watchdog, rig.pair);
     set(&rig, REG_VF_ARQLEN1, 0);
-    assert(watch_wait(watch, 2000) == WATCH_RESET);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_RESET);
     assert(pair_recv(rig.pair, &columns, 8) == 0); /* not ours any more */
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
 static void test_reset_between_arm_and_start(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     int error;
 
     rig_base(&rig, ENTRIES, BUFFERS);
     alive(&rig);
     rig.pair = pair_new(&rig.config, &error);
     assert(rig.pair && pair_arm(rig.pair) == 0);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
-    watch_arm(watch, 1);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
+    watchdog_arm(watchdog, 1);
     set(&rig, REG_VFGEN_RSTAT, 0);
-    assert(watch_wait(watch, 2000) == WATCH_RESET);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_RESET);
     assert(pair_start(rig.pair) == -ESHUTDOWN);
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
@@ -102,30 +102,30 @@ static void test_lost(void)
     struct rig rig;
     uint64_t handles[8];
     struct columns columns = {.handles = handles};
-    struct watch *watch;
+    struct watchdog *watchdog;
     int error, pair[2];
 
     rig_new(&rig, ENTRIES, BUFFERS);
     alive(&rig);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
-    watch_arm(watch, 1);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
+    watchdog_arm(watchdog, 1);
     set(&rig, REG_VF_ARQLEN1, 0xffffffff);
     set(&rig, REG_VFGEN_RSTAT, 0xffffffff);
-    assert(watch_wait(watch, 2000) == WATCH_LOST);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_LOST);
     assert(pair_recv(rig.pair, &columns, 8) == -ENODEV);
-    watch_free(watch);
+    watchdog_free(watchdog);
     restart(&rig);
     /* The peer of the socket is gone: no register is needed to know. */
     assert(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-    watch = watch_new(&rig.regio, pair[0], -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
-    assert(watch_wait(watch, 5) == 0);
+    watchdog = watchdog_new(&rig.regio, pair[0], -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
+    assert(watchdog_wait(watchdog, 5) == 0);
     close(pair[1]);
-    assert(watch_wait(watch, 2000) == WATCH_LOST);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_LOST);
     assert(pair_recv(rig.pair, &columns, 8) == -ENODEV);
-    assert(watch_wait(watch, 5) == 0);
-    watch_free(watch);
+    assert(watchdog_wait(watchdog, 5) == 0);
+    watchdog_free(watchdog);
     close(pair[0]);
     rig_end(&rig);
 }
@@ -133,24 +133,24 @@ static void test_lost(void)
 static void test_events(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t one = 1;
     int error, seen = 0;
     int request = eventfd(0, EFD_CLOEXEC), mailbox = eventfd(0, EFD_CLOEXEC);
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, request, mailbox, PERIOD_US, &error);
+    watchdog = watchdog_new(&rig.regio, -1, request, mailbox, PERIOD_US, &error);
     assert(write(mailbox, &one, 8) == 8);
-    assert(watch_wait(watch, 2000) == WATCH_MAILBOX);
-    assert(watch_wait(watch, 3) == 0);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_MAILBOX);
+    assert(watchdog_wait(watchdog, 3) == 0);
     assert(write(mailbox, &one, 8) == 8 && write(request, &one, 8) == 8);
-    while (seen != (WATCH_MAILBOX | WATCH_REQUEST)) {
-        int now = watch_wait(watch, 2000);
+    while (seen != (WATCHDOG_MAILBOX | WATCHDOG_REQUEST)) {
+        int now = watchdog_wait(watchdog, 2000);
 
         assert(now > 0);
         seen |= now;
     }
-    watch_free(watch);
+    watchdog_free(watchdog);
     close(request);
     close(mailbox);
     rig_end(&rig);
@@ -160,45 +160,45 @@ static void test_events(void)
 static void test_hang(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t h[40];
     uint32_t refused;
     int error;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, FAR_US, &error);
-    watch_add(watch, rig.pair);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, FAR_US, &error);
+    watchdog_add(watchdog, rig.pair);
     /* Idle: no packets, nothing pending, never a hang. */
     for (int i = 0; i < 5; i++)
-        watch_check_hangs(watch);
+        watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 0 && rig.reg[RIG_DYN_CTL / 4] == RIG_POLL_CTL);
     assert(pair_alloc(rig.pair, h, 40) == 40);
     for (int i = 0; i < 40; i++)
         h[i] |= 60ull << 48;
     assert(pair_send(rig.pair, h, NULL, NULL, 20, &refused) == 20);
-    watch_check_hangs(watch); /* remembers that work is pending */
+    watchdog_check_hangs(watchdog); /* remembers that work is pending */
     assert(rig.sq->hangs == 0);
-    watch_check_hangs(watch); /* same count: nudge */
+    watchdog_check_hangs(watchdog); /* same count: nudge */
     assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
-    assert(watch_wait(watch, 0) == WATCH_HANG);
-    watch_check_hangs(watch);
+    assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG);
+    watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2);
     /* The device did its part, only nobody reaped: cleaned, no nudge. */
     rig_tx(&rig, 100);
     rig.reg[RIG_DYN_CTL / 4] = 0;
-    watch_check_hangs(watch);
+    watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2 && rig.sq->packets == 20 && rig.reg[RIG_DYN_CTL / 4] == 0);
     /* Progress between two checks is no hang, though work is always pending. */
     assert(pair_send(rig.pair, h + 20, NULL, NULL, 10, &refused) == 10);
-    watch_check_hangs(watch);
+    watchdog_check_hangs(watchdog);
     rig_tx(&rig, 100);
     assert(pair_send(rig.pair, h + 30, NULL, NULL, 10, &refused) == 10);
     assert(pair_clean(rig.pair) == 10);
-    watch_check_hangs(watch);
+    watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2);
-    watch_check_hangs(watch);
+    watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 3);
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
@@ -232,16 +232,16 @@ static void test_idle_sends_are_counted(void)
 {
     static const uint32_t bursts[] = {1, 20, 31, 32, 33, 50};
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t h[64], packets = 0;
     int error;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
     for (size_t i = 0; i < sizeof(bursts) / sizeof(*bursts); i++) {
         post(&rig, h, bursts[i]);
-        assert(watch_wait(watch, 5) == 0);
+        assert(watchdog_wait(watchdog, 5) == 0);
         assert(load(&rig.sq->packets) == packets && load(&rig.sq->bytes) == 60 * packets);
         rig_tx(&rig, 100);
         packets += bursts[i];
@@ -253,13 +253,13 @@ static void test_idle_sends_are_counted(void)
     post(&rig, h, 10);
     __atomic_store_n(&rig.pair->tx_guard, 1, __ATOMIC_SEQ_CST);
     rig_tx(&rig, 100);
-    assert(watch_wait(watch, 10) == 0 && load(&rig.sq->packets) == packets);
-    watch_remove(watch, rig.pair);
+    assert(watchdog_wait(watchdog, 10) == 0 && load(&rig.sq->packets) == packets);
+    watchdog_remove(watchdog, rig.pair);
     __atomic_store_n(&rig.pair->tx_guard, 0, __ATOMIC_SEQ_CST);
-    assert(watch_wait(watch, 10) == 0 && load(&rig.sq->packets) == packets);
-    watch_add(watch, rig.pair);
+    assert(watchdog_wait(watchdog, 10) == 0 && load(&rig.sq->packets) == packets);
+    watchdog_add(watchdog, rig.pair);
     assert(reaches(&rig.sq->packets, packets + 10));
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
@@ -267,22 +267,22 @@ static void test_idle_sends_are_counted(void)
 static void test_idle_sends_are_counted_beside_a_sleeper(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t h[64];
     int error;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
     __atomic_store_n(&rig.pair->sleeping, 1, __ATOMIC_SEQ_CST);
     alive(&rig);
-    watch_arm(watch, 1);
+    watchdog_arm(watchdog, 1);
     post(&rig, h, 40);
     rig_tx(&rig, 100);
     assert(reaches(&rig.sq->packets, 40));
     set(&rig, REG_VFGEN_RSTAT, 0); /* and a reset is seen all the same */
-    assert(watch_wait(watch, 2000) == WATCH_RESET);
-    watch_free(watch);
+    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_RESET);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
@@ -290,25 +290,25 @@ static void test_idle_sends_are_counted_beside_a_sleeper(void)
 static void test_deferred_counts_are_merged(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t h[8];
     int error;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watch_add(watch, rig.pair);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    watchdog_add(watchdog, rig.pair);
     assert(pair_alloc(rig.pair, h, 8) == 8);
     __atomic_store_n(&rig.pair->cache_guard, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&rig.pair->tx_guard, 1, __ATOMIC_SEQ_CST);
     assert(pair_release(rig.pair, h, 8) ==
            8); /* into the shared store, by one who does not own the cache */
     pair_refuse(rig.pair, 3);
-    assert(watch_wait(watch, 5) == 0);
+    assert(watchdog_wait(watchdog, 5) == 0);
     assert(load(&rig.rq->pp_recycle_ring) == 0 && load(&rig.sq->refused_full) == 0);
     __atomic_store_n(&rig.pair->cache_guard, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&rig.pair->tx_guard, 0, __ATOMIC_SEQ_CST);
     assert(reaches(&rig.rq->pp_recycle_ring, 8) && reaches(&rig.sq->refused_full, 3));
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 
@@ -317,13 +317,13 @@ static void test_deferred_counts_are_merged(void)
 static void test_settling_beside_a_sender(void)
 {
     struct rig rig;
-    struct watch *watch;
+    struct watchdog *watchdog;
     uint64_t h[64], sent = 0;
     int error;
 
     rig_new(&rig, ENTRIES, BUFFERS);
-    watch = watch_new(&rig.regio, -1, -1, -1, 100, &error);
-    watch_add(watch, rig.pair);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, 100, &error);
+    watchdog_add(watchdog, rig.pair);
     for (uint32_t round = 0; round < 3000; round++) {
         uint32_t n = 1 + round % 25;
 
@@ -336,14 +336,14 @@ static void test_settling_beside_a_sender(void)
             struct timespec nap = {.tv_nsec = 300000};
 
             nanosleep(&nap, NULL);
-            watch_remove(watch, rig.pair);
+            watchdog_remove(watchdog, rig.pair);
             restart(&rig);
-            watch_add(watch, rig.pair);
+            watchdog_add(watchdog, rig.pair);
         }
     }
     assert(reaches(&rig.sq->packets, sent));
     assert(load(&rig.sq->posted) == sent && load(&rig.sq->drop_reset) == 0);
-    watch_free(watch);
+    watchdog_free(watchdog);
     rig_end(&rig);
 }
 

@@ -22,7 +22,7 @@ struct loop {
     uint64_t faults;
     uint8_t frame[2][16384];
     uint32_t length[2];
-    bool kept;
+    bool held;
     pthread_t thread;
 };
 
@@ -84,7 +84,7 @@ static void *run_loop(void *argument)
             struct tx_desc *desc = &rig->tx[rig->tx_head];
             uint64_t qw1 = __atomic_load_n(&desc->qw1, __ATOMIC_RELAXED);
             uint32_t size = (uint32_t)(qw1 >> 34) & 0x3fff;
-            uint32_t which = loop->kept ? 1 : 0;
+            uint32_t which = loop->held ? 1 : 0;
             uint8_t *frame = loop->frame[which];
 
             memcpy(frame + at, rig->memory + (desc->addr - RIG_IOVA), size);
@@ -96,10 +96,10 @@ static void *run_loop(void *argument)
                 continue;
             check_frame(frame, at);
             loop->seen++;
-            if (loop->kept) {
+            if (loop->held) {
                 deliver(loop, frame, at);
                 deliver(loop, loop->frame[0], loop->length[0]);
-                loop->kept = false;
+                loop->held = false;
             } else if (loop->fault && loop->seen % loop->fault_at == 0) {
                 loop->faults++;
                 switch (loop->fault) {
@@ -109,7 +109,7 @@ static void *run_loop(void *argument)
                     break;
                 case FAULT_SWAP:
                     loop->length[0] = at;
-                    loop->kept = true;
+                    loop->held = true;
                     break;
                 case FAULT_SPOIL:
                     frame[at - 1] ^= 1;

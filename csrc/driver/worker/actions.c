@@ -108,12 +108,12 @@ void actions_abandon(struct worker *worker)
 
 /* ---- sorting ---- */
 
-static bool unanimous(const uint32_t *verdict, uint32_t n)
+static bool unanimous(const uint32_t *action, uint32_t n)
 {
     uint32_t differs = 0;
 
     for (uint32_t i = 1; i < n; i++)
-        differs |= verdict[i] ^ verdict[0];
+        differs |= action[i] ^ action[0];
     return !differs;
 }
 
@@ -129,13 +129,13 @@ static void add(struct batch *to, const struct batch *from, uint32_t i, bool cha
     }
 }
 
-static void fill_row(struct kept_row *row, const struct worker *worker,
+static void fill_row(struct pass_row *row, const struct worker *worker,
                      const struct handler_lane *lane, uint32_t i)
 {
     const struct batch *batch = &worker->received;
     struct pool *pool = worker->config.pair[0]->pool;
 
-    *row = (struct kept_row){
+    *row = (struct pass_row){
         .handle = batch->handles[i],
         .rss = lane->rss[i],
         .mark = lane->mark[i],
@@ -153,25 +153,25 @@ static void fill_row(struct kept_row *row, const struct worker *worker,
     }
 }
 
-static void keep(struct worker *worker, struct handler_lane *lane, uint32_t n)
+static void pass(struct worker *worker, struct handler_lane *lane, uint32_t n)
 {
     struct handling *handling = worker->handling;
-    uint32_t room = kept_room(lane->kept);
+    uint32_t room = pass_ring_room(lane->pass_ring);
     uint32_t take = n < room ? n : room;
 
     for (uint32_t i = 0; i < take; i++)
-        fill_row(kept_at(lane->kept, i), worker, lane, handling->kept[i]);
+        fill_row(pass_ring_at(lane->pass_ring, i), worker, lane, handling->passed[i]);
     if (take)
-        kept_publish(lane->kept, take);
-    worker->total.kept += take;
-    worker->total.kept_full += n - take;
+        pass_ring_publish(lane->pass_ring, take);
+    worker->total.passed += take;
+    worker->total.pass_full += n - take;
     for (uint32_t i = take; i < n; i++)
-        add(&handling->dropped, &worker->received, handling->kept[i], chains(worker));
+        add(&handling->dropped, &worker->received, handling->passed[i], chains(worker));
 }
 
-static struct batch *target_of(const struct handler_lane *lane, uint32_t verdict)
+static struct batch *target_of(const struct handler_lane *lane, uint32_t action)
 {
-    return likely(verdict < lane->verdicts) ? lane->target[verdict] : NULL;
+    return likely(action < lane->actions) ? lane->target[action] : NULL;
 }
 
 static void deal(struct worker *worker, struct handler_lane *lane, struct hold *in)
@@ -179,19 +179,19 @@ static void deal(struct worker *worker, struct handler_lane *lane, struct hold *
     struct handling *handling = worker->handling;
     const struct batch *batch = &worker->received;
     bool chained = chains(worker);
-    uint32_t kept = 0, failed = 0, invalid = 0;
+    uint32_t passed = 0, failed = 0, invalid = 0;
 
     handling->dropped.count = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
-        struct batch *target = target_of(lane, handling->verdict[i]);
+        struct batch *target = target_of(lane, handling->action[i]);
 
         if (unlikely(!target)) {
-            if (handling->verdict[i] == VERDICT_KEEP && lane->kept) {
-                handling->kept[kept++] = i;
+            if (handling->action[i] == ACTION_PASS && lane->pass_ring) {
+                handling->passed[passed++] = i;
                 continue;
             }
-            failed += handling->verdict[i] == VERDICT_FAILED;
-            invalid += handling->verdict[i] != VERDICT_FAILED;
+            failed += handling->action[i] == ACTION_FAILED;
+            invalid += handling->action[i] != ACTION_FAILED;
             target = &handling->dropped;
         }
         add(target, batch, i, chained);
@@ -199,8 +199,8 @@ static void deal(struct worker *worker, struct handler_lane *lane, struct hold *
     worker->total.failed += failed;
     worker->total.invalid += invalid;
     worker->total.dropped += handling->dropped.count - failed - invalid;
-    if (kept)
-        keep(worker, lane, kept);
+    if (passed)
+        pass(worker, lane, passed);
     if (handling->dropped.count)
         batch_release(in, &handling->dropped, 0, handling->dropped.count, chained);
     actions_flush(worker);
@@ -211,15 +211,15 @@ static void deal(struct worker *worker, struct handler_lane *lane, struct hold *
 static bool deal_at_once(struct worker *worker, struct handler_lane *lane, struct hold *in)
 {
     const struct batch *batch = &worker->received;
-    uint32_t verdict = worker->handling->verdict[0];
+    uint32_t action = worker->handling->action[0];
 
-    if (!unanimous(worker->handling->verdict, batch->count) || verdict >= lane->verdicts)
+    if (!unanimous(worker->handling->action, batch->count) || action >= lane->actions)
         return false;
-    if (verdict == VERDICT_DROP) {
+    if (action == ACTION_DROP) {
         worker->total.dropped += batch->count;
         batch_release(in, batch, 0, batch->count, chains(worker));
-    } else if (lane->outlet[verdict]) {
-        post(worker, lane->outlet[verdict], batch);
+    } else if (lane->outlet[action]) {
+        post(worker, lane->outlet[action], batch);
     } else {
         return false;
     }

@@ -9,21 +9,21 @@
 #include "driver/worker/actions.h"
 #include "driver/worker/handler.h"
 
-#define VERDICT_NONE 0xffffffff /* what a handler finds: no action */
+#define ACTION_NONE 0xffffffff /* what a handler finds: no action */
 #define REAP_EVERY 64 /* rounds */
 
-_Static_assert(KEPT_CHAIN == CHAIN_ROW, "a chain fits its row");
+_Static_assert(PASS_RING_CHAIN == CHAIN_ROW, "a chain fits its row");
 
 int handler_check(const struct worker_config *config)
 {
-    if (!config->handler || config->routes > WORKER_MAX_PAIRS)
+    if (!config->handler || config->redirects > WORKER_MAX_PAIRS)
         return -EINVAL;
-    for (uint32_t i = 0; i < config->routes; i++)
-        if (!config->route[i] || config->route[i]->pool != config->pair[0]->pool)
+    for (uint32_t i = 0; i < config->redirects; i++)
+        if (!config->redirect[i] || config->redirect[i]->pool != config->pair[0]->pool)
             return -EINVAL; /* a buffer goes back where it came from */
     for (uint32_t i = 0; i < config->pairs; i++)
         if (config->pair[i]->pool != config->pair[0]->pool ||
-            (config->kept[i] && config->kept[i]->pool != config->pair[0]->pool))
+            (config->pass_ring[i] && config->pass_ring[i]->pool != config->pair[0]->pool))
             return -EINVAL;
     return 0;
 }
@@ -38,10 +38,10 @@ static struct outlet *outlet_of(struct handling *handling, struct hold *hold)
     return &handling->outlet[handling->outlets++];
 }
 
-static void lane_target(struct handler_lane *lane, uint32_t verdict, struct outlet *outlet)
+static void lane_target(struct handler_lane *lane, uint32_t action, struct outlet *outlet)
 {
-    lane->outlet[verdict] = outlet;
-    lane->target[verdict] = &outlet->batch;
+    lane->outlet[action] = outlet;
+    lane->target[action] = &outlet->batch;
 }
 
 static void lane_setup(struct worker *worker, uint32_t number)
@@ -51,14 +51,14 @@ static void lane_setup(struct worker *worker, uint32_t number)
     struct handler_lane *lane = &handling->lane[number];
     bool chained = worker->lane[number].in->pair->scattered;
 
-    lane->kept = config->kept[number];
-    lane->verdicts = VERDICT_ROUTE + config->routes;
-    lane->target[VERDICT_DROP] = &handling->dropped;
-    if (config->back)
-        lane_target(lane, VERDICT_BACK, outlet_of(handling, worker->lane[number].in));
-    for (uint32_t k = 0; k < config->routes; k++)
-        lane_target(lane, VERDICT_ROUTE + k,
-                    outlet_of(handling, worker_hold(worker, config->route[k])));
+    lane->pass_ring = config->pass_ring[number];
+    lane->actions = ACTION_REDIRECT + config->redirects;
+    lane->target[ACTION_DROP] = &handling->dropped;
+    if (config->tx)
+        lane_target(lane, ACTION_TX, outlet_of(handling, worker->lane[number].in));
+    for (uint32_t k = 0; k < config->redirects; k++)
+        lane_target(lane, ACTION_REDIRECT + k,
+                    outlet_of(handling, worker_hold(worker, config->redirect[k])));
     memset(lane->single, 1, sizeof(lane->single));
     memset(lane->number, (int)number, sizeof(lane->number));
     lane->into = (struct columns){
@@ -101,8 +101,8 @@ int handler_setup(struct worker *worker)
     for (uint32_t i = 0; i < config->pairs; i++) {
         worker->chained |= config->pair[i]->scattered;
         lane_setup(worker, i);
-        if (config->kept[i])
-            kept_start(config->kept[i]);
+        if (config->pass_ring[i])
+            pass_ring_start(config->pass_ring[i]);
     }
     return 0;
 }
@@ -147,8 +147,8 @@ void handler_end(struct worker *worker)
         return;
     actions_abandon(worker);
     for (uint32_t i = 0; i < worker->config.pairs; i++)
-        if (handling->lane[i].kept)
-            kept_end(handling->lane[i].kept);
+        if (handling->lane[i].pass_ring)
+            pass_ring_end(handling->lane[i].pass_ring);
 }
 
 static void describe(struct worker *worker, const struct pool *pool, uint32_t n, bool chained)
@@ -164,7 +164,7 @@ static void describe(struct worker *worker, const struct pool *pool, uint32_t n,
 
         handling->data[i] = base + handle_index(handle) * stride + handle_offset(handle);
         handling->frame[i] = handling->length[i] = handle_length(handle);
-        handling->verdict[i] = VERDICT_NONE;
+        handling->action[i] = ACTION_NONE;
         __builtin_prefetch(handling->data[i], 1);
     }
     for (uint32_t i = 0; chained && i < n; i++)
@@ -194,7 +194,7 @@ uint32_t handler_round(struct worker *worker, uint32_t number)
     if (worker->chained && !pair->scattered)
         memset(worker->received.segments, 1, n);
     describe(worker, pair->pool, n, pair->scattered);
-    worker->config.handler(n, handling->data, handling->length, &lane->shown, handling->verdict,
+    worker->config.handler(n, handling->data, handling->length, &lane->shown, handling->action,
                            worker->config.state);
     worker->received.first = 0;
     worker->received.count = n;

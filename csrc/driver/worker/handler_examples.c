@@ -5,14 +5,14 @@
 #include "driver/pool/pool.h"
 
 void handler_swap_macs(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                       const struct handler_columns *columns, uint32_t *verdict, void *state)
+                       const struct handler_columns *columns, uint32_t *action, void *state)
 {
     (void)columns;
     (void)state;
     for (uint64_t i = 0; i < n; i++) {
         uint8_t dst[6], src[6];
 
-        verdict[i] = VERDICT_BACK;
+        action[i] = ACTION_TX;
         if (unlikely(length[i] < 12))
             continue;
         memcpy(dst, data[i], 6);
@@ -23,7 +23,7 @@ void handler_swap_macs(uint64_t n, uint8_t *const *data, const uint32_t *length,
 }
 
 void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
-                      const struct handler_columns *columns, uint32_t *verdict, void *state)
+                      const struct handler_columns *columns, uint32_t *action, void *state)
 {
     uint64_t *counted = state;
     uint64_t wanted = counted[0], hits = 0;
@@ -33,12 +33,12 @@ void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
         const uint8_t *at = data[i];
         uint32_t hit;
 
-        verdict[i] = VERDICT_BACK;
+        action[i] = ACTION_TX;
         if (length[i] < 42 || at[12] != 8 || at[13] || at[14] != 0x45 || at[23] != 17)
             continue;
         /* There is no branch on the port, since traffic gives a branch predictor nothing to learn. */
         hit = ((uint32_t)at[36] << 8 | at[37]) == wanted;
-        verdict[i] = hit ? VERDICT_DROP : VERDICT_BACK;
+        action[i] = hit ? ACTION_DROP : ACTION_TX;
         hits += hit;
     }
     __atomic_store_n(&counted[1], counted[1] + hits, __ATOMIC_RELAXED);

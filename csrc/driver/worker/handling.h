@@ -6,7 +6,7 @@
 #include "driver/worker/pass_ring.h"
 #include "driver/worker/worker.h"
 
-#define TARGETS (VERDICT_ROUTE + WORKER_MAX_PAIRS)
+#define TARGETS (ACTION_REDIRECT + WORKER_MAX_PAIRS)
 
 struct outlet { /* a send queue that packets go to */
     struct hold *hold;
@@ -16,9 +16,9 @@ struct outlet { /* a send queue that packets go to */
 struct handler_lane { /* of the lane with the same number */
     /* of an action; NULL: the packet is passed on, or it is not allowed */
     struct batch *target[TARGETS];
-    uint32_t verdicts; /* entries of target[] */
+    uint32_t actions; /* entries of target[] */
     struct outlet *outlet[TARGETS];
-    struct kept *kept;
+    struct pass_ring *pass_ring;
     struct columns into; /* what the receive function fills */
     struct handler_columns shown; /* what the handler sees */
     uint32_t rss[BURST_MAX], mark[BURST_MAX], time[BURST_MAX];
@@ -32,8 +32,8 @@ struct handling {
     LINE uint8_t *data[BURST_MAX];
     uint32_t length[BURST_MAX];
     uint32_t frame[BURST_MAX];
-    uint32_t verdict[BURST_MAX];
-    uint32_t kept[BURST_MAX]; /* numbers of the packets to pass on */
+    uint32_t action[BURST_MAX];
+    uint32_t passed[BURST_MAX]; /* numbers of the packets to pass on */
     struct batch dropped;
     bool waiting; /* an outlet has packets that did not fit */
     uint32_t outlets;

@@ -10,91 +10,91 @@
 #include "driver/lines.h"
 #include "driver/worker/pass_ring.h"
 
-_Static_assert(sizeof(struct kept_row) == 64, "one cache line a packet");
+_Static_assert(sizeof(struct pass_row) == 64, "one cache line a packet");
 
 #define DROP_BULK 64
 
-struct kept *kept_new(struct pool *pool, uint32_t capacity, int *error)
+struct pass_ring *pass_ring_new(struct pool *pool, uint32_t capacity, int *error)
 {
-    struct kept *kept;
+    struct pass_ring *ring;
 
     *error = -EINVAL;
-    if (!pool || !capacity || capacity > KEPT_MAX || (capacity & (capacity - 1)))
+    if (!pool || !capacity || capacity > PASS_RING_MAX || (capacity & (capacity - 1)))
         return NULL;
     *error = -ENOMEM;
-    kept = lines_alloc(sizeof(*kept));
-    if (!kept)
+    ring = lines_alloc(sizeof(*ring));
+    if (!ring)
         return NULL;
-    kept->pool = pool;
-    kept->mask = capacity - 1;
-    kept->row = lines_alloc(capacity * sizeof(*kept->row));
-    if (!kept->row) {
-        free(kept);
+    ring->pool = pool;
+    ring->mask = capacity - 1;
+    ring->row = lines_alloc(capacity * sizeof(*ring->row));
+    if (!ring->row) {
+        free(ring);
         return NULL;
     }
-    kept->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (kept->bell < 0) {
+    ring->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ring->bell < 0) {
         *error = -errno;
-        free(kept->row);
-        free(kept);
+        free(ring->row);
+        free(ring);
         return NULL;
     }
     *error = 0;
-    return kept;
+    return ring;
 }
 
-void kept_free(struct kept *kept)
+void pass_ring_free(struct pass_ring *ring)
 {
-    if (!kept)
+    if (!ring)
         return;
-    close(kept->bell);
-    free(kept->row);
-    free(kept);
+    close(ring->bell);
+    free(ring->row);
+    free(ring);
 }
 
-uint32_t kept_count(const struct kept *kept)
+uint32_t pass_ring_count(const struct pass_ring *ring)
 {
-    return __atomic_load_n(&kept->head, __ATOMIC_ACQUIRE) -
-           __atomic_load_n(&kept->tail, __ATOMIC_RELAXED);
+    return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) -
+           __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
 }
 
-static void ring(struct kept *kept)
+static void wake_taker(struct pass_ring *ring)
 {
     uint64_t one = 1;
 
-    (void)!write(kept->bell, &one, sizeof(one));
+    (void)!write(ring->bell, &one, sizeof(one));
 }
 
-void kept_publish(struct kept *kept, uint32_t n)
+void pass_ring_publish(struct pass_ring *ring, uint32_t n)
 {
-    __atomic_store_n(&kept->head, kept->head + n, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->head, ring->head + n, __ATOMIC_RELEASE);
     /* The taker marks itself as waiting and then looks at the head, the worker moves the head and then
      * looks at the mark: one of the two sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&kept->waiting, __ATOMIC_RELAXED))
-        ring(kept);
+    if (__atomic_load_n(&ring->waiting, __ATOMIC_RELAXED))
+        wake_taker(ring);
 }
 
-void kept_start(struct kept *kept)
+void pass_ring_start(struct pass_ring *ring)
 {
-    __atomic_store_n(&kept->ended, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->ended, 0, __ATOMIC_RELEASE);
 }
 
-void kept_end(struct kept *kept)
+void pass_ring_end(struct pass_ring *ring)
 {
-    __atomic_store_n(&kept->ended, 1, __ATOMIC_RELEASE);
-    ring(kept);
+    __atomic_store_n(&ring->ended, 1, __ATOMIC_RELEASE);
+    wake_taker(ring);
 }
 
 /* ---- taking ---- */
 
-static void copy_row(const struct columns *c, uint32_t i, const struct kept_row *row)
+static void copy_row(const struct columns *c, uint32_t i, const struct pass_row *row)
 {
     c->handles[i] = row->handle;
     if (c->segments)
         c->segments[i] = row->segments;
     if (c->chain && row->segments > 1)
-        memcpy(c->chain + (size_t)KEPT_CHAIN * i, row->chain, sizeof(row->chain));
+        memcpy(c->chain + (size_t)PASS_RING_CHAIN * i, row->chain, sizeof(row->chain));
     if (c->flags)
         c->flags[i] = row->flags;
     if (c->csum)
@@ -111,37 +111,37 @@ static void copy_row(const struct columns *c, uint32_t i, const struct kept_row 
         c->time[i] = row->time;
 }
 
-int kept_recv(struct kept *kept, const struct columns *columns, uint32_t max)
+int pass_ring_recv(struct pass_ring *ring, const struct columns *columns, uint32_t max)
 {
-    uint32_t tail = kept->tail;
-    uint32_t n = kept_count(kept);
+    uint32_t tail = ring->tail;
+    uint32_t n = pass_ring_count(ring);
 
     n = n < max ? n : max;
     for (uint32_t i = 0; i < n; i++)
-        copy_row(columns, i, &kept->row[(tail + i) & kept->mask]);
-    __atomic_store_n(&kept->tail, tail + n, __ATOMIC_RELEASE);
+        copy_row(columns, i, &ring->row[(tail + i) & ring->mask]);
+    __atomic_store_n(&ring->tail, tail + n, __ATOMIC_RELEASE);
     return (int)n;
 }
 
-static bool worth_a_look(struct kept *const *rings, uint32_t count, bool *ended)
+static bool worth_a_look(struct pass_ring *const *rings, uint32_t count, bool *ended)
 {
     bool any = false;
 
     for (uint32_t i = 0; i < count; i++) {
         *ended |= __atomic_load_n(&rings[i]->ended, __ATOMIC_ACQUIRE) != 0;
-        any |= kept_count(rings[i]) != 0;
+        any |= pass_ring_count(rings[i]) != 0;
     }
     return any;
 }
 
-static void set_waiting(struct kept *const *rings, uint32_t count, uint32_t waiting)
+static void set_waiting(struct pass_ring *const *rings, uint32_t count, uint32_t waiting)
 {
     for (uint32_t i = 0; i < count; i++)
         __atomic_store_n(&rings[i]->waiting, waiting, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it pairs with the fence in kept_publish */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* it pairs with the fence in pass_ring_publish */
 }
 
-static int sleep_on(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
+static int sleep_on(struct pass_ring *const *rings, uint32_t count, int64_t timeout_ns)
 {
     struct timespec limit = {.tv_sec = (time_t)(timeout_ns / (int64_t)NS_PER_SECOND),
                              .tv_nsec = (long)(timeout_ns % (int64_t)NS_PER_SECOND)};
@@ -160,7 +160,7 @@ static int sleep_on(struct kept *const *rings, uint32_t count, int64_t timeout_n
     return ready;
 }
 
-int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
+int pass_ring_wait(struct pass_ring *const *rings, uint32_t count, int64_t timeout_ns)
 {
     uint64_t end = timeout_ns < 0 ? 0 : clock_ns() + (uint64_t)timeout_ns;
     bool ended = false;
@@ -190,16 +190,16 @@ int kept_wait(struct kept *const *rings, uint32_t count, int64_t timeout_ns)
 
 /* ---- the end ---- */
 
-uint32_t kept_drop(struct kept *kept, struct queue_pair *charge)
+uint32_t pass_ring_drop(struct pass_ring *ring, struct queue_pair *pair)
 {
-    uint64_t handles[DROP_BULK], chain[KEPT_CHAIN * DROP_BULK];
+    uint64_t handles[DROP_BULK], chain[PASS_RING_CHAIN * DROP_BULK];
     uint8_t segments[DROP_BULK];
     struct columns columns = {.handles = handles, .chain = chain, .segments = segments};
     uint32_t dropped = 0;
     int n;
 
-    while ((n = kept_recv(kept, &columns, DROP_BULK)) > 0) {
-        pair_release_chains(charge, handles, chain, segments, (uint32_t)n);
+    while ((n = pass_ring_recv(ring, &columns, DROP_BULK)) > 0) {
+        pair_release_chains(pair, handles, chain, segments, (uint32_t)n);
         dropped += (uint32_t)n;
     }
     return dropped;

@@ -5,20 +5,20 @@
 
 #include "driver/pool/pool.h"
 
-#define KEPT_MAX (1u << 20)
-#define KEPT_CHAIN 4 /* segments behind the first */
+#define PASS_RING_MAX (1u << 20)
+#define PASS_RING_CHAIN 4 /* segments behind the first */
 
-struct kept_row { /* a packet and its metadata: one cache line */
+struct pass_row { /* a packet and its metadata: one cache line */
     uint64_t handle;
     uint32_t rss, mark, time;
     uint16_t ptype, vlan;
     uint8_t flags, csum, segments;
-    uint64_t chain[KEPT_CHAIN];
+    uint64_t chain[PASS_RING_CHAIN];
 };
 
-struct kept {
+struct pass_ring {
     struct pool *pool;
-    struct kept_row *row;
+    struct pass_row *row;
     uint32_t mask;
     int bell; /* eventfd: rung for a taker that waits */
     LINE uint32_t head; /* rows put, modulo 2^32 */
@@ -30,21 +30,21 @@ struct kept {
 /* ---- for the worker, which alone puts rows ---- */
 
 /* How many rows there is room for. */
-static inline uint32_t kept_room(const struct kept *kept)
+static inline uint32_t pass_ring_room(const struct pass_ring *ring)
 {
-    return kept->mask + 1 - (kept->head - __atomic_load_n(&kept->tail, __ATOMIC_ACQUIRE));
+    return ring->mask + 1 - (ring->head - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE));
 }
 
 /* Row i behind those that are put already, to be filled. */
-static inline struct kept_row *kept_at(struct kept *kept, uint32_t i)
+static inline struct pass_row *pass_ring_at(struct pass_ring *ring, uint32_t i)
 {
-    return &kept->row[(kept->head + i) & kept->mask];
+    return &ring->row[(ring->head + i) & ring->mask];
 }
 
 /* Puts the next n rows, which are filled, and wakes a taker. */
-void kept_publish(struct kept *kept, uint32_t n);
+void pass_ring_publish(struct pass_ring *ring, uint32_t n);
 /* A worker begins to put rows; it puts no more, which wakes a taker too. */
-void kept_start(struct kept *kept);
-void kept_end(struct kept *kept);
+void pass_ring_start(struct pass_ring *ring);
+void pass_ring_end(struct pass_ring *ring);
 
 #endif

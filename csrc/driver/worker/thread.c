@@ -72,8 +72,8 @@ static void publish(struct worker *worker)
     PUBLISH(stop_ns);
     PUBLISH(error);
     PUBLISH(dropped);
-    PUBLISH(kept);
-    PUBLISH(kept_full);
+    PUBLISH(passed);
+    PUBLISH(pass_full);
     PUBLISH(invalid);
     PUBLISH(failed);
     __atomic_store_n(&worker->counters.state, worker->total.state, __ATOMIC_RELEASE);
