@@ -22,6 +22,7 @@ NODE = Range(-1, 1023, "")  # the number of a NUMA node, -1 for any
 # Calls of a running port.
 BURST = Range(1, 256, "packets a call")
 RECV = Range(1, 1 << 16, "packets a call")
+PASSED = Range(0, 1 << 20, "packets")  # that wait for Python; 0: none may
 WAIT = Amount(0, 1e6, "seconds")
 SLEEP = Amount(-1e6, 1e6, "seconds")  # negative: without a limit
 PERMISSIONS = Range(0, 0o777, "permission bits, as in 0o640")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import wrong_type
 from iavfio.datapath.columns import MAX_CHAIN, Columns, Gathered
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import QueuePair
@@ -80,7 +81,11 @@ class Burst(Packets):
     def segments_of(self, index: int) -> list[memoryview]:
         """All segments of one packet as writable zero-copy views. Raises IndexError."""
         columns = self.live()
-        if not -self._n <= index < self._n:
+        try:
+            inside = -self._n <= index < self._n
+        except TypeError:
+            raise wrong_type("index", index, "the number of a packet") from None
+        if not inside:
             raise IndexError(f"packet {index} of a burst of {self._n}")
         index %= self._n
         handles = [int(columns.handles[index])]

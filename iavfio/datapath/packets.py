@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import Range, shown
 from iavfio.datapath.columns import MAX_CHAIN, Columns
 from iavfio.errors import ConfigError
 
@@ -20,6 +21,8 @@ LENGTH_SHIFT = np.uint64(lib.HANDLE_LENGTH_SHIFT)
 OFFSET_SHIFT = np.uint64(lib.HANDLE_OFFSET_SHIFT)
 INDEX_MASK = np.uint64(lib.HANDLE_INDEX_MASK)
 FIELD_MASK = np.uint64(lib.HANDLE_FIELD_MASK)
+HEADERS = Range(1, lib.POOL_ROOM, "bytes of headers")
+OFFSET = Range(0, 0xFFFF, "bytes")
 WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -135,7 +138,7 @@ class Packets:
         """Writes one value, or one per packet, at `offset`; packets too short stay as they are."""
         _check_field(offset, width)
         pointer, count = self._pointer(), len(self)
-        column = np.ascontiguousarray(np.broadcast_to(values, count), dtype=WIDTHS[width])
+        column = _column(values, count, WIDTHS[width])
         lib.pool_scatter(
             self.pool.raw, pointer, count, offset, width, big_endian, ffi.from_buffer(column)
         )
@@ -174,9 +177,7 @@ class Packets:
         Bytes behind the end of a shorter packet are 0. Raises ConfigError for another width.
         """
         handles = self._pick(self.live().handles)
-        room = lib.POOL_ROOM
-        if not 0 < width <= room:
-            raise ConfigError(f"{width} bytes of headers", f"1 to {room} are possible")
+        width = HEADERS("width", width)
         index = (handles & INDEX_MASK).astype(np.intp)
         start = ((handles >> OFFSET_SHIFT) & FIELD_MASK).astype(np.intp)
         at = start[:, None] + np.arange(width)
@@ -187,9 +188,30 @@ class Packets:
         return rows
 
 
-def _check_field(offset: int, width: int) -> None:
-    if width not in WIDTHS or not 0 <= offset <= 0xFFFF:
+def _column(values: Any, count: int, kind: Any) -> NDArray[Any]:
+    """One value of this width for each packet. Raises ConfigError for values that do not fit."""
+    try:
+        given = np.broadcast_to(values, count)
+    except (ValueError, TypeError, OverflowError):
+        given = np.empty(0, dtype=object)
+    most = int(np.iinfo(kind).max)
+    if given.dtype != kind and (
+        given.dtype.kind not in "iu"
+        or len(given) != count
+        or (count and not (int(given.min()) >= 0 and int(given.max()) <= most))
+    ):
         raise ConfigError(
-            f"a packet has no field of {width} bytes at {offset}",
-            "a field has 1, 2, 4 or 8 bytes and begins at 0 to 65535",
+            f"{shown(values)} cannot be written into a field",
+            f"one whole number from 0 to {most} is needed, or one for each of {count} packets",
+        )
+    return np.ascontiguousarray(given, dtype=kind)
+
+
+def _check_field(offset: int, width: int) -> None:
+    if offset.__class__ is not int or not OFFSET.low <= offset <= OFFSET.high:
+        OFFSET("offset", offset)
+    if width not in WIDTHS:
+        raise ConfigError(
+            f"width={shown(width)} is not possible",
+            "a field has 1, 2, 4 or 8 bytes",
         )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import wrong_type
 from iavfio.errors import ConfigError
 
 _BUILT_IN = ("swap_macs", "drop_udp")
@@ -77,8 +78,11 @@ def handler(python: Callable[..., int]) -> CompiledHandler:
 
     `data`: the packet's bytes, a writable uint8 array over the buffer itself (of a chained packet
     the first segment); `length`: how many; `meta`: a Meta; `state`: the array given to `run`, or
-    one byte. Numba (`pip install numba`) is needed when it is run, not before.
+    one byte. Numba (`pip install numba`) is needed when it is run, not before. Raises ConfigError
+    for what is no function.
     """
+    if not callable(python):
+        raise wrong_type("a handler", python, "a function", "as in @iavfio.handler")
     return CompiledHandler(python)
 
 

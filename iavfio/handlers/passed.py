@@ -14,9 +14,8 @@ from iavfio._driver import ffi, lib
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.pair import BURST, QueuePair
 from iavfio.datapath.thread import running
-from iavfio.errors import ConfigError, IavfioError, StateError
-
-MOST_PASSED = 1 << 20
+from iavfio.errors import IavfioError, StateError
+from iavfio.ranges import PASSED, RECV, SLEEP
 
 
 class Passed:
@@ -27,12 +26,7 @@ class Passed:
     """
 
     def __init__(self, pairs: Sequence[QueuePair], capacity: int) -> None:
-        if not 0 <= capacity <= MOST_PASSED:
-            raise ConfigError(
-                f"a ring of {capacity} packets for Python cannot be made",
-                f"0 to {MOST_PASSED} are possible",
-                "run(..., pass_ring=1024)",
-            )
+        capacity = PASSED("pass_ring", capacity)
         self._pairs = tuple(pairs)
         # A closed C pair lives as long as its QueuePair, and takes buffers back all the same.
         self._raws = [running(pair) for pair in pairs]
@@ -77,8 +71,9 @@ class Passed:
         returns early, and empty, when the worker has ended. Raises StateError when the run passes
         nothing, is closed, or another thread is in here; ConfigError for `max` below 1.
         """
-        if max < 1:
-            raise ConfigError(f"recv of {max} packets", "at least 1 is needed", "recv(max=256)")
+        RECV("max", max)
+        if timeout is not None:
+            timeout = SLEEP("timeout", timeout)
         run = self.owner()  # must not be collected, and the rings with it, before the return
         if not self._lock.acquire(blocking=False):
             raise StateError(

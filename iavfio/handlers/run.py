@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import Flag, several, wrong_type
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
 from iavfio.errors import ConfigError
@@ -44,6 +45,8 @@ class Run(WorkerThread):
         burst: int,
         cpu: int | None,
     ) -> None:
+        redirect = several("redirect", redirect, "send queues")
+        Flag()("tx", tx)
         _check_queues(queues, redirect)
         check_burst_and_cpu(burst, cpu)
         if state is not None:
@@ -93,7 +96,11 @@ def run(
     if isinstance(queues, RxQueue):
         queues = [queues]
     elif not isinstance(queues, Sequence):
+        if not hasattr(queues, "rx"):
+            raise wrong_type("queues", queues, "a port or its receive queues", "run(h, port.rx)")
         queues = queues.rx
+    if not hasattr(handler, "function"):
+        raise wrong_type("handler", handler, "a handler", "make one with @iavfio.handler")
     return Run(
         handler,
         queues,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from iavfio.pyvfio import forks
+from iavfio.pyvfio.arguments import whole
 from iavfio.pyvfio.bar import Bar
 from iavfio.pyvfio.errors import Closed, Unsupported, VfioError
 from iavfio.pyvfio.space import AddressSpace
@@ -18,6 +19,7 @@ from iavfio.pyvfio.space import AddressSpace
 CONFIG_REGION = 7
 IRQ_MSIX, IRQ_ERR, IRQ_REQ = 2, 3, 4
 CAP_MSIX = 0x11
+FAR = 1 << 31  # beyond any number of vectors
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ class Device(ABC):
     def map_bar(self, index: int) -> Bar:
         """A BAR, mapped where it may be; the same object for the same index."""
         self._check()
+        index = whole("index", index, 0, 5)
         if index not in self._bars:
             info = self.region(index)
             if info.size < 4:
@@ -211,6 +214,7 @@ class Device(ABC):
     def enable_msix(self, count: int) -> list[int]:
         """New eventfds for vectors 0..count-1; they belong to the device and close with it."""
         self._check()
+        count = whole("count", count, -FAR, FAR)
         available = self.irq(IRQ_MSIX).count
         if not 0 < count <= available:
             raise Unsupported(

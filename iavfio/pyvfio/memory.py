@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.arguments import whole
 from iavfio.pyvfio.errors import BadArgument, VfioError
 from iavfio.pyvfio.kernel import MFD_HUGE_2MB
 
 HugePages = Literal["auto", "never", "require"]
 HUGE_2M = 2 << 20
+LARGEST = 1 << 46  # bytes: half of what a process can address
 
 
 class DmaMemory:
@@ -45,10 +47,9 @@ class DmaMemory:
         `huge`: "auto" takes 2 MiB pages when enough are reserved and small ones otherwise,
         "require" raises instead, "never" takes small ones. Raises VfioError when memory is short.
         """
-        if size <= 0:
-            raise BadArgument(
-                f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0"
-            )
+        size = whole("size", size, 1, LARGEST)
+        if huge not in ("auto", "never", "require"):
+            raise BadArgument(f"huge={huge!r} is not possible", "", "auto, never or require are")
         why = ""
         if huge != "never":
             rounded = -(-size // HUGE_2M) * HUGE_2M

@@ -14,9 +14,10 @@ import os
 from collections.abc import Sequence
 
 from iavfio.pyvfio._vfio import ffi, lib
-from iavfio.pyvfio.errors import BadArgument, DmaError, PermissionDenied, VfioError
+from iavfio.pyvfio.arguments import whole
+from iavfio.pyvfio.errors import DmaError, PermissionDenied, VfioError
 from iavfio.pyvfio.kernel import Kernel, RealKernel
-from iavfio.pyvfio.memory import HUGE_2M, DmaMemory
+from iavfio.pyvfio.memory import HUGE_2M, LARGEST, DmaMemory
 
 FRAME = 4096
 FRAMES = HUGE_2M // FRAME
@@ -29,8 +30,7 @@ def allocate(kernel: Kernel, size: int, *, numa_node: int | None = None) -> DmaM
     Its `fd` is -1: a vfio-user server cannot map it. Raises VfioError when too few huge pages are
     free or no run of them is long enough, PermissionDenied when physical addresses are hidden.
     """
-    if size <= 0:
-        raise BadArgument(f"DMA memory of {size} bytes makes no sense", "", "ask for more than 0")
+    size = whole("size", size, 1, LARGEST)
     need = -(-size // HUGE_2M)
     free = _free_pages(kernel)
     remedy = (

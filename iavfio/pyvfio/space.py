@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from iavfio.pyvfio import forks
-from iavfio.pyvfio.errors import Closed, DmaError, VfioError
+from iavfio.pyvfio.arguments import whole
+from iavfio.pyvfio.errors import BadArgument, Closed, DmaError, VfioError
 from iavfio.pyvfio.memory import DmaMemory
 
 
@@ -71,11 +72,17 @@ class AddressSpace(ABC):
         Without `iova` a free one is chosen. Raises DmaError (overlap, alignment, outside the
         ranges, too many mappings), MemlockExceeded or Closed; nothing is mapped then.
         """
+        if not isinstance(memory, DmaMemory):
+            raise BadArgument(
+                f"{memory!r} cannot be mapped", "it is no DmaMemory", "DmaMemory.allocate(size)"
+            )
+        if iova is not None:
+            iova = whole("iova", iova, 0, (1 << 64) - 1)
         with self._lock:
             self.check_open()
             if iova is None:
                 iova = self._place(memory)
-            elif iova < 0 or iova + memory.size > 1 << 64 or iova % self.page_size:
+            elif iova + memory.size > 1 << 64 or iova % self.page_size:
                 raise DmaError(
                     f"[{iova:#x}, +{memory.size:#x}) cannot be mapped",
                     f"it is not aligned to {self.page_size:#x}, or no 64-bit address",
@@ -97,7 +104,8 @@ class AddressSpace(ABC):
         """Withdraws a mapping made by `map`. Raises DmaError when it is none."""
         with self._lock:
             self.check_open()
-            mapping = self._mappings.get(iova)
+            mapping = self._mappings.get(whole("iova", iova, 0, (1 << 64) - 1))
+            size = whole("size", size, 0, (1 << 64) - 1)
             if mapping is None or mapping.size != size:
                 raise DmaError(
                     f"nothing is mapped as [{iova:#x}, +{size:#x})",
