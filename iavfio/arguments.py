@@ -137,7 +137,7 @@ class Amount:
             except (ArithmeticError, ValueError, TypeError):
                 raise wrong_type(name, value, f"a number of {self.unit}") from None
         if isinstance(value, int) and not isinstance(value, bool):
-            value = min(max(value, -(10**300)), 10**300)  # beyond them float() overflows
+            value = float(min(max(value, -(10**300)), 10**300))  # beyond them float() overflows
         number: float = typed(name, value, float, f"a number of {self.unit}")
         if math.isnan(number):
             raise ConfigError(f"{name} is not a number", f"{name} can be {self}")

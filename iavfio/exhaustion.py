@@ -28,24 +28,29 @@ def require_address_space() -> None:
         )
 
 
-def exhaustion(error: BaseException) -> IavfioError | None:
-    """The error in words when a limit of this process or host is behind it, else None."""
+def exhaustion(error: BaseException, what: str = "") -> IavfioError | None:
+    """The error in words when a limit of this process or host is behind it, else None.
+
+    `what` says what could not be done because of that.
+    """
     code = error.errno if isinstance(error, OSError) else 0
     if code == errno.EMFILE:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return IavfioError(
-            "too many files are open",
-            f"this process may have {soft}; a port needs about 40",
+            what or "too many files are open",
+            f"this process may open {soft} files; a port needs about 40",
             "raise the limit: ulimit -n 4096, or LimitNOFILE= in systemd",
         )
     if code == errno.ENFILE:
         return IavfioError(
-            "the host has too many files open", "", "raise the limit: sysctl fs.file-max"
+            what or "too many files are open",
+            "the whole host has as many files open as it may",
+            "raise the limit: sysctl fs.file-max",
         )
     if isinstance(error, MemoryError) or code == errno.ENOMEM or _unmapped(error):
-        return _memory(error)
+        return _memory(error, what or "there is not enough memory")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return _memory(error, "no thread could be started")
+        return _memory(error, what or "no thread could be started")
     return None
 
 
@@ -57,7 +62,7 @@ def _unmapped(error: BaseException) -> bool:
     )
 
 
-def _memory(error: BaseException, what: str = "there is not enough memory") -> IavfioError:
+def _memory(error: BaseException, what: str) -> IavfioError:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         return IavfioError(

@@ -13,6 +13,7 @@ from iavfio.datapath.columns import MAX_CHAIN, Columns
 from iavfio.datapath.isa import NUMBERS
 from iavfio.datapath.pool import ROOM, Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetUnderWay
+from iavfio.exhaustion import exhaustion
 from iavfio.pyvfio import AddressSpace, Bar
 
 RX_DESCRIPTOR, TX_DESCRIPTOR = 32, 16  # bytes (docs/spec/descriptors.md 1)
@@ -219,11 +220,13 @@ class QueuePair:
             raise self._failed(result)
 
     def _failed(self, code: int) -> IavfioError:
-        return IavfioError(
-            f"{self.name}: queue pair {self.index} cannot be set up",
-            os.strerror(-code),
-            "free memory, or use fewer or shorter rings" if code == -errno.ENOMEM else "",
-        )
+        what = f"{self.name}: queue pair {self.index} cannot be set up"
+        if code == -errno.ENOMEM:
+            return IavfioError(
+                what, os.strerror(-code), "free memory, or use fewer or shorter rings"
+            )
+        failure = OSError(-code, os.strerror(-code))
+        return exhaustion(failure, what) or IavfioError(what, os.strerror(-code))
 
     # ---- bursts
 

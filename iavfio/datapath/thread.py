@@ -223,7 +223,7 @@ def _start_error(code: int, pairs: Sequence[QueuePair]) -> IavfioError:
         )
     what = f"a worker for queues {numbers} cannot start"
     if code in (-errno.EAGAIN, -errno.ENOMEM):  # pthread_create's words for any limit
-        return exhaustion(MemoryError(what)) or IavfioError(what, os.strerror(-code))
+        return exhaustion(MemoryError(), what) or IavfioError(what, os.strerror(-code))
     return IavfioError(what, os.strerror(-code))
 
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from iavfio.pyvfio import Device
+from iavfio.pyvfio import Device, Unsupported
 from iavfio.pyvfio.device import CAP_MSIX, IRQ_MSIX
 
+LEAST_VECTORS = 2
 MSIX_ENABLE = 0x8000  # of the capability's control word
 
 
@@ -13,12 +14,20 @@ class Interrupts:
     """Vectors 0..count-1 of a device; vector 0 is the mailbox's. `fds` are their eventfds.
 
     At most `most` are taken, all at once: kernels with NORESIZE cannot add any later
-    (docs/spec/vfio.md 6). Raises VfioError.
+    (docs/spec/vfio.md 6). Raises VfioError, also for a device with fewer than two.
     """
 
     def __init__(self, device: Device, most: int) -> None:
         self._device = device
-        self.fds = device.enable_msix(min(device.irq(IRQ_MSIX).count, most))
+        count = device.irq(IRQ_MSIX).count
+        if count < LEAST_VECTORS:
+            raise Unsupported(
+                f"{device.name} has {count} MSI-X vector{'' if count == 1 else 's'}",
+                "a port needs one for the mailbox and one for its queues",
+                "on the host: echo 5 > /sys/bus/pci/devices/<VF>/sriov_vf_msix_count, with no "
+                "driver on the VF",
+            )
+        self.fds = device.enable_msix(min(count, most))
 
     @property
     def lost(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from iavfio._driver import ffi, lib
 from iavfio.datapath.pair import QueuePair
 from iavfio.errors import IavfioError
+from iavfio.exhaustion import exhaustion
 from iavfio.pyvfio import Bar
 
 # Of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
@@ -74,7 +75,9 @@ class Watchdog:
             error,
         )
         if self._watch == ffi.NULL:
-            raise IavfioError(f"{name}: the watchdog thread cannot start", os.strerror(-error[0]))
+            what = f"{name}: the watchdog thread cannot start"
+            failure = OSError(-error[0], os.strerror(-error[0]))
+            raise exhaustion(failure, what) or IavfioError(what, str(failure))
         self._ending = False
         self._next_tick = 0.0
         self._thread = threading.Thread(target=self._run, name=f"iavfio-{name}", daemon=True)

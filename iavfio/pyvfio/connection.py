@@ -22,6 +22,7 @@ from iavfio.pyvfio.errors import (
     ProtocolError,
     UnknownDevice,
     VfioError,
+    system_error,
 )
 
 TIMEOUT_MS = 5000
@@ -204,7 +205,10 @@ def _connect(path: str) -> socket.socket:
             "UNIX sockets allow 107",
             "use a shorter directory, or a relative path",
         )
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise system_error(f"no socket to reach {path}", error, "free memory") from error
     try:
         sock.connect(path)
     except OSError as error:

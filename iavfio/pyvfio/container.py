@@ -18,6 +18,7 @@ from iavfio.pyvfio.errors import (
     ProtocolError,
     Unsupported,
     VfioError,
+    system_error,
 )
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.kernel_device import DMESG, open_node, patiently
@@ -175,7 +176,7 @@ class Container(AddressSpace):
 
 
 def _refused(what: str, error: OSError) -> VfioError:
-    return VfioError(what, str(error.strerror), DMESG, error.errno or 0)
+    return system_error(what, error, DMESG)
 
 
 def _ranges(data: bytes, at: int) -> tuple[IovaRange, ...]:

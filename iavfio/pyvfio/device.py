@@ -13,7 +13,7 @@ from types import TracebackType
 from iavfio.pyvfio import forks
 from iavfio.pyvfio.arguments import whole
 from iavfio.pyvfio.bar import Bar
-from iavfio.pyvfio.errors import Closed, Unsupported, VfioError
+from iavfio.pyvfio.errors import Closed, Unsupported, VfioError, system_error
 from iavfio.pyvfio.space import AddressSpace
 
 CONFIG_REGION = 7
@@ -271,12 +271,8 @@ class Device(ABC):
         try:
             return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         except OSError as error:
-            raise VfioError(
-                f"{self.name}: no eventfd for an interrupt",
-                str(error.strerror),
-                "raise the limit of open files: ulimit -n 4096",
-                error.errno or 0,
-            ) from error
+            what = f"{self.name}: no eventfd for an interrupt"
+            raise system_error(what, error, "free memory") from error
 
     def close(self) -> None:
         """Switches interrupts off, unmaps BARs, gives device and address space back.

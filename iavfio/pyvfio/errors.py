@@ -27,6 +27,7 @@ __all__ = [
     "UnknownDevice",
     "Unsupported",
     "VfioError",
+    "system_error",
 ]
 
 
@@ -83,3 +84,10 @@ class ProtocolError(VfioError):
 
 class Closed(VfioError):
     """The object was closed, or belongs to the process that forked this one."""
+
+
+def system_error(what: str, error: OSError, remedy: str) -> VfioError:
+    """The error for a system call that failed; `remedy` where no limit of this process is why."""
+    if error.errno in (codes.EMFILE, codes.ENFILE):
+        remedy = "raise the limit of open files: ulimit -n 4096"
+    return VfioError(what, str(error.strerror or error), remedy, error.errno or 0)

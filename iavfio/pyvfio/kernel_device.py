@@ -21,6 +21,7 @@ from iavfio.pyvfio.errors import (
     ProtocolError,
     Unsupported,
     VfioError,
+    system_error,
 )
 from iavfio.pyvfio.kernel import Kernel
 from iavfio.pyvfio.regions import (
@@ -105,7 +106,7 @@ def _node_error(path: str, bdf: str, error: OSError) -> VfioError:
             f"iavfio bind {bdf}",
             code,
         )
-    return VfioError(f"{path} cannot be opened", str(error.strerror), DMESG, code)
+    return system_error(f"{path} cannot be opened", error, DMESG)
 
 
 class KernelDevice(Device):
@@ -257,12 +258,8 @@ class KernelDevice(Device):
                 if error.errno == errno.EINVAL:
                     continue  # the kernel thinks otherwise (docs/spec/vfio.md 9)
                 bar.close()
-                raise VfioError(
-                    f"{self.name}: BAR{info.index} cannot be mapped",
-                    str(error.strerror),
-                    DMESG,
-                    error.errno or 0,
-                ) from error
+                what = f"{self.name}: BAR{info.index} cannot be mapped"
+                raise system_error(what, error, DMESG) from error
             except BaseException:
                 bar.close()
                 raise

@@ -19,6 +19,7 @@ from iavfio.pyvfio.errors import (
     ProtocolError,
     Unsupported,
     VfioError,
+    system_error,
 )
 from iavfio.pyvfio.memory import DmaMemory
 from iavfio.pyvfio.regions import (
@@ -253,6 +254,9 @@ class UserDevice(Device):
                 at = info.offset + area.offset
                 memory = mmap.mmap(fd or 0, area.size, mmap.MAP_SHARED, prot, offset=at)
             except (OSError, ValueError, OverflowError) as error:
+                if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENOMEM):
+                    what = f"{self.name}: BAR{info.index} cannot be mapped"
+                    raise system_error(what, error, "free memory") from error
                 raise ProtocolError(
                     f"{self.name}: BAR{info.index} cannot be mapped at {area.offset:#x}",
                     f"its server's file does not hold what it promised ({error})",

@@ -16,6 +16,7 @@ from typing import Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import IavfioError, StateError
+from iavfio.exhaustion import exhaustion
 from iavfio.stats import liveness
 from iavfio.stats.layout import HEADER, MAGIC, offsets_of
 from iavfio.stats.runtime import SUFFIX, UserDir, cannot_publish
@@ -105,8 +106,10 @@ def _map(fd: int, size: int) -> mmap.mmap:
     try:
         return mmap.mmap(fd, size)
     except OSError as error:
-        raise IavfioError(
-            "the counters of this port cannot be mapped",
+        what = "the counters of this port cannot be mapped"
+        files = exhaustion(error, what) if error.errno == errno.EMFILE else None
+        raise files or IavfioError(
+            what,
             f"{size} bytes of address space are needed: {error.strerror}",
             "raise the limits of this process: ulimit -v unlimited",
         ) from error
@@ -156,6 +159,8 @@ def _owner_text(raw: bytes) -> str:
 
 
 def _in_the_way(path: Path, error: OSError) -> IavfioError:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return cannot_publish(path.parent, error)
     return IavfioError(
         f"{path} is in the way of this port's counters",
         str(error.strerror),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iavfio.errors import ConfigError, IavfioError, Remedy
+from iavfio.exhaustion import exhaustion
 
 ENVIRONMENT = "IAVFIO_RUNTIME_DIR"
 SHARED = Path("/dev/shm")
@@ -176,6 +177,8 @@ def _usable_base() -> Path:
 def cannot_publish(base: Path, error: OSError, need: int = 0) -> IavfioError:
     """Why a port's counters find no place: the mount, the size needed, the remedy."""
     what = f"the counters of this port find no place in {base}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):  # no other place would do
+        return exhaustion(error, what) or IavfioError(what, str(error.strerror))
     elsewhere = f"name another directory: {ENVIRONMENT}=/run/iavfio, or --runtime-dir"
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
         return IavfioError(what, str(error.strerror), elsewhere)
