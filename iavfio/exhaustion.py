@@ -38,13 +38,13 @@ def exhaustion(error: BaseException, what: str = "") -> IavfioError | None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return IavfioError(
             what or "too many files are open",
-            f"this process may open {soft} files; a port needs about 40",
-            "raise the limit: ulimit -n 4096, or LimitNOFILE= in systemd",
+            f"Too many open files: this process may have {soft} (RLIMIT_NOFILE), and has them",
+            f"raise the limit: ulimit -n {max(4096, 2 * soft)}, or LimitNOFILE= in systemd",
         )
     if code == errno.ENFILE:
         return IavfioError(
             what or "too many files are open",
-            "the whole host has as many files open as it may",
+            "Too many open files: the whole host has as many as it may",
             "raise the limit: sysctl fs.file-max",
         )
     if isinstance(error, MemoryError) or code == errno.ENOMEM or _unmapped(error):

@@ -213,8 +213,10 @@ static int receive(struct vu_conn *conn, void *buffer, size_t size, int *fds, ui
                     close(fd);
             }
         }
+        /* The kernel cut descriptors off: more came than a message may carry, or this process may open no
+         * more files. */
         if (msg.msg_flags & MSG_CTRUNC)
-            return fail(conn, -EPROTO);
+            return fail(conn, *nfds == VU_MAX_FDS ? -EPROTO : -EMFILE);
         got += (size_t)n;
     }
     return 0;

@@ -164,6 +164,9 @@ class Connection:
                 "is it a vfio-user server, and is it running? " + START,
                 errno.ETIMEDOUT,
             )
+        if result == -errno.EMFILE:
+            full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise system_error(f"{self.path}: its files cannot be taken", full, "")
         if result == -errno.EPROTO:
             raise ProtocolError(
                 f"{self.path} broke the vfio-user protocol",

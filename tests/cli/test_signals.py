@@ -126,7 +126,18 @@ def test_ignored_signals_stay_ignored() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     child = subprocess.Popen(
-        [*MODULE, "bench", "softvf", "--duration", "0.5", "--json"],
+        [
+            *MODULE,
+            "bench",
+            "softvf",
+            "--duration",
+            "0.5",
+            "--rate",
+            "1000",
+            "--max-loss",
+            "1",
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
