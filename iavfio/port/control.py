@@ -120,8 +120,18 @@ class PortControl:
             status.move(State.STOPPED)
             status.publish_link()
             self.watchdog = Watchdog(
-                status.name, self.bar, device.fd, device.request_event(), vectors[0]
+                status.name,
+                self.bar,
+                device.fd,
+                vectors[0],
+                device.request_event(),
+                device.error_event(),
             )
+            if len(vectors) < self.interrupts.asked:
+                status.note(
+                    f"the host gave {len(vectors)} of {self.interrupts.asked} interrupt vectors: "
+                    "queues share them"
+                )
         except BaseException:
             self._discard()
             raise

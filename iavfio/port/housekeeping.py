@@ -54,6 +54,13 @@ class Housekeeping:
         self._control.device_lost()
         self._status.lock.deliver()
 
+    def device_broken(self) -> None:
+        """The function may be dead until it is reset; traffic goes on after that."""
+        with self._status.lock:
+            self.note("the host reported a PCI error of the device")
+            if self._status.state in ALIVE:
+                self._try("after a PCI error that the host reported")
+
     def device_wanted(self) -> None:
         self._status.emit("request", "the host asks for the device")
         if self._release is not None:

@@ -39,7 +39,7 @@ READY_DEADLINE = 20.0
 NEGOTIATE_DEADLINE = 10.0
 SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
 GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
-PATIENCE = 4  # refusals, in some 0.15 s
+REFUSED_PATIENCE = 2.0  # seconds in which a PF may refuse before the VF is reset for it
 NO_ANSWER = int(lib.RSTAT_MASK)  # what all ones come to
 LARGEST_FRAME: int = lib.RX_MAX_FRAME
 
@@ -155,16 +155,18 @@ class Session:
     def negotiate(self, *, after_reset: bool = False) -> None:
         """Mailbox up, VERSION, GET_VF_RESOURCES and what the granted capabilities add.
 
-        A PF that is still at work refuses or stays silent for a while; that is retried until the
-        deadline, then raised. After silence or nonsense, and once after some refusals, the VF is
-        reset first: a PF may have acted on a request whose reply was lost, and i40e refuses to be
-        asked twice. A PF that answers, only not this request, is asked once more before that. One
-        that refuses after the reset, too, may mind a capability: it is asked for the essential
-        ones.
+        A PF that is still at work refuses or stays silent for a while; that is waited for until the
+        deadline, then raised. The VF is reset in between where nothing else can help: after a reply
+        that is lost twice (the PF may have acted on the request, and i40e refuses to be asked
+        twice), after nonsense, and once when refusals do not end. Silence alone is no reason: many
+        VFs that start together would keep a busy PF busy with their resets. A PF that refuses after
+        the reset, too, may mind a capability: it is asked for the essential ones.
         """
         end = time.monotonic() + NEGOTIATE_DEADLINE
+        patience = min(REFUSED_PATIENCE, NEGOTIATE_DEADLINE / 3)
+        impatient = time.monotonic() + patience
+        after_own_reset = False
         pause = 0.01
-        refusals = 0
         lost = False
         caps = WANTED
         while True:
@@ -173,23 +175,28 @@ class Session:
                 self._negotiate(caps)
                 return
             except (PfRefused, MailboxError, ResetUnderWay) as error:
-                if time.monotonic() > end:
+                now = time.monotonic()
+                if now > end:
                     raise
                 self.pause(pause)
                 if isinstance(error, ResetUnderWay):
                     continue  # one more reset: no reason to be slower
                 pause = min(pause * 2, 0.5)
-                if isinstance(error, MailboxTimeout) and not (self.client.suspect or lost):
-                    lost = True
+                if isinstance(error, PfRefused):
+                    if now < impatient:
+                        continue
+                    if after_own_reset:
+                        self.journal.note(f"asking for less: {error.what}")
+                        caps = ESSENTIAL
+                        impatient = end
+                        continue
+                elif isinstance(error, MailboxTimeout) and (self.client.suspect or not lost):
+                    lost = not self.client.suspect  # else a later VERSION was not answered either
                     continue
-                refusals += isinstance(error, PfRefused)
-                if refusals == 2 * PATIENCE:
-                    self.journal.note(f"asking for less: {error.what}")
-                    caps = ESSENTIAL
-                if isinstance(error, MailboxError) or refusals == PATIENCE:
-                    self.journal.note(f"negotiation failed: {error.what}")
-                    self.force_reset()
-                    after_reset = True
+                self.journal.note(f"negotiation failed: {error.what}")
+                self.force_reset()
+                after_reset = after_own_reset = True
+                impatient = min(time.monotonic() + patience, end)
 
     def _negotiate(self, caps: int) -> None:
         if not self.device.config.bus_master:  # FLR clears it; without it no message arrives

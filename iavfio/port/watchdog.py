@@ -34,6 +34,9 @@ class Watcher(Protocol):
     def device_lost(self) -> None:
         """Registers read all ones, or the other side hung up."""
 
+    def device_broken(self) -> None:
+        """The host reports an error of the device that only a reset ends (docs/spec/vfio.md 6)."""
+
     def device_wanted(self) -> None:
         """The host asks for the device back (docs/spec/vfio.md 6)."""
 
@@ -56,15 +59,22 @@ class Watcher(Protocol):
 class Watchdog:
     """One C watch and one Python thread for a port.
 
-    `mailbox_fd` is vector 0's eventfd, `request_fd` the one that tells of the host's request, if
-    there is one. The watcher is held by a weak reference: the thread ends with it. Raises
-    IavfioError when the C thread cannot start.
+    `mailbox_fd` is vector 0's eventfd; `request_fd` and `error_fd` tell of the host's request and
+    of errors, where there are such. The watcher is held by a weak reference: the thread ends with
+    it. Raises IavfioError when the C thread cannot start.
     """
 
     def __init__(
-        self, name: str, bar: Bar, device_fd: int, request_fd: int | None, mailbox_fd: int
+        self,
+        name: str,
+        bar: Bar,
+        device_fd: int,
+        mailbox_fd: int,
+        request_fd: int | None,
+        error_fd: int | None,
     ) -> None:
         self._name = name
+        self._error_fd = error_fd
         error = ffi.new("int *")
         self._watch: Any = lib.watchdog_new(
             ffi.cast("struct vfio_regio *", bar.regio),
@@ -133,12 +143,22 @@ class Watchdog:
                 assert events == -errno.EINTR
                 continue
             try:
+                if self._fired(self._error_fd):
+                    watcher.device_broken()
                 self._dispatch(watcher, events)
             except (IavfioError, OSError) as error:
                 watcher.note(f"watchdog: {error}")
             except Exception:
                 log.exception("the watchdog of %s failed", self._name)  # and goes on
             del watcher
+
+    @staticmethod
+    def _fired(fd: int | None) -> bool:
+        """Whether an eventfd, which never blocks, was signalled; it is empty afterwards."""
+        try:
+            return fd is not None and bool(os.eventfd_read(fd))
+        except BlockingIOError:
+            return False
 
     def _dispatch(self, watcher: Watcher, events: int) -> None:
         if events & lib.WATCHDOG_LOST:

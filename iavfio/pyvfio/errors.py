@@ -17,6 +17,7 @@ __all__ = [
     "Closed",
     "DeviceLost",
     "DmaError",
+    "FewerVectors",
     "GroupNotViable",
     "MemlockExceeded",
     "NoIommu",
@@ -76,6 +77,14 @@ class DmaError(VfioError):
 
 class Unsupported(VfioError):
     """The kernel, the device or the peer cannot do this."""
+
+
+class FewerVectors(Unsupported):
+    """The host has fewer interrupt vectors than were asked for; `granted` can be had."""
+
+    def __init__(self, what: str, granted: int, cause: str = "", remedy: str = "") -> None:
+        self.granted = granted
+        super().__init__(what, cause, remedy, codes.ENOSPC)
 
 
 class ProtocolError(VfioError):

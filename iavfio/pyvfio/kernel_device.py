@@ -16,6 +16,7 @@ from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo, access
 from iavfio.pyvfio.errors import (
     Busy,
     DeviceLost,
+    FewerVectors,
     NotFound,
     PermissionDenied,
     ProtocolError,
@@ -211,11 +212,11 @@ class KernelDevice(Device):
         data += struct.pack(f"<{len(plain)}i", *plain)
         granted = self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index}")
         if granted > 0:
-            raise Unsupported(
+            raise FewerVectors(
                 f"{self.name}: only {granted} of {len(plain)} interrupt vectors can be had",
+                granted,
                 "the host is short of vectors",
                 f"use {granted} vectors: share them between queues, or poll",
-                errno.ENOSPC,
             )
 
     def disable_irqs(self, index: int) -> None:

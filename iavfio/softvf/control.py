@@ -12,6 +12,7 @@ One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": fal
     {"command": "remove", "vf": 0}             surprise removal: all-ones, hang up, socket away
     {"command": "disconnect", "vf": 0}         hangs up on the client
     {"command": "request", "vf": 0}            signals the REQ interrupt: give the VF back, please
+    {"command": "error", "vf": 0}              signals the ERR interrupt, as after a PCI error
     {"command": "stall", "vf": 0, "seconds": 1}     its socket is not served for a while
     {"command": "irq", "vf": 0, "vector": 1, "count": 9}   spurious interrupts
     {"command": "mute", "vf": 0, "on": true}   interrupts are held back, as if masked
@@ -79,6 +80,7 @@ class Control:
             "remove": self._remove,
             "disconnect": self._disconnect,
             "request": self._request,
+            "error": self._error,
             "stall": self._stall,
             "irq": self._irq,
             "mute": self._mute,
@@ -152,6 +154,9 @@ class Control:
 
     def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"signalled": self._server(request).request_release()}
+
+    def _error(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"signalled": self._server(request).report_error()}
 
     def _stall(self, request: dict[str, Any]) -> dict[str, Any]:
         seconds = request.get("seconds")

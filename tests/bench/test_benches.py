@@ -34,7 +34,7 @@ def test_every_block_that_a_bench_fills_is_in_the_page() -> None:
         "handlers": ("handlers",),
     }
     for page, name in ((page, f"{n}-results") for page, names in blocks.items() for n in names):
-        text = (record.ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        text = (record.ROOT / "docs" / "guides" / f"{page}.md").read_text(encoding="utf-8")
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- /{name} -->") == 1
 
 

@@ -239,6 +239,8 @@ class FakeDevice:
                 raise fail(errno.EINVAL)
             if not now:
                 now = dict.fromkeys(range(start + len(fds)))
+                self.msix_enabled = True
+            # On an enabled index the kernel writes the table, but not the Enable bit.
         self.events[index] = now
         for position, fd in enumerate(fds, start):
             old = now.get(position)
@@ -249,7 +251,18 @@ class FakeDevice:
             del self.events[index]
         return 0
 
+    @property
+    def msix_enabled(self) -> bool:
+        """The Enable bit of the MSI-X capability at 0x40."""
+        return bool(self.config[0x43] & 0x80)
+
+    @msix_enabled.setter
+    def msix_enabled(self, on: bool) -> None:
+        self.config[0x43] = self.config[0x43] & 0x7F | 0x80 * on
+
     def _disable(self, index: int) -> None:
+        if index == 2:
+            self.msix_enabled = False
         for fd in self.events.pop(index, {}).values():
             if fd is not None:
                 os.close(fd)
@@ -257,7 +270,7 @@ class FakeDevice:
     def fire(self, index: int, vector: int) -> bool:
         """The device raises an interrupt; whether anybody was told."""
         fd = self.events.get(index, {}).get(vector)
-        if fd is None:
+        if fd is None or (index == 2 and not self.msix_enabled):
             return False
         os.eventfd_write(fd, 1)
         return True

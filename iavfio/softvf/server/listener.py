@@ -77,6 +77,10 @@ class VfServer:
         """Signals REQ, by which the host wants the VF back; returns False when nobody listens."""
         return self.vf.msix.fire(Interrupt.REQ)
 
+    def report_error(self) -> bool:
+        """Signals ERR, as after a PCI error; returns False when nobody listens."""
+        return self.vf.msix.fire(Interrupt.ERR)
+
     def remove(self) -> None:
         """Removes the VF by surprise: it is gone, the client is cut off, the socket is removed."""
         self.vf.set_gone(True)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the PF of a running port must hold, worked out from the settings alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iavfio.port.port import Port
+from iavfio.softvf.launch import SoftPf
+
+# Packet classes that each card's PF offers (docs/spec/descriptors.md 12.1), spelled out here.
+BASIC = {31, 33, 34, 35, 36, 41, 43, 44, 45, 46}
+FINER = {29, 30, 32, 39, 40, 42}
+# The key of the Toeplitz verification suite, and zeros up to the size that PFs take.
+DEFAULT_KEY = bytes.fromhex(
+    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
+) + bytes(12)
+OFFERED: dict[str, set[int]] = {
+    "e810": BASIC | FINER,
+    "x710": BASIC | {63},
+    "x722": BASIC | FINER | {63},
+}
+CLASSES: dict[str, set[int]] = {
+    "ipv4-udp": {29, 30, 31},
+    "ipv4-tcp": {32, 33},
+    "ipv4-sctp": {34},
+    "ipv4-other": {35},
+    "ipv4-frag": {36},
+    "ipv6-udp": {39, 40, 41},
+    "ipv6-tcp": {42, 43},
+    "ipv6-sctp": {44},
+    "ipv6-other": {45},
+    "ipv6-frag": {46},
+    "l2": {63},
+}
+
+
+def snapshot(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
+    """The administrator's view of a VF."""
+    answer: dict[str, Any] = pf.control("snapshot", vf=vf)["snapshot"]
+    return answer
+
+
+def held(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
+    """The part of the administrator's view that settings decide."""
+    seen = snapshot(pf, vf)
+    vectors = {v: maps for v, maps in seen["queues"]["vectors"].items() if any(maps)}
+    return {
+        "macs": sorted(seen["macs"]),
+        "unicast": seen["promisc"]["unicast"],
+        "multicast": seen["promisc"]["multicast"],
+        "key": seen["rss"]["key"],
+        "table": seen["rss"]["lut"],
+        "classes": seen["rss"]["hashcfg"],
+        "symmetric": seen["rss"]["symmetric"],
+        "stripped": seen["vlan_strip"] != "none",
+        "enabled": (seen["queues"]["enabled_rx"], seen["queues"]["enabled_tx"]),
+        "vectors": vectors,
+    }
+
+
+def expected(port: Port, pf: SoftPf, vf: int = 0) -> dict[str, Any]:
+    """The same from the port's settings and the PF's own facts: personality, trust, own address."""
+    seen, wanted = snapshot(pf, vf), port.settings
+    personality, trusted = seen["personality"], seen["trusted"]
+    queues = list(range(wanted.queues))
+    bits = (
+        set().union(*(CLASSES[name] for name in wanted.rss.fields)) if wanted.rss.fields else set()
+    )
+    pattern = wanted.rss.lut or tuple(queues)
+    vectors = port.control.session.resources.max_vectors - 1
+    count = min(len(queues), vectors)
+    maps = {str(v + 1): [sum(1 << q for q in queues[v::count])] * 2 for v in range(count)}
+    return {
+        "macs": sorted({mac.hex(":") for mac in (port.mac, *wanted.extra_macs)}),
+        "unicast": trusted and wanted.promiscuous,
+        "multicast": trusted and (wanted.promiscuous or wanted.all_multicast),
+        "key": (wanted.rss.key or DEFAULT_KEY).hex(),
+        "table": [pattern[i % len(pattern)] for i in range(64)],
+        "classes": sum(1 << bit for bit in bits & OFFERED[personality]),
+        "symmetric": personality == "e810" and wanted.rss.symmetric,
+        "stripped": "vlan" in wanted.metadata,
+        "enabled": (queues, queues),
+        "vectors": maps,
+    }

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The PF holds what the settings say, after any sequence of changes, and nothing else.
+
+IAVFIO_SEQUENCES=1000 runs more sequences than the few of a usual run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import iavfio
+from iavfio.datapath.pool import Pool
+from iavfio.errors import PfRefused
+from iavfio.port.rss import FIELDS
+from iavfio.softvf.launch import SoftPf
+from tests.port.expected import expected, held, snapshot
+from tests.port.rig import healthy, until, works
+
+SEQUENCES = int(os.environ.get("IAVFIO_SEQUENCES", "12"))  # for each personality and trust
+CARDS = ("e810", "x710", "x722")
+OWN = [bytes.fromhex(f"0200000001{n:02x}") for n in range(3)]
+EXTRA = [bytes.fromhex(f"0200000002{n:02x}") for n in range(18)] + [
+    bytes.fromhex(f"01005e0000{n:02x}") for n in range(8)
+]
+UNTRUSTED_FEW = 12  # addresses that any PF gives an untrusted VF, and room for one that is replaced
+
+RSS = st.builds(
+    iavfio.Rss.make,
+    key=st.none() | st.binary(min_size=52, max_size=52),
+    lut=st.none() | st.just([0]),
+    fields=st.none() | st.sets(st.sampled_from(sorted(FIELDS))),
+    symmetric=st.booleans(),
+)
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    "mac": st.just("auto") | st.sampled_from(OWN),
+    "extra_macs": st.lists(st.sampled_from(EXTRA), max_size=26, unique=True),
+    "promiscuous": st.booleans(),
+    "all_multicast": st.booleans(),
+    "rss": RSS,
+    "metadata": st.sets(st.sampled_from(["rss", "vlan", "csum"])),
+    "queues": st.integers(1, 4),
+    "mtu": st.sampled_from([1500, 1400, 2500]),
+    "ring": st.sampled_from([64, 96, 128]),
+}
+
+
+@pytest.fixture(scope="module", params=CARDS)
+def pf(request: pytest.FixtureRequest) -> Iterator[SoftPf]:
+    options: dict[str, Any] = {"reset_ms": 1, "notice_lead_ms": 0}
+    with iavfio.softvf(personality=request.param, options=options) as pf:
+        yield pf
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return Pool(8192, huge="never")
+
+
+class Administered(RuleBasedStateMachine):
+    """A port whose settings change, and an administrator who looks at the PF."""
+
+    pf: SoftPf
+    pool: Pool
+    trusted: bool
+
+    @initialize()
+    def begin(self) -> None:
+        self.pf.control("trust", vf=0, on=self.trusted)
+        self.port = self.pf.open(0, pool=self.pool)
+        self.default = snapshot(self.pf)["default_mac"]
+
+    @property
+    def stopped(self) -> bool:
+        return self.port.state == "stopped"
+
+    @property
+    def running(self) -> bool:
+        return self.port.state == "running"
+
+    @precondition(lambda self: self.stopped)
+    @rule(data=st.data(), names=st.sets(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=3))
+    def configure(self, data: st.DataObject, names: set[str]) -> None:
+        self.port.configure(**{name: data.draw(CHANGES[name], name) for name in sorted(names)})
+
+    @precondition(lambda self: self.stopped)
+    @rule()
+    def start(self) -> None:
+        settings = self.port.settings
+        few = self.trusted or len(settings.extra_macs) <= UNTRUSTED_FEW
+        before = held(self.pf)["macs"]
+        try:
+            self.port.start()
+        except PfRefused:
+            assert not few, "a start was refused that any PF allows"
+            assert self.stopped
+            assert held(self.pf)["macs"] == before  # what the PF had accepted is gone again
+            self.port.configure(extra_macs=settings.extra_macs[:3])
+            self.port.start()
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def stop(self) -> None:
+        self.port.stop()
+
+    @precondition(lambda self: self.stopped or self.running)
+    @rule(on=st.booleans(), multicast=st.none() | st.booleans())
+    def promiscuous(self, on: bool, multicast: bool | None) -> None:
+        self.port.set_promiscuous(on, all_multicast=multicast)
+
+    @rule()
+    def reset(self) -> None:
+        self.port.reset()
+
+    @rule()
+    def reset_by_the_host(self) -> None:
+        count = len(self.port.resets)
+        self.pf.control("reset", vf=0)
+        assert until(lambda: len(self.port.resets) > count and (self.stopped or self.running))
+
+    @rule()
+    def close_and_open(self) -> None:
+        self.port.close()
+        left = held(self.pf)
+        assert left["macs"] == [mac for mac in [self.default] if mac != "00:00:00:00:00:00"]
+        assert not left["unicast"] and not left["multicast"]
+        self.port = self.pf.open(0, pool=self.pool)
+
+    @invariant()
+    def in_force(self) -> None:
+        if self.running:
+            assert held(self.pf) == expected(self.port, self.pf)
+
+    def teardown(self) -> None:
+        self.port.close()
+        assert healthy(self.pool)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_pf_holds_the_settings_after_any_sequence(pf: SoftPf, pool: Pool, trusted: bool) -> None:
+    machine = type("Machine", (Administered,), {"pf": pf, "pool": pool, "trusted": trusted})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=SEQUENCES,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+ONE_BY_ONE: list[dict[str, Any]] = [
+    {"mac": "02:00:00:00:01:00"},
+    {"extra_macs": ["02:00:00:00:02:00", "01:00:5e:00:00:01"]},
+    {"promiscuous": True},
+    {"all_multicast": True},
+    {"queues": 4},
+    {"metadata": {"vlan"}},
+    {"mtu": 1400},
+    {"ring": 256},
+    {"rss": iavfio.Rss.make(key=bytes(range(52)))},
+    {"rss": iavfio.Rss.make(lut=[0])},
+    {"rss": iavfio.Rss.make(fields=["ipv4-tcp"])},
+    {"rss": iavfio.Rss.make(fields=[])},
+    {"rss": iavfio.Rss.make(symmetric=True)},
+]
+
+
+@pytest.mark.parametrize("change", ONE_BY_ONE, ids=lambda change: "-".join(change))
+def test_each_setting_is_there_after_a_reset_and_gone_after_it_is_taken_back(
+    pf: SoftPf, pool: Pool, change: dict[str, Any]
+) -> None:
+    pf.control("trust", vf=0, on=True)
+    with pf.open(0, pool=pool) as port:
+        port.start()
+        plain, plainly = held(pf), port.settings
+        port.stop()
+        port.configure(**change)
+        port.start(wait_link=5)
+        with_it = held(pf)
+        assert with_it == expected(port, pf)
+        port.reset()
+        assert held(pf) == with_it
+        pf.control("reset", vf=0)
+        assert until(lambda: len(port.resets) == 2 and port.state == "running")
+        assert held(pf) == with_it
+        port.wait_link(5)
+        works(port)
+        port.stop()
+        name = next(iter(change))
+        back = "rx_ring" if name == "ring" else name
+        port.configure(**{name: "auto" if name == "mac" else getattr(plainly, back)})
+        port.start()
+        assert held(pf) == plain
+
+
+def test_both_ways_into_promiscuous_mode_are_the_same(pf: SoftPf, pool: Pool) -> None:
+    pf.control("trust", vf=0, on=True)
+    with pf.open(0, pool=pool) as port:
+        port.configure(promiscuous=True)
+        port.start()
+        configured, told = held(pf), port.settings
+        port.stop()
+        port.configure(promiscuous=False)
+        port.start()
+        assert not held(pf)["unicast"] and not held(pf)["multicast"]
+        port.set_promiscuous(True)
+        assert (held(pf), port.settings) == (configured, told)
+        assert configured["unicast"] and configured["multicast"]
+        port.set_promiscuous(False)
+        assert not held(pf)["unicast"] and not held(pf)["multicast"]
+
+
+def test_many_addresses_of_an_untrusted_vf_survive_a_second_start(pf: SoftPf, pool: Pool) -> None:
+    pf.control("trust", vf=0, on=False)
+    with pf.open(0, pool=pool) as port:
+        most = 18 - len(snapshot(pf)["macs"] or [1])
+        port.configure(extra_macs=EXTRA[:most])
+        for _ in range(3):
+            port.start()
+            assert held(pf) == expected(port, pf)
+            port.stop()
+        port.configure(extra_macs=EXTRA[4 : 4 + most])  # some go, some come
+        port.start()
+        assert held(pf) == expected(port, pf)
+
+
+def test_refused_list_of_addresses_leaves_nothing_behind(pf: SoftPf, pool: Pool) -> None:
+    pf.control("trust", vf=0, on=False)
+    with pf.open(0, pool=pool) as port:
+        port.configure(extra_macs=[bytes.fromhex(f"0200000003{n:02x}") for n in range(30)])
+        before = held(pf)["macs"]
+        with pytest.raises(PfRefused):
+            port.start()
+        assert (port.state, held(pf)["macs"]) == ("stopped", before)
+        port.configure(extra_macs=EXTRA[:3])
+        port.start()
+        assert held(pf) == expected(port, pf)
+        assert port.resets == []
+
+
+def test_own_address_goes_with_the_port(pf: SoftPf, pool: Pool) -> None:
+    pf.control("trust", vf=0, on=True)
+    with pf.open(0, pool=pool) as port:
+        own = list(snapshot(pf)["macs"])
+        port.configure(mac=OWN[0], extra_macs=EXTRA[:5], promiscuous=True)
+        port.start()
+    left = held(pf)
+    assert (left["macs"], left["unicast"], left["multicast"]) == (own, False, False)
