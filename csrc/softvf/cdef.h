@@ -12,6 +12,8 @@ struct plane;
 
 enum softvf_event_kind { SOFTVF_VIOLATION = 0, SOFTVF_MDD = 1, SOFTVF_UPLINK = 2 };
 
+#define SOFTVF_NO_VF 0xffffffff /* the event is of the wire */
+
 struct softvf_event {
     uint32_t vf;
     uint32_t kind;
@@ -32,16 +34,34 @@ struct softvf_card {
     uint8_t wb_on_itr;
 };
 
+/* The wire, from the software VF's side; bytes without FCS. */
+struct softvf_wire_stats {
+    uint64_t received, received_bytes;
+    uint64_t link_down; /* of those received: came while the wire was down, lost */
+    uint64_t bad_length; /* shorter than an Ethernet header, or too long for the switch */
+    uint64_t unmatched; /* for no VF */
+    uint64_t sent, sent_bytes, not_sent;
+    uint64_t capture_waits; /* 1: for its start */
+    uint64_t capture_ended; /* 1: it was played to its end */
+    uint64_t capture_damaged; /* 1: ... which is inside a record */
+    uint64_t capture_too_long; /* frames that were left out */
+    uint64_t capture_partial; /* frames that were captured in part, and played so */
+};
+
 /* What the PF decided for one VF; published whole. */
 struct softvf_config {
     uint8_t macs[64][6];
     uint32_t num_macs;
     uint8_t primary[6];
-    uint8_t promisc_unicast, promisc_multicast, trusted, spoof_check;
-    uint8_t active, link_up, mdd_stopped, vlan_filtering, symmetric, strip;
+    uint8_t promisc_unicast; /* gets all unicast frames */
+    uint8_t default_vsi; /* gets what comes from the wire and is for nobody */
+    uint8_t promisc_multicast, trusted, spoof_check;
+    uint8_t active, link_up, mdd_stopped, symmetric, strip;
+    uint8_t vlan_pruning; /* VLAN filters hold frames back that are received, not only sent */
     /* hashcfg has classes of its own for unicast, multicast and SYN (docs/spec/descriptors.md 12.1) */
     uint8_t x722_classes;
     uint16_t port_vlan;
+    uint16_t num_vlans; /* VLAN filters; without one every tag passes */
     uint16_t strip_tpids[3];
     uint16_t insert_tpid;
     uint32_t num_queues;
@@ -88,6 +108,9 @@ int plane_configure_rx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_
 int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx);
 int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx);
 
+/* A fault: the queue takes nothing any more, whatever its tail says, until it is let go or the VF is reset. */
+int plane_stall_tx(struct plane *plane, uint32_t vf, uint32_t queue, int on);
+
 int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t rx_map,
                      uint32_t tx_map, uint32_t rx_itr, uint32_t tx_itr);
 int plane_set_eventfd(struct plane *plane, uint32_t vf, uint32_t vector, int fd);
@@ -102,9 +125,16 @@ uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint3
 void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector);
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
 
+/* vlans[64 * type + n]: bitmap of the filters of types 8100, 88a8, 9100. */
 int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
                   const uint64_t *vlans);
 void plane_set_link(struct plane *plane, int up);
+/* Registers the UDP port of a tunnel, as the host does when it makes one; -ENOSPC when there are too many. */
+int plane_add_tunnel(struct plane *plane, uint32_t port, int geneve);
+void plane_remove_tunnel(struct plane *plane, uint32_t port);
+void plane_wire_stats(struct plane *plane, struct softvf_wire_stats *stats);
+/* Lets a capture begin that waits for it; -ENOTSUP for other uplinks. */
+int plane_wire_play(struct plane *plane);
 void plane_stats(struct plane *plane, uint32_t vf, uint64_t *stats);
 void plane_clear_stats(struct plane *plane, uint32_t vf);
 int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, uint64_t *stats);

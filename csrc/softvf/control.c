@@ -64,7 +64,7 @@ int plane_configure_tx(struct plane *plane, uint32_t vf, uint32_t queue, uint64_
     q = &v->tx[queue];
     if (q->enabled)
         return -EBUSY;
-    *q = (struct tx_queue){.vector = q->vector};
+    *q = (struct tx_queue){.vector = q->vector, .stalled = q->stalled};
     q->configured = entries != 0;
     q->entries = entries;
     q->iova = ring_base(plane, v, "Tx", queue, iova);
@@ -152,6 +152,14 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
     return 0;
 }
 
+int plane_stall_tx(struct plane *plane, uint32_t vf, uint32_t queue, int on)
+{
+    if (queue >= MAX_QUEUES)
+        return -EINVAL;
+    plane->vf[vf].tx[queue].stalled = on;
+    return 0;
+}
+
 int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
                   const uint64_t *vlans)
 {
@@ -170,6 +178,27 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
 void plane_set_link(struct plane *plane, int up)
 {
     plane->link = up;
+}
+
+void plane_remove_tunnel(struct plane *plane, uint32_t port)
+{
+    struct pkt_tunnels *tunnels = &plane->tunnels;
+
+    for (uint32_t i = 0; i < tunnels->count; i++)
+        if (tunnels->entry[i].port == port)
+            tunnels->entry[i] = tunnels->entry[--tunnels->count];
+}
+
+int plane_add_tunnel(struct plane *plane, uint32_t port, int geneve)
+{
+    struct pkt_tunnels *tunnels = &plane->tunnels;
+
+    plane_remove_tunnel(plane, port);
+    if (tunnels->count == TUNNEL_PORTS)
+        return -ENOSPC;
+    tunnels->entry[tunnels->count].port = (uint16_t)port;
+    tunnels->entry[tunnels->count++].geneve = geneve;
+    return 0;
 }
 
 void plane_stats(struct plane *plane, uint32_t vf, uint64_t *stats)

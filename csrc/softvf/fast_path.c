@@ -209,7 +209,7 @@ static inline bool deliver_plain(struct plane *plane, struct vf *vf, struct rout
         find(plane, vf, mac48(frame), route);
         route->mac = mac;
     }
-    if (!route->to || !plain_parse(frame, len, &info) ||
+    if (!route->to || !plain_parse(frame, len, &plane->tunnels, &info) ||
         (route->spoof_check && (load64(frame + 6) & MAC_MASK) != route->own))
         return false;
     facts.hashed = route->rss->hashcfg >> info.pctype & 1;

@@ -28,7 +28,19 @@ struct pkt_info {
     uint8_t vlan_tags;
 };
 
-void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info);
+/* UDP ports that the host has registered: the parser knows a tunnel over UDP by nothing else
+ * (docs/spec/descriptors.md 13). */
+#define TUNNEL_PORTS 16
+struct pkt_tunnels {
+    uint32_t count;
+    struct {
+        uint16_t port;
+        bool geneve; /* otherwise it is VXLAN's */
+    } entry[TUNNEL_PORTS];
+};
+
+void pkt_parse(const uint8_t *frame, uint32_t len, const struct pkt_tunnels *tunnels,
+               struct pkt_info *info);
 
 /* Checksum findings, bits of the result of pkt_check. */
 enum pkt_check_bit { PKT_L3L4P = 1, PKT_IPE = 2, PKT_L4E = 4, PKT_EIPE = 8, PKT_EUDPE = 16 };

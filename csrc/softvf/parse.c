@@ -158,27 +158,32 @@ static bool view_ip(const uint8_t *frame, uint32_t len, uint32_t at, struct ip_v
     return frame[at] >> 4 == 4 ? view_ipv4(frame, len, at, ip) : view_ipv6(frame, len, at, ip);
 }
 
+static uint32_t udp_tunnel(const uint8_t *frame, uint32_t at, uint32_t room,
+                           const struct pkt_tunnels *tunnels, uint16_t *inner)
+{
+    uint32_t options = (frame[at + 8] & 0x3fu) * 4, i = 0;
+
+    while (i < tunnels->count && tunnels->entry[i].port != get16(frame + at + 2))
+        i++;
+    if (i == tunnels->count)
+        return 0;
+    if (!tunnels->entry[i].geneve) {
+        *inner = ETH_BRIDGED;
+        return at + 16;
+    }
+    *inner = get16(frame + at + 10);
+    return 16 + options > room ? 0 : at + 16 + options;
+}
+
 /* Where a tunnel's inner frame or packet begins, 0 when this is no tunnel; *inner: its EtherType. */
-static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip, uint16_t *inner)
+static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip,
+                       const struct pkt_tunnels *tunnels, uint16_t *inner)
 {
     uint32_t at = ip->l4_off;
     uint32_t room = ip->end - at;
 
-    if (ip->proto == IPPROTO_UDP_ && room >= 16) {
-        uint16_t port = get16(frame + at + 2);
-
-        if (port == PORT_VXLAN) {
-            *inner = ETH_BRIDGED;
-            return at + 16;
-        }
-        if (port == PORT_GENEVE) {
-            uint32_t options = (frame[at + 8] & 0x3fu) * 4;
-
-            *inner = get16(frame + at + 10);
-            return 16 + options > room ? 0 : at + 16 + options;
-        }
-        return 0;
-    }
+    if (ip->proto == IPPROTO_UDP_ && room >= 16)
+        return udp_tunnel(frame, at, room, tunnels, inner);
     if (ip->proto == IPPROTO_GRE_ && room >= 4) {
         uint16_t flags = get16(frame + at);
         uint32_t header =
@@ -233,14 +238,15 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16
     settle(info, at, &ip, kind);
 }
 
-void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
+void pkt_parse(const uint8_t *frame, uint32_t len, const struct pkt_tunnels *tunnels,
+               struct pkt_info *info)
 {
     struct ip_view ip;
     uint32_t at = 14;
     uint32_t inner;
     uint16_t type, kind, base;
 
-    if (plain_parse(frame, len, info))
+    if (plain_parse(frame, len, tunnels, info))
         return;
     memset(info, 0, sizeof(*info));
     info->pctype = PKT_NO_PCTYPE;
@@ -291,7 +297,7 @@ void pkt_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
         settle(info, ip.l4_off, &nested, kind);
         return;
     }
-    inner = tunnel(frame, &ip, &type);
+    inner = tunnel(frame, &ip, tunnels, &type);
     if (inner)
         parse_tunnel(frame, ip.end, inner, type, base, info);
 }

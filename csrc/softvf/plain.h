@@ -9,7 +9,6 @@
 #include "hw/desc.h"
 #include "softvf/packet.h"
 
-enum { PORT_VXLAN = 4789, PORT_GENEVE = 6081 };
 #define PLAIN_HEAD 54 /* all that the functions below look at, but for the L4 checksum */
 
 static inline uint64_t load64(const uint8_t *p)
@@ -57,8 +56,17 @@ static inline uint64_t sum_raw(const uint8_t *data, uint32_t len)
     return low + high;
 }
 
+static inline bool tunnel_port(const struct pkt_tunnels *tunnels, uint16_t port)
+{
+    for (uint32_t i = 0; i < tunnels->count; i++)
+        if (tunnels->entry[i].port == port)
+            return true;
+    return false;
+}
+
 /* The result is that of the full parser. `frame` has min(len, PLAIN_HEAD) bytes. */
-static inline bool plain_parse(const uint8_t *frame, uint32_t len, struct pkt_info *info)
+static inline bool plain_parse(const uint8_t *frame, uint32_t len,
+                               const struct pkt_tunnels *tunnels, struct pkt_info *info)
 {
     uint32_t total, end;
     bool tcp;
@@ -71,12 +79,8 @@ static inline bool plain_parse(const uint8_t *frame, uint32_t len, struct pkt_in
     end = 14 + total < len ? 14 + total : len;
     if (total < 28 || (tcp && (total < 40 || end < 54)))
         return false;
-    if (!tcp) {
-        uint16_t port = get16(frame + 36);
-
-        if (frame[23] != 17 || port == PORT_VXLAN || port == PORT_GENEVE)
-            return false;
-    }
+    if (!tcp && (frame[23] != 17 || tunnel_port(tunnels, get16(frame + 36))))
+        return false;
     *info =
         (struct pkt_info){.ptype = (uint16_t)(PTYPE_IPV4 + (tcp ? PTYPE_KIND_TCP : PTYPE_KIND_UDP)),
                           .l3_off = 14,

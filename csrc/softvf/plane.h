@@ -58,6 +58,7 @@ struct dma_table {
 
 struct tx_queue {
     bool configured, enabled, stopped;
+    bool stalled; /* a fault: nothing is taken until the VF is reset */
     uint32_t entries, head;
     uint32_t taken; /* descriptors consumed since the queue was enabled, free running */
     uint64_t iova;
@@ -118,7 +119,7 @@ struct vector {
 struct vf_config {
     struct softvf_config c;
     struct rss_conf rss;
-    uint64_t vlan_bitmap[64];
+    uint64_t vlan_bitmap[3][64]; /* of the types 8100, 88a8, 9100 */
 };
 
 /* How often one kind of message came from a VF: identified by its format. */
@@ -173,7 +174,11 @@ struct plane {
     bool loopback;
     struct softvf_card card;
     bool immediate, link;
+    struct pkt_tunnels tunnels;
+    struct softvf_wire_stats wire;
+    struct limiter limiter[LIMITERS]; /* of reports that are of no VF */
     uint64_t promiscuous; /* bitmaps of active VFs */
+    uint64_t default_vsis;
     uint64_t all_multicast;
     uint64_t active;
     struct mac_slot macs[MAC_SLOTS];

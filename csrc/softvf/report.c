@@ -13,15 +13,15 @@
 
 /* A driver that breaks a rule with each packet must not cost a message each. Returns how many
  * occurrences this message stands for, 0 when it is held back. */
-static uint32_t admit(struct vf *vf, const char *format)
+static uint32_t admit(struct limiter *limiters, const char *format)
 {
     uint64_t now = clock_ns();
     struct limiter *limiter = NULL;
     uint32_t count;
 
     for (uint32_t i = 0; i < LIMITERS && !limiter; i++)
-        if (vf->limiter[i].format == format || !vf->limiter[i].format)
-            limiter = &vf->limiter[i];
+        if (limiters[i].format == format || !limiters[i].format)
+            limiter = &limiters[i];
     if (!limiter)
         return 1;
     if (limiter->format != format || now - limiter->since_ns > WINDOW_NS) {
@@ -50,14 +50,14 @@ void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule,
 
     if (kind != SOFTVF_UPLINK)
         vf->violations++;
-    count = admit(vf, format);
+    count = admit(vf ? vf->limiter : plane->limiter, format);
     if (!count)
         return;
     if (next == plane->event_head) {
         plane->events_lost += count;
         return;
     }
-    event->vf = vf->index;
+    event->vf = vf ? vf->index : SOFTVF_NO_VF;
     event->kind = kind;
     event->count = count;
     snprintf(event->rule, sizeof(event->rule), "%s", rule);

@@ -260,7 +260,7 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         return;
     }
     if (!view->parsed) {
-        pkt_parse(view->frame, view->len, &view->info);
+        pkt_parse(view->frame, view->len, &plane->tunnels, &view->info);
         view->parsed = true;
     }
     /* The VSI counts what reaches it, also what is then discarded: net_iavf computes its received packets

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The switch between the VFs of the PF and its uplink. */
-#include <errno.h>
-
 #include "softvf/report.h"
 #include "softvf/rx.h"
 #include "softvf/switch.h"
+#include "softvf/wire.h"
 
 #define BROADCAST 0xffffffffffffull
+#define PORT_VLAN_TPID 0x8100
 
 static uint32_t slot_of(uint64_t mac)
 {
@@ -42,7 +42,7 @@ static void add_mac(struct plane *plane, uint64_t mac, uint32_t vf)
 void switch_rebuild(struct plane *plane)
 {
     memset(plane->macs, 0, sizeof(plane->macs));
-    plane->promiscuous = plane->all_multicast = plane->active = 0;
+    plane->promiscuous = plane->default_vsis = plane->all_multicast = plane->active = 0;
     for (uint32_t i = 0; i < plane->vfs; i++) {
         const struct softvf_config *c = &plane->vf[i].config->c;
         struct vf *vf = &plane->vf[i];
@@ -50,13 +50,15 @@ void switch_rebuild(struct plane *plane)
         vf->may_receive = c->active && c->link_up && !c->mdd_stopped;
         vf->may_send = vf->may_receive;
         vf->primary = mac48(c->primary);
-        vf->vlan_rules = c->vlan_filtering || c->port_vlan;
+        vf->vlan_rules = c->num_vlans || c->port_vlan;
         vf->needs_slow_path = vf->vlan_rules || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;
         if (c->promisc_unicast)
             plane->promiscuous |= 1ull << i;
+        if (c->default_vsi)
+            plane->default_vsis |= 1ull << i;
         if (c->promisc_multicast)
             plane->all_multicast |= 1ull << i;
         add_mac(plane, mac48(c->primary), i);
@@ -65,9 +67,12 @@ void switch_rebuild(struct plane *plane)
     }
 }
 
-static bool in_bitmap(const struct vf_config *config, uint16_t tci)
+/* Whether the VF has a filter for the tag, type and number. */
+static bool has_vlan(const struct vf_config *config, uint16_t tpid, uint16_t tci)
 {
-    return config->vlan_bitmap[(tci & 0xfff) / 64] >> (tci & 63) & 1;
+    uint32_t type = tpid == 0x88a8 ? 1 : tpid == 0x9100 ? 2 : 0;
+
+    return config->vlan_bitmap[type][(tci & 0xfff) / 64] >> (tci & 63) & 1;
 }
 
 /* Hands a frame to a VF if its VLAN rules let it in; a port VLAN's tag is taken off on the way. */
@@ -79,7 +84,7 @@ static void admit(struct plane *plane, struct vf *vf, struct view *view)
     uint16_t tpid = vlan_outer(view->frame, view->len, &tci);
 
     if (config->c.port_vlan) {
-        if (!tpid || (tci & 0xfff) != config->c.port_vlan)
+        if (tpid != PORT_VLAN_TPID || (tci & 0xfff) != config->c.port_vlan)
             return;
         memcpy(plane->untagged, view->frame, 12);
         memcpy(plane->untagged + 12, view->frame + 16, view->len - 16);
@@ -87,7 +92,7 @@ static void admit(struct plane *plane, struct vf *vf, struct view *view)
         return;
     }
     /* Untagged and priority-tagged frames belong to no VLAN. */
-    if (!tpid || (tci & 0xfff) == 0 || in_bitmap(config, tci))
+    if (!config->c.vlan_pruning || !tpid || (tci & 0xfff) == 0 || has_vlan(config, tpid, tci))
         rx_frame(plane, vf, view);
 }
 
@@ -103,11 +108,18 @@ static void deliver(struct plane *plane, uint64_t targets, struct view *view)
     }
 }
 
+/* The VFs whose filters take a frame, wherever it comes from. */
 static uint64_t members(const struct plane *plane, uint64_t mac, uint64_t owners)
 {
     if (!(mac >> 40 & 1))
         return owners | plane->promiscuous;
     return mac == BROADCAST ? plane->active : owners | plane->all_multicast;
+}
+
+/* A default VSI takes what comes from the wire and matches no filter (docs/spec/pf-dialects.md 3). */
+static uint64_t members_from_wire(const struct plane *plane, uint64_t matched)
+{
+    return matched ? matched : plane->default_vsis;
 }
 
 static bool spoofed(struct plane *plane, struct vf *vf, const uint8_t *frame)
@@ -128,30 +140,27 @@ static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame
 {
     const struct vf_config *config = vf->config;
     uint16_t tci = 0;
+    uint16_t tpid = vlan_outer(frame, len, &tci);
 
-    if (!vlan_outer(frame, len, &tci))
+    if (!tpid)
         return false;
     if (!config->c.port_vlan &&
-        (!config->c.spoof_check || (tci & 0xfff) == 0 || in_bitmap(config, tci)))
+        (!config->c.spoof_check || (tci & 0xfff) == 0 || has_vlan(config, tpid, tci)))
         return false;
     vf->stats[TX_DISCARD]++;
     report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",
-           "a frame with VLAN %u is not allowed: dropped", tci & 0xfff);
+           "a frame with VLAN %u of type %#06x is not allowed: dropped", tci & 0xfff, tpid);
     return true;
 }
 
-static void onto_wire(struct plane *plane, struct vf *vf, const struct view *view)
+/* The frame comes back: the others have had theirs from the switch. */
+static void loop_back(struct plane *plane, uint64_t targets, uint64_t self, struct view *view)
 {
-    int result;
+    uint64_t back = targets ? targets & self : members_from_wire(plane, 0) & plane->active;
 
-    if (!plane->uplink->ops)
-        return;
-    result = plane->uplink->ops->send(plane->uplink, view->frame, view->len);
-    if (result) {
-        vf->stats[TX_ERROR]++;
-        report(plane, vf, SOFTVF_UPLINK, "uplink", "the uplink does not take frames: %s",
-               strerror(-result));
-    }
+    if (!targets && !back)
+        wire_unmatched(plane, view->frame);
+    deliver(plane, back, view);
 }
 
 void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
@@ -173,7 +182,7 @@ void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, ui
     vf->stats[!(frame[0] & 1) ? TX_UCAST : mac == BROADCAST ? TX_BCAST : TX_MCAST]++;
     if (vf->config->c.port_vlan) {
         memcpy(plane->tagged, frame, len);
-        vlan_insert(plane->tagged, &view.len, sizeof(plane->tagged), 0x8100,
+        vlan_insert(plane->tagged, &view.len, sizeof(plane->tagged), PORT_VLAN_TPID,
                     vf->config->c.port_vlan);
         view.frame = plane->tagged;
     }
@@ -184,10 +193,10 @@ void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, ui
     if (!(frame[0] & 1) && owners & ~self)
         return;
     view.from = -1;
-    if (!plane->loopback)
-        onto_wire(plane, vf, &view);
-    else if (targets & self)
-        deliver(plane, self, &view); /* the others have had theirs from the switch */
+    if (plane->loopback)
+        loop_back(plane, targets, self, &view);
+    else
+        wire_send(plane, vf, &view);
 }
 
 static uint32_t generate(struct plane *plane)
@@ -213,51 +222,28 @@ static uint32_t generate(struct plane *plane)
     return done;
 }
 
-/* A file loses nothing by waiting: it is read while all VFs that receive have room. */
-static uint32_t patience(struct plane *plane)
-{
-    uint32_t room = ~0u;
-
-    if (!plane->uplink->patient)
-        return BURST;
-    for (uint64_t map = plane->active; map; map &= map - 1) {
-        struct vf *vf = &plane->vf[__builtin_ctzll(map)];
-        uint32_t here = vf->rx_enabled ? rx_room(plane, vf) : ~0u;
-
-        room = here < room ? here : room;
-    }
-    if (room == ~0u)
-        return 0;
-    room /= RX_MAX_CHAIN; /* what the longest frame takes */
-    return room < BURST ? room : BURST;
-}
-
 uint32_t switch_from_wire(struct plane *plane)
 {
     uint32_t done = 0, most;
 
-    if (!plane->uplink->ops || !plane->link || !plane->active)
+    if (!plane->uplink->ops)
         return 0;
     if (plane->uplink->greedy)
-        return generate(plane);
-    for (most = patience(plane); done < most; done++) {
+        return plane->link && plane->active ? generate(plane) : 0;
+    for (most = wire_budget(plane); done < most; done++) {
         struct view view = {.from = -1};
-        uint64_t mac;
+        uint64_t mac, targets;
 
-        view.frame = plane->uplink->ops->next(plane->uplink, &view.len);
-        if (!view.frame)
+        if (!wire_next(plane, &view))
             break;
-        if (view.len < 14 || view.len > MAX_FRAME_ROOM - 8)
+        if (!view.frame)
             continue;
-        if (view.len <
-            ETHER_MIN_FRAME) { /* no shorter frame exists on a wire, but in files and TAPs */
-            memcpy(plane->segment, view.frame, view.len);
-            memset(plane->segment + view.len, 0, ETHER_MIN_FRAME - view.len);
-            view.frame = plane->segment;
-            view.len = ETHER_MIN_FRAME;
-        }
         mac = mac48(view.frame);
-        deliver(plane, members(plane, mac, switch_owners(plane, mac)) & plane->active, &view);
+        targets = members_from_wire(plane, members(plane, mac, switch_owners(plane, mac)));
+        targets &= plane->active;
+        if (!targets)
+            wire_unmatched(plane, view.frame);
+        deliver(plane, targets, &view);
     }
     return done;
 }

@@ -153,7 +153,7 @@ uint32_t tx_serve(struct plane *plane, struct vf *vf, uint32_t queue)
     uint32_t tail = bar_load(vf, REG_QTX_TAIL1 + 4 * queue);
     uint32_t done = 0;
 
-    if (tail == q->head || !ready(plane, vf, queue, tail))
+    if (q->stalled || tail == q->head || !ready(plane, vf, queue, tail))
         return 0;
     tx_queue_look_up(vf, q);
     while (done < ROUND && q->head != tail) {

@@ -17,11 +17,21 @@ struct uplink_ops {
     void (*close)(struct uplink *uplink);
 };
 
+#define UPLINK_FRAME_MAX 16376u /* bytes, without FCS: room for two tags is left in 16 KiB */
+#define UPLINK_START_ALL 0xffffffffu
+#define UPLINK_START_COMMAND 0xfffffffeu
+
 struct uplink {
     const struct uplink_ops *ops;
     bool loopback; /* frames re-enter from the wire: the switch does it */
-    bool patient; /* asked only while a VF has room: what it holds does not pass by */
     bool greedy; /* generator: asked only while a VF has room, its destination MAC is overwritten */
+    bool patient; /* a capture: asked only while a VF has room; the following belongs to it */
+    uint32_t start; /* so many VFs must be up before it begins, or one of the two above */
+    bool started;
+    bool ended,
+        damaged; /* nothing more can be read; damaged: the file goes on, but makes no sense */
+    uint64_t too_long; /* frames left out */
+    uint64_t partial; /* frames of which it holds only a part */
 };
 
 /* What uplink_open calls by the kind of uplink: NULL with a reason in error[size]. */

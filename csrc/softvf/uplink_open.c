@@ -25,8 +25,8 @@ struct uplink *uplink_open(const char *kind, char *error, size_t size)
     if (strcmp(kind, "gen") == 0 || strncmp(kind, "gen:", 4) == 0)
         return uplink_open_gen(kind[3] ? kind + 4 : "", error, size);
     snprintf(error, size,
-             "there is no uplink \"%s\": none, loopback, tap:NAME, pcap:IN[,OUT] or "
-             "gen[:size=N,flows=N]",
+             "there is no uplink \"%s\": none, loopback, tap:NAME, pcap:IN[,OUT][,start=N] "
+             "or gen[:size=N,flows=N]",
              kind);
     return NULL;
 }

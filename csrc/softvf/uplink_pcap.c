@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The wire is a classic pcap file to replay once, and another to record into. */
+/* The wire is a classic pcap file to replay once, and another to record into. The other end knows how much the
+ * VFs can take, and begins when they are up. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,9 @@
 #define MAGIC_US 0xa1b2c3d4u
 #define MAGIC_NS 0xa1b23c4du
 #define LINK_ETHERNET 1u
+#define CAPTURED_MAX (1u << 24) /* no frame is longer: a record that says so is none */
+#define START_MAX 64u
+#define SNAPLEN 16384u
 
 struct file_header {
     uint32_t magic;
@@ -26,7 +30,7 @@ struct pcap {
     struct uplink uplink; /* first */
     FILE *in, *out;
     bool swapped;
-    uint8_t frame[16384];
+    uint8_t frame[UPLINK_FRAME_MAX];
 };
 
 static uint32_t order(const struct pcap *pcap, uint32_t value)
@@ -34,33 +38,54 @@ static uint32_t order(const struct pcap *pcap, uint32_t value)
     return pcap->swapped ? __builtin_bswap32(value) : value;
 }
 
+/* The frame of a record, of which `captured` bytes are in the file; false when the file ends before it. */
+static bool read_frame(struct pcap *pcap, uint32_t captured)
+{
+    uint32_t part;
+
+    for (; captured; captured -= part) { /* more than one round: it is left out */
+        part = captured < sizeof(pcap->frame) ? captured : (uint32_t)sizeof(pcap->frame);
+        if (fread(pcap->frame, part, 1, pcap->in) != 1)
+            return false;
+    }
+    return true;
+}
+
+/* The next record that can be played; false at the end of the file, and where the file is cut or damaged. */
+static bool read_record(struct pcap *pcap, uint32_t *len)
+{
+    struct uplink *uplink = &pcap->uplink;
+    struct record record;
+    size_t got;
+
+    while ((got = fread(&record, 1, sizeof(record), pcap->in)) == sizeof(record)) {
+        *len = order(pcap, record.captured);
+        if (*len > CAPTURED_MAX || !read_frame(pcap, *len)) {
+            uplink->damaged = true;
+            return false;
+        }
+        if (*len > sizeof(pcap->frame)) {
+            uplink->too_long++;
+            continue;
+        }
+        uplink->partial += *len < order(pcap, record.length);
+        return true;
+    }
+    uplink->damaged = got != 0;
+    return false;
+}
+
 static const uint8_t *pcap_next(struct uplink *uplink, uint32_t *len)
 {
     struct pcap *pcap = (struct pcap *)uplink;
-    struct record record;
 
-    while (pcap->in) {
-        uint32_t captured;
-
-        if (fread(&record, sizeof(record), 1, pcap->in) != 1)
-            break;
-        captured = order(pcap, record.captured);
-        if (captured > (1u << 24))
-            break; /* no record: the file is damaged from here on */
-        if (captured > sizeof(pcap->frame)) {
-            if (fseek(pcap->in, (long)captured, SEEK_CUR))
-                break;
-            continue;
-        }
-        if (captured && fread(pcap->frame, captured, 1, pcap->in) != 1)
-            break;
-        *len = captured;
+    if (!pcap->in)
+        return NULL;
+    if (read_record(pcap, len))
         return pcap->frame;
-    }
-    if (pcap->in) {
-        fclose(pcap->in);
-        pcap->in = NULL;
-    }
+    fclose(pcap->in);
+    pcap->in = NULL;
+    uplink->ended = true;
     return NULL;
 }
 
@@ -123,11 +148,8 @@ static int open_input(struct pcap *pcap, const char *path, char *error, size_t s
 
 static int open_output(struct pcap *pcap, const char *path, char *error, size_t size)
 {
-    struct file_header header = {.magic = MAGIC_NS,
-                                 .major = 2,
-                                 .minor = 4,
-                                 .snaplen = sizeof(pcap->frame),
-                                 .link = LINK_ETHERNET};
+    struct file_header header = {
+        .magic = MAGIC_NS, .major = 2, .minor = 4, .snaplen = SNAPLEN, .link = LINK_ETHERNET};
 
     pcap->out = fopen(path, "wbe");
     if (!pcap->out || fwrite(&header, sizeof(header), 1, pcap->out) != 1 || fflush(pcap->out)) {
@@ -137,25 +159,70 @@ static int open_output(struct pcap *pcap, const char *path, char *error, size_t 
     return 0;
 }
 
+/* start=N, start=all or start=command. */
+static int parse_start(struct uplink *uplink, const char *text)
+{
+    char *end;
+    unsigned long number;
+
+    if (strcmp(text, "all") == 0) {
+        uplink->start = UPLINK_START_ALL;
+        return 0;
+    }
+    if (strcmp(text, "command") == 0) {
+        uplink->start = UPLINK_START_COMMAND;
+        return 0;
+    }
+    errno = 0;
+    number = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno || number > START_MAX)
+        return -1;
+    uplink->start = (uint32_t)number;
+    return 0;
+}
+
+/* Takes the comma-separated parts of `paths` one by one; it is written to. */
+static int open_parts(struct pcap *pcap, char *paths, char *error, size_t size)
+{
+    int number = 0, result = 0;
+
+    for (char *part; result == 0 && (part = strsep(&paths, ",")); number++) {
+        if (strncmp(part, "start=", 6) == 0) {
+            result = parse_start(&pcap->uplink, part + 6);
+            if (result)
+                snprintf(error, size,
+                         "%s: so many VFs must be up before the capture begins: 0 to %u, all, or "
+                         "command",
+                         part, START_MAX);
+        } else if (number > 1) {
+            snprintf(error, size, "\"%s\" is a third file; write pcap:IN[,OUT][,start=N]", part);
+            result = -1;
+        } else if (*part) {
+            result =
+                number ? open_output(pcap, part, error, size) : open_input(pcap, part, error, size);
+        }
+    }
+    if (result == 0 && !pcap->in && !pcap->out) {
+        snprintf(error, size, "pcap: names no file; write pcap:IN, pcap:IN,OUT or pcap:,OUT");
+        result = -1;
+    }
+    return result;
+}
+
 struct uplink *uplink_open_pcap(const char *paths, char *error, size_t size)
 {
-    const char *comma = strchr(paths, ',');
     struct pcap *pcap = calloc(1, sizeof(*pcap));
-    char *input = comma ? strndup(paths, (size_t)(comma - paths)) : strdup(paths);
+    char *parts = strdup(paths);
     int result = -1;
 
-    if (!*paths || strcmp(paths, ",") == 0) {
-        snprintf(error, size, "pcap: names no file; write pcap:IN, pcap:IN,OUT or pcap:,OUT");
-    } else if (pcap && input) {
+    snprintf(error, size, "no memory");
+    if (pcap && parts) {
         pcap->uplink.ops = &pcap_ops;
-        pcap->uplink.patient = true;
-        result = *input ? open_input(pcap, input, error, size) : 0;
-        if (result == 0 && comma && comma[1])
-            result = open_output(pcap, comma + 1, error, size);
-    } else {
-        snprintf(error, size, "no memory");
+        pcap->uplink.start = 1;
+        result = open_parts(pcap, parts, error, size);
+        pcap->uplink.patient = pcap->in;
     }
-    free(input);
+    free(parts);
     if (result && pcap)
         pcap_close(&pcap->uplink);
     return result ? NULL : &pcap->uplink;

@@ -15,7 +15,7 @@
 struct tap {
     struct uplink uplink; /* first */
     int fd;
-    uint8_t frame[16384];
+    uint8_t frame[1 << 16]; /* longer than what the switch takes, so that nothing is cut unseen */
 };
 
 static const uint8_t *tap_next(struct uplink *uplink, uint32_t *len)

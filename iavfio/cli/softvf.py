@@ -40,7 +40,7 @@ from iavfio.ranges import VFS
     "--uplink",
     default="loopback",
     show_default=True,
-    help="none, loopback, tap:NAME, pcap:IN[,OUT], or gen.",
+    help="none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], or gen.",
 )
 @click.option(
     "--writeback",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 ViolationKind = Literal["violation", "mdd", "note"]
+QueueName = Literal["atq", "arq"]
+QueueError = Literal["vfe", "ovfl", "crit"]
 
 
 class Timer(Protocol):
@@ -56,6 +58,12 @@ class VfHardware(Protocol):
         """While the VF is gone, all registers read 0xffffffff and nothing happens.
 
         A VF is gone while its PF's driver is unloaded.
+        """
+
+    def queue_error(self, queue: QueueName, error: QueueError) -> None:
+        """Sets an error bit of an admin queue; after `crit` the queue is dead until a reset.
+
+        The bits are those of docs/spec/registers.md 3.
         """
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:

@@ -16,6 +16,7 @@ One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": fal
     {"command": "stall", "vf": 0, "seconds": 1}     its socket is not served for a while
     {"command": "irq", "vf": 0, "vector": 1, "count": 9}   spurious interrupts
     {"command": "mute", "vf": 0, "on": true}   interrupts are held back, as if masked
+    {"command": "wire", "play": true}          the wire's counters; play: a capture begins now
     {"command": "stop"}                        ends the software VF
 
 Everything else is policy and goes to the PF: link, trust, mac, spoofchk, vlan, reset, ... (see
@@ -84,6 +85,7 @@ class Control:
             "stall": self._stall,
             "irq": self._irq,
             "mute": self._mute,
+            "wire": self._wire,
             "stop": self._end,
         }
 
@@ -175,16 +177,24 @@ class Control:
         self._server(request).vf.msix.mute(_flag(request))
         return {}
 
+    def _wire(self, request: dict[str, Any]) -> dict[str, Any]:
+        if _flag(request, "play", False):
+            try:
+                self._plane.play()
+            except OSError as error:
+                raise ValueError("only an uplink pcap: can be played") from error
+        return {"wire": self._plane.wire()}
+
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
         self._stop()
         return {}
 
 
-def _flag(request: dict[str, Any]) -> bool:
-    on = request.get("on", True)
-    if type(on) is not bool:
-        raise ValueError('"on" must be true or false')
-    return on
+def _flag(request: dict[str, Any], key: str = "on", default: bool = True) -> bool:
+    value = request.get(key, default)
+    if type(value) is not bool:
+        raise ValueError(f'"{key}" must be true or false')
+    return value
 
 
 class ControlServer:

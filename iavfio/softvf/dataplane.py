@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.personality import Tunnel
 
 Writeback = Literal["hardware", "immediate"]
 STAT_NAMES = (
@@ -30,7 +31,10 @@ STAT_NAMES = (
     "tx_discards",
     "tx_errors",
 )
+WIRE_NAMES = tuple(name for name, _ in ffi.typeof("struct softvf_wire_stats").fields)
+WIRE = -1  # the VF of an event that is of the wire
 EVENT_KINDS = {0: "violation", 1: "mdd", 2: "uplink"}
+TPIDS = (0x8100, 0x88A8, 0x9100)  # the types of VLAN tags
 STRIP = {"none": 0, "l2tag1": 1, "l2tag2_2": 2}
 
 
@@ -51,9 +55,10 @@ class VfConfig:
 
     macs: tuple[bytes, ...] = ()
     primary_mac: bytes | None = None
-    vlans: frozenset[int] = frozenset()
-    vlan_filtering: bool = False
-    promisc_unicast: bool = False
+    vlans: frozenset[tuple[int, int]] = frozenset()  # filters: type (TPID) and number
+    vlan_pruning: bool = True  # they hold back what is received, not only what is sent
+    promisc_unicast: bool = False  # gets all unicast frames
+    default_vsi: bool = False  # gets what comes from the wire and matches no filter
     promisc_multicast: bool = False
     trusted: bool = False
     spoof_check: bool = True
@@ -135,7 +140,7 @@ class DataPlane:
             while lib.plane_next_event(plane, event):
                 out.append(
                     PlaneEvent(
-                        event.vf,
+                        WIRE if event.vf == lib.SOFTVF_NO_VF else event.vf,
                         EVENT_KINDS.get(event.kind, "violation"),
                         ffi.string(event.rule).decode(errors="replace"),
                         ffi.string(event.text).decode(errors="replace"),
@@ -254,6 +259,11 @@ class DataPlane:
         with self._locked() as plane:
             _check(lib.plane_disable_queue(plane, vf, queue, int(rx)))
 
+    def stall_tx(self, vf: int, queue: int, on: bool) -> None:
+        """A fault: a send queue takes nothing until it is let go or the VF is reset."""
+        with self._locked() as plane:
+            _check(lib.plane_stall_tx(plane, vf, queue, int(on)))
+
     # ---- interrupts
 
     def map_vector(
@@ -321,8 +331,9 @@ class DataPlane:
         raw.primary = config.primary_mac or bytes(6)
         for flag in ("promisc_unicast", "promisc_multicast", "trusted", "spoof_check", "active"):
             setattr(raw, flag, int(getattr(config, flag)))
-        for flag in ("link_up", "mdd_stopped", "vlan_filtering", "symmetric", "x722_classes"):
+        for flag in ("link_up", "mdd_stopped", "vlan_pruning", "default_vsi", "symmetric"):
             setattr(raw, flag, int(getattr(config, flag)))
+        raw.x722_classes = int(config.x722_classes)
         raw.strip = STRIP[config.strip]
         for i, tpid in enumerate(config.strip_tpids[:3]):
             raw.strip_tpids[i] = tpid
@@ -332,11 +343,34 @@ class DataPlane:
         raw.lut_size = len(config.rss_lut)
         ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))
         ffi.memmove(raw.rss_key, config.rss_key, len(config.rss_key))
-        vlans = ffi.new("uint64_t[64]")
-        for vid in config.vlans:
-            vlans[vid // 64] |= 1 << (vid % 64)
+        raw.num_vlans = len(config.vlans)
+        vlans = ffi.new("uint64_t[]", 64 * len(TPIDS))
+        for tpid, vid in config.vlans:
+            vlans[64 * TPIDS.index(tpid) + vid // 64] |= 1 << (vid % 64)
         with self._locked() as plane:
             _check(lib.plane_publish(plane, vf, raw, vlans))
+
+    def add_tunnel(self, kind: Tunnel, port: int) -> None:
+        """Registers a tunnel's UDP port; another kind replaces the one that the port had."""
+        with self._locked() as plane:
+            _check(lib.plane_add_tunnel(plane, port, int(kind == "geneve")))
+
+    def remove_tunnel(self, port: int) -> None:
+        """Takes a UDP port back; one that is not registered is left as it is."""
+        with self._locked() as plane:
+            lib.plane_remove_tunnel(plane, port)
+
+    def wire(self) -> dict[str, int]:
+        """Counters of the wire, by the names of struct softvf_wire_stats."""
+        stats: Any = ffi.new("struct softvf_wire_stats *")
+        with self._locked() as plane:
+            lib.plane_wire_stats(plane, stats)
+        return {name: int(getattr(stats, name)) for name in WIRE_NAMES}
+
+    def play(self) -> None:
+        """Lets a capture begin that waits; OSError when the uplink is no capture."""
+        with self._locked() as plane:
+            _check(lib.plane_wire_play(plane))
 
     def set_link(self, up: bool) -> None:
         """Sets whether the wire itself has a link."""

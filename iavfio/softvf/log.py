@@ -30,13 +30,18 @@ class Violation:
 
     sequence: int
     seconds: float  # since the software VF started
-    vf: int
+    vf: int  # -1: the wire
     kind: ViolationKind
     rule: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.seconds:10.6f} vf{self.vf} {self.kind}: {self.text} [{self.rule}]"
+        return f"{self.seconds:10.6f} {name_of(self.vf)} {self.kind}: {self.text} [{self.rule}]"
+
+
+def name_of(vf: int) -> str:
+    """How log lines call a VF, or the wire."""
+    return f"vf{vf}" if vf >= 0 else "wire"
 
 
 class ViolationLog:

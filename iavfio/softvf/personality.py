@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
+from typing import Literal
 
 from iavfio.arguments import unknown
 from iavfio.errors import ConfigError
@@ -18,6 +19,9 @@ BAR_MIN = 0x10000
 BAR_MAX = 0x400000
 QUEUE_LIMIT = 16
 VECTOR_LIMIT = 65
+Tunnel = Literal["vxlan", "geneve"]
+TUNNELS = ("vxlan", "geneve")
+TUNNEL_LIMIT = 16
 LINK_SPEEDS = (100, 1000, 2500, 5000, 10000, 20000, 25000, 40000, 50000, 100000)
 
 
@@ -70,6 +74,9 @@ class Personality:
     max_macs: int = 18
     max_vlans: int = 16
     strip_default: bool = True
+    true_promisc: bool = False
+    vlan_pruning: bool = False
+    udp_tunnel: str = ""
     double_vlan: bool = False
     # How long the PF takes, and where one PF differs from another.
     reset_ms: float = 60.0
@@ -92,6 +99,15 @@ class Personality:
     def is_ice(self) -> bool:
         """Whether the PF's driver is ice; otherwise it is i40e."""
         return self.driver == "ice"
+
+    @property
+    def tunnels(self) -> dict[int, Tunnel]:
+        """The tunnels that the host has from the start, by their UDP ports."""
+        found: dict[int, Tunnel] = {}
+        for part in filter(None, self.udp_tunnel.split(",")):
+            kind, _, port = part.partition(":")
+            found[int(port)] = "geneve" if kind == "geneve" else "vxlan"
+        return found
 
     def vsi_id(self, vf: int) -> int:
         """The number of a VF's VSI in messages (docs/spec/virtchnl.md 1).
@@ -210,6 +226,17 @@ def _bar(text: str) -> int:
     return size
 
 
+def _tunnels(text: str) -> str:
+    parts = [part.strip() for part in text.split(",")] if text not in ("", "none") else []
+    for part in parts:
+        kind, _, port = part.partition(":")
+        if kind not in TUNNELS or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+            raise ValueError("none, or pairs such as vxlan:4789,geneve:6081")
+    if len({part.partition(":")[2] for part in parts}) < len(parts) or len(parts) > TUNNEL_LIMIT:
+        raise ValueError(f"at most {TUNNEL_LIMIT} tunnels, each on a UDP port of its own")
+    return ",".join(parts)
+
+
 @dataclass(frozen=True)
 class Option:
     """An override that `named` and `--option` take: how its text is read, and what it means."""
@@ -242,6 +269,14 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "wb_group": Option(_one_of(2, 4, 8), "Rx descriptors written back together"),
         "strip_default": Option(_bool, "VLAN stripping after a reset (plain VLAN capability)"),
         "double_vlan": Option(_bool, "ice: the device is in double VLAN mode"),
+        "true_promisc": Option(
+            _bool,
+            "ice: promiscuous VFs get all frames (vf-true-promisc-support)",
+        ),
+        "vlan_pruning": Option(
+            _bool, "ice: VLAN filters hold back what is received (vf-vlan-pruning)"
+        ),
+        "udp_tunnel": Option(_tunnels, "tunnels of the host: vxlan:4789,geneve:6081, or none"),
         "reset_ms": Option(_milliseconds, "from the start of a reset to VFACTIVE"),
         "notice_lead_ms": Option(_milliseconds, "from RESET_IMPENDING to the reset"),
         "completed_ms": Option(_milliseconds, "how long RSTAT says COMPLETED before VFACTIVE"),

@@ -19,7 +19,7 @@ from iavfio.softvf import personality as cards
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
 from iavfio.softvf.function.device import Vf
-from iavfio.softvf.log import ViolationLog
+from iavfio.softvf.log import ViolationLog, name_of
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.pf import Pf
 from iavfio.softvf.server.directory import private_directory
@@ -125,7 +125,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
         raise ConfigError(
             f"cannot open the uplink {settings.uplink!r}",
             str(error),
-            "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT], gen",
+            "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen",
         ) from error
 
 
@@ -161,7 +161,7 @@ def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:
 
 
 def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> None:
-    """Prints traffic and violations of each VF."""
+    """Prints traffic and violations of each VF, and what came over the wire."""
     for vf in range(vfs):
         stats = dict(zip(STAT_NAMES, plane.stats(vf), strict=True))
         received, sent = (
@@ -175,10 +175,14 @@ def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> No
             f"{log.total(vf, 'mdd')} MDD events",
             file=out,
         )
+    wire = plane.wire()
+    told = [f"{number} {name.replace('_', ' ')}" for name, number in wire.items() if number]
+    if told:
+        print(f"wire: {', '.join(told)}", file=out)
     for (vf, kind, rule), count in sorted(log.counts.items()):
         if kind != "note":
             text = log.newest[vf, kind, rule]
-            print(f"  vf{vf} {kind}, {count} times: {text} [{rule}]", file=out)
+            print(f"  {name_of(vf)} {kind}, {count} times: {text} [{rule}]", file=out)
     out.flush()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from iavfio.softvf.contract import PfDriver, Scheduler, ViolationKind
+from iavfio.softvf.contract import PfDriver, QueueError, QueueName, Scheduler, ViolationKind
 from iavfio.softvf.function.config_space import SIZE, ConfigSpace
 from iavfio.softvf.function.mailbox import Mailbox
 from iavfio.softvf.function.msix import Msix
@@ -92,6 +92,10 @@ class Vf:
             self.plane.reset_vf(self.index)
             self.mailbox.reset()
         self.gone = gone
+
+    def queue_error(self, queue: QueueName, error: QueueError) -> None:
+        """Sets an error bit of an admin queue and raises vector 0."""
+        self.mailbox.fail(queue, error)
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.contract import ViolationKind
+from iavfio.softvf.contract import QueueError, QueueName, ViolationKind
 
 DESCRIPTOR = struct.Struct("<HHHHIIIIII")
 FLAGS = struct.Struct("<H")
@@ -27,6 +28,7 @@ ENABLE, CRIT, OVFL, VFE = (
     int(lib.AQLEN_OVFL),
     int(lib.AQLEN_VFE),
 )
+ERRORS: Mapping[str, int] = MappingProxyType({"vfe": VFE, "ovfl": OVFL, "crit": CRIT})
 LEN_MASK = INDEX_MASK = 0x3FF
 ERROR_BITS = CRIT | OVFL | VFE
 DD, CMP, ERR = int(lib.AQ_FLAG_DD), int(lib.AQ_FLAG_CMP), int(lib.AQ_FLAG_ERR)
@@ -117,6 +119,13 @@ class Mailbox:
         self.arq.clear()
         self._master_told = False
         self._reset_at = time.monotonic()
+
+    def fail(self, queue: QueueName, error: QueueError) -> None:
+        """Sets an error bit of a ring that is enabled, as a fault of the device does."""
+        ring = self.atq if queue == "atq" else self.arq
+        if ring.length & ENABLE:
+            ring.length |= ERRORS[error]
+            self._function.mailbox_interrupt()
 
     @property
     def unaware(self) -> bool:

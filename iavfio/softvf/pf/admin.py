@@ -11,7 +11,11 @@
 {"command": "pf_reset", "kind": "pfr" | "corer" | "globr" | "empr", "notify": true}
 {"command": "pf_driver", "state": "unload" | "load"}
 {"command": "fault", "vf": 0, "kind": "drop", "opcode": 6, "count": 1, "value": 0}
+{"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 0, "on": true}      until a reset
+{"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq" | "arq", "error": "vfe" | "ovfl" |
+    "crit"}
 {"command": "fault", "vf": 0, "kind": "clear"}
+{"command": "udp_tunnel", "kind": "vxlan" | "geneve", "port": 4789, "on": true}    of the host
 {"command": "send", "vf": 0, "opcode": 17, "retval": 0, "payload": "0100..."}   unsolicited
 {"command": "stats_base", "vf": 0, "values": [12 integers]}    added to what GET_STATS says
 {"command": "snapshot", "vf": 0}
@@ -19,79 +23,29 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from iavfio.errors import ConfigError
-from iavfio.softvf.personality import LINK_SPEEDS
-from iavfio.softvf.pf import link
+from iavfio.softvf.contract import QueueError, QueueName
+from iavfio.softvf.personality import LINK_SPEEDS, QUEUE_LIMIT, TUNNEL_LIMIT, TUNNELS, Tunnel
+from iavfio.softvf.pf import arguments, link
+from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
+from iavfio.softvf.pf.snapshot import faults, snapshot
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf, mac_text
 
 if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
 
-Request = Mapping[str, Any]
 Command = Callable[["Pf", Request], dict[str, Any]]
 U64 = (1 << 64) - 1
-MESSAGE_LIMIT = 4096
-
-
-def _integer(request: Request, key: str, low: int, high: int, default: int | None = None) -> int:
-    value = request.get(key, default)
-    if type(value) is not int or not low <= value <= high:
-        raise ConfigError(f'"{key}" must be an integer from {low} to {high}, not {value!r}')
-    return value
-
-
-def _flag(request: Request, key: str, default: bool | None = None) -> bool:
-    value = request.get(key, default)
-    if type(value) is not bool:
-        raise ConfigError(f'"{key}" must be true or false, not {value!r}')
-    return value
-
-
-def _word(request: Request, key: str, words: tuple[str, ...]) -> str:
-    value = request.get(key)
-    if value not in words:
-        raise ConfigError(f'"{key}" must be one of {", ".join(words)}, not {value!r}')
-    return str(value)
-
-
-def _latency(request: Request) -> float | None:
-    value = request.get("latency_ms")
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 <= value <= 60_000:
-        raise ConfigError(f'"latency_ms" must be a number from 0 to 60000, not {value!r}')
-    return float(value)
-
-
-def _hex(request: Request, key: str) -> bytes:
-    value = request.get(key, "")
-    if not isinstance(value, str) or len(value) % 2 or set(value) - set(string.hexdigits):
-        raise ConfigError(f'"{key}" must be pairs of hex digits, not {value!r}')
-    if len(value) > 2 * MESSAGE_LIMIT:
-        raise ConfigError(f'"{key}" is longer than {MESSAGE_LIMIT} bytes')
-    return bytes.fromhex(value)
-
-
-def parse_mac(text: object) -> bytes:
-    """A unicast MAC or all zero; raises ConfigError."""
-    parts = text.split(":") if isinstance(text, str) else []
-    if len(parts) != 6 or any(len(p) != 2 or set(p) - set(string.hexdigits) for p in parts):
-        raise ConfigError(f'"mac" must look like 02:00:00:00:00:01, not {text!r}')
-    mac = bytes.fromhex("".join(parts))
-    if mac[0] & 1:
-        raise ConfigError(f"{text} is a multicast address, a VF needs a unicast one")
-    return mac
 
 
 def _vf(pf: Pf, request: Request) -> Vf:
-    return pf.vfs[_integer(request, "vf", 0, len(pf.vfs) - 1)]
+    return pf.vfs[arguments.integer(request, "vf", 0, len(pf.vfs) - 1)]
 
 
 def _change(pf: Pf, vf: Vf, cause: str) -> dict[str, Any]:
@@ -105,16 +59,16 @@ def _change(pf: Pf, vf: Vf, cause: str) -> dict[str, Any]:
 def _link(pf: Pf, request: Request) -> dict[str, Any]:
     if "vf" in request:
         vf = _vf(pf, request)
-        vf.link_mode = _word(request, "state", link.MODES)
+        vf.link_mode = arguments.word(request, "state", link.MODES)
         link.changed(pf, vf)
         return {"link_up": link.is_up(pf, vf)}
     if "state" not in request and "speed" not in request:
         raise ConfigError('"link" needs "vf" and "state", or "state" or "speed" of the wire')
-    speed = _integer(request, "speed", LINK_SPEEDS[0], LINK_SPEEDS[-1], pf.link_speed)
+    speed = arguments.integer(request, "speed", LINK_SPEEDS[0], LINK_SPEEDS[-1], pf.link_speed)
     if speed not in LINK_SPEEDS:
         raise ConfigError(f'"speed" must be one of {", ".join(map(str, LINK_SPEEDS))}')
     if "state" in request:
-        pf.wire_up = _word(request, "state", ("up", "down")) == "up"
+        pf.wire_up = arguments.word(request, "state", ("up", "down")) == "up"
         pf.plane.set_link(pf.wire_up)
     pf.link_speed = speed
     for vf in pf.vfs:
@@ -123,7 +77,7 @@ def _link(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _trust(pf: Pf, request: Request) -> dict[str, Any]:
-    vf, on = _vf(pf, request), _flag(request, "on")
+    vf, on = _vf(pf, request), arguments.flag(request, "on")
     if vf.trusted == on:
         return {}
     vf.trusted = on
@@ -131,14 +85,14 @@ def _trust(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _mac(pf: Pf, request: Request) -> dict[str, Any]:
-    vf, mac = _vf(pf, request), parse_mac(request.get("mac"))
+    vf, mac = _vf(pf, request), arguments.parse_mac(request.get("mac"))
     vf.admin_mac = None if mac == ZERO_MAC else mac
     vf.own_mac = mac
     return _change(pf, vf, f"the administrator set MAC {mac_text(mac)}")
 
 
 def _vlan(pf: Pf, request: Request) -> dict[str, Any]:
-    vf, vlan = _vf(pf, request), _integer(request, "vlan", 0, 4094)
+    vf, vlan = _vf(pf, request), arguments.integer(request, "vlan", 0, 4094)
     if vf.port_vlan == vlan:
         return {}
     vf.port_vlan = vlan
@@ -147,24 +101,24 @@ def _vlan(pf: Pf, request: Request) -> dict[str, Any]:
 
 def _spoofchk(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
-    vf.spoof_check = _flag(request, "on")
+    vf.spoof_check = arguments.flag(request, "on")
     pf.publish(vf)
     return {}
 
 
 def _reset(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
-    notify = _flag(request, "notify", pf.personality.notify)
+    notify = arguments.flag(request, "notify", pf.personality.notify)
     if vf.phase is Phase.GONE:
         raise ConfigError("the PF's driver is unloaded", remedy='{"command": "pf_driver", ...}')
-    pf.resets.start(vf, "the administrator's", notify=notify, latency_ms=_latency(request))
+    pf.resets.start(vf, "the administrator's", notify=notify, latency_ms=arguments.latency(request))
     return {}
 
 
 def _pf_reset(pf: Pf, request: Request) -> dict[str, Any]:
-    kind = _word(request, "kind", tuple(PF_RESETS))
-    notify = _flag(request, "notify", pf.personality.notify)
-    latency = _latency(request)
+    kind = arguments.word(request, "kind", tuple(PF_RESETS))
+    notify = arguments.flag(request, "notify", pf.personality.notify)
+    latency = arguments.latency(request)
     if latency is None:
         latency = pf.personality.reset_ms * PF_RESETS[kind]
     for vf in pf.vfs:
@@ -174,7 +128,7 @@ def _pf_reset(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _pf_driver(pf: Pf, request: Request) -> dict[str, Any]:
-    unload = _word(request, "state", ("unload", "load")) == "unload"
+    unload = arguments.word(request, "state", ("unload", "load")) == "unload"
     for vf in pf.vfs:
         if unload and vf.phase is not Phase.GONE:
             pf.resets.stop(vf)
@@ -188,28 +142,72 @@ def _pf_driver(pf: Pf, request: Request) -> dict[str, Any]:
     return {}
 
 
+def _stall(pf: Pf, vf: Vf, queue: int, on: bool) -> None:
+    pf.plane.stall_tx(vf.index, queue, on)
+    if on:
+        vf.stalled.add(queue)
+    else:
+        vf.stalled.discard(queue)
+
+
+def _tx_stall(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
+    queue = arguments.integer(request, "queue", 0, QUEUE_LIMIT - 1, 0)
+    on = arguments.flag(request, "on", True)
+    _stall(pf, vf, queue, on)
+    return {"waiting": faults(pf, vf)}
+
+
+def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
+    queue = arguments.word(request, "queue", get_args(QueueName))
+    error = arguments.word(request, "error", get_args(QueueError))
+    vf.hardware.queue_error(cast("QueueName", queue), cast("QueueError", error))
+    return {}
+
+
+HARDWARE_FAULTS: Mapping[str, Callable[[Pf, Vf, Request], dict[str, Any]]] = MappingProxyType(
+    {"tx_stall": _tx_stall, "aq_error": _aq_error}
+)
+
+
+def _udp_tunnel(pf: Pf, request: Request) -> dict[str, Any]:
+    kind = arguments.word(request, "kind", TUNNELS)
+    port, on = arguments.integer(request, "port", 1, 0xFFFF), arguments.flag(request, "on", True)
+    if on and port not in pf.tunnels and len(pf.tunnels) >= TUNNEL_LIMIT:
+        raise ConfigError(f"the card has room for {TUNNEL_LIMIT} tunnels", remedy='"on": false')
+    if on:
+        pf.register_tunnel(cast("Tunnel", kind), port)
+    else:
+        pf.withdraw_tunnel(port)
+    return {"tunnels": {str(port): kind for port, kind in sorted(pf.tunnels.items())}}
+
+
 def _fault(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
-    kind = _word(request, "kind", (*KINDS, "clear"))
+    kind = arguments.word(request, "kind", (*KINDS, *HARDWARE_FAULTS, "clear"))
+    if kind in HARDWARE_FAULTS:
+        return HARDWARE_FAULTS[kind](pf, vf, request)
     if kind == "clear":
         pf.faults.clear(vf.index)
+        for queue in set(vf.stalled):
+            _stall(pf, vf, queue, False)
         return {}
-    opcode = _integer(request, "opcode", 1, 0xFFFF) if request.get("opcode") is not None else None
-    value = _integer(
+    any_opcode = request.get("opcode") is None
+    opcode = None if any_opcode else arguments.integer(request, "opcode", 1, 0xFFFF)
+    value = arguments.integer(
         request, "value", -(1 << 31), (1 << 31) - 1, None if kind in NEEDS_VALUE else 0
     )
     if kind != "retval" and not 0 <= value <= 0xFFFF:
         raise ConfigError(f'"value" of {kind} must be from 0 to 65535, not {value}')
-    count = _integer(request, "count", 1, 1_000_000, 1)
+    count = arguments.integer(request, "count", 1, 1_000_000, 1)
     pf.faults.add(Fault(kind, vf.index, opcode, count, value))
-    return {"waiting": pf.faults.texts(vf.index)}
+    return {"waiting": faults(pf, vf)}
 
 
 def _send(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
-    opcode = _integer(request, "opcode", 0, 0xFFFF)
-    retval = _integer(request, "retval", -(1 << 31), (1 << 31) - 1, 0)
-    vf.hardware.send_to_vf(opcode, retval, _hex(request, "payload"))
+    opcode = arguments.integer(request, "opcode", 0, 0xFFFF)
+    retval = arguments.integer(request, "retval", -(1 << 31), (1 << 31) - 1, 0)
+    vf.hardware.send_to_vf(opcode, retval, arguments.hex_bytes(request, "payload"))
     return {}
 
 
@@ -240,6 +238,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "pf_reset": _pf_reset,
         "pf_driver": _pf_driver,
         "fault": _fault,
+        "udp_tunnel": _udp_tunnel,
         "send": _send,
         "stats_base": _stats_base,
         "snapshot": _snapshot,
@@ -254,57 +253,3 @@ def control(pf: Pf, request: Request) -> dict[str, Any]:
     if command is None:
         raise ConfigError(f"there is no command {name!r}", remedy=f"PF: {', '.join(COMMANDS)}")
     return command(pf, request)
-
-
-def _queue_stats(pf: Pf, vf: Vf) -> dict[str, list[int]]:
-    """Packets, bytes, drops of each configured queue since it was configured."""
-    return {
-        f"{'rx' if rx else 'tx'}{queue}": list(pf.plane.queue_stats(vf.index, queue, rx))
-        for queue, offer in sorted(vf.queues.items())
-        for rx in (True, False)
-        if (offer.rx if rx else offer.tx)
-    }
-
-
-def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
-    """A VF's state as JSON-able values."""
-    p = pf.personality
-    return {
-        "vf": vf.index,
-        "personality": p.name,
-        "state": vf.phase.value,
-        "disabled": vf.disabled_why,
-        "resets": vf.resets,
-        "version": list(vf.version),
-        "vsi_id": p.vsi_id(vf.index),
-        "caps_asked": vf.asked,
-        "caps": vf.caps,
-        "num_queue_pairs": vf.num_queue_pairs,
-        "queues": {
-            "configured_rx": sorted(q for q, offer in vf.queues.items() if offer.rx),
-            "configured_tx": sorted(q for q, offer in vf.queues.items() if offer.tx),
-            "enabled_rx": [q for q in range(16) if vf.rx_enabled >> q & 1],
-            "enabled_tx": [q for q in range(16) if vf.tx_enabled >> q & 1],
-            "stats": _queue_stats(pf, vf),
-            "vectors": {str(v): list(maps) for v, maps in sorted(vf.vector_maps.items())},
-        },
-        "default_mac": mac_text(vf.default_mac),
-        "admin_mac": mac_text(vf.admin_mac) if vf.admin_mac else None,
-        "primary_mac": mac_text(vf.primary_mac),
-        "macs": [mac_text(mac) for mac in vf.macs],
-        "vlans": sorted(vf.vlans | {vid for _, vid in vf.tagged}),
-        "vlan_strip": vf.strip,
-        "vlan_insert": vf.insertion,
-        "port_vlan": vf.port_vlan,
-        "promisc": {"unicast": vf.promisc_unicast, "multicast": vf.promisc_multicast},
-        "trusted": vf.trusted,
-        "spoofchk": vf.spoof_check,
-        "link": {"mode": vf.link_mode, "up": link.is_up(pf, vf), "speed": pf.link_speed},
-        "rss": {
-            "key": vf.rss_key.hex(),
-            "lut": list(vf.rss_lut),
-            "hashcfg": vf.hashcfg,
-            "symmetric": vf.symmetric,
-        },
-        "faults": pf.faults.texts(vf.index),
-    }

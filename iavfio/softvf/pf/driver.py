@@ -9,17 +9,19 @@ from typing import Any
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
 from iavfio.softvf.dataplane import DataPlane, VfConfig
-from iavfio.softvf.personality import Personality
+from iavfio.softvf.personality import Personality, Tunnel
 from iavfio.softvf.pf import admin, link, rss
 from iavfio.softvf.pf.faults import Answer, Faults
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.resets import Resets
+from iavfio.softvf.pf.snapshot import snapshot
 from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
 from iavfio.softvf.pf.table import MESSAGES, name_of
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
 FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024
+PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
 
 
 # A VF may send these while another message waits: VERSION shows whether the PF is past that one.
@@ -42,6 +44,7 @@ class Pf:
         self.link_speed = personality.link_speed
         self.resets = Resets(self)
         self.faults = Faults()
+        self.tunnels: dict[int, Tunnel] = {}  # by UDP port
         self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
         self._in_hand: dict[int, int] = {}
         self.vfs = [
@@ -52,6 +55,8 @@ class Pf:
             self.resets.allocate(vf)
             self.publish(vf)
             vf.hardware.set_rstat(lib.RSTAT_VFACTIVE)
+        for port, kind in personality.tunnels.items():
+            self.register_tunnel(kind, port)
 
     # ---- what the hardware reports
 
@@ -100,7 +105,17 @@ class Pf:
 
     def snapshot(self, vf: int) -> dict[str, Any]:
         """A VF's state as JSON-able values."""
-        return admin.snapshot(self, self.vfs[vf])
+        return snapshot(self, self.vfs[vf])
+
+    def register_tunnel(self, kind: Tunnel, port: int) -> None:
+        """The host has made a tunnel: its packets are parsed from now on; OSError for too many."""
+        self.plane.add_tunnel(kind, port)
+        self.tunnels[port] = kind
+
+    def withdraw_tunnel(self, port: int) -> None:
+        """The host has removed a tunnel."""
+        self.plane.remove_tunnel(port)
+        self.tunnels.pop(port, None)
 
     # ---- for the handlers
 
@@ -122,15 +137,16 @@ class Pf:
 
     def publish(self, vf: Vf) -> None:
         """Tells the switch what the VF may do now."""
-        vlans = vf.vlans | {vid for _, vid in vf.tagged}
+        p = self.personality
         self.plane.publish(
             vf.index,
             VfConfig(
                 macs=tuple(vf.macs),
                 primary_mac=vf.primary_mac if vf.primary_mac != ZERO_MAC else None,
-                vlans=frozenset(vlans),
-                vlan_filtering=bool(vlans),
-                promisc_unicast=vf.promisc_unicast,
+                vlans=frozenset({(PLAIN_TPID, vid) for vid in vf.vlans} | vf.tagged),
+                vlan_pruning=p.vlan_pruning or not p.is_ice,
+                promisc_unicast=vf.promisc_unicast and (p.true_promisc or not p.is_ice),
+                default_vsi=vf.promisc_unicast and not p.true_promisc and p.is_ice,
                 promisc_multicast=vf.promisc_multicast,
                 trusted=vf.trusted,
                 spoof_check=vf.spoof_check,
@@ -143,9 +159,9 @@ class Pf:
                 mdd_stopped=vf.mdd_stopped,
                 rss_key=vf.rss_key,
                 rss_lut=vf.rss_lut,
-                hashcfg=rss.programmed(self.personality, vf.hashcfg),
+                hashcfg=rss.programmed(p, vf.hashcfg),
                 symmetric=vf.symmetric,
-                x722_classes=rss.tells_apart(self.personality),
+                x722_classes=rss.tells_apart(p),
                 num_queues=vf.num_queue_pairs,
                 max_frame=self.max_frame(vf),
             ),

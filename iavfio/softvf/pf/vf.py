@@ -98,6 +98,7 @@ class Vf:
     vlan_v2_known: bool = False
     mdd_stopped: bool = False
     stats_start: tuple[int, ...] | None = None  # the counters at the first GET_STATS
+    stalled: set[int] = field(default_factory=set)  # send queues, by a fault
 
     failures: int = 0
     resets: int = 0
@@ -122,7 +123,7 @@ class Vf:
         self.macs, self.leaving = [], set()
         self.vlans, self.tagged = set(), set()
         self.promisc_unicast = self.promisc_multicast = False
-        self.queues, self.vector_maps = {}, {}
+        self.queues, self.vector_maps, self.stalled = {}, {}, set()
         self.rx_enabled = self.tx_enabled = 0
         self.symmetric = False
         self.strip, self.strip_tpids = "none", (0x8100,)

@@ -11,13 +11,15 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 from iavfio.softvf.dataplane import DataPlane, PlaneEvent, VfConfig
+from iavfio.softvf.personality import Tunnel
 
 IOVA = 0x4000_0000
 TX_RING, RX_RING, RX_BUFFERS, TX_BUFFERS, SIZE = 0, 0x2_0000, 0x8_0000, 0x20_0000, 0x80_0000
@@ -25,6 +27,7 @@ EOP, RS, ICRC, IL2TAG1, DUMMY = 0x01, 0x02, 0x04, 0x08, 0x10
 IIPT6, IIPT4, IIPT4_CSUM = 0x20, 0x40, 0x60
 TCP, SCTP, UDP = 0x100, 0x200, 0x300
 QTX_TAIL, QRX_TAIL = 0x0000, 0x2000
+TUNNELS: Mapping[int, Tunnel] = MappingProxyType({4789: "vxlan", 6081: "geneve"})
 STATS = (
     "rx_bytes rx_uc rx_mc rx_bc rx_discard rx_unknown "
     "tx_bytes tx_uc tx_mc tx_bc tx_discard tx_error"
@@ -342,11 +345,17 @@ def rig(
     uplink: str = "loopback",
     start: bool = True,
     plane: dict[str, Any] | None = None,
+    tunnels: Mapping[int, Tunnel] = TUNNELS,
     **fields: Any,
 ) -> Iterator[Rig]:
-    """A started plane; write-back is immediate unless `plane` says otherwise."""
+    """A started plane; write-back is immediate unless `plane` says otherwise.
+
+    `tunnels`: what the host has registered, by UDP port.
+    """
     options: dict[str, Any] = {"bar_size": 0x10000, "uplink": uplink, "writeback": "immediate"}
     it = DataPlane(vfs, **(options | (plane or {})))
+    for port, kind in tunnels.items():
+        it.add_tunnel(kind, port)
     made: list[Vf] = []
     try:
         made.extend(Vf(it, index, **fields) for index in range(vfs))

@@ -6,6 +6,7 @@ The rules are those of docs/spec/descriptors.md 15.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -99,6 +100,29 @@ def test_packets_before_the_bad_one_complete() -> None:
         r.wait_event("mdd", "descriptor 2")
         assert [vf.done(s) for s in slots] == [True, True, False]
         assert vf.take().data == FRAME
+
+
+def test_a_stalled_send_queue_takes_nothing_until_it_is_let_go_or_reset() -> None:
+    with rig(vfs=2, uplink="none") as r:
+        a, b = r.vfs
+        a.open()
+        b.open()
+        r.plane.stall_tx(0, 0, True)
+        slots = a.post([a.frame(mac(2) + mac(1) + bytes(50))])
+        time.sleep(0.02)
+        assert not a.done(slots[0])
+        assert b.filled() == 0 and a.stat("tx_uc") == 0
+        r.plane.stall_tx(0, 0, False)
+        a.settle()
+        assert b.take().data == mac(2) + mac(1) + bytes(50)
+        r.plane.stall_tx(0, 0, True)
+        r.plane.reset_vf(0)
+        a.start()
+        a.publish()
+        a.send(mac(2) + mac(1) + bytes(50))
+        a.settle()
+        with pytest.raises(OSError, match="Invalid"):
+            r.plane.stall_tx(0, 16, True)
 
 
 def test_tso_segment_over_too_many_buffers() -> None:

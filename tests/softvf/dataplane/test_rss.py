@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import struct
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from scapy.layers.sctp import SCTP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
+from iavfio.softvf.personality import Tunnel
 from tests.softvf.dataplane.plane_rig import Received, Rig, Vf, mac, rig
 
 KEY = bytes.fromhex(
@@ -278,6 +280,48 @@ def test_packet_types(rxdid: int) -> None:
             if (got := one(r, packet).ptype) != want
         ]
         assert wrong == []
+
+
+UDP_TUNNELS: list[tuple[Tunnel, int, Any, int, int]] = [
+    ("vxlan", 4789, VXLAN(vni=5) / INNER / IP() / TCP(), 24, 22 + 41),
+    ("vxlan", 8472, VXLAN(vni=5) / INNER / IP() / TCP(), 24, 22 + 41),
+    ("geneve", 6081, Raw(b"\1\0\x65\x58" + bytes(8)) / INNER / IP() / TCP(), 24, 22 + 41),
+    ("geneve", 9999, Raw(b"\1\0\x65\x58" + bytes(8)) / INNER / IP() / TCP(), 24, 22 + 41),
+]
+
+
+@pytest.mark.parametrize("rxdid", [1, 22])
+@pytest.mark.parametrize(("kind", "port", "payload", "plain", "tunnelled"), UDP_TUNNELS)
+def test_a_udp_tunnel_is_one_only_on_a_registered_port(
+    rxdid: int, kind: Tunnel, port: int, payload: Any, plain: int, tunnelled: int
+) -> None:
+    """Otherwise the packet is plain UDP, with the checksum and hash of its outer headers."""
+    with rig(rxdid=rxdid, tunnels={}) as r:
+        opened(r)
+        outer = IP(src="10.0.0.9", dst="10.0.0.8") / UDP(sport=1, dport=port)
+        packet = HEAD / outer / payload
+        flow = bytes([10, 0, 0, 9, 10, 0, 0, 8]) + struct.pack(">HH", 1, port)
+        before = one(r, packet)
+        assert (before.ptype, before.hash) == (plain, toeplitz(KEY, flow))
+        r.plane.add_tunnel(kind, port)
+        inside = one(r, packet)
+        assert inside.ptype == tunnelled
+        assert inside.hash != before.hash
+        r.plane.add_tunnel("vxlan" if kind == "geneve" else "geneve", port)
+        assert one(r, packet).ptype not in (plain, tunnelled), "the other kind's header"
+        r.plane.remove_tunnel(port)
+        r.plane.remove_tunnel(port)
+        assert one(r, packet) == before
+
+
+def test_sixteen_tunnels_have_room() -> None:
+    with rig(tunnels={}) as r:
+        for port in range(1, 17):
+            r.plane.add_tunnel("vxlan", port)
+        with pytest.raises(OSError, match="No space"):
+            r.plane.add_tunnel("vxlan", 17)
+        r.plane.remove_tunnel(3)
+        r.plane.add_tunnel("geneve", 17)
 
 
 def test_ipv6_extension_bit() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from iavfio.softvf.contract import QueueError, QueueName
 from iavfio.softvf.function import mailbox
 from tests.softvf.function.mailbox_rings import (
     ARQ,
@@ -292,7 +293,7 @@ def test_cause_registers_of_the_700_series(x710: ServedRings) -> None:
 
 
 def test_cause_that_nobody_reads_interrupts_once(x710: ServedRings) -> None:
-    """net_iavf disables and enables it in its handler, and never reads ICR01."""
+    """A driver may disable and enable the cause in its handler without a look at ICR01."""
     x710.client.write32(ICR0_ENA1, 1 << 30)
     x710.client.write32(DYN_CTL01, 0x1B)
     x710.served.vf.send_to_vf(17, 0, bytes(16))
@@ -321,6 +322,30 @@ def test_an_interrupt_waits_for_intena(e810: ServedRings) -> None:
     e810.client.write32(DYN_CTL01, 0x19)
     assert e810.interrupted()
     assert e810.client.read32(DYN_CTL01) & 1 == 0, "firing masks the vector"
+
+
+@pytest.mark.parametrize("queue", ["atq", "arq"])
+@pytest.mark.parametrize(("error", "bit"), [("vfe", 1 << 28), ("ovfl", 1 << 29), ("crit", 1 << 30)])
+def test_error_bits_can_be_set_in_a_running_queue(
+    e810: ServedRings, queue: QueueName, error: QueueError, bit: int
+) -> None:
+    """The queue goes on but for CRIT; writing 0 there clears a bit (docs/spec/registers.md 3)."""
+    e810.client.write32(DYN_CTL01, 0x19)
+    e810.start_length_first()
+    e810.served.vf.queue_error(queue, error)
+    length = ATQLEN if queue == "atq" else ARQLEN
+    assert e810.client.read32(length) == ENABLE | bit | N
+    assert e810.interrupted()
+    flags, _ = e810.send()
+    assert bool(flags & DD_CMP) == ((queue, error) != ("atq", "crit"))
+    e810.client.write32(length, ENABLE | N)
+    assert e810.client.read32(length) == ENABLE | N
+
+
+def test_a_queue_that_is_off_has_no_error_bits(e810: ServedRings) -> None:
+    e810.client.write32(ATQLEN, 0)
+    e810.served.vf.queue_error("atq", "crit")
+    assert e810.client.read32(ATQLEN) == 0
 
 
 # ---- other registers

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from iavfio.softvf.contract import ViolationKind
+from iavfio.softvf.contract import QueueError, QueueName, ViolationKind
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Value, named
 from iavfio.softvf.pf import Pf
@@ -82,6 +82,7 @@ class Hardware:
         self.begun = 0
         self.gone = False
         self.log: list[tuple[ViolationKind, str, str]] = []
+        self.errors: list[tuple[str, str]] = []
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
         self.sent.append((opcode, retval, payload))
@@ -96,6 +97,9 @@ class Hardware:
 
     def set_gone(self, gone: bool) -> None:
         self.gone = gone
+
+    def queue_error(self, queue: QueueName, error: QueueError) -> None:
+        self.errors.append((queue, error))
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         self.log.append((kind, rule, text))

@@ -77,6 +77,13 @@ def test_the_wire() -> None:
         {"command": "fault", "vf": 0, "kind": "delay"},
         {"command": "fault", "vf": 0, "kind": "delay", "value": -1},
         {"command": "fault", "vf": 0, "kind": "drop", "count": 0},
+        {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 16},
+        {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 0, "on": 1},
+        {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq"},
+        {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "tx", "error": "crit"},
+        {"command": "udp_tunnel", "kind": "gre", "port": 4789},
+        {"command": "udp_tunnel", "kind": "vxlan", "port": 0},
+        {"command": "udp_tunnel", "kind": "vxlan", "port": 65536},
         {"command": "send", "vf": 0, "opcode": 17, "payload": "0"},
         {"command": "send", "vf": 0, "opcode": 17, "payload": "zz"},
         {"command": "stats_base", "vf": 0, "values": [1]},
@@ -132,6 +139,41 @@ def test_faults(fault: dict[str, Any], answers: list[tuple[int, int, bytes]]) ->
         assert pf.say(1, VERSION) == answers
         assert pf.say(1, VERSION) == [(1, 0, VERSION)]
         assert pf.snapshot()["faults"] == []
+
+
+def test_hardware_faults() -> None:
+    with rig("e810", vfs=2) as pf:
+        pf.negotiate()
+        stall = {"command": "fault", "vf": 0, "kind": "tx_stall"}
+        pf.pf.control({**stall, "queue": 3})
+        told = pf.pf.control({**stall, "queue": 0})
+        assert told == {"waiting": ["tx_stall, queue 0", "tx_stall, queue 3"]}
+        assert pf.pf.control({**stall, "queue": 3, "on": False})["waiting"] == ["tx_stall, queue 0"]
+        assert pf.pf.snapshot(1)["faults"] == []
+        pf.pf.control({"command": "fault", "vf": 0, "kind": "clear"})
+        assert pf.snapshot()["faults"] == []
+        pf.pf.control({**stall, "queue": 1})
+        pf.pf.control({"command": "reset", "vf": 0})
+        pf.clock.advance(1000)
+        assert pf.snapshot()["faults"] == [], "a reset ends the stall"
+        pf.pf.control(
+            {"command": "fault", "vf": 1, "kind": "aq_error", "queue": "arq", "error": "vfe"}
+        )
+        assert pf.hardware[1].errors == [("arq", "vfe")]
+
+
+def test_tunnels_of_the_host() -> None:
+    with rig("e810", udp_tunnel="vxlan:4789,geneve:6081") as pf:
+        command = {"command": "udp_tunnel", "kind": "vxlan"}
+        told = pf.pf.control({**command, "port": 8472})
+        assert told == {"tunnels": {"4789": "vxlan", "6081": "geneve", "8472": "vxlan"}}
+        told = pf.pf.control({**command, "port": 4789, "on": False})
+        assert told == {"tunnels": {"6081": "geneve", "8472": "vxlan"}}
+        for port in range(1, 15):
+            pf.pf.control({**command, "port": port})
+        with pytest.raises(ConfigError, match="16 tunnels"):
+            pf.pf.control({**command, "port": 15})
+        assert len(pf.pf.control({**command, "port": 14})["tunnels"]) == 16
 
 
 def test_delayed_answers() -> None:

@@ -263,10 +263,70 @@ def test_trusted_promiscuity(card: str) -> None:
         pf.negotiate()
         for flags in (1, 2, 3, 0):
             assert pf.status(14, promisc(pf.vsi, flags)) == 0
-            told = pf.config.promisc_unicast, pf.config.promisc_multicast
+            unicast = pf.config.promisc_unicast or pf.config.default_vsi
+            told = unicast, pf.config.promisc_multicast
             assert told == (bool(flags & 1), bool(flags & 2))
         assert pf.status(14, promisc(pf.vsi, 0x3C03)) == (0 if card == "e810" else -22)
         assert len(pf.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("card", "options", "true", "default"),
+    [
+        ("e810", {}, False, True),
+        ("e810", {"true_promisc": True}, True, False),
+        ("x710", {}, True, False),
+        ("x722", {"true_promisc": False}, True, False),
+    ],
+)
+def test_promiscuous_ice_is_the_default_vsi_without_true_promisc(
+    card: str, options: dict[str, bool], true: bool, default: bool
+) -> None:
+    """docs/spec/pf-dialects.md 3."""
+    with rig(card, trusted=True, **options) as pf:
+        pf.negotiate()
+        for flags in (3, 2, 1, 0):
+            assert pf.status(14, promisc(pf.vsi, flags)) == 0
+            unicast = bool(flags & 1)
+            assert pf.config.promisc_unicast == (unicast and true)
+            assert pf.config.default_vsi == (unicast and default)
+            assert pf.config.promisc_multicast == bool(flags & 2)
+    with rig(card, **options) as pf:
+        pf.negotiate()
+        assert pf.status(14, promisc(pf.vsi, 3)) == 0, "an untrusted VF is told success"
+        assert not (pf.config.promisc_unicast or pf.config.default_vsi)
+        assert not pf.config.promisc_multicast
+
+
+@pytest.mark.parametrize(
+    ("card", "options", "prunes"),
+    [
+        ("e810", {}, False),
+        ("e810", {"vlan_pruning": True}, True),
+        ("x710", {}, True),
+        ("x722", {"vlan_pruning": False}, True),
+    ],
+)
+def test_ice_prunes_by_vlan_only_when_it_is_told_to(
+    card: str, options: dict[str, bool], prunes: bool
+) -> None:
+    """vf-vlan-pruning (docs/spec/pf-dialects.md 4)."""
+    with rig(card, **options) as pf:
+        pf.negotiate(V1)
+        assert pf.status(12, vlans(pf.vsi, 5)) == 0
+        assert pf.config.vlans == {(0x8100, 5)}
+        assert pf.config.vlan_pruning == prunes
+
+
+def test_filters_of_double_vlan_mode_keep_their_types() -> None:
+    with rig("e810", double_vlan=True) as pf:
+        pf.negotiate()
+        pf.status(51)
+        for tpid in (0x8100, 0x88A8, 0x9100):
+            assert pf.status(52, vlan_filters(1, (0, 0, 100, tpid))) == 0
+        assert pf.config.vlans == {(0x8100, 100), (0x88A8, 100), (0x9100, 100)}
+        assert pf.status(53, vlan_filters(1, (0, 0, 100, 0x8100))) == 0
+        assert pf.config.vlans == {(0x88A8, 100), (0x9100, 100)}
 
 
 # ---- plain VLAN
@@ -276,12 +336,12 @@ def test_trusted_promiscuity(card: str) -> None:
 def test_vlan_filters(card: str) -> None:
     with rig(card) as pf:
         pf.negotiate(V1)
-        assert not pf.config.vlan_filtering
+        assert pf.config.vlans == frozenset()
         assert pf.status(12, vlans(pf.vsi, 5, 4095, 0)) == 0
-        assert pf.config.vlans == {5, 4095} and pf.config.vlan_filtering
+        assert pf.config.vlans == {(0x8100, 5), (0x8100, 4095)}
         assert pf.status(12, vlans(pf.vsi, 4096)) == PARAM[card]
         assert pf.status(13, vlans(pf.vsi, 5, 77)) == 0
-        assert pf.config.vlans == {4095}
+        assert pf.config.vlans == {(0x8100, 4095)}
 
 
 @pytest.mark.parametrize(("card", "limit"), [("e810", 8), ("x710", 16), ("x722", 16)])
@@ -289,7 +349,7 @@ def test_too_many_vlans_are_reported_as_success(card: str, limit: int) -> None:
     with rig(card) as pf:
         pf.negotiate(V1)
         assert pf.status(12, vlans(pf.vsi, *range(1, 21))) == 0
-        assert pf.config.vlans == set(range(1, limit + 1))
+        assert pf.config.vlans == {(0x8100, vid) for vid in range(1, limit + 1)}
         assert pf.violations == [] and len(pf.notes) == 1
 
 
@@ -393,9 +453,9 @@ def test_v2_filters() -> None:
         pf.status(51)
         tag = 0x8100
         assert pf.status(52, vlan_filters(1, (7, tag, 0, 0), (8, tag, 0, 0))) == 0
-        assert pf.config.vlans == {7, 8} and pf.config.vlan_filtering
+        assert pf.config.vlans == {(tag, 7), (tag, 8)}
         assert pf.status(53, vlan_filters(1, (7, tag, 0, 0))) == 0
-        assert pf.config.vlans == {8}
+        assert pf.config.vlans == {(tag, 8)}
         for wrong in (
             (7, 0, 0, 0),
             (7, 0x88A8, 0, 0),
@@ -405,12 +465,12 @@ def test_v2_filters() -> None:
         ):
             assert pf.status(52, vlan_filters(1, wrong)) == -5
         assert pf.status(52, vlan_filters(1, *((v, tag, 0, 0) for v in range(1, 9)))) == -5
-        assert pf.config.vlans == {8}
+        assert pf.config.vlans == {(tag, 8)}
         # Id 0 is let pass and does nothing, alone or among others (docs/spec/virtchnl.md 9).
         assert pf.status(52, vlan_filters(1, (0, tag, 0, 0))) == 0
         assert pf.status(52, vlan_filters(1, (9, tag, 0, 0), (0, tag, 0, 0))) == 0
         assert pf.status(53, vlan_filters(1, (0, tag, 0, 0))) == 0
-        assert pf.config.vlans == {8, 9}
+        assert pf.config.vlans == {(tag, 8), (tag, 9)}
 
 
 def test_v2_offloads() -> None:

@@ -61,6 +61,9 @@ def test_out_of_tree_dialect_changes_what_the_field_saw() -> None:
         ("bar0-size=256K", ("bar0_size", 262144)),
         ("trusted=on", ("trusted", True)),
         ("reset_ms=0.5", ("reset_ms", 0.5)),
+        ("udp_tunnel=none", ("udp_tunnel", "")),
+        ("udp-tunnel=vxlan:4789", ("udp_tunnel", "vxlan:4789")),
+        ("udp_tunnel=geneve:1, vxlan:65535", ("udp_tunnel", "geneve:1,vxlan:65535")),
         ("dialect=oot", ("dialect", "oot")),
         ("vectors=0x11", ("vectors", 17)),
     ],
@@ -72,7 +75,10 @@ def test_options_are_read_from_text(text: str, pair: tuple[str, object]) -> None
 @pytest.mark.parametrize(
     "text",
     ["nothing=1", "max_mtu", "max_mtu=many", "vectors=66", "bar0_size=100K", "mac=random",
-     "wb_group=3", "trusted=perhaps", "reset_ms=-1", "reset_ms=nan", "link_speed=12345"],
+     "wb_group=3", "trusted=perhaps", "reset_ms=-1", "reset_ms=nan", "link_speed=12345",
+     "udp_tunnel=4789", "udp_tunnel=gre:1", "udp_tunnel=vxlan:0", "udp_tunnel=vxlan:65536",
+     "udp_tunnel=vxlan:1,vxlan:1", "udp_tunnel=vxlan:-1", "udp_tunnel=vxlan:4789,",
+     "udp_tunnel=" + ",".join(f"vxlan:{port}" for port in range(1, 18))],
 )  # fmt: skip
 def test_bad_options_say_what_would_be_right(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -84,6 +90,7 @@ def test_every_option_is_taken_by_named_and_described() -> None:
     samples: dict[str, Value] = {
         "dialect": "oot", "mac": "zero", "reset_messages": "drop", "bar0_size": 262144,
         "link_speed": 40000, "wb_group": 8, "max_ring": 512, "num_queue_pairs": 2,
+        "udp_tunnel": "vxlan:4789,geneve:6081",
     }  # fmt: skip
     for name, option in OPTIONS.items():
         assert str(option)
