@@ -205,7 +205,8 @@ def test_each_setting_is_there_after_a_reset_and_gone_after_it_is_taken_back(
         port.stop()
         name = next(iter(change))
         back = "rx_ring" if name == "ring" else name
-        port.configure(**{name: "auto" if name == "mac" else getattr(plainly, back)})
+        undone: dict[str, Any] = {name: "auto" if name == "mac" else getattr(plainly, back)}
+        port.configure(**undone)
         port.start()
         assert held(pf) == plain
 
