@@ -74,5 +74,5 @@ def watched(
 
 def _counted(pf: SoftPf, vf: int) -> tuple[tuple[int, int], float]:
     asked = time.monotonic()
-    told = pf.control("stats", vf=vf)["stats"]
-    return (told["tx_unicast"], told["rx_discards"]), (asked + time.monotonic()) / 2
+    stats = pf.control("stats", vf=vf)["stats"]
+    return (stats["tx_unicast"], stats["rx_discards"]), (asked + time.monotonic()) / 2

@@ -47,10 +47,10 @@ class Floor:
         """Mpps of a slice: `mean`, and of its best 2 ms, `best`."""
         assert self._child.stdin is not None and self._child.stdout is not None
         print(seconds, file=self._child.stdin, flush=True)
-        told = json.loads(self._child.stdout.readline())
-        if told["lost"]:
+        result = json.loads(self._child.stdout.readline())
+        if result["lost"]:
             raise SystemExit("end_to_end: the floor lost packets")
-        return {"mean": told["mpps"], "best": told["mpps_best"]}
+        return {"mean": result["mpps"], "best": result["mpps_best"]}
 
     def close(self) -> None:
         """Ends it."""

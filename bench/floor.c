@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A floor for what two cores can do over this ring layout: one thread plays the driver (posts sends,
  * reaps and refills receives), the other the device (copies payloads, writes back in whole cache lines).
- * No checks, no statistics, no switch. What a real driver and a real device model reach is judged
- * against it, in the same run on the same machine.
+ * No checks, no statistics, no switch. What a real driver and a real device model reach is compared
+ * with it, in the same run on the same machine.
  * usage: floor SECONDS [CPU_DRIVER CPU_DEVICE]; prints one JSON object. SECONDS 0: for every number of
  * seconds read from standard input it runs so long and prints one; in between it does nothing, so that
  * something else can be measured in turns with it. */

@@ -33,7 +33,7 @@ IDLE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement; smaller is better. `limit` None: shown, not judged."""
+    """One measurement; smaller is better. `limit` None: shown without a limit."""
 
     what: str
     unit: str
@@ -52,7 +52,7 @@ class Figure:
         return statistics.median(self.values)
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         """Whether the limit was met, by the best and by the median."""
         if self.limit is None:
             return ""
@@ -64,7 +64,7 @@ class Figure:
         """What a table shows."""
         limit = "" if self.limit is None else f"{self.limit:g} {self.unit}"
         spread = f"{self.best:.3g} / {self.median:.3g} / {max(self.values):.3g} {self.unit}"
-        return [self.what, spread, limit, self.verdict]
+        return [self.what, spread, limit, self.outcome]
 
 
 def first_packet(target: str) -> tuple[float, iavfio.Port]:
@@ -252,8 +252,8 @@ def main() -> None:
     source["load_after"] = record.load()
     rows = [figure.cells() for figure in figures]
     print(f"{'':66} {'best / median / worst':28} {'limit':10}")
-    for what, spread, limit, verdict in rows:
-        print(f"{what:66} {spread:28} {limit:10} {verdict}")
+    for what, spread, limit, outcome in rows:
+        print(f"{what:66} {spread:28} {limit:10} {outcome}")
     print(f"{source['cpu']}, load {source['load_before']} to {source['load_after']}; {SOFTWARE}")
     out = {"provenance": source, "figures": [asdict(figure) for figure in figures]}
     print(f"wrote {record.save('startup', out)}")

@@ -32,7 +32,7 @@ def shown(value: object) -> str:
     """A value as a message shows it: never longer than half a line."""
     try:
         text = repr(value)
-    except Exception:  # a stranger's __repr__ must not hide the reason
+    except Exception:  # an argument's own __repr__ must not hide the reason
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 40 else f"{text[:37]}..."
 

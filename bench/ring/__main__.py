@@ -93,15 +93,15 @@ def main(argv: list[str]) -> None:
     rows = _run(command, groups, mixes)
     source["load_after"] = round(os.getloadavg()[0], 2)
     source["seconds"] = round(time.monotonic() - started)
-    for line in (*report.table(rows), *report.verdicts(report.ratios(rows))):
+    for line in (*report.table(rows), *report.lines(report.ratios(rows))):
         print(line)
     if mixes:
         print(*mix.lines(mixes, mix.Symbols.of(program)), sep="\n")
     print(f"\n{source['cpu']}, load {source['load_before']} to {source['load_after']}")
     report.write(args.out, source, rows)
     if args.docs:
-        judged = report.markdown(report.ratios(rows), rows, source)
-        record.fill(record.PAGE, report.BLOCK, judged)
+        text = report.markdown(report.ratios(rows), rows, source)
+        record.fill(record.PAGE, report.BLOCK, text)
     picture = args.out.with_suffix(".svg")
     versions = f"commit {source['commit']}, DPDK {source['dpdk'] or 'absent'}"
     if report.plot(picture, rows, f"forward, flex, ring 512: {source['cpu']}, {versions}"):

@@ -104,7 +104,7 @@ def _find(rows: list[Row], target: Target, descriptor: str, backend: str, work: 
 
 
 def ratios(rows: list[Row]) -> list[dict[str, Any]]:
-    """Every target that these rows can judge, for both descriptor formats.
+    """Every target that these rows hold figures for, for both descriptor formats.
 
     `call` is the ratio of whole calls; `worker` that of the loop that a worker thread runs, with
     the guards held over many bursts.
@@ -136,19 +136,19 @@ def _quotient(ours: float | None, theirs: float | None) -> float | None:
     return round(ours / theirs, 3) if ours is not None and theirs else None
 
 
-def verdicts(judged: list[dict[str, Any]]) -> Iterator[str]:
-    """Lines of text of what ratios() says."""
-    if not judged:
+def lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of text of what `ratios` found."""
+    if not found:
         return
     yield ""
     yield f"{'of DPDK, best cycles':34}{'':8}{'target':>8}{'call':>8}{'worker':>8}{'instr.':>8}"
-    for item in judged:
+    for item in found:
         numbers = (item[key] for key in ("target", "call", "worker", "instructions"))
         cells = "".join(f"{'' if n is None else f'{n:.2f}':>8}" for n in numbers)
         yield f"{item['what']:34}{item['descriptor']:8}{cells}"
 
 
-def markdown(judged: list[dict[str, Any]], rows: list[Row], provenance: dict[str, Any]) -> str:
+def markdown(found: list[dict[str, Any]], rows: list[Row], provenance: dict[str, Any]) -> str:
     """What docs/guides/performance.md shows of a run: where it comes from, ratios, spread."""
     # A call can be shorter than the empty timed region that is subtracted from it.
     spread = _median(row.cycles_median / row.cycles_best - 1 for row in rows if row.cycles_best)
@@ -160,7 +160,7 @@ def markdown(judged: list[dict[str, Any]], rows: list[Row], provenance: dict[str
     )
     columns = "best, ring 512|descriptors|DPDK|iavfio|target|ratio|worker|instructions".split("|")
     text = [source, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for item in judged:
+    for item in found:
         keys = ("peer_cycles", "cycles", "target", "call", "worker", "instructions")
         cells = ("-" if item[key] is None else f"{item[key]:.2f}" for key in keys)
         text.append(f"| {item['what']} | {item['descriptor']} | {' | '.join(cells)} |")

@@ -18,7 +18,7 @@ struct softvf_event {
     uint32_t vf;
     uint32_t kind;
     uint32_t count; /* how many it stands for: a message that repeats is held back (report.c) */
-    char rule[48]; /* the section of a paper in docs/ that has the rule */
+    char rule[48]; /* the page of docs/spec and its section that have the rule */
     char text[SOFTVF_TEXT];
 };
 

@@ -57,11 +57,11 @@ def report(error: Exception) -> int:
     """Tells an error on stderr and returns its exit status."""
     if os.environ.get("IAVFIO_DEBUG"):
         raise error
-    told = explained(error)
-    text = f"iavfio: {told.command_text}"
+    reason = explained(error)
+    text = f"iavfio: {reason.command_text}"
     with contextlib.suppress(OSError):  # stderr may be closed as well
         click.echo(text, err=True)
-    return WRONG_USE if isinstance(told, ConfigError) else TROUBLE
+    return WRONG_USE if isinstance(reason, ConfigError) else TROUBLE
 
 
 def explained(error: Exception) -> IavfioError:

@@ -114,9 +114,9 @@ class Connection:
                 f"{self.path} speaks vfio-user {major}, not 0", "another server", START
             )
         try:
-            told = json.loads(reply[4:].rstrip(b"\0") or b"{}").get("capabilities", {})
-            self.max_fds = min(16, int(told.get("max_msg_fds", 1)))
-            self.max_data = min(1 << 20, int(told.get("max_data_xfer_size", 1 << 20)))
+            offered = json.loads(reply[4:].rstrip(b"\0") or b"{}").get("capabilities", {})
+            self.max_fds = min(16, int(offered.get("max_msg_fds", 1)))
+            self.max_data = min(1 << 20, int(offered.get("max_data_xfer_size", 1 << 20)))
             if self.max_fds < 1 or self.max_data < 8:
                 raise ValueError("a limit is too small to work with")
         except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:

@@ -22,10 +22,10 @@ def not_viable(
 ) -> GroupNotViable:
     """Names who holds the group's other devices; `unknown_holder` where sysfs shows nobody."""
     held = sysfs.holders(kernel, number)
-    told = ", ".join(f"{member} by {name}" for member, name in held.items())
+    holders = ", ".join(f"{member} by {name}" for member, name in held.items())
     return GroupNotViable(
         f"IOMMU group {number} of {bdf} is not viable",
-        f"other devices of it are held: {told}" if told else unknown_holder,
+        f"other devices of it are held: {holders}" if holders else unknown_holder,
         f"bind or unbind all of the group: iavfio bind {' '.join(held) or bdf}",
         code,
         held,

@@ -42,12 +42,12 @@ class SoftPf:
     """A running software PF; a context manager. `iavfio.open` takes `sockets[i]` for VF i."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], directory: Path, told: dict[str, Any]
+        self, child: subprocess.Popen[bytes], directory: Path, ready: dict[str, Any]
     ) -> None:
-        self.sockets: list[str] = list(told["sockets"])
+        self.sockets: list[str] = list(ready["sockets"])
         self.directory = directory
         self.pid = child.pid
-        self._control_path = Path(told["control"])
+        self._control_path = Path(ready["control"])
         self._child = child
         self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
 
@@ -275,13 +275,13 @@ def _await(read: int, child: subprocess.Popen[bytes]) -> dict[str, Any]:
                 "run `iavfio softvf` to see why",
             )
         said += data
-    told = json.loads(said)
-    assert isinstance(told, dict)
-    if "error" in told:
-        kind, what, cause, remedy = told["error"]
+    ready = json.loads(said)
+    assert isinstance(ready, dict)
+    if "error" in ready:
+        kind, what, cause, remedy = ready["error"]
         error = getattr(errors, kind, IavfioError)
         raise error(what, cause, remedy)
-    return told
+    return ready
 
 
 def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:

@@ -24,8 +24,8 @@ MAX_TEXT = 400
 class Violation:
     """One thing that a driver did wrong; of kind "note", one that is merely worth knowing.
 
-    `text` says in words what was done and what the rule is; `rule` cites the paper and the section
-    that has the rule. `mdd` is a violation that made the device stop a queue.
+    `text` says in words what was done and what the rule is; `rule` names the page of docs/spec and
+    the section that has the rule. `mdd` is a violation that made the device stop a queue.
     """
 
     sequence: int

@@ -176,9 +176,9 @@ def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> No
             file=out,
         )
     wire = plane.wire()
-    told = [f"{number} {name.replace('_', ' ')}" for name, number in wire.items() if number]
-    if told:
-        print(f"wire: {', '.join(told)}", file=out)
+    counted = [f"{number} {name.replace('_', ' ')}" for name, number in wire.items() if number]
+    if counted:
+        print(f"wire: {', '.join(counted)}", file=out)
     for (vf, kind, rule), count in sorted(log.counts.items()):
         if kind != "note":
             text = log.newest[vf, kind, rule]
@@ -186,10 +186,10 @@ def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> No
     out.flush()
 
 
-def print_ready(told: dict[str, Any]) -> None:
+def print_ready(ready: dict[str, Any]) -> None:
     """Prints the sockets, and one line that says that clients may come."""
-    for name in told["sockets"]:
+    for name in ready["sockets"]:
         print(name)
-    print(f"control:{told['control']}")
+    print(f"control:{ready['control']}")
     print("ready", flush=True)
     sys.stdout.flush()

@@ -3,7 +3,7 @@
 
 The widths are those of docs/spec/libie-counters.md 5: bytes and packets wrap at 48 bits, discards
 and errors at 32. A PF that adds them up itself (ice) answers with 64 bits. No answer says which it
-is, so a value below its predecessor is judged by what the wire could have carried meanwhile.
+is, so a value below its predecessor is compared with what the wire could have carried meanwhile.
 """
 
 from __future__ import annotations

@@ -298,7 +298,7 @@ class AdminQueue:
         self._complete(slot, opcode, message, completion)
 
     def _complete(self, slot: int, opcode: int, message: int, completion: float) -> None:
-        """Waits until ATQH has passed `slot`, then looks at the device's verdict."""
+        """Waits until ATQH has passed `slot`, then looks at what the device wrote back."""
         name = opcode_name(message) if message else f"admin command {opcode:04x}"
         end = self._clock() + completion
         pause = 0.0

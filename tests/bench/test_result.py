@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which runs are sound: accounts made by hand, with the verdict that each deserves."""
+"""Which runs are sound: accounts made by hand, each with its right outcome."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_ratio_compares_the_same_work_and_instruction_set() -> None:
 
 def test_a_target_without_a_peer_is_not_judged() -> None:
     assert report.ratios([_row("iavfio", "forward", "avx512", 4.0)]) == []
-    assert list(report.verdicts([])) == []
+    assert list(report.lines([])) == []
 
 
 def test_scalar_is_judged_against_both_of_the_peers_scalar_paths() -> None:

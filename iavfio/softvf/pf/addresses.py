@@ -162,7 +162,7 @@ def _delete(vf: Vf, mac: bytes) -> None:
 
 
 def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """An untrusted VF is told success and gets nothing: both PFs lie here on purpose."""
+    """An untrusted VF gets SUCCESS and nothing else: both PFs answer so on purpose."""
     message = ffi.from_buffer("struct vc_promisc_info *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     flags = int(message.flags)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The PF's driver: takes a message of a VF, judges it as ice or i40e would, answers it."""
+"""The PF's driver: takes a message of a VF, checks it as ice or i40e would, answers it."""
 
 from __future__ import annotations
 

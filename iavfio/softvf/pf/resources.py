@@ -33,7 +33,7 @@ def version(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if vf.version not in ((1, 0), (1, 1)):
         vf.hardware.violation(
             "docs/spec/virtchnl.md 1",
-            f"VERSION {vf.version[0]}.{vf.version[1]} is neither 1.0 nor 1.1: the PF will judge "
+            f"VERSION {vf.version[0]}.{vf.version[1]} is neither 1.0 nor 1.1: the PF will treat "
             "what follows as from a 1.0 VF",
         )
     return bytes(ffi.buffer(answer))

@@ -45,7 +45,7 @@ def _capabilities(pf: Pf, vf: Vf) -> Any:
 
 
 def get_offload_vlan_v2_caps(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Must come before the other VLAN V2 messages: the PF judges them by this answer."""
+    """Must come before the other VLAN V2 messages: the PF checks them against this answer."""
     vf.require_active()
     vf.vlan_v2_known = True
     return bytes(ffi.buffer(_capabilities(pf, vf)))

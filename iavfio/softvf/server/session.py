@@ -132,8 +132,8 @@ class Session:
         if self._write_multi:
             ours["write_multiple"] = True
         while True:
-            told = {"capabilities": ours} if ours else {}
-            text = json.dumps(told, separators=(",", ":")).encode() + b"\0"
+            answer = {"capabilities": ours} if ours else {}
+            text = json.dumps(answer, separators=(",", ":")).encode() + b"\0"
             if len(text) <= room:
                 return text
             if not ours:

@@ -172,7 +172,7 @@ def _switch(name: str) -> MessageType[[Setting], None]:
     )
 
 
-# No arguments. PFs judge the messages below by this answer, so it comes first.
+# No arguments. PFs check the messages below against this answer, so it comes first.
 GET_OFFLOAD_VLAN_V2_CAPS = MessageType(
     "GET_OFFLOAD_VLAN_V2_CAPS",
     lambda vsi_id: [b""],

@@ -24,6 +24,8 @@ VPP_CAPS = 0x180B80A1
 DPDK_CAPS = 0xBE0BC7E1
 VSI = {"e810": 1, "x710": 10, "x722": 10}
 CARDS = ("e810", "x710", "x722")
+I40E = ("x710", "x722")
+PARAM = {"e810": -5, "x710": -22, "x722": -22}  # what each says to a wrong parameter
 EVENT = 17
 LINK_UP_ADV = {
     "e810": struct.pack("<IIB3xI", 1, 100000, 1, 0),

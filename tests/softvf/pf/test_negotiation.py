@@ -12,10 +12,8 @@ import pytest
 
 from iavfio.softvf.personality import named
 from tests.softvf.pf import pf_rig
-from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, VPP_CAPS, Rig, rig
+from tests.softvf.pf.pf_rig import CARDS, EVENT, LINUX_CAPS, PARAM, VPP_CAPS, Rig, rig
 
-CARDS = ("e810", "x710", "x722")
-PARAM = {"e810": -5, "x710": -22, "x722": -22}
 UNSUPPORTED = {"e810": -64, "x710": -95, "x722": -95}
 
 

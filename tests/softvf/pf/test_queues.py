@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.softvf.pf.pf_rig import (
+    CARDS,
     EVENT,
+    I40E,
     LINK_UP_ADV,
+    PARAM,
     Rig,
     config_queues,
     irq_map,
@@ -17,10 +20,6 @@ from tests.softvf.pf.pf_rig import (
     rig,
     select,
 )
-
-CARDS = ("e810", "x710", "x722")
-I40E = ("x710", "x722")
-PARAM = {"e810": -5, "x710": -22, "x722": -22}
 
 
 def configure(pf: Rig, *queues: int, **context: Any) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.softvf.pf.pf_rig import (
+    CARDS,
     EVENT,
     LINUX_CAPS,
     RESET_IMPENDING,
@@ -23,7 +24,6 @@ from tests.softvf.pf.pf_rig import (
     vlans,
 )
 
-CARDS = ("e810", "x710", "x722")
 V1 = LINUX_CAPS & ~(1 << 15)
 NOTICE = (EVENT, 0, RESET_IMPENDING)
 RESET_MS = {"e810": 30, "x710": 60, "x722": 60}

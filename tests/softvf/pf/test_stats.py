@@ -7,10 +7,9 @@ import struct
 
 import pytest
 
-from tests.softvf.pf.pf_rig import CARDS, Rig, rig, select
+from tests.softvf.pf.pf_rig import CARDS, PARAM, Rig, rig, select
 
 WORDS = {"e810": 12, "x710": 13, "x722": 13}
-PARAM = {"e810": -5, "x710": -22, "x722": -22}
 each_card = pytest.mark.parametrize("card", CARDS)
 
 
