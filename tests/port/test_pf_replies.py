@@ -88,11 +88,13 @@ def test_a_vf_of_an_mfp_port_opens(card: str) -> None:
         assert resets(pf) == 0
 
 
-def test_a_pf_that_minds_a_capability_is_asked_for_less() -> None:
+def test_a_pf_that_minds_a_capability_is_asked_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before and after a reset, each time for as long as the port has patience."""
+    monkeypatch.setattr("iavfio.port.negotiation.REFUSED_PATIENCE", 0.0)
     options: dict[str, Any] = {"reset_ms": 1, "resources_once": False}
     with iavfio.softvf(personality="x710", options=options) as pf:
         opcode = lib.VC_OP_GET_VF_RESOURCES
-        pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-22, count=8)
+        pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-22, count=2)
         with pf.open(0) as port:
             granted = [cap.name for cap in port.capabilities.granted_list]
             assert granted == ["L2", "ADV_LINK_SPEED", "VLAN"]

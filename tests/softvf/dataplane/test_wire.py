@@ -35,11 +35,11 @@ def test_uplink_none_takes_everything_and_gives_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "tap", "tap:", "tap:" + "x" * 40, "pcap:/nowhere", "gen:size=1"]
+    "uplink", ["", "tap", "tap:", "tap:" + "x" * 40, "pcap:/nowhere", "gen:size=1"]
 )
-def test_uplinks_that_cannot_be(spec: str) -> None:
+def test_uplinks_that_cannot_be(uplink: str) -> None:
     with pytest.raises(ValueError, match=r"uplink|tap|TAP|letters|nowhere|generator"):
-        DataPlane(1, bar_size=0x10000, uplink=spec)
+        DataPlane(1, bar_size=0x10000, uplink=uplink)
 
 
 # ---- pcap
