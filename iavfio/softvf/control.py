@@ -4,7 +4,7 @@
 One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": false, "error": ...}`.
 
     {"command": "ping"}
-    {"command": "info"}                        VFs, sockets, personality
+    {"command": "info"}                        VFs, sockets, personality, faults that were contained
     {"command": "log", "clear": true}          violations: entries, counts per rule; then forgets
     {"command": "stats", "vf": 0}              the VSI's counters, and what the PF knows of the VF
     {"command": "journal", "vf": 0, "clear": true}   mailbox messages, as its driver sees them
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from iavfio.errors import IavfioError
+from iavfio.softvf.containment import Account
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
 from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
@@ -68,7 +69,10 @@ class Control:
         log: ViolationLog,
         info: dict[str, Any],
         stop: Callable[[], None],
+        own: Account,
     ) -> None:
+        self.faults = 0  # exceptions that nobody expected, in commands
+        self._process = own
         self._servers, self._pf, self._plane, self._log = servers, pf, plane, log
         self._info, self._stop = info, stop
         self._own: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -90,7 +94,10 @@ class Control:
         }
 
     def execute(self, line: bytes) -> dict[str, Any]:
-        """The answer to one line, which may be anything; never raises."""
+        """The answer to one line, which may be anything.
+
+        What nobody expected is raised: it costs the client that asked its connection.
+        """
         try:
             request = json.loads(line)
             if not isinstance(request, dict) or not isinstance(request.get("command"), str):
@@ -118,10 +125,12 @@ class Control:
                 "connected": server.connected,
                 "gone": server.vf.gone,
                 "resets": server.vf.resets,
+                "faults": server.vf.account.faults,
             }
             for server in self._servers
         ]
-        return self._info | {"vfs": vfs}
+        faults = {"control": self.faults, "process": self._process.faults}
+        return self._info | {"vfs": vfs, "faults": faults}
 
     def _tell_log(self, request: dict[str, Any]) -> dict[str, Any]:
         answer = self._log.as_dict()
@@ -237,13 +246,19 @@ class _Client:
         self._in = bytearray()
         self._out = bytearray()
         self._ended = False
+        self._waiting = False  # for another turn
+        self._account = Account("a client of the control socket", self._fail)
         sock.setblocking(False)
-        loop.watch(sock.fileno(), READ, self._on_ready)
+        loop.watch(sock.fileno(), READ, self._on_ready, self._account)
+
+    def _fail(self, _: str) -> None:
+        self._control.faults += 1
+        self.close()
 
     def _on_ready(self, events: int) -> None:
         try:
-            if events & READ and not self._ended:
-                data = self._sock.recv(MAX_LINE)
+            if events & READ and not self._ended and not self._waiting:
+                data = self._sock.recv(MAX_LINE, socket.MSG_DONTWAIT)
                 self._ended = not data
                 self._in += data
                 self._work()
@@ -254,27 +269,42 @@ class _Client:
             self.close()
 
     def _work(self) -> None:
-        while True:
-            line, newline, rest = self._in.partition(b"\n")
-            if not newline:
-                break
-            self._in = rest
+        """Carries out the lines that are there, for one turn."""
+        self._waiting = False
+        turn = self._loop.turn()
+        while self._sock.fileno() >= 0 and b"\n" in self._in:
+            line, _, self._in = self._in.partition(b"\n")
             if line.strip():
                 self._out += json.dumps(self._control.execute(bytes(line))).encode() + b"\n"
-        if len(self._in) > MAX_LINE or len(self._out) > MAX_UNSENT:
+            if turn.over() and b"\n" in self._in:
+                self._waiting = True
+                self._loop.call_later(0, self._go_on, self._account)
+                break
+        too_long = len(self._in) > MAX_LINE and not self._waiting
+        if too_long or len(self._out) > MAX_UNSENT:
             self._ended = True  # no client of ours does so
+
+    def _go_on(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._work()
+            self._flush()
 
     def _flush(self) -> None:
         if self._out:
             try:
-                del self._out[: self._sock.send(self._out, socket.MSG_NOSIGNAL)]
+                sent = self._sock.send(self._out, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+                del self._out[:sent]
             except BlockingIOError:
                 pass
-        if self._ended and not self._out:
+        if self._ended and not self._out and not self._waiting:
             self.close()
             return
-        events = (0 if self._ended else READ) | (WRITE if self._out else 0)
-        self._loop.watch(self._sock.fileno(), events, self._on_ready)
+        reading = not self._ended and not self._waiting
+        events = (READ if reading else 0) | (WRITE if self._out else 0)
+        if events:
+            self._loop.watch(self._sock.fileno(), events, self._on_ready, self._account)
+        else:
+            self._loop.forget(self._sock.fileno())
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:

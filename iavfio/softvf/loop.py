@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The event loop of the control plane: one thread, file descriptors and timers."""
+"""The event loop of the control plane: one thread, file descriptors and timers.
+
+Each handler and timer runs on the account of a client (containment.Account), and for a turn that is
+short: the others wait for it.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,19 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from iavfio.softvf.containment import Account, Turn
+
+TURN_SECONDS = 0.0001  # a round over 64 VFs whose clients all storm takes less than 10 ms
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Call:
     """A timer of the loop; implements contract.Timer."""
 
-    __slots__ = ("call", "due")
+    __slots__ = ("account", "call", "due")
 
-    def __init__(self, due: float, call: Callable[[], None]) -> None:
-        self.due = due
+    def __init__(self, due: float, call: Callable[[], None], account: Account) -> None:
+        self.due, self.account = due, account
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
@@ -30,11 +37,23 @@ class Call:
         self.call = None
 
 
+class Watch:
+    """A file descriptor's handler, and on whose account it runs."""
+
+    __slots__ = ("account", "handler")
+
+    def __init__(self, handler: Callable[[int], None], account: Account) -> None:
+        self.handler, self.account = handler, account
+
+
 class Loop:
     """Implements contract.Scheduler, and watches file descriptors."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._selector = selectors.DefaultSelector()
+        self.own = Account("the software VF")
+        self._account = self.own  # on which the event in hand runs
         self._timers: list[tuple[float, int, Call]] = []
         self._order = itertools.count()
         self._stopped = False
@@ -44,26 +63,40 @@ class Loop:
 
     def now(self) -> float:
         """Monotonic seconds."""
-        return time.monotonic()
+        return self._clock()
 
-    def call_later(self, delay: float, call: Callable[[], None]) -> Call:
+    def turn(self) -> Turn:
+        """A turn that begins now."""
+        return Turn(self._clock, TURN_SECONDS)
+
+    def call_later(
+        self, delay: float, call: Callable[[], None], account: Account | None = None
+    ) -> Call:
         """Calls once after `delay` seconds, 0 meaning after the event in hand.
 
-        Calls of equal time keep their order.
+        Calls of equal time keep their order. Without `account` it is that of the event in hand.
         """
-        timer = Call(self.now() + max(delay, 0.0), call)
+        timer = Call(self.now() + max(delay, 0.0), call, account or self._account)
         heapq.heappush(self._timers, (timer.due, next(self._order), timer))
         return timer
 
-    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+    def watch(
+        self,
+        fd: int,
+        events: int,
+        handler: Callable[[int], None],
+        account: Account | None = None,
+    ) -> None:
         """Calls `handler(ready)` whenever fd is ready for some of `events`.
 
-        A second call for an fd replaces its events and its handler.
+        A second call for an fd replaces its events and its handler. Without `account` the handler
+        runs on the software VF's own, which has no session to lose.
         """
+        watch = Watch(handler, account or self.own)
         try:
-            self._selector.modify(fd, events, handler)
+            self._selector.modify(fd, events, watch)
         except KeyError:
-            self._selector.register(fd, events, handler)
+            self._selector.register(fd, events, watch)
 
     def forget(self, fd: int) -> None:
         """Stops watching; an fd that is not watched is left as it is."""
@@ -99,8 +132,13 @@ class Loop:
             for key, mask in self._selector.select(self._timeout()):
                 # An earlier handler of this round may have closed the fd of a later one.
                 if self._selector.get_map().get(key.fd) == key:
-                    key.data(mask)
+                    self._serve(key.data.account, key.data.handler, mask)
             self._run_timers()
+
+    def _serve(self, account: Account, call: Callable[..., object], *arguments: object) -> None:
+        self._account = account
+        account.run(call, *arguments)
+        self._account = self.own
 
     def _timeout(self) -> float | None:
         while self._timers and self._timers[0][2].call is None:
@@ -116,7 +154,7 @@ class Loop:
         for timer in due:
             call, timer.call = timer.call, None
             if call is not None:
-                call()
+                self._serve(timer.account, call)
 
     def close(self) -> None:
         """Releases everything."""

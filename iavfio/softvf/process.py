@@ -77,13 +77,13 @@ def run(
         pf = Pf(card, vfs, plane, loop)
         for vf in vfs:
             vf.attach(pf)
-        loop.watch(plane.event_fd, READ, lambda _: _hear(plane, pf, log))
         directory = stack.enter_context(private_directory(settings.directory, settings.disposable))
         servers = []
         for vf in vfs:
             server = VfServer(vf, directory / f"vf{vf.index}.sock", loop)
             stack.callback(server.close)
             servers.append(server)
+        loop.watch(plane.event_fd, READ, lambda _: hear(plane, pf, log, servers))
         info = {
             "pid": os.getpid(),
             "personality": card.name,
@@ -91,7 +91,7 @@ def run(
             "writeback": settings.writeback,
             "doorbells": settings.doorbells,
         }
-        control = Control(servers, pf, plane, log, info, loop.stop)
+        control = Control(servers, pf, plane, log, info, loop.stop, loop.own)
         lines = ControlServer(directory / "control.sock", control, loop)
         stack.callback(lines.close)
         plane.start()
@@ -129,12 +129,12 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
         ) from error
 
 
-def _hear(plane: DataPlane, pf: Pf, log: ViolationLog) -> None:
+def hear(plane: DataPlane, pf: Pf, log: ViolationLog, servers: list[VfServer]) -> None:
     """Logs what the data thread has to say, and tells the PF of malicious drivers."""
     for event in plane.events():
         if event.kind == "mdd":
             log.add(event.vf, "mdd", event.rule, event.text, event.count)
-            pf.mdd(event.vf, event.text)
+            servers[event.vf].vf.account.run(pf.mdd, event.vf, event.text)
         else:
             kind: Literal["violation", "note"] = (
                 "violation" if event.kind == "violation" else "note"

@@ -66,9 +66,9 @@ class ConfigSpace:
     def write(self, offset: int, data: bytes) -> None:
         """Changes what a driver may change, then acts on what has changed."""
         master, msix = self.bus_master, (self.msix_enabled, self.msix_masked)
-        for at, value in enumerate(data, offset):
-            mask = self._mask[at]
-            self._bytes[at] = self._bytes[at] & ~mask & 0xFF | value & mask
+        part = slice(offset, offset + len(data))
+        mask, old, new = (_number(each) for each in (self._mask[part], self._bytes[part], data))
+        self._bytes[part] = (old & ~mask | new & mask).to_bytes(len(data), "little")
         flr_at = self._personality.pcie_offset + DEVICE_CONTROL + 1
         if offset <= flr_at < offset + len(data) and data[flr_at - offset] & FLR >> 8:
             self._on_flr()  # the bit itself always reads 0
@@ -150,3 +150,7 @@ class ConfigSpace:
             self._set(offset, number | version << 16 | following << 20, 4)
             if number == TPH[0]:
                 self._set(offset + 4, 0x5, 4)  # no-ST and device-specific modes
+
+
+def _number(data: bytes | bytearray) -> int:
+    return int.from_bytes(data, "little")

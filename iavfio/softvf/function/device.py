@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from iavfio.softvf.containment import Account
 from iavfio.softvf.contract import PfDriver, QueueError, QueueName, Scheduler, ViolationKind
 from iavfio.softvf.function.config_space import SIZE, ConfigSpace
 from iavfio.softvf.function.mailbox import Mailbox
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality
 
 WIDTHS = (1, 2, 4, 8)  # bytes of one access to a register
+TOP = 1 << 64  # of the addresses that a device can name
 
 
 class Vf:
@@ -38,6 +41,7 @@ class Vf:
         trapped: bool = False,
     ) -> None:
         self.index = index
+        self.account = Account(f"vf{index}")  # of the VF's client
         self.personality = personality
         self.plane = plane
         self.trapped = trapped  # every doorbell is trapped: no page of BAR0 may be mapped
@@ -57,10 +61,13 @@ class Vf:
         """Connects the PF's driver."""
         self._pf = pf
 
-    # ---- contract.VfHardware
+    # ---- contract.VfHardware: on the account of this VF's client, whoever made the PF act
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
         """Delivers a message of the PF; it is lost where contract.VfHardware says so."""
+        self.account.run(self._deliver, opcode, retval, payload)
+
+    def _deliver(self, opcode: int, retval: int, payload: bytes) -> None:
         if not self.gone and self.mailbox.deliver(opcode, retval, payload):
             self.recorder.received(opcode, retval, payload)
 
@@ -70,6 +77,9 @@ class Vf:
 
     def begin_reset(self) -> None:
         """Performs the hardware half of a VF reset (docs/spec/registers.md 8)."""
+        self.account.run(self._begin_reset)
+
+    def _begin_reset(self) -> None:
         self.recorder.note("reset")
         # An i40e PF waits for ADMINQ before it triggers a reset; an FLR needs nobody's leave.
         if self.mailbox.atq.live and not self.registers.admin_cause_enabled:
@@ -89,13 +99,13 @@ class Vf:
     def set_gone(self, gone: bool) -> None:
         """While the VF is gone, all registers read all-ones and nothing happens."""
         if gone and not self.gone:
-            self.plane.reset_vf(self.index)
-            self.mailbox.reset()
+            self.account.run(self.plane.reset_vf, self.index)
+            self.account.run(self.mailbox.reset)
         self.gone = gone
 
     def queue_error(self, queue: QueueName, error: QueueError) -> None:
         """Sets an error bit of an admin queue and raises vector 0."""
-        self.mailbox.fail(queue, error)
+        self.account.run(self.mailbox.fail, queue, error)
 
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong."""
@@ -105,10 +115,12 @@ class Vf:
 
     def dma_read(self, iova: int, length: int) -> bytes:
         """Reads the client's memory; raises OSError outside its DMA windows."""
+        _check_range(iova, length)
         return self.plane.dma_read(self.index, iova, length)
 
     def dma_write(self, iova: int, data: bytes) -> None:
         """Writes the client's memory; raises OSError outside its DMA windows."""
+        _check_range(iova, len(data))
         self.plane.dma_write(self.index, iova, data)
 
     def mailbox_interrupt(self) -> None:
@@ -158,13 +170,17 @@ class Vf:
         DMA ends first, then the client's windows and eventfds go, then an FLR follows.
         """
         self.bus_master = False
-        self.plane.set_bus_master(self.index, False)
-        self.plane.reset_vf(self.index)
-        self.plane.dma_clear(self.index)
-        self.msix.drop_all()
+        steps: list[tuple[Callable[..., object], tuple[int | bool, ...]]] = [
+            (self.plane.set_bus_master, (self.index, False)),
+            (self.plane.reset_vf, (self.index,)),
+            (self.plane.dma_clear, (self.index,)),
+            (self.msix.drop_all, ()),
+        ]
         if self._pf:
-            self._pf.client_gone(self.index)
-        self.flr()
+            steps.append((self._pf.client_gone, (self.index,)))
+        steps.append((self.flr, ()))
+        for step, arguments in steps:  # one that fails does not keep the others from being done
+            self.account.run(step, *arguments)
 
     def region_size(self, region: int) -> int:
         """Bytes of a region; 0 when it is absent."""
@@ -212,3 +228,13 @@ class Vf:
                 f"{len(data)}-byte write of the MSI-X table at {offset:#x}: "
                 "it takes aligned words of 4 or 8 bytes",
             )
+
+
+def _check_range(iova: int, length: int) -> None:
+    """Raises OSError for a range that no window can hold, since it goes beyond 2^64.
+
+    The base of a ring comes from registers and its index from a third one, so a client chooses the
+    sum freely (docs/spec/reliability.md D1).
+    """
+    if not 0 <= length <= TOP or not 0 <= iova <= TOP - length:
+        raise OSError(errno.EFAULT, f"[{iova:#x}, +{length:#x}) goes beyond 2^64")

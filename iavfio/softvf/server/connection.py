@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One client's stream, cut into messages with their file descriptors (docs/spec/vfio-user.md 1, 8).
 
-The socket never blocks. A message is read exactly (16 bytes, then the rest), because fds come with
-the first byte of a message and a longer read could not tell whose they are. Replies wait in a
-buffer while the client does not read them; the client's posted writes are taken meanwhile.
+The socket never blocks, because each call asks for that itself. A message is read exactly (16
+bytes, then the rest), because fds come with the first byte of a message and a longer read could not
+tell whose they are. Replies wait in a buffer while the client does not read them; the client's
+posted writes are taken meanwhile.
+
+A client is served for a turn; then the others are (docs/spec/reliability.md D4, D6). A message that
+takes longer is answered in steps: its session yields where it may be interrupted.
 """
 
 from __future__ import annotations
@@ -13,13 +17,14 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from iavfio.softvf.containment import Account
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
 
-MESSAGES_PER_TURN = 64  # after so many, other clients are served
+STEPS_PER_TURN = 64  # after so many, or after the loop's turn, other clients are served
 MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client
 ANCILLARY = socket.CMSG_SPACE(253 * 4)  # the kernel passes at most 253 fds at once
 
@@ -29,22 +34,29 @@ class BrokenStream(Exception):
 
 
 class Connection:
-    """Calls `on_message` for each message and `on_close` once, with the reason in words."""
+    """Calls `on_message` for each message and `on_close` once, with the reason in words.
+
+    What `on_message` returns is advanced step by step, on the client's `account`; the next message
+    is read when there is no step left.
+    """
 
     def __init__(
         self,
         sock: socket.socket,
         loop: Loop,
-        on_message: Callable[[Message], None],
+        on_message: Callable[[Message], Iterator[None]],
         on_close: Callable[[str], None],
+        account: Account,
     ) -> None:
-        self._sock, self._loop = sock, loop
+        self._sock, self._loop, self._account = sock, loop, account
         self._on_message, self._on_close = on_message, on_close
         self._chunks: list[bytes] = []
         self._have = 0
         self._header: tuple[int, ...] | None = None
         self._fds: list[int] = []
         self._truncated = False
+        self._steps: Iterator[None] | None = None  # of the message in hand
+        self._resuming = False
         self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._unsent_bytes = 0
         self._last = False
@@ -52,27 +64,47 @@ class Connection:
         self.closed = False
         sock.setblocking(False)
         self._events = READ
-        loop.watch(sock.fileno(), READ, self._on_ready)
+        loop.watch(sock.fileno(), READ, self._on_ready, account)
 
     # ---- in
 
     def _on_ready(self, events: int) -> None:
-        try:
-            if events & WRITE:
-                self._flush()
-            if events & READ and not self.closed:
-                for _ in range(MESSAGES_PER_TURN):
-                    if self.closed or self._last or self._paused or self._unsent_bytes > MAX_UNSENT:
-                        break
+        if events & WRITE:
+            self._flush()
+        if events & READ and not self._resuming:
+            self._serve()
+
+    def _resume(self) -> None:
+        self._resuming = False
+        self._serve()
+
+    def _serve(self) -> None:
+        """Serves the client for one turn."""
+        turn = self._loop.turn()
+        for _ in range(STEPS_PER_TURN):
+            if self.closed or self._last or self._paused or self._unsent_bytes > MAX_UNSENT:
+                return
+            if self._steps is None:
+                try:
                     if not self._read_one():
-                        break
-        except BrokenStream as reason:
-            self.close(str(reason))
-        except OSError as error:
-            self.close(f"{error.strerror}")
+                        return
+                except BrokenStream as reason:
+                    self.close(str(reason))
+                    return
+                except OSError as error:
+                    self.close(f"{error.strerror}")
+                    return
+            elif next(self._steps, self) is self:
+                self._steps = None
+            if turn.over():
+                break
+        # What was read needs no word of the kernel to go on.
+        if self._steps is not None and not self.closed and not self._resuming:
+            self._resuming = True
+            self._loop.call_later(0, self._resume, self._account)
 
     def _read_one(self) -> bool:
-        """Reads one message; returns False when it is not all there."""
+        """Reads one message and takes its first step; returns False when it is not all there."""
         if self._header is None:
             raw = self._fill(HEADER.size)
             if raw is None:
@@ -86,10 +118,9 @@ class Connection:
             return False
         message = Message(msg_id, command, flags, payload, self._fds, self._truncated)
         self._header, self._fds, self._truncated = None, [], False
-        try:
-            self._on_message(message)
-        finally:
-            message.close_fds()
+        self._steps = self._on_message(message)
+        if next(self._steps, self) is self:
+            self._steps = None
         return True
 
     def _fill(self, size: int) -> bytes | None:
@@ -97,7 +128,7 @@ class Connection:
         while self._have < size:
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
-                    size - self._have, ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                    size - self._have, ANCILLARY, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
                 )
             except BlockingIOError:
                 return None
@@ -152,7 +183,7 @@ class Connection:
             data, fds = self._unsent[0]
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
             try:
-                sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+                sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -176,7 +207,7 @@ class Connection:
             return
         self._events = events
         if events:
-            self._loop.watch(self._sock.fileno(), events, self._on_ready)
+            self._loop.watch(self._sock.fileno(), events, self._on_ready, self._account)
         else:
             self._loop.forget(self._sock.fileno())
 
@@ -185,6 +216,9 @@ class Connection:
         if not self.closed:
             self._paused = on
             self._watch()
+            if not on and self._steps is not None and not self._resuming:
+                self._resuming = True
+                self._loop.call_later(0, self._resume, self._account)
 
     def close(self, reason: str) -> None:
         """Hangs up."""
@@ -196,4 +230,6 @@ class Connection:
         for fd in self._fds:
             os.close(fd)
         self._fds = []
+        self._steps = None
+        self._unsent.clear()
         self._on_close(reason)

@@ -21,6 +21,7 @@ class VfServer:
         self.vf, self.path = vf, path
         self._loop = loop
         self._session: Session | None = None
+        vf.account.end = self._end_session
         self._listener: socket.socket | None = sockets.listen(path)
         loop.watch(self._listener.fileno(), READ, self._accept)
 
@@ -48,8 +49,15 @@ class VfServer:
             return
         self._session = Session(
             self.vf,
-            lambda session: Connection(sock, self._loop, session.on_message, self._closed),
+            lambda session: Connection(
+                sock, self._loop, session.on_message, self._closed, self.vf.account
+            ),
         )
+
+    def _end_session(self, why: str) -> None:
+        """Hangs up, which ends all DMA and resets the VF."""
+        if self._session:
+            self._session.connection.close(why)
 
     def _closed(self, reason: str) -> None:
         self._session = None
@@ -59,10 +67,9 @@ class VfServer:
             )
         self.vf.disconnected()
 
-    def disconnect(self) -> None:
+    def disconnect(self, why: str = "by the control socket") -> None:
         """Hangs up on the client."""
-        if self._session:
-            self._session.connection.close("by the control socket")
+        self._end_session(why)
 
     def stall(self, seconds: float) -> bool:
         """Does not serve the client for a while; returns False when there is none."""
@@ -70,7 +77,7 @@ class VfServer:
             return False
         connection = self._session.connection
         connection.pause(True)
-        self._loop.call_later(seconds, lambda: connection.pause(False))
+        self._loop.call_later(seconds, lambda: connection.pause(False), self.vf.account)
         return True
 
     def request_release(self) -> bool:

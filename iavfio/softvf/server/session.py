@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from iavfio.softvf._device import lib
@@ -19,6 +19,7 @@ from iavfio.softvf.server.windows import Windows
 
 DOORBELL_PAGES = (0x0000, 0x2000)  # QTX_TAIL; QRX_TAIL and VFINT_ITRN
 MAX_TOLD = 1000  # violations of one client: one that errs all the time must not fill the log
+CHECKED = 256  # writes of a REGION_WRITE_MULTI that are looked at in one step
 PAGE = int(lib.PAGE_BYTES)
 Answer = tuple[bytes, tuple[int, ...]]  # payload, fds
 
@@ -35,12 +36,12 @@ class Session:
         self._windows = Windows(vf.index, vf.plane)
         self.connection = connection(self)
 
-    def on_message(self, message: Message) -> None:
-        """Answers one message."""
+    def on_message(self, message: Message) -> Iterator[None]:
+        """Answers one message; yields where others may be served before the rest of it."""
         silent = bool(message.flags & wire.NO_REPLY)
         try:
             try:
-                payload, fds = self._answer(message)
+                payload, fds = yield from self._answer(message)
             finally:
                 message.close_fds()  # before the client can hear of it
         except RequestRefused as refused:
@@ -69,19 +70,21 @@ class Session:
             self._told += 1
             self._vf.violation("docs/spec/vfio-user.md 3", text)
 
-    def _answer(self, message: Message) -> Answer:
+    def _answer(self, message: Message) -> Generator[None, None, Answer]:
         if message.flags & wire.TYPE_MASK != wire.TYPE_COMMAND or message.flags & wire.ERROR:
             # Nothing was asked of the client, so it has nothing to answer.
             raise RequestRefused(f"flags {message.flags:#x} are no command's", fatal=True)
         if not self._negotiated:
             return self._version(message)
         handler = self._handlers().get(message.command)
-        if handler is None:
+        if handler is None and message.command != Command.REGION_WRITE_MULTI:
             raise RequestRefused(f"unknown command {message.command}")
         if message.truncated:
             raise RequestRefused("more file descriptors than can be taken")
         if message.fds and message.command not in (Command.DMA_MAP, Command.DEVICE_SET_IRQS):
             self._tell(f"{_name(message.command)}: {len(message.fds)} unexpected fds are closed")
+        if handler is None:
+            return (yield from self._write_many(message))
         return handler(message)
 
     def _handlers(self) -> dict[int, Callable[[Message], Answer]]:
@@ -95,7 +98,6 @@ class Session:
             Command.DEVICE_SET_IRQS: self._set_irqs,
             Command.REGION_READ: self._read,
             Command.REGION_WRITE: self._write,
-            Command.REGION_WRITE_MULTI: self._write_many,
             Command.DEVICE_RESET: self._reset,
             Command.DEVICE_FEATURE: self._feature,
         }
@@ -237,18 +239,22 @@ class Session:
         self._vf.write(region, offset, data)
         return wire.ACCESS.pack(offset, region, count), ()
 
-    def _write_many(self, message: Message) -> Answer:
+    def _write_many(self, message: Message) -> Generator[None, None, Answer]:
         (count,) = wire.fixed(wire.MULTI_COUNT, message.payload)
         body = message.payload[wire.MULTI_COUNT.size :]
         if not self._write_multi:
             raise RequestRefused("write_multiple was not negotiated")
         if count * wire.MULTI_ENTRY.size != len(body):
             raise RequestRefused(f"{count} writes in {len(body)} bytes")
-        writes = list(wire.MULTI_ENTRY.iter_unpack(body))
-        if any(not 0 < size <= 8 for _, _, size, _ in writes):
-            raise RequestRefused("a write of other than 1 to 8 bytes")
-        for offset, region, size, data in writes:
+        writes = wire.MULTI_ENTRY.iter_unpack
+        for at, (_, _, size, _) in enumerate(writes(body)):
+            if not 0 < size <= 8:
+                raise RequestRefused("a write of other than 1 to 8 bytes")
+            if at % CHECKED == CHECKED - 1:
+                yield
+        for offset, region, size, data in writes(body):
             self._vf.write(region, offset, data[:size])
+            yield
         return wire.MULTI_COUNT.pack(count), ()
 
     def _reset(self, message: Message) -> Answer:
