@@ -104,6 +104,12 @@ def _key(key: object) -> bytes:
         raise wrong_type("key", key, "a key in bytes")
     if not key:
         raise ConfigError("the RSS key is empty", "a key has the PF's size, mostly 52 bytes")
+    if not any(bytes(key)):
+        raise ConfigError(
+            "an RSS key of zeros is not possible",
+            "it spreads nothing: the hash of every packet is 0, and all arrive in one queue",
+            "give random bytes, or leave key out for the default one",
+        )
     return bytes(key)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from iavfio.pyvfio import forks
-from iavfio.pyvfio.arguments import whole
+from iavfio.pyvfio.arguments import descriptors, raw, whole
 from iavfio.pyvfio.bar import Bar
 from iavfio.pyvfio.errors import Closed, Unsupported, VfioError, system_error
 from iavfio.pyvfio.space import AddressSpace
@@ -20,6 +20,8 @@ CONFIG_REGION = 7
 IRQ_MSIX, IRQ_ERR, IRQ_REQ = 2, 3, 4
 CAP_MSIX = 0x11
 FAR = 1 << 31  # beyond any number of vectors
+MOST = (1 << 63) - 1  # bytes: beyond any region
+INDICES = (1 << 32) - 1  # what the interfaces can name
 
 
 @dataclass(frozen=True)
@@ -166,29 +168,51 @@ class Device(ABC):
     def info(self) -> DeviceInfo:
         """Flags and counts."""
 
-    @abstractmethod
     def region(self, index: int) -> RegionInfo:
         """One region: 0..5 BARs, 6 ROM, 7 config space. An absent one has size 0."""
+        return self._region_info(whole("index", index, 0, INDICES))
 
-    @abstractmethod
     def irq(self, index: int) -> IrqInfo:
         """One interrupt index: 2 MSI-X, 3 ERR, 4 REQ."""
+        return self._irq_info(whole("index", index, 0, INDICES))
 
-    @abstractmethod
     def read(self, region: int, offset: int, count: int) -> bytes:
         """Reads from a region; but for config space, each aligned 4 bytes are one access."""
+        region = whole("region", region, 0, INDICES)
+        offset, count = whole("offset", offset, -FAR, MOST), whole("count", count, -FAR, MOST)
+        return self._read(region, offset, count)
 
-    @abstractmethod
     def write(self, region: int, offset: int, data: bytes) -> None:
         """Writes to a region."""
+        region = whole("region", region, 0, INDICES)
+        self._write(region, whole("offset", offset, -FAR, MOST), raw("data", data))
 
-    @abstractmethod
     def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         """Assigns eventfds to vectors start.. of an index; None leaves a vector without one."""
+        index, start = whole("index", index, 0, INDICES), whole("start", start, 0, FAR)
+        self._set_irqs(index, start, descriptors("fds", fds))
 
-    @abstractmethod
     def disable_irqs(self, index: int) -> None:
         """Disables a whole interrupt index."""
+        self._disable_irqs(whole("index", index, 0, INDICES))
+
+    @abstractmethod
+    def _region_info(self, index: int) -> RegionInfo: ...
+
+    @abstractmethod
+    def _irq_info(self, index: int) -> IrqInfo: ...
+
+    @abstractmethod
+    def _read(self, region: int, offset: int, count: int) -> bytes: ...
+
+    @abstractmethod
+    def _write(self, region: int, offset: int, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None: ...
+
+    @abstractmethod
+    def _disable_irqs(self, index: int) -> None: ...
 
     @abstractmethod
     def reset(self) -> None:

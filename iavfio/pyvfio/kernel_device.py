@@ -142,7 +142,7 @@ class KernelDevice(Device):
             raise Unsupported(f"{self.name} is no PCI device")
         return DeviceInfo(bool(flags & 1), regions, irqs)
 
-    def region(self, index: int) -> RegionInfo:
+    def _region_info(self, index: int) -> RegionInfo:
         data = bytearray(REGION.pack(REGION.size, 0, index, 0, 0, 0))
         self._ioctl(abi.DEVICE_GET_REGION_INFO, data, f"region {index} info")
         needed = min(REGION.unpack_from(data)[0], 1 << 16)
@@ -152,12 +152,12 @@ class KernelDevice(Device):
             self._ioctl(abi.DEVICE_GET_REGION_INFO, data, f"region {index} info")
         return decode_region(bytes(data))
 
-    def irq(self, index: int) -> IrqInfo:
+    def _irq_info(self, index: int) -> IrqInfo:
         data = bytearray(IRQ.pack(IRQ.size, 0, index, 0))
         self._ioctl(abi.DEVICE_GET_IRQ_INFO, data, f"interrupt {index} info")
         return decode_irq(bytes(data))
 
-    def read(self, region: int, offset: int, count: int) -> bytes:
+    def _read(self, region: int, offset: int, count: int) -> bytes:
         self._check()
         start = self._at(region, offset, count) - offset
         data = b""
@@ -171,7 +171,7 @@ class KernelDevice(Device):
             data += part
         return data
 
-    def write(self, region: int, offset: int, data: bytes) -> None:
+    def _write(self, region: int, offset: int, data: bytes) -> None:
         self._check()
         start = self._at(region, offset, len(data)) - offset
         for at, size in accesses(region, offset, len(data)):
@@ -204,7 +204,7 @@ class KernelDevice(Device):
     def _again(self) -> str:
         return f"when it is back: iavfio bind {self.name}, and open it again"
 
-    def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
+    def _set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         plain = [-1 if fd is None else fd for fd in fds]
         size = IRQ_SET.size + 4 * len(plain)
         flags = SET_DATA_EVENTFD | SET_ACTION_TRIGGER
@@ -219,7 +219,7 @@ class KernelDevice(Device):
                 f"use {granted} vectors: share them between queues, or poll",
             )
 
-    def disable_irqs(self, index: int) -> None:
+    def _disable_irqs(self, index: int) -> None:
         flags = SET_DATA_NONE | SET_ACTION_TRIGGER
         data = bytearray(IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
         self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index} off")

@@ -141,7 +141,7 @@ class UserDevice(Device):
     def lost(self) -> bool:
         return self._connection.broken or super().lost
 
-    def region(self, index: int) -> RegionInfo:
+    def _region_info(self, index: int) -> RegionInfo:
         info, fd = self._region(index)
         if fd is not None:
             os.close(fd)
@@ -165,14 +165,14 @@ class UserDevice(Device):
             os.close(fd)
         return info, fds[0] if fds else None
 
-    def irq(self, index: int) -> IrqInfo:
+    def _irq_info(self, index: int) -> IrqInfo:
         request = IRQ.pack(IRQ.size, 0, index, 0)
         reply, _ = self._ask(Command.DEVICE_GET_IRQ_INFO, request, IRQ.size)
         if len(reply) < IRQ.size:
             raise ProtocolError(f"{self.name}: interrupt {index} info is cut short")
         return decode_irq(reply)
 
-    def read(self, region: int, offset: int, count: int) -> bytes:
+    def _read(self, region: int, offset: int, count: int) -> bytes:
         self._inside(region, offset, count)
         data = b""
         for at, size in accesses(region, offset, count, self._connection.max_data):
@@ -183,7 +183,7 @@ class UserDevice(Device):
             data += reply[ACCESS.size :]
         return data
 
-    def write(self, region: int, offset: int, data: bytes) -> None:
+    def _write(self, region: int, offset: int, data: bytes) -> None:
         self._inside(region, offset, len(data))
         for at, size in accesses(region, offset, len(data), self._connection.max_data):
             part = data[at - offset : at - offset + size]
@@ -202,7 +202,7 @@ class UserDevice(Device):
                 errno.EINVAL,
             )
 
-    def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
+    def _set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         # The protocol knows no hole, so each run of fds, or of none, is a message of its own
         # (docs/spec/vfio-user.md 4).
         at = 0
@@ -220,7 +220,7 @@ class UserDevice(Device):
             self._ask(Command.DEVICE_SET_IRQS, request, 0, run)
             at = end
 
-    def disable_irqs(self, index: int) -> None:
+    def _disable_irqs(self, index: int) -> None:
         if self.irq(index).count == 0:
             # Servers refuse "disable all" for an index without vectors (docs/spec/vfio-user.md 4).
             return

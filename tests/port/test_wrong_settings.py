@@ -130,7 +130,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"all_multicast": []}, "not the list []"),
     # RSS
     *(
-        ({"rss": Rss(key=bytes(size))}, f"an RSS key of {size} bytes is not possible")
+        ({"rss": Rss(key=b"k" * size)}, f"an RSS key of {size} bytes is not possible")
         for size in (1, 16, 39, 40, 51, 53, 100)
     ),
     ({"rss": Rss(key=b"k")}, "give 52 bytes, or leave key out"),
@@ -323,6 +323,8 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("pool contiguous", lambda _: POOL(contiguous=1), "True or False"),
     ("rss key", lambda _: RSS(key="abc"), "key is a key in bytes, not the str"),
     ("rss no key", lambda _: RSS(key=b""), "the RSS key is empty"),
+    ("rss zero key", lambda _: RSS(key=bytes(52)), "it spreads nothing"),
+    ("rss short zero key", lambda _: RSS(key=bytearray(40)), "it spreads nothing"),
     ("rss no lut", lambda _: RSS(lut=()), "the RSS table is empty"),
     ("rss lut 300", lambda _: RSS(lut=(300,)), "lut can be 0 to 255"),
     ("rss lut -1", lambda _: RSS(lut=(-1,)), "lut can be 0 to 255"),

@@ -9,6 +9,7 @@ import select
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -398,3 +399,42 @@ def test_the_example_of_the_docs(
     assert rig.resets >= 1
     with pytest.raises(pyvfio.Closed):
         device.info()
+
+
+WRONG: list[tuple[str, tuple[Any, ...], str]] = [
+    ("region", ("0",), "index is a whole number, not a str"),
+    ("region", (None,), "index is a whole number, not a NoneType"),
+    ("region", (-1,), "it can be 0 to"),
+    ("region", (1 << 40,), "it can be 0 to"),
+    ("irq", (2.0,), "index is a whole number, not a float"),
+    ("irq", (True,), "index is a whole number, not a bool"),
+    ("read", ("bar0", 0, 4), "region is a whole number, not a str"),
+    ("read", (0, None, 4), "offset is a whole number, not a NoneType"),
+    ("read", (0, 0, "4"), "count is a whole number, not a str"),
+    ("read", (0, 1 << 70, 4), "it can be"),
+    ("write", (0, 0, 5), "data is bytes, not a int"),
+    ("write", (0, 0, "abcd"), "data is bytes, not a str"),
+    ("write", ([], 0, b"abcd"), "region is a whole number, not a list"),
+    ("set_irqs", ("2", 0, [1]), "index is a whole number, not a str"),
+    ("set_irqs", (2, None, [1]), "start is a whole number, not a NoneType"),
+    ("set_irqs", (2, -1, [1]), "it can be 0 to"),
+    ("set_irqs", (2, 0, 5), "fds is a list of file descriptors, not a int"),
+    ("set_irqs", (2, 0, ["1"]), "fds is a whole number, not a str"),
+    ("set_irqs", (2, 0, [-1]), "it can be 0 to"),
+    ("disable_irqs", (None,), "index is a whole number, not a NoneType"),
+    ("map_bar", (0.0,), "index is a whole number, not a float"),
+    ("map_bar", (6,), "it can be 0 to 5"),
+    ("enable_msix", ("1",), "count is a whole number, not a str"),
+]
+
+
+@pytest.mark.parametrize(("call", "arguments", "reason"), WRONG)
+def test_wrong_arguments_are_told(
+    rig: Rig, call: str, arguments: tuple[Any, ...], reason: str
+) -> None:
+    with rig.open() as device:
+        before = device.region(0)
+        with pytest.raises(pyvfio.BadArgument) as refused:
+            getattr(device, call)(*arguments)
+        assert reason in str(refused.value)
+        assert device.region(0) == before
