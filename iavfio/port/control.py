@@ -20,8 +20,6 @@ from iavfio.errors import (
     DeviceError,
     DeviceLost,
     IavfioError,
-    MailboxError,
-    PfRefused,
     ResetUnderWay,
     StateError,
     VfioError,
@@ -34,6 +32,7 @@ from iavfio.port.identity import Identity, own_mac
 from iavfio.port.interrupts import Interrupts
 from iavfio.port.link import Link
 from iavfio.port.negotiation import Session
+from iavfio.port.pf_counters import PfCounters
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.recovery import check_grant, come_back, taken_away
 from iavfio.port.settings import Limits, Settings, changed
@@ -43,13 +42,10 @@ from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
 from iavfio.ranges import QUEUES
 from iavfio.stats import PortSegment, PortStats
-from iavfio.stats.monotonic import Monotonic
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
-from iavfio.virtchnl.messages.stats import GET_STATS
 
 MOST_QUEUES = QUEUES.high  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
-LAST_SAMPLE = 0.1  # seconds for the PF to tell its counters before a reset of our own
 
 
 class PortControl:
@@ -74,11 +70,11 @@ class PortControl:
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
-        self._monotonic = Monotonic()
         self._given_mac: bytes | None = None  # the PF's choice, not one that it had from us
         self._made_mac = bytes(6)
         self.segment: PortSegment
         self.stats: PortStats
+        self.counters: PfCounters
         self.hardware: Hardware
         self.queues: QueueSet
         self.watchdog: Watchdog
@@ -112,6 +108,7 @@ class PortControl:
                 numbered=numbered,
             )
             self.stats = PortStats(self.segment)
+            self.counters = PfCounters(self.session, self.segment, status)
             status.publish_in(self.segment)
             self.segment.set_pairs(1)
             vectors = self.interrupts.fds
@@ -315,7 +312,7 @@ class PortControl:
         status, queues = self.status, self.queues
         wish = self._wish(lenient)
         built = BringUp(
-            self.hardware, self.session, queues, wish, status.note, self._sample_first
+            self.hardware, self.session, queues, wish, status.note, self.counters.first
         ).run()
         status.mac = built.mac
         for pair in self.queues:
@@ -369,32 +366,13 @@ class PortControl:
         """Asks the PF for its counters now; they are published in the segment."""
         with self.status.lock:
             if self.status.state in (State.STOPPED, State.RUNNING):
-                raw = self.session.client.ask(GET_STATS())
-                self.segment.set_global(self._monotonic.feed(raw))
-
-    def _sample_first(self) -> None:
-        """The first GET_STATS after a reset, from which on the PF counts."""
-        try:
-            raw = self.session.client.ask(GET_STATS())
-            self.segment.set_global(self._monotonic.feed(raw))
-        except (PfRefused, MailboxError) as error:
-            self.status.note(f"the PF's counters are not known from the start: {error}")
+                self.counters.refresh()
 
     def _refresh_stats_quietly(self) -> None:
         try:
             self.refresh_stats()
         except DeviceError:
             pass  # the last answer stays, and its age is shown
-
-    def _sample_last(self) -> None:
-        """Asks once more before a reset of our own: with it the PF may forget what it counted."""
-        client = self.session.client
-        try:
-            if not (client.suspect or client.needs_reset or self.session.was_reset()):
-                raw = client.ask(GET_STATS(), LAST_SAMPLE)
-                self.segment.set_global(self._monotonic.feed(raw))
-        except IavfioError:
-            pass  # the reset is what mends a PF that does not answer
 
     def _pf_event(self, event: Event) -> None:
         if event.kind == "link":
@@ -414,7 +392,7 @@ class PortControl:
         with self.status.lock:
             with self._resetting(cause) as began:
                 if not coming:
-                    self._sample_last()
+                    self.counters.last()
                 attempts = come_back(self.session, self._rebuild, self._halt, coming)
                 record = Reset(cause, time.monotonic() - began, attempts)
                 self.status.move(State.RUNNING if self._want_running else State.STOPPED)
@@ -453,7 +431,7 @@ class PortControl:
         session, status = self.session, self.status
         session.wait_ready(after_reset=True)
         self._drain()
-        self._monotonic.after_reset()
+        self.counters.after_reset()
         before = session.report.granted
         session.negotiate(after_reset=True)
         self._adopt_mac()
