@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,16 +24,16 @@ OTHER = 12345
 
 
 @pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A base as /dev/shm is: sticky, and open to all users of the host."""
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    path = tmp_path / "shm"
-    path.mkdir()
-    path.chmod(0o1777)
-    monkeypatch.setenv("IAVFIO_RUNTIME_DIR", str(path))
-    yield path
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A base as /dev/shm is: sticky, and open to all users of the host.
+
+    It does not lie in tmp_path: each start of pytest closes the folder above it to other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="iavfio-base-") as name:
+        path = Path(name)
+        path.chmod(0o1777)
+        monkeypatch.setenv("IAVFIO_RUNTIME_DIR", name)
+        yield path
 
 
 def publish(name: str = "p0", mode: int = 0o600, device: str = "") -> Callable[[], PortSegment]:
