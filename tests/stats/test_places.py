@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,6 @@ from tests.stats.others import NOBODY, in_child
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="plays several users: needs root")
 OTHER = 12345
-
-
-@pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A base as /dev/shm is: sticky, and open to all users of the host.
-
-    It does not lie in tmp_path: each start of pytest closes the folder above it to other users.
-    """
-    with tempfile.TemporaryDirectory(prefix="iavfio-base-") as name:
-        path = Path(name)
-        path.chmod(0o1777)
-        monkeypatch.setenv("IAVFIO_RUNTIME_DIR", name)
-        yield path
 
 
 def publish(name: str = "p0", mode: int = 0o600, device: str = "") -> Callable[[], PortSegment]:
