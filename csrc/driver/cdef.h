@@ -146,8 +146,8 @@ void pair_drain(struct queue_pair *pair);
 
 /* Receives up to max packets and returns how many. */
 int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t max);
-/* Does so too, but sleeps on the interrupt until a packet arrives: 0 when none came in time; timeout_ns < 0:
- * no limit. */
+/* As pair_recv, but sleeps on the interrupt until a packet arrives. Returns 0 when none came in time;
+ * timeout_ns < 0: no limit. */
 int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint32_t max,
                    int64_t timeout_ns);
 /* Posts packets in order until one does not fit, and returns how many of the n were consumed. *refused of

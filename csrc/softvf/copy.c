@@ -5,7 +5,7 @@
 
 #include "softvf/plain.h"
 
-/* Fewer than a vector. */
+/* Copies and sums fewer bytes than a vector has. */
 static uint64_t copy_few(uint8_t *to, const uint8_t *from, uint32_t len)
 {
     uint8_t bytes[32] = {0};

@@ -9,9 +9,9 @@
 void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
 /* Takes frames from the uplink; returns how many. */
 uint32_t switch_from_wire(struct plane *plane);
-/* After a VF's configuration has changed. */
+/* Takes over a VF's configuration after it has changed. */
 void switch_rebuild(struct plane *plane);
-/* Bitmap of the VFs whose address it is. */
+/* Returns a bitmap of the VFs that own a MAC address. */
 uint64_t switch_owners(const struct plane *plane, uint64_t mac);
 
 #endif

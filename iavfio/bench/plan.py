@@ -22,8 +22,9 @@ SMALLEST = 64  # with FCS: Ethernet, IPv4, UDP and the signature fit
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. `sizes`: frame sizes with FCS, as RFC 2544 counts them, used in turn.
+    """A run as it was asked for.
 
+    `sizes`: frame sizes with FCS, as RFC 2544 counts them, used in turn.
     `duration`: the measured window in seconds; `count` ends it after so many packets sent, 0 = by
     time; `rate` in packets a second, 0 = as fast as possible; `cpus`: one worker on each, empty =
     one anywhere. `max_loss`: the largest share of lost packets that a sound run may have, None =
@@ -49,7 +50,7 @@ class Plan:
         return self.mode in GENERATING
 
     def checked(self, ports: Sequence[Port]) -> Plan:
-        """Itself, or ConfigError for what cannot be run on these ports."""
+        """Returns this plan. Raises ConfigError for one that cannot be run on these ports."""
         if not 1 <= len(ports) <= 2:
             raise ConfigError(f"{len(ports)} ports", "one VF, or two that reach each other", "")
         longest = min(port.settings.frame for port in ports) + FCS

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a run gave: rates of its window, exact accounts of all its packets, and whether they are
-sound.
-"""
+"""The result of a run: rates of its window, and an account of all packets that must balance."""
 
 from __future__ import annotations
 

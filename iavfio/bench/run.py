@@ -146,7 +146,7 @@ def _watch(workers: Sequence[Worker], progress: Progress | None) -> None:
 
 
 def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
-    """Lets what is on its way arrive, for a bounded time. Whether it did, as far as can be seen.
+    """Lets packets that are on their way arrive; returns whether nothing more came at the end.
 
     Frames that somebody else generates may never stop coming: where the run does not make its own,
     there is nothing to wait for. A second Ctrl-C ends the draining at once.

@@ -11,7 +11,7 @@ import click
 
 
 def runtime_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the option to a command; what it names is in force before the command runs."""
+    """Adds the option to a command; its folder is in force before the command runs."""
     return click.option(
         "--runtime-dir",
         metavar="DIR",
@@ -23,7 +23,7 @@ def runtime_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _set_runtime_dir(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    """By the environment, so that processes which this one starts look there too."""
+    """Sets the environment variable: processes that the command starts look there as well."""
     if value is not None:
         from iavfio.stats.runtime import ENVIRONMENT
 

@@ -12,26 +12,9 @@ from iavfio.bench.plan import Plan
 from iavfio.bench.result import Result, Spread
 from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
-from iavfio.stats import Snapshot
-from iavfio.stats.names import GLOBAL, RX, TX
+from tests.snapshots import idle
 
-ZERO = Snapshot(
-    port="vf0",
-    device="vf0",
-    transport="vfio-user",
-    last_state="running",
-    alive=True,
-    pid=1,
-    process="process 1",
-    user="root",
-    age=0.0,
-    link_up=True,
-    link_mbps=10000,
-    mac="02:00:00:00:00:01",
-    pf={c.name: 0 for c in GLOBAL},
-    rq=({c.name: 0 for c in RX},),
-    sq=({c.name: 0 for c in TX},),
-)
+ZERO = idle()
 
 
 def result(

@@ -16,8 +16,8 @@ from iavfio.port.port import Port
 from iavfio.port.why import CHECKS, Facts, findings
 from iavfio.softvf.launch import SoftPf
 from iavfio.stats import Snapshot
-from iavfio.stats.names import GLOBAL, RX, TX
 from tests.port.rig import collect, send_all, udp, until
+from tests.snapshots import idle
 
 PERSONALITIES = ("e810", "x710")
 FOREIGN = bytes.fromhex("020000000099")
@@ -151,23 +151,7 @@ def starved(port: Port) -> bool:
 # ---- the checks alone, on facts made by hand
 
 
-ZERO = Snapshot(
-    port="vf0",
-    device="vf0",
-    transport="vfio-user",
-    last_state="running",
-    alive=True,
-    pid=1,
-    process="process 1",
-    user="root",
-    age=0.5,
-    link_up=True,
-    link_mbps=10000,
-    mac="02:00:00:00:00:01",
-    pf={c.name: 0 for c in GLOBAL},
-    rq=({c.name: 0 for c in RX}, {c.name: 0 for c in RX}),
-    sq=({c.name: 0 for c in TX}, {c.name: 0 for c in TX}),
-)
+ZERO = idle(2)
 
 
 def counted(**values: int) -> Snapshot:

@@ -10,9 +10,9 @@
 
 /* ---- ends of a poll that are not the usual one; they return how many packets the poll found ---- */
 
-/* Nothing was there. */
+/* The ring holds no packet. */
 uint32_t rx_idle(struct queue_pair *pair, bool owner);
-/* There were packets, but another thread owns the cache, or the cache has too little for a refill. */
+/* The ring holds packets, but another thread owns the cache, or the cache has too little for a refill. */
 uint32_t rx_slowly(struct queue_pair *pair, struct run run, bool owner);
 /* The packets are counted, and others left deferred counts to be merged. */
 uint32_t rx_merge(struct queue_pair *pair, uint32_t count);

@@ -23,7 +23,7 @@ void rx_counters_add(struct queue_pair *pair, const struct rx_tally *tally, bool
 void rx_counters_add_pool(struct queue_pair *pair, const struct pool_tally *tally, bool owner);
 /* Moves the deferred counts into the block. Only for the owner of the cache. */
 void rx_counters_merge(struct queue_pair *pair);
-/* Does so while the caller has the block open. */
+/* As rx_counters_merge, for a caller that has the block open. */
 void rx_counters_merge_open(struct queue_pair *pair);
 
 static inline bool rx_counters_deferred(const struct queue_pair *pair)

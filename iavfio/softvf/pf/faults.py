@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Mishaps on request: a PF that loses, delays or garbles messages (for tests of VF drivers)."""
+"""Faults on request: a PF that loses, delays or garbles messages, for tests of VF drivers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Fault:
     value: int
 
     def text(self) -> str:
-        """For the snapshot."""
+        """The fault in words, as the snapshot shows it."""
         which = "any opcode" if self.opcode is None else f"opcode {self.opcode}"
         value = f" {self.value}" if self.kind in NEEDS_VALUE else ""
         return f"{self.kind}{value}, {which}, {self.count} times"
@@ -45,7 +45,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes to the VF, after `delay_ms`."""
+    """A message to the VF, sent after `delay_ms`."""
 
     opcode: int
     retval: int
@@ -60,7 +60,7 @@ class Faults:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Raises ConfigError for a kind that does not exist, or when there are too many."""
+        """Adds a fault. Raises ConfigError for an unknown kind, or when there are too many."""
         if fault.kind not in KINDS:
             raise ConfigError(
                 f"there is no fault {fault.kind!r}", remedy=f"kinds: {', '.join(KINDS)}"
@@ -70,11 +70,11 @@ class Faults:
         self._waiting.append(fault)
 
     def clear(self, vf: int) -> None:
-        """Removes those of a VF."""
+        """Removes the faults of a VF."""
         self._waiting = [fault for fault in self._waiting if fault.vf != vf]
 
     def texts(self, vf: int) -> list[str]:
-        """Those of a VF, in words."""
+        """The faults of a VF, in words."""
         return [fault.text() for fault in self._waiting if fault.vf == vf]
 
     def _take(self, vf: int, opcode: int, wanted: frozenset[str]) -> list[Fault]:
@@ -93,7 +93,7 @@ class Faults:
         return bool(self._waiting and self._take(vf, opcode, frozenset({"lose"})))
 
     def spoil(self, vf: int, opcode: int, answer: Answer) -> list[Answer]:
-        """What becomes of an answer: none, one or several."""
+        """The answers that the VF gets in place of `answer`: none, one or several."""
         if not self._waiting:
             return [answer]
         out = [answer]
