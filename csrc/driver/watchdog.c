@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "driver/clock.h"
+#include "driver/eventfd.h"
 #include "driver/pair/settle.h"
 #include "driver/ring/queue_pair.h"
 #include "driver/tx_hang.h"
@@ -46,13 +47,6 @@ static void eventfd_add(int fd)
     uint64_t one = 1;
 
     (void)!write(fd, &one, sizeof(one));
-}
-
-static void eventfd_take(int fd)
-{
-    uint64_t count;
-
-    (void)!read(fd, &count, sizeof(count));
 }
 
 /* Adds events for watchdog_wait to return. */

@@ -19,7 +19,7 @@ static int get_info(struct slot *slot, void *arg)
     struct {
         uint32_t argsz, flags, regions, irqs;
     } request = {.argsz = sizeof(request)}, reply = {0};
-    uint32_t argsz;
+    uint32_t argsz, got = 0;
     int result = preload_copy_in(&argsz, arg, sizeof(argsz));
 
     if (result)
@@ -27,7 +27,9 @@ static int get_info(struct slot *slot, void *arg)
     if (argsz < fixed)
         return -EINVAL;
     result = slot_request(slot, VU_DEVICE_GET_INFO, &request, sizeof(request), NULL, 0, &reply,
-                          sizeof(reply), NULL);
+                          sizeof(reply), &got);
+    if (result == 0 && got < sizeof(reply))
+        result = -EIO; /* cut short */
     if (result)
         return result;
     info.argsz = fixed;

@@ -105,7 +105,7 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
     int prot = (vma->readable ? PROT_READ : 0) | (vma->writable ? PROT_WRITE : 0) |
                (vma->executable ? PROT_EXEC : 0);
     void *place = (void *)(uintptr_t)start;
-    int fd = (int)syscall(SYS_memfd_create, "iavfio-dma", 1u /* close on exec */);
+    int fd = (int)syscall(SYS_memfd_create, "iavfio-dma", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int result;
 
     if (fd < 0)
@@ -123,6 +123,8 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
     }
     moving_end();
     if (result == 0) {
+        /* The server may map the file, but not cut it: that would be the program's SIGBUS. */
+        syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
         madvise(place, size, MADV_HUGEPAGE); /* best effort */
         keep(start, size, fd);
         return fd;

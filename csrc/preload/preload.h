@@ -107,6 +107,9 @@ int group_open(struct slot *slot);
 void group_close(struct slot *slot);
 int group_ioctl(struct slot *slot, unsigned long request, void *arg);
 
+/* region.c: takes a reply to GET_REGION_INFO of `size` bytes; 0 or -EPROTO. The areas lie in the region. */
+int region_learn(struct region *region, const uint8_t *reply, uint32_t size, bool has_file);
+
 /* slot.c */
 int slot_connect(struct slot *slot);
 void slot_disconnect(struct slot *slot);

@@ -105,27 +105,6 @@ static int agree(struct slot *slot)
     return 0;
 }
 
-static void take_areas(struct region *region, const uint8_t *reply, uint32_t size, uint32_t at)
-{
-    struct vfio_info_cap_header header;
-    struct vfio_region_sparse_mmap_area area;
-    uint32_t count;
-
-    for (int guard = 0; at >= 32 && at + 16 <= size && guard < 16; guard++, at = header.next) {
-        memcpy(&header, reply + at, sizeof(header));
-        if (header.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP)
-            continue;
-        memcpy(&count, reply + at + 8, sizeof(count));
-        region->areas = 0;
-        for (uint32_t i = 0; i < count && i < PRELOAD_MAX_AREAS && at + 32 + 16 * i <= size; i++) {
-            memcpy(&area, reply + at + 16 + 16 * i, sizeof(area));
-            if (area.offset > region->size || area.size > region->size - area.offset)
-                continue;
-            region->area[region->areas++] = (struct area){.offset = area.offset, .size = area.size};
-        }
-    }
-}
-
 static int learn_region(struct slot *slot, uint32_t index)
 {
     struct region *region = &slot->region[index];
@@ -144,20 +123,12 @@ static int learn_region(struct slot *slot, uint32_t index)
                         &reply, sizeof(reply), &size, fds, &nfds, TIMEOUT_MS);
     if (result)
         return result > 0 ? -result : result;
-    region->size = reply.info.size;
-    region->flags = reply.info.flags;
-    region->fd_offset = reply.info.offset;
-    region->areas = 0;
-    if (nfds && region->flags & VFIO_REGION_INFO_FLAG_MMAP) {
+    result = region_learn(region, reply.bytes, size, nfds > 0);
+    if (result == 0 && region->areas)
         region->fd = fds[0];
-        region->area[0] = (struct area){.size = region->size};
-        region->areas = 1;
-        if (region->flags & VFIO_REGION_INFO_FLAG_CAPS)
-            take_areas(region, reply.bytes, size, reply.info.cap_offset);
-    }
     for (uint32_t i = region->fd >= 0; i < nfds; i++)
         real_close(fds[i]);
-    return 0;
+    return result;
 }
 
 /* The BAR with the MSI-X table is the kernel's: programs must not map it. */
@@ -299,7 +270,7 @@ int slot_write(struct slot *slot, uint32_t region, uint64_t offset, const void *
                             NULL);
     pthread_rwlock_rdlock(&slot->lock);
     if (slot->conn)
-        result = settle(slot, vu_post(slot->conn, VU_REGION_WRITE, &request, size));
+        result = settle(slot, vu_post(slot->conn, VU_REGION_WRITE, &request, size, TIMEOUT_MS));
     pthread_rwlock_unlock(&slot->lock);
     return result;
 }

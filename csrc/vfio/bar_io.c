@@ -43,35 +43,33 @@ static volatile uint32_t *mapped(const struct bar_io *bar, uint64_t offset)
     return NULL;
 }
 
-static uint32_t read_user(struct bar_io *bar, uint64_t offset)
+/* Writes are posted: a register write has no result worth a round trip, and one socket keeps all accesses in
+ * order. */
+static int run_user(struct bar_io *bar, struct bar_access *access, int slice_ms)
 {
-    struct vu_region_access request = {.offset = offset, .region = bar->region, .count = 4};
-    struct {
-        struct vu_region_access access;
-        uint32_t value;
-    } reply;
-    uint32_t size = 0;
-    int result = vu_request(bar->conn, VU_REGION_READ, &request, sizeof(request), NULL, 0, &reply,
-                            20, &size, NULL, NULL, bar->timeout_ms);
+    struct vu_call *call = &access->call;
+    int result;
 
-    if (result == 0 && size == 20)
-        return reply.value;
-    if (vu_conn_broken(bar->conn))
-        bar_io_set_lost(bar);
-    return GONE;
-}
+    if (!call->command) {
+        struct vu_region_access header = {
+            .offset = access->offset, .region = bar->region, .count = 4};
 
-static int write_user(struct bar_io *bar, uint64_t offset, uint32_t value)
-{
-    /* Posted: a register write has no result worth a round trip, and one socket keeps all accesses in
-     * order. */
-    struct {
-        struct vu_region_access access;
-        uint32_t value;
-    } request = {.access = {.offset = offset, .region = bar->region, .count = 4}, .value = value};
-    int result = vu_post(bar->conn, VU_REGION_WRITE, &request, 20);
-
-    if (result && vu_conn_broken(bar->conn))
+        memcpy(access->request, &header, sizeof(header));
+        access->request[4] = access->value;
+        call->command = access->write ? VU_REGION_WRITE : VU_REGION_READ;
+        call->posted = access->write != 0;
+        call->payload = access->request;
+        call->payload_size = access->write ? 20 : 16;
+        call->reply = access->reply;
+        call->capacity = sizeof(access->reply);
+        call->timeout_ms = bar->timeout_ms;
+    }
+    result = vu_call_run(bar->conn, call, slice_ms);
+    if (result == 0 && !access->write) {
+        result = call->size == sizeof(access->reply) ? 0 : -EPROTO;
+        access->value = access->reply[4];
+    }
+    if (result && result != -EAGAIN && vu_conn_broken(bar->conn))
         bar_io_set_lost(bar);
     return result;
 }
@@ -88,23 +86,6 @@ static int file_result(struct bar_io *bar, ssize_t moved)
     return -error;
 }
 
-uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset)
-{
-    volatile uint32_t *place;
-    uint32_t value;
-
-    if (bar_io_lost(bar) || offset > bar->size - 4 || (offset & 3))
-        return GONE;
-    place = mapped(bar, offset);
-    if (place)
-        return *place;
-    if (bar->conn)
-        return read_user(bar, offset);
-    if (file_result(bar, pread(bar->fd, &value, 4, (off_t)(bar->file_offset + offset))))
-        return GONE;
-    return value;
-}
-
 /* What was stored to DMA memory must be visible before the device is told to look: no such store may
  * sink below the register write. A device is outside the CPUs' own shareable domain. */
 static void memory_before_register(void)
@@ -116,23 +97,75 @@ static void memory_before_register(void)
 #endif
 }
 
-int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
+static int read_once(struct bar_io *bar, struct bar_access *access)
 {
-    volatile uint32_t *place;
+    volatile uint32_t *place = mapped(bar, access->offset);
+    ssize_t moved;
 
-    if (bar_io_lost(bar))
-        return -ENODEV;
-    if (offset > bar->size - 4 || (offset & 3))
-        return -EINVAL;
-    memory_before_register();
-    place = mapped(bar, offset);
     if (place) {
-        *place = value;
+        access->value = *place;
         return 0;
     }
+    moved = pread(bar->fd, &access->value, 4, (off_t)(bar->file_offset + access->offset));
+    return file_result(bar, moved);
+}
+
+static int write_once(struct bar_io *bar, const struct bar_access *access)
+{
+    volatile uint32_t *place = mapped(bar, access->offset);
+    ssize_t moved;
+
+    if (place) {
+        *place = access->value;
+        return 0;
+    }
+    moved = pwrite(bar->fd, &access->value, 4, (off_t)(bar->file_offset + access->offset));
+    return file_result(bar, moved);
+}
+
+int bar_io_run(struct bar_io *bar, struct bar_access *access, int slice_ms)
+{
+    int result;
+
+    if (bar_io_lost(bar))
+        result = -ENODEV;
+    else if (access->offset > bar->size - 4 || (access->offset & 3))
+        result = -EINVAL;
+    else {
+        if (access->write)
+            memory_before_register();
+        if (bar->conn && !mapped(bar, access->offset))
+            result = run_user(bar, access, slice_ms);
+        else
+            result = access->write ? write_once(bar, access) : read_once(bar, access);
+    }
+    if (result && result != -EAGAIN && !access->write)
+        access->value = GONE;
+    return result;
+}
+
+void bar_io_end(struct bar_io *bar, struct bar_access *access)
+{
     if (bar->conn)
-        return write_user(bar, offset, value);
-    return file_result(bar, pwrite(bar->fd, &value, 4, (off_t)(bar->file_offset + offset)));
+        vu_call_end(bar->conn, &access->call);
+}
+
+uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset)
+{
+    struct bar_access access = {.offset = offset};
+
+    bar_io_run(bar, &access, -1);
+    bar_io_end(bar, &access);
+    return access.value;
+}
+
+int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value)
+{
+    struct bar_access access = {.offset = offset, .value = value, .write = 1};
+    int result = bar_io_run(bar, &access, -1);
+
+    bar_io_end(bar, &access);
+    return result;
 }
 
 static uint32_t regio_read32(struct vfio_regio *io, uint64_t offset)

@@ -11,16 +11,46 @@ struct bar_io;
 
 /* vfio-user connection (docs/spec/vfio-user.md 1). The socket, its lock and the message ids live here,
  * because Python and C threads both write. Functions return 0, a negative errno of the transport, or a
- * positive errno that the server answered with. */
+ * positive errno that the server answered with. A deadline that is missed ends the connection: everything
+ * later fails at once, and lost_command tells which request it was. */
 struct vu_conn *vu_conn_new(int fd);
 void vu_conn_free(struct vu_conn *conn);
 int vu_conn_fd(const struct vu_conn *conn);
 int vu_conn_broken(const struct vu_conn *conn);
+uint16_t vu_conn_lost_command(const struct vu_conn *conn);
 void vu_conn_abandon(struct vu_conn *conn);
+/* From now on no wait of anybody lasts longer than left_ms from here; negative: no such limit. */
+void vu_conn_limit(struct vu_conn *conn, int left_ms);
 int vu_request(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
                const int *fds, uint32_t nfds, void *reply, uint32_t capacity, uint32_t *reply_size,
                int *reply_fds, uint32_t *reply_nfds, int timeout_ms);
-int vu_post(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size);
+int vu_post(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
+            int timeout_ms);
+
+/* One request in slices, so that whoever waits can look after signals in between. run returns -EAGAIN when
+ * slice_ms are over (negative: no slices) and is then called again; end comes last in any case, also
+ * after giving up. What a call points to stays where it is until then. */
+struct vu_call {
+    uint16_t command;
+    uint16_t posted; /* no reply is wanted */
+    const void *payload;
+    uint32_t payload_size;
+    uint32_t send_nfds;
+    const int *send_fds;
+    void *reply;
+    uint32_t capacity;
+    int timeout_ms;
+    uint32_t size; /* of the reply */
+    uint32_t nfds; /* with the reply; end closes those that are still counted here */
+    int fds[16];
+    /* vu_conn's own */
+    uint32_t phase;
+    uint32_t sent;
+    uint16_t id;
+    int64_t deadline;
+};
+int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms);
+void vu_call_end(struct vu_conn *conn, struct vu_call *call);
 
 /* One BAR: areas that are mapped, and a way to reach the rest. */
 struct bar_io *bar_io_new_user(struct vu_conn *conn, uint32_t region, uint64_t size,
@@ -28,6 +58,17 @@ struct bar_io *bar_io_new_user(struct vu_conn *conn, uint32_t region, uint64_t s
 struct bar_io *bar_io_new_file(int fd, uint64_t file_offset, uint64_t size);
 int bar_io_add_area(struct bar_io *bar, uint64_t offset, uint64_t size, void *address);
 struct vfio_regio *bar_io_regio(struct bar_io *bar);
+/* One access in slices, as vu_call: the result is that of run, and `value` what was read. */
+struct bar_access {
+    uint64_t offset;
+    uint32_t value;
+    uint32_t write;
+    struct vu_call call;
+    uint32_t request[5]; /* what goes to a server */
+    uint32_t reply[5];
+};
+int bar_io_run(struct bar_io *bar, struct bar_access *access, int slice_ms);
+void bar_io_end(struct bar_io *bar, struct bar_access *access);
 uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset);
 int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value);
 int bar_io_lost(const struct bar_io *bar);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One vfio-user connection: requests are serialised, replies matched by id, foreign requests refused. */
+/* One vfio-user connection: requests are serialised, replies matched by id, foreign requests refused. A
+ * deadline that was missed ends the connection, whatever the server sends meanwhile; a caller that goes away
+ * in the middle of its request does not, since the late reply is known by its id. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,15 +17,29 @@
 
 #define VU_MAX_ERRNO 4095u
 #define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
+#define LOOK_MS 20 /* longest sleep between two looks at what limits a wait */
 
 _Static_assert(sizeof(struct vu_header) == 16, "vfio-user header");
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
+_Static_assert(sizeof(((struct vu_call *)0)->fds) == VU_MAX_FDS * sizeof(int), "fds of a call");
+
+enum phase { CALL_NEW, CALL_WAITS, CALL_SENDS, CALL_LISTENS, CALL_OVER };
 
 struct vu_conn {
     int fd;
     int broken; /* a negative errno once the stream cannot be trusted any more */
+    uint16_t lost_command; /* whose deadline was missed, 0: none was */
     uint16_t next_id;
+    int64_t limit; /* no wait lasts beyond it, in ms of CLOCK_MONOTONIC */
     pthread_mutex_t lock;
+    /* The message that is being received; guarded by the lock. */
+    struct vu_header header;
+    uint32_t header_got;
+    uint32_t body_left;
+    uint32_t body_got;
+    uint8_t *body; /* NULL: nobody waits for it */
+    int fds[VU_MAX_FDS];
+    uint32_t nfds;
 };
 
 struct vu_conn *vu_conn_new(int fd)
@@ -31,15 +48,23 @@ struct vu_conn *vu_conn_new(int fd)
 
     if (conn) {
         conn->fd = fd;
+        conn->limit = INT64_MAX;
         pthread_mutex_init(&conn->lock, NULL);
     }
     return conn;
+}
+
+static void close_fds(const int *fds, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        close(fds[i]);
 }
 
 void vu_conn_free(struct vu_conn *conn)
 {
     if (!conn)
         return;
+    close_fds(conn->fds, conn->nfds);
     if (conn->fd >= 0)
         close(conn->fd);
     pthread_mutex_destroy(&conn->lock);
@@ -56,6 +81,11 @@ int vu_conn_broken(const struct vu_conn *conn)
     return __atomic_load_n(&conn->broken, __ATOMIC_RELAXED);
 }
 
+uint16_t vu_conn_lost_command(const struct vu_conn *conn)
+{
+    return __atomic_load_n(&conn->lost_command, __ATOMIC_RELAXED);
+}
+
 /* For a forked child: the parent's socket must not be used, whoever held the lock at the fork; nor
  * kept open, or the server would not see the parent go. */
 void vu_conn_abandon(struct vu_conn *conn)
@@ -66,12 +96,6 @@ void vu_conn_abandon(struct vu_conn *conn)
     conn->fd = -1;
 }
 
-static int fail(struct vu_conn *conn, int error)
-{
-    __atomic_store_n(&conn->broken, error, __ATOMIC_RELAXED);
-    return error;
-}
-
 static int64_t now_ms(void)
 {
     struct timespec ts;
@@ -80,284 +104,392 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Waits for `events`: 0, -ETIMEDOUT, or -errno. */
-static int wait_for(const struct vu_conn *conn, short events, int64_t deadline)
+void vu_conn_limit(struct vu_conn *conn, int left_ms)
 {
-    for (;;) {
-        struct pollfd pfd = {.fd = conn->fd, .events = events};
-        int64_t left = deadline - now_ms();
-        int n;
-
-        if (left < 0)
-            return -ETIMEDOUT;
-        n = poll(&pfd, 1, (int)left);
-        if (n > 0)
-            return 0;
-        if (n < 0 && errno != EINTR)
-            return -errno;
-    }
+    __atomic_store_n(&conn->limit, left_ms < 0 ? INT64_MAX : now_ms() + left_ms, __ATOMIC_RELAXED);
 }
 
-static int send_all(struct vu_conn *conn, const struct vu_header *header, const void *payload,
-                    uint32_t size, const int *fds, uint32_t nfds, int64_t deadline)
+static int fail(struct vu_conn *conn, int error)
+{
+    __atomic_store_n(&conn->broken, error, __ATOMIC_RELAXED);
+    return error;
+}
+
+static int missed(struct vu_conn *conn, const struct vu_call *call)
+{
+    __atomic_store_n(&conn->lost_command, call->command, __ATOMIC_RELAXED);
+    return fail(conn, -ETIMEDOUT);
+}
+
+static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *call)
+{
+    int64_t limit = __atomic_load_n(&conn->limit, __ATOMIC_RELAXED);
+
+    return call->deadline < limit ? call->deadline : limit;
+}
+
+/* Sleeps until the socket is ready for `events` or it is time to look at the clock; 0 or -errno. */
+static int sleep_for(const struct vu_conn *conn, short events, int64_t end)
+{
+    struct pollfd pfd = {.fd = conn->fd, .events = events};
+    int64_t left = end - now_ms();
+
+    left = left < 0 ? 0 : left < LOOK_MS ? left : LOOK_MS;
+    return poll(&pfd, 1, (int)left) < 0 && errno != EINTR ? -errno : 0;
+}
+
+/* Sends what it can of a message of which `sent` bytes are out; returns bytes or -errno. */
+static ssize_t send_some(const struct vu_conn *conn, const struct vu_header *header,
+                         const void *payload, uint32_t size, size_t sent, const int *fds,
+                         uint32_t nfds)
 {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int) * VU_MAX_FDS)];
     } control;
-    size_t total = sizeof(*header) + size;
-    size_t sent = 0;
+    struct iovec iov[2];
+    struct msghdr msg = {.msg_iov = iov};
+    size_t skip = sent > sizeof(*header) ? sent - sizeof(*header) : 0;
+    ssize_t n;
 
-    while (sent < total) {
-        struct iovec iov[2];
-        struct msghdr msg = {.msg_iov = iov};
-        size_t skip = sent > sizeof(*header) ? sent - sizeof(*header) : 0;
-        ssize_t n;
-
-        if (sent < sizeof(*header)) {
-            iov[0].iov_base = (char *)(uintptr_t)header + sent;
-            iov[0].iov_len = sizeof(*header) - sent;
-            msg.msg_iovlen = 1;
-        }
-        if (size > skip) {
-            iov[msg.msg_iovlen].iov_base = (char *)(uintptr_t)payload + skip;
-            iov[msg.msg_iovlen].iov_len = size - skip;
-            msg.msg_iovlen++;
-        }
-        if (sent == 0 && nfds) { /* fds travel with the first byte (docs/spec/vfio-user.md 1) */
-            struct cmsghdr *cmsg;
-
-            memset(&control, 0, sizeof(control));
-            msg.msg_control = control.bytes;
-            msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-            cmsg = CMSG_FIRSTHDR(&msg);
-            cmsg->cmsg_level = SOL_SOCKET;
-            cmsg->cmsg_type = SCM_RIGHTS;
-            cmsg->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
-            memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * nfds);
-        }
-        n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0) {
-            int error = errno;
-
-            if (error == EINTR)
-                continue;
-            if (error == EAGAIN) {
-                int waited = wait_for(conn, POLLOUT, deadline);
-
-                if (waited == 0)
-                    continue;
-                return fail(conn, waited);
-            }
-            return fail(conn, -error);
-        }
-        sent += (size_t)n;
+    if (sent < sizeof(*header)) {
+        iov[0].iov_base = (char *)(uintptr_t)header + sent;
+        iov[0].iov_len = sizeof(*header) - sent;
+        msg.msg_iovlen = 1;
     }
-    return 0;
+    if (size > skip) {
+        iov[msg.msg_iovlen].iov_base = (char *)(uintptr_t)payload + skip;
+        iov[msg.msg_iovlen].iov_len = size - skip;
+        msg.msg_iovlen++;
+    }
+    if (sent == 0 && nfds) { /* fds travel with the first byte (docs/spec/vfio-user.md 1) */
+        struct cmsghdr *cmsg;
+
+        memset(&control, 0, sizeof(control));
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+        cmsg = CMSG_FIRSTHDR(&msg);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+        memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * nfds);
+    }
+    n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
 }
 
-static void close_fds(const int *fds, uint32_t n)
+/* Takes the fds that came with a part of a message; 0 or -errno. */
+static int take_fds(struct vu_conn *conn, struct msghdr *msg)
 {
-    for (uint32_t i = 0; i < n; i++)
-        close(fds[i]);
-}
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+        uint32_t count;
 
-/* Receives exactly `size` bytes; fds of any part are collected in fds (capacity VU_MAX_FDS). */
-static int receive(struct vu_conn *conn, void *buffer, size_t size, int *fds, uint32_t *nfds,
-                   int64_t deadline)
-{
-    size_t got = 0;
-
-    while (got < size) {
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int) * VU_MAX_FDS)];
-        } control;
-        struct iovec iov = {.iov_base = (char *)buffer + got, .iov_len = size - got};
-        struct msghdr msg = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control)};
-        ssize_t n = recvmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-        if (n == 0)
-            return fail(conn, -ECONNRESET);
-        if (n < 0) {
-            int error = errno;
-            int waited;
-
-            if (error == EINTR)
-                continue;
-            if (error != EAGAIN)
-                return fail(conn, -error);
-            waited = wait_for(conn, POLLIN, deadline);
-            if (waited == -ETIMEDOUT && got == 0)
-                return waited; /* between messages: the stream is still in step */
-            if (waited)
-                return fail(conn, waited);
+        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
             continue;
-        }
-        for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
-            uint32_t count;
+        count = (uint32_t)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (uint32_t i = 0; i < count; i++) {
+            int fd;
 
-            if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-                continue;
-            count = (uint32_t)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-            for (uint32_t i = 0; i < count; i++) {
-                int fd;
-
-                memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-                if (*nfds < VU_MAX_FDS)
-                    fds[(*nfds)++] = fd;
-                else
-                    close(fd);
-            }
+            memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+            if (conn->nfds < VU_MAX_FDS)
+                conn->fds[conn->nfds++] = fd;
+            else
+                close(fd);
         }
-        /* The kernel cut descriptors off: more came than a message may carry, or this process may open no
-         * more files. */
-        if (msg.msg_flags & MSG_CTRUNC)
-            return fail(conn, *nfds == VU_MAX_FDS ? -EPROTO : -EMFILE);
-        got += (size_t)n;
     }
+    /* The kernel cut descriptors off: more came than a message may carry, or this process may open no
+     * more files. */
+    if (msg->msg_flags & MSG_CTRUNC)
+        return conn->nfds == VU_MAX_FDS ? -EPROTO : -EMFILE;
     return 0;
 }
 
-/* Reads and forgets the rest of a message that nobody waits for. */
-static int discard(struct vu_conn *conn, uint32_t size, int64_t deadline)
+/* Receives what is there of the present message, header first; bytes or -errno. */
+static ssize_t receive_some(struct vu_conn *conn)
 {
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * VU_MAX_FDS)];
+    } control;
     char bin[4096];
-    int fds[VU_MAX_FDS] = {0};
-    uint32_t nfds = 0;
-    int result = 0;
+    struct iovec iov;
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof(control)};
+    ssize_t n;
+    int result;
 
-    while (size && result == 0) {
-        uint32_t part = size < sizeof(bin) ? size : (uint32_t)sizeof(bin);
-
-        result = receive(conn, bin, part, fds, &nfds, deadline);
-        size -= part;
+    if (conn->header_got < sizeof(conn->header)) {
+        iov.iov_base = (char *)&conn->header + conn->header_got;
+        iov.iov_len = sizeof(conn->header) - conn->header_got;
+    } else if (conn->body) {
+        iov.iov_base = conn->body + conn->body_got;
+        iov.iov_len = conn->body_left;
+    } else {
+        iov.iov_base = bin;
+        iov.iov_len = conn->body_left < sizeof(bin) ? conn->body_left : sizeof(bin);
     }
-    close_fds(fds, nfds);
-    return result == -ETIMEDOUT ? fail(conn, result) : result;
+    n = recvmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n <= 0)
+        return n == 0 ? -ECONNRESET : -errno;
+    result = take_fds(conn, &msg);
+    if (result)
+        return result;
+    if (conn->header_got < sizeof(conn->header)) {
+        conn->header_got += (uint32_t)n;
+    } else {
+        conn->body_got += (uint32_t)n;
+        conn->body_left -= (uint32_t)n;
+    }
+    return n;
 }
 
-/* A request of the server (DMA_READ, DMA_WRITE): all our memory has fds, so none is served. */
-static int refuse(struct vu_conn *conn, const struct vu_header *foreign, int64_t deadline)
+/* The next message may begin; what came with this one and was not taken is given back. */
+static void forget_message(struct vu_conn *conn)
 {
-    struct vu_header reply = {.id = foreign->id,
-                              .command = foreign->command,
+    close_fds(conn->fds, conn->nfds);
+    conn->nfds = conn->header_got = conn->body_got = conn->body_left = 0;
+    conn->body = NULL;
+}
+
+static bool answers(const struct vu_conn *conn, const struct vu_call *call)
+{
+    return (conn->header.flags & VU_FLAG_TYPE) == VU_FLAG_REPLY && conn->header.id == call->id;
+}
+
+/* A header is complete: where its body goes. 0 or -EPROTO. */
+static int begin_body(struct vu_conn *conn, const struct vu_call *call)
+{
+    const struct vu_header *header = &conn->header;
+
+    if (header->size < sizeof(*header) || header->size > VU_MAX_MESSAGE)
+        return -EPROTO;
+    conn->body_left = header->size - (uint32_t)sizeof(*header);
+    conn->body_got = 0;
+    conn->body = NULL;
+    if (!answers(conn, call))
+        return 0; /* theirs, or the late reply to a request that was given up */
+    if (header->command != call->command)
+        return -EPROTO;
+    if (header->flags & VU_FLAG_ERROR)
+        return 0;
+    if (conn->body_left > call->capacity)
+        return -EPROTO;
+    conn->body = call->reply;
+    return 0;
+}
+
+/* A request of the server (DMA_READ, DMA_WRITE): all our memory has fds, so none is served. A server that
+ * does not read what it asked for goes without. */
+static int refuse(const struct vu_conn *conn)
+{
+    struct vu_header reply = {.id = conn->header.id,
+                              .command = conn->header.command,
                               .size = sizeof(reply),
                               .flags = VU_FLAG_REPLY | VU_FLAG_ERROR,
                               .error = ENOTSUP};
+    ssize_t n;
 
-    if (foreign->flags & VU_FLAG_NO_REPLY)
+    if (conn->header.flags & (VU_FLAG_TYPE | VU_FLAG_NO_REPLY))
         return 0;
-    return send_all(conn, &reply, NULL, 0, NULL, 0, deadline);
+    n = send_some(conn, &reply, NULL, 0, 0, NULL, 0);
+    return n == sizeof(reply) || n == -EAGAIN || n == -EINTR ? 0 : n < 0 ? (int)n : -EPROTO;
 }
 
-static int await_reply(struct vu_conn *conn, uint16_t id, uint16_t command, void *reply,
-                       uint32_t capacity, uint32_t *reply_size, int *fds, uint32_t *nfds,
-                       int64_t deadline)
+/* A message is complete. Returns 1 when it was not ours, else what the call comes to. */
+static int end_message(struct vu_conn *conn, struct vu_call *call)
 {
-    for (;;) {
-        struct vu_header header;
-        uint32_t rest;
-        int result;
+    uint32_t error = conn->header.flags & VU_FLAG_ERROR ? conn->header.error : 0;
+    int result;
 
-        *nfds = 0;
-        result = receive(conn, &header, sizeof(header), fds, nfds, deadline);
-        if (result)
-            return result;
-        if (header.size < sizeof(header) || header.size > VU_MAX_MESSAGE)
-            return fail(conn, -EPROTO);
-        rest = header.size - (uint32_t)sizeof(header);
-        if ((header.flags & VU_FLAG_TYPE) != VU_FLAG_REPLY || header.id != id) {
-            /* Theirs, or the late reply to a request that timed out. */
-            close_fds(fds, *nfds);
-            *nfds = 0;
-            result = discard(conn, rest, deadline);
-            if (result == 0 && (header.flags & VU_FLAG_TYPE) == 0)
-                result = refuse(conn, &header, deadline);
-            if (result)
-                return result;
-            continue;
-        }
-        if (header.command != command)
-            return fail(conn, -EPROTO);
-        if (header.flags & VU_FLAG_ERROR) {
-            result = discard(conn, rest, deadline);
-            if (result)
-                return result;
-            return header.error && header.error <= VU_MAX_ERRNO ? (int)header.error : EIO;
-        }
-        if (rest > capacity)
-            return fail(conn, -EPROTO);
-        result = receive(conn, reply, rest, fds, nfds, deadline);
-        *reply_size = rest;
-        return result == -ETIMEDOUT ? fail(conn, result) : result;
+    if (!answers(conn, call)) {
+        result = refuse(conn);
+        forget_message(conn);
+        return result ? fail(conn, result) : 1;
     }
+    if (conn->header.flags & VU_FLAG_ERROR) {
+        forget_message(conn);
+        return error && error <= VU_MAX_ERRNO ? (int)error : EIO;
+    }
+    call->size = conn->body_got;
+    call->nfds = conn->nfds;
+    memcpy(call->fds, conn->fds, conn->nfds * sizeof(int));
+    conn->nfds = 0; /* they are the call's now */
+    forget_message(conn);
+    return 0;
+}
+
+/* One step of receiving: 1 for progress, -EAGAIN when nothing is there, else what the call comes to. */
+static int listen_step(struct vu_conn *conn, struct vu_call *call)
+{
+    bool had_header = conn->header_got == sizeof(conn->header);
+    ssize_t n = receive_some(conn);
+    int result;
+
+    if (n < 0)
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : fail(conn, (int)n);
+    if (conn->header_got < sizeof(conn->header))
+        return 1;
+    if (!had_header) {
+        result = begin_body(conn, call);
+        if (result)
+            return fail(conn, result);
+    }
+    return conn->body_left ? 1 : end_message(conn, call);
+}
+
+static int send_step(struct vu_conn *conn, struct vu_call *call)
+{
+    struct vu_header header = {.id = call->id,
+                               .command = call->command,
+                               .size = (uint32_t)sizeof(header) + call->payload_size,
+                               .flags = call->posted ? VU_FLAG_NO_REPLY : 0};
+    ssize_t n = send_some(conn, &header, call->payload, call->payload_size, call->sent,
+                          call->send_fds, call->send_nfds);
+
+    if (n < 0)
+        return n == -EAGAIN || n == -EINTR ? -EAGAIN : fail(conn, (int)n);
+    call->sent += (uint32_t)n;
+    if (call->sent < header.size)
+        return 1;
+    call->phase = CALL_LISTENS;
+    return call->posted ? 0 : 1;
 }
 
 /* Takes the lock, unless the stream is broken: also by whoever had the lock while we waited for it.
  * An abandoned connection is not even waited for: after a fork the lock may have no owner to free it. */
-static int enter(struct vu_conn *conn)
+static int lock_step(struct vu_conn *conn, struct vu_call *call)
+{
+    int error = pthread_mutex_trylock(&conn->lock);
+
+    if (error) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_mutex_timedlock(&conn->lock, &until))
+            return -EAGAIN;
+    }
+    call->phase = CALL_SENDS;
+    if (vu_conn_broken(conn))
+        return vu_conn_broken(conn);
+    call->id = conn->next_id++;
+    /* The time starts when the socket is ours: a slow request of another caller must not use it up. */
+    call->deadline = now_ms() + call->timeout_ms;
+    return 1;
+}
+
+/* One step, without a sleep but for the lock: 1 for progress, -EAGAIN to wait, else the result. */
+static int step(struct vu_conn *conn, struct vu_call *call)
 {
     int result = vu_conn_broken(conn);
 
     if (result)
         return result;
-    pthread_mutex_lock(&conn->lock);
-    result = vu_conn_broken(conn);
-    if (result)
-        pthread_mutex_unlock(&conn->lock);
+    switch (call->phase) {
+    case CALL_NEW:
+        if (call->send_nfds > VU_MAX_FDS ||
+            call->payload_size > VU_MAX_MESSAGE - sizeof(struct vu_header))
+            return -EINVAL;
+        call->deadline = now_ms() + call->timeout_ms;
+        call->phase = CALL_WAITS;
+        return 1;
+    case CALL_WAITS:
+        return lock_step(conn, call);
+    case CALL_SENDS:
+        return send_step(conn, call);
+    default:
+        return listen_step(conn, call);
+    }
+}
+
+int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
+{
+    int64_t slice_end = slice_ms < 0 ? INT64_MAX : now_ms() + slice_ms;
+    int result;
+
+    for (;;) {
+        int64_t now;
+
+        result = step(conn, call);
+        if (result != 1 && result != -EAGAIN)
+            break;
+        now = now_ms();
+        if (call->phase != CALL_NEW && now >= deadline_of(conn, call)) {
+            result = missed(conn, call);
+            break;
+        }
+        if (result == -EAGAIN) {
+            if (now >= slice_end)
+                return -EAGAIN;
+            if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
+                int64_t end = deadline_of(conn, call);
+                int error = sleep_for(conn, call->phase == CALL_SENDS ? POLLOUT : POLLIN,
+                                      end < slice_end ? end : slice_end);
+
+                if (error) {
+                    result = fail(conn, error);
+                    break;
+                }
+            }
+        }
+    }
     return result;
+}
+
+void vu_call_end(struct vu_conn *conn, struct vu_call *call)
+{
+    if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
+        if (call->phase == CALL_SENDS && call->sent && !vu_conn_broken(conn))
+            fail(conn, -ECANCELED); /* half a message is out: no way back */
+        conn->body = NULL; /* what is left of a reply, nobody waits for any more */
+        if (vu_conn_broken(conn))
+            forget_message(conn);
+        pthread_mutex_unlock(&conn->lock);
+    }
+    call->phase = CALL_OVER;
+    close_fds(call->fds, call->nfds);
+    call->nfds = 0;
 }
 
 int vu_request(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
                const int *fds, uint32_t nfds, void *reply, uint32_t capacity, uint32_t *reply_size,
                int *reply_fds, uint32_t *reply_nfds, int timeout_ms)
 {
-    struct vu_header header = {.command = command, .size = (uint32_t)sizeof(header) + size};
-    int received[VU_MAX_FDS];
-    uint32_t n = 0;
-    uint32_t unused;
-    int64_t deadline;
-    int result;
+    struct vu_call call = {.command = command,
+                           .payload = payload,
+                           .payload_size = size,
+                           .send_fds = fds,
+                           .send_nfds = nfds,
+                           .reply = reply,
+                           .capacity = capacity,
+                           .timeout_ms = timeout_ms};
+    int result = vu_call_run(conn, &call, -1);
 
-    if (nfds > VU_MAX_FDS || size > VU_MAX_MESSAGE - sizeof(header))
-        return -EINVAL;
-    result = enter(conn);
-    if (result)
-        return result;
-    /* The time starts when the socket is ours: a slow request of another caller must not use it up. */
-    deadline = now_ms() + timeout_ms;
-    header.id = conn->next_id++;
-    result = send_all(conn, &header, payload, size, fds, nfds, deadline);
-    if (result == 0)
-        result = await_reply(conn, header.id, command, reply, capacity,
-                             reply_size ? reply_size : &unused, received, &n, deadline);
-    pthread_mutex_unlock(&conn->lock);
+    if (result == 0 && reply_size)
+        *reply_size = call.size;
     if (result == 0 && reply_fds) {
-        memcpy(reply_fds, received, n * sizeof(int));
-        *reply_nfds = n;
-    } else {
-        close_fds(received, n);
+        memcpy(reply_fds, call.fds, call.nfds * sizeof(int));
+        *reply_nfds = call.nfds;
+        call.nfds = 0;
     }
+    vu_call_end(conn, &call);
     return result;
 }
 
-int vu_post(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size)
+int vu_post(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
+            int timeout_ms)
 {
-    struct vu_header header = {
-        .command = command, .size = (uint32_t)sizeof(header) + size, .flags = VU_FLAG_NO_REPLY};
-    int result;
+    struct vu_call call = {.command = command,
+                           .payload = payload,
+                           .payload_size = size,
+                           .posted = 1,
+                           .timeout_ms = timeout_ms};
+    int result = vu_call_run(conn, &call, -1);
 
-    if (size > VU_MAX_MESSAGE - sizeof(header))
-        return -EINVAL;
-    result = enter(conn);
-    if (result)
-        return result;
-    header.id = conn->next_id++;
-    result = send_all(conn, &header, payload, size, NULL, 0, now_ms() + 5000);
-    pthread_mutex_unlock(&conn->lock);
+    vu_call_end(conn, &call);
     return result;
 }

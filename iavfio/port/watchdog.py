@@ -20,6 +20,7 @@ from iavfio.datapath.pair import QueuePair
 from iavfio.errors import IavfioError
 from iavfio.exhaustion import exhaustion
 from iavfio.pyvfio import Bar
+from iavfio.pyvfio.eventfds import taken
 
 # Of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
 PERIOD_US = 4000
@@ -143,7 +144,7 @@ class Watchdog:
                 assert events == -errno.EINTR
                 continue
             try:
-                if self._fired(self._error_fd):
+                if self._error_fd is not None and taken(self._error_fd):
                     watcher.device_broken()
                 self._dispatch(watcher, events)
             except (IavfioError, OSError) as error:
@@ -151,14 +152,6 @@ class Watchdog:
             except Exception:
                 log.exception("the watchdog of %s failed", self._name)  # and goes on
             del watcher
-
-    @staticmethod
-    def _fired(fd: int | None) -> bool:
-        """Whether an eventfd, which never blocks, was signalled; it is empty afterwards."""
-        try:
-            return fd is not None and bool(os.eventfd_read(fd))
-        except BlockingIOError:
-            return False
 
     def _dispatch(self, watcher: Watcher, events: int) -> None:
         if events & lib.WATCHDOG_LOST:

@@ -11,6 +11,10 @@ from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError
 
+# Milliseconds of a wait in C: between two of them Python answers signals (docs/spec/reliability.md
+# F66).
+SLICE_MS = 20
+
 
 class Bar:
     """Registers of one BAR.
@@ -55,22 +59,32 @@ class Bar:
 
     def read32(self, offset: int) -> int:
         """One register; 0xffffffff when the device is lost, out of range or misaligned."""
-        if self._io is None:
-            raise Closed(f"{self._name} was closed")
-        return int(lib.bar_io_read32(self._io, offset))
+        access = ffi.new("struct bar_access *", {"offset": offset})
+        self._run(access)
+        return int(access.value)
 
     def write32(self, offset: int, value: int) -> None:
         """One register; everything stored to DMA memory before is visible to the device first."""
-        if self._io is None:
-            raise Closed(f"{self._name} was closed")
-        result = lib.bar_io_write32(self._io, offset, value & 0xFFFFFFFF)
-        if result < 0:
+        fields = {"offset": offset, "value": value & 0xFFFFFFFF, "write": 1}
+        result = self._run(ffi.new("struct bar_access *", fields))
+        if result:
             raise DeviceLost(
                 f"{self._name}: register {offset:#x} cannot be written",
                 "the device or its server is gone" if self.lost else "the access was refused",
                 "",
-                -result,
+                abs(result),
             )
+
+    def _run(self, access: Any) -> int:
+        """An access that ends at its deadline, and before that at any signal that raises."""
+        if self._io is None:
+            raise Closed(f"{self._name} was closed")
+        try:
+            while (result := lib.bar_io_run(self._io, access, SLICE_MS)) == -errno.EAGAIN:
+                pass
+        finally:
+            lib.bar_io_end(self._io, access)
+        return int(result)
 
     def mapped(self, offset: int, length: int = 4) -> bool:
         """Whether [offset, offset + length) lies in one mapped area."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
+from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.pyvfio.errors import (
     Busy,
     DeviceLost,
@@ -134,54 +135,75 @@ class Connection:
         fds: Sequence[int] = (),
         want_fds: bool = False,
     ) -> tuple[bytes, list[int]]:
-        """One request and its reply. Raises OSError with the server's errno, or DeviceLost."""
+        """One request and its reply. Raises OSError with the server's errno, or DeviceLost.
+
+        A reply that is not there in time ends the connection (docs/spec/reliability.md I3).
+        """
         if self._conn is None:
             raise DeviceLost(f"{self.path}: the connection is closed")
-        reply = ffi.new("uint8_t[]", max(capacity, 1))
-        size = ffi.new("uint32_t *")
-        got = ffi.new("int[]", 16)
-        count = ffi.new("uint32_t *")
-        result = lib.vu_request(
-            self._conn,
-            int(command),
-            payload,
-            len(payload),
-            list(fds),
-            len(fds),
-            reply,
-            capacity,
-            size,
-            got if want_fds else ffi.NULL,
-            count if want_fds else ffi.NULL,
-            TIMEOUT_MS,
+        room = ffi.new("uint8_t[]", max(capacity, 1))
+        body, descriptors = ffi.from_buffer(payload), ffi.new("int[]", list(fds))
+        call = ffi.new(
+            "struct vu_call *",
+            {
+                "command": int(command),
+                "payload": body,
+                "payload_size": len(payload),
+                "send_fds": descriptors,
+                "send_nfds": len(fds),
+                "reply": room,
+                "capacity": capacity,
+                "timeout_ms": TIMEOUT_MS,
+            },
         )
+        try:
+            while (result := lib.vu_call_run(self._conn, call, SLICE_MS)) == -errno.EAGAIN:
+                pass  # signals are answered between two slices (docs/spec/reliability.md F66)
+            received = [call.fds[i] for i in range(call.nfds)] if want_fds and not result else []
+            if received:
+                call.nfds = 0  # they are the caller's from here on
+        finally:
+            lib.vu_call_end(self._conn, call)
         if result > 0:
             raise OSError(result, os.strerror(result), self.path)
-        if result == -errno.ETIMEDOUT:
-            raise DeviceLost(
-                f"{self.path} does not answer {command.name}",
-                f"no reply within {TIMEOUT_MS // 1000} s",
-                "is it a vfio-user server, and is it running? " + START,
-                errno.ETIMEDOUT,
+        if result < 0:
+            raise self._failure(command, -result)
+        return bytes(ffi.buffer(room, call.size)), received
+
+    def _failure(self, command: Command, code: int) -> VfioError:
+        """What a transport's error number means, in words."""
+        if code == errno.ETIMEDOUT:
+            lost = Command(lib.vu_conn_lost_command(self._conn))
+            return DeviceLost(
+                f"{self.path} does not answer",
+                f"there was no reply to {lost.name} in time, so the connection was given up",
+                "see whether its server runs and is not stopped; then open it again. " + START,
+                code,
             )
-        if result == -errno.EMFILE:
-            full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            raise system_error(f"{self.path}: its files cannot be taken", full, "")
-        if result == -errno.EPROTO:
-            raise ProtocolError(
+        if code == errno.EMFILE:
+            full = OSError(code, os.strerror(code))
+            return system_error(f"{self.path}: its files cannot be taken", full, "")
+        if code == errno.EPROTO:
+            return ProtocolError(
                 f"{self.path} broke the vfio-user protocol",
                 f"{command.name}: a reply is malformed or too long",
                 "is it a vfio-user server? " + START,
-                errno.EPROTO,
+                code,
             )
-        if result < 0:
-            raise DeviceLost(
-                f"{self.path} is gone",
-                f"{command.name}: {os.strerror(-result)}; the server ended",
-                START,
-                -result,
-            )
-        return bytes(ffi.buffer(reply, size[0])), [got[i] for i in range(count[0])]
+        return DeviceLost(
+            f"{self.path} is gone",
+            f"{command.name}: {os.strerror(code)}; the server ended",
+            START,
+            code,
+        )
+
+    def limit(self, seconds: float | None) -> None:
+        """No wait for the server, of any thread, ends later than so many seconds from now.
+
+        None lifts the limit. One that is reached ends the connection, as every missed deadline.
+        """
+        if self._conn is not None:
+            lib.vu_conn_limit(self._conn, -1 if seconds is None else max(0, int(seconds * 1e3)))
 
     def close(self) -> None:
         """Hangs up; the server drops all DMA windows."""

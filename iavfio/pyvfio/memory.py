@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -17,6 +18,8 @@ from iavfio.pyvfio.kernel import MFD_HUGE_2MB
 
 HugePages = Literal["auto", "never", "require"]
 HUGE_2M = 2 << 20
+# A server that may map the file must not be able to cut it: that would be our SIGBUS.
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 LARGEST = 1 << 46  # bytes: half of what a process can address
 
 
@@ -75,7 +78,7 @@ class DmaMemory:
     def _map(
         cls, size: int, page_size: int, flags: int, node: int | None, fallback: str
     ) -> DmaMemory:
-        fd = os.memfd_create("pyvfio-dma", os.MFD_CLOEXEC | flags)
+        fd = os.memfd_create("pyvfio-dma", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
         try:
             os.ftruncate(fd, size)
             mapping = mmap.mmap(fd, size, mmap.MAP_SHARED)
@@ -87,6 +90,7 @@ class DmaMemory:
             result = lib.memory_prefault(address, size, page_size)
             if result < 0:
                 raise OSError(-result, os.strerror(-result))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
         except BaseException:
             os.close(fd)
             raise

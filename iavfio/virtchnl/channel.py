@@ -10,7 +10,6 @@ was given up unanswered is in doubt, and the next request starts with a barrier 
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 import time
@@ -26,6 +25,7 @@ from iavfio.errors import (
     MailboxTimeout,
     ResetUnderWay,
 )
+from iavfio.pyvfio.eventfds import taken
 from iavfio.virtchnl.adminq import COMPLETION, AdminQueue, Message
 from iavfio.virtchnl.doubt import Doubt
 from iavfio.virtchnl.event_queue import EventQueue
@@ -92,7 +92,6 @@ class Channel:
         self._eventfd, self._arm = eventfd, arm
         self._poll = select.poll()
         if eventfd is not None:
-            os.set_blocking(eventfd, False)  # another reader may empty it between poll and read
             self._poll.register(eventfd, select.POLLIN)
         self._lock = threading.Lock()
         self._events = EventQueue(journal)
@@ -374,10 +373,7 @@ class Channel:
         if self._arm is not None:
             self._arm()
         if self._poll.poll(min(NAP, left) * 1e3):
-            try:
-                os.read(self._eventfd, 8)
-            except BlockingIOError:
-                pass  # another reader was faster; the ring is looked at anyway
+            taken(self._eventfd)  # by another reader perhaps; the ring is looked at anyway
         return 0.0
 
     # Events and strays

@@ -67,6 +67,52 @@ static void answers_late(int fd)
     }
 }
 
+/* Half of the first reply's body comes in time. */
+static void answers_half_late(int fd)
+{
+    struct vu_header request;
+    uint32_t body;
+    int first = 1;
+
+    while (take(fd, &request, &body, sizeof(body)) == 0) {
+        struct vu_header reply = reply_to(&request, sizeof(body));
+
+        body += (uint32_t)first;
+        put(fd, &reply, sizeof(reply));
+        put(fd, &body, 2);
+        if (first)
+            nap(60);
+        first = 0;
+        put(fd, (char *)&body + 2, 2);
+    }
+}
+
+static struct vu_header stray;
+
+static void floods(int fd)
+{
+    static const char nothing[4096];
+    struct vu_header request;
+    uint32_t body;
+
+    if (take(fd, &request, &body, sizeof(body)))
+        return;
+    for (;;) {
+        size_t left = stray.size - sizeof(stray);
+
+        if (send(fd, &stray, sizeof(stray), MSG_NOSIGNAL) < 0)
+            return;
+        while (left) {
+            size_t part = left < sizeof(nothing) ? left : sizeof(nothing);
+            ssize_t n = send(fd, nothing, part, MSG_NOSIGNAL);
+
+            if (n < 0)
+                return;
+            left -= (size_t)n;
+        }
+    }
+}
+
 static void answers_wrong_command(int fd)
 {
     struct vu_header request;
@@ -227,16 +273,100 @@ static void test_foreign_requests(void)
     stop(&peer, conn);
 }
 
-static void test_timeout_then_late_reply(void)
+static struct vu_call question(const void *payload, void *reply)
+{
+    return (struct vu_call){.command = 4,
+                            .payload = payload,
+                            .payload_size = 4,
+                            .reply = reply,
+                            .capacity = 4,
+                            .timeout_ms = 2000};
+}
+
+/* Whoever gives up a request, because a signal came, leaves the stream in step: the late reply is known by
+ * its id. */
+static void test_given_up_then_late_reply(script run)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, run);
+    uint32_t value = 0, payload = 0x1234, dead = 0x5a5a5a5a;
+    struct vu_call call = question(&payload, &dead);
+
+    CHECK(vu_call_run(conn, &call, 5) == -EAGAIN);
+    CHECK(vu_call_run(conn, &call, 5) == -EAGAIN);
+    vu_call_end(conn, &call);
+    CHECK(!vu_conn_broken(conn));
+    dead = 0x5a5a5a5a; /* a part of it may have come */
+    CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
+    CHECK(value == 0x1234); /* its own answer, not the late one (0x1235) */
+    CHECK(dead == 0x5a5a5a5a); /* nothing is written for a caller that went away */
+    stop(&peer, conn);
+}
+
+static void test_missed_deadline_ends_it(void)
 {
     struct peer peer;
     struct vu_conn *conn = start(&peer, answers_late);
     uint32_t value = 0;
 
+    CHECK(vu_conn_lost_command(conn) == 0);
     CHECK(ask(conn, &value, 4, NULL, 10) == -ETIMEDOUT);
-    CHECK(!vu_conn_broken(conn));
+    CHECK(vu_conn_broken(conn) == -ETIMEDOUT && vu_conn_lost_command(conn) == 4);
+    nap(100); /* the answer is there by now, too late */
+    CHECK(ask(conn, &value, 4, NULL, 2000) == -ETIMEDOUT);
+    CHECK(vu_post(conn, 10, &value, 4, 2000) == -ETIMEDOUT && vu_conn_lost_command(conn) == 4);
+    stop(&peer, conn);
+}
+
+/* Stray messages of any kind do not move the deadline. */
+static void test_flood(void)
+{
+    static const struct vu_header strays[] = {
+        {.id = 9, .command = 12, .size = 16, .flags = VU_FLAG_NO_REPLY},
+        {.id = 9, .command = 11, .size = 16, .flags = 0}, /* wants an answer each time */
+        {.id = 77, .command = 4, .size = 16, .flags = VU_FLAG_REPLY},
+        {.id = 9, .command = 12, .size = 1u << 20, .flags = VU_FLAG_NO_REPLY},
+    };
+
+    for (size_t i = 0; i < sizeof(strays) / sizeof(strays[0]); i++) {
+        struct peer peer;
+        struct vu_conn *conn;
+        uint32_t value = 0;
+
+        stray = strays[i];
+        conn = start(&peer, floods);
+        CHECK(ask(conn, &value, 4, NULL, 50) == -ETIMEDOUT);
+        CHECK(vu_conn_broken(conn) == -ETIMEDOUT);
+        stop(&peer, conn);
+    }
+}
+
+/* Somebody who closes limits all waits, also those of other threads that are under way. */
+static void *asks_for_long(void *argument)
+{
+    uint32_t value;
+
+    CHECK(ask(argument, &value, 4, NULL, 60000) == -ETIMEDOUT);
+    return NULL;
+}
+
+static void test_limit(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, never_reads);
+    uint32_t value = 0;
+    pthread_t other;
+
+    CHECK(pthread_create(&other, NULL, asks_for_long, conn) == 0);
+    nap(20);
+    vu_conn_limit(conn, 30);
+    CHECK(ask(conn, &value, 4, NULL, 60000) == -ETIMEDOUT);
+    CHECK(pthread_join(other, NULL) == 0);
+    stop(&peer, conn);
+    conn = start(&peer, answers_late);
+    vu_conn_limit(conn, 1);
+    vu_conn_limit(conn, -1);
     CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
-    CHECK(value == 0x1234); /* its own answer, not the late one (0x1235) */
     stop(&peer, conn);
 }
 
@@ -249,7 +379,7 @@ static void expect_broken(script run, int expected, int timeout)
     CHECK(ask(conn, &value, 4, NULL, timeout) == expected);
     CHECK(vu_conn_broken(conn) == expected);
     CHECK(ask(conn, &value, 4, NULL, timeout) == expected); /* and stays so */
-    CHECK(vu_post(conn, 10, &value, 4) == expected);
+    CHECK(vu_post(conn, 10, &value, 4, 2000) == expected);
     stop(&peer, conn);
 }
 
@@ -281,7 +411,7 @@ static void test_oversize(void)
     stop(&peer, conn);
     conn = start(&peer, answers_too_much);
     CHECK(vu_request(conn, 4, NULL, 1u << 30, NULL, 0, NULL, 0, NULL, NULL, NULL, 10) == -EINVAL);
-    CHECK(vu_post(conn, 4, NULL, UINT32_MAX) == -EINVAL);
+    CHECK(vu_post(conn, 4, NULL, UINT32_MAX, 10) == -EINVAL);
     CHECK(vu_request(conn, 4, NULL, 0, NULL, 17, NULL, 0, NULL, NULL, NULL, 10) == -EINVAL);
     CHECK(!vu_conn_broken(conn));
     stop(&peer, conn);
@@ -397,7 +527,11 @@ int main(void)
 {
     test_partial();
     test_foreign_requests();
-    test_timeout_then_late_reply();
+    test_given_up_then_late_reply(answers_late);
+    test_given_up_then_late_reply(answers_half_late);
+    test_missed_deadline_ends_it();
+    test_flood();
+    test_limit();
     test_broken_streams();
     test_oversize();
     test_error_replies();

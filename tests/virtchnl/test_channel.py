@@ -19,6 +19,7 @@ from iavfio.errors import (
     MailboxError,
     MailboxTimeout,
 )
+from iavfio.pyvfio.eventfds import taken
 from iavfio.virtchnl import (
     AdminQueue,
     Journal,
@@ -404,8 +405,7 @@ def test_eventfd_wakes_the_wait_and_is_armed_first() -> None:
         pf.handler = lambda opcode, payload: []
         assert str(client.version()) == "1.1"
         assert armed == [1]
-        with pytest.raises(BlockingIOError):  # the event was consumed
-            os.eventfd_read(fd)
+        assert not taken(fd)  # the event was consumed, from an eventfd that would block
     finally:
         os.close(fd)
 

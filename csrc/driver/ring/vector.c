@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "driver/clock.h"
+#include "driver/eventfd.h"
 #include "driver/ring/vector.h"
 
 static struct vector *vector_new(const struct pair_config *config)
@@ -21,9 +21,6 @@ static struct vector *vector_new(const struct pair_config *config)
     vector->poll_ctl = config->poll_ctl;
     vector->sleep_ctl = config->sleep_ctl;
     vector->event_fd = config->event_fd;
-    /* Any of several threads may take an event: none may block because another took it. */
-    if (vector->event_fd >= 0)
-        fcntl(vector->event_fd, F_SETFL, fcntl(vector->event_fd, F_GETFL) | O_NONBLOCK);
     return vector;
 }
 
@@ -122,9 +119,9 @@ int vector_wake(struct queue_pair *pair)
 static bool take_event(struct queue_pair *pair)
 {
     struct vector *vector = pair->vector;
-    uint64_t events, one = 1;
+    uint64_t one = 1;
 
-    if (read(vector->event_fd, &events, sizeof(events)) != (ssize_t)sizeof(events))
+    if (!eventfd_take(vector->event_fd))
         return false;
     for (struct queue_pair *other = vector->pairs; other; other = other->next_of_vector)
         if (other != pair && __atomic_load_n(&other->sleeping, __ATOMIC_SEQ_CST))
