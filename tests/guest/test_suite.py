@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The port's own tests (tests/port) in a guest: over the kernel's VFIO instead of a socket.
+"""Tests of ports and of queues in a guest: over the kernel's VFIO instead of a socket.
 
 A serial port of the guest leads to the software PF's control socket, so that tests which need its
 administrator run as well.
@@ -19,8 +19,8 @@ from tests.port.targets import AS_SERVED
 BDFS = "0000:01:00.0,0000:02:00.0"
 LAX = "vfio_iommu_type1.allow_unsafe_interrupts=1"
 FILES = [
-    pytest.param("test_traffic.py", 20),
-    pytest.param("test_life.py", 24, marks=pytest.mark.full),
+    pytest.param("datapath/test_traffic.py", 20),
+    pytest.param("port/test_life.py", 24, marks=pytest.mark.full),
 ]
 INSIDE = f"""
 for port in /sys/class/virtio-ports/*; do
@@ -73,7 +73,7 @@ def test_the_ports_tests_pass_on_real_devices(lab: None, way: Way, name: str, le
         with Guest(
             kernel=way.kernel, iommu=way.iommu, sockets=pf.sockets, append=way.append, extra=line
         ) as guest:
-            result = guest.run(f"{INSIDE} tests/port/{name}", 400)
+            result = guest.run(f"{INSIDE} tests/{name}", 400)
             print(result.output)
             assert result.status == 0, result.output
             (passed,) = re.findall(r"(\d+) passed", result.output)
