@@ -85,6 +85,8 @@ void plane_free(struct plane *plane);
 int plane_event_fd(const struct plane *plane);
 int plane_next_event(struct plane *plane, struct softvf_event *event);
 uint32_t plane_events_lost(struct plane *plane);
+/* Bitmap of the VFs that truncated memory which they had mapped, since the last call: their clients must go. */
+uint64_t plane_condemned(struct plane *plane);
 uint64_t plane_violations(struct plane *plane, uint32_t vf);
 
 int plane_bar_fd(const struct plane *plane, uint32_t vf);
@@ -123,6 +125,8 @@ void plane_write_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t
                      uint32_t interval);
 uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr);
 void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector);
+/* Signals an eventfd of a client, and never waits for the client. */
+void plane_signal(struct plane *plane, int fd);
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
 
 /* vlans[64 * type + n]: bitmap of the filters of types 8100, 88a8, 9100. */

@@ -125,6 +125,7 @@ int plane_enable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx)
         q->enabled = true;
         q->head = q->taken = q->rs_head = q->rs_tail = 0;
         q->parked = false;
+        q->scanned = q->scanned_at = 0;
         plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
         v->tx_enabled |= q->stopped ? 0 : 1u << queue;
     }
@@ -145,6 +146,8 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
         plane_bar_write32(plane, vf, REG_QRX_TAIL1 + 4 * queue, 0);
     } else if (!rx && v->tx[queue].enabled) {
         tx_queue_flush(plane, v, &v->tx[queue], true);
+        if (v->unfinished.queue == queue)
+            v->unfinished.active = false;
         v->tx[queue].enabled = false;
         v->tx_enabled &= ~(1u << queue);
         plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
@@ -228,6 +231,8 @@ void plane_reset_vf(struct plane *plane, uint32_t vf)
     struct vf *v = &plane->vf[vf];
 
     v->tx_enabled = v->rx_enabled = 0;
+    v->unfinished.active = false;
+    v->credit = 0;
     v->master_reported = false;
     for (uint32_t q = 0; q < MAX_QUEUES; q++) {
         free(v->rx[q].shadow);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The VF's windows into its client's memory (docs/spec/vfio-user.md 4; docs/spec/reliability.md D1, D2). */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -9,6 +11,11 @@
 #include "softvf/dma.h"
 
 #define MAX_WINDOWS 65535u
+/* Of the process's mappings (vm.max_map_count) each client may have a part; the rest is the process's own. */
+#define MOST_MAPPINGS 512u
+#define LEAST_MAPPINGS 8u
+#define OWN_MAPPINGS 8192u
+#define MOST_BYTES (1ull << 40) /* of one client: 64 of them leave half of the address space */
 
 static uint64_t last_of(const struct dma_window *window)
 {
@@ -40,8 +47,37 @@ static bool serves(const struct dma_file *file, const struct dma_window *window)
            (file->writable || !window->writable);
 }
 
-static int map_range(struct dma_file *file, int fd, bool need_write)
+uint32_t dma_share(uint32_t clients)
 {
+    uint32_t all = 65530, share;
+    FILE *limit = fopen("/proc/sys/vm/max_map_count", "re");
+
+    if (limit) {
+        if (fscanf(limit, "%u", &all) != 1)
+            all = 65530;
+        fclose(limit);
+    }
+    share = all > OWN_MAPPINGS ? (all - OWN_MAPPINGS) / clients : 0;
+    share = share < MOST_MAPPINGS ? share : MOST_MAPPINGS;
+    return share > LEAST_MAPPINGS ? share : LEAST_MAPPINGS;
+}
+
+/* Memory is what tmpfs (so memfd too) or hugetlbfs holds: any other file may make whoever touches it wait
+ * for a disk, a network or, with FUSE, for the client itself. Only these two know seals, and to ask for
+ * them calls no code of the file system, which might wait as well. */
+static bool is_memory(int fd)
+{
+    return fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+static int map_range(struct dma_table *table, struct dma_file *file, int fd, uint64_t page,
+                     bool need_write)
+{
+    if (file->length > MOST_BYTES)
+        return -ENOSPC;
+    file->mapped = (file->length + page - 1) & ~(page - 1);
+    if (file->mapped > MOST_BYTES - table->mapped)
+        return -ENOSPC;
     /* A window that only the device reads may lie in a file that was opened for reading. */
     file->writable = true;
     file->base =
@@ -72,15 +108,21 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
     struct dma_file file = {.refs = 1};
     struct dma_file *slot;
     struct stat info;
+    uint64_t page;
     int result;
 
+    if (!is_memory(fd))
+        return -ENODEV;
     if (fstat(fd, &info))
         return -errno;
+    page = (uint64_t)info.st_blksize; /* of hugetlbfs that is the huge page */
+    if (page < PAGE_BYTES || page & (page - 1))
+        page = PAGE_BYTES;
     if (window->offset + window->size < window->offset)
         return -EINVAL;
     window->device = info.st_dev;
     window->inode = info.st_ino;
-    if (S_ISREG(info.st_mode) && window->offset + window->size > (uint64_t)info.st_size)
+    if (window->offset + window->size > (uint64_t)info.st_size)
         return -EINVAL; /* the file ends before the window does */
     for (uint32_t i = 0; i < table->files; i++) {
         if (serves(&table->file[i], window)) {
@@ -90,24 +132,28 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
             return 0;
         }
     }
+    if (table->mappings >= table->most_mappings)
+        return -ENOSPC;
     file.device = window->device;
     file.inode = window->inode;
-    file.shared = S_ISREG(info.st_mode);
+    file.shared = true;
     file.length = (uint64_t)info.st_size;
-    result = file.shared ? map_range(&file, fd, window->writable) : -ENODEV;
+    result = map_range(table, &file, fd, page, window->writable);
     if (result) { /* not as a whole: this window alone */
         file.shared = false;
-        file.offset = window->offset & ~(PAGE_BYTES - 1);
+        file.offset = window->offset & ~(page - 1);
         file.length = window->size + (window->offset - file.offset);
-        result = map_range(&file, fd, window->writable);
+        result = map_range(table, &file, fd, page, window->writable);
         if (result)
             return result;
     }
     slot = free_slot(table);
     if (!slot) {
-        munmap(file.base, file.length);
+        munmap(file.base, file.mapped);
         return -ENOMEM;
     }
+    table->mappings++;
+    table->mapped += file.mapped;
     *slot = file;
     window->file = (uint32_t)(slot - table->file);
     window->address = file.base + (window->offset - file.offset);
@@ -121,8 +167,11 @@ static void unmap_window(struct dma_table *table, const struct dma_window *windo
     if (!window->address)
         return;
     file = &table->file[window->file];
-    if (--file->refs == 0)
-        munmap(file->base, file->length);
+    if (--file->refs)
+        return;
+    munmap(file->base, file->mapped);
+    table->mappings--;
+    table->mapped -= file->mapped;
 }
 
 /* ---- windows ---- */
@@ -211,30 +260,23 @@ int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size
 int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
 {
     struct dma_table *table = &vf->dma;
-    uint32_t keep = 0;
-    uint64_t end = iova + (size - 1);
+    uint32_t from = all ? 0 : lower(table, iova), to = from;
+    uint64_t end = all ? UINT64_MAX : iova + (size - 1);
     int64_t bytes = 0;
 
     if (!all && (size == 0 || end < iova))
         return -EINVAL;
-    for (uint32_t i = 0; i < table->count && !all; i++) {
-        uint64_t first = table->window[i].iova, last = last_of(&table->window[i]);
-
+    for (; to < table->count && table->window[to].iova <= end; to++) {
         /* Splitting a window is an error, found before anything is changed. */
-        if (first <= end && last >= iova && (first < iova || last > end))
+        if (!all && (table->window[to].iova < iova || last_of(&table->window[to]) > end))
             return -EINVAL;
     }
-    for (uint32_t i = 0; i < table->count; i++) {
-        const struct dma_window *window = &table->window[i];
-
-        if (all || (window->iova >= iova && last_of(window) <= end)) {
-            bytes += (int64_t)window->size;
-            unmap_window(table, window);
-        } else {
-            table->window[keep++] = *window;
-        }
+    for (uint32_t i = from; i < to; i++) {
+        bytes += (int64_t)table->window[i].size;
+        unmap_window(table, &table->window[i]);
     }
-    table->count = keep;
+    memmove(&table->window[from], &table->window[to], (table->count - to) * sizeof(*table->window));
+    table->count -= to - from;
     table->last = 0;
     vf->dma_generation++;
     return bytes;

@@ -3,8 +3,13 @@
 #ifndef IAVFIO_SOFTVF_DMA_H
 #define IAVFIO_SOFTVF_DMA_H
 
+#include <errno.h>
+
 #include "softvf/plane.h"
 
+/* How many mappings of files each of so many clients may have. */
+uint32_t dma_share(uint32_t clients);
+/* -ENODEV for a file that is no memory, -ENOSPC beyond the client's share. */
 int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
             bool writable);
 int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
@@ -13,6 +18,13 @@ const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
 void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);
 /* Copies from or to the client's memory, whatever number of windows it lies in: 0 or -EFAULT. */
 int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write);
+
+/* The same `offset` bytes behind a base that the client chose: the sum may not go beyond 2^64. */
+static inline int dma_copy_at(struct vf *vf, uint64_t base, uint64_t offset, void *data,
+                              uint64_t len, bool write)
+{
+    return base + offset < base ? -EFAULT : dma_copy(vf, base + offset, data, len, write);
+}
 
 /* The window that holds iova, while the function may access memory at all. */
 static inline const struct dma_window *dma_window_at(struct vf *vf, uint64_t iova)

@@ -4,6 +4,7 @@
 #ifndef IAVFIO_SOFTVF_PLANE_H
 #define IAVFIO_SOFTVF_PLANE_H
 
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,9 +33,19 @@
 #define STAGE_ROOM 128
 #define LIMITERS 32
 
+/* What the plane does for one VF in a round, in units of about the time that a plain frame takes. What a VF
+ * overdraws it pays back in the next rounds (docs/spec/reliability.md D4). */
+#define QUANTUM 128
+#define WORK_DELIVERY 4 /* a frame into a ring on the slow path */
+#define WORK_SEGMENT 2 /* of a TSO packet */
+#define WORK_WIRE 16 /* a frame to the uplink */
+#define WORK_BYTES 1024 /* gathered, a unit */
+#define WORK_SCAN 8 /* descriptors looked at, a unit */
+
 /* A mapping of a client's file: of the whole file where that is possible, shared by its windows. */
 struct dma_file {
     uint64_t device, inode, offset, length;
+    uint64_t mapped; /* length in whole pages, of the size that the file has */
     uint8_t *base;
     uint32_t refs; /* 0: the slot is free */
     bool writable, shared;
@@ -54,6 +65,8 @@ struct dma_table {
     uint32_t count, capacity, last;
     struct dma_file *file;
     uint32_t files;
+    uint32_t mappings, most_mappings; /* the client's share of the process's */
+    uint64_t mapped; /* bytes */
 };
 
 struct tx_queue {
@@ -67,8 +80,9 @@ struct tx_queue {
     /* fifo of RS descriptors that are not written back yet, as `taken` counts */
     uint32_t rs[RING_MAX];
     uint32_t rs_head, rs_tail;
-    uint32_t parked_tail; /* the tail at which the packet at head was found to lack its EOP */
-    bool parked;
+    uint32_t scanned; /* so many descriptors from head on hold no end of a packet ... */
+    uint32_t scanned_at; /* ... as long as `taken` is this */
+    bool parked; /* it was reported that the packet at head lacks its EOP */
     uint32_t vector;
     uint64_t packets, bytes;
 };
@@ -116,6 +130,26 @@ struct vector {
     uint32_t rx_map, tx_map, rx_itr, tx_itr;
 };
 
+struct tx_packet {
+    uint32_t first; /* index of its first descriptor */
+    uint32_t descriptors;
+    uint32_t len;
+    uint32_t buffers;
+    uint64_t qw1; /* of the last data descriptor */
+    uint64_t ctx0, ctx1;
+    bool context, rs;
+    bool complete;
+};
+
+/* A TSO packet whose segments are not all sent: the rest waits for the VF's next turn. */
+struct unfinished {
+    bool active;
+    uint32_t queue;
+    struct tx_packet packet;
+    struct tso_iter iter;
+    uint8_t *frame; /* TSO_ROOM bytes */
+};
+
 struct vf_config {
     struct softvf_config c;
     struct rss_conf rss;
@@ -147,6 +181,9 @@ struct vf {
     struct rx_queue rx[MAX_QUEUES];
     uint32_t tx_enabled; /* bitmaps: what the thread looks at */
     uint32_t rx_enabled;
+    int32_t credit; /* of work; negative: overdrawn */
+    uint32_t next_queue; /* which send queue comes first */
+    struct unfinished unfinished;
     struct vector vector[MAX_VECTORS];
     uint64_t vectors_busy; /* bitmap of vectors that have a cause and are armed */
     struct vf_config *config;
@@ -158,6 +195,12 @@ struct vf {
 struct mac_slot {
     uint64_t mac; /* 48 bits, 0 = free */
     uint64_t vfs; /* bitmap */
+};
+
+/* See signal.c. */
+struct signaller {
+    aio_context_t context;
+    int source; /* -1: closed */
 };
 
 typedef uint64_t (*copy_function)(uint8_t *to, const uint8_t *from, uint32_t len, uint32_t summed);
@@ -185,6 +228,9 @@ struct plane {
     int event_fd;
     struct softvf_event events[SOFTVF_EVENTS];
     uint32_t event_head, event_tail, events_lost;
+    struct signaller signaller;
+    uint64_t condemned; /* bitmap of VFs whose clients took memory away that they had mapped */
+    uint32_t spent; /* work of the turn in hand */
     uint64_t now_ns;
     struct vf *last_to; /* where the last frames of a burst went, and the queue: more may follow */
     uint32_t last_queue;

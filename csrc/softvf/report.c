@@ -39,12 +39,19 @@ static uint32_t admit(struct limiter *limiters, const char *format)
     return count;
 }
 
+void report_wake(struct plane *plane)
+{
+    uint64_t one = 1;
+
+    if (write(plane->event_fd, &one, sizeof(one)) < 0)
+        return; /* already readable */
+}
+
 void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule, const char *format,
             ...)
 {
     uint32_t next = (plane->event_tail + 1) % SOFTVF_EVENTS;
     struct softvf_event *event = &plane->events[plane->event_tail];
-    uint64_t one = 1;
     uint32_t count;
     va_list args;
 
@@ -65,8 +72,7 @@ void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule,
     vsnprintf(event->text, sizeof(event->text), format, args);
     va_end(args);
     plane->event_tail = next;
-    if (write(plane->event_fd, &one, sizeof(one)) < 0)
-        return; /* already readable */
+    report_wake(plane);
 }
 
 int plane_next_event(struct plane *plane, struct softvf_event *event)

@@ -11,4 +11,7 @@
 void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule, const char *format,
             ...) __attribute__((format(printf, 5, 6)));
 
+/* Makes the process look at what there is, also when a report was held back. */
+void report_wake(struct plane *plane);
+
 #endif

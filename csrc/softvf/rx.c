@@ -89,7 +89,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue)
         if (q->ring) {
             words[0] = client_load(&q->ring[at].qw0);
             words[1] = client_load(&q->ring[at].qw1);
-        } else if (dma_copy(vf, q->iova + at * 32ull, words, sizeof(words), false)) {
+        } else if (dma_copy_at(vf, q->iova, at * 32ull, words, sizeof(words), false)) {
             if (q->posted_end == q->posted_at) {
                 mdd(plane, vf, queue, at, "docs/spec/vfio-user.md 4",
                     "the descriptor lies outside the DMA windows: rings must be mapped for DMA");
@@ -255,6 +255,7 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
     struct rx_facts facts = {.info = &view->info, .loopback = view->from >= 0};
     uint32_t queue = 0;
 
+    plane->spent += WORK_DELIVERY;
     if (!vf->may_receive || !vf->rx_enabled || !vf->bus_master) {
         vf->stats[RX_DISCARD]++;
         return;

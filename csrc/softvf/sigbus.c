@@ -1,46 +1,58 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A client may truncate its file under us (docs/spec/reliability.md D2). The page that is gone becomes a
- * private zero page: the client loses its own packets and nobody else's. */
+/* A client may truncate its file under us (docs/spec/reliability.md D2). The whole mapping of that file
+ * becomes private zero pages at once, so no number of faults uses the process's mappings up, and the client
+ * is condemned: its queues stop, and control hangs up on it. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "hw/page.h"
 #include "softvf/report.h"
 #include "softvf/sigbus.h"
 
 /* A signal handler finds its data in static storage only. Initial-exec: no allocation at first use. */
 #define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
-HANDLER_LOCAL volatile uint32_t inside;
-HANDLER_LOCAL volatile uintptr_t faulted;
+HANDLER_LOCAL struct plane *volatile inside; /* whose clients' memory this thread may touch now */
+HANDLER_LOCAL volatile uint64_t lost; /* bitmap of VFs whose client's memory went away */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 static bool installed;
 
-/* The mapping may be of huge pages, which can only be replaced whole. */
-static bool replace_page(uintptr_t address)
+/* Nobody changes the tables of windows meanwhile: this thread holds the plane's lock. */
+static const struct dma_file *find(const struct plane *plane, uintptr_t address, uint32_t *vf)
 {
-    static const uintptr_t sizes[] = {PAGE_BYTES, 2ul << 20, 1ul << 30};
+    for (*vf = 0; *vf < plane->vfs; (*vf)++) {
+        const struct dma_table *table = &plane->vf[*vf].dma;
 
-    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        void *page = (void *)(address & ~(sizes[i] - 1));
+        for (uint32_t f = 0; f < table->files; f++) {
+            const struct dma_file *file = &table->file[f];
 
-        if (mmap(page, sizes[i], PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == page)
-            return true;
+            if (file->refs && address - (uintptr_t)file->base < file->mapped)
+                return file;
+        }
     }
-    return false;
+    return NULL;
+}
+
+/* Whether the address lay in a client's file, which is replaced: nothing else ever is. */
+static bool replace(const struct plane *plane, uintptr_t address)
+{
+    uint32_t vf;
+    const struct dma_file *file = find(plane, address, &vf);
+
+    if (!file || mmap(file->base, file->mapped, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != file->base)
+        return false;
+    lost |= 1ull << vf;
+    return true;
 }
 
 static void on_bus_error(int signal, siginfo_t *info, void *context)
 {
     int error = errno;
 
-    /* Inside, this thread touches no other memory that can raise a bus error than clients'. */
-    if (inside && replace_page((uintptr_t)info->si_addr)) {
-        faulted = (uintptr_t)info->si_addr;
+    if (inside && replace(inside, (uintptr_t)info->si_addr)) {
         errno = error;
         return;
     }
@@ -68,38 +80,38 @@ int sigbus_install(void)
     return result;
 }
 
-void sigbus_enter(void)
+void sigbus_enter(struct plane *plane)
 {
-    inside = 1;
+    inside = plane;
     __asm__ volatile("" ::: "memory");
 }
 
-static void report_loss(struct plane *plane, uintptr_t address)
+static void condemn(struct plane *plane, struct vf *vf)
 {
-    for (uint32_t i = 0; i < plane->vfs; i++) {
-        struct vf *vf = &plane->vf[i];
-
-        for (uint32_t f = 0; f < vf->dma.files; f++) {
-            const struct dma_file *file = &vf->dma.file[f];
-
-            if (file->refs && address - (uintptr_t)file->base < file->length) {
-                report(plane, vf, SOFTVF_VIOLATION, "docs/spec/reliability.md D2",
-                       "the client's memory at file offset %#llx is gone: the file was truncated",
-                       (unsigned long long)(file->offset + (address - (uintptr_t)file->base)));
-                return;
-            }
-        }
-    }
+    vf->tx_enabled = vf->rx_enabled = 0;
+    vf->dma_generation++;
+    plane->condemned |= 1ull << vf->index;
+    report(plane, vf, SOFTVF_VIOLATION, "docs/spec/reliability.md D2",
+           "the client's memory is gone: its file was truncated while it was mapped");
+    report_wake(plane);
 }
 
 void sigbus_leave(struct plane *plane)
 {
-    __asm__ volatile("" ::: "memory");
-    inside = 0;
-    if (faulted) {
-        uintptr_t address = faulted;
+    uint64_t vfs;
 
-        faulted = 0;
-        report_loss(plane, address);
-    }
+    __asm__ volatile("" ::: "memory");
+    inside = NULL;
+    vfs = lost;
+    lost = 0;
+    for (; vfs; vfs &= vfs - 1)
+        condemn(plane, &plane->vf[__builtin_ctzll(vfs)]);
+}
+
+uint64_t plane_condemned(struct plane *plane)
+{
+    uint64_t condemned = plane->condemned;
+
+    plane->condemned = 0;
+    return condemned;
 }

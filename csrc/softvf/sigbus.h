@@ -7,8 +7,8 @@
 
 /* 0 or a negative errno. */
 int sigbus_install(void);
-void sigbus_enter(void);
-/* Reports the client whose memory went away meanwhile. */
+void sigbus_enter(struct plane *plane);
+/* Condemns the clients whose memory went away meanwhile. */
 void sigbus_leave(struct plane *plane);
 
 #endif

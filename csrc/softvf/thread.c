@@ -13,6 +13,7 @@
 #include "softvf/copy.h"
 #include "softvf/clock.h"
 #include "softvf/dma.h"
+#include "softvf/signal.h"
 #include "softvf/sigbus.h"
 #include "softvf/switch.h"
 #include "softvf/thread.h"
@@ -26,12 +27,37 @@
 #define NAP_MIN_NS 20000      /* naps grow from here ... */
 #define NAP_MAX_NS 500000     /* ... to here */
 
+/* The enabled send queues, turned so that the one whose turn it is has bit 0. */
+static uint32_t turned(const struct vf *vf)
+{
+    uint32_t map = vf->tx_enabled, by = vf->next_queue;
+
+    return (map >> by | map << (MAX_QUEUES - by)) & ((1u << MAX_QUEUES) - 1);
+}
+
+/* One VF's turn: its queues send as long as it has credit, and the first that gets none is the first the
+ * next time. Whatever a VF posts, the others wait for a turn of QUANTUM, and one that was overdrawn (a
+ * packet is gathered whole, a frame reaches all its receivers) is skipped until it is paid back. */
 static uint32_t serve(struct plane *plane, struct vf *vf)
 {
-    uint32_t done = 0;
+    uint32_t done = 0, last;
 
-    for (uint32_t map = vf->tx_enabled; map; map &= map - 1)
-        done += tx_serve(plane, vf, (uint32_t)__builtin_ctz(map));
+    vf->credit = vf->credit < 0 ? vf->credit + QUANTUM : QUANTUM;
+    if (vf->credit <= 0)
+        return 1;
+    plane->spent = (uint32_t)(QUANTUM - vf->credit);
+    do {
+        last = 0;
+        for (uint32_t map = turned(vf); map && plane->spent < QUANTUM; map &= map - 1) {
+            uint32_t queue = ((uint32_t)__builtin_ctz(map) + vf->next_queue) % MAX_QUEUES;
+
+            last += tx_serve(plane, vf, queue);
+            if (plane->spent >= QUANTUM)
+                vf->next_queue = (queue + 1) % MAX_QUEUES;
+        }
+        done += last;
+    } while (last >= ROUND && plane->spent < QUANTUM);
+    vf->credit = QUANTUM - (int32_t)plane->spent;
     return done;
 }
 
@@ -75,7 +101,7 @@ static void *run(void *argument)
     while (!plane->stop) {
         bool busy = false;
 
-        sigbus_enter();
+        sigbus_enter(plane);
         for (uint32_t i = 0; i < ROUNDS && !__atomic_load_n(&plane->waiters, __ATOMIC_RELAXED); i++)
             busy |= thread_round(plane) != 0;
         busy |= timers_pending(plane);
@@ -105,7 +131,7 @@ void plane_lock(struct plane *plane)
     __atomic_add_fetch(&plane->waiters, 1, __ATOMIC_ACQ_REL);
     pthread_mutex_lock(&plane->lock);
     __atomic_sub_fetch(&plane->waiters, 1, __ATOMIC_ACQ_REL);
-    sigbus_enter();
+    sigbus_enter(plane);
 }
 
 void plane_unlock(struct plane *plane)
@@ -137,6 +163,7 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
                         int immediate, char *error, uint32_t error_size)
 {
     struct plane *plane = calloc(1, sizeof(*plane));
+    int result;
 
     if (!plane || vfs == 0 || vfs > MAX_VFS || card->bar_size < VF_REG_SPACE) {
         snprintf(error, error_size, "1 to %d VFs and a BAR of at least 64 KiB", MAX_VFS);
@@ -144,6 +171,7 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
         return NULL;
     }
     pthread_mutex_init(&plane->lock, NULL);
+    plane->signaller.source = -1;
     plane->copy = copy_choose();
     plane->vfs = vfs;
     plane->immediate = immediate;
@@ -154,7 +182,11 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
     plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     plane->vf = calloc(vfs, sizeof(*plane->vf));
     snprintf(error, error_size, "no memory for %u VFs", vfs);
-    if (plane->event_fd >= 0 && plane->vf)
+    result = signal_open(&plane->signaller);
+    if (result)
+        snprintf(error, error_size, "no asynchronous I/O, by which interrupts are sent: %s%s",
+                 strerror(-result), result == -EAGAIN ? " (see fs.aio-max-nr)" : "");
+    if (!result && plane->event_fd >= 0 && plane->vf)
         plane->uplink = uplink_open(uplink, error, error_size);
     if (!plane->uplink) {
         plane_free(plane);
@@ -168,8 +200,11 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
         for (uint32_t v = 0; v < MAX_VECTORS; v++)
             vf->vector[v].eventfd = -1;
         vectors_reset(vf);
+        vf->dma.most_mappings = dma_share(vfs);
         vf->config = calloc(1, sizeof(*vf->config));
-        if (!vf->config || open_bar(vf, card->bar_size, error, error_size)) {
+        vf->unfinished.frame = malloc(TSO_ROOM);
+        if (!vf->config || !vf->unfinished.frame ||
+            open_bar(vf, card->bar_size, error, error_size)) {
             plane_free(plane);
             return NULL;
         }
@@ -222,6 +257,7 @@ void plane_free(struct plane *plane)
         if (vf->bar_fd > 0)
             close(vf->bar_fd);
         free(vf->config);
+        free(vf->unfinished.frame);
     }
     if (plane->uplink && plane->uplink->ops)
         plane->uplink->ops->close(plane->uplink);
@@ -229,6 +265,7 @@ void plane_free(struct plane *plane)
         free(plane->uplink);
     if (plane->event_fd >= 0)
         close(plane->event_fd);
+    signal_close(&plane->signaller);
     free(plane->vf);
     pthread_mutex_destroy(&plane->lock);
     free(plane);

@@ -35,12 +35,41 @@ static void send_out(struct plane *plane, struct vf *vf, struct tx_queue *q, uin
     switch_from_vf(plane, vf, frame, len);
 }
 
-static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_queue *q,
+/* Sends segments while the VF has credit; false when some are left. */
+static bool send_segments(struct plane *plane, struct vf *vf, struct tx_queue *q,
+                          const struct tx_packet *p, struct tso_iter *iter)
+{
+    while (plane->spent < QUANTUM) {
+        uint32_t len = tso_next(iter, plane->segment, sizeof(plane->segment) - 8);
+
+        if (!len)
+            return true;
+        plane->spent += WORK_SEGMENT;
+        insert_tags(vf, p, plane->segment, &len, sizeof(plane->segment));
+        send_out(plane, vf, q, plane->segment, len);
+    }
+    return iter->offset >= iter->len - iter->header_len;
+}
+
+/* Keeps what is left of a packet: others will need plane->frame. */
+static void put_off(struct plane *plane, struct vf *vf, uint32_t queue, const struct tx_packet *p,
+                    const struct tso_iter *iter)
+{
+    struct unfinished *rest = &vf->unfinished;
+
+    memcpy(rest->frame, plane->frame, p->len);
+    rest->queue = queue;
+    rest->packet = *p;
+    rest->iter = *iter;
+    rest->iter.frame = rest->frame;
+    rest->active = true;
+}
+
+static const char *emit_segments(struct plane *plane, struct vf *vf, uint32_t queue,
                                  const struct tx_packet *p)
 {
     struct tso_iter iter;
     const char *why = "";
-    uint32_t len;
 
     if (tso_begin(&iter, plane->frame, p->len, p->qw1, p->ctx0, p->ctx1, &why))
         return why;
@@ -48,10 +77,8 @@ static const char *emit_segments(struct plane *plane, struct vf *vf, struct tx_q
         return "header and MSS make a frame longer than the limit";
     if (!tx_packet_segments_fit(plane, p, iter.header_len, iter.mss))
         return "a segment has more than 8 buffers";
-    while ((len = tso_next(&iter, plane->segment, sizeof(plane->segment) - 8))) {
-        insert_tags(vf, p, plane->segment, &len, sizeof(plane->segment));
-        send_out(plane, vf, q, plane->segment, len);
-    }
+    if (!send_segments(plane, vf, &vf->tx[queue], p, &iter))
+        put_off(plane, vf, queue, p, &iter);
     return NULL;
 }
 
@@ -120,7 +147,7 @@ static int emit(struct plane *plane, struct vf *vf, uint32_t queue, struct tx_pa
     if (p->len < TX_MIN_FRAME)
         why = "the frame is shorter than 17 bytes";
     else
-        why = tso ? emit_segments(plane, vf, q, p) : emit_frame(plane, vf, q, p);
+        why = tso ? emit_segments(plane, vf, queue, p) : emit_frame(plane, vf, q, p);
     if (why)
         tx_queue_stop(plane, vf, queue, p->first,
                       p->len < TX_MIN_FRAME ? "docs/spec/descriptors.md 15"
@@ -147,32 +174,57 @@ static bool ready(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t t
     return true;
 }
 
+/* Goes on with a packet that was put off; false when some of it is left still. */
+static bool go_on(struct plane *plane, struct vf *vf, struct tx_queue *q)
+{
+    struct unfinished *rest = &vf->unfinished;
+
+    if (!send_segments(plane, vf, q, &rest->packet, &rest->iter))
+        return false;
+    rest->active = false;
+    tx_queue_take(q, rest->packet.descriptors, rest->packet.rs);
+    return true;
+}
+
+/* Serves packets that the fast path leaves, one; false when there is no more to do now. */
+static bool serve_one(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
+{
+    struct tx_packet p;
+
+    if (vf->unfinished.active) /* its frame waits; plain frames of other queues go on */
+        return vf->unfinished.queue == queue && go_on(plane, vf, &vf->tx[queue]);
+    if (tx_packet_gather(plane, vf, queue, tail, &p) || !p.complete || emit(plane, vf, queue, &p) ||
+        vf->unfinished.active)
+        return false;
+    tx_queue_take(&vf->tx[queue], p.descriptors, p.rs);
+    return true;
+}
+
 uint32_t tx_serve(struct plane *plane, struct vf *vf, uint32_t queue)
 {
     struct tx_queue *q = &vf->tx[queue];
     uint32_t tail = bar_load(vf, REG_QTX_TAIL1 + 4 * queue);
-    uint32_t done = 0;
+    bool waits = vf->unfinished.active && vf->unfinished.queue == queue;
+    uint32_t before = plane->spent, done = 0;
 
-    if (q->stalled || tail == q->head || !ready(plane, vf, queue, tail))
+    if (q->stalled || (tail == q->head && !waits) || !ready(plane, vf, queue, tail))
         return 0;
     tx_queue_look_up(vf, q);
-    while (done < ROUND && q->head != tail) {
-        struct tx_packet p;
-        uint32_t n = q->ring ? fast_path(plane, vf, q, tail, ROUND - done) : 0;
+    while (done < ROUND && plane->spent < QUANTUM && (q->head != tail || waits)) {
+        uint32_t n = q->ring && !waits ? fast_path(plane, vf, q, tail, ROUND - done) : 0;
 
+        waits = false;
         done += n;
+        plane->spent += n;
         if (n)
             continue;
-        if (tx_packet_gather(plane, vf, queue, tail, &p) || !p.complete ||
-            emit(plane, vf, queue, &p))
+        if (!serve_one(plane, vf, queue, tail))
             break;
-        tx_queue_take(q, p.descriptors, p.rs);
-        done +=
-            1 + p.len / 2048; /* segmentation is work: one queue must not hold the plane for long */
+        done++;
     }
     if (q->rs_head != q->rs_tail) {
         tx_queue_flush(plane, vf, q, plane->immediate || q->stopped);
         vector_cause(vf, q->vector);
     }
-    return done;
+    return plane->spent - before;
 }

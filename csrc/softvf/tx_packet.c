@@ -15,7 +15,7 @@ static int fetch(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t in
         desc->qw1 = client_load(&q->ring[index].qw1);
         return 0;
     }
-    if (dma_copy(vf, q->iova + index * 16ull, desc, sizeof(*desc), false)) {
+    if (dma_copy_at(vf, q->iova, index * 16ull, desc, sizeof(*desc), false)) {
         tx_queue_stop(plane, vf, queue, index, "docs/spec/vfio-user.md 4",
                       "the descriptor lies outside the DMA windows: rings must be mapped for DMA");
         return -1;
@@ -77,15 +77,19 @@ static int take_data(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
     return 0;
 }
 
+static uint32_t posted(const struct tx_queue *q, uint32_t tail)
+{
+    return tail >= q->head ? tail - q->head : tail + q->entries - q->head;
+}
+
 /* Where the posted descriptors end without an EOP: the driver may still post the rest, but not when
  * the ring holds nothing else. */
-static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
-                const struct tx_packet *p)
+static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
 {
     struct tx_queue *q = &vf->tx[queue];
 
-    if (p->descriptors + 1 >= q->entries) {
-        tx_queue_stop(plane, vf, queue, p->first, "docs/spec/descriptors.md 15",
+    if (posted(q, tail) + 1 >= q->entries) {
+        tx_queue_stop(plane, vf, queue, q->head, "docs/spec/descriptors.md 15",
                       "no EOP in the whole ring: every packet ends with one");
         return -1;
     }
@@ -93,10 +97,51 @@ static int park(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tai
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 4",
                "Tx queue %u descriptor %u: the packet is split over doorbells: a tail "
                "stands behind whole packets",
-               queue, p->first);
+               queue, q->head);
     q->parked = true;
-    q->parked_tail = tail;
     return 0;
+}
+
+/* Whether a descriptor ends the packet that it belongs to, rightly or not. */
+static bool ends(const struct tx_desc *desc, bool first)
+{
+    uint64_t type = desc->qw1 & TXD_DTYPE_MASK;
+
+    if (type == TX_DTYPE_CONTEXT)
+        return !first;
+    return type != TX_DTYPE_DATA || desc->qw1 >> TXD_CMD_SHIFT & TXD_CMD_EOP ||
+           !(desc->qw1 >> TXD_BUF_SZ_SHIFT & TXD_BUF_SZ_MASK);
+}
+
+enum search { FOUND, MISSING, LATER, STOPPED };
+
+/* Looks for the end of the packet at head, from where the last search ended and as far as the VF's credit
+ * goes. What was found to hold no end is not looked at again, whatever the client writes there or the tail
+ * says: the descriptors are the device's. */
+static enum search find_end(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail)
+{
+    struct tx_queue *q = &vf->tx[queue];
+    uint32_t there = posted(q, tail), looked = 0;
+    enum search found = MISSING;
+
+    if (q->scanned_at != q->taken)
+        q->scanned = 0;
+    q->scanned_at = q->taken;
+    for (; found == MISSING && q->scanned < there; looked++) {
+        uint32_t at = q->head + q->scanned;
+        struct tx_desc desc;
+
+        if (looked / WORK_SCAN >= QUANTUM)
+            found = LATER;
+        else if (fetch(plane, vf, queue, at < q->entries ? at : at - q->entries, &desc))
+            found = STOPPED;
+        else if (ends(&desc, q->scanned == 0))
+            found = FOUND;
+        else
+            q->scanned++;
+    }
+    plane->spent += looked / WORK_SCAN;
+    return found;
 }
 
 int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
@@ -107,8 +152,16 @@ int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
 
     memset(p, 0, sizeof(*p));
     p->first = at;
-    if (q->parked && q->parked_tail == tail)
-        return 0; /* nothing new */
+    switch (find_end(plane, vf, queue, tail)) {
+    case FOUND:
+        break;
+    case MISSING:
+        return park(plane, vf, queue, tail);
+    case LATER:
+        return 0;
+    case STOPPED:
+        return -1;
+    }
     while (at != tail) {
         struct tx_desc desc;
         uint32_t index = at, type;
@@ -134,10 +187,14 @@ int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_
             p->rs = desc.qw1 >> TXD_CMD_SHIFT & TXD_CMD_RS;
             p->complete = true;
             q->parked = false;
-            return 0;
+            break;
         }
     }
-    return park(plane, vf, queue, tail, p);
+    plane->spent += p->descriptors + p->len / WORK_BYTES;
+    if (p->complete)
+        return 0;
+    q->scanned = p->descriptors; /* the client wrote meanwhile */
+    return park(plane, vf, queue, tail);
 }
 
 bool tx_packet_segments_fit(const struct plane *plane, const struct tx_packet *p, uint32_t header,

@@ -5,18 +5,8 @@
 
 #include "softvf/plane.h"
 
-struct tx_packet {
-    uint32_t first; /* index of its first descriptor */
-    uint32_t descriptors;
-    uint32_t len;
-    uint32_t buffers;
-    uint64_t qw1; /* of the last data descriptor */
-    uint64_t ctx0, ctx1;
-    bool context, rs;
-    bool complete;
-};
-
-/* Gathers the packet at the queue's head into plane->frame; -1 when the queue was stopped for it. */
+/* Gathers the packet at the queue's head into plane->frame; -1 when the queue was stopped for it. Looks for
+ * the packet's end first, and at each descriptor once, however often the doorbell rings before it is there. */
 int tx_packet_gather(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t tail,
                      struct tx_packet *p);
 /* Whether each segment of a TSO packet touches at most 8 buffers (docs/spec/descriptors.md 3). */

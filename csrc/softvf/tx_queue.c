@@ -29,7 +29,7 @@ static void write_done(struct plane *plane, struct vf *vf, struct tx_queue *q, u
         return;
     }
     client_release();
-    if (dma_copy(vf, q->iova + index * 16ull + 8, &done, sizeof(done), true))
+    if (dma_copy_at(vf, q->iova, index * 16ull + 8, &done, sizeof(done), true))
         report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio-user.md 4",
                "Tx descriptor %u cannot be written back: its memory is not mapped for writing, or "
                "bus master is off",

@@ -5,6 +5,7 @@
 
 #include "softvf/bar.h"
 #include "softvf/clock.h"
+#include "softvf/signal.h"
 #include "softvf/tx_queue.h"
 #include "softvf/vectors.h"
 #include "softvf/writeback.h"
@@ -63,17 +64,14 @@ static void flush_queues(struct plane *plane, struct vf *vf, const struct vector
         tx_queue_flush(plane, vf, &vf->tx[__builtin_ctz(map)], true);
 }
 
-static void signal_vector(struct vf *vf, struct vector *v)
+static void signal_vector(struct plane *plane, struct vf *vf, struct vector *v)
 {
-    uint64_t one = 1;
-
     if (v->eventfd < 0 || v->masked || !vf->msix) {
         v->pending = true; /* the MSI-X pending bit: fires when the vector is unmasked */
         return;
     }
     v->pending = false;
-    if (write(v->eventfd, &one, sizeof(one)) < 0)
-        return; /* the counter is full: the client has many interrupts to take already */
+    signal_send(&plane->signaller, v->eventfd);
 }
 
 static bool moderated(const struct plane *plane, const struct vector *v)
@@ -104,7 +102,7 @@ static void try_fire(struct plane *plane, struct vf *vf, uint32_t index)
         /* Auto-mask, but for vector 0 of a VF that was granted RX_POLLING (docs/spec/virtchnl.md 4). */
         if (!(index == 0 && vf->rx_polling))
             v->intena = false;
-        signal_vector(vf, v);
+        signal_vector(plane, vf, v);
     } else if (v->wb_on_itr) {
         v->cause = v->software = false; /* the write-back tells the driver */
     } else {
@@ -241,7 +239,7 @@ int plane_set_eventfd(struct plane *plane, uint32_t vf, uint32_t vector, int fd)
         close(v->eventfd);
     v->eventfd = fd >= 0 ? dup(fd) : -1;
     if (v->eventfd >= 0 && v->pending)
-        signal_vector(&plane->vf[vf], v);
+        signal_vector(plane, &plane->vf[vf], v);
     return 0;
 }
 
@@ -253,7 +251,7 @@ void plane_mask_vector(struct plane *plane, uint32_t vf, uint32_t vector, int ma
         return;
     v->masked = masked;
     if (!masked && v->pending)
-        signal_vector(&plane->vf[vf], v);
+        signal_vector(plane, &plane->vf[vf], v);
 }
 
 void plane_set_msix(struct plane *plane, uint32_t vf, int enabled)
@@ -261,7 +259,7 @@ void plane_set_msix(struct plane *plane, uint32_t vf, int enabled)
     plane->vf[vf].msix = enabled;
     for (uint32_t i = 0; enabled && i < MAX_VECTORS; i++)
         if (plane->vf[vf].vector[i].pending)
-            signal_vector(&plane->vf[vf], &plane->vf[vf].vector[i]);
+            signal_vector(plane, &plane->vf[vf], &plane->vf[vf].vector[i]);
 }
 
 uint64_t plane_pending(struct plane *plane, uint32_t vf)
@@ -281,6 +279,11 @@ void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector)
         return;
     v->event = true;
     try_fire_now(plane, &plane->vf[vf], vector);
+}
+
+void plane_signal(struct plane *plane, int fd)
+{
+    signal_send(&plane->signaller, fd);
 }
 
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on)

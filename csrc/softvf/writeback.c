@@ -17,14 +17,14 @@ static void publish(struct rx_desc *to, const struct rx_shadow *from)
 static void publish_pieces(struct plane *plane, struct vf *vf, const struct rx_queue *q,
                            uint32_t index, const struct rx_shadow *from)
 {
-    uint64_t iova = q->iova + index * 32ull;
+    uint64_t at = index * 32ull;
     struct rx_shadow whole = *from;
 
     whole.qw[1] = 0;
-    if (dma_copy(vf, iova, &whole, sizeof(whole), true) == 0) {
+    if (dma_copy_at(vf, q->iova, at, &whole, sizeof(whole), true) == 0) {
         client_release();
         whole.qw[1] = from->qw[1];
-        if (dma_copy(vf, iova + 8, &whole.qw[1], 8, true) == 0)
+        if (dma_copy_at(vf, q->iova, at + 8, &whole.qw[1], 8, true) == 0)
             return;
     }
     report(plane, vf, SOFTVF_VIOLATION, "docs/spec/vfio-user.md 4",

@@ -149,6 +149,20 @@ class DataPlane:
                 )
         return out
 
+    def condemned(self) -> list[int]:
+        """VFs whose clients took memory away that they had mapped, since the last call.
+
+        Their queues have stopped, and their clients must go.
+        """
+        with self._locked() as plane:
+            bits = int(lib.plane_condemned(plane))
+        return [vf for vf in range(self.vfs) if bits >> vf & 1]
+
+    def signal(self, eventfd: int) -> None:
+        """Adds 1 to an eventfd of a client, without ever waiting for the client."""
+        with self._locked() as plane:
+            lib.plane_signal(plane, eventfd)
+
     def violations(self, vf: int) -> int:
         """How many violations and MDD events of a VF there were, whether told or held back."""
         with self._locked() as plane:

@@ -130,7 +130,8 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
 
 
 def hear(plane: DataPlane, pf: Pf, log: ViolationLog, servers: list[VfServer]) -> None:
-    """Logs what the data thread has to say, and tells the PF of malicious drivers."""
+    """Logs what the data thread has to say, tells the PF of malicious drivers, and hangs up on
+    clients that took their memory away."""
     for event in plane.events():
         if event.kind == "mdd":
             log.add(event.vf, "mdd", event.rule, event.text, event.count)
@@ -140,6 +141,8 @@ def hear(plane: DataPlane, pf: Pf, log: ViolationLog, servers: list[VfServer]) -
                 "violation" if event.kind == "violation" else "note"
             )
             log.add(event.vf, kind, event.rule, event.text, event.count)
+    for vf in plane.condemned():
+        servers[vf].disconnect("its memory is gone: a file was truncated while it was mapped")
 
 
 def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:

@@ -9,7 +9,10 @@ over windows that exist. Such a hollow window is accepted and never used: DMA in
 from __future__ import annotations
 
 import errno
+import os
 from bisect import bisect_left, insort
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iavfio.softvf.server.messages import RequestRefused
@@ -17,7 +20,14 @@ from iavfio.softvf.server.messages import RequestRefused
 if TYPE_CHECKING:
     from iavfio.softvf.dataplane import DataPlane
 
-MAX_HOLLOW = 65535
+MAX_HOLLOW = 1024  # ROMs, and BARs of other devices
+REFUSALS: Mapping[int, str] = MappingProxyType(
+    {
+        errno.ENODEV: "the file is no memory: a memfd, or a file of tmpfs or hugetlbfs, is",
+        errno.ENOSPC: "the client's share of windows, mappings or address space is used up",
+        errno.EEXIST: "there is another window",
+    }
+)
 TOP = 1 << 64
 
 
@@ -31,13 +41,18 @@ class Windows:
     def map(
         self, fd: int | None, offset: int, address: int, size: int, readable: bool, writable: bool
     ) -> None:
-        """Adds a window. Raises RequestRefused, or the data plane's OSError."""
+        """Adds a window; raises RequestRefused when it cannot be."""
         if size == 0 or size > TOP - address:
             raise RequestRefused(f"window [{address:#x}, +{size:#x}) is empty or wraps")
         if fd is not None:
             if offset >= 1 << 63 or size > (1 << 63) - offset:
                 raise RequestRefused(f"file offset {offset:#x} + {size:#x} is out of range")
-            self._plane.dma_map(self._vf, fd, offset, address, size, readable, writable)
+            try:
+                self._plane.dma_map(self._vf, fd, offset, address, size, readable, writable)
+            except OSError as error:
+                code = error.errno or errno.EIO
+                why = REFUSALS.get(code, os.strerror(code))
+                raise RequestRefused(f"window [{address:#x}, +{size:#x}): {why}", code) from error
         elif len(self._hollow) >= MAX_HOLLOW:
             raise RequestRefused("too many windows", errno.ENOSPC)
         elif (address, size) not in self._hollow[bisect_left(self._hollow, (address, size)) :][:1]:

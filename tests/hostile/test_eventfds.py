@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Eventfds of clients: whatever a client does to them, nobody waits for it (D6).
+
+The counter is full and the flag O_NONBLOCK, which belongs to the open file that both sides share,
+is off, or changes all the time while other threads fill and empty the counter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iavfio.softvf.dataplane import DataPlane
+from tests.hostile.served_pf import served_pf
+from tests.softvf.dataplane.plane_rig import mac, rig
+from tests.softvf.function.mailbox_rings import DYN_CTL01, RSTAT, Rings
+
+FULL = (1 << 64) - 2
+FRAME = bytes(12) + b"\x08\x00" + bytes(46)
+
+
+def full_eventfd() -> int:
+    """A blocking eventfd to which nothing can be added."""
+    fd = os.eventfd(0, os.EFD_CLOEXEC)
+    os.eventfd_write(fd, FULL)
+    return fd
+
+
+@contextlib.contextmanager
+def meddled_with(fd: int) -> Iterator[None]:
+    """Three threads: one turns O_NONBLOCK on and off, one fills the counter, one empties it."""
+    stop = threading.Event()
+    blocks = False
+
+    def toggle() -> None:
+        nonlocal blocks
+        while not stop.is_set():
+            blocks = not blocks
+            os.set_blocking(fd, blocks)
+
+    def fill() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(fd, FULL)
+
+    def drain() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(fd)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (toggle, fill, drain)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        while any(thread.is_alive() for thread in threads):
+            os.set_blocking(fd, False)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(fd)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(fd, 1)
+
+
+@pytest.fixture
+def plane() -> Iterator[DataPlane]:
+    made = DataPlane(1, bar_size=0x10000, uplink="none")
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 1000])
+@pytest.mark.parametrize("blocking", [True, False])
+def test_each_signal_adds_one(plane: DataPlane, count: int, blocking: bool) -> None:
+    fd = os.eventfd(0, 0 if blocking else os.EFD_NONBLOCK)
+    for _ in range(count):
+        plane.signal(fd)
+    assert os.eventfd_read(fd) == count
+    os.close(fd)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_full_counter_stays_full(plane: DataPlane, blocking: bool) -> None:
+    fd = full_eventfd()
+    os.set_blocking(fd, blocking)
+    for _ in range(1000):
+        plane.signal(fd)
+    assert os.eventfd_read(fd) >= FULL
+    plane.signal(fd)  # and it can be signalled again
+    assert os.eventfd_read(fd) == 1
+    os.close(fd)
+
+
+def test_a_file_that_is_no_eventfd_is_left_alone(plane: DataPlane) -> None:
+    read, write = os.pipe()
+    plane.signal(write)
+    plane.signal(-1)
+    os.set_blocking(read, False)
+    with pytest.raises(BlockingIOError):
+        os.read(read, 1)
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("meddle", [False, True])
+def test_the_data_thread_never_waits(meddle: bool) -> None:
+    fd = full_eventfd()
+    with contextlib.ExitStack() as stack:
+        r = stack.enter_context(rig(vfs=2))
+        a, b = r.vfs
+        a.open()
+        b.open()
+        r.plane.set_eventfd(0, 1, fd)
+        r.plane.map_vector(0, 1, 1, 1, 3, 3)
+        r.plane.set_msix(0, True)
+        if meddle:
+            stack.enter_context(meddled_with(fd))
+        for _ in range(300 if meddle else 20):
+            r.plane.write_dyn_ctl(0, 1, 1 | 3 << 3)  # INTENA
+            a.exchange(mac(1) + mac(1) + FRAME[12:])  # moves packets of vector 1
+            b.exchange(mac(2) + mac(2) + FRAME[12:])
+    os.close(fd)
+
+
+@pytest.mark.parametrize("meddle", [False, True])
+def test_the_control_loop_never_waits(meddle: bool, tmp_path: Path) -> None:
+    fd = full_eventfd()
+    with served_pf(tmp_path) as served, contextlib.ExitStack() as stack:
+        hostile, victim = Rings(served.paths[0]), Rings(served.paths[1])
+        for rings in (hostile, victim):
+            rings.wait_active()
+            rings.start_length_last()
+        for index in (2, 3, 4):  # MSI-X, ERR, REQ
+            irqs = struct.pack("<IIIII", 20, 4 | 32, index, 0, 1)
+            assert hostile.client.ask(8, irqs, (fd,))[0] == 0
+        if meddle:
+            stack.enter_context(meddled_with(fd))
+        trigger = struct.pack("<IIIII", 20, 1 | 32, 2, 0, 1)
+        for _ in range(200 if meddle else 5):
+            hostile.client.write32(DYN_CTL01, 1 | 0x18)
+            assert hostile.client.ask(8, trigger)[0] == 0
+            assert victim.client.read32(RSTAT) == 2
+        hostile.send(payload=struct.pack("<II", 1, 1))
+        for command in ("request", "error"):
+            assert served.control(command, vf=0)["signalled"]
+        assert served.control("irq", vf=0, vector=0, count=10_000)["signalled"]
+        assert served.control("info")["vfs"][0]["faults"] == 0
+        assert victim.client.read32(RSTAT) == 2
+        for rings in (hostile, victim):
+            rings.close()
+    os.close(fd)
