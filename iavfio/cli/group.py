@@ -13,6 +13,7 @@ import click
 from iavfio import __version__
 from iavfio.arguments import nearest
 from iavfio.cli import signals
+from iavfio.cli.log_level import log_level_option
 from iavfio.exhaustion import require_address_space
 
 SUMMARIES = {  # shown by --help without importing the commands
@@ -35,7 +36,8 @@ STATUS = (
 
 
 class Command(click.Command):
-    """A subcommand. Signals are exceptions while it works, and --help tells its exit status.
+    """A subcommand. Signals are exceptions while it works, --help tells its exit status, and
+    --log-level has it log.
 
     `needs` names modules that are imported before that: a signal that comes meanwhile ends the
     process at once. `status` replaces the usual sentence about the exit status.
@@ -45,6 +47,7 @@ class Command(click.Command):
         self, *args: Any, needs: Sequence[str] = (), status: str = STATUS, **extra: Any
     ) -> None:
         super().__init__(*args, **({"epilog": status} | extra))
+        self.params.append(log_level_option())
         self._needs = tuple(needs)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -61,7 +61,7 @@ class PortControl:
         self.identity = Identity.of(device)
         self.settings = Settings()
         self.resets: list[Reset] = []
-        self.journal = Journal()
+        self.journal = Journal(device=device.name)
         self.status = PortStatus(name)
         self.bar = device.map_bar(0)
         self.interrupts = Interrupts(device, MOST_QUEUES + 1)

@@ -7,7 +7,6 @@ port's lock is free, in the thread that let go of it last, one at a time and in 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-log = logging.getLogger("iavfio.port")
+from iavfio.logs import logger
+
+log = logger("port")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Reset:
 
 @dataclass(frozen=True)
 class PortEvent:
-    """Something that happened to a port: link, mac, reset, recovered, failed, lost, request."""
+    """Something that happened to a port; `text` says what. `kind` is one of:
+
+    link, mac; reset (it was seen), recovered (the port works again), traffic (the first packet has
+    moved since), failed, lost; request (the host wants the device back); note (something is not as
+    it should be: the text stands in `port.notes` too), over (that has ended).
+    """
 
     kind: str
     text: str

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
+from iavfio.logs import logger, settle
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 
@@ -21,7 +21,7 @@ HUNG = 3.0  # seconds: two stalls of a send queue within it, and the nudge did n
 SILENT = 3  # GET_STATS in a row without an answer
 ALIVE = (State.STOPPED, State.RUNNING)
 
-log = logging.getLogger("iavfio.port")
+log = logger("port")
 
 
 class Housekeeping:
@@ -105,6 +105,7 @@ class Housekeeping:
     def tick(self) -> None:
         """Asks for the PF's counters; finds a mailbox that is broken for good."""
         self.mailbox_fired()
+        settle()
         control = self._control
         with self._status.lock:
             if self._status.state not in ALIVE:

@@ -7,6 +7,7 @@ A session ends with any VF reset; the next one starts from the same device (docs
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -143,7 +144,7 @@ class Session:
                 if self.wait_reset_begins():
                     return
             except MailboxError as error:
-                self.journal.note(f"RESET_VF failed: {error.what}")
+                self.journal.note(f"RESET_VF failed: {error.what}", logging.WARNING)
         self.device.reset()
         if not self.wait_reset_begins():
             raise ResetError(
@@ -186,14 +187,14 @@ class Session:
                     if now < impatient:
                         continue
                     if after_own_reset:
-                        self.journal.note(f"asking for less: {error.what}")
+                        self.journal.note(f"asking for less: {error.what}", logging.WARNING)
                         caps = ESSENTIAL
                         impatient = end
                         continue
                 elif isinstance(error, MailboxTimeout) and (self.client.suspect or not lost):
                     lost = not self.client.suspect  # else a later VERSION was not answered either
                     continue
-                self.journal.note(f"negotiation failed: {error.what}")
+                self.journal.note(f"negotiation failed: {error.what}", logging.WARNING)
                 self.force_reset()
                 after_reset = after_own_reset = True
                 impatient = min(time.monotonic() + patience, end)
@@ -276,7 +277,7 @@ class Session:
                 self.adminq.shutdown()
                 self.bar.write32(dyn_ctl(0), 0)
             except IavfioError as error:
-                self.journal.note(f"shut down out of order: {error}")
+                self.journal.note(f"shut down out of order: {error}", logging.INFO)
         try:
             self.adminq.close()
         except MailboxError:

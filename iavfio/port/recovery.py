@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -47,7 +48,9 @@ def come_back(
             failures += 1
             if failures == ATTEMPTS or session.device.lost:
                 raise
-            session.journal.note(f"attempt {failures} to come back failed: {error}")
+            session.journal.note(
+                f"attempt {failures} to come back failed: {error}", logging.WARNING
+            )
             halt()
             session.pause(BACKOFF * 2 ** (failures - 1))
         coming = False

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
+from iavfio.logs import logger, on_one_line
 from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
 from iavfio.port.state import Lifecycle, State
@@ -14,6 +16,27 @@ from iavfio.stats import PortSegment
 from iavfio.stats.layout import State as SegmentState
 
 RECOVERY_DEADLINE = 20.0
+# At which level an event is logged. A new MAC address is told by a note as well.
+LEVELS = {
+    "link": logging.INFO,
+    "mac": logging.DEBUG,
+    "reset": logging.WARNING,
+    "recovered": logging.INFO,
+    "traffic": logging.INFO,
+    "failed": logging.ERROR,
+    "lost": logging.ERROR,
+    "request": logging.WARNING,
+    "note": logging.WARNING,
+    "over": logging.INFO,
+}
+LINES = {  # of events whose text alone does not say what happened
+    "link": "link %s",
+    "mac": "MAC address %s",
+    "reset": "the VF is reset: %s",
+    "recovered": "works again %s",
+    "failed": "failed: %s",
+    "over": "no longer so: %s",
+}
 ENDS = (State.RUNNING, State.FAILED, State.CLOSED)  # of a reset
 HOW_TO_START = {
     State.CLOSED: "open it again: iavfio.open(...)",
@@ -27,6 +50,9 @@ SHOWN: dict[State, SegmentState] = {
     State.FAILED: "failed",
     State.CLOSED: "stopped",
 }
+
+
+log = logger("port")
 
 
 class PortStatus:
@@ -46,6 +72,8 @@ class PortStatus:
         self.lock = EventLock(self.on_event)
         self._link_changed = threading.Condition()
         self._segment: PortSegment | None = None
+        self._conditions: dict[str, str] = {}
+        self._saying = threading.Lock()
 
     def publish_in(self, segment: PortSegment) -> None:
         """Names the port as the segment is named, and shows state and link there from now on."""
@@ -62,6 +90,8 @@ class PortStatus:
     def move(self, state: State, reason: str = "") -> None:
         """Goes to `state`. Raises StateError when the present one does not lead there."""
         self.lifecycle.move(state, reason)
+        calm = state in (State.STOPPED, State.RUNNING, State.CLOSED)
+        log.log(logging.INFO if calm else logging.DEBUG, "%s: %s", self.name, state.value)
         if self._segment is not None:
             self._segment.set_state(SHOWN[state])
         if state in (State.RESETTING, State.FAILED, State.CLOSED):
@@ -121,13 +151,41 @@ class PortStatus:
     # ---- words
 
     def emit(self, kind: str, text: str) -> None:
-        """Queues an event for the callbacks; they hear of it when the lock is free."""
+        """Logs an event and queues it for the callbacks, who hear of it when the lock is free."""
+        log.log(LEVELS[kind], "%s: " + LINES.get(kind, "%s"), self.name, on_one_line(text))
         self.lock.emit(PortEvent(kind, text))
 
     def note(self, text: str) -> None:
-        """Remembers something that is not as it should be; once, however often it happens."""
-        if text not in self.notes:
+        """Says once, as note, event and log line, that something is not as it should be."""
+        with self._saying:
+            if text in self.notes:
+                return
             self.notes.append(text)
+        self.emit("note", text)
+
+    def begin(self, condition: str, text: str) -> None:
+        """Notes something that may end again, and is not said anew before `end`."""
+        with self._saying:
+            if condition in self._conditions:
+                return
+            self._conditions[condition] = text
+        self.note(text)
+
+    def end(self, condition: str) -> None:
+        """Takes the note of a condition away and says so; does nothing when there was none."""
+        with self._saying:
+            text = self._conditions.pop(condition, None)
+            if text is None:
+                return
+            if text in self.notes:
+                self.notes.remove(text)
+        self.emit("over", text)
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The names of what has begun and not ended."""
+        with self._saying:
+            return frozenset(self._conditions)
 
     def disown(self) -> None:
         """In a forked child the port is the parent's (docs/spec/reliability.md F64)."""

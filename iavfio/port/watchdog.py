@@ -8,7 +8,6 @@ Python thread then calls the methods of a Watcher (docs/spec/virtchnl.md 8).
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ from iavfio._driver import ffi, lib
 from iavfio.datapath.pair import QueuePair
 from iavfio.errors import IavfioError
 from iavfio.exhaustion import exhaustion
+from iavfio.logs import logger
 from iavfio.pyvfio import Bar
 from iavfio.pyvfio.eventfds import taken
 
@@ -26,7 +26,7 @@ from iavfio.pyvfio.eventfds import taken
 PERIOD_US = 4000
 TICK = 1.0  # seconds between periodic work while nothing else happens
 
-log = logging.getLogger("iavfio.port")
+log = logger("port")
 
 
 class Watcher(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError
+from iavfio.pyvfio.log import log
 
 # Milliseconds of a wait in C: between two of them Python answers signals (docs/spec/reliability.md
 # F66).
@@ -108,6 +109,8 @@ class Bar:
     def mark_lost(self) -> None:
         """Makes all further reads give 0xffffffff and all further writes fail."""
         if self._io is not None:
+            if not self.lost:
+                log.warning("%s: the device is gone, registers are not read any more", self._name)
             lib.bar_io_set_lost(self._io)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from iavfio.pyvfio.errors import (
     VfioError,
     system_error,
 )
+from iavfio.pyvfio.log import log
 
 TIMEOUT_MS = 5000
 START = "start a software VF with: iavfio softvf --socket DIR"
@@ -167,7 +168,9 @@ class Connection:
         if result > 0:
             raise OSError(result, os.strerror(result), self.path)
         if result < 0:
-            raise self._failure(command, -result)
+            failure = self._failure(command, -result)
+            log.warning("%s", failure.what)
+            raise failure
         return bytes(ffi.buffer(room, call.size)), received
 
     def _failure(self, command: Command, code: int) -> VfioError:

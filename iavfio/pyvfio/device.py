@@ -14,6 +14,7 @@ from iavfio.pyvfio import forks
 from iavfio.pyvfio.arguments import descriptors, raw, whole
 from iavfio.pyvfio.bar import Bar
 from iavfio.pyvfio.errors import Closed, Unsupported, VfioError, system_error
+from iavfio.pyvfio.log import log
 from iavfio.pyvfio.space import AddressSpace
 
 CONFIG_REGION = 7
@@ -214,9 +215,13 @@ class Device(ABC):
     @abstractmethod
     def _disable_irqs(self, index: int) -> None: ...
 
-    @abstractmethod
     def reset(self) -> None:
         """Function level reset. Raises Unsupported, Busy or DeviceLost."""
+        log.info("%s: function-level reset", self.name)
+        self._reset()
+
+    @abstractmethod
+    def _reset(self) -> None: ...
 
     @abstractmethod
     def _open_bar(self, info: RegionInfo) -> Bar: ...
@@ -260,6 +265,7 @@ class Device(ABC):
             _close_all(fds)
             raise
         self._vectors = fds
+        log.debug("%s: %d MSI-X vectors", self.name, count)
         return list(fds)
 
     def disable_msix(self) -> None:
@@ -318,6 +324,7 @@ class Device(ABC):
             bar.close()
         self._bars = {}
         self._release()
+        log.info("%s: closed", self.name)
 
     @property
     def lost(self) -> bool:

@@ -224,7 +224,7 @@ class KernelDevice(Device):
         data = bytearray(IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
         self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index} off")
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         if not self.info().resettable:
             raise Unsupported(f"{self.name} cannot be reset", "the kernel offers no reset for it")
         self._check()

@@ -15,6 +15,7 @@ from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.arguments import whole
 from iavfio.pyvfio.errors import BadArgument, VfioError
 from iavfio.pyvfio.kernel import MFD_HUGE_2MB
+from iavfio.pyvfio.log import log
 
 HugePages = Literal["auto", "never", "require"]
 HUGE_2M = 2 << 20
@@ -69,6 +70,8 @@ class DmaMemory:
                     f"reserve some: sysctl vm.nr_hugepages={rounded // HUGE_2M}; or huge='auto'",
                 )
         rounded = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        if why:
+            log.info("DMA memory: %d bytes in small pages: %s", rounded, why)
         try:
             return cls._map(rounded, mmap.PAGESIZE, 0, numa_node, why)
         except OSError as error:

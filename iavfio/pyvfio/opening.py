@@ -22,6 +22,7 @@ from iavfio.pyvfio.errors import (
 )
 from iavfio.pyvfio.group import GroupDevice
 from iavfio.pyvfio.kernel import Kernel, RealKernel
+from iavfio.pyvfio.log import log
 from iavfio.pyvfio.open_errors import BY_GROUP
 from iavfio.pyvfio.space import AddressSpace
 from iavfio.pyvfio.user import UserDevice
@@ -76,7 +77,7 @@ def open_device(
                 "pass it as xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
             ) from error
     if bdf is None:
-        return UserDevice(target.removeprefix(USER))
+        return _opened(UserDevice(target.removeprefix(USER)))
     real = kernel if kernel is not None else RealKernel()
     sysfs.require_bound(real, bdf)
     if mode == "noiommu" and not unsafe_noiommu:
@@ -101,12 +102,21 @@ def open_device(
         )
     if node is not None and (mode == "cdev" or real.exists("/dev/iommu")):
         try:
-            return CdevDevice(real, bdf, node, space=space, token=vf_token)
+            return _opened(CdevDevice(real, bdf, node, space=space, token=vf_token))
         except (NotFound, PermissionDenied) as error:
             if mode == "cdev":
                 raise
             try:
-                return GroupDevice(real, bdf, token=vf_token)
+                return _opened(GroupDevice(real, bdf, token=vf_token))
             except VfioError:
                 raise error from None
-    return GroupDevice(real, bdf, space=space, token=vf_token, unsafe_noiommu=unsafe_noiommu)
+    return _opened(
+        GroupDevice(real, bdf, space=space, token=vf_token, unsafe_noiommu=unsafe_noiommu)
+    )
+
+
+def _opened(device: Device) -> Device:
+    log.info("%s: opened by %s", device.name, device.transport)
+    if device.transport == "noiommu":
+        log.warning("%s: without an IOMMU its DMA can reach all memory of this host", device.name)
+    return device

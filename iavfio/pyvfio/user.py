@@ -227,7 +227,7 @@ class UserDevice(Device):
         flags = SET_DATA_NONE | SET_ACTION_TRIGGER
         self._ask(Command.DEVICE_SET_IRQS, IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         if not self._info.resettable:
             raise Unsupported(f"{self.name} cannot be reset", "its server offers no reset")
         self._ask(Command.DEVICE_RESET)

@@ -21,6 +21,7 @@ import iavfio
 from iavfio import errors
 from iavfio.arguments import Choice, Flag, Text, wrong_type
 from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
+from iavfio.logs import logger
 from iavfio.ranges import VF, VFS
 from iavfio.softvf import personality as cards
 from iavfio.softvf.log import Violation
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 WRITEBACK = Choice("kind of write-back", ("hardware", "immediate"))
 DOORBELLS = Choice("kind of doorbells", ("shared", "trapped"))
 START_SECONDS = 10.0
+
+log = logger("softvf")
 CONTROL_SECONDS = 5.0
 STALE_SECONDS = 10.0
 
@@ -50,6 +53,7 @@ class SoftPf:
         self._control_path = Path(ready["control"])
         self._child = child
         self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
+        log.info("software PF %d: started with %d VFs", self.pid, len(self.sockets))
 
     def open(self, vf: int = 0, **options: Any) -> iavfio.Port:
         """The VF with number `vf`, opened by `iavfio.open` with these options.
@@ -84,6 +88,7 @@ class SoftPf:
         try:
             answer = self._exchange(request)
         except (OSError, ValueError) as error:
+            log.warning("software PF %d: no answer to %s", self.pid, command)
             raise DeviceLost(
                 f"the software VF (pid {self.pid}) does not answer",
                 f"it ended with status {self._child.poll()}" if not self.running else str(error),
@@ -288,12 +293,16 @@ def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:
     """Ends the child, collects it and removes what it left. A fork of the parent does nothing."""
     if os.getpid() != owner:
         return
+    status = child.poll()
+    if status is not None:
+        log.warning("software PF %d: it had ended before, with status %d", child.pid, status)
     child.terminate()
     try:
         child.wait(2.0)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    log.info("software PF %d: ended", child.pid)
     _remove(directory)
 
 

@@ -45,15 +45,20 @@ def name_of(vf: int) -> str:
 
 
 class ViolationLog:
-    """The newest entries, and how many there were of each rule."""
+    """The newest entries, and how many there were of each rule. `hear` gets each new entry."""
 
     def __init__(
-        self, verbose: bool = False, clock: Callable[[], float] = time.monotonic, kept: int = KEPT
+        self,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        kept: int = KEPT,
+        hear: Callable[[Violation], None] | None = None,
     ) -> None:
         self._entries: deque[Violation] = deque(maxlen=kept)
         self._clock = clock
         self._start = clock()
         self._verbose = verbose
+        self._hear = hear
         self._second = -1
         self._told = 0
         self._untold = 0
@@ -72,6 +77,8 @@ class ViolationLog:
         self.newest[vf, kind, rule] = text
         if self._verbose:
             self._tell(entry)
+        if self._hear is not None:
+            self._hear(entry)
         return entry
 
     def _tell(self, entry: Violation) -> None:

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TextIO
 
 from iavfio.errors import ConfigError, IavfioError
@@ -63,7 +65,8 @@ def run(
         raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
     card = cards.named(settings.personality, **dict(map(cards.parse_option, settings.options)))
     _raise_fd_limit(settings.vfs, card)
-    log = ViolationLog(settings.verbose)
+    voice = _speech()
+    log = ViolationLog(settings.verbose, hear=voice.tell if voice else None)
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)
@@ -95,17 +98,27 @@ def run(
         lines = ControlServer(directory / "control.sock", control, loop)
         stack.callback(lines.close)
         plane.start()
-        ready(
-            {
-                "sockets": [f"vfio-user:{server.path}" for server in servers],
-                "control": str(lines.path),
-            }
-        )
+        names = [f"vfio-user:{server.path}" for server in servers]
+        ready({"sockets": names, "control": str(lines.path)})
+        if voice:
+            voice.serving(card.name, names)
         loop.run()
+        if voice:
+            voice.ended(loop.stopped_by)
         if summary is not None:
             with contextlib.suppress(OSError):
                 _summarise(plane, log, settings.vfs, summary)
         return loop.stopped_by
+
+
+def _speech() -> ModuleType | None:
+    """What logs, None where nobody asks for it: the process starts fast. Raises ConfigError."""
+    text = os.environ.get("IAVFIO_LOG")
+    if not text:
+        return None
+    speech = import_module("iavfio.softvf.speech")
+    speech.show(text)
+    return speech
 
 
 def _plane(settings: Settings, card: cards.Personality) -> DataPlane:

@@ -39,8 +39,6 @@ from iavfio.virtchnl.status import refusal
 QUIET: Final = 2.0  # seconds without a reply after which the PF is asked whether it is there
 NAP: Final = 0.01  # longest sleep between two looks: a lost interrupt or a reset costs no more
 
-log = logging.getLogger("iavfio.virtchnl")
-
 
 @dataclass(slots=True)
 class ChannelCounters:
@@ -99,6 +97,7 @@ class Channel:
         self._latency = 0.0  # seconds that the PF took for its slowest replies of late
         self._broken = 0  # critical errors since the last reply
         self._logged = -1.0
+        self._unlogged = 0
 
     @property
     def suspect(self) -> bool:
@@ -232,7 +231,7 @@ class Channel:
         """Sets the queue up anew after a critical error; a reset is noticed here at the latest."""
         self.queue.check()
         if self.queue.critical:
-            self.journal.note("critical error: admin queue is set up anew")
+            self.journal.note("critical error: admin queue is set up anew", logging.WARNING)
             self.queue.start()
 
     def _send(self, message: AnyMessage, payload: bytes, end: float) -> None:
@@ -268,7 +267,9 @@ class Channel:
                     "reset the VF (FLR); the host's dmesg tells why",
                 )
             if now >= quiet:
-                self.journal.note(f"no answer to {message.name} yet: is the PF there?")
+                self.journal.note(
+                    f"no answer to {message.name} yet: is the PF there?", logging.WARNING
+                )
                 self._ask_version(end)
                 quiet = end
             nap = self._wait(nap, min(quiet, end) - now)
@@ -296,7 +297,7 @@ class Channel:
     def _give_up(self, message: AnyMessage, error: BaseException) -> None:
         """Remembers that a reply may still come."""
         why = error.what if isinstance(error, IavfioError) else type(error).__name__
-        self.journal.note(f"{message.name} given up: {why}")
+        self.journal.note(f"{message.name} given up: {why}", logging.INFO)
         if message is not VERSION:
             self._doubt.request_given_up()
         self._broken += self.queue.critical
@@ -388,7 +389,7 @@ class Channel:
         except MailboxError as error:
             self.counters.bad_events += 1
             self.journal.received(EVENT.number, message.status, message.payload, "ignored")
-            self._log("ignored an event: %s", error.cause)
+            self._log(f"ignored an event: {error.cause}")
             return
         self.counters.events += 1
         self.counters.reset_notices += event.kind == "reset"
@@ -398,11 +399,13 @@ class Channel:
     def _stray(self, message: Message) -> None:
         self.counters.unsolicited += 1
         self.journal.received(message.opcode, message.status, message.payload, "not asked for")
-        self._log("ignored a message that nobody asked for: %s", opcode_name(message.opcode))
+        self._log(f"ignored a message that nobody asked for: {opcode_name(message.opcode)}")
 
-    def _log(self, text: str, what: str) -> None:
-        """Logs at most one line a second (docs/spec/reliability.md F3)."""
+    def _log(self, text: str) -> None:
+        """Logs at most one line a second, with the number of those between."""
         now = self._clock()
         if self._logged < 0 or now - self._logged >= 1.0:
-            self._logged = now
-            log.warning(text, what)
+            self.journal.warn(text, self._unlogged)
+            self._logged, self._unlogged = now, 0
+        else:
+            self._unlogged += 1

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from iavfio.logs import logger
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
 
 CAPACITY: Final = 256  # the oldest event makes room beyond it
 
-log = logging.getLogger("iavfio.virtchnl")
+log = logger("virtchnl")
 
 
 class EventQueue:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from iavfio.errors import ConfigError, Remedy
+from iavfio.logs import logger, on_one_line
 from iavfio.virtchnl.messages.describe import describe
 from iavfio.virtchnl.messages.names import opcode_name
 
 RECORD = "record one with: iavfio journal record DIR -o FILE"
 ARROWS = {"out": "->", "in": "<-", "note": "--"}
+
+log = logger("virtchnl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,18 @@ class Entry:
 
 
 class Journal:
-    """The last `capacity` entries. Adding is safe from any thread."""
+    """The last `capacity` entries. Adding is safe from any thread.
 
-    def __init__(self, capacity: int = 512, clock: Callable[[], float] = time.time) -> None:
+    What is added is logged as well, without payloads; `device` names whose mailbox it is.
+    """
+
+    def __init__(
+        self,
+        capacity: int = 512,
+        clock: Callable[[], float] = time.time,
+        device: str = "mailbox",
+    ) -> None:
+        self._device = device
         self._entries: deque[Entry] = deque(maxlen=capacity)
         self._clock = clock
         self.added = 0
@@ -98,14 +111,30 @@ class Journal:
     def sent(self, opcode: int, payload: bytes) -> None:
         """A message to the PF."""
         self._add(Entry(self._clock(), "out", opcode, 0, payload))
+        if log.isEnabledFor(logging.DEBUG):
+            name = opcode_name(opcode)
+            log.debug("%s: sent %s, %d bytes", self._device, name, len(payload))
 
     def received(self, opcode: int, status: int, payload: bytes, note: str = "") -> None:
         """A message from the PF; `note` says what was done with it if it was no plain reply."""
         self._add(Entry(self._clock(), "in", opcode, status, payload, note, self.adv_link_speed))
+        if log.isEnabledFor(logging.DEBUG):
+            how = f"status {status}" + (f", {note}" if note else "")
+            name = opcode_name(opcode)
+            log.debug("%s: received %s, %d bytes, %s", self._device, name, len(payload), how)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, level: int = logging.DEBUG) -> None:
         """Something that is no message: a timeout, a barrier, a reset."""
         self._add(Entry(self._clock(), "note", note=text))
+        log.log(level, "%s: %s", self._device, on_one_line(text))
+
+    def warn(self, text: str, more: int) -> None:
+        """Logs what the entries tell already, and how many `more` like it were not logged.
+
+        The caller sees to it that there is no flood (docs/spec/reliability.md F3).
+        """
+        told = f"{text} (and {more} more messages)" if more else text
+        log.warning("%s: %s", self._device, told, extra={"sum_of": more})
 
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
