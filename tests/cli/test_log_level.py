@@ -68,7 +68,7 @@ def test_messages_are_logged_without_what_they_hold() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("debgu", "did you mean debug?"),
+        ("debugx", "did you mean debug?"),
         ("5", "'5' is no level of logging"),
         ("iavfio.prot=debug", "did you mean iavfio.port?"),
         ("=debug", "there is no logger ''"),
