@@ -47,6 +47,8 @@ int slot_request(struct slot *slot, uint16_t command, const void *payload, uint3
 static int open_socket(const struct slot *slot)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
@@ -61,6 +63,12 @@ static int open_socket(const struct slot *slot)
 
         real_close(fd);
         return error;
+    }
+    /* Whoever serves the socket gets the program's DMA memory (docs/spec/reliability.md D5). */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
+        (peer.uid != geteuid() && peer.uid != 0)) {
+        real_close(fd);
+        return -EPERM;
     }
     return fd;
 }
@@ -162,6 +170,13 @@ int slot_connect(struct slot *slot)
         if (fd != -EAGAIN && fd != -EBUSY)
             break;
         usleep(50000);
+    }
+    if (fd == -EPERM) {
+        if (!slot->refused_reported++)
+            preload_say("%s: %s is served by another user, who would get this program's memory\n"
+                        "  run both as the same user",
+                        slot->bdf, slot->socket);
+        return -EACCES;
     }
     if (fd < 0) {
         if (!slot->refused_reported++)

@@ -29,6 +29,7 @@ from iavfio.pyvfio.log import log
 
 TIMEOUT_MS = 5000
 START = "start a software VF with: iavfio softvf --socket DIR"
+PEER = struct.Struct("iII")  # SO_PEERCRED: pid, uid, gid
 
 
 class Command(IntEnum):
@@ -258,4 +259,26 @@ def _connect(path: str) -> socket.socket:
                 code,
             ) from error
         raise VfioError(f"{path} cannot be opened", str(error.strerror), START, code) from error
+    try:
+        _trust(sock, path)
+    except VfioError:
+        sock.close()
+        raise
     return sock
+
+
+def _trust(sock: socket.socket, path: str) -> None:
+    """Raises PermissionDenied when somebody else serves the socket (docs/spec/reliability.md D5).
+
+    Whoever serves it gets this process's DMA memory and can make each access wait. So it must be
+    this user or root; for root too, since a user's server could be meant to catch root.
+    """
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+    pid, uid, _ = PEER.unpack(raw)
+    if uid not in (os.geteuid(), 0):
+        raise PermissionDenied(
+            f"{path} is served by another user",
+            f"process {pid} of uid {uid} listens there; this process has uid {os.geteuid()}",
+            f"run both as the same user: sudo -u '#{uid}' ...",
+            errno.EACCES,
+        )

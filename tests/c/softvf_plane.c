@@ -145,7 +145,7 @@ static void *flood(void *argument)
 
 static void disturb(struct plane *plane, struct rig *rig, uint32_t kind)
 {
-    uint64_t vlans[64] = {0};
+    uint64_t vlans[3 * 64] = {0};
     struct softvf_config config;
 
     plane_lock(plane);
@@ -364,7 +364,7 @@ static void hostile_round(struct rig *rig, uint32_t entries)
 static void publish_neighbour(struct plane *plane)
 {
     struct softvf_config config;
-    uint64_t vlans[64] = {0};
+    uint64_t vlans[3 * 64] = {0};
 
     rig_config(&config, 1);
     config.promisc_unicast = below(4) == 0;
@@ -378,12 +378,12 @@ static void publish_neighbour(struct plane *plane)
 static void hostile_renew(struct plane *plane, struct rig *rig, uint32_t entries)
 {
     uint64_t cut = below(2) ? RIG_SIZE : 4096ull * (1 + below(RIG_SIZE / 4096 - 1));
-    uint64_t vlans[64] = {random64()};
+    uint64_t vlans[3 * 64] = {random64()};
     struct softvf_config config;
 
     rig_config(&config, 0);
     config.spoof_check = below(2) != 0;
-    config.vlan_filtering = below(8) == 0;
+    config.vlan_pruning = below(8) == 0;
     config.port_vlan = (uint16_t)(below(8) ? 0 : 1 + below(4));
     config.strip = (uint8_t)below(3);
     config.symmetric = below(2) != 0;

@@ -103,7 +103,7 @@ static inline void rig_detach(struct rig *rig)
 static inline void rig_open(struct rig *rig, uint32_t entries, uint32_t rxdid)
 {
     struct softvf_config config;
-    uint64_t vlans[64] = {0};
+    uint64_t vlans[3 * 64] = {0};
 
     rig->entries = entries;
     rig->tx_head = rig->tx_tail = rig->rx_head = 0;

@@ -21,7 +21,35 @@ PREFIX = "iavfio-"
 def base_directory() -> str:
     """Where fresh directories are made: short, since socket paths are limited to 107 bytes."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    return base if base and len(base) <= 60 and os.access(base, os.W_OK | os.X_OK) else "/tmp"
+    usable = base and len(base) <= 60 and os.access(base, os.W_OK | os.X_OK)
+    # Root by way of sudo may have the variable of the user before it.
+    return base if usable and fault_of(Path(base)) is None else "/tmp"
+
+
+def fault_of(path: Path) -> tuple[str, str] | None:
+    """Why others could replace what is in a directory, and the remedy; None when nobody could.
+
+    Whoever owns the directory or one above it, or may write there, can rename what is inside and
+    put a socket of its own in the place. So all of them must belong to this user or to root, and
+    be writable by no one else unless they are sticky. This holds for root too: root's own clients
+    would open what a user has put there.
+    """
+    trusted = {os.geteuid(), 0, Path("/").stat().st_uid}
+    real = path.resolve()
+    for each in (real, *real.parents):
+        found = each.stat()
+        if found.st_uid not in trusted:
+            return (
+                f"{each} belongs to uid {found.st_uid}, who could put sockets in place of ours",
+                "choose a directory of your own with --socket",
+            )
+        shared = found.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        if shared and not found.st_mode & stat.S_ISVTX:
+            return (
+                f"{each} may be written by others, who could put sockets in place of ours",
+                f"chmod go-w {each}",
+            )
+    return None
 
 
 def new_directory() -> Path:
@@ -48,19 +76,19 @@ def private_directory(wanted: Path | None, disposable: bool = False) -> Iterator
             path = path.absolute()
             ours = not path.exists() or disposable
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mode = path.stat().st_mode
+        fault = fault_of(path)
     except OSError as error:
         raise ConfigError(
             f"cannot use the directory {path}",
             str(error.strerror),
             "choose another with --socket DIR",
         ) from error
-    if wanted and mode & (stat.S_IWOTH | stat.S_IWGRP) and not mode & stat.S_ISVTX:
-        raise ConfigError(
-            f"{path} may be written by others",
-            "they could put their sockets in place of ours",
-            f"chmod 700 {path}",
-        )
+    if fault:
+        if ours:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        cause, remedy = fault
+        raise ConfigError(f"{path} is no place for the sockets", cause, remedy)
     try:
         yield path
     finally:
