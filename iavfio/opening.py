@@ -92,6 +92,9 @@ def open_port(
         )
     except BaseException as error:
         if device is not None:
+            from iavfio.port.bounds import closing
+
+            device.limit(closing(error))
             device.close()
         if private is not None:
             private.close()

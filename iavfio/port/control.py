@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 import time
@@ -17,13 +18,14 @@ from iavfio.arguments import use
 from iavfio.datapath.pool import Pool
 from iavfio.errors import (
     ConfigError,
-    DeviceError,
     DeviceLost,
     IavfioError,
+    ResetError,
     ResetUnderWay,
     StateError,
     VfioError,
 )
+from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
 from iavfio.port.desired import PROMISCUITY, Wish, withdraw
 from iavfio.port.events import Reset
@@ -42,6 +44,7 @@ from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
 from iavfio.ranges import QUEUES
 from iavfio.stats import PortSegment, PortStats
+from iavfio.virtchnl.deadline import Deadline
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
 
@@ -88,7 +91,8 @@ class PortControl:
         try:
             self.housekeeping = Housekeeping(self, release)
             self.session.client.on_event = self._pf_event
-            self.session.negotiate()
+            with self.session.within(bounds.OPEN):
+                self.session.negotiate()
             self._given_mac = self.session.resources.vsi.mac
             self._made_mac = own_mac(device.name)
             status.mac = self._own_mac
@@ -129,7 +133,8 @@ class PortControl:
                     f"the host gave {len(vectors)} of {self.interrupts.asked} interrupt vectors: "
                     "queues share them"
                 )
-        except BaseException:
+        except BaseException as error:
+            device.limit(bounds.closing(error))
             self._discard()
             raise
         self._closing.release()
@@ -153,16 +158,19 @@ class PortControl:
         """Whether there is something to close, and it belongs to this process."""
         return os.getpid() == self._owner and not self._closing.locked()
 
-    def close(self) -> bool:
+    def close(self, seconds: float = bounds.CLOSE) -> bool:
         """Stops, tells the PF, gives all memory back; raises nothing. Whether it was the first.
 
-        A reset that is being handled and a request that is under way are given up.
+        A reset that is being handled and a request that is under way are given up. What has not
+        ended in `seconds` ends without the PF, or with the connection to a silent server.
         """
         if os.getpid() != self._owner or not self._closing.acquire(blocking=False):
             return False
+        deadline = Deadline(seconds)
+        self.device.limit(seconds)
         self.session.abandoned.set()
         self.watchdog.end()
-        with self.status.lock:
+        with self.status.lock, self.session.within(deadline.left * bounds.PF_SHARE):
             self.session.abandoned.clear()
             self._want_running = False
             for step in (
@@ -186,7 +194,7 @@ class PortControl:
         orderly = self.status.state is State.RUNNING and not self.device.lost
         try:
             if orderly:
-                self._refresh_stats_quietly()
+                self.counters.before_stop(self.session.deadline.left * bounds.SAMPLE_SHARE)
                 self._take_down()
         except IavfioError as error:
             self.status.note(f"the queues could not be disabled in order: {error}")
@@ -229,7 +237,7 @@ class PortControl:
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """See Port.configure."""
-        with self.status.lock:
+        with self.status.exclusively(bounds.RESET):
             if self.status.state is not State.STOPPED:
                 running = self.status.state is State.RUNNING
                 raise StateError(
@@ -266,7 +274,7 @@ class PortControl:
 
     def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:
         """See Port.set_promiscuous."""
-        with self.status.lock:
+        with self.status.exclusively(bounds.RESET):
             before = self.settings
             multicast = before.all_multicast if all_multicast is None else all_multicast
             self.settings = replace(before, promiscuous=on, all_multicast=multicast)
@@ -290,19 +298,22 @@ class PortControl:
 
     def start(self) -> None:
         """See Port.start."""
-        with self.status.lock:
+        with self.status.exclusively(bounds.RESET):
             if State.RUNNING not in ALLOWED[self.status.state]:
                 raise self.status.lifecycle.refusal(State.RUNNING)
             self._want_running = True
             try:
-                self._bring_up(lenient=False)
-                self.status.move(State.RUNNING)
-            except ResetUnderWay:
-                self.recover("during start", coming=True)
+                with self.session.within(bounds.START):
+                    try:
+                        self._bring_up(lenient=False)
+                        self.status.move(State.RUNNING)
+                    except ResetUnderWay:
+                        self.recover("during start", coming=True)
             except BaseException:
                 self._want_running = False
                 try:
-                    self._withdraw("start failed")
+                    with self.session.within(self._stopping):
+                        self._withdraw("start failed")
                 except IavfioError as second:
                     self.status.note(f"after a start that failed: {second}")
                 raise
@@ -320,19 +331,38 @@ class PortControl:
 
     def stop(self) -> None:
         """See Port.stop."""
-        with self.status.lock:
-            self._want_running = False
-            if self.status.state is State.RUNNING:
-                self._refresh_stats_quietly()
+        if self.status.state is State.RESETTING:
+            self._want_running = False  # the port comes back stopped; its queues stand already
+        deadline = Deadline(self._stopping)
+        self.device.limit(deadline.left)
+        try:
+            with self.status.lock.within(deadline.left) as taken:
+                if taken or self.status.state is not State.RESETTING:
+                    with self.status.exclusively(0.0):
+                        self._stop(deadline)
+        finally:
+            self.device.limit(math.inf)
+
+    def _stop(self, deadline: Deadline) -> None:
+        self._want_running = False
+        if self.status.state is State.RUNNING:
+            with self.session.within(deadline.left * bounds.PF_SHARE) as patience:
+                self.counters.before_stop(patience.left * bounds.SAMPLE_SHARE)
                 self._withdraw("during stop")
-                if self.status.state is State.RUNNING:
-                    self.status.move(State.STOPPED)
+            if self.status.state is State.RUNNING:
+                self.status.move(State.STOPPED)
+
+    @property
+    def _stopping(self) -> float:
+        """Seconds that stopping may take; a PF that was slow of late gets more."""
+        return bounds.STOP + 4 * self.session.client.patience
 
     def _take_down(self) -> None:
         """Stops callers and workers, then DMA, then takes the buffers back (docs/design.md 11)."""
         self._halt()
         if self.session.dma_live:
-            self.session.disable_queues(self.queues.bitmap)
+            with self.session.within(self.session.deadline.left * bounds.DISABLE_SHARE):
+                self.session.disable_queues(self.queues.bitmap)
         self._drain()
 
     def _withdraw(self, cause: str) -> None:
@@ -348,7 +378,19 @@ class PortControl:
                 return
             if not isinstance(error, ResetUnderWay):
                 self.status.note(f"{cause}: the queues could not be disabled in order: {error}")
-            self.recover(cause, coming=isinstance(error, ResetUnderWay))
+            try:
+                self.recover(cause, coming=isinstance(error, ResetUnderWay))
+            except IavfioError as second:
+                if self.device.lost:
+                    return
+                self._end_bus_master()
+                self._drain()
+                raise ResetError(
+                    f"{self.status.name} has stopped, but not in order",
+                    f"the PF did not disable the queues, and after a reset: {second.what}; "
+                    "bus master is off, so the device reaches no memory",
+                    "call port.recover() when the PF answers again, or close the port",
+                ) from second
 
     def _halt(self) -> None:
         for pair in self.queues:
@@ -362,17 +404,16 @@ class PortControl:
 
     # ---- statistics and events of the PF
 
-    def refresh_stats(self) -> None:
-        """Asks the PF for its counters now; they are published in the segment."""
-        with self.status.lock:
+    def refresh_stats(self, seconds: float | None = None) -> None:
+        """See Port.refresh_stats."""
+        if self.status.state not in (State.STOPPED, State.RUNNING):
+            return
+        if seconds is None:
+            seconds = bounds.REFRESH + self.session.client.patience
+        deadline = Deadline(seconds)
+        with self.status.exclusively(seconds), self.session.within(deadline.left):
             if self.status.state in (State.STOPPED, State.RUNNING):
                 self.counters.refresh()
-
-    def _refresh_stats_quietly(self) -> None:
-        try:
-            self.refresh_stats()
-        except DeviceError:
-            pass  # the last answer stays, and its age is shown
 
     def _pf_event(self, event: Event) -> None:
         if event.kind == "link":
@@ -389,7 +430,8 @@ class PortControl:
         `coming`: a reset has begun or will, so that none is asked for. Raises ResetError when it
         must give up, DeviceLost without a device, StateError in a state that allows no reset.
         """
-        with self.status.lock:
+        deadline = Deadline(bounds.RESET)
+        with self.status.exclusively(bounds.RESET), self.session.within(deadline.left):
             with self._resetting(cause) as began:
                 if not coming:
                     self.counters.last()

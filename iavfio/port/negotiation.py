@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from iavfio._driver import lib
 from iavfio.errors import (
@@ -29,6 +30,7 @@ from iavfio.pyvfio import Bar, Device
 from iavfio.virtchnl.adminq import AdminQueue
 from iavfio.virtchnl.capabilities import ESSENTIAL, WANTED, CapabilityReport
 from iavfio.virtchnl.client import VirtchnlClient
+from iavfio.virtchnl.deadline import Deadline
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.queues import DISABLE_QUEUES, ENABLE_QUEUES
 from iavfio.virtchnl.messages.resources import GET_SUPPORTED_RXDIDS, Resources
@@ -70,7 +72,21 @@ class Session:
         self.generation = 0
         self.dma_live = False
         """ENABLE_QUEUES was sent: only DISABLE_QUEUES or a reset ends DMA."""
+        self.deadline = Deadline()  # of the operation under way
         self._restore_interrupts = restore_interrupts
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[Deadline]:
+        """Inside, requests and waits end by one deadline that they share.
+
+        The port's lock is held. Inside of another such block the earlier deadline counts.
+        """
+        outer = self.deadline
+        self.deadline = self.client.deadline = outer.part(seconds)
+        try:
+            yield self.deadline
+        finally:
+            self.deadline = self.client.deadline = outer
 
     def rstat(self) -> int:
         """VFGEN_RSTAT's state; 3 = the function does not answer. Raises DeviceLost."""
@@ -89,7 +105,8 @@ class Session:
         if not after_reset:
             wanted.add(int(lib.RSTAT_COMPLETED))
         began = now = time.monotonic()
-        end, answered = now + READY_DEADLINE, now
+        patience = self.deadline.within(READY_DEADLINE)
+        end, answered = now + patience, now
         while (state := self.rstat()) not in wanted:
             now = time.monotonic()
             if state != NO_ANSWER:
@@ -102,15 +119,15 @@ class Session:
                 )
             if now > end:
                 raise ResetError(
-                    f"{self.device.name} did not become active within {READY_DEADLINE:g} s",
+                    f"{self.device.name} did not become active within {patience:.2g} s",
                     "the PF driver does not finish the VF's reset",
                     "look at the host's dmesg for the PF; reload its driver or disable the VF",
                 )
             self.pause(min(max((now - began) / 16, 0.0005), 0.01))  # late by a 16th, not by a half
 
     def pause(self, seconds: float) -> None:
-        """Sleeps; raises StateError when the port is being closed."""
-        if self.abandoned.wait(seconds):
+        """Sleeps within the deadline; raises StateError when the port is being closed."""
+        if self.abandoned.wait(self.deadline.within(seconds)):
             raise StateError(f"{self.device.name} is being closed", "", "")
 
     def was_reset(self) -> bool:
@@ -125,8 +142,8 @@ class Session:
         return value in (lib.REG_GONE, lib.REG_IN_RESET) or not value & lib.AQLEN_ENABLE
 
     def wait_reset_begins(self) -> bool:
-        """Whether a reset began within SEEN_DEADLINE."""
-        end = time.monotonic() + SEEN_DEADLINE
+        """Whether a reset began within SEEN_DEADLINE, or half of the time that is left."""
+        end = time.monotonic() + min(SEEN_DEADLINE, self.deadline.left / 2)
         while not self.was_reset():
             if time.monotonic() > end:
                 return False
@@ -163,7 +180,7 @@ class Session:
         VFs that start together would keep a busy PF busy with their resets. A PF that refuses after
         the reset, too, may mind a capability: it is asked for the essential ones.
         """
-        end = time.monotonic() + NEGOTIATE_DEADLINE
+        end = time.monotonic() + self.deadline.within(NEGOTIATE_DEADLINE)
         patience = min(REFUSED_PATIENCE, NEGOTIATE_DEADLINE / 3)
         impatient = time.monotonic() + patience
         after_own_reset = False
@@ -177,7 +194,7 @@ class Session:
                 return
             except (PfRefused, MailboxError, ResetUnderWay) as error:
                 now = time.monotonic()
-                if now > end:
+                if now > end or self.deadline.over:
                     raise
                 self.pause(pause)
                 if isinstance(error, ResetUnderWay):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from iavfio.errors import IavfioError, MailboxError, PfRefused
+from iavfio.errors import DeviceError, IavfioError, MailboxError, PfRefused
 from iavfio.port.negotiation import Session
 from iavfio.port.status import PortStatus
 from iavfio.stats import PortSegment
@@ -43,6 +43,14 @@ class PfCounters:
                 self.refresh(LAST_SAMPLE)
         except IavfioError:
             pass  # the reset is what mends a PF that does not answer
+
+    def before_stop(self, seconds: float) -> None:
+        """Asks once more before the queues go; a PF that needs longer than that is not asked."""
+        try:
+            if self._session.client.patience < seconds:
+                self.refresh(seconds)
+        except DeviceError:
+            pass  # the last answer stays, and its age is shown
 
     def after_reset(self) -> None:
         """The PF may count from 0 again: what comes next is added to what was."""

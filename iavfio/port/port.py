@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from iavfio.arguments import Flag
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
-from iavfio.port import atexit_close
+from iavfio.port import atexit_close, bounds
 from iavfio.port.atexit_close import Closeable
 from iavfio.port.control import PortControl
 from iavfio.port.events import PortEvent, Reset
@@ -236,16 +236,19 @@ class Port:
         """Stops the queues; settings may be changed then. Counters and held bursts stay.
 
         Stopping a stopped port is harmless. A PF that does not disable the queues costs a reset of
-        the VF. Raises ResetError when that fails too.
+        the VF. When that fails too, or 2 s are over, DMA is ended by bus master and the port has
+        failed: raises ResetError then. While a reset is handled the port comes back stopped.
         """
         self.control.stop()
 
-    def close(self) -> None:
+    def close(self, within: float = bounds.CLOSE) -> None:
         """Stops, tells the PF, gives all memory back; raises nothing. Twice is harmless.
 
-        A reset that is being handled and a request that is under way are given up.
+        A reset that is being handled and a request that is under way are given up. What the PF has
+        not answered `within` seconds is done without it: the device loses bus master, or a silent
+        server its connection. After Ctrl-C a `with` block takes 30 ms at most.
         """
-        if self.control.close():
+        if self.control.close(WAIT("within", within)):
             atexit_close.forget(self)
             for call in self._on_close:
                 call()
@@ -270,13 +273,18 @@ class Port:
         value: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(bounds.closing(value))
 
     # ---- statistics
 
-    def refresh_stats(self) -> None:
-        """Asks the PF for its counters now; they are published in `stats`. Raises MailboxError."""
-        self.control.refresh_stats()
+    def refresh_stats(self, within: float | None = None) -> None:
+        """Asks the PF for its counters now; they are published in `stats`.
+
+        Does nothing while a reset is handled. Raises MailboxError when there is no answer `within`
+        seconds, StateError when another call uses the port for so long. None means 2 s, and more
+        for a PF that was slow of late.
+        """
+        self.control.refresh_stats(None if within is None else WAIT("within", within))
 
     def settle(self) -> None:
         """Merges counts that other threads made for idle queues into `stats`."""

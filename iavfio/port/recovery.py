@@ -26,8 +26,9 @@ def come_back(
 
     `coming`: a reset has begun or will, so that none is asked for (docs/spec/reliability.md F22).
     Each attempt starts from a VF that was reset: nothing of the one before may live on. A reset
-    that comes in the middle is not a failed attempt; a storm of them ends at a deadline. Raises
-    what the last attempt raised, DeviceLost, ResetError and StateError at once.
+    that comes in the middle is not a failed attempt; a storm of them ends at a deadline, and all
+    attempts at the session's. Raises what the last attempt raised, DeviceLost, ResetError and
+    StateError at once.
     """
     end = time.monotonic() + STORM_DEADLINE
     failures = 0
@@ -40,13 +41,13 @@ def come_back(
         except (DeviceLost, ResetError, StateError):
             raise
         except ResetUnderWay:
-            if time.monotonic() > end or session.device.lost:
+            if time.monotonic() > end or session.device.lost or session.deadline.over:
                 raise
             halt()
             session.pause(SHORT)
         except IavfioError as error:
             failures += 1
-            if failures == ATTEMPTS or session.device.lost:
+            if failures == ATTEMPTS or session.device.lost or session.deadline.over:
                 raise
             session.journal.note(
                 f"attempt {failures} to come back failed: {error}", logging.WARNING

@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from iavfio.errors import StateError
 from iavfio.logs import logger, on_one_line
 from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
@@ -79,6 +81,18 @@ class PortStatus:
         """Names the port as the segment is named, and shows state and link there from now on."""
         self.name = self.lifecycle.port = segment.name
         self._segment = segment
+
+    @contextmanager
+    def exclusively(self, seconds: float) -> Iterator[None]:
+        """Holds the lock inside. Raises StateError when others hold it for so many seconds."""
+        with self.lock.within(seconds) as taken:
+            if not taken:
+                raise StateError(
+                    f"port {self.name} is busy",
+                    f"another call uses it, or a reset is handled; it is {self.state.value}",
+                    "try again when that has ended: port.wait_running()",
+                )
+            yield
 
     # ---- state
 

@@ -28,6 +28,7 @@ from iavfio.pyvfio.errors import (
 from iavfio.pyvfio.log import log
 
 TIMEOUT_MS = 5000
+FOREVER = 1e6  # seconds, more than any limit
 START = "start a software VF with: iavfio softvf --socket DIR"
 PEER = struct.Struct("iII")  # SO_PEERCRED: pid, uid, gid
 
@@ -201,13 +202,13 @@ class Connection:
             code,
         )
 
-    def limit(self, seconds: float | None) -> None:
+    def limit(self, seconds: float) -> None:
         """No wait for the server, of any thread, ends later than so many seconds from now.
 
-        None lifts the limit. One that is reached ends the connection, as every missed deadline.
+        math.inf lifts the limit. One that is reached ends the connection, as every deadline.
         """
         if self._conn is not None:
-            lib.vu_conn_limit(self._conn, -1 if seconds is None else max(0, int(seconds * 1e3)))
+            lib.vu_conn_limit(self._conn, -1 if seconds > FOREVER else max(0, int(seconds * 1e3)))
 
     def close(self) -> None:
         """Hangs up; the server drops all DMA windows."""

@@ -224,6 +224,13 @@ class Device(ABC):
     def _reset(self) -> None: ...
 
     @abstractmethod
+    def limit(self, seconds: float) -> None:
+        """No access waits longer than so many seconds from now; math.inf lifts the limit.
+
+        It matters where another process plays the device: one that is silent until then is lost.
+        """
+
+    @abstractmethod
     def _open_bar(self, info: RegionInfo) -> Bar: ...
 
     @abstractmethod

@@ -224,6 +224,9 @@ class KernelDevice(Device):
         data = bytearray(IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
         self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index} off")
 
+    def limit(self, seconds: float) -> None:
+        """Nothing is to be limited: the kernel answers at once."""
+
     def _reset(self) -> None:
         if not self.info().resettable:
             raise Unsupported(f"{self.name} cannot be reset", "the kernel offers no reset for it")

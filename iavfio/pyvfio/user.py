@@ -137,6 +137,9 @@ class UserDevice(Device):
         self._check()
         return self._info
 
+    def limit(self, seconds: float) -> None:
+        self._connection.limit(seconds)
+
     @property
     def lost(self) -> bool:
         return self._connection.broken or super().lost

@@ -27,6 +27,7 @@ from iavfio.errors import (
 )
 from iavfio.pyvfio.eventfds import taken
 from iavfio.virtchnl.adminq import COMPLETION, AdminQueue, Message
+from iavfio.virtchnl.deadline import Deadline
 from iavfio.virtchnl.doubt import Doubt
 from iavfio.virtchnl.event_queue import EventQueue
 from iavfio.virtchnl.journal import Journal
@@ -98,6 +99,7 @@ class Channel:
         self._broken = 0  # critical errors since the last reply
         self._logged = -1.0
         self._unlogged = 0
+        self.deadline = Deadline(clock=clock)  # of the operation under way: no request outlasts it
 
     @property
     def suspect(self) -> bool:
@@ -128,12 +130,17 @@ class Channel:
             self._events.clear()
             self.journal.note("admin queue started")
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a reply may need, by what the PF took of late; near 0 for a fast PF."""
+        return min(2 * self._latency, PATIENT * self.pace)
+
     def deadline_of(self, message: AnyMessage) -> float:
         """Returns how many seconds a message's reply is waited for.
 
         A PF that has been slow of late gets more time, up to PATIENT, for what others wait for too.
         """
-        return max(message.deadline * self.pace, min(2 * self._latency, PATIENT * self.pace))
+        return max(message.deadline * self.pace, self.patience)
 
     def request(
         self, message: AnyMessage, payload: bytes = b"", deadline: float | None = None
@@ -145,6 +152,13 @@ class Channel:
         MailboxError (a malformed reply, a broken queue), ResetUnderWay or DeviceLost.
         """
         limit = self.deadline_of(message) if deadline is None else deadline
+        if self.deadline.over:
+            raise MailboxTimeout(
+                f"no time is left to ask the PF for {message.name}",
+                "what came before took all the time that the operation may take",
+                "reset the VF; the journal tells what the PF did not answer",
+            )
+        limit = self.deadline.within(limit)
         end = self._clock() + limit
         self._take_lock(message, limit)
         try:
@@ -159,7 +173,7 @@ class Channel:
 
     def post(self, message: AnyMessage, payload: bytes = b"") -> None:
         """Sends a message that gets no reply (RESET_VF). Raises as `request` does."""
-        limit = QUIET * self.pace
+        limit = self.deadline.within(QUIET * self.pace)
         self._take_lock(message, limit)
         try:
             self._settle()

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long each call to a port may take at most, whatever PF, device or server do.
+
+The table for users is in docs/spec/reliability.md 7. Where a server of a software VF is silent, the
+first access that it does not answer ends the connection, and with it any call.
+"""
+
+from __future__ import annotations
+
+OPEN = 30.0  # seconds: the PF may be at a reset, and then slow to answer
+START = 30.0
+RESET = 20.0
+STOP = 2.0  # beyond that a reset, and at last bus master, end DMA without the PF
+CLOSE = 2.0
+REFRESH = 2.0  # also for the port's lock, when somebody else uses the port
+HURRY = 0.03  # to close after Ctrl-C (docs/spec/reliability.md F66)
+
+PF_SHARE = 0.75  # of stopping and closing: for the PF; what ends DMA without it needs the rest
+SAMPLE_SHARE = 1 / 8  # of stopping: for the PF's last counters
+DISABLE_SHARE = 0.45  # of stopping: for DISABLE_QUEUES; a reset needs the rest
+
+
+def closing(error: BaseException | None) -> float:
+    """Seconds for closing: few when somebody wants the program to end."""
+    return HURRY if isinstance(error, KeyboardInterrupt) else CLOSE

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""No call outlasts its bound when the PF is silent, and DMA has ended.
+
+See docs/spec/reliability.md 7.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from iavfio.datapath.pool import Pool
+from iavfio.errors import IavfioError, ResetError
+from iavfio.port import bounds
+from iavfio.port.port import Port
+from iavfio.softvf import softvf
+from iavfio.softvf.launch import SoftPf
+from tests.port.rig import healthy, until, works
+
+SLACK = 4.0  # seconds: the machine that runs the tests may be busy
+
+
+@pytest.fixture
+def pf() -> Iterator[SoftPf]:
+    with softvf(vfs=1) as soft:
+        yield soft
+
+
+@pytest.fixture
+def port(pf: SoftPf) -> Iterator[Port]:
+    with pf.open(0, pool=Pool(4096, huge="never")) as opened:
+        opened.start(wait_link=10)
+        yield opened
+
+
+def silence(pf: SoftPf) -> None:
+    pf.control("fault", vf=0, kind="lose", count=1_000_000)
+
+
+def took(call: Callable[[], object]) -> tuple[float, IavfioError | None]:
+    began = time.monotonic()
+    error = None
+    try:
+        call()
+    except IavfioError as raised:
+        error = raised
+    return time.monotonic() - began, error
+
+
+def test_stop_ends_dma_without_a_pf_and_says_so(pf: SoftPf, port: Port) -> None:
+    silence(pf)
+    seconds, error = took(port.stop)
+    assert seconds < bounds.STOP + SLACK
+    assert isinstance(error, ResetError)
+    assert "not in order" in error.what
+    assert "bus master is off" in error.cause
+    assert "recover()" in error.remedy
+    assert port.state == "failed"
+    assert not port.device.config.bus_master
+    assert healthy(port.pool)
+    pf.control("fault", vf=0, kind="clear")
+    port.recover()
+    assert port.state == "stopped"  # it was stopped on purpose
+    port.start(wait_link=10)
+    works(port)
+
+
+def test_close_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
+    silence(pf)
+    seconds, error = took(port.close)
+    assert error is None
+    assert seconds < bounds.CLOSE + SLACK
+    assert any("in order" in note for note in port.notes)
+    assert healthy(port.pool)
+
+
+def test_refresh_stats_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
+    silence(pf)
+    seconds, error = took(lambda: port.refresh_stats(within=0.2))
+    assert error is not None
+    assert seconds < bounds.REFRESH + SLACK
+
+
+def test_a_reset_under_way_holds_up_neither_counters_nor_stop(pf: SoftPf, port: Port) -> None:
+    """The lock is the recovery's for up to 20 s; nobody waits for that who need not."""
+    pf.control("reset", vf=0, latency_ms=600_000)
+    assert until(lambda: port.state == "resetting")
+    for call in (port.refresh_stats, lambda: port.stats.snapshot(), lambda: port.link, port.stop):
+        seconds, error = took(call)
+        assert error is None
+        assert seconds < bounds.STOP + SLACK
+    assert port.state == "resetting"
+    seconds, error = took(port.close)
+    assert error is None
+    assert seconds < bounds.CLOSE + SLACK
