@@ -50,6 +50,8 @@ class EventLock:
         self._depth = 0  # written by the holder only
         self._queue: deque[PortEvent] = deque()
         self._turn = threading.Lock()
+        self._waiters = 0
+        self._counting = threading.Lock()  # of waiters
 
     def emit(self, event: PortEvent) -> None:
         """Queues an event for the last release, or for `deliver`."""
@@ -76,13 +78,32 @@ class EventLock:
     @contextmanager
     def within(self, timeout: float) -> Iterator[bool]:
         """Takes the lock if that is possible in `timeout` seconds; tells whether it did."""
-        taken = self._lock.acquire(timeout=timeout)
+        taken = self._take(timeout)
         self._depth += taken
         try:
             yield taken
         finally:
             if taken:
                 self._let_go()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another thread waits for the lock: work that can be put off gives way then."""
+        return self._waiters > 0
+
+    def _take(self, timeout: float) -> bool:
+        """Takes the lock; a negative `timeout` waits for ever."""
+        if self._lock.acquire(blocking=False):
+            return True
+        self._count(1)
+        try:
+            return self._lock.acquire(timeout=timeout)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._waiters += change
 
     def _let_go(self) -> None:
         self._depth -= 1
@@ -92,7 +113,7 @@ class EventLock:
             self.deliver()
 
     def __enter__(self) -> EventLock:
-        self._lock.acquire()
+        self._take(-1)
         self._depth += 1
         return self
 

@@ -111,11 +111,13 @@ class Housekeeping:
             if self._status.state not in ALIVE:
                 return
             try:
-                control.refresh_stats()
+                self._refresh_stats()
                 self._unanswered = 0
             except (ResetUnderWay, DeviceLost):
                 pass  # the register checks will say which
             except DeviceError as error:
+                if self._status.lock.wanted:
+                    return
                 # The counters stay at what they were; their age is shown with them.
                 self._unanswered += isinstance(error, MailboxTimeout)
                 self.note(f"the PF's counters are not renewed: {error}")
@@ -126,6 +128,15 @@ class Housekeeping:
                 self.note("the PF answers no requests")
             if control.session.client.needs_reset:
                 self._try("the admin queue failed")
+
+    def _refresh_stats(self) -> None:
+        """Gives way to whoever wants the lock: the next tick asks again."""
+        client = self._control.session.client
+        client.give_way = lambda: self._status.lock.wanted
+        try:
+            self._control.refresh_stats()
+        finally:
+            client.give_way = None
 
     def _try(self, cause: str, *, coming: bool = False) -> None:
         try:

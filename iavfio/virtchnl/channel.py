@@ -99,6 +99,7 @@ class Channel:
         self._broken = 0  # critical errors since the last reply
         self._logged = -1.0
         self._unlogged = 0
+        self.give_way: Callable[[], bool] | None = None  # whether a request shall be given up
         self.deadline = Deadline(clock=clock)  # of the operation under way: no request outlasts it
 
     @property
@@ -362,7 +363,13 @@ class Channel:
             self._probe(VERSION)
 
     def _probe(self, message: AnyMessage) -> None:
-        """Ends a wait that has become pointless."""
+        """Ends a wait that has become pointless, or holds up something more important."""
+        if self.give_way is not None and self.give_way():
+            raise MailboxTimeout(
+                f"{message.name} was given up for another request",
+                "the PF had not answered yet",
+                "try again",
+            )
         if self._probe_lost is not None and self._probe_lost():
             raise DeviceLost(
                 f"the VF went away during {message.name}",

@@ -67,6 +67,17 @@ def test_stop_ends_dma_without_a_pf_and_says_so(pf: SoftPf, port: Port) -> None:
     works(port)
 
 
+def test_housekeeping_gives_way_to_a_caller_while_the_pf_is_silent(pf: SoftPf, port: Port) -> None:
+    """Its own request for counters waits 2 s for the PF: that is no time of the caller's."""
+    silence(pf)
+    lock = port.control.status.lock
+    for _ in range(20):
+        with lock.within(1.0) as taken:
+            assert taken
+        time.sleep(0.1)
+    assert not lock.wanted
+
+
 def test_close_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
     silence(pf)
     seconds, error = took(port.close)
