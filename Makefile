@@ -12,7 +12,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full test-device bench bench-handlers bench-loopback
-.PHONY: bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-handlers: build  ## packet handlers compiled from Python against C ones, i
 
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
 	@ninja -C $(BUILD) --quiet bench/floor && $(PY) -m bench.end_to_end $(BUILD)/bench/floor $(BENCHFLAGS)
+
+bench-neighbour: build  ## how long a VF waits while the client of another one storms: histograms, storm by storm
+	@$(PY) -m tests.hostile.neighbour $(BENCHFLAGS)
 
 bench-python: build  ## bursts in Python: over the C calls, filters by columns, a loop beside the C worker
 	@$(PY) -m bench.bursts $(BENCHFLAGS)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What one client can do to keep the software VF busy, each as fast as it can (D4, D6, D7)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.hostile.raw_driver import BUFFERS, EOP, ICRC, IOVA, RawDriver, data
+from tests.softvf.server.raw_client import RawClient
+
+DYN_CTL01, ATQBAL, ATQT = 0x5C00, 0x7C00, 0x8400
+NO_REPLY = 0x10
+WRITES = 43_000  # that fit into one message
+TSO_PAYLOAD, MSS, TSO_SLOTS = 250_000, 64, 17
+
+Step = Callable[[], None]
+
+
+def message(command: int, payload: bytes = b"") -> bytes:
+    return struct.pack("<HHIII", 1, command, 16 + len(payload), NO_REPLY, 0) + payload
+
+
+def writes(register: int, value: int) -> bytes:
+    entry = struct.pack("<QIIQ", register, 0, 4, value)
+    return message(15, struct.pack("<Q", WRITES) + entry * WRITES)
+
+
+def posting(blob: bytes) -> Callable[[Path], tuple[Step, Step]]:
+    """Sends the same bytes again and again."""
+
+    def start(path: Path) -> tuple[Step, Step]:
+        client = RawClient(path)
+        client.sock.settimeout(60)
+        return lambda: client.sock.sendall(blob), client.close
+
+    return start
+
+
+def reconnecting(path: Path) -> tuple[Step, Step]:
+    def step() -> None:
+        with contextlib.suppress(OSError):
+            RawClient(path).close()
+
+    return step, lambda: None
+
+
+def messages(path: Path) -> tuple[Step, Step]:
+    """As many virtchnl messages as the mailbox holds."""
+    driver = RawDriver(path)
+    driver.open()
+
+    def step() -> None:
+        for _ in range(7):
+            driver.descriptor(v_opcode=15, payload=struct.pack("<HHII", driver.vsi, 0, 0, 0))
+        driver.client.write32(ATQT, driver.next)
+
+    return step, driver.close
+
+
+def segmenting(queues: int) -> Callable[[Path], tuple[Step, Step]]:
+    """TSO packets to everybody, of the smallest segments that may be: 3,900 frames each."""
+
+    def start(path: Path) -> tuple[Step, Step]:
+        driver = RawDriver(path)
+        driver.open(queues, entries=32 * TSO_SLOTS)
+        head = b"\xff" * 6 + driver.mac + b"\x08\x00" + bytes([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6])
+        head += bytes([0, 0, 10, 0, 0, 1, 10, 0, 0, 2])
+        head += struct.pack(">HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1024, 0, 0)
+        driver.area[BUFFERS : BUFFERS + len(head)] = head
+        context = struct.pack("<QQ", 0, 1 | 1 << 4 | (TSO_PAYLOAD - 54) << 30 | MSS << 50)
+        lengths = 7 << 16 | 5 << 23 | 5 << 30
+        for queue in range(queues):
+            for packet in range(32):
+                slot = packet * TSO_SLOTS
+                driver.put(queue, slot, context)
+                left = TSO_PAYLOAD
+                while left:
+                    slot, size = slot + 1, min(left, 16_000)
+                    cmd = ICRC | 0x60 | 0x100 | (EOP if size == left else 0)
+                    at = IOVA + BUFFERS + TSO_PAYLOAD - left
+                    driver.put(queue, slot, data(at, size, cmd, lengths))
+                    left -= size
+        tails = [31 * TSO_SLOTS]
+
+        def step() -> None:
+            for queue in range(queues):
+                driver.tx_tail(queue, tails[0])
+            tails[0] = (tails[0] - TSO_SLOTS) % driver.entries
+
+        return step, driver.close
+
+    return start
+
+
+def parking(path: Path) -> tuple[Step, Step]:
+    """Packets without an end on all queues, and their doorbells."""
+    driver = RawDriver(path)
+    driver.open(16, entries=4096)
+    for queue in range(16):
+        for slot in range(4096):
+            driver.put(queue, slot, data(IOVA + BUFFERS, 63, ICRC))
+    tails = [10]
+
+    def step() -> None:
+        tails[0] = 10 + (tails[0] * 1001) % 4000
+        for queue in range(16):
+            driver.tx_tail(queue, tails[0])
+
+    return step, driver.close
+
+
+def mapping(path: Path) -> tuple[Step, Step]:
+    """Windows at the front of many, mapped and unmapped."""
+    client = RawClient(path)
+    fd = os.memfd_create("storm")
+    os.ftruncate(fd, 1 << 28)
+    for page in range(1, 20_000):
+        request = struct.pack("<IIQQQ", 32, 3, page << 12, page << 12, 4096)
+        client.post(2, request, (fd,), NO_REPLY)
+
+    def step() -> None:
+        for _ in range(16):
+            client.post(2, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), (fd,), NO_REPLY)
+            client.post(3, struct.pack("<IIQQ", 24, 0, 0, 4096), (), NO_REPLY)
+
+    def end() -> None:
+        client.close()
+        os.close(fd)
+
+    return step, end
+
+
+STORMS: Mapping[str, Callable[[Path], tuple[Step, Step]]] = MappingProxyType(
+    {
+        "register writes in one message": posting(writes(DYN_CTL01, 5 << 5)),
+        "register writes that break a rule": posting(writes(ATQBAL, 0x1234567)),
+        "FLR": posting(message(13) * 2000),
+        "config writes": posting(
+            message(10, struct.pack("<QII", 0, 7, 4096) + bytes(range(256)) * 16) * 200
+        ),
+        "config reads": posting(message(9, struct.pack("<QII", 0, 7, 4096)) * 2000),
+        "connections": reconnecting,
+        "virtchnl messages": messages,
+        "DMA windows": mapping,
+        "TSO broadcasts of one queue": segmenting(1),
+        "TSO broadcasts of 16 queues": segmenting(16),
+        "packets without an end": parking,
+    }
+)
+
+
+@contextlib.contextmanager
+def storm(name: str, path: Path) -> Iterator[threading.Event]:
+    """The storm rages until the end of the block; the event is set when the server has ended it."""
+    step, end = STORMS[name](path)
+    stop, over = threading.Event(), threading.Event()
+
+    def rage() -> None:
+        while not stop.is_set():
+            try:
+                step()
+            except OSError:
+                break
+            stop.wait(0.0002)
+        over.set()
+
+    thread = threading.Thread(target=rage, daemon=True)
+    thread.start()
+    try:
+        yield over
+    finally:
+        stop.set()
+        thread.join(60)
+        end()
