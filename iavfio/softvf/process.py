@@ -30,7 +30,7 @@ from iavfio.softvf.server.listener import VfServer
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
 MOST_FILES = 65536
-OWN_FILES, WINDOWS = 24, 8
+OWN_FILES, IN_HAND = 24, 24
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,9 @@ def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    # Each eventfd of a client is kept twice; the rest are DMA windows, sockets and the loop's own.
-    need = OWN_FILES + vfs * (2 * (card.msix_count + 2) + WINDOWS)
+    # Each eventfd of a client is kept twice; the rest came with a message in
+    # hand, or are sockets and the loop's own.
+    need = OWN_FILES + vfs * (2 * (card.msix_count + 2) + IN_HAND)
     if soft < need:
         raise IavfioError(
             f"this process may open {soft} files",

@@ -58,7 +58,8 @@ def tell(name: str, what: str, samples: list[float]) -> None:
 
 
 def sample(victim: RawDriver, seconds: float) -> tuple[list[float], list[float]]:
-    reads, frames = [], []
+    reads: list[float] = []
+    frames: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         start = time.perf_counter()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whose turn it is, counted in steps of a clock that only the steps move (D4, D6)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iavfio.softvf.containment import Account
+from iavfio.softvf.control import Control, ControlServer
+from iavfio.softvf.function.mailbox import BATCH, Mailbox
+from iavfio.softvf.loop import TURN_SECONDS, Loop
+from iavfio.softvf.server.connection import STEPS_PER_TURN, Connection
+from iavfio.softvf.server.messages import Message
+
+STEPS_A_TURN = 4
+POSTED = struct.pack("<HHIII", 1, 9, 16, 0x10, 0)
+
+
+class Clock:
+    """Time, which passes only by work."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self) -> None:
+        self.now += TURN_SECONDS / STEPS_A_TURN * 1.001
+
+
+class Parties:
+    """Clients of one loop; `order` says who was served, step by step."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.order: list[str] = []
+        self.ends: list[socket.socket] = []
+
+    def join(self, name: str, steps: int, last: bool = False) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        self.ends += [ours, theirs]
+
+        def serve(_: Message) -> Iterator[None]:
+            for step in range(steps):
+                self.clock.work()
+                self.order.append(name)
+                if step + 1 < steps:
+                    yield
+            if last:
+                self.loop.stop()
+
+        Connection(ours, self.loop, serve, lambda _: None, Account(name))
+        return theirs
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def parties() -> Iterator[Parties]:
+    made = Parties()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 1000])
+@pytest.mark.parametrize("hostile", [1, 7, 63])
+def test_each_waits_for_one_turn_of_each_other(parties: Parties, steps: int, hostile: int) -> None:
+    for i in range(hostile):
+        parties.join(f"hostile {i}", steps).sendall(POSTED * 200)
+    parties.join("neighbour", 1, last=True).sendall(POSTED)
+    parties.loop.run()
+    before = parties.order[: parties.order.index("neighbour")]
+    for i in range(hostile):
+        assert before.count(f"hostile {i}") <= STEPS_A_TURN
+
+
+def test_a_message_that_is_answered_in_steps_goes_on_while_nobody_else_wants_anything(
+    parties: Parties,
+) -> None:
+    parties.join("one", 1000, last=True).sendall(POSTED)
+    parties.loop.run()
+    assert parties.order == ["one"] * 1000
+
+
+def test_messages_of_one_client_keep_their_order(parties: Parties) -> None:
+    seen: list[tuple[int, int]] = []
+    ours, theirs = socket.socketpair()
+    parties.ends += [ours, theirs]
+
+    def serve(message: Message) -> Iterator[None]:
+        for step in range(10):
+            parties.clock.work()
+            seen.append((message.msg_id, step))
+            yield
+        if message.msg_id == 19:
+            parties.loop.stop()
+
+    Connection(ours, parties.loop, serve, lambda _: None, Account("one"))
+    theirs.sendall(b"".join(struct.pack("<HHIII", n, 9, 16, 0x10, 0) for n in range(20)))
+    parties.loop.run()
+    assert seen == [(n, step) for n in range(20) for step in range(10)]
+
+
+def test_steps_that_take_no_time_are_counted(parties: Parties) -> None:
+    parties.clock.work = lambda: None  # type: ignore[method-assign]
+    parties.join("hostile", 100_000).sendall(POSTED)
+    parties.join("neighbour", 1, last=True).sendall(POSTED)
+    parties.loop.run()
+    assert parties.order.index("neighbour") <= STEPS_PER_TURN
+
+
+def test_a_client_that_hangs_up_in_the_middle_is_forgotten(parties: Parties) -> None:
+    closed: list[str] = []
+    ours, theirs = socket.socketpair()
+    parties.ends += [ours, theirs]
+    steps = 0
+
+    def serve(_: Message) -> Iterator[None]:
+        nonlocal steps
+        while True:
+            steps += 1
+            parties.clock.work()
+            if steps == 10:
+                connection.close("enough")
+            yield
+
+    connection = Connection(ours, parties.loop, serve, closed.append, Account("one"))
+    theirs.sendall(POSTED)
+    parties.loop.call_later(TURN_SECONDS * 100, parties.loop.stop)
+    parties.join("neighbour", 1000, last=True).sendall(POSTED)
+    parties.loop.run()
+    assert steps == 10
+    assert closed == ["enough"]
+
+
+def test_the_mailbox_is_worked_off_in_batches() -> None:
+    class Function:
+        bus_master = True
+        later: list[object]
+
+        def __init__(self) -> None:
+            self.later, self.taken = [], 0
+
+        def dma_read(self, iova: int, length: int) -> bytes:
+            return struct.pack("<HHHHIIIIII", 0x2000, 0x0801, 0, 0, 1, 0, 0, 0, 0, 0)[:length]
+
+        def dma_write(self, iova: int, data: bytes) -> None: ...
+
+        def mailbox_interrupt(self) -> None: ...
+
+        def violation(self, rule: str, text: str, kind: str = "violation") -> None: ...
+
+        def message_from_vf(self, opcode: int, payload: bytes) -> None:
+            self.taken += 1
+
+        def queue_shutdown(self) -> None: ...
+
+        def soon(self, call: object) -> None:
+            self.later.append(call)
+
+    function = Function()
+    mailbox = Mailbox(function)
+    mailbox.write_length(mailbox.atq, 1 << 31 | 1023)
+    mailbox.write_tail(mailbox.atq, 1000)
+    assert (function.taken, len(function.later)) == (BATCH, 1)
+    mailbox.write_tail(mailbox.atq, 1000)  # another doorbell asks for no second turn
+    assert function.taken == 2 * BATCH
+    turns = 0
+    while function.later and turns < 1000:
+        turns += 1
+        function.later.clear()
+        mailbox.work()
+    assert function.taken == 1000
+
+
+def test_lines_of_the_control_socket_take_turns(tmp_path: Path, parties: Parties) -> None:
+    class Pf:
+        def control(self, request: dict[str, object]) -> dict[str, object]:
+            parties.clock.work()
+            parties.order.append("administrator")
+            return {}
+
+        def snapshot(self, vf: int) -> dict[str, object]:
+            return {}
+
+    loop = parties.loop
+    control = Control([], Pf(), None, None, {}, loop.stop, loop.own)  # type: ignore[arg-type]
+    server = ControlServer(tmp_path / "control.sock", control, loop)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.fspath(server.path))
+        line.sendall((json.dumps({"command": "x"}).encode() + b"\n") * 1000)
+        loop.call_later(0, lambda: parties.join("neighbour", 1, last=True).sendall(POSTED))
+        loop.run()
+    assert parties.order.count("administrator") <= 3 * STEPS_A_TURN
+    server.close()
