@@ -181,7 +181,8 @@ enum watchdog_event {
     WATCHDOG_MAILBOX = 8, /* vector 0 fired: messages may wait */
     WATCHDOG_HANG =
         16, /* a send queue made no progress for two checks (docs/spec/libie-counters.md 6) */
-    WATCHDOG_ENDED = 32 /* watchdog_stop was called */
+    WATCHDOG_ENDED = 32, /* watchdog_stop was called */
+    WATCHDOG_TRAFFIC = 64 /* the first packet that watchdog_await_traffic waits for has moved */
 };
 struct watchdog;
 struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
@@ -197,6 +198,10 @@ void watchdog_arm(struct watchdog *watchdog, int on);
 int watchdog_wait(struct watchdog *watchdog, int timeout_ms);
 /* CLOCK_MONOTONIC ns when the present reset was first seen, 0 = none. */
 uint64_t watchdog_reset_seen(const struct watchdog *watchdog);
+/* Tells WATCHDOG_TRAFFIC once the pairs have received and sent more than `packets` in all, by their counters. A
+ * later call replaces an earlier one. watchdog_traffic_seen says when that was, in CLOCK_MONOTONIC ns, 0 before. */
+void watchdog_await_traffic(struct watchdog *watchdog, uint64_t packets);
+uint64_t watchdog_traffic_seen(const struct watchdog *watchdog);
 /* Ends the thread: no register is read after the return. Wakes watchdog_wait for the last time. */
 void watchdog_stop(struct watchdog *watchdog);
 void watchdog_free(struct watchdog *watchdog); /* stops it first */

@@ -39,6 +39,9 @@ struct watchdog {
     uint32_t ending;
     uint64_t reset_ns;
     uint32_t gone_reads; /* all-ones seen in a row */
+    bool awaiting; /* traffic beyond `packets`; under the lock */
+    uint64_t packets;
+    uint64_t traffic_ns;
     uint64_t hangs_checked;
 };
 
@@ -155,6 +158,27 @@ static bool settle_all(struct watchdog *watchdog)
     return asleep;
 }
 
+/* Looks whether traffic has begun. The counters' lines are shared with whoever counts only until then. */
+static void check_traffic(struct watchdog *watchdog, uint64_t now)
+{
+    uint64_t packets = 0;
+    bool begun = false;
+
+    pthread_mutex_lock(&watchdog->lock);
+    if (watchdog->awaiting) {
+        for (uint32_t i = 0; i < watchdog->pairs; i++)
+            packets += __atomic_load_n(&watchdog->pair[i]->rq->packets, __ATOMIC_RELAXED) +
+                       __atomic_load_n(&watchdog->pair[i]->sq->packets, __ATOMIC_RELAXED);
+        begun = packets > watchdog->packets;
+        watchdog->awaiting = !begun;
+    }
+    pthread_mutex_unlock(&watchdog->lock);
+    if (begun) {
+        __atomic_store_n(&watchdog->traffic_ns, now, __ATOMIC_SEQ_CST);
+        notify(watchdog, WATCHDOG_TRAFFIC);
+    }
+}
+
 /* One round of all duties. Returns how long the next one may wait, in nanoseconds. While all queues sleep,
  * nothing is posted to a device that may be in a reset: half as many rounds will do, and a quarter as many
  * looks at the registers, of which each is two messages to a vfio-user server. */
@@ -162,6 +186,7 @@ static uint64_t look(struct watchdog *watchdog, uint64_t now)
 {
     bool asleep = settle_all(watchdog);
 
+    check_traffic(watchdog, now);
     if (!asleep || ++watchdog->round % 2 == 0)
         check_registers(watchdog);
     if (now - watchdog->hangs_checked >= HANG_PERIOD_NS) {
@@ -295,6 +320,20 @@ int watchdog_wait(struct watchdog *watchdog, int timeout_ms)
 uint64_t watchdog_reset_seen(const struct watchdog *watchdog)
 {
     return __atomic_load_n(&watchdog->reset_ns, __ATOMIC_SEQ_CST);
+}
+
+void watchdog_await_traffic(struct watchdog *watchdog, uint64_t packets)
+{
+    pthread_mutex_lock(&watchdog->lock);
+    watchdog->awaiting = true;
+    watchdog->packets = packets;
+    __atomic_store_n(&watchdog->traffic_ns, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&watchdog->lock);
+}
+
+uint64_t watchdog_traffic_seen(const struct watchdog *watchdog)
+{
+    return __atomic_load_n(&watchdog->traffic_ns, __ATOMIC_SEQ_CST);
 }
 
 void watchdog_stop(struct watchdog *watchdog)

@@ -29,17 +29,20 @@ from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
 from iavfio.port.desired import PROMISCUITY, Wish, withdraw
 from iavfio.port.events import Reset
-from iavfio.port.housekeeping import Housekeeping
+from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
 from iavfio.port.identity import Identity, own_mac
 from iavfio.port.interrupts import Interrupts
 from iavfio.port.link import Link
 from iavfio.port.negotiation import Session
+from iavfio.port.outage import Outage
 from iavfio.port.pf_counters import PfCounters
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.recovery import check_grant, come_back, taken_away
 from iavfio.port.settings import Limits, Settings, changed
+from iavfio.port.shortages import say_shortages
 from iavfio.port.state import ALLOWED, State
 from iavfio.port.status import PortStatus
+from iavfio.port.trust_check import TrustCheck
 from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
 from iavfio.ranges import QUEUES
@@ -70,6 +73,8 @@ class PortControl:
         self.interrupts = Interrupts(device, MOST_QUEUES + 1)
         self.session = Session(device, self.bar, self.journal, self.interrupts.restore)
         self._want_running = False
+        self.trust = TrustCheck(self.status)
+        self.outage = Outage(self.status)
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
@@ -284,6 +289,12 @@ class PortControl:
                 except BaseException:
                     self.settings = before
                     raise
+                self.trust.unsure = True
+                self.check_trust()
+
+    def check_trust(self) -> None:
+        """Says so where promiscuous or all-multicast mode is not in force, or no longer."""
+        self.trust.check(self._wish(True), self.session.client)
 
     @property
     def _own_mac(self) -> bytes:
@@ -307,6 +318,8 @@ class PortControl:
                     try:
                         self._bring_up(lenient=False)
                         self.status.move(State.RUNNING)
+                        self.trust.unsure = True
+                        self.check_trust()
                     except ResetUnderWay:
                         self.recover("during start", coming=True)
             except BaseException:
@@ -328,6 +341,7 @@ class PortControl:
         status.mac = built.mac
         for pair in self.queues:
             self.watchdog.add(pair)
+        say_shortages(status, built.plan, self.pool, self.device.transport)
 
     def stop(self) -> None:
         """See Port.stop."""
@@ -421,6 +435,8 @@ class PortControl:
             self.status.emit("link", str(self.status.link))
         elif event.kind == "reset" and self.status.state is not State.OPENING:
             self.housekeeping.reset_announced()
+        elif event.kind == "close":
+            self.status.begin("PF closes", PF_CLOSES)
 
     # ---- resets
 
@@ -439,6 +455,9 @@ class PortControl:
                 record = Reset(cause, time.monotonic() - began, attempts)
                 self.status.move(State.RUNNING if self._want_running else State.STOPPED)
             self.resets.append(record)
+            self.outage.running(record, began)
+            self.trust.unsure = True  # the host resets a VF whose trust it changes
+            self.status.end("PF closes")
             self.status.publish_link()
             self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
             return record
@@ -457,7 +476,9 @@ class PortControl:
         self.watchdog.disarm()
         began = min(began, self.watchdog.reset_since or began)
         self.status.move(State.RESETTING, f"reset {cause}")
+        self.outage.begin()
         self.status.emit("reset", cause)
+        self.status.lock.deliver_now()  # recovery takes its time
         try:
             self._halt()
             yield began
@@ -473,6 +494,7 @@ class PortControl:
         session, status = self.session, self.status
         session.wait_ready(after_reset=True)
         self._drain()
+        self.outage.quiet(self.watchdog, self.stats)
         self.counters.after_reset()
         before = session.report.granted
         session.negotiate(after_reset=True)

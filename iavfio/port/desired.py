@@ -173,8 +173,10 @@ ROWS: tuple[Row, ...] = (
         lambda session, on: session.client.vlan_strip(on, session.vlan_caps),
         _never,
         lambda wish: (
-            "VLAN stripping could not be switched "
-            + ("on" if "vlan" in wish.settings.metadata else "off")
+            "VLAN stripping could not be switched on: the vlan column may stay empty"
+            if "vlan" in wish.settings.metadata
+            else "VLAN stripping could not be switched off: tags that the PF strips are lost, "
+            "configure(metadata=['vlan']) delivers them"
         ),
     ),
     Row(

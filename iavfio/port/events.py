@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What happens to a port of its own accord, and how its callbacks hear of it.
 
-Callbacks may call anything, close() included (docs/spec/reliability.md F14). So they run when the
-port's lock is free, in the thread that let go of it last, one at a time and in order.
+Callbacks may call anything, close() included (docs/spec/reliability.md F14). So they run without
+the port's lock, one at a time and in order: in the thread that let go of it last, or, where that
+would be late, in a thread of their own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ from iavfio.logs import logger
 log = logger("port")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reset:
-    """A reset that the port came through: its cause, and for how many seconds no packet moved."""
+    """A reset that the port came through, and how long that took, in seconds since it was seen.
+
+    `outage`: until the port ran again, and `attempts` how many it took. `first_packet`: until the
+    first packet had moved, in either direction, within 8 ms; None as long as none has. It is filled
+    in when that happens.
+    """
 
     cause: str
     outage: float
     attempts: int
+    first_packet: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,14 @@ class EventLock:
     def emit(self, event: PortEvent) -> None:
         """Queues an event for the last release, or for `deliver`."""
         self._queue.append(event)
+
+    def deliver_now(self) -> None:
+        """Has a thread call the receivers while this one keeps the lock."""
+        if self._receivers:
+            try:
+                threading.Thread(target=self.deliver, name="iavfio-events", daemon=True).start()
+            except RuntimeError:
+                pass  # no thread can be had: the receivers hear of it at the last release
 
     def deliver(self) -> None:
         """Calls the receivers, unless another call does so already. Not under the lock."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
 from iavfio.logs import logger, settle
+from iavfio.port.conditions import Conditions
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 STALE_NOTICE = 5.0
 HUNG = 3.0  # seconds: two stalls of a send queue within it, and the nudge did not help
 SILENT = 3  # GET_STATS in a row without an answer
+PF_CLOSES = (
+    "the PF's driver says that it goes away (PF_DRIVER_CLOSE): the VF works no longer then\n"
+    "  when the host has loaded the driver again: port.recover(), or open the port again"
+)
+PF_SILENT = (
+    "the PF answers no requests\n"
+    "  look at the host's dmesg: i40e is silent after malicious driver detection; port.reset() "
+    "ends it"
+)
 ALIVE = (State.STOPPED, State.RUNNING)
 
 log = logger("port")
@@ -38,6 +48,7 @@ class Housekeeping:
         self._announced = 0.0
         self._stalled = 0.0
         self._unanswered = 0
+        self.conditions = Conditions(control)
 
     def note(self, text: str) -> None:
         self._status.note(text)
@@ -89,6 +100,10 @@ class Housekeeping:
             cause = "announced by the PF" if announced else "seen in the registers"
             self._try(cause, coming=True)
 
+    def traffic_seen(self) -> None:
+        with self._status.lock:
+            self._control.outage.traffic_seen(self._control.watchdog)
+
     def queue_stalled(self) -> None:
         """C has nudged the vector; when that does not help within a period, only a reset will.
 
@@ -113,6 +128,10 @@ class Housekeeping:
             try:
                 self._refresh_stats()
                 self._unanswered = 0
+                self._status.end("stale counters")
+                self._status.end("PF silent")
+                control.check_trust()
+                self.conditions.look()
             except (ResetUnderWay, DeviceLost):
                 pass  # the register checks will say which
             except DeviceError as error:
@@ -120,12 +139,12 @@ class Housekeeping:
                     return
                 # The counters stay at what they were; their age is shown with them.
                 self._unanswered += isinstance(error, MailboxTimeout)
-                self.note(f"the PF's counters are not renewed: {error}")
+                self._status.begin("stale counters", f"the PF's counters are not renewed: {error}")
             # Silence alone is no reason for a reset: i40e answers nothing after malicious driver
             # detection, and traffic may go on. It is noted; a broken queue means a reset
             # (docs/spec/reliability.md F11).
             if self._unanswered == SILENT:
-                self.note("the PF answers no requests")
+                self._status.begin("PF silent", PF_SILENT)
             if control.session.client.needs_reset:
                 self._try("the admin queue failed")
 

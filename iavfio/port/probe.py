@@ -58,6 +58,11 @@ def probe_send(port: Port, frame: bytes, listen: Port | None = None) -> Probe:
     released. Returns within about a second. Raises StateError when a queue is in use or not
     running, and what `refresh_stats` raises when the PF does not answer.
     """
+    with port.control.housekeeping.conditions.suspended():
+        return _probe_send(port, frame, listen)
+
+
+def _probe_send(port: Port, frame: bytes, listen: Port | None) -> Probe:
     before = _pf_counters(port)
     queue = port.tx[0]
     with queue.build([frame]) as burst:

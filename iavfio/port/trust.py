@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from iavfio.errors import IavfioError, ItemRefused
-from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
+from iavfio.errors import IavfioError, PfRefused
+from iavfio.virtchnl.messages.filters import ADD_ETH_ADDR, DEL_ETH_ADDR
 
 if TYPE_CHECKING:
     from iavfio.virtchnl.client import VirtchnlClient
@@ -25,21 +25,30 @@ PROBES = tuple(bytes.fromhex("036961766600")[:5] + bytes([n]) for n in range(LIM
 def probe_trust(client: VirtchnlClient) -> Trust:
     """Adds one address more than an untrusted VF may have, and withdraws what was added.
 
-    Some twenty short messages; nothing stays in the PF. "unknown" when the PF refuses even the
-    first address, does not grant MAC filters, or does not answer.
+    Two to five short messages; nothing stays in the PF. "unknown" when the PF refuses even one
+    address, does not grant MAC filters, or does not answer.
     """
-    added: Sequence[bytes] = PROBES
-    answer: Trust = "trusted"
     try:
-        client.add_macs(PROBES)
-    except ItemRefused as refused:
-        added = tuple(mac for mac in PROBES if mac in refused.accepted)
-        answer = "untrusted" if added else "unknown"
+        if _added(client, PROBES):
+            return "trusted"
+        return "untrusted" if _added(client, PROBES[:1]) else "unknown"
     except IavfioError:
         return "unknown"
+
+
+def _added(client: VirtchnlClient, macs: Sequence[bytes]) -> bool:
+    """Whether the PF takes these filters. It is left without them, as far as it answers.
+
+    A PF that refuses a list may have taken the first addresses of it; deleting the list takes those
+    back, and is refused after them.
+    """
     try:
-        if added:
-            client.ask(DEL_ETH_ADDR(added))
-    except IavfioError:
-        pass  # a reset in between has taken them back
-    return answer
+        client.ask(ADD_ETH_ADDR(macs))
+        taken = True
+    except PfRefused:
+        taken = False
+    try:
+        client.ask(DEL_ETH_ADDR(macs))
+    except PfRefused:
+        pass
+    return taken

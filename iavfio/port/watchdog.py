@@ -47,6 +47,9 @@ class Watcher(Protocol):
     def reset_seen(self) -> None:
         """The registers show a reset."""
 
+    def traffic_seen(self) -> None:
+        """The first packet after `await_traffic` has moved."""
+
     def queue_stalled(self) -> None:
         """A send queue made no progress for two checks (docs/spec/libie-counters.md 6)."""
 
@@ -113,6 +116,15 @@ class Watchdog:
         """When the present reset was first seen, in seconds of time.monotonic; 0 without one."""
         return float(lib.watchdog_reset_seen(self._watch)) / 1e9
 
+    def await_traffic(self, packets: int) -> None:
+        """Tells once when the pairs' counters of packets come to more than `packets`."""
+        lib.watchdog_await_traffic(self._watch, packets)
+
+    @property
+    def traffic_since(self) -> float:
+        """When that was, in seconds of time.monotonic; 0 while it is awaited."""
+        return float(lib.watchdog_traffic_seen(self._watch)) / 1e9
+
     def add(self, pair: QueuePair) -> None:
         """A running pair: C stops it when it sees a reset, and checks it for stalls."""
         lib.watchdog_add(self._watch, pair.raw)
@@ -164,6 +176,8 @@ class Watchdog:
             watcher.mailbox_fired()
         if events & lib.WATCHDOG_RESET:
             watcher.reset_seen()
+        if events & lib.WATCHDOG_TRAFFIC:
+            watcher.traffic_seen()
         if events & lib.WATCHDOG_HANG:
             watcher.queue_stalled()
         now = time.monotonic()

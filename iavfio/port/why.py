@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.probe import probe_frame, probe_send
@@ -190,6 +190,8 @@ def _pf_silent(f: Facts) -> Finding | None:
 
 def _spoof(f: Facts) -> Finding | None:
     gone = f.counts.pf["tx_discards"] + f.counts.pf["tx_errors"]
+    if not f.counts.link_up:
+        return None  # then all frames are
     if not gone or f.foreign or f.own is False:
         return None
     return Finding(
@@ -337,6 +339,16 @@ def _malformed(f: Facts) -> Finding | None:
         "errors on the wire: look at ethtool -S PF; malformed descriptors: report it with the "
         "mailbox journal",
     )
+
+
+STANDING: tuple[Check, ...] = (_spoof, _pool_empty, _malformed)
+"""The checks that a port makes itself, once a second, on what its counters moved by."""
+
+
+def spread(facts: Facts) -> Finding | Literal["too few"] | None:
+    """Whether packets spread over the queues, which shows once there are enough of them."""
+    received = sum(queue["packets"] for queue in facts.counts.rq)
+    return _one_queue(facts) if received >= SPREAD_LEAST else "too few"
 
 
 CHECKS: tuple[Check, ...] = (

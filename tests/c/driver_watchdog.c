@@ -347,9 +347,42 @@ static void test_settling_beside_a_sender(void)
     rig_end(&rig);
 }
 
+/* Traffic is told once: not before it begins, not for what was counted before, anew when it is awaited anew. */
+static void test_traffic(void)
+{
+    struct rig rig;
+    uint64_t handles[8];
+    struct columns columns = {.handles = handles};
+    struct watchdog *watchdog;
+    uint64_t before;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    rig_rx(&rig, 64, RIG_EOP);
+    assert(pair_recv(rig.pair, &columns, 8) == 1);
+    rig_give(&rig, handles, 1);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
+    assert(watchdog && !watchdog_add(watchdog, rig.pair));
+    assert(watchdog_wait(watchdog, 5) == 0 && watchdog_traffic_seen(watchdog) == 0);
+    for (uint64_t packets = 1; packets < 4; packets++) {
+        watchdog_await_traffic(watchdog, packets);
+        assert(watchdog_wait(watchdog, 5) == 0 && watchdog_traffic_seen(watchdog) == 0);
+        before = clock_ns();
+        rig_rx(&rig, 64, RIG_EOP);
+        assert(pair_recv(rig.pair, &columns, 8) == 1);
+        assert(watchdog_wait(watchdog, 2000) == WATCHDOG_TRAFFIC);
+        assert(watchdog_traffic_seen(watchdog) >= before);
+        assert(watchdog_wait(watchdog, 5) == 0);
+        rig_give(&rig, handles, 1);
+    }
+    watchdog_free(watchdog);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     test_reset();
+    test_traffic();
     test_reset_between_arm_and_start();
     test_lost();
     test_events();

@@ -13,7 +13,7 @@ import iavfio
 from iavfio.logs import FLOOD, SAME_LINES, FloodFilter, logger
 from iavfio.port.events import PortEvent
 from iavfio.port.status import PortStatus
-from tests.port.rig import until
+from tests.port.rig import until, works
 
 
 def lines(caplog: pytest.LogCaptureFixture, room: str = "port") -> list[tuple[int, str]]:
@@ -161,6 +161,47 @@ def test_the_end_of_a_server_is_logged(caplog: pytest.LogCaptureFixture) -> None
         pf.close()
         assert until(lambda: port.state == "failed")
         assert said(caplog, logging.ERROR, "vf0: the device is gone")
+
+
+def test_a_reset_is_told_while_it_lasts_and_its_callback_may_do_anything() -> None:
+    with iavfio.softvf(options={"reset_ms": 300}) as pf, pf.open() as port:
+        port.start(wait_link=10)
+        states: list[tuple[str, str]] = []
+        port.on_event.append(lambda event: states.append((event.kind, port.state)))
+        pf.control("reset", vf=0)
+        assert until(lambda: len(port.resets) == 1 and ("recovered", "running") in states)
+        assert states[0] == ("reset", "resetting")
+        kinds = [kind for kind, _ in states if kind != "link"]
+        assert kinds == ["reset", "recovered"]
+    with iavfio.softvf(options={"reset_ms": 300}) as pf, pf.open() as port:
+        port.start(wait_link=10)
+        port.on_event.append(lambda event: port.close() if event.kind == "reset" else None)
+        pf.control("reset", vf=0)
+        assert until(lambda: port.state == "closed")
+
+
+def test_an_outage_is_measured_to_the_first_packet_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iavfio")
+    with iavfio.softvf() as pf, pf.open() as port:
+        port.start(wait_link=10)
+        works(port)
+        kinds: list[str] = []
+        port.on_event.append(lambda event: kinds.append(event.kind))
+        record = port.reset()
+        assert record is port.resets[-1]
+        assert record.first_packet is None and "traffic" not in kinds
+        works(port)
+        assert until(lambda: record.first_packet is not None)
+        assert record.first_packet is not None and record.first_packet > record.outage > 0
+        assert until(lambda: kinds.count("traffic") == 1)
+        works(port)
+        told = f"the first packet came after {record.first_packet * 1e3:.1f} ms"
+        assert said(caplog, logging.INFO, told) and caplog.text.count("first packet came") == 1
+        for _ in range(2):  # the first of two resets in a row sees no packet
+            port.reset()
+        works(port)
+        assert until(lambda: port.resets[-1].first_packet is not None)
+        assert port.resets[-2].first_packet is None
 
 
 def test_every_event_is_a_line_and_every_note_an_event(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a port notices in its counters of its own accord, once a second, and says until it ends.
+
+The checks are those of `port.why()` that the counters alone answer; nothing is sent for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from iavfio._driver import lib
+from iavfio.port.state import State
+from iavfio.port.why import STANDING, Facts, Finding, spread
+
+if TYPE_CHECKING:
+    from iavfio.port.control import PortControl
+    from iavfio.stats import Snapshot
+
+CALM = 5  # looks without a finding after which it has ended
+
+
+class Conditions:
+    """Compares the counters of a running port with those of the last look."""
+
+    def __init__(self, control: PortControl) -> None:
+        self._control = control
+        self._before: Snapshot | None = None
+        self._counted_from: Snapshot | None = None  # packets, to see how they spread
+        self._calm: dict[str, int] = {}  # condition -> looks since it was last found
+        self._suspended = 0
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside, frames are sent that are meant to vanish: their counts are nobody's fault."""
+        self._suspended += 1
+        try:
+            yield
+        finally:
+            self._suspended -= 1
+            self._before = None
+
+    def look(self) -> None:
+        """Says what has begun and what has ended. Under the port's lock."""
+        control, status = self._control, self._control.status
+        if self._suspended or status.state is not State.RUNNING:
+            self._before = self._counted_from = None
+            return
+        now = control.stats.snapshot()
+        before, self._before = self._before, now
+        if before is None:
+            return
+        settings, pool = control.settings, control.pool
+        facts = Facts(
+            now.since(before),
+            pool_idle=pool.idle,
+            pool_size=pool.size,
+            rss=control.session.has(lib.VC_CAP_RSS_PF),
+            max_frame=settings.frame,
+        )
+        self._look_at_spread(now, before)
+        found = {finding.name: finding for check in STANDING if (finding := check(facts))}
+        for name, finding in found.items():
+            self._calm[name] = 0
+            status.begin(name, told(finding))
+        for name in [name for name in self._calm if name not in found]:
+            self._calm[name] += 1
+            if self._calm[name] >= CALM:
+                del self._calm[name]
+                status.end(name)
+
+    def _look_at_spread(self, now: Snapshot, before: Snapshot) -> None:
+        """Packets are counted until there are enough of them to tell."""
+        if self._counted_from is None:
+            self._counted_from = before
+        rss = self._control.session.has(lib.VC_CAP_RSS_PF)
+        finding = spread(Facts(now.since(self._counted_from), rss=rss))
+        if finding == "too few":
+            return
+        self._counted_from = now
+        if isinstance(finding, Finding):
+            self._control.status.begin("spread", told(finding))
+        else:
+            self._control.status.end("spread")
+
+
+def told(finding: Finding) -> str:
+    """A finding as a note: what it is, and below it what mends it."""
+    return f"{finding.what} ({finding.evidence})\n  {finding.remedy}"

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a running port has less of than it could use: vectors, buffers, huge pages."""
+
+from __future__ import annotations
+
+from iavfio.datapath.pool import Pool
+from iavfio.port.status import PortStatus
+from iavfio.port.vectors import VectorPlan
+
+SHARE = 16  # a pool that has less than this part of its buffers left is short
+LEAST = 64  # buffers for each queue: two batches of a refill
+HUGE_2M = 2 << 20
+
+
+def say_shortages(status: PortStatus, plan: VectorPlan, pool: Pool, transport: str) -> None:
+    """Begins or ends the conditions, right after the receive rings were filled."""
+    _say(status, "shared vectors", _shared_vectors(plan))
+    _say(status, "buffers short", _buffers(plan, pool))
+    _say(status, "small pages", _pages(pool, transport))
+
+
+def _say(status: PortStatus, condition: str, text: str) -> None:
+    if text:
+        status.begin(condition, text)
+    else:
+        status.end(condition)
+
+
+def _shared_vectors(plan: VectorPlan) -> str:
+    if not plan.shared:
+        return ""
+    queues, vectors = sum(len(v.queues) for v in plan.vectors), len(plan.vectors)
+    return (
+        f"{queues} queues share {vectors} interrupt vector{'' if vectors == 1 else 's'}: a thread "
+        "that sleeps for one queue is woken for others too\n"
+        f"  configure(queues={vectors}); or on the host, with no driver on the VF: "
+        "echo N > /sys/bus/pci/devices/VF/sriov_vf_msix_count"
+    )
+
+
+def _buffers(plan: VectorPlan, pool: Pool) -> str:
+    queues = sum(len(v.queues) for v in plan.vectors)
+    idle = pool.idle
+    if idle >= min(max(LEAST * queues, pool.size // SHARE), pool.size // 2):
+        return ""
+    return (
+        f"buffers are short: {idle} of the pool's {pool.size} are left beside the receive rings of "
+        "its ports, so that bursts which are held let the rings run dry\n"
+        f"  open the ports with a larger pool, pool=iavfio.Pool(buffers={2 * pool.size}), or one "
+        "each, or use smaller rings: configure(rx_ring=256)"
+    )
+
+
+def _pages(pool: Pool, transport: str) -> str:
+    """Huge pages spare an IOMMU work; a software VF has none."""
+    if transport == "vfio-user" or not pool.memory.fallback:
+        return ""
+    pages = -(-pool.memory.size // HUGE_2M)
+    return (
+        f"packet buffers lie in small pages: {pool.memory.fallback}; the IOMMU translates more\n"
+        f"  on the host: sysctl vm.nr_hugepages={pages}"
+    )
