@@ -164,7 +164,10 @@ def _delete(vf: Vf, mac: bytes) -> None:
 def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """An untrusted VF gets SUCCESS and nothing else: both PFs answer so on purpose."""
     message = ffi.from_buffer("struct vc_promisc_info *", payload)
-    vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
+    vf.require_active()
+    lies = not vf.trusted and not pf.personality.is_ice  # i40e, before it looks at the VSI
+    if not lies:
+        vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     flags = int(message.flags)
     if not vf.trusted:
         if flags:

@@ -12,7 +12,7 @@ from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Personality, Tunnel
 from iavfio.softvf.pf import admin, link, rss
 from iavfio.softvf.pf.faults import Answer, Faults
-from iavfio.softvf.pf.messages import Message
+from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.resets import Resets
 from iavfio.softvf.pf.snapshot import snapshot
 from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
@@ -48,7 +48,13 @@ class Pf:
         self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
         self._in_hand: dict[int, int] = {}
         self.vfs = [
-            Vf(index, each, personality.trusted, personality.spoof_check)
+            Vf(
+                index,
+                each,
+                personality.trusted,
+                personality.spoof_check,
+                serves_early=not personality.is_ice,
+            )
             for index, each in enumerate(hardware)
         ]
         for vf in self.vfs:
@@ -217,8 +223,11 @@ class Pf:
             return
         if vf.phase in (Phase.RESETTING, Phase.DISABLED) and not self._served_when_down(vf, opcode):
             return
+        handled = False
         try:
-            answer = self._handle(vf, opcode, payload)
+            handler = self._handler_of(vf, opcode, payload)
+            handled = True
+            answer = handler(self, vf, payload)
         except Silence:
             return
         except Refused as refusal:
@@ -233,7 +242,7 @@ class Pf:
         else:
             vf.failures = 0
             self._answer(vf, opcode, SUCCESS, answer)
-        if opcode in LINK_CHANGE_FOLLOWS:
+        if handled and opcode in LINK_CHANGE_FOLLOWS:
             link.tell(self, vf)
 
     def _is_lost(self, vf: Vf, opcode: int) -> bool:
@@ -255,7 +264,8 @@ class Pf:
             self._answer(vf, opcode, self._number(Status.PARAM), b"")
         return False
 
-    def _handle(self, vf: Vf, opcode: int, payload: bytes) -> bytes:
+    def _handler_of(self, vf: Vf, opcode: int, payload: bytes) -> Handler:
+        """Who serves a message; Refused for one that the PF turns away before it looks inside."""
         p, message = self.personality, MESSAGES.get(opcode)
         if message is None or (message.unknown_to_i40e and not p.is_ice):
             raise Refused(
@@ -269,7 +279,7 @@ class Pf:
         handler = message.handler_of(p.driver)
         if handler is None:
             raise Refused(Status.UNSUPPORTED, "this PF does not serve the opcode")
-        return handler(self, vf, payload)
+        return handler
 
     def _number(self, status: Status | int) -> int:
         return number(status, self.personality.driver, self.personality.dialect)

@@ -33,14 +33,15 @@ ACTIVE: Unlock = "after GET_VF_RESOURCES"
 def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Writes the contexts of queue pairs.
 
-    i40e checks all pairs first. ice goes pair by pair; refused at one of them, it disables the
-    queues from that position in the list down to queue 0, running ones too
-    (docs/spec/pf-dialects.md 4).
+    Both PFs go pair by pair. i40e leaves configured what stood before the refused half. ice
+    disables the queues from the refused position in the list down to queue 0, running ones too
+    (docs/spec/pf-dialects.md 5).
     """
     message = ffi.from_buffer("struct vc_vsi_queue_config_info *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     n = int(message.num_queue_pairs)
-    if n > QUEUES_PER_MESSAGE or n > vf.num_queue_pairs:
+    most = vf.num_queue_pairs if pf.personality.is_ice else QUEUES_PER_MESSAGE
+    if n > min(QUEUES_PER_MESSAGE, most):
         raise Refused(
             Status.PARAM,
             f"{n} queue pairs, the VF has {vf.num_queue_pairs}",
@@ -52,10 +53,10 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         return b""
     for pair in pairs:
         _check_ids(pf, vf, pair)
-        _check_i40e(pf, vf, pair)
-    for pair in pairs:
-        _configure_tx(pf, vf, pair.txq)
+        _check_i40e_rx(pf, pair.rxq)
         _configure_rx(pf, vf, pair.rxq)
+        _check_i40e_tx(pf, pair.txq)
+        _configure_tx(pf, vf, pair.txq)
     return b""
 
 
@@ -98,11 +99,14 @@ def _check_ids(pf: Pf, vf: Vf, pair: Any) -> None:
         raise _refuse(f"queue {pair.txq.queue_id}, the VF has {vf.num_queue_pairs} queue pairs")
 
 
-def _check_i40e(pf: Pf, vf: Vf, pair: Any) -> None:
-    tx, rx, most = pair.txq, pair.rxq, pf.personality.max_ring
-    where = f"queue {tx.queue_id}"
+def _check_i40e_tx(pf: Pf, tx: Any) -> None:
+    most, where = pf.personality.max_ring, f"queue {tx.queue_id}"
     if tx.ring_len % 8 or tx.ring_len > most:
         raise _refuse(f"{where}: Tx ring_len {tx.ring_len}, a multiple of 8 up to {most} wanted")
+
+
+def _check_i40e_rx(pf: Pf, rx: Any) -> None:
+    most, where = pf.personality.max_ring, f"queue {rx.queue_id}"
     if rx.ring_len % 32 or rx.ring_len > most:
         raise _refuse(f"{where}: Rx ring_len {rx.ring_len}, a multiple of 32 up to {most} wanted")
     if rx.splithdr_enabled and rx.hdr_size > HEADER_MAX:
@@ -295,12 +299,15 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             )
     for queue in _bits(rx):
         if not vf.queues.get(queue, Offer()).rx:
-            raise Refused(
-                Status.PARAM if pf.personality.is_ice else Status.ADMIN_QUEUE,
-                f"Rx queue {queue} was never configured: it does not start",
-            )
+            text = f"Rx queue {queue} was never configured: it does not start"
+            if pf.personality.is_ice:
+                raise Refused(Status.PARAM, text)
+            vf.hardware.violation("docs/spec/virtchnl.md 9", f"{text}, i40e reports success")
+    own = (1 << vf.num_queue_pairs) - 1  # i40e turns on what lies beyond, which is another's
+    rx, tx = rx & own, tx & own
     for queue in _bits(rx & ~vf.rx_enabled):
-        pf.plane.enable_queue(vf.index, queue, True)
+        if vf.queues.get(queue, Offer()).rx:
+            pf.plane.enable_queue(vf.index, queue, True)
         vf.rx_enabled |= 1 << queue
     for queue in _bits(tx & ~vf.tx_enabled):
         _enable_tx(pf, vf, queue)
@@ -310,16 +317,12 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 def _enable_tx(pf: Pf, vf: Vf, queue: int) -> None:
     if not vf.queues.get(queue, Offer()).tx:
-        if pf.personality.is_ice:
-            vf.hardware.violation(
-                "docs/spec/virtchnl.md 9",
-                f"Tx queue {queue} is enabled without CONFIG_VSI_QUEUES since it was disabled: "
-                "ice starts it there, so it stays dead",
-            )
-            return
-        raise Refused(
-            Status.ADMIN_QUEUE, f"Tx queue {queue} was never configured: it does not start"
+        since = " since it was disabled: ice starts it there" if pf.personality.is_ice else ""
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 9",
+            f"Tx queue {queue} is enabled without CONFIG_VSI_QUEUES{since}, so it stays dead",
         )
+        return
     if not pf.personality.is_ice:
         pf.plane.enable_queue(vf.index, queue, False)
 

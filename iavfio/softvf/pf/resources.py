@@ -62,6 +62,9 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
             offered |= lib.VC_CAP_VLAN
     else:
         always |= lib.VC_CAP_ADV_LINK_SPEED  # unasked
+        if not asked & lib.VC_CAP_RSS_PF:
+            aq = personality.expanded_pctypes and asked & lib.VC_CAP_RSS_AQ
+            always |= lib.VC_CAP_RSS_AQ if aq else lib.VC_CAP_RSS_REG
         if not port_vlan or personality.dialect == "oot":
             offered |= lib.VC_CAP_VLAN
         if personality.dialect == "oot":

@@ -63,6 +63,7 @@ class Vf:
     hardware: VfHardware
     trusted: bool
     spoof_check: bool
+    serves_early: bool = False  # i40e: a VF is active from the end of its reset on
     admin_mac: bytes | None = None
     port_vlan: int = 0
     link_mode: str = "auto"
@@ -80,6 +81,7 @@ class Vf:
     macs: list[bytes] = field(default_factory=list)
     leaving: set[bytes] = field(default_factory=set)  # deleted by a request that was refused
     vlans: set[int] = field(default_factory=set)
+    vlan_count: int = 0  # i40e's num_vlan
     tagged: set[tuple[int, int]] = field(default_factory=set)  # VLAN V2: tpid, vid
     promisc_unicast: bool = False
     promisc_multicast: bool = False
@@ -122,6 +124,7 @@ class Vf:
         self.asked = self.caps = 0
         self.macs, self.leaving = [], set()
         self.vlans, self.tagged = set(), set()
+        self.vlan_count = 0
         self.promisc_unicast = self.promisc_multicast = False
         self.queues, self.vector_maps, self.stalled = {}, {}, set()
         self.rx_enabled = self.tx_enabled = 0
@@ -138,8 +141,16 @@ class Vf:
         return bool(self.caps & cap)
 
     def require_active(self) -> None:
-        """Raises Refused unless GET_VF_RESOURCES was answered since the last reset."""
-        if self.phase is not Phase.ACTIVE:
+        """Raises Refused unless GET_VF_RESOURCES was answered since the last reset.
+
+        i40e serves a VF before that too (docs/spec/pf-dialects.md 2): only a violation is noted.
+        """
+        if self.phase is Phase.INIT and self.serves_early:
+            self.hardware.violation(
+                "docs/spec/virtchnl.md 7",
+                "sent before GET_VF_RESOURCES: i40e serves it, ice would not",
+            )
+        elif self.phase is not Phase.ACTIVE:
             raise Refused(
                 Status.PARAM,
                 "sent before GET_VF_RESOURCES: the VF is not active",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf import i40e_vlans
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -30,6 +31,8 @@ def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:
 
 def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Beyond the limit of an untrusted VF: success is reported and nothing done."""
+    if not pf.personality.is_ice:
+        return i40e_vlans.add(pf, vf, payload)
     vids = _list(pf, vf, payload)
     for vid in vids:
         if vid == 0 or vid in vf.vlans:
@@ -43,14 +46,14 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             )
             break
         vf.vlans.add(vid)
-    if not pf.personality.is_ice:
-        vf.strip = "l2tag1"  # on i40e a VLAN filter turns stripping on
     pf.publish(vf)
     return b""
 
 
 def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """A VLAN that is not there is no error."""
+    if not pf.personality.is_ice:
+        return i40e_vlans.delete(pf, vf, payload)
     vf.vlans -= set(_list(pf, vf, payload))
     pf.publish(vf)
     return b""

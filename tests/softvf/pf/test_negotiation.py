@@ -47,7 +47,7 @@ def test_x710_reply_byte_by_byte() -> None:
         ("x722", VPP_CAPS, 0x000B00A1),
         ("e810", pf_rig.DPDK_CAPS, 0x060A84E1),
         ("e810", 0, 0x00000001),
-        ("x710", 0, 0x00000081),
+        ("x710", 0, 0x00000091),
         ("e810", 1 << 16, 0x00010001),
         ("e810", 1 << 16 | 1 << 15, 0x00008001),
     ],
@@ -57,10 +57,21 @@ def test_granted_words(card: str, asked: int, granted: int) -> None:
         assert struct.unpack_from("<I", pf.negotiate(asked), 8) == (granted,)
 
 
-@pytest.mark.parametrize("card", CARDS)
-def test_rss_by_adminq_or_register_is_never_granted(card: str) -> None:
+@pytest.mark.parametrize(
+    ("card", "asked", "granted"),
+    [
+        ("e810", 0x18, 0),
+        ("x710", 0, 0x10),  # i40e: unasked, unless RSS_PF is asked for
+        ("x710", 0x18, 0x10),
+        ("x710", 0x80018, 0),
+        ("x722", 0x10, 0x10),
+        ("x722", 0x18, 0x08),
+        ("x722", 0x80018, 0),
+    ],
+)
+def test_rss_by_adminq_or_register(card: str, asked: int, granted: int) -> None:
     with rig(card) as pf:
-        assert struct.unpack_from("<I", pf.negotiate(1 << 3 | 1 << 4), 8)[0] & 0x18 == 0
+        assert struct.unpack_from("<I", pf.negotiate(asked), 8)[0] & 0x18 == granted
 
 
 @pytest.mark.parametrize("card", CARDS)
@@ -70,7 +81,7 @@ def test_version_answers(card: str) -> None:
         assert pf.status(3, struct.pack("<I", LINUX_CAPS)) == PARAM[card]  # a 1.0 VF sends none
         status, reply = pf.ask(3)
         assert status == 0
-        assert struct.unpack_from("<I", reply, 8)[0] & ~0x80 == 0x10001
+        assert struct.unpack_from("<I", reply, 8)[0] == (0x10001 if card == "e810" else 0x10091)
     with rig(card) as pf:
         assert pf.ask(1, struct.pack("<II", 2, 7)) == (0, struct.pack("<II", 1, 1))
         assert any("2.7" in text for text in pf.violations)
@@ -146,7 +157,7 @@ def test_resources_with_a_port_vlan() -> None:
         pf.clock.advance(1000)
         reply = pf.negotiate(1 << 16)
         assert struct.unpack_from("<HI", reply, 6) == (9724, 0x00000001)
-    for dialect, word in (("kernel", 0x81), ("oot", 0x10081)):
+    for dialect, word in (("kernel", 0x91), ("oot", 0x10091)):
         with rig("x710", dialect=dialect) as pf:
             pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
             pf.clock.advance(1000)
@@ -202,7 +213,7 @@ def test_ice_allow_list_goes_back_to_the_default_after_a_reset() -> None:
 
 
 @pytest.mark.parametrize("card", ("x710", "x722"))
-def test_i40e_wants_an_active_vf(card: str) -> None:
+def test_i40e_serves_a_vf_before_get_vf_resources(card: str) -> None:
     with rig(card) as pf:
         vsi = pf.vsi
         for opcode, payload in (
@@ -216,8 +227,29 @@ def test_i40e_wants_an_active_vf(card: str) -> None:
             (23, pf_rig.rss_key(vsi, bytes(52))),
             (27, b""),
         ):
-            assert pf.status(opcode, payload) == -22
-        assert len(pf.violations) == 9
+            assert pf.status(opcode, payload) == 0
+            assert any("before GET_VF_RESOURCES" in text for text in pf.violations)
+            pf.hardware[0].log.clear()
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize(("opcode", "size"), [(3, 0), (3, 5), (8, 11)])
+def test_no_link_event_follows_a_message_that_no_handler_saw(
+    card: str, opcode: int, size: int
+) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert pf.say(opcode, bytes(size)) == [(opcode, PARAM[card], b"")]
+
+
+@pytest.mark.parametrize("card", pf_rig.I40E)
+def test_i40e_answers_disable_channels_with_a_reset(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert pf.say(31) == [(17, 0, pf_rig.RESET_IMPENDING)]
+        pf.clock.advance(1000)
+        assert pf.hardware[0].begun == 1
+        assert pf.snapshot()["state"] == "init"
 
 
 def test_opcodes_that_exist_but_are_not_served() -> None:
@@ -244,7 +276,6 @@ def test_opcodes_that_exist_but_are_not_served() -> None:
             (21, struct.pack("<I", 1) + bytes(12)),
             (22, b""),
             (30, struct.pack("<II", 1, 0) + bytes(16)),
-            (31, b""),
             (32, bytes(272)),
             (33, bytes(272)),
         ):
@@ -325,13 +356,23 @@ def test_a_wrong_vsi_is_refused_and_logged(card: str) -> None:
             (7, pf_rig.irq_map((99, 1, 1, 1, 0, 1))),
             (8, pf_rig.select(99, 1, 1)),
             (10, pf_rig.macs(99, "02:00:00:00:00:01")),
-            (14, pf_rig.promisc(99, 0)),
             (15, pf_rig.select(99, 0, 0)),
             (24, pf_rig.rss_lut(99, bytes(64))),
         ):
             assert pf.status(opcode, payload) == PARAM[card]
         assert all("vsi_id 99" in text for text in pf.violations)
-        assert len(pf.violations) == 7
+        assert len(pf.violations) == 6
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("trusted", [False, True])
+def test_promiscuity_of_a_wrong_vsi(card: str, trusted: bool) -> None:
+    """i40e lies to an untrusted VF before it looks at the VSI."""
+    with rig(card, trusted=trusted) as pf:
+        pf.negotiate()
+        lies = card != "e810" and not trusted
+        assert pf.status(14, pf_rig.promisc(99, 3)) == (0 if lies else PARAM[card])
+        assert not pf.config.promisc_unicast
 
 
 def test_rxdids_on_offer() -> None:

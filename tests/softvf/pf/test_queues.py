@@ -89,8 +89,6 @@ def test_what_ice_refuses(wrong: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"tx_len": 100},
-        {"tx_len": 8168},
         {"rx_len": 48},
         {"buffer": 16257},
         {"frame": 63},
@@ -106,6 +104,17 @@ def test_what_i40e_refuses(card: str, wrong: dict[str, int]) -> None:
         assert configure(pf, 0, **wrong) == -22
         assert len(pf.violations) == 1
         assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+
+
+@pytest.mark.parametrize("card", I40E)
+@pytest.mark.parametrize("length", [100, 8168])
+def test_i40e_refuses_a_send_ring_after_it_has_configured_the_other_half(
+    card: str, length: int
+) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        assert configure(pf, 0, tx_len=length) == -22
+        assert [c[0] for c in pf.plane.calls if "configure" in c[0]] == ["configure_rx"]
 
 
 @pytest.mark.parametrize(
@@ -136,16 +145,19 @@ def test_queues_that_the_vf_does_not_have(card: str) -> None:
     with rig(card, num_queue_pairs=4) as pf:
         pf.negotiate()
         assert configure(pf, 4) == PARAM[card]
-        assert configure(pf, 0, 1, 2, 3, 3) == PARAM[card]
+        # i40e counts against 16, the most that any VF has.
+        assert configure(pf, 0, 1, 2, 3, 3) == (PARAM[card] if card == "e810" else 0)
+        assert configure(pf, *[0] * 17) == PARAM[card]
         assert configure(pf, 0, 1, 2, 3) == 0
 
 
-def test_one_bad_pair_configures_none() -> None:
+def test_on_i40e_pairs_before_a_bad_one_are_configured() -> None:
     with rig("x710") as pf:
         pf.negotiate()
-        message = config_queues(10, pair(10, 0), pair(10, 1, frame=0))
+        message = config_queues(10, pair(10, 0), pair(10, 1, frame=0), pair(10, 2))
         assert pf.status(6, message) == -22
-        assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+        calls = [c[:3] for c in pf.plane.calls if c[0].startswith("configure")]
+        assert calls == [("configure_rx", 0, 0), ("configure_tx", 0, 0)]
 
 
 def running(pf: Rig, queues: int) -> dict[str, Any]:
@@ -244,7 +256,7 @@ def test_a_queue_without_buffer_size_never_starts(card: str) -> None:
         pf.negotiate()
         assert configure(pf, 0, buffer=0) == 0
         assert "never receive" in pf.violations[0]
-        assert enable(pf, 1, 0)[0][1] != 0
+        assert enable(pf, 1, 0)[0][1] == (PARAM[card] if card == "e810" else 0)
         assert not [c for c in pf.plane.calls if c[0] == "configure_rx"]
 
 
@@ -259,7 +271,9 @@ def test_ring_length_0() -> None:
         pf.negotiate()
         assert configure(pf, 0, tx_len=0, rx_len=0, frame=0) == -22  # checked all the same
         assert configure(pf, 0, tx_len=0, rx_len=0) == 0
-        assert enable(pf, 1, 0)[0][1] == -5
+        assert enable(pf, 1, 1)[0][1] == 0
+        assert len(pf.violations) == 3  # the refusal, and both queues stay dead
+        assert not [c for c in pf.plane.calls if c[0] == "enable"]
 
 
 @pytest.mark.parametrize("card", CARDS)
@@ -271,7 +285,7 @@ def test_a_running_queue_that_is_configured_again(card: str) -> None:
         enable(pf, 1, 1)
         assert configure(pf, 0, rx_len=1024) == 0
         assert len(pf.violations) == 2
-        assert pf.plane.calls[-1] == ("enable", 0, 0, True)
+        assert pf.plane.calls[-1] == ("enable", 0, 0, card == "e810")  # ice: the send queue first
 
 
 # ---- interrupts
@@ -381,8 +395,19 @@ def test_queues_beyond_the_vf_are_ices_concern_only() -> None:
 def test_a_receive_queue_that_was_never_configured(card: str) -> None:
     with rig(card) as pf:
         pf.negotiate()
-        assert enable(pf, 1, 0)[0][1] == -5
+        assert enable(pf, 1, 0)[0][1] == (-5 if card == "e810" else 0)
         assert "never configured" in pf.violations[0]
+        assert not [c for c in pf.plane.calls if c[0] == "enable"]
+
+
+@pytest.mark.parametrize("card", I40E)
+def test_i40e_enables_queues_of_others_with_success(card: str) -> None:
+    with rig(card, num_queue_pairs=4) as pf:
+        pf.negotiate()
+        assert configure(pf, 0) == 0
+        assert enable(pf, 0xFFFF, 0xFFFF)[0][1] == 0
+        assert pf.snapshot()["queues"]["enabled_rx"] == [0, 1, 2, 3]
+        assert [c[2:] for c in pf.plane.calls if c[0] == "enable"] == [(0, True), (0, False)]
 
 
 @pytest.mark.parametrize("card", CARDS)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.softvf.pf.pf_rig import (
     CARDS,
+    I40E,
     LINUX_CAPS,
     PARAM,
     config_queues,
@@ -37,7 +38,45 @@ def test_vlan_filters(card: str) -> None:
         assert pf.config.vlans == {(0x8100, 4095)}
 
 
-@pytest.mark.parametrize(("card", "limit"), [("e810", 8), ("x710", 16), ("x722", 16)])
+@pytest.mark.parametrize("card", I40E)
+def test_i40e_looks_at_the_limit_once_a_message(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate(V1)
+        assert pf.status(12, vlans(pf.vsi, *range(1, 21))) == 0
+        assert len(pf.config.vlans) == 20
+        for vsi, vid in ((pf.vsi, 30), (pf.vsi, 4096), (99, 31)):  # nothing of it is looked at
+            assert pf.status(12, vlans(vsi, vid)) == 0
+        assert len(pf.config.vlans) == 20
+        assert pf.violations == [] and len(pf.notes) == 3
+
+
+@pytest.mark.parametrize("card", I40E)
+def test_i40e_counts_entries_and_not_filters(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate(V1)
+        assert pf.status(12, vlans(pf.vsi, *[5] * 15, 0)) == 0
+        assert pf.status(12, vlans(pf.vsi, 6)) == 0
+        assert pf.config.vlans == {(0x8100, 5)}
+        assert pf.status(13, vlans(pf.vsi, *range(100, 116))) == 0  # none of them is there
+        assert pf.status(12, vlans(pf.vsi, 6)) == 0
+        assert pf.config.vlans == {(0x8100, 5), (0x8100, 6)}
+
+
+@pytest.mark.parametrize("card", I40E)
+def test_on_i40e_a_deletion_too_many_ends_all_additions(card: str) -> None:
+    with rig(card) as pf:
+        pf.negotiate(V1)
+        assert pf.status(13, vlans(pf.vsi, 5)) == 0
+        assert pf.status(12, vlans(pf.vsi, 6)) == 0
+        assert pf.config.vlans == set()
+        pf.pf.flr(0)
+        pf.clock.advance(1000)
+        pf.negotiate(V1)
+        assert pf.status(12, vlans(pf.vsi, 6)) == 0
+        assert pf.config.vlans == {(0x8100, 6)}
+
+
+@pytest.mark.parametrize(("card", "limit"), [("e810", 8)])
 def test_too_many_vlans_are_reported_as_success(card: str, limit: int) -> None:
     with rig(card) as pf:
         pf.negotiate(V1)
