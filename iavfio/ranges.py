@@ -36,6 +36,7 @@ PACKETS = Range(1, 1 << 62, "packets")
 LIMIT = Range(0, 1 << 62, "packets")  # 0: without one
 RATE = Amount(0, 1e10, "packets a second")
 SHARE = Amount(0, 1, "as a share of all packets")
+SOAK = Amount(0, 1e7, "seconds")
 RUNS = Range(1, 1000, "runs")
 FLOWS = Range(1, 1 << 16, "UDP flows")
 FRAME = Range(64, 9728, "bytes with FCS")

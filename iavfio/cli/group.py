@@ -23,6 +23,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "journal": "Record, print and compare what drivers say to their PF.",
     "list": "List Intel PFs and VFs of this host.",
     "preload": "Run any VFIO program, such as DPDK's, on software VFs.",
+    "qualify": "Try a card in every way that iavfio uses it, and write down what it does.",
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does.",
     "unbind": "Undo what bind changed.",

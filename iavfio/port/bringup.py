@@ -99,6 +99,11 @@ class BringUp:
         self.session.client.ask(CONFIG_IRQ_MAP(maps))
         held.vectors = {vector: queues for vector, queues in wanted.items() if queues}
 
+    @property
+    def _rxdid(self) -> int:
+        """The receive descriptors' format; 0 is the legacy one."""
+        return 0 if self.wish.settings.descriptors == "legacy" else self.session.rxdid
+
     def _device_side(self, queue: int, plan: VectorPlan) -> PairDevice:
         hardware, vector = self.hardware, plan.of(queue)
         return PairDevice(
@@ -106,7 +111,7 @@ class BringUp:
             bar=hardware.bar,
             rq=hardware.segment.rq_address(queue),
             sq=hardware.segment.sq_address(queue),
-            rxdid=self.session.rxdid,
+            rxdid=self._rxdid,
             vlan_in_l2tag2=self.session.vlan_in_l2tag2,
             dyn_ctl=dyn_ctl(vector),
             poll_ctl=plan.poll_ctl,
@@ -124,5 +129,5 @@ class BringUp:
             rx_iova=rings.rx_iova,
             buffer=ROOM,
             max_frame=self.wish.settings.frame + FCS,
-            rxdid=self.session.rxdid_asked,
+            rxdid=self.session.rxdid_asked(self._rxdid),
         )

@@ -245,7 +245,7 @@ class Session:
 
     @property
     def rxdid(self) -> int:
-        """The receive descriptor format in use: 22 where offered, else another with a hash.
+        """The best receive descriptor format: 22 where offered, else another with a hash.
 
         0 is the legacy format.
         """
@@ -254,15 +254,14 @@ class Session:
                 return int(wanted)
         return 0
 
-    @property
-    def rxdid_asked(self) -> int:
-        """The format as CONFIG_VSI_QUEUES names it.
+    def rxdid_asked(self, rxdid: int) -> int:
+        """The format `rxdid` as CONFIG_VSI_QUEUES names it.
 
         A PF that granted RX_FLEX_DESC knows the legacy format as 1 and refuses 0; without that
         grant the byte is padding and stays 0 (docs/spec/virtchnl.md 9).
         """
         legacy = int(lib.RXDID_LEGACY_32B) if self.has(lib.VC_CAP_RX_FLEX_DESC) else 0
-        return self.rxdid or legacy
+        return rxdid or legacy
 
     @property
     def vlan_in_l2tag2(self) -> int:

@@ -200,10 +200,10 @@ class Port:
         bytes of Ethernet payload; `metadata`: columns to fill, of rss ptype csum vlan mark time;
         `mac`: own address, "auto" = the PF's, or one made here where the PF gives none;
         `extra_macs`: further addresses; `promiscuous`: all frames, multicast included;
-        `all_multicast`: every group; `rss`: an Rss; `isa`: auto, scalar, avx2, avx512 or neon. What
-        was set before and is not wanted any more is withdrawn from the PF. Raises ConfigError for a
-        setting that does not exist or cannot work, StateError while running; nothing is changed
-        then.
+        `all_multicast`: every group; `rss`: an Rss; `isa`: auto, scalar, avx2, avx512 or neon;
+        `descriptors`: auto, or legacy where the card knows flexible ones as well. What was set
+        before and is not wanted any more is withdrawn from the PF. Raises ConfigError for a setting
+        that does not exist or cannot work, StateError while running; nothing is changed then.
         """
         self.control.configure(changes)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 from iavfio._driver import lib
 from iavfio.arguments import (
     Check,
+    Choice,
     Flag,
     Instance,
     Names,
@@ -32,6 +33,8 @@ from iavfio.ranges import MTU, QUEUES, RING
 from iavfio.virtchnl.capabilities import cap_names
 
 ETHERNET = 14 + 4 + 4  # header and two VLAN tags: what an MTU leaves out of a frame
+
+DESCRIPTORS = ("auto", "legacy")  # auto: flexible ones where the PF offers them
 
 # A column stays 0 unless the PF grants one of these capabilities.
 NEEDS: dict[str, int] = {
@@ -62,6 +65,7 @@ class Settings:
     all_multicast: bool = False
     rss: Rss = field(default_factory=Rss)
     isa: str = "auto"
+    descriptors: str = "auto"
 
     @property
     def frame(self) -> int:
@@ -98,6 +102,7 @@ class Change(TypedDict, total=False):
     all_multicast: Annotated[bool, Flag()]
     rss: Annotated[Rss, Instance(Rss, "rss=iavfio.Rss.make(symmetric=True)")]
     isa: Annotated[str, check_isa]
+    descriptors: Annotated[str, Choice("descriptor format", DESCRIPTORS)]
 
 
 CHECKS: dict[str, Check[Any]] = {

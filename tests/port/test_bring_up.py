@@ -70,7 +70,7 @@ def test_legacy_descriptors_have_number_1_for_a_pf_with_flexible_ones(pool: Pool
         port.control.session.rxdids = frozenset({1})  # a PF that offers no other
         port.configure(metadata={"rss", "ptype"})
         port.start(wait_link=5)
-        assert port.session.rxdid == 0 and port.session.rxdid_asked == 1
+        assert port.session.rxdid == 0 and port.session.rxdid_asked(0) == 1
         works(port)
         assert pf.violations() == []
 
@@ -80,7 +80,7 @@ def test_format_stays_0_without_the_grant(pool: Pool) -> None:
         iavfio.softvf(personality="x710", options=FAST) as pf,
         pf.open(0, pool=pool) as port,
     ):
-        assert (port.session.rxdid, port.session.rxdid_asked) == (0, 0)
+        assert (port.session.rxdid, port.session.rxdid_asked(0)) == (0, 0)
 
 
 @pytest.mark.parametrize("opcode", [lib.VC_OP_CONFIG_RSS_KEY, lib.VC_OP_CONFIG_RSS_LUT])

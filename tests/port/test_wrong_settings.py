@@ -143,6 +143,8 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"isa": OTHER_ISA}, f"this CPU cannot run it; it can run {', '.join(usable())}"),
     ({"isa": "mmx"}, "known are auto, scalar, avx2, avx512, neon"),
     ({"isa": "AVX2"}, "did you mean avx2?"),
+    ({"descriptors": "flex"}, "known are auto, legacy"),
+    ({"descriptors": None}, "not None"),
     ({"isa": None}, "not None"),
     ({"isa": 3}, "not the int 3"),
     ({"isa": ""}, "there is no code path ''"),

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio qualify`: whether iavfio can be trusted on a card, and how the card is unlike others."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from iavfio.cli import signals
+from iavfio.cli.group import Command, Group
+from iavfio.cli.options import Number, Personality, Vf, device_arguments, device_options
+from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.ranges import SOAK
+
+if TYPE_CHECKING:
+    from iavfio.qualify.bundle import Bundle
+    from iavfio.qualify.outcome import Check, Outcome
+
+STATUS = (
+    "Exit status: 0 no check failed; 1 a check failed, or a device or the host did; 2 wrong use; "
+    "130 Ctrl-C; 143 SIGTERM, both with a bundle of what was done."
+)
+
+
+class TargetsOrCommand(Group):
+    """`run` is meant where the first word is no subcommand: iavfio qualify 0000:3b:01.0."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("qualify", cls=TargetsOrCommand)
+def command() -> None:
+    """Try a card in every way that iavfio uses it, and write down what it does.
+
+    \b
+    iavfio qualify VF [VF]            the same as: iavfio qualify run VF [VF]
+    iavfio qualify show BUNDLE
+    iavfio qualify diff BUNDLE BUNDLE
+    """
+
+
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> list[str]:
+    from iavfio.arguments import nearest
+    from iavfio.qualify.checks import NAMES
+
+    chosen = [name for name in (value or "").split(",") if name]
+    for name in chosen:
+        if name not in NAMES:
+            close = nearest(name, NAMES)
+            hint = f"did you mean {close}?" if close else f"checks are {', '.join(NAMES)}"
+            raise click.BadParameter(f"there is no check {name!r}; {hint}", context, option)
+    return chosen
+
+
+@command.command(
+    "run", cls=Command, needs=("iavfio.opening", "iavfio.qualify.checks"), status=STATUS
+)
+@click.argument("targets", nargs=-1, metavar="VF [VF]", type=Vf())
+@click.option(
+    "--soak",
+    type=Number(SOAK, "SECONDS"),
+    default=1800.0,
+    show_default=True,
+    help="Seconds of verified traffic at the end; 0 = none.",
+)
+@click.option("--only", callback=_names, metavar="CHECK[,...]", help="Run these checks alone.")
+@click.option("--skip", callback=_names, metavar="CHECK[,...]", help="Leave these checks out.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The bundle; by default qualify-DEVICE-TIME.tar in this folder.",
+)
+@click.option(
+    "--personality",
+    type=Personality(),
+    default="e810",
+    show_default=True,
+    metavar="NAME[,KEY=VALUE...]",
+    help="Of a private software VF: e810, x710 or x722, and options as of 'iavfio softvf'.",
+)
+@device_options
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@runtime_dir_option
+def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Run the checks on one VF, or better on two of one PF, which reach each other by its switch.
+
+    The VFs are reset and carry test traffic: nobody else may use them meanwhile. Example: iavfio
+    qualify 0000:3b:01.0 0000:3b:01.1
+    """
+    from iavfio.qualify.vfs import Vfs
+
+    if not 1 <= len(targets) <= 2:
+        raise click.UsageError(
+            f"{len(targets)} VFs were named and qualify takes one or two, as in: "
+            "iavfio qualify softvf softvf --soak 5"
+        )
+    path = options["output"] or _path(targets[0])
+    interrupted: KeyboardInterrupt | None = None
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    with ExitStack() as stack:
+        vfs = Vfs(_opened(stack, targets, options), device_arguments(options))
+        vfs.soak = options["soak"]
+        stack.callback(vfs.close)
+        try:
+            _run(vfs, _chosen(options["only"], options["skip"]), outcomes, quiet=as_json)
+        except KeyboardInterrupt as signal:
+            interrupted = signal
+        bundle = _bundle(vfs, targets, outcomes, time.monotonic() - began)
+    bundle.write(path)
+    _print(bundle, path, as_json)
+    if interrupted is not None:
+        return signals.status(interrupted)
+    return TROUBLE if any(outcome.status == "failed" for outcome in outcomes) else DONE
+
+
+def _run(vfs: Any, checks: Sequence[Check], outcomes: list[Outcome], *, quiet: bool) -> None:
+    from iavfio.qualify.report import line
+    from iavfio.qualify.run import qualify
+
+    def show(check: Check) -> None:
+        if sys.stderr.isatty() and not quiet:
+            click.echo(f"{check.name}: {check.shows} ...\r", err=True, nl=False)
+
+    for outcome in qualify(vfs, checks, show):
+        outcomes.append(outcome)
+        if not quiet:
+            click.echo(line(outcome), err=True)
+
+
+def _bundle(
+    vfs: Any, targets: Sequence[str], outcomes: Sequence[Outcome], seconds: float
+) -> Bundle:
+    from iavfio.errors import IavfioError
+    from iavfio.qualify.bundle import make
+
+    try:
+        ports = vfs.ports
+    except IavfioError:
+        ports = []  # what the checks saw is worth keeping without the device, too
+    return make(targets, outcomes, ports, seconds)
+
+
+def _print(bundle: Bundle, path: Path, as_json: bool) -> None:
+    from iavfio.qualify.report import summary
+
+    if as_json:
+        click.echo(json.dumps(bundle.results | {"bundle": str(path)}, indent=2))
+    else:
+        click.echo(f"{summary(bundle.outcomes)}; the bundle is {path}")
+
+
+def _chosen(only: list[str], skip: list[str]) -> list[Check]:
+    from iavfio.qualify.checks import CHECKS
+
+    return [
+        check for check in CHECKS if (not only or check.name in only) and check.name not in skip
+    ]
+
+
+def _path(target: str) -> Path:
+    name = "".join(c if c.isalnum() else "-" for c in target.removeprefix("vfio-user:"))[-40:]
+    return Path(f"qualify-{name.strip('-')}-{time.strftime('%Y%m%d-%H%M%S')}.tar")
+
+
+def _opened(stack: ExitStack, targets: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    """Each "softvf" as a VF of one private software PF."""
+    if "softvf" not in targets:
+        return list(targets)
+    from iavfio.softvf import softvf
+
+    count = targets.count("softvf")
+    personality, twists = options["personality"]
+    wire = "loopback" if count == 1 else "none"
+    pf = stack.enter_context(
+        softvf(vfs=count, uplink=wire, personality=personality, options=twists)
+    )
+    sockets = iter(pf.sockets)
+    return [next(sockets) if target == "softvf" else target for target in targets]
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@command.command("show", cls=Command, needs=("iavfio.qualify.report",))
+@click.argument("bundle", type=FILE)
+def show(bundle: Path) -> None:
+    """Print the results that a bundle holds."""
+    from iavfio.qualify.bundle import Bundle
+    from iavfio.qualify.report import table
+
+    for text in table(Bundle.read(bundle)):
+        click.echo(text)
+
+
+@command.command("diff", cls=Command, needs=("iavfio.qualify.report",))
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+def diff(first: Path, second: Path) -> int:
+    """Print where the second bundle differs from the first, such as a card from a software VF.
+
+    Exit status 1 when they differ.
+    """
+    from iavfio.qualify.bundle import Bundle
+    from iavfio.qualify.report import differences
+
+    found = list(differences(Bundle.read(first), Bundle.read(second)))
+    for text in found:
+        click.echo(text)
+    return TROUBLE if found else DONE

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stops and resets of every kind that a VF may ask for, and what is left after them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from iavfio.datapath.worker import Lane, Worker
+from iavfio.port.port import Port
+from iavfio.pyvfio import Unsupported
+from iavfio.pyvfio.opening import normal_bdf
+from iavfio.qualify.checks.traffic import both_ways
+from iavfio.qualify.frames import frame
+from iavfio.qualify.outcome import NotRun, Seen, require
+from iavfio.qualify.vfs import Vfs, exchange, within
+
+STARTS = 5
+FRAMES = 64
+NOTICE = 20.0  # seconds in which a port comes back from a reset that it did not ask for
+SYSFS = Path("/sys/bus/pci")
+
+
+def restarts(vfs: Vfs, seen: Seen) -> None:
+    """Stop and start, five times: frames arrive each time, and no buffer is lost."""
+    source, sink = vfs.start()
+    vfs.stop()
+    free = vfs.pool.idle
+    for _ in range(STARTS):
+        source, sink = vfs.start()
+        _works(source, sink)
+        vfs.stop()
+        require(vfs.pool.idle == free, f"{free - vfs.pool.idle} buffers are missing after a stop")
+
+
+def own_reset(vfs: Vfs, seen: Seen) -> None:
+    """RESET_VF: the port comes back with its settings, its address and its traffic."""
+    source, sink = vfs.start()
+    before = source.mac, sink.mac, source.session.resources.queue_pairs
+    outages = [port.reset().outage for port in {id(p): p for p in (source, sink)}.values()]
+    seen.figures["outage_ms"] = round(max(outages) * 1e3, 1)
+    require(
+        (source.mac, sink.mac, source.session.resources.queue_pairs) == before,
+        "the reset changed the VF's address or its queues",
+    )
+    _link_and_works(source, sink)
+
+
+def function_reset(vfs: Vfs, seen: Seen) -> None:
+    """A function-level reset behind the driver's back is noticed, and the port comes back."""
+    source, sink = vfs.start()
+    if not sink.device.info().resettable:
+        raise NotRun("VFIO names this device not resettable")
+    known = len(sink.resets)
+    try:
+        sink.device.reset()
+    except Unsupported as error:
+        raise NotRun(str(error)) from error
+    back = within(NOTICE, lambda: len(sink.resets) > known and sink.state == "running")
+    require(back, f"the port did not come back within {NOTICE:g} s: {sink.why_stopped()}")
+    seen.figures["outage_ms"] = round(sink.resets[-1].outage * 1e3, 1)
+    _link_and_works(source, sink)
+
+
+def reset_under_traffic(vfs: Vfs, seen: Seen) -> None:
+    """A reset while frames are sent and received loses no buffer for good."""
+    source, sink = vfs.start()
+    vfs.stop()
+    free = vfs.pool.idle
+    source, sink = vfs.start()
+    lane = Lane(source.rx[0], None, sink.mac, source.mac)
+    worker = Worker("loopback", [lane], rate=100000)
+    try:
+        within(0.3, lambda: worker.counters.sent > 1000)
+        sink.reset()
+        within(0.3, lambda: False)
+    finally:
+        worker.close()
+    _link_and_works(source, sink)
+    vfs.stop()
+    require(vfs.pool.idle == free, f"{free - vfs.pool.idle} buffers are missing after the reset")
+
+
+def reopening(vfs: Vfs, seen: Seen) -> None:
+    """Closed and opened again, the VF has the same address, and nothing of its past is in force."""
+    source, sink = vfs.start()
+    before = source.mac, sink.mac
+    vfs.close()
+    both_ways(vfs, seen)
+    require((vfs.sender.mac, vfs.receiver.mac) == before, "the address is another after reopening")
+
+
+def unbind(vfs: Vfs, seen: Seen) -> None:
+    """The host takes the VF away under traffic: the port closes, and the VF can be bound again."""
+    bdf = normal_bdf(vfs.targets[-1])
+    if bdf is None:
+        raise NotRun("a software VF has no kernel driver that could be unbound from it")
+    driver = SYSFS / "devices" / bdf / "driver"
+    if os.geteuid() != 0 or not driver.exists():
+        raise NotRun("unbinding needs root: sudo iavfio qualify ...")
+    _, sink = vfs.start()
+    home = driver.resolve()
+    events: list[str] = []
+    sink.on_event.append(lambda event: events.append(event.kind))
+    writer = threading.Thread(target=_write, args=(home / "unbind", bdf), daemon=True)
+    writer.start()
+    asked = within(NOTICE, lambda: "request" in events)
+    vfs.close()
+    writer.join(NOTICE)
+    gone = not writer.is_alive()
+    _write(home / "bind", bdf)
+    require(asked, "the host's request for the VF was not noticed")
+    require(gone, f"the host could not unbind the VF within {NOTICE:g} s")
+    both_ways(vfs, seen)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="ascii")
+    except OSError:
+        pass  # what did not happen shows in the check
+
+
+def _works(source: Port, sink: Port) -> None:
+    frames = [frame(sink.mac, source.mac, i) for i in range(FRAMES)]
+    got = [data for _, data, _ in exchange(source.tx[0], sink.rx, frames)]
+    require(got == frames, f"{len(got)} of {FRAMES} frames arrived, or out of order")
+
+
+def _link_and_works(source: Port, sink: Port) -> None:
+    for port in (source, sink):
+        require(port.wait_link(NOTICE).up, f"the link of {port.name} stays down")
+    _drain(sink)
+    _works(source, sink)
+
+
+def _drain(port: Port) -> None:
+    """Releases what was on its way."""
+    within(0.2, lambda: False)
+    for queue in port.rx:
+        while True:
+            with queue.recv() as burst:
+                if not len(burst):
+                    break

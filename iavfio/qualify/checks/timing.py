@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Interrupts, write-back, throughput, latency, and verified traffic for a long time."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+from iavfio.bench.plan import Plan, mtu_for
+from iavfio.bench.run import run
+from iavfio.datapath.queues import RxQueue
+from iavfio.port.port import Port
+from iavfio.port.rss import Rss
+from iavfio.qualify.frames import frame, number_of
+from iavfio.qualify.outcome import Failed, NotRun, Seen, require
+from iavfio.qualify.vfs import Vfs
+
+WAKES = 16  # sleeps for each queue
+ASLEEP = 0.02  # seconds until a receiver certainly sleeps
+LATE = 0.5  # seconds: an interrupt that takes longer was lost
+TRIPS = 1000
+WINDOW = 2.0  # seconds of each throughput figure
+SLICE = 10.0  # seconds of verified traffic between two looks at the result
+RATES = (64, 512, 1518)
+
+
+def interrupts(vfs: Vfs, seen: Seen) -> None:
+    """A sleeping receiver of each queue is woken by one frame, every time."""
+    most = min(4, *(port.session.resources.queue_pairs for port in vfs.ports))
+    times: list[float] = []
+    for queue in range(most):
+        rss = Rss.make(lut=(queue,)) if most > 1 else Rss()
+        source, sink = vfs.start(queues=most, rss=rss)
+        for number in range(WAKES):
+            times.append(_wake(source, sink.rx[queue], frame(sink.mac, source.mac, number)))
+    late = [seconds for seconds in times if seconds > LATE]
+    seen.figures |= _spread(times, "wake")
+    require(not late, f"{len(late)} of {len(times)} sleepers were not woken within {LATE:g} s")
+
+
+def _wake(source: Port, queue: RxQueue, data: bytes) -> float:
+    """Seconds from the doorbell to the return of the sleeping receiver."""
+    came: list[float] = []
+
+    def sleep() -> None:
+        end = time.monotonic() + 2 * LATE
+        while time.monotonic() < end and not came:
+            with queue.recv(timeout=2 * LATE) as burst:
+                if any(number_of(bytes(packet)) is not None for packet in burst):
+                    came.append(time.perf_counter())
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    time.sleep(ASLEEP)
+    began = time.perf_counter()
+    try:
+        with source.tx[0].build([data]) as burst:
+            source.tx[0].send(burst)
+    finally:
+        sleeper.join()
+    return came[0] - began if came else 2 * LATE
+
+
+def write_back(vfs: Vfs, seen: Seen) -> None:
+    """A single packet is written back although its cache line is incomplete."""
+    source, sink = vfs.start()
+    times = [_trip(source, sink, number) for number in range(WAKES * 4)]
+    seen.figures |= _spread(times, "write_back")
+    require(max(times) < LATE, f"a packet alone was not written back within {LATE:g} s")
+
+
+def latency(vfs: Vfs, seen: Seen) -> None:
+    """1000 frames go one at a time; their times from doorbell to write-back."""
+    source, sink = vfs.start()
+    seen.figures |= _spread([_trip(source, sink, number) for number in range(TRIPS)], "trip")
+
+
+def _trip(source: Port, sink: Port, number: int) -> float:
+    with source.tx[0].build([frame(sink.mac, source.mac, number)]) as burst:
+        began = time.perf_counter()
+        source.tx[0].send(burst)
+    end = began + LATE
+    while (now := time.perf_counter()) < end:
+        with sink.rx[0].recv() as burst:
+            if any(number_of(bytes(packet)) == number for packet in burst):
+                return now - began
+    return LATE
+
+
+def throughput(vfs: Vfs, seen: Seen) -> None:
+    """Frames of 64, 512 and 1518 bytes as fast as they go, and where the lost ones went."""
+    for size in RATES:
+        if mtu_for([size]) > min(port.control.limits.mtu for port in vfs.ports):
+            continue
+        ports = _ports(vfs.start(mtu=max(1500, mtu_for([size]))))
+        result = run(Plan(mode="loopback", sizes=(size,), duration=WINDOW, max_loss=1.0), ports)
+        seen.figures[f"{size}_byte_mpps"] = round(result.mpps, 3)
+        seen.figures[f"{size}_byte_loss_share"] = round(result.loss, 6)
+        require(result.sound, f"{size} bytes: {'; '.join(result.reasons)}")
+        if result.interrupted is not None:
+            raise result.interrupted
+
+
+def soak(vfs: Vfs, seen: Seen) -> None:
+    """Every packet of the whole time arrives once, unchanged, in order, or a counter names it."""
+    if not vfs.soak:
+        raise NotRun("--soak 0")
+    ports = _ports(vfs.start(mtu=min(1500, *(port.control.limits.mtu for port in vfs.ports))))
+    end = time.monotonic() + vfs.soak
+    packets = lost = resets = 0
+    while (left := end - time.monotonic()) > 0:
+        plan = Plan(
+            mode="loopback",
+            sizes=(64, 570, 1500),
+            duration=max(0.2, min(SLICE, left)),
+            verify=True,
+            max_loss=1.0,
+        )
+        result = run(plan, ports)
+        packets += result.delivered
+        lost += result.lost
+        if result.interrupted is not None:
+            raise result.interrupted
+        if not result.sound:
+            raise Failed(f"after {packets} packets: {'; '.join(result.reasons)}")
+        resets = sum(len(port.resets) for port in ports)
+    seen.figures |= {"packets": float(packets), "lost_packets": float(lost)}
+    require(not resets, f"{resets} resets that nobody asked for")
+
+
+def _ports(both: tuple[Port, Port]) -> list[Port]:
+    return [both[0]] if both[0] is both[1] else list(both)
+
+
+def _spread(times: list[float], name: str) -> dict[str, float]:
+    ordered = sorted(times)
+    return {
+        f"{name}_median_us": round(statistics.median(ordered) * 1e6, 1),
+        f"{name}_p99_us": round(ordered[len(ordered) * 99 // 100] * 1e6, 1),
+        f"{name}_max_us": round(ordered[-1] * 1e6, 1),
+    }
