@@ -113,6 +113,19 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
 /* A fault: the queue takes nothing any more, whatever its tail says, until it is let go or the VF is reset. */
 int plane_stall_tx(struct plane *plane, uint32_t vf, uint32_t queue, int on);
 
+/* Faults of reception. LOSE: nobody counts the frame; UNCOUNTED: the PF does not count what arrives. */
+enum softvf_spoil {
+    SOFTVF_SPOIL_LOSE,
+    SOFTVF_SPOIL_CORRUPT,
+    SOFTVF_SPOIL_TWICE,
+    SOFTVF_SPOIL_HASH,
+    SOFTVF_SPOIL_CHECKSUM,
+    SOFTVF_SPOIL_UNCOUNTED,
+    SOFTVF_SPOIL_KINDS
+};
+/* A fault: every so many-th frame to the VF is spoiled; every = 0 ends it. */
+int plane_spoil(struct plane *plane, uint32_t vf, uint32_t kind, uint32_t every);
+
 int plane_map_vector(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t rx_map,
                      uint32_t tx_map, uint32_t rx_itr, uint32_t tx_itr);
 int plane_set_eventfd(struct plane *plane, uint32_t vf, uint32_t vector, int fd);

@@ -163,6 +163,15 @@ int plane_stall_tx(struct plane *plane, uint32_t vf, uint32_t queue, int on)
     return 0;
 }
 
+int plane_spoil(struct plane *plane, uint32_t vf, uint32_t kind, uint32_t every)
+{
+    if (kind >= SOFTVF_SPOIL_KINDS)
+        return -EINVAL;
+    plane->vf[vf].spoil = (struct spoil){.kind = (enum softvf_spoil)kind, .every = every};
+    switch_rebuild(plane);
+    return 0;
+}
+
 int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
                   const uint64_t *vlans)
 {

@@ -164,6 +164,12 @@ struct limiter {
     uint32_t held_back;
 };
 
+/* A fault of the device: every so many-th frame that a VF receives is spoiled. */
+struct spoil {
+    enum softvf_spoil kind;
+    uint32_t every, frames; /* every = 0: none */
+};
+
 struct vf {
     uint32_t index;
     uint8_t *bar;
@@ -175,6 +181,7 @@ struct vf {
     bool vlan_rules;
     bool needs_slow_path; /* frames to it need more than fast_path.c looks at */
     uint64_t primary;
+    struct spoil spoil;
     struct dma_table dma;
     uint32_t dma_generation;
     struct tx_queue tx[MAX_QUEUES];
@@ -242,6 +249,7 @@ struct plane {
     uint8_t tagged[MAX_FRAME_ROOM]; /* with the port VLAN, as it leaves */
     uint8_t untagged[MAX_FRAME_ROOM]; /* without it, as it arrives */
     uint8_t with_fcs[MAX_FRAME_ROOM];
+    uint8_t spoiled[MAX_FRAME_ROOM]; /* a frame that a fault has changed */
     uint8_t part[MAX_FRAME_ROOM]; /* of a frame whose buffer lies in several windows */
 };
 
@@ -275,6 +283,7 @@ struct rx_facts { /* what the last descriptor of a frame says */
     uint32_t check, hash, strip;
     uint16_t tci;
     bool hashed, loopback;
+    bool wrong_check; /* by a fault */
 };
 
 /* LUT sizes are powers of two on the cards; another one costs a division. */

@@ -233,7 +233,7 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
         view->check = pkt_check(frame, view->len, &view->info);
         view->checked = true;
     }
-    facts->check = view->check;
+    facts->check = view->check ^ (facts->wrong_check ? PKT_L4E : 0);
     if (q->keep_crc)
         frame = append_fcs(plane, view);
     for (uint32_t at = 0, i = 0; i < need; i++) {
@@ -249,10 +249,31 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     vector_cause(vf, q->vector);
 }
 
+/* What a fault does to this frame, SOFTVF_SPOIL_KINDS for nothing. */
+static enum softvf_spoil spoil_of(struct vf *vf)
+{
+    if (!vf->spoil.every || ++vf->spoil.frames % vf->spoil.every)
+        return SOFTVF_SPOIL_KINDS;
+    return vf->spoil.kind;
+}
+
+/* The frame with its last byte changed: parsed and checked as it was, as memory that fails would have it. */
+static struct view corrupted(struct plane *plane, const struct view *view)
+{
+    struct view other = *view;
+
+    memcpy(plane->spoiled, view->frame, view->len);
+    plane->spoiled[view->len - 1] ^= 0xff;
+    other.frame = plane->spoiled;
+    return other;
+}
+
 void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
     struct rx_facts facts = {.info = &view->info, .loopback = view->from >= 0};
+    enum softvf_spoil spoil;
+    struct view changed;
     uint32_t queue = 0;
 
     plane->spent += WORK_DELIVERY;
@@ -260,14 +281,19 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         vf->stats[RX_DISCARD]++;
         return;
     }
+    spoil = spoil_of(vf);
+    if (spoil == SOFTVF_SPOIL_LOSE)
+        return;
     if (!view->parsed) {
         pkt_parse(view->frame, view->len, &plane->tunnels, &view->info);
         view->parsed = true;
     }
     /* The VSI counts what reaches it, also what is then discarded: net_iavf computes its received packets
      * as unicast + multicast + broadcast - discards. Bytes with FCS (docs/spec/field-evidence.md 3). */
-    vf->stats[RX_BYTES] += view->len + ETHER_FCS;
-    vf->stats[RX_UCAST + view->info.umbcast]++;
+    if (spoil != SOFTVF_SPOIL_UNCOUNTED) {
+        vf->stats[RX_BYTES] += view->len + ETHER_FCS;
+        vf->stats[RX_UCAST + view->info.umbcast]++;
+    }
     facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)
         queue = rss_queue(config, facts.hash);
@@ -277,5 +303,13 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
     }
     if (config->c.strip != SOFTVF_STRIP_NONE)
         facts.strip = stripped_tag(&config->c, view, &facts.tci);
+    facts.hash ^= spoil == SOFTVF_SPOIL_HASH;
+    facts.wrong_check = spoil == SOFTVF_SPOIL_CHECKSUM;
+    if (spoil == SOFTVF_SPOIL_CORRUPT) {
+        changed = corrupted(plane, view);
+        view = &changed;
+    }
     into_queue(plane, vf, queue, view, &facts);
+    if (spoil == SOFTVF_SPOIL_TWICE)
+        into_queue(plane, vf, queue, view, &facts);
 }

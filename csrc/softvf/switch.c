@@ -51,7 +51,7 @@ void switch_rebuild(struct plane *plane)
         vf->may_send = vf->may_receive;
         vf->primary = mac48(c->primary);
         vf->vlan_rules = c->num_vlans || c->port_vlan;
-        vf->needs_slow_path = vf->vlan_rules || plane->vf[i].config->rss.split;
+        vf->needs_slow_path = vf->vlan_rules || vf->spoil.every || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;

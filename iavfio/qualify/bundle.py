@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 import time
 from collections.abc import Sequence
@@ -58,7 +57,7 @@ class Bundle:
                     info = tarfile.TarInfo(f"qualify/{name}")
                     info.size, info.mtime = len(data), int(time.time())
                     tar.addfile(info, io.BytesIO(data))
-            os.replace(part, path)
+            part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise ConfigError(

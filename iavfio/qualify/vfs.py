@@ -21,6 +21,8 @@ ARRIVAL = 2.0  # seconds in which frames of a switch or a wire arrive
 ABSENCE = 0.15  # seconds after which a frame that was not to arrive did not
 STEP = 0.0005
 BURST = 32
+WINDOW = 64  # frames on their way at most: rings hold them even in pieces
+LOST = 0.3  # seconds after which frames on their way are taken for lost
 BUFFERS = 32768  # two VFs with 16 rings of 512, and as many on their way
 Received = tuple[int, bytes, int]  # queue, frame, RSS hash (0 without the column)
 DEFAULTS = Settings()
@@ -145,15 +147,20 @@ def exchange(
 ) -> list[Received]:
     """Sends `frames` and collects those of them that arrive within `seconds` after the last.
 
+    No more than WINDOW frames are on their way, so that no ring overflows.
+
     Ends early when `least` of them have arrived (default all). Frames of others are left out.
     `hashes`: the receivers fill the column rss.
     Raises Failed when the device takes no frame for `seconds`.
     """
     wanted = len(frames) if least is None else least
     got: list[Received] = []
-    position, end = 0, time.monotonic() + seconds
+    position, lost, end = 0, 0, time.monotonic() + seconds
     while len(got) < wanted or position < len(frames):
-        if position < len(frames):
+        now = time.monotonic()
+        if position - len(got) - lost >= WINDOW and now > end - seconds + LOST:
+            lost = position - len(got)
+        if position < len(frames) and position - len(got) - lost < WINDOW:
             with queue.build(frames[position : position + BURST]) as burst:
                 taken = queue.send(burst)
             position += taken
@@ -161,6 +168,8 @@ def exchange(
                 end = time.monotonic() + seconds
         fresh = _collect(listen, hashes)
         got += fresh
+        if fresh:
+            end = time.monotonic() + seconds
         if time.monotonic() > end:
             if position < len(frames):
                 raise Failed(f"the device took {position} of {len(frames)} frames in {seconds:g} s")

@@ -17,6 +17,14 @@ from iavfio.softvf._device import ffi, lib
 from iavfio.softvf.personality import Tunnel
 
 Writeback = Literal["hardware", "immediate"]
+SPOILS = {
+    "lose": lib.SOFTVF_SPOIL_LOSE,
+    "corrupt": lib.SOFTVF_SPOIL_CORRUPT,
+    "twice": lib.SOFTVF_SPOIL_TWICE,
+    "hash": lib.SOFTVF_SPOIL_HASH,
+    "checksum": lib.SOFTVF_SPOIL_CHECKSUM,
+    "uncounted": lib.SOFTVF_SPOIL_UNCOUNTED,
+}
 STAT_NAMES = (
     "rx_bytes",
     "rx_unicast",
@@ -277,6 +285,11 @@ class DataPlane:
         """A fault: a send queue takes nothing until it is let go or the VF is reset."""
         with self._locked() as plane:
             _check(lib.plane_stall_tx(plane, vf, queue, int(on)))
+
+    def spoil(self, vf: int, kind: str, every: int) -> None:
+        """A fault: every so many-th frame to a VF is spoiled in one of SPOILS; 0 ends it."""
+        with self._locked() as plane:
+            _check(lib.plane_spoil(plane, vf, SPOILS[kind], every))
 
     # ---- interrupts
 

@@ -83,3 +83,19 @@ def test_the_ports_tests_pass_on_real_devices(lab: None, way: Way, name: str, le
             for word in ("DMAR: [DMA", "fault addr", "WARNING:", "BUG:", "Oops"):
                 assert word not in text
             assert guest.qemu_log() == ""
+
+
+def test_a_card_is_qualified_over_the_kernels_vfio(lab: None) -> None:
+    """All of `iavfio qualify` as root in a guest, unbinding and binding again included."""
+    way = Way("newest", "intel", "group", "e810")
+    words = ["--personality", way.personality, "--doorbells", "trapped", "--uplink", "none"]
+    setup = INSIDE.split("python3 - <<END", maxsplit=1)[0]
+    command = f"iavfio.cli qualify {BDFS.replace(',', ' ')} --soak 5 -o /tmp/q.tar"
+    with (
+        SoftVf(*words, vfs=2) as pf,
+        Guest(kernel=way.kernel, iommu=way.iommu, sockets=pf.sockets) as guest,
+    ):
+        result = guest.run(f"{setup}\npython3 -m {command}", 400)
+        print(result.output)
+        assert result.status == 0, result.output
+        assert " 0 FAILED, 0 not run" in result.output

@@ -72,6 +72,7 @@ def identity(vfs: Vfs, seen: Seen) -> None:
 
 def negotiation(vfs: Vfs, seen: Seen) -> None:
     """The PF answers, grants what a VF cannot do without, and its numbers make sense."""
+    vfs.close()  # the journals of fresh ports begin with the negotiation
     for port in vfs.ports:
         session = port.session
         found = session.resources

@@ -97,29 +97,33 @@ def unbind(vfs: Vfs, seen: Seen) -> None:
     if bdf is None:
         raise NotRun("a software VF has no kernel driver that could be unbound from it")
     driver = SYSFS / "devices" / bdf / "driver"
-    if os.geteuid() != 0 or not driver.exists():
-        raise NotRun("unbinding needs root: sudo iavfio qualify ...")
-    _, sink = vfs.start()
     home = driver.resolve()
+    if os.geteuid() != 0 or not (home / "unbind").exists():
+        raise NotRun("unbinding needs root and a driver of this kernel: sudo iavfio qualify ...")
+    _, sink = vfs.start()
     events: list[str] = []
     sink.on_event.append(lambda event: events.append(event.kind))
-    writer = threading.Thread(target=_write, args=(home / "unbind", bdf), daemon=True)
+    refusals: list[str] = []
+    writer = threading.Thread(target=_write, args=(home / "unbind", bdf, refusals), daemon=True)
     writer.start()
-    asked = within(NOTICE, lambda: "request" in events)
+    asked = within(NOTICE, lambda: "request" in events or bool(refusals)) and not refusals
     vfs.close()
     writer.join(NOTICE)
     gone = not writer.is_alive()
-    _write(home / "bind", bdf)
+    if refusals:
+        raise NotRun(f"the host does not unbind the VF: {refusals[0]}")
+    _write(home / "bind", bdf, refusals)
+    require(not refusals, f"the VF cannot be bound again: {refusals}")
     require(asked, "the host's request for the VF was not noticed")
     require(gone, f"the host could not unbind the VF within {NOTICE:g} s")
     both_ways(vfs, seen)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, refusals: list[str]) -> None:
     try:
         path.write_text(text, encoding="ascii")
-    except OSError:
-        pass  # what did not happen shows in the check
+    except OSError as error:
+        refusals.append(str(error))
 
 
 def _works(source: Port, sink: Port) -> None:

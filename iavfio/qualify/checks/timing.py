@@ -73,7 +73,10 @@ def write_back(vfs: Vfs, seen: Seen) -> None:
 def latency(vfs: Vfs, seen: Seen) -> None:
     """1000 frames go one at a time; their times from doorbell to write-back."""
     source, sink = vfs.start()
-    seen.figures |= _spread([_trip(source, sink, number) for number in range(TRIPS)], "trip")
+    times = [_trip(source, sink, number) for number in range(TRIPS)]
+    seen.figures |= _spread(times, "trip")
+    lost = sum(seconds >= LATE for seconds in times)
+    require(not lost, f"{lost} of {TRIPS} frames did not arrive within {LATE:g} s")
 
 
 def _trip(source: Port, sink: Port, number: int) -> float:

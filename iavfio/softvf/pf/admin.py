@@ -14,6 +14,8 @@
 {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 0, "on": true}      until a reset
 {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq" | "arq", "error": "vfe" | "ovfl" |
     "crit"}
+{"command": "fault", "vf": 0, "kind": "spoil", "how": "lose" | "corrupt" | "twice" | "hash" |
+    "checksum" | "uncounted", "every": 7}      frames that the VF receives
 {"command": "fault", "vf": 0, "kind": "clear"}
 {"command": "udp_tunnel", "kind": "vxlan" | "geneve", "port": 4789, "on": true}    of the host
 {"command": "send", "vf": 0, "opcode": 17, "retval": 0, "payload": "0100..."}   unsolicited
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from iavfio.errors import ConfigError
 from iavfio.softvf.contract import QueueError, QueueName
+from iavfio.softvf.dataplane import SPOILS
 from iavfio.softvf.personality import LINK_SPEEDS, QUEUE_LIMIT, TUNNEL_LIMIT, TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments, link
 from iavfio.softvf.pf.arguments import Request
@@ -157,6 +160,14 @@ def _tx_stall(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
     return {"waiting": faults(pf, vf)}
 
 
+def _spoil(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
+    how = arguments.word(request, "how", tuple(SPOILS))
+    every = arguments.integer(request, "every", 1, 1 << 30, 1)
+    pf.plane.spoil(vf.index, how, every)
+    vf.spoil = f"spoil, {how}, one frame in {every}"
+    return {"waiting": faults(pf, vf)}
+
+
 def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
     queue = arguments.word(request, "queue", get_args(QueueName))
     error = arguments.word(request, "error", get_args(QueueError))
@@ -165,7 +176,7 @@ def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
 
 
 HARDWARE_FAULTS: Mapping[str, Callable[[Pf, Vf, Request], dict[str, Any]]] = MappingProxyType(
-    {"tx_stall": _tx_stall, "aq_error": _aq_error}
+    {"tx_stall": _tx_stall, "aq_error": _aq_error, "spoil": _spoil}
 )
 
 
@@ -190,6 +201,9 @@ def _fault(pf: Pf, request: Request) -> dict[str, Any]:
         pf.faults.clear(vf.index)
         for queue in set(vf.stalled):
             _stall(pf, vf, queue, False)
+        if vf.spoil:
+            pf.plane.spoil(vf.index, next(iter(SPOILS)), 0)
+            vf.spoil = ""
         return {}
     any_opcode = request.get("opcode") is None
     opcode = None if any_opcode else arguments.integer(request, "opcode", 1, 0xFFFF)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def faults(pf: Pf, vf: Vf) -> list[str]:
     """The faults that were asked for and are in force or wait, in words."""
-    return pf.faults.texts(vf.index) + [f"tx_stall, queue {queue}" for queue in sorted(vf.stalled)]
+    stalled = [f"tx_stall, queue {queue}" for queue in sorted(vf.stalled)]
+    return pf.faults.texts(vf.index) + stalled + [vf.spoil] * bool(vf.spoil)
 
 
 def _queue_stats(pf: Pf, vf: Vf) -> dict[str, list[int]]:

@@ -101,6 +101,7 @@ class Vf:
     mdd_stopped: bool = False
     stats_start: tuple[int, ...] | None = None  # the counters at the first GET_STATS
     stalled: set[int] = field(default_factory=set)  # send queues, by a fault
+    spoil: str = ""  # what a fault does to frames that it receives; outlives resets
 
     failures: int = 0
     resets: int = 0

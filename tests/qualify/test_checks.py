@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each check passes on a software VF, and fails on one with the fault that the check is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iavfio._driver import lib
+from iavfio.errors import ConfigError
+from iavfio.port.identity import Identity
+from iavfio.qualify.checks import CHECKS, NAMES, resets, timing
+from iavfio.qualify.outcome import Outcome
+from iavfio.qualify.run import qualify
+from iavfio.qualify.vfs import Vfs
+from iavfio.softvf import softvf
+from iavfio.softvf.launch import SoftPf
+
+CARDS = ("e810", "x710")
+UNTRIED = {"unbind", "host"}  # need a VF of this host's kernel; see the tests at the end
+FAST: dict[str, Any] = {"reset_ms": 1, "notice_lead_ms": 0}
+
+
+@pytest.fixture
+def card() -> str:
+    return "e810"
+
+
+@pytest.fixture
+def pf(card: str) -> Iterator[SoftPf]:
+    with softvf(vfs=2, uplink="none", personality=card, options=FAST) as found:
+        yield found
+
+
+@pytest.fixture
+def vfs(pf: SoftPf) -> Iterator[Vfs]:
+    found = Vfs(pf.sockets, {})
+    found.soak = 0.3
+    yield found
+    found.close()
+
+
+def run(vfs: Vfs, name: str) -> Outcome:
+    (outcome,) = qualify(vfs, [check for check in CHECKS if check.name == name])
+    assert not outcome.trace, outcome.trace
+    return outcome
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_every_check_passes_on_a_software_vf(vfs: Vfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "WINDOW", 0.2)
+    outcomes = {outcome.check: outcome for outcome in qualify(vfs, CHECKS)}
+    assert tuple(outcomes) == NAMES
+    ends = {name: (o.status, o.reason) for name, o in outcomes.items() if o.status != "passed"}
+    assert set(ends) == UNTRIED, ends
+    assert all(status == "not run" for status, _ in ends.values())
+
+
+def spoil(how: str, every: int = 5) -> Callable[[SoftPf], object]:
+    return lambda pf: pf.control("fault", vf=1, kind="spoil", how=how, every=every)
+
+
+def refuse(opcode: int) -> Callable[[SoftPf], object]:
+    return lambda pf: pf.control("fault", vf=1, kind="retval", opcode=opcode, value=-5, count=1000)
+
+
+def stall(queue: int) -> Callable[[SoftPf], object]:
+    return lambda pf: pf.control("fault", vf=0, kind="tx_stall", queue=queue)
+
+
+def mute(pf: SoftPf) -> None:
+    pf.control("mute", vf=1, on=True)
+
+
+def no_link(pf: SoftPf) -> None:
+    pf.control("link", vf=1, state="disable")
+
+
+FAULTS: list[tuple[str, Callable[[SoftPf], object], str]] = [
+    ("negotiation", refuse(lib.VC_OP_GET_VF_RESOURCES), "refused GET_VF_RESOURCES"),
+    ("link", no_link, "did not come up|disabled the link"),
+    ("both-ways", spoil("lose"), "40 of 200 frames lost, the first is"),
+    ("both-ways", spoil("corrupt"), "40 frames were changed on the way"),
+    ("both-ways", spoil("twice"), "40 frames came twice"),
+    ("queues", spoil("corrupt"), "queue 0: 1"),
+    ("code-paths", spoil("corrupt"), "scalar with auto descriptors: 40 frames were changed"),
+    ("checksums", spoil("checksum", 1), "a right frame"),
+    ("checksums", spoil("checksum", 2), "a wrong UDP checksum was not seen"),
+    ("sizes", spoil("lose", 1000), "1 of"),
+    ("rss", spoil("hash"), "hash"),
+    ("rss", refuse(lib.VC_OP_CONFIG_RSS_KEY), "refused CONFIG_RSS_KEY"),
+    ("counters", spoil("uncounted"), "rx_unicast moved by 240, not 300"),
+    ("addresses", refuse(lib.VC_OP_ADD_ETH_ADDR), "refused ADD_ETH_ADDR"),
+    ("broadcast", spoil("lose", 1), "a broadcast did not arrive"),
+    ("multicast", spoil("lose", 1), "a group that was asked for did not arrive"),
+    ("interrupts", mute, "were not woken within 0.5 s"),
+    ("write-back", spoil("lose", 7), "a packet alone was not written back"),
+    ("latency", spoil("lose", 900), "did not arrive"),
+    ("restarts", spoil("lose", 7), "frames arrived"),
+    ("own-reset", spoil("lose", 7), "frames arrived"),
+    ("function-reset", spoil("lose", 7), "frames arrived"),
+    ("reset-traffic", spoil("lose", 7), "frames arrived"),
+    ("reopening", spoil("lose"), "frames lost"),
+    ("throughput", spoil("lose", 100), "no counter says why"),
+    ("soak", spoil("corrupt", 1000), "corrupt"),
+    ("soak", spoil("twice", 1000), "twice|duplicate"),
+]
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "fault", "words"),
+    [
+        pytest.param(CARDS[i % 2], *row, id=f"{row[0]}-{CARDS[i % 2]}-{i}")
+        for i, row in enumerate(FAULTS)
+    ],
+)
+def test_a_fault_fails_the_check_that_is_for_it(
+    pf: SoftPf,
+    vfs: Vfs,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fault: Callable[[SoftPf], object],
+    words: str,
+) -> None:
+    monkeypatch.setattr(timing, "WINDOW", 0.2)
+    monkeypatch.setattr(timing, "WAKES", 2)
+    monkeypatch.setattr("iavfio.port.negotiation.NEGOTIATE_DEADLINE", 1.0)
+    vfs.way()
+    fault(pf)
+    outcome = run(vfs, name)
+    assert outcome.status == "failed", outcome
+    assert any(word in outcome.reason for word in words.split("|")), outcome.reason
+    pf.control("fault", vf=1, kind="clear")
+    pf.control("mute", vf=1, on=False)
+    pf.control("link", vf=1, state="auto")
+    assert run(vfs, "both-ways").status == "passed"  # nothing of the failure is left
+
+
+def test_a_queue_that_does_not_send_is_named(pf: SoftPf, vfs: Vfs) -> None:
+    vfs.way()
+    pf.control("fault", vf=0, kind="tx_stall", queue=2)
+    outcome = run(vfs, "queues")
+    assert outcome.status == "failed" and "queue 2: " in outcome.reason
+
+
+def test_two_vfs_that_do_not_reach_each_other(pf: SoftPf, vfs: Vfs) -> None:
+    pf.control("vlan", vf=1, vlan=100)
+    outcome = run(vfs, "both-ways")
+    assert outcome.status == "failed" and "no frame reaches the second VF" in outcome.reason
+    assert run(vfs, "sizes").status == "not run"
+
+
+def test_one_vf_without_a_way_back_runs_what_needs_none(pf: SoftPf) -> None:
+    vfs = Vfs(pf.sockets[:1], {})
+    ends = {outcome.check: outcome.status for outcome in qualify(vfs, CHECKS)}
+    assert {name for name, end in ends.items() if end == "passed"} == {
+        "identity",
+        "negotiation",
+        "link",
+    }
+    assert set(ends.values()) == {"passed", "not run"}
+
+
+def test_a_device_that_cannot_be_opened_fails_each_check_and_ends_none(tmp_path: Path) -> None:
+    vfs = Vfs([f"vfio-user:{tmp_path}/no.sock"], {})
+    ends = [(outcome.status, outcome.trace) for outcome in qualify(vfs, CHECKS)]
+    assert {status for status, _ in ends} == {"failed", "not run"}
+    assert not any(trace for _, trace in ends)
+
+
+def test_another_device_is_told(vfs: Vfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_it(device: object) -> None:
+        raise ConfigError("it is not an Intel adaptive VF")
+
+    monkeypatch.setattr(Identity, "of", refuse_it)
+    outcome = run(vfs, "identity")
+    assert outcome.status == "failed" and "not an Intel adaptive VF" in outcome.reason
+
+
+def test_a_host_without_the_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run(Vfs(["0000:fe:1f.7"], {}), "host")
+    assert outcome.status == "failed" and "0000:fe:1f.7" in outcome.reason
+
+
+def test_unbind_waits_for_the_hosts_request(
+    pf: SoftPf, vfs: Vfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a sysfs of its own the check writes where the kernel would listen, and nobody asks."""
+    home = tmp_path / "drivers" / "vfio-pci"
+    home.mkdir(parents=True)
+    (home / "unbind").touch()
+    place = tmp_path / "devices" / "0000:01:00.0"
+    place.mkdir(parents=True)
+    (place / "driver").symlink_to(home)
+    monkeypatch.setattr(resets, "SYSFS", tmp_path)
+    monkeypatch.setattr(resets, "NOTICE", 0.2)
+    monkeypatch.setattr(resets, "normal_bdf", lambda target: "0000:01:00.0")
+    vfs.way()
+    outcome = run(vfs, "unbind")
+    assert outcome.status == "failed" and "request for the VF was not noticed" in outcome.reason
+    assert (home / "unbind").read_text() == (home / "bind").read_text() == "0000:01:00.0"
+
+
+def test_the_guide_names_every_check() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "qualify.md").read_text("utf-8")
+    rows = "\n".join(f"| `{check.name}` | {check.shows} |" for check in CHECKS)
+    assert rows in guide
