@@ -8,18 +8,19 @@
 #define PACKETS_MASK 0x7fffffff /* so that NOTHING_PENDING is no packet count */
 #define NOTHING_PENDING UINT64_MAX
 
-bool tx_hang_check(struct queue_pair *pair)
+uint32_t tx_hang_check(struct queue_pair *pair)
 {
     uint64_t packets = __atomic_load_n(&pair->sq->packets, __ATOMIC_RELAXED) & PACKETS_MASK;
     uint64_t before = __atomic_load_n(&pair->hang_packets, __ATOMIC_RELAXED);
     bool hung = true;
 
     if (pair_state(pair) != PAIR_RUNNING)
-        return false;
+        return 0;
     if (packets != before) {
         __atomic_store_n(&pair->hang_packets, tx_pending(pair) ? packets : NOTHING_PENDING,
                          __ATOMIC_RELAXED);
-        return false;
+        pair->hang_looks = 0;
+        return 0;
     }
     /* It may be that nobody reaped, so the watchdog does so first. */
     if (guard_try(&pair->tx_guard, GUARD_WATCHDOG)) {
@@ -39,7 +40,10 @@ bool tx_hang_check(struct queue_pair *pair)
     } else {
         __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
     }
-    if (hung)
-        vector_nudge(pair);
-    return hung;
+    if (!hung) {
+        pair->hang_looks = 0;
+        return 0;
+    }
+    vector_nudge(pair);
+    return ++pair->hang_looks;
 }

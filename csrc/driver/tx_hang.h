@@ -5,9 +5,9 @@
 
 #include "driver/ring/queue_pair.h"
 
-/* Looks at a send queue, at most every two seconds. True when work has been pending since the last look, none
- * of it was completed, and nobody is at work on the queue; then the hang is counted and the device is made to
- * write completions back. */
-bool tx_hang_check(struct queue_pair *pair);
+/* Looks at a send queue. Returns in how many looks in a row work has been pending and none of it was completed;
+ * at each such look the hang is counted and the device is made to write completions back. Two mean that this
+ * did not help. */
+uint32_t tx_hang_check(struct queue_pair *pair);
 
 #endif

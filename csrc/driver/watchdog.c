@@ -19,7 +19,11 @@
 /* under traffic a reset is found within 10 ms (docs/spec/reliability.md F21) */
 #define PERIOD_US 4000
 #define PERIOD_MIN_US 100
-#define HANG_PERIOD_NS (2 * NS_PER_SECOND)
+#define PERIOD_GONE_NS                                                                             \
+    NS_PER_MS /* until all ones are looked at again (docs/spec/reliability.md F31) */
+/* a stall shows at the third look after it began, so within 1.5 s (docs/spec/reliability.md F43) */
+#define HANG_PERIOD_NS (500 * NS_PER_MS)
+#define HANG_LOOKS 2
 
 enum watched { FD_CONTROL, FD_GONE, FD_REQUEST, FD_MAILBOX, FD_COUNT };
 
@@ -118,7 +122,7 @@ void watchdog_check_hangs(struct watchdog *watchdog)
 
     pthread_mutex_lock(&watchdog->lock);
     for (uint32_t i = 0; i < watchdog->pairs; i++)
-        hung |= tx_hang_check(watchdog->pair[i]);
+        hung |= tx_hang_check(watchdog->pair[i]) >= HANG_LOOKS;
     pthread_mutex_unlock(&watchdog->lock);
     if (hung)
         notify(watchdog, WATCHDOG_HANG);
@@ -179,20 +183,22 @@ static void check_traffic(struct watchdog *watchdog, uint64_t now)
     }
 }
 
-/* One round of all duties. Returns how long the next one may wait, in nanoseconds. While all queues sleep,
- * nothing is posted to a device that may be in a reset: half as many rounds will do, and a quarter as many
- * looks at the registers, of which each is two messages to a vfio-user server. */
-static uint64_t look(struct watchdog *watchdog, uint64_t now)
+/* While all queues sleep, nothing is posted to a device that may be in a reset: half as many rounds will do, and
+ * a quarter as many looks at the registers, of which each is two messages to a vfio-user server. A device that
+ * seems to be gone is looked at again soon. */
+uint64_t watchdog_look(struct watchdog *watchdog, uint64_t now)
 {
     bool asleep = settle_all(watchdog);
 
     check_traffic(watchdog, now);
-    if (!asleep || ++watchdog->round % 2 == 0)
+    if (!asleep || watchdog->gone_reads || ++watchdog->round % 2 == 0)
         check_registers(watchdog);
     if (now - watchdog->hangs_checked >= HANG_PERIOD_NS) {
         watchdog->hangs_checked = now;
         watchdog_check_hangs(watchdog);
     }
+    if (watchdog->gone_reads)
+        return PERIOD_GONE_NS < watchdog->period_ns ? PERIOD_GONE_NS : watchdog->period_ns;
     return asleep ? 2 * watchdog->period_ns : watchdog->period_ns;
 }
 
@@ -219,7 +225,7 @@ static void *run(void *argument)
         now = clock_ns();
         if (now < next)
             continue;
-        next = now + look(watchdog, now);
+        next = now + watchdog_look(watchdog, now);
     }
     return NULL;
 }

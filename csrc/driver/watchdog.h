@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The watchdog from the inside, for tests that cannot wait two seconds. */
+/* The watchdog from the inside, for tests with a clock of their own. */
 #ifndef IAVFIO_DRIVER_WATCHDOG_H
 #define IAVFIO_DRIVER_WATCHDOG_H
 
@@ -7,5 +7,8 @@
 
 /* One round of the Tx hang detection over all queue pairs (docs/spec/libie-counters.md 6). */
 void watchdog_check_hangs(struct watchdog *watchdog);
+
+/* One round of all duties at the time `now`. Returns in how many nanoseconds the next one is due. */
+uint64_t watchdog_look(struct watchdog *watchdog, uint64_t now);
 
 #endif

@@ -14,7 +14,7 @@ from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
 from iavfio.datapath.thread import Counters
 from iavfio.datapath.worker import Lane, VerifyTable, Worker
-from iavfio.errors import DeviceError, IavfioError
+from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
 
@@ -24,6 +24,7 @@ DRAIN_LIMIT = 1.0  # seconds of draining at most, outside of the measured window
 HURRIED_QUIET, HURRIED_LIMIT = 0.01, 0.04  # the same after Ctrl-C
 JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no longer waited for
 COMPLETION = 0.1  # seconds in which a device completes what is posted; 0.02 after Ctrl-C
+HURRIED_DEVICE = 0.05  # seconds after Ctrl-C until a silent server is given up
 
 Progress = Callable[[float, Counters], None]
 
@@ -55,11 +56,13 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
     if counters.error:
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
     in_flight = 0
+    for port in ports if interrupted is not None else ():
+        port.device.limit(HURRIED_DEVICE)
     for port in ports:
         in_flight += _settle(port, COMPLETION if interrupted is None else COMPLETION / 5)
         try:
-            port.refresh_stats()
-        except DeviceError as error:
+            port.refresh_stats(None if interrupted is None else HURRIED_LIMIT)
+        except (DeviceError, StateError) as error:
             notes.append(f"{port.name}: the PF's counters are old: {error.what}")
     return Result(
         plan=plan,

@@ -169,6 +169,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     from iavfio.bench import report
     from iavfio.bench.preflight import preflight
     from iavfio.bench.run import run
+    from iavfio.port.bounds import HURRY
     from iavfio.port.footprint import Footprint
 
     if not 1 <= len(targets) <= 2:
@@ -195,15 +196,18 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             sys.stdout.flush()
         except BrokenPipeError:
             discard_output()  # the exit status stays what the runs gave
+        if results[-1].interrupted is not None:
+            for port in ports:
+                port.close(HURRY)
         for result in results:
             for note in result.notes:
                 click.echo(f"iavfio: {note}", err=True)
             for reason in result.reasons:
                 click.echo(f"iavfio: {reason}", err=True)
-    if not all(result.sound for result in results):
-        return TROUBLE
     interrupted = results[-1].interrupted
-    return DONE if interrupted is None else signals.status(interrupted)
+    if interrupted is not None:
+        return signals.status(interrupted)
+    return DONE if all(result.sound for result in results) else TROUBLE
 
 
 def _plan(options: dict[str, Any]) -> Plan:

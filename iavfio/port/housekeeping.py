@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Seconds: an announced reset that has not come by then never will (docs/spec/reliability.md F23).
 STALE_NOTICE = 5.0
-HUNG = 3.0  # seconds: two stalls of a send queue within it, and the nudge did not help
 SILENT = 3  # GET_STATS in a row without an answer
 PF_CLOSES = (
     "the PF's driver says that it goes away (PF_DRIVER_CLOSE): the VF works no longer then\n"
@@ -46,7 +45,6 @@ class Housekeeping:
         self._status = control.status
         self._release = release
         self._announced = 0.0
-        self._stalled = 0.0
         self._unanswered = 0
         self.conditions = Conditions(control)
 
@@ -105,17 +103,13 @@ class Housekeeping:
             self._control.outage.traffic_seen(self._control.watchdog)
 
     def queue_stalled(self) -> None:
-        """C has nudged the vector; when that does not help within a period, only a reset will.
+        """C has nudged the vector in vain: only a reset will help.
 
-        See docs/spec/reliability.md F43.
+        See docs/spec/reliability.md F43. Without a link nothing leaves, and nothing is wrong.
         """
-        now = time.monotonic()
-        again, self._stalled = now - self._stalled < HUNG, now
-        if again:
-            with self._status.lock:
-                if self._status.state is State.RUNNING:
-                    self._stalled = 0.0
-                    self._try("a send queue stands still")
+        with self._status.lock:
+            if self._status.state is State.RUNNING and self._status.link.up:
+                self._try("a send queue stands still")
 
     def tick(self) -> None:
         """Asks for the PF's counters; finds a mailbox that is broken for good."""

@@ -51,7 +51,7 @@ class Watcher(Protocol):
         """The first packet after `await_traffic` has moved."""
 
     def queue_stalled(self) -> None:
-        """A send queue made no progress for two checks (docs/spec/libie-counters.md 6)."""
+        """A send queue made no progress, nor after a nudge (docs/spec/libie-counters.md 6)."""
 
     def tick(self) -> None:
         """TICK seconds have passed."""

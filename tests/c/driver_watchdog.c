@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "driver/clock.h"
 #include "driver/driver.h"
 #include "driver/ring/queue_pair.h"
 #include "rig.h"
@@ -180,9 +181,10 @@ static void test_hang(void)
     assert(rig.sq->hangs == 0);
     watchdog_check_hangs(watchdog); /* same count: nudge */
     assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
-    assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG);
+    assert(watchdog_wait(watchdog, 0) == 0); /* it may help */
     watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2);
+    assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG);
     /* The device did its part, only nobody reaped: cleaned, no nudge. */
     rig_tx(&rig, 100);
     rig.reg[RIG_DYN_CTL / 4] = 0;
@@ -200,6 +202,102 @@ static void test_hang(void)
     assert(rig.sq->hangs == 3);
     watchdog_free(watchdog);
     rig_end(&rig);
+}
+
+#define MS 1000000ull
+#define STALL_BOUND (2000 * MS) /* docs/spec/reliability.md F43 */
+#define GONE_BOUND (10 * MS) /* F31, while packets move */
+#define GONE_ASLEEP_BOUND (20 * MS) /* and while all queues sleep */
+
+/* Rounds on a clock of the test's own, from `now` on, until an event comes; returns when it did. */
+static uint64_t until_event(struct watchdog *watchdog, uint64_t now, int event)
+{
+    for (int i = 0; i < 100000; i++) {
+        int seen;
+
+        now += watchdog_look(watchdog, now);
+        seen = watchdog_wait(watchdog, 0);
+        if (seen == event)
+            return now;
+        assert(seen == 0);
+    }
+    assert(!"the event never came");
+    return 0;
+}
+
+/* Whenever a send queue stalls, and whether or not work went on before, it is told within the bound; one that
+ * makes progress, however slowly, is not. */
+static void test_bound_of_a_stall(void)
+{
+    for (uint64_t phase = 0; phase < 600; phase += 37) {
+        struct rig rig;
+        struct watchdog *watchdog;
+        uint64_t h[8], now = clock_ns(), stalled;
+        uint32_t refused;
+        int error;
+
+        rig_new(&rig, ENTRIES, BUFFERS);
+        watchdog = watchdog_new(&rig.regio, -1, -1, -1, FAR_US, &error);
+        watchdog_add(watchdog, rig.pair);
+        for (uint64_t end = now + phase * MS + 3000 * MS; now < end; now += 4 * MS) {
+            watchdog_look(watchdog, now);
+            if ((end - now) / MS % 400 >= 4) /* a device that takes 400 ms for one packet */
+                continue;
+            rig_tx(&rig, 100);
+            pair_clean(rig.pair);
+            assert(pair_alloc(rig.pair, h, 1) == 1);
+            h[0] |= 60ull << 48;
+            assert(pair_send(rig.pair, h, NULL, NULL, 1, &refused) == 1);
+        }
+        assert(watchdog_wait(watchdog, 0) == 0);
+        stalled = now;
+        for (;;) {
+            now += 4 * MS; /* the watchdog's period; FAR_US keeps its thread away */
+            watchdog_look(watchdog, now);
+            if (watchdog_wait(watchdog, 0) == WATCHDOG_HANG)
+                break;
+            assert(now - stalled < STALL_BOUND);
+        }
+        assert(now - stalled < STALL_BOUND && now - stalled > 500 * MS);
+        watchdog_free(watchdog);
+        rig_end(&rig);
+    }
+}
+
+/* A device that reads all ones is given up within the bound, awake and asleep; all ones once are nothing. */
+static void test_bound_of_a_loss(void)
+{
+    for (uint32_t asleep = 0; asleep < 2; asleep++) {
+        struct rig rig;
+        struct watchdog *watchdog;
+        uint64_t now = clock_ns(), gone;
+        int error;
+
+        rig_new(&rig, ENTRIES, BUFFERS);
+        alive(&rig);
+        watchdog = watchdog_new(&rig.regio, -1, -1, -1, 4000, &error);
+        watchdog_stop(watchdog); /* the thread would look on its own clock */
+        assert(watchdog_wait(watchdog, 0) == WATCHDOG_ENDED);
+        watchdog_add(watchdog, rig.pair);
+        __atomic_store_n(&rig.pair->sleeping, asleep, __ATOMIC_SEQ_CST);
+        watchdog_arm(watchdog, 1);
+        for (int i = 0; i < 7; i++)
+            now += watchdog_look(watchdog, now);
+        set(&rig, REG_VFGEN_RSTAT, 0xffffffff);
+        now += watchdog_look(watchdog, now); /* sees it once at most */
+        assert(watchdog_wait(watchdog, 0) == 0);
+        alive(&rig);
+        for (int i = 0; i < 7; i++)
+            now += watchdog_look(watchdog, now);
+        assert(watchdog_wait(watchdog, 0) == 0);
+        set(&rig, REG_VFGEN_RSTAT, 0xffffffff);
+        gone = now;
+        now = until_event(watchdog, now, WATCHDOG_LOST);
+        assert(now - gone <= (asleep ? GONE_ASLEEP_BOUND : GONE_BOUND));
+        __atomic_store_n(&rig.pair->sleeping, 0, __ATOMIC_SEQ_CST);
+        watchdog_free(watchdog);
+        rig_end(&rig);
+    }
 }
 
 static void post(struct rig *rig, uint64_t *h, uint32_t n)
@@ -387,6 +485,8 @@ int main(void)
     test_lost();
     test_events();
     test_hang();
+    test_bound_of_a_stall();
+    test_bound_of_a_loss();
     test_idle_sends_are_counted();
     test_idle_sends_are_counted_beside_a_sleeper();
     test_deferred_counts_are_merged();

@@ -96,7 +96,7 @@ def test_refresh_stats_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
 
 def test_a_reset_under_way_holds_up_neither_counters_nor_stop(pf: SoftPf, port: Port) -> None:
     """The lock is the recovery's for up to 20 s; nobody waits for that who need not."""
-    pf.control("reset", vf=0, latency_ms=600_000)
+    pf.control("reset", vf=0, latency_ms=60_000)
     assert until(lambda: port.state == "resetting")
     for call in (port.refresh_stats, lambda: port.stats.snapshot(), lambda: port.link, port.stop):
         seconds, error = took(call)

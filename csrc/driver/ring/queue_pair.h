@@ -176,6 +176,7 @@ struct queue_pair {
     /* hangs that were found while the send side was held: its holder counts them */
     uint32_t hangs_seen;
     uint32_t given_up; /* packets of pair_refuse meanwhile, which the holder counts as well */
+    uint32_t hang_looks; /* of the watchdog in a row that found no progress */
     uint64_t hang_packets; /* what tx_hang.c remembers (docs/spec/libie-counters.md 6) */
     const char *isa_name;
     uint8_t class_of[PTYPES_CLASSED]; /* which checksums a packet type has */
