@@ -16,10 +16,9 @@ import iavfio
 from iavfio.errors import ConfigError
 from iavfio.preload import program
 from iavfio.softvf.launch import SoftPf
+from tests.sanitizer import no_preload
 
-pytestmark = pytest.mark.skipif(
-    "IAVFIO_SANITIZER" in os.environ, reason="the sanitizer's own preloaded library must come first"
-)
+pytestmark = no_preload
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.port.rig import until
+from tests.sanitizer import no_start
 
 LAUNCHER = Path(sys.executable).with_name("iavfio")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,6 +45,7 @@ def test_a_signal_that_was_held_back_is_answered_before_anything_is_done(
     assert (child.returncode, out, error) == (128 + number, "", "")
 
 
+@no_start
 @pytest.mark.skipif(not LAUNCHER.exists(), reason="the package is not run from a checkout")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(number: signal.Signals) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.sanitizer import no_address_space
+
 CLI = [sys.executable, "-P", "-m", "iavfio.cli"]
 SHORT = ["bench", "softvf", "--duration", "0.2", "--rate", "1000"]
 COMMANDS = [["--help"], ["list"], ["list", "--json"], ["stats", "--json"], SHORT,
@@ -90,6 +92,7 @@ def test_too_few_files_name_the_limit(arguments: list[str], files: int) -> None:
     assert "Traceback" not in done.stderr
 
 
+@no_address_space
 @pytest.mark.parametrize("mebibytes", range(60, 300, 60))
 def test_too_little_address_space_names_the_limit_or_is_enough(mebibytes: int) -> None:
     done = cli(

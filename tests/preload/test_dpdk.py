@@ -23,6 +23,7 @@ import iavfio
 from iavfio.preload import prepare
 from iavfio.softvf.launch import SoftPf
 from iavfio.softvf.personality import Value
+from tests.sanitizer import no_preload
 
 TESTPMD = shutil.which("dpdk-testpmd")
 EAL = "--no-huge -m 160 --no-shconf --no-telemetry --iova-mode=va -l 0,1"
@@ -49,9 +50,7 @@ pytestmark = [
     pytest.mark.skipif(
         TESTPMD is None, reason="dpdk-testpmd is not installed: apt-get install dpdk-dev"
     ),
-    pytest.mark.skipif(
-        "IAVFIO_SANITIZER" in os.environ, reason="the sanitizer's library must be preloaded first"
-    ),
+    no_preload,
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="testpmd needs two CPUs"),
 ]
 

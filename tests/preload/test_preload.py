@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,12 +16,11 @@ import pytest
 import iavfio
 from iavfio.preload import Preload, prepare
 from iavfio.softvf.launch import SoftPf
+from tests.sanitizer import no_preload
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    "IAVFIO_SANITIZER" in os.environ, reason="the sanitizer's own preloaded library must come first"
-)
+pytestmark = no_preload
 
 
 def inside(preload: Preload, job: str, *arguments: Any) -> Any:

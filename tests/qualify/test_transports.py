@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from iavfio.softvf import softvf
+from tests.sanitizer import no_preload
 
 QUICK = ["--soak", "0.5", "--skip", "throughput,latency,interrupts", "--json"]
 SECONDS = 120
@@ -37,6 +38,7 @@ def test_a_private_software_pf(card: str, tmp_path: Path) -> None:
     assert {name for name, end in found.items() if end != "passed"} == {"host", "unbind"}
 
 
+@no_preload
 def test_under_preload_the_host_is_looked_at_too(tmp_path: Path) -> None:
     with softvf(vfs=2, uplink="none") as pf:
         words = ["preload", *pf.sockets, "--", sys.executable, "-m", "iavfio.cli"]
