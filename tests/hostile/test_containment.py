@@ -202,7 +202,10 @@ def run_into(served: ServedPf, bomb: Fuse, act: Act) -> None:
     assert info["vfs"][1]["faults"] == 0
     assert info["faults"] == {"control": 0, "process": 0}
     hostile.client.close()
-    again = Rings(served.paths[0])  # the VF is whole for the next client
+    fresh = RawClient(served.paths[0])  # the VF is whole for the next client, which resets it first
+    assert fresh.ask(13)[0] == 0
+    fresh.close()
+    again = Rings(served.paths[0])
     again.wait_active()
     again.start_length_last()
     victim_is_well(served, again)

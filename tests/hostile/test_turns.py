@@ -16,6 +16,7 @@ from iavfio.softvf.containment import Account
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.function.mailbox import BATCH, Mailbox
 from iavfio.softvf.loop import TURN_SECONDS, Loop
+from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import STEPS_PER_TURN, Connection
 from iavfio.softvf.server.messages import Message
 
@@ -58,7 +59,7 @@ class Parties:
             if last:
                 self.loop.stop()
 
-        Connection(ours, self.loop, serve, lambda _: None, Account(name))
+        Connection(ours, self.loop, serve, lambda _: None, Account(name), Closer())
         return theirs
 
     def close(self) -> None:
@@ -107,7 +108,7 @@ def test_messages_of_one_client_keep_their_order(parties: Parties) -> None:
         if message.msg_id == 19:
             parties.loop.stop()
 
-    Connection(ours, parties.loop, serve, lambda _: None, Account("one"))
+    Connection(ours, parties.loop, serve, lambda _: None, Account("one"), Closer())
     theirs.sendall(b"".join(struct.pack("<HHIII", n, 9, 16, 0x10, 0) for n in range(20)))
     parties.loop.run()
     assert seen == [(n, step) for n in range(20) for step in range(10)]
@@ -136,7 +137,7 @@ def test_a_client_that_hangs_up_in_the_middle_is_forgotten(parties: Parties) -> 
                 connection.close("enough")
             yield
 
-    connection = Connection(ours, parties.loop, serve, closed.append, Account("one"))
+    connection = Connection(ours, parties.loop, serve, closed.append, Account("one"), Closer())
     theirs.sendall(POSTED)
     parties.loop.call_later(TURN_SECONDS * 100, parties.loop.stop)
     parties.join("neighbour", 1000, last=True).sendall(POSTED)

@@ -13,7 +13,6 @@ takes longer is answered in steps: its session yields where it may be interrupte
 from __future__ import annotations
 
 import array
-import os
 import select
 import socket
 from collections import deque
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from iavfio.softvf.containment import Account
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import messages as wire
+from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
 
 STEPS_PER_TURN = 64  # after so many, or after the loop's turn, other clients are served
@@ -47,8 +47,9 @@ class Connection:
         on_message: Callable[[Message], Iterator[None]],
         on_close: Callable[[str], None],
         account: Account,
+        closer: Closer,
     ) -> None:
-        self._sock, self._loop, self._account = sock, loop, account
+        self._sock, self._loop, self._account, self._closer = sock, loop, account, closer
         self._on_message, self._on_close = on_message, on_close
         self._chunks: list[bytes] = []
         self._have = 0
@@ -116,7 +117,9 @@ class Connection:
         payload = self._fill(size - HEADER.size)
         if payload is None:
             return False
-        message = Message(msg_id, command, flags, payload, self._fds, self._truncated)
+        message = Message(
+            msg_id, command, flags, payload, self._fds, self._truncated, self._closer.close
+        )
         self._header, self._fds, self._truncated = None, [], False
         self._steps = self._on_message(message)
         if next(self._steps, self) is self:
@@ -154,8 +157,10 @@ class Connection:
                 if len(self._fds) < wire.MAX_FDS:
                     self._fds.append(fd)
                 else:
-                    os.close(fd)
+                    self._closer.close(fd)
                     self._truncated = True
+        if self._closer.full:
+            raise BrokenStream("too many of its files wait to be closed")
 
     def hung_up(self) -> bool:
         """Whether the client has closed its end; something that it sent may still be unread."""
@@ -226,9 +231,9 @@ class Connection:
             return
         self.closed = True
         self._loop.forget(self._sock.fileno())
-        self._sock.close()
+        self._closer.hang_up(self._sock)
         for fd in self._fds:
-            os.close(fd)
+            self._closer.close(fd)
         self._fds = []
         self._steps = None
         self._unsent.clear()

@@ -10,6 +10,7 @@ from iavfio.softvf.function.device import Vf
 from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.server import sockets
+from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.session import Session
 
@@ -21,6 +22,7 @@ class VfServer:
         self.vf, self.path = vf, path
         self._loop = loop
         self._session: Session | None = None
+        self._closer = Closer()
         vf.account.end = self._end_session
         self._listener: socket.socket | None = sockets.listen(path)
         loop.watch(self._listener.fileno(), READ, self._accept)
@@ -38,19 +40,26 @@ class VfServer:
             return  # the client went away, or there are no fds left
         if not sockets.peer_allowed(sock):
             self.vf.violation("docs/spec/reliability.md D5", "a client of another user is refused")
-            sock.close()
+            self._closer.hang_up(sock)
+            return
+        if self._closer.full:
+            self.vf.violation(
+                "docs/spec/reliability.md D3",
+                "a client is refused: files of those before it still wait to be closed",
+            )
+            self._closer.hang_up(sock)
             return
         # A client that has just hung up may be back before the server noticed its end.
         if self._session and self._session.connection.hung_up():
             self._session.connection.close("")
         if self._session:
             self.vf.violation("docs/spec/vfio-user.md 1", "a second client is refused", "note")
-            sock.close()
+            self._closer.hang_up(sock)
             return
         self._session = Session(
             self.vf,
             lambda session: Connection(
-                sock, self._loop, session.on_message, self._closed, self.vf.account
+                sock, self._loop, session.on_message, self._closed, self.vf.account, self._closer
             ),
         )
 
@@ -101,3 +110,4 @@ class VfServer:
             self._listener = None
         if self._session:
             self._session.connection.close("")
+        self._closer.end()

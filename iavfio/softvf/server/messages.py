@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -79,11 +80,12 @@ class Message:
     payload: bytes
     fds: list[int]
     truncated: bool = False  # some of the message's fds were lost on the way
+    discard: Callable[[int], None] = os.close
 
     def close_fds(self) -> None:
         """Closes the fds that nobody took."""
         while self.fds:
-            os.close(self.fds.pop())
+            self.discard(self.fds.pop())
 
 
 class RequestRefused(Exception):

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Descriptors whose last close waits: the client waits for it, nobody else (D3, D6).
+
+A TCP socket with SO_LINGER and unsent bytes is one that any client can make: its last close waits
+for a peer that reads nothing. A file on FUSE, whose server is the client, is another.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iavfio.softvf.server.closing import MOST, Closer, closes_at_once
+from tests.hostile.served_pf import ServedPf, served_pf
+from tests.softvf.function.mailbox_rings import RSTAT
+from tests.softvf.server.raw_client import RawClient
+
+LINGER = 3600
+
+
+class Lingering:
+    """Makes descriptors whose last close waits, until `close` lets them go."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peers: list[socket.socket] = []
+
+    def make(self) -> int:
+        sock = socket.create_connection(self._listener.getsockname())
+        peer, _ = self._listener.accept()
+        self._peers.append(peer)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
+        sock.setblocking(False)
+        try:
+            while True:
+                sock.send(bytes(1 << 16))
+        except BlockingIOError:
+            return sock.detach()
+
+    def close(self) -> None:
+        reset = struct.pack("ii", 1, 0)
+        while self._peers:
+            peer = self._peers.pop()
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            peer.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def lingering() -> Iterator[Lingering]:
+    made = Lingering()
+    yield made
+    made.close()
+
+
+def give_away(
+    served: ServedPf, client: RawClient, command: int, payload: bytes, fds: list[int]
+) -> None:
+    """Sends descriptors, and closes them before the server looks: then its close is the last."""
+    assert served.control("stall", vf=0, seconds=0.3)["stalled"]
+    for fd in fds:
+        client.post(command, payload, (fd,), flags=0x10)
+        os.close(fd)
+
+
+INFO = struct.pack("<IIII", 16, 0, 0, 0)
+MAP = struct.pack("<IIQQQ", 32, 3, 0, 0x1000, 0x1000)
+IRQS = struct.pack("<IIIII", 20, 4 | 32, 2, 0, 1)
+
+
+@pytest.mark.parametrize(("command", "payload"), [(4, INFO), (2, MAP), (8, IRQS), (99, b"")])
+def test_a_descriptor_whose_close_waits(
+    command: int, payload: bytes, lingering: Lingering, tmp_path: Path
+) -> None:
+    with served_pf(tmp_path) as served:
+        hostile, victim = RawClient(served.paths[0]), RawClient(served.paths[1])
+        give_away(served, hostile, command, payload, [lingering.make() for _ in range(3)])
+        for _ in range(10):
+            assert victim.read32(RSTAT) in (0, 2)
+        assert hostile.read32(RSTAT) in (0, 2)
+        hostile.close()
+        assert victim.read32(RSTAT) in (0, 2)
+        victim.close()
+        lingering.close()
+
+
+def test_descriptors_that_were_never_received(lingering: Lingering, tmp_path: Path) -> None:
+    """A second client is hung up on with its descriptors still on their way."""
+    with served_pf(tmp_path) as served:
+        first, victim = RawClient(served.paths[0]), RawClient(served.paths[1])
+        fd = lingering.make()
+        with socket.socket(socket.AF_UNIX) as second:
+            second.connect(str(served.paths[0]))
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            try:
+                second.sendmsg([bytes(16)], rights)
+            except BrokenPipeError:
+                pass  # it was hung up on before
+        threading.Thread(target=os.close, args=(fd,), daemon=True).start()
+        for _ in range(10):
+            assert victim.read32(RSTAT) in (0, 2)
+            assert first.read32(RSTAT) in (0, 2)
+        first.close()
+        victim.close()
+        lingering.close()
+
+
+def test_a_client_has_a_share_of_the_closes_that_wait(lingering: Lingering, tmp_path: Path) -> None:
+    with served_pf(tmp_path) as served:
+        victim = RawClient(served.paths[1])
+        hostile = RawClient(served.paths[0])
+        with pytest.raises((OSError, AssertionError)):
+            give_away(served, hostile, 4, INFO, [lingering.make() for _ in range(MOST + 8)])
+            hostile.read32(RSTAT)
+        hostile.close()
+        with pytest.raises((OSError, AssertionError)):
+            RawClient(served.paths[0])
+        assert victim.read32(RSTAT) in (0, 2)
+        assert served.control("info")["vfs"][0]["faults"] == 0
+        lingering.close()
+        deadline = time.monotonic() + 20
+        while True:  # as soon as the files are closed the VF is served again
+            try:
+                RawClient(served.paths[0]).close()
+                break
+            except (OSError, AssertionError):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        victim.close()
+
+
+def test_what_closes_at_once() -> None:
+    memory, event = os.memfd_create("x"), os.eventfd(0)
+    read, write = os.pipe()
+    assert closes_at_once(memory)
+    assert closes_at_once(event)
+    assert not closes_at_once(read)
+    closer = Closer()
+    for fd in (memory, event):
+        closer.close(fd)
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+    closer.close(write)
+    assert os.read(read, 1) == b""  # it is closed in the end
+    closer.close(read)
+    closer.end()
