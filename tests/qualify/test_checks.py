@@ -96,8 +96,8 @@ FAULTS: list[tuple[str, Callable[[SoftPf], object], str]] = [
     ("addresses", refuse(lib.VC_OP_ADD_ETH_ADDR), "refused ADD_ETH_ADDR"),
     ("broadcast", spoil("lose", 1), "a broadcast did not arrive"),
     ("multicast", spoil("lose", 1), "a group that was asked for did not arrive"),
-    ("interrupts", mute, "were not woken within 0.5 s"),
-    ("write-back", spoil("lose", 7), "a packet alone was not written back"),
+    ("interrupts", mute, "queue 0: sleeper 0 was not woken within 2 s"),
+    ("write-back", spoil("lose", 7), "packet 6, alone, was not written back within 2 s"),
     ("latency", spoil("lose", 900), "did not arrive"),
     ("restarts", spoil("lose", 7), "frames arrived"),
     ("own-reset", spoil("lose", 7), "frames arrived"),
@@ -127,6 +127,7 @@ def test_a_fault_fails_the_check_that_is_for_it(
 ) -> None:
     monkeypatch.setattr(timing, "WINDOW", 0.2)
     monkeypatch.setattr(timing, "WAKES", 2)
+    monkeypatch.setattr(timing, "LATE", 2.0)
     monkeypatch.setattr("iavfio.port.negotiation.NEGOTIATE_DEADLINE", 1.0)
     vfs.way()
     fault(pf)
@@ -191,7 +192,8 @@ def test_unbind_waits_for_the_hosts_request(
     """With a sysfs of its own the check writes where the kernel would listen, and nobody asks."""
     home = tmp_path / "drivers" / "vfio-pci"
     home.mkdir(parents=True)
-    (home / "unbind").touch()
+    for switch in ("unbind", "bind"):
+        (home / switch).touch()
     place = tmp_path / "devices" / "0000:01:00.0"
     place.mkdir(parents=True)
     (place / "driver").symlink_to(home)

@@ -70,7 +70,7 @@ def reset_under_traffic(vfs: Vfs, seen: Seen) -> None:
     free = vfs.pool.idle
     source, sink = vfs.start()
     lane = Lane(source.rx[0], None, sink.mac, source.mac)
-    worker = Worker("loopback", [lane], rate=100000)
+    worker = Worker("loopback", [lane])
     try:
         within(0.3, lambda: worker.counters.sent > 1000)
         sink.reset()
@@ -96,24 +96,32 @@ def unbind(vfs: Vfs, seen: Seen) -> None:
     bdf = normal_bdf(vfs.targets[-1])
     if bdf is None:
         raise NotRun("a software VF has no kernel driver that could be unbound from it")
-    driver = SYSFS / "devices" / bdf / "driver"
-    home = driver.resolve()
-    if os.geteuid() != 0 or not (home / "unbind").exists():
-        raise NotRun("unbinding needs root and a driver of this kernel: sudo iavfio qualify ...")
-    _, sink = vfs.start()
+    home = (SYSFS / "devices" / bdf / "driver").resolve()
+    switches = home / "unbind", home / "bind"
+    if not all(os.access(switch, os.W_OK) for switch in switches):
+        raise NotRun(f"{switches[0]} cannot be written: sudo iavfio qualify ... --only unbind")
+    source, sink = vfs.start()
     events: list[str] = []
     sink.on_event.append(lambda event: events.append(event.kind))
     refusals: list[str] = []
-    writer = threading.Thread(target=_write, args=(home / "unbind", bdf, refusals), daemon=True)
-    writer.start()
-    asked = within(NOTICE, lambda: "request" in events or bool(refusals)) and not refusals
-    vfs.close()
-    writer.join(NOTICE)
-    gone = not writer.is_alive()
+    writer = threading.Thread(target=_write, args=(switches[0], bdf, refusals), daemon=True)
+    worker = Worker("loopback", [Lane(source.rx[0], None, sink.mac, source.mac)])
+    try:
+        within(0.3, lambda: worker.counters.sent > 1000)
+        writer.start()
+        asked = within(NOTICE, lambda: "request" in events or bool(refusals))
+    finally:
+        worker.close()
+        vfs.close()
+        if writer.ident is not None:
+            writer.join(NOTICE)
+        gone = not writer.is_alive()
+        back: list[str] = []
+        if not refusals:
+            _write(switches[1], bdf, back)
     if refusals:
         raise NotRun(f"the host does not unbind the VF: {refusals[0]}")
-    _write(home / "bind", bdf, refusals)
-    require(not refusals, f"the VF cannot be bound again: {refusals}")
+    require(not back, f"the VF cannot be bound again: {back}")
     require(asked, "the host's request for the VF was not noticed")
     require(gone, f"the host could not unbind the VF within {NOTICE:g} s")
     both_ways(vfs, seen)

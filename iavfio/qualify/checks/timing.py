@@ -18,7 +18,7 @@ from iavfio.qualify.vfs import Vfs
 
 WAKES = 16  # sleeps for each queue
 ASLEEP = 0.02  # seconds until a receiver certainly sleeps
-LATE = 0.5  # seconds: an interrupt that takes longer was lost
+LATE = 10.0  # seconds: what takes longer was lost; a busy host may take one or two
 TRIPS = 1000
 WINDOW = 2.0  # seconds of each throughput figure
 SLICE = 10.0  # seconds of verified traffic between two looks at the result
@@ -34,9 +34,11 @@ def interrupts(vfs: Vfs, seen: Seen) -> None:
         source, sink = vfs.start(queues=most, rss=rss)
         for number in range(WAKES):
             times.append(_wake(source, sink.rx[queue], frame(sink.mac, source.mac, number)))
-    late = [seconds for seconds in times if seconds > LATE]
+            require(
+                times[-1] < LATE,
+                f"queue {queue}: sleeper {number} was not woken within {LATE:g} s",
+            )
     seen.figures |= _spread(times, "wake")
-    require(not late, f"{len(late)} of {len(times)} sleepers were not woken within {LATE:g} s")
 
 
 def _wake(source: Port, queue: RxQueue, data: bytes) -> float:
@@ -65,18 +67,23 @@ def _wake(source: Port, queue: RxQueue, data: bytes) -> float:
 def write_back(vfs: Vfs, seen: Seen) -> None:
     """A single packet is written back although its cache line is incomplete."""
     source, sink = vfs.start()
-    times = [_trip(source, sink, number) for number in range(WAKES * 4)]
+    times = _trips(source, sink, WAKES * 4, "was not written back")
     seen.figures |= _spread(times, "write_back")
-    require(max(times) < LATE, f"a packet alone was not written back within {LATE:g} s")
 
 
 def latency(vfs: Vfs, seen: Seen) -> None:
     """1000 frames go one at a time; their times from doorbell to write-back."""
     source, sink = vfs.start()
-    times = [_trip(source, sink, number) for number in range(TRIPS)]
-    seen.figures |= _spread(times, "trip")
-    lost = sum(seconds >= LATE for seconds in times)
-    require(not lost, f"{lost} of {TRIPS} frames did not arrive within {LATE:g} s")
+    seen.figures |= _spread(_trips(source, sink, TRIPS, "did not arrive"), "trip")
+
+
+def _trips(source: Port, sink: Port, count: int, missing: str) -> list[float]:
+    """The seconds of each of `count` trips. Raises Failed for the first that does not end."""
+    times: list[float] = []
+    for number in range(count):
+        times.append(_trip(source, sink, number))
+        require(times[-1] < LATE, f"packet {number}, alone, {missing} within {LATE:g} s")
+    return times
 
 
 def _trip(source: Port, sink: Port, number: int) -> float:
