@@ -48,7 +48,7 @@ def open_port(
     `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
     host wants the VF back. Raises IavfioError with cause and remedy.
     """
-    target = _resolve(_target(target))
+    target = resolved(_target(target))
     if name is not None:
         from iavfio.stats.runtime import check_name
 
@@ -117,8 +117,11 @@ def _target(target: object) -> str:
     raise wrong_type("target", target, "the name of a VF", hint)
 
 
-def _resolve(target: str) -> str:
-    """A Kubernetes resource variable as the PCI address that it names."""
+def resolved(target: str) -> str:
+    """A Kubernetes resource variable as the PCI address that it names; other targets as they are.
+
+    Raises ConfigError when the variable names no such device.
+    """
     match = KUBERNETES.fullmatch(target)
     if match is None:
         return target

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,12 +16,14 @@ from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, Personality, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import SOAK
 
 if TYPE_CHECKING:
     from iavfio.qualify.bundle import Bundle
     from iavfio.qualify.outcome import Check, Outcome
+    from iavfio.qualify.vfs import Vfs
 
 STATUS = (
     "Exit status: 0 no check failed; 1 a check failed, or a device or the host did; 2 wrong use; "
@@ -100,6 +101,8 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     The VFs are reset and carry test traffic: nobody else may use them meanwhile. Example: iavfio
     qualify 0000:3b:01.0 0000:3b:01.1
     """
+    from iavfio.qualify.bundle import check_writable, make
+    from iavfio.qualify.outcome import FAILED
     from iavfio.qualify.vfs import Vfs
 
     if not 1 <= len(targets) <= 2:
@@ -107,60 +110,53 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             f"{len(targets)} VFs were named and qualify takes one or two, as in: "
             "iavfio qualify softvf softvf --soak 5"
         )
+    if len(targets) == 2 and targets[0] == targets[1] != "softvf":
+        raise click.UsageError(f"{targets[0]} was named twice: name two VFs of one PF, or one")
     path = options["output"] or _path(targets[0])
+    check_writable(path)
     interrupted: KeyboardInterrupt | None = None
     outcomes: list[Outcome] = []
     began = time.monotonic()
     with ExitStack() as stack:
         vfs = Vfs(_opened(stack, targets, options), device_arguments(options))
-        vfs.soak = options["soak"]
         stack.callback(vfs.close)
+        vfs.soak = options["soak"]
         try:
-            _run(vfs, _chosen(options["only"], options["skip"]), outcomes, quiet=as_json)
+            _run(vfs, _chosen(options["only"], options["skip"]), outcomes)
         except KeyboardInterrupt as signal:
             interrupted = signal
-        bundle = _bundle(vfs, targets, outcomes, time.monotonic() - began)
+    bundle = make(targets, outcomes, vfs.records, time.monotonic() - began)
     bundle.write(path)
     _print(bundle, path, as_json)
     if interrupted is not None:
         return signals.status(interrupted)
-    return TROUBLE if any(outcome.status == "failed" for outcome in outcomes) else DONE
+    return TROUBLE if any(outcome.status == FAILED for outcome in outcomes) else DONE
 
 
-def _run(vfs: Any, checks: Sequence[Check], outcomes: list[Outcome], *, quiet: bool) -> None:
+def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
+    """Appends how each check ended, also where a signal ends the run."""
+    from iavfio.qualify.outcome import NOT_RUN, Outcome
     from iavfio.qualify.report import line
     from iavfio.qualify.run import qualify
 
-    def show(check: Check) -> None:
-        if sys.stderr.isatty() and not quiet:
-            click.echo(f"{check.name}: {check.shows} ...\r", err=True, nl=False)
-
-    for outcome in qualify(vfs, checks, show):
-        outcomes.append(outcome)
-        if not quiet:
-            click.echo(line(outcome), err=True)
-
-
-def _bundle(
-    vfs: Any, targets: Sequence[str], outcomes: Sequence[Outcome], seconds: float
-) -> Bundle:
-    from iavfio.errors import IavfioError
-    from iavfio.qualify.bundle import make
-
-    try:
-        ports = vfs.ports
-    except IavfioError:
-        ports = []  # what the checks saw is worth keeping without the device, too
-    return make(targets, outcomes, ports, seconds)
+    with Progress() as progress:
+        try:
+            for outcome in qualify(vfs, checks, lambda c: progress.begin(c.name, c.shows)):
+                outcomes.append(outcome)
+                progress.end(line(outcome))
+        except KeyboardInterrupt:
+            left = checks[len(outcomes) :]
+            outcomes += [Outcome(check.name, NOT_RUN, "a signal ended the run") for check in left]
+            raise
 
 
 def _print(bundle: Bundle, path: Path, as_json: bool) -> None:
-    from iavfio.qualify.report import summary
+    from iavfio.qualify.report import table
 
     if as_json:
         click.echo(json.dumps(bundle.results | {"bundle": str(path)}, indent=2))
     else:
-        click.echo(f"{summary(bundle.outcomes)}; the bundle is {path}")
+        click.echo("\n".join(table(bundle)) + f"; the bundle is {path}")
 
 
 def _chosen(only: list[str], skip: list[str]) -> list[Check]:

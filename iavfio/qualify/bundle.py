@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tarfile
@@ -12,26 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iavfio._driver import lib
 from iavfio.bench.provenance import provenance
-from iavfio.bench.run import describe
-from iavfio.errors import ConfigError, IavfioError
-from iavfio.port.port import Port
-from iavfio.pyvfio.device import CONFIG_REGION
+from iavfio.errors import ConfigError
 from iavfio.qualify.host_facts import host_facts
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
+from iavfio.qualify.records import Record
 
 FORMAT = 1
 RESULTS = "qualify.json"
-CONFIG_BYTES = 256
 LARGEST = 16 << 20  # bytes of a member that is read
-CLEARED_BY_READING = {"REG_VFINT_ICR01"}
-REGISTERS = {
-    name: int(getattr(lib, name))
-    for name in sorted(dir(lib))
-    if name.startswith("REG_") and name not in CLEARED_BY_READING
-}
 
 
 @dataclass
@@ -48,7 +39,7 @@ class Bundle:
 
     def write(self, path: Path) -> None:
         """Writes the file, or leaves an older one as it was. Raises ConfigError."""
-        part = path.with_name(path.name + ".part")
+        part = _part(path)
         try:
             with tarfile.open(part, "w") as tar:
                 text = json.dumps(self.results, indent=1)
@@ -59,10 +50,9 @@ class Bundle:
                     tar.addfile(info, io.BytesIO(data))
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise ConfigError(
-                f"{path} cannot be written", error.strerror or str(error), "-o FILE elsewhere"
-            ) from error
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
 
     @classmethod
     def read(cls, path: Path) -> Bundle:
@@ -114,36 +104,27 @@ def _checked(outcome: Outcome) -> None:
 
 
 def make(
-    targets: Sequence[str], outcomes: Sequence[Outcome], ports: Sequence[Port], seconds: float
+    targets: Sequence[str], outcomes: Sequence[Outcome], records: Sequence[Record], seconds: float
 ) -> Bundle:
-    """The bundle of a run, with what can be read of the ports that are open."""
+    """The bundle of a run, from what its VFs left when they were closed."""
     mask = Mask()
-    devices: dict[str, str] = {}
-    facts: dict[str, Any] = {}
-    files: dict[str, str] = {}
-    for number, port in enumerate(ports):
-        for mac in (port.mac, port.session.resources.vsi.mac or b"", *port.settings.extra_macs):
+    for record in records:
+        for mac in record.addresses:
             mask.add(mac)
-        devices[port.name] = describe(port)
-        facts[port.name] = {
-            "transport": port.device.transport,
-            "family": port.identity.family,
-            "notes": port.notes,
-            "resets": [[reset.cause, reset.outage, reset.attempts] for reset in port.resets],
-        }
-        files[f"journal-{number}.jsonl"] = "".join(f"{e.to_json()}\n" for e in port.journal)
-        files[f"config-{number}.hex"] = _config(port)
-        files[f"registers-{number}.json"] = json.dumps(_registers(port), indent=1)
-        files[f"counters-{number}.json"] = port.stats.snapshot().to_json()
     results = {
         "format": FORMAT,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(seconds, 1),
         "targets": list(targets),
-        "provenance": provenance(devices),
+        "provenance": provenance({record.target: record.description for record in records}),
         "host": host_facts(targets),
-        "devices": facts,
+        "devices": {record.target: record.facts for record in records},
         "checks": [outcome.as_dict() for outcome in outcomes],
+    }
+    files = {
+        f"{kind.replace('.', f'-{number}.', 1)}": content
+        for number, record in enumerate(records)
+        for kind, content in record.files.items()
     }
     return Bundle(
         json.loads(mask.text(json.dumps(results))),
@@ -151,20 +132,21 @@ def make(
     )
 
 
-def _config(port: Port) -> str:
+def check_writable(path: Path) -> None:
+    """Raises ConfigError when a bundle could not be written there at the end."""
+    part = _part(path)
     try:
-        data = port.device.read(CONFIG_REGION, 0, CONFIG_BYTES)
-    except IavfioError as error:
-        return f"not readable: {error}\n"
-    lines = (f"{at:03x}: {data[at : at + 16].hex(' ')}\n" for at in range(0, len(data), 16))
-    return "".join(lines)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
-def _registers(port: Port) -> dict[str, str]:
-    values = {}
-    for name, offset in REGISTERS.items():
-        try:
-            values[name] = f"{port.session.bar.read32(offset):08x}"
-        except IavfioError as error:
-            values[name] = str(error)
-    return values
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be written", error.strerror or str(error), "-o FILE elsewhere"
+    )

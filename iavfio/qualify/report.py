@@ -16,7 +16,7 @@ ALIKE = 2.0  # figures that differ by less than this factor are alike
 def line(outcome: Outcome) -> str:
     """One check on one line, with its figures or its reason."""
     figures = ", ".join(f"{name} {value:g}" for name, value in outcome.figures.items())
-    text = outcome.reason or figures
+    text = " ".join(outcome.reason.split()) or figures
     mark = MARKS.get(outcome.status, outcome.status)
     return f"{outcome.check:15} {mark:8} {outcome.seconds:7.1f} s  {text}".rstrip()
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from iavfio import pyvfio
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.errors import IavfioError
-from iavfio.opening import open_port
+from iavfio.opening import open_port, resolved
 from iavfio.port.port import Port
 from iavfio.port.settings import Settings
+from iavfio.pyvfio import Device
 from iavfio.qualify.frames import frame, number_of
 from iavfio.qualify.outcome import Failed, NotRun
+from iavfio.qualify.records import Record
 
 LINK = 5.0  # seconds until a link must be up
 ARRIVAL = 2.0  # seconds in which frames of a switch or a wire arrive
@@ -48,7 +52,8 @@ class Vfs:
     """
 
     def __init__(self, targets: Sequence[str], arguments: Mapping[str, Any]) -> None:
-        self.targets = tuple(targets)
+        self.targets = tuple(map(resolved, targets))
+        self.records = [Record(target) for target in self.targets]
         self.soak = 0.0
         self._arguments = dict(arguments)
         self._pool = Pool(BUFFERS, contiguous=bool(arguments.get("unsafe_noiommu")))
@@ -59,13 +64,22 @@ class Vfs:
 
     @property
     def ports(self) -> list[Port]:
-        """Both ports, opened. Raises what `iavfio.open` raises."""
+        """All ports, opened. Raises what `iavfio.open` raises, and leaves none open then."""
         if any(port.state in ("failed", "closed") for port in self._ports):
             self.close()
         if not self._ports:
-            for target in self.targets:
-                self._ports.append(open_port(target, pool=self._pool, **self._arguments))
+            with ExitStack() as opened:
+                ports = [
+                    opened.enter_context(open_port(target, pool=self._pool, **self._arguments))
+                    for target in self.targets
+                ]
+                opened.pop_all()
+            self._ports = ports
         return self._ports
+
+    def device(self, target: str) -> Device:
+        """The device of a VF that has no port, opened as its port would be."""
+        return pyvfio.open(target, **self._arguments)
 
     @property
     def sender(self) -> Port:
@@ -78,10 +92,15 @@ class Vfs:
         return self.ports[-1]
 
     def close(self) -> None:
-        """Closes the ports; the next use opens them anew."""
+        """Keeps what the bundle tells of the ports and closes them; the next use opens them."""
         ports, self._ports = self._ports, []
-        for port in ports:
-            port.close()
+        for record, port in zip(self.records, ports, strict=False):
+            try:
+                record.keep(port)
+            except IavfioError:
+                pass  # a port that died tells less
+            finally:
+                port.close()
 
     @property
     def pool(self) -> Pool:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import resource
 
-from iavfio import pyvfio
 from iavfio.errors import ConfigError
 from iavfio.host import Tree, read
 from iavfio.port.identity import Identity
@@ -43,7 +42,7 @@ def host(vfs: Vfs, seen: Seen) -> None:
 def identity(vfs: Vfs, seen: Seen) -> None:
     """The device is an adaptive VF, with the BAR and the interrupts that its data sheet names."""
     for target in vfs.targets:
-        with pyvfio.open(target) as device:
+        with vfs.device(target) as device:
             try:
                 found = Identity.of(device)
             except ConfigError as error:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio qualify` as a program: progress, the table at the end, signals, wrong use."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iavfio.cli import progress
+from iavfio.cli import run as cli
+from iavfio.qualify.bundle import Bundle
+from tests.port.rig import until
+
+PROGRAM = [sys.executable, "-P", "-m", "iavfio.cli", "qualify"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_bundle_of_what_was_done(number: signal.Signals, tmp_path: Path) -> None:
+    path, log = tmp_path / "b.tar", tmp_path / "log"
+    only = "identity,negotiation,soak"
+    with log.open("w") as err:
+        child = subprocess.Popen(
+            [*PROGRAM, "softvf", "softvf", "--only", only, "--soak", "600", "-o", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+        )
+        assert until(lambda: "negotiation" in log.read_text() or child.poll() is not None, 60)
+        child.send_signal(number)
+        out, _ = child.communicate(timeout=60)
+    assert child.returncode == 128 + number, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert "2 passed, 0 FAILED, 1 not run" in out
+    ends = {
+        outcome.check: (outcome.status, outcome.reason) for outcome in Bundle.read(path).outcomes
+    }
+    assert ends == {
+        "identity": ("passed", ""),
+        "negotiation": ("passed", ""),
+        "soak": ("not run", "a signal ended the run"),
+    }
+
+
+def test_the_table_is_on_stdout_and_progress_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["qualify", "softvf", "softvf", "--only", "identity,link"]
+    assert cli([*arguments, "-o", str(tmp_path / "a.tar")]) == 0
+    plain = capsys.readouterr()
+    assert [line.split()[0] for line in plain.err.splitlines()] == ["identity", "link"]
+    assert "link            passed" in plain.out
+    assert plain.out.endswith(
+        f"2 passed, 0 FAILED, 0 not run; the bundle is {tmp_path / 'a.tar'}\n"
+    )
+    assert cli([*arguments, "--json", "-o", str(tmp_path / "b.tar")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["check"] for one in found["checks"]] == ["identity", "link"]
+    assert found["bundle"] == str(tmp_path / "b.tar")
+
+
+def test_one_vf_named_twice_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["qualify", "0000:fe:1f.7", "0000:fe:1f.7"]) == 2
+    assert "was named twice" in capsys.readouterr().err
+
+
+def test_a_long_step_gives_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "ELSEWHERE", 0.02)
+    told = ""
+
+    def seen() -> bool:
+        nonlocal told
+        told += capsys.readouterr().err
+        return "soak: verified traffic" in told
+
+    with progress.Progress() as steps:
+        steps.begin("soak", "verified traffic")
+        assert until(seen)
+        steps.end("soak passed")
+    told += capsys.readouterr().err
+    assert told.endswith("soak passed\n")
