@@ -168,6 +168,9 @@ int pair_release_chains(struct queue_pair *pair, const uint64_t *handles, const 
 /* Counts n packets that pair_send did not take for want of room and that their owner gave up. Any thread may
  * call it. */
 void pair_refuse(struct queue_pair *pair, uint32_t n);
+/* 1 + the profile (RXDID) of a write-back that is not the one asked for, 0 when none came since pair_arm.
+ * *taken says whether packets are read in that layout. */
+uint32_t pair_stray_rxdid(const struct queue_pair *pair, int *taken);
 /* Counts on an idle pair what its next call would count: completed sends, and what other threads deferred. The
  * watchdog does so by itself, within two of its periods. Does nothing to a side that somebody is at work on. */
 void pair_settle(struct queue_pair *pair);

@@ -156,6 +156,17 @@ class QueuePair:
         """The code path that C chose; "" before the first start."""
         return "" if self.raw is None else ffi.string(lib.pair_isa_name(self.raw)).decode()
 
+    def stray_format(self) -> tuple[int | None, bool]:
+        """The descriptor format (RXDID, 0 = legacy) that came instead of the one asked for.
+
+        None when none came since `arm`. And whether packets are read in that format.
+        """
+        if self.raw is None:
+            return None, False
+        taken = ffi.new("int *")
+        came = int(lib.pair_stray_rxdid(self.raw, taken))
+        return (came - 1 if came else None), bool(taken[0])
+
     def arm(self, need: int) -> None:
         """Zeroes the rings and posts the receive ring.
 

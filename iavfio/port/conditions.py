@@ -60,6 +60,7 @@ class Conditions:
             max_frame=settings.frame,
         )
         self._look_at_spread(now, before)
+        self._look_at_formats()
         found = {finding.name: finding for check in STANDING if (finding := check(facts))}
         for name, finding in found.items():
             self._calm[name] = 0
@@ -69,6 +70,22 @@ class Conditions:
             if self._calm[name] >= CALM:
                 del self._calm[name]
                 status.end(name)
+
+    def _look_at_formats(self) -> None:
+        """Whether the device writes receive descriptors as they were configured."""
+        for pair in self._control.queues:
+            came, taken = pair.stray_format()
+            if came is not None:
+                asked = self._control.session.rxdid or "1 (legacy)"
+                text = (
+                    f"the device writes receive descriptors with format (RXDID) "
+                    f"{came or '1 (legacy)'}, although {asked} was configured: "
+                )
+                text += "they are read as such" if taken else "they are dropped"
+                text += "\n  report the PF driver's version; port.reset() configures it anew"
+                self._control.status.begin("descriptor format", text)
+                return
+        self._control.status.end("descriptor format")
 
     def _look_at_spread(self, now: Snapshot, before: Snapshot) -> None:
         """Packets are counted until there are enough of them to tell."""

@@ -83,6 +83,7 @@ class Housekeeping:
             if not taken or self._status.state not in ALIVE:
                 return
             try:
+                control.session.take_causes()
                 control.session.client.service()
                 control.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
             except IavfioError:

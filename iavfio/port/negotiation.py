@@ -221,6 +221,7 @@ class Session:
             self.device.config.bus_master = True
         self._restore_interrupts()
         self.client.restart()
+        self.take_causes()  # one of the time before the reset may be latched
         self.bar.write32(lib.REG_VFINT_ICR0_ENA1, lib.ICR0_ADMINQ)
         self.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
         self.client.version()
@@ -233,6 +234,14 @@ class Session:
             self.vlan_caps = self.client.ask(GET_OFFLOAD_VLAN_V2_CAPS())
         self.held = PfState.after_reset(self.resources.vsi.mac)
         self.generation += 1
+
+    def take_causes(self) -> None:
+        """Reads VFINT_ICR01, which clears it: a cause that stays latched may hide the next one.
+
+        Before the mailbox is looked at: a message that comes later sets the cause anew. An E810's
+        VF has no such register; its address reads 0 (docs/spec/registers.md 5.2).
+        """
+        self.bar.read32(lib.REG_VFINT_ICR01)
 
     def has(self, capability: int) -> bool:
         """Whether the PF granted a capability (VC_CAP_*)."""

@@ -51,6 +51,8 @@ class Personality:
     flex: bool = False
     wb_group: int = 4
     wb_on_itr: bool = False
+    causes_latch: bool = False  # of VFINT_ICR01 (docs/spec/registers.md 5.2)
+    rxdid_written: int = 0  # whatever was configured; 0 = what was
     rx_tail_step: int = 1  # QRX_TAIL counts in multiples of it (docs/spec/registers.md 4)
     expanded_pctypes: bool = False
     # How the PF's driver behaves.
@@ -267,6 +269,13 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "spoof_check": Option(_bool, "source MAC check"),
         "link_speed": Option(_one_of(*LINK_SPEEDS), "Mb/s"),
         "wb_group": Option(_one_of(2, 4, 8), "Rx descriptors written back together"),
+        "causes_latch": Option(
+            _bool, "X710, X722: a cause that stays in VFINT_ICR01 hides the next, also over a reset"
+        ),
+        "rxdid_written": Option(
+            _one_of(0, 1, 2, 6, *range(16, 26)),
+            "E810: format of receive descriptors, whatever was configured; 0 = as configured",
+        ),
         "strip_default": Option(_bool, "VLAN stripping after a reset (plain VLAN capability)"),
         "double_vlan": Option(_bool, "ice: the device is in double VLAN mode"),
         "true_promisc": Option(

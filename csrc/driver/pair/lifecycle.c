@@ -29,6 +29,7 @@ int pair_arm(struct queue_pair *pair)
     memset(pair->rx_ring, 0, pair->rx_entries * sizeof(*pair->rx_ring));
     memset(pair->tx_ring, 0, pair->tx_entries * sizeof(*pair->tx_ring));
     (void)!read(pair->wake_fd, &stale, sizeof(stale));
+    rx_expect(pair);
     error = refill_all(pair);
     if (error)
         return error;

@@ -19,12 +19,6 @@ _Static_assert(CHAIN_MAX == RX_MAX_CHAIN, "a chain fits its row");
 #define FRAME_LIMIT 16383 /* the longest frame of a queue context (docs/spec/descriptors.md 10) */
 #define REARM_NS 50000 /* least time between two re-arms: an ITR period of Linux' default */
 
-static bool flex_known(uint32_t flex)
-{
-    return !flex || flex == RXDID_FLEX_NIC || flex == RXDID_FLEX_NIC_2 ||
-           (flex >= RXDID_COMMS_GENERIC && flex <= RXDID_COMMS_AUX_IP_OFFSET);
-}
-
 static bool entries_good(uint32_t entries)
 {
     return entries >= RING_MIN && entries <= RING_MAX && entries % RING_MULTIPLE == 0;
@@ -43,12 +37,12 @@ static int config_check(const struct pair_config *config)
     if (!config->buffer_size || config->buffer_size > pool->stride - pool->headroom)
         return -EINVAL;
     if (config->max_frame < TX_MIN_FRAME || config->max_frame > FRAME_LIMIT ||
-        !flex_known(config->flex) || config->isa > ISA_NEON)
+        config->isa > ISA_NEON)
         return -EINVAL;
     return 0;
 }
 
-static void rx_setup(struct queue_pair *pair, const struct pair_config *config)
+static int rx_setup(struct queue_pair *pair, const struct pair_config *config)
 {
     pair->rx_ring = config->rx_ring;
     pair->rx_entries = config->rx_entries;
@@ -60,14 +54,11 @@ static void rx_setup(struct queue_pair *pair, const struct pair_config *config)
         config->buffer_size < config->max_frame ? config->buffer_size : config->max_frame;
     pair->scattered = config->scattered;
     pair->vlan_in_l2tag2 = config->vlan_in_l2tag2;
-    pair->flex = config->flex == RXDID_LEGACY_32B ? 0 : config->flex;
-    if (!pair->flex)
-        pair->format = FORMAT_LEGACY;
-    else if (pair->flex == RXDID_COMMS_OVS_1 || pair->flex == RXDID_COMMS_OVS_2)
-        pair->format = FORMAT_FLEX_OVS;
-    else
-        pair->format = FORMAT_FLEX;
+    if (!metadata_format(pair, config->flex))
+        return -EINVAL;
+    pair->flex_asked = pair->flex;
     metadata_classes(pair);
+    return 0;
 }
 
 /* Picks the functions for this CPU, format and metadata: 0 or -ENOTSUP. */
@@ -82,7 +73,9 @@ static int isa_setup(struct queue_pair *pair, const struct pair_config *config)
         metadata = METADATA_NONE;
     else if (!(config->metadata & ~(uint32_t)(META_RSS | META_PTYPE | META_CSUM)))
         metadata = METADATA_BASIC;
-    pair->rx_paths = *isa->rx(pair->format, metadata);
+    for (uint32_t format = FORMAT_LEGACY; format <= FORMAT_FLEX_OVS; format++)
+        pair->paths_of[format] = isa->rx((enum rx_format)format, metadata);
+    pair->rx_paths = *pair->paths_of[pair->format];
     pair->rx_post = isa->rx_post;
     pair->tx_paths = isa->tx;
     pair->byte_tables = isa->byte_tables && isa->byte_tables();
@@ -134,8 +127,9 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error)
     pair = lines_alloc(sizeof(*pair));
     if (!pair)
         return NULL;
-    rx_setup(pair, config);
-    *error = isa_setup(pair, config);
+    *error = rx_setup(pair, config);
+    if (!*error)
+        *error = isa_setup(pair, config);
     if (*error) {
         free(pair);
         return NULL;
@@ -205,6 +199,12 @@ void pair_free(struct queue_pair *pair)
     free(pair->tx_sw);
     free(pair->rx_sw);
     free(pair);
+}
+
+uint32_t pair_stray_rxdid(const struct queue_pair *pair, int *taken)
+{
+    *taken = pair->flex != pair->flex_asked;
+    return __atomic_load_n(&pair->stray_rxdid, __ATOMIC_RELAXED);
 }
 
 const char *pair_isa_name(const struct queue_pair *pair)

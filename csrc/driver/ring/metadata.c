@@ -92,6 +92,27 @@ static void flex_constants(struct rx_constants *to, uint32_t flex, bool ovs)
         to->time = RXF_QW2_TS_VALID;
 }
 
+static bool flex_known(uint32_t flex)
+{
+    return !flex || flex == RXDID_FLEX_NIC || flex == RXDID_FLEX_NIC_2 ||
+           (flex >= RXDID_COMMS_GENERIC && flex <= RXDID_COMMS_AUX_IP_OFFSET);
+}
+
+bool metadata_format(struct queue_pair *pair, uint32_t flex)
+{
+    flex = flex == RXDID_LEGACY_32B ? 0 : flex;
+    if (!flex_known(flex))
+        return false;
+    pair->flex = flex;
+    if (!flex)
+        pair->format = FORMAT_LEGACY;
+    else if (flex == RXDID_COMMS_OVS_1 || flex == RXDID_COMMS_OVS_2)
+        pair->format = FORMAT_FLEX_OVS;
+    else
+        pair->format = FORMAT_FLEX;
+    return true;
+}
+
 void metadata_constants(struct queue_pair *pair)
 {
     struct rx_constants *to = &pair->constants;

@@ -209,6 +209,9 @@ INLINE void metadata_fill(const struct queue_pair *pair, const struct columns *c
 
 /* Fills class_of[] and good_of[]. */
 void metadata_classes(struct queue_pair *pair);
+/* Sets profile and format of write-backs; returns false and changes nothing for a profile (0: legacy) that
+ * is not known. */
+bool metadata_format(struct queue_pair *pair, uint32_t flex);
 /* Fills `constants`, once format, profile, limits and headroom are set. */
 void metadata_constants(struct queue_pair *pair);
 

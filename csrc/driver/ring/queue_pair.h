@@ -179,6 +179,11 @@ struct queue_pair {
     uint32_t hang_looks; /* of the watchdog in a row that found no progress */
     uint64_t hang_packets; /* what tx_hang.c remembers (docs/spec/libie-counters.md 6) */
     const char *isa_name;
+    const struct rx_paths *paths_of[3]; /* by format */
+    uint32_t flex_asked; /* the profile that was configured; `flex` is the one that comes */
+    uint64_t packets_at_arm;
+    uint32_t
+        stray_rxdid; /* 1 + the profile of a write-back other than the one asked for; 0 = none */
     uint8_t class_of[PTYPES_CLASSED]; /* which checksums a packet type has */
     /* The csum column of a packet type when nothing is wrong; vector code reads four bytes at each. */
     uint8_t good_of[PTYPES_CLASSED + 3];

@@ -20,6 +20,48 @@ static void drop_chained(struct queue_pair *pair, bool owner, struct rx_tally *t
     pair->chained_bytes = 0;
 }
 
+static void use_format(struct queue_pair *pair, uint32_t flex)
+{
+    if (metadata_format(pair, flex)) {
+        pair->rx_paths = *pair->paths_of[pair->format];
+        metadata_constants(pair);
+    }
+}
+
+void rx_expect(struct queue_pair *pair)
+{
+    if (pair->flex != pair->flex_asked)
+        use_format(pair, pair->flex_asked);
+    pair->packets_at_arm = __atomic_load_n(&pair->rq->packets, __ATOMIC_RELAXED);
+    __atomic_store_n(&pair->stray_rxdid, 0, __ATOMIC_RELAXED);
+}
+
+/* A write-back that can only be a legacy one: its first bytes, where a profile stands in all others, are
+ * zero, and its length is one that a packet can have. */
+static bool looks_legacy(const struct queue_pair *pair, const struct writeback *w)
+{
+    uint32_t length = writeback_length(w, FORMAT_LEGACY);
+
+    return !(w->qw0 & 0xffff) && !(w->qw1 & RXL_SPH) && length && length <= pair->buffer_size;
+}
+
+/* The device writes another profile than the one that was asked for: that is remembered. When this is the
+ * queue's first packet, and the layout is known, the device means it, and what comes is read like that from now
+ * on (docs/spec/descriptors.md 7). A legacy write-back has no profile, so a queue that expects one cannot see
+ * that another came. */
+static void meet_profile(struct queue_pair *pair, const struct writeback *w,
+                         const struct rx_tally *tally)
+{
+    uint32_t came = (uint32_t)(w->qw0 & RXF_RXDID_MASK);
+    uint64_t packets = __atomic_load_n(&pair->rq->packets, __ATOMIC_RELAXED) + tally->packets;
+
+    __atomic_store_n(&pair->stray_rxdid, came + 1, __ATOMIC_RELAXED);
+    if (packets != pair->packets_at_arm || pair->chained || pair->deferred.dirty)
+        return;
+    if (came > RXDID_LEGACY_32B ? !(w->qw0 & RXF_SPH) : !came && looks_legacy(pair, w))
+        use_format(pair, came);
+}
+
 /* Which counter says why this descriptor, or the chain that it belongs to, is no packet; NULL when nothing
  * is wrong with it. */
 static uint32_t *fault_of(const struct queue_pair *pair, const struct writeback *w, uint32_t length,
@@ -96,6 +138,8 @@ static enum rx_result take_one(struct queue_pair *pair, const struct columns *c,
         buffers_put(pair, &index, 1, owner, &tally->pool);
         return RX_CONSUMED;
     }
+    if (pair->format != FORMAT_LEGACY && unlikely((w.qw0 & RXF_RXDID_MASK) != pair->flex))
+        meet_profile(pair, &w, tally);
     length = writeback_length(&w, pair->format);
     fault = fault_of(pair, &w, length, eop, tally);
     if (fault) {

@@ -29,6 +29,8 @@ static inline enum rx_flags rx_flags_of(bool owner, bool mark)
     return (owner ? RX_OWNER : 0) | (mark ? RX_MARK : 0);
 }
 
+/* The ring is armed: write-backs are expected in the format that was configured. */
+void rx_expect(struct queue_pair *pair);
 /* After the device has let go of the ring: what it had received counts as lost, every buffer returns. */
 void rx_drain(struct queue_pair *pair);
 

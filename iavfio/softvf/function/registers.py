@@ -51,6 +51,7 @@ class Registers:
         self._e810 = personality.device_id == lib.PCI_DEVICE_E810_VF
         self._wb_on_itr = personality.wb_on_itr
         self._vectors = personality.msix_count
+        self._latches = personality.causes_latch  # also over a reset
         self._rstat = IN_PROGRESS
         self._cause = 0  # VFINT_ICR01
         self._cause_enable = 0  # VFINT_ICR0_ENA1
@@ -79,7 +80,9 @@ class Registers:
         """Performs the hardware half of a VF reset; the data plane zeroes the registers that it has
         (docs/spec/registers.md 8)."""
         self._rstat = IN_PROGRESS
-        self._cause = self._cause_enable = self._held = 0
+        if not self._latches:
+            self._cause = 0
+        self._cause_enable = self._held = 0
 
     def mailbox_cause(self) -> None:
         """Raises vector 0 for the mailbox."""
@@ -89,7 +92,10 @@ class Registers:
         if self._e810:  # an E810 VF has no cause registers
             self._plane.raise_mailbox(self._vf)
             return
+        hidden = self._latches and self._cause & cause
         self._cause |= cause
+        if hidden:
+            return
         if cause & self._cause_enable:
             self._plane.raise_mailbox(self._vf)
         else:

@@ -219,7 +219,7 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
         int(rx.ring_len),
         size,
         int(rx.max_pkt_size),
-        int(rx.rxdid) if flex else RXDID_LEGACY,
+        pf.personality.rxdid_written or (int(rx.rxdid) if flex else RXDID_LEGACY),
         offer.keep_crc,
     )
     if ran:
