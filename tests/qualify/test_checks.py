@@ -147,6 +147,35 @@ def test_a_queue_that_does_not_send_is_named(pf: SoftPf, vfs: Vfs) -> None:
     assert outcome.status == "failed" and "queue 2: " in outcome.reason
 
 
+@pytest.mark.parametrize("card", ["x710"])
+def test_promiscuity_that_cannot_be_switched_off(pf: SoftPf, vfs: Vfs) -> None:
+    pf.control("trust", vf=1, on=True)
+    opcode = int(lib.VC_OP_CONFIG_PROMISCUOUS_MODE)
+    pf.control("fault", vf=1, kind="ignore", opcode=opcode, value=1, count=100)
+    outcome = run(vfs, "promiscuity")
+    assert outcome.status == "failed", outcome
+    assert "still arrives after promiscuous mode was switched off" in outcome.reason
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_an_address_that_is_not_withdrawn(pf: SoftPf, vfs: Vfs) -> None:
+    opcode = int(lib.VC_OP_DEL_ETH_ADDR)
+    vfs.way()
+    pf.control("fault", vf=1, kind="ignore", opcode=opcode, count=100)
+    outcome = run(vfs, "addresses")
+    assert outcome.status == "failed"
+    assert outcome.reason == "before, with, after the filter: [False, True, True]"
+
+
+def test_a_spoofed_frame_that_is_counted_and_vanishes(pf: SoftPf, vfs: Vfs) -> None:
+    vfs.way()
+    pf.control("spoofchk", vf=0, on=False)
+    pf.control("fault", vf=1, kind="spoil", how="lose", every=1)
+    outcome = run(vfs, "spoof")
+    assert outcome.status == "failed"
+    assert outcome.reason == "a spoofed frame vanished and was counted as sent"
+
+
 def test_two_vfs_that_do_not_reach_each_other(pf: SoftPf, vfs: Vfs) -> None:
     pf.control("vlan", vf=1, vlan=100)
     outcome = run(vfs, "both-ways")

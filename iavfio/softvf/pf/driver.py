@@ -227,7 +227,8 @@ class Pf:
         try:
             handler = self._handler_of(vf, opcode, payload)
             handled = True
-            answer = handler(self, vf, payload)
+            ignored = self.faults.ignores(vf.index, opcode)
+            answer = b"" if ignored else handler(self, vf, payload)
         except Silence:
             return
         except Refused as refusal:

@@ -12,6 +12,7 @@ from iavfio.errors import ConfigError
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "lose": "the request never arrives",
+        "ignore": "the answer is success and nothing was done, but for the first `value` requests",
         "drop": "the answer is lost",
         "delay": "the answer comes `value` milliseconds late",
         "duplicate": "the answer comes twice",
@@ -92,12 +93,20 @@ class Faults:
         """Whether this request gets lost."""
         return bool(self._waiting and self._take(vf, opcode, frozenset({"lose"})))
 
+    def ignores(self, vf: int, opcode: int) -> bool:
+        """Whether this request is answered and not carried out."""
+        hits = self._take(vf, opcode, frozenset({"ignore"})) if self._waiting else []
+        idle = [fault for fault in hits if fault.value <= 0]
+        for fault in hits:
+            fault.value -= 1
+        return bool(idle)
+
     def spoil(self, vf: int, opcode: int, answer: Answer) -> list[Answer]:
         """The answers that the VF gets in place of `answer`: none, one or several."""
         if not self._waiting:
             return [answer]
         out = [answer]
-        for fault in self._take(vf, opcode, frozenset(KINDS) - {"lose"}):
+        for fault in self._take(vf, opcode, frozenset(KINDS) - {"lose", "ignore"}):
             if fault.kind == "drop":
                 return []
             twice = fault.kind == "duplicate"
