@@ -6,6 +6,7 @@ The checks are those of `port.why()` that the counters alone answer; nothing is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from iavfio.port.control import PortControl
     from iavfio.stats import Snapshot
 
-CALM = 5  # looks without a finding after which it has ended
+CALM = 5.0  # seconds without a finding after which it has ended
 
 
 class Conditions:
@@ -28,7 +29,7 @@ class Conditions:
         self._control = control
         self._before: Snapshot | None = None
         self._counted_from: Snapshot | None = None  # packets, to see how they spread
-        self._calm: dict[str, int] = {}  # condition -> looks since it was last found
+        self._found: dict[str, float] = {}  # condition -> when it was last found
         self._suspended = 0
 
     @contextmanager
@@ -39,7 +40,11 @@ class Conditions:
             yield
         finally:
             self._suspended -= 1
-            self._before = None
+            self.rebase()
+
+    def rebase(self) -> None:
+        """The queues were brought up: what is counted from here on is compared."""
+        self._before = self._counted_from = self._control.stats.snapshot()
 
     def look(self) -> None:
         """Says what has begun and what has ended. Under the port's lock."""
@@ -63,12 +68,11 @@ class Conditions:
         self._look_at_formats()
         found = {finding.name: finding for check in STANDING if (finding := check(facts))}
         for name, finding in found.items():
-            self._calm[name] = 0
+            self._found[name] = time.monotonic()
             status.begin(name, told(finding))
-        for name in [name for name in self._calm if name not in found]:
-            self._calm[name] += 1
-            if self._calm[name] >= CALM:
-                del self._calm[name]
+        for name in [name for name in self._found if name not in found]:
+            if time.monotonic() - self._found[name] > CALM:
+                del self._found[name]
                 status.end(name)
 
     def _look_at_formats(self) -> None:

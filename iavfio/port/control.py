@@ -342,6 +342,7 @@ class PortControl:
         for pair in self.queues:
             self.watchdog.add(pair)
         say_shortages(status, built.plan, self.pool, self.device.transport)
+        self.housekeeping.conditions.rebase()
 
     def stop(self) -> None:
         """See Port.stop."""
@@ -428,6 +429,7 @@ class PortControl:
         with self.status.exclusively(seconds), self.session.within(deadline.left):
             if self.status.state in (State.STOPPED, State.RUNNING):
                 self.counters.refresh()
+                self.housekeeping.conditions.look()
 
     def _pf_event(self, event: Event) -> None:
         if event.kind == "link":

@@ -225,3 +225,20 @@ def test_every_event_is_a_line_and_every_note_an_event(caplog: pytest.LogCapture
             assert any(event.text.splitlines()[0] in line for _, line in lines(caplog)), event
         noted = [event.text for event in seen if event.kind == "note"]
         assert noted == [note for note in port.notes if note not in before]
+
+
+def test_what_the_spoof_check_eats_is_said_at_the_first_refresh() -> None:
+    """The counters are compared from the start on, not from the first look of housekeeping."""
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as port:
+        port.start(wait_link=5)
+        frame = bytes.fromhex("020000000001020000aabbcc0800") + bytes(50)
+        with port.tx[0].build([frame] * 100) as burst:
+            assert port.tx[0].send(burst) == 100
+
+        def said() -> bool:
+            port.refresh_stats()
+            return any("spoof" in note for note in port.notes)
+
+        assert until(said)
+        (note,) = [note for note in port.notes if "spoof" in note]
+        assert "spoofchk off" in note
