@@ -11,8 +11,8 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-full test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
+.PHONY: help demo venv build test judge test-judge guest test-guest test-guest-full test-device bench bench-handlers bench-loopback
+.PHONY: bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ build: venv  ## compile the C rooms into build/ and put the extensions in place
 
 test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)
+
+judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processes (5 minutes of CPU)
+	@$(PY) -m tests.judge.build || [ $$? = 77 ]
+
+test-judge: build judge  ## Linux's own i40e judges the driver and the software PF; skips where its source cannot be had
+	@$(PY) -m pytest tests/judge -n 0 -q -s $(TESTFLAGS)
 
 guest: venv  ## build the guest lab, once, as root: root tree and small kernel (about 15 minutes)
 	@$(PY) -m tests.guest.lab build || [ $$? = 77 ]
@@ -51,9 +57,6 @@ bench-handlers: build  ## packet handlers compiled from Python against C ones, i
 
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
 	@ninja -C $(BUILD) --quiet bench/floor && $(PY) -m bench.end_to_end $(BUILD)/bench/floor $(BENCHFLAGS)
-
-bench-neighbour: build  ## how long a VF waits while the client of another one storms: histograms, storm by storm
-	@$(PY) -m tests.hostile.neighbour $(BENCHFLAGS)
 
 bench-python: build  ## bursts in Python: over the C calls, filters by columns, a loop beside the C worker
 	@$(PY) -m bench.bursts $(BENCHFLAGS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf import i40e_addresses
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import BROADCAST, ZERO_MAC, Vf, mac_text
@@ -38,46 +39,19 @@ def _filters(vf: Vf) -> int:
 
 
 def add_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Both PFs go entry by entry up to the first refusal; what was added before stays in force.
+    """ice goes entry by entry up to the first refusal; what was added before stays in force.
 
-    Before that i40e refuses an address that cannot be a filter, and ice a list that is too long.
+    Before that it refuses a list that is too long. i40e adds all of a list or nothing.
     """
     entries = _list(pf, vf, payload)
     try:
         if pf.personality.is_ice:
             _add_ice(pf, vf, entries)
         else:
-            _add_i40e(pf, vf, entries)
-            vf.leaving.clear()  # i40e has programmed its list of filters
+            i40e_addresses.add(pf, vf, entries)
     finally:
         pf.publish(vf)
     return b""
-
-
-def _add_i40e(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
-    for mac, _ in entries:
-        if _hopeless(mac):
-            raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
-    for mac, kind in entries:
-        foreign = vf.admin_mac is not None and mac != vf.admin_mac and not mac[0] & 1
-        if foreign and not vf.trusted:
-            raise Refused(
-                Status.PERM,
-                f"{mac_text(mac)}: the administrator set {mac_text(vf.default_mac)} "
-                "and the VF is not trusted",
-                kind="note",
-            )
-        if mac not in vf.macs:
-            if _filters(vf) + 1 > pf.personality.max_macs and not vf.trusted:
-                raise Refused(Status.PERM, _too_many(pf, _filters(vf) + 1), kind="note")
-            if len(vf.macs) >= SWITCH_MACS:
-                raise Refused(
-                    Status.NO_SPACE, f"no room in the switch for {mac_text(mac)}", kind="note"
-                )
-            vf.macs.append(mac)
-        if not mac[0] & 1 and vf.own_mac == ZERO_MAC:
-            vf.own_mac = mac
-        _choose_primary(vf, mac, kind)
 
 
 def _add_ice(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
@@ -132,25 +106,20 @@ def del_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     ice for a VF that is not trusted (docs/spec/pf-dialects.md 3).
     """
     entries = _list(pf, vf, payload)
-    ice = pf.personality.is_ice
-    deleted: set[bytes] = set()
     try:
-        for mac, _ in entries:
-            if mac == vf.admin_mac and not (ice and vf.trusted):
-                continue
-            if mac in vf.macs:
-                _delete(vf, mac)
-                deleted.add(mac)
-            elif not ice and mac not in vf.leaving:
-                raise Refused(Status.PARAM, f"{mac_text(mac)} is not a filter of the VF")
-    except Refused:
-        # i40e has marked them, and takes them out of its list at the next request that succeeds.
-        vf.leaving |= deleted
-        raise
+        if pf.personality.is_ice:
+            _delete_ice(vf, entries)
+        else:
+            i40e_addresses.delete(vf, entries)
     finally:
         pf.publish(vf)
-    vf.leaving.clear()
     return b""
+
+
+def _delete_ice(vf: Vf, entries: list[tuple[bytes, int]]) -> None:
+    for mac, _ in entries:
+        if mac in vf.macs and (vf.trusted or mac != vf.admin_mac):
+            _delete(vf, mac)
 
 
 def _delete(vf: Vf, mac: bytes) -> None:

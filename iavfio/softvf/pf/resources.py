@@ -65,10 +65,11 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
         if not asked & lib.VC_CAP_RSS_PF:
             aq = personality.expanded_pctypes and asked & lib.VC_CAP_RSS_AQ
             always |= lib.VC_CAP_RSS_AQ if aq else lib.VC_CAP_RSS_REG
-        if not port_vlan or personality.dialect == "oot":
-            offered |= lib.VC_CAP_VLAN
+        offered |= lib.VC_CAP_ADQ  # and refuses channels while it checks source addresses
         if personality.dialect == "oot":
-            offered |= lib.VC_CAP_USO
+            offered |= lib.VC_CAP_USO | lib.VC_CAP_VLAN
+        elif not port_vlan:
+            always |= lib.VC_CAP_VLAN  # unasked
     return int(asked & offered | always)
 
 
@@ -146,14 +147,7 @@ def get_supported_rxdids(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 def request_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Granted: a reset and no answer. Refused: success, and the number that would work."""
     p = pf.personality
-    if vf.phase is not Phase.ACTIVE:
-        if not p.is_ice:
-            vf.hardware.violation(
-                "docs/spec/virtchnl.md 9",
-                "REQUEST_QUEUES before GET_VF_RESOURCES: i40e does not even answer",
-            )
-            raise Silence
-        vf.require_active()
+    vf.require_active()
     wanted = int.from_bytes(payload, "little")
     current = vf.num_queue_pairs
     left = pf.queue_pairs_left()

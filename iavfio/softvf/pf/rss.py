@@ -48,7 +48,7 @@ def tells_apart(personality: Personality) -> bool:
 def programmed(personality: Personality, hashcfg: int) -> int:
     """What the hardware hashes: i40e writes the classes into registers, ice makes profiles."""
     if not personality.is_ice:
-        return hashcfg
+        return hashcfg & classes(personality)  # the card has no other classes
     for family in FAMILIES:
         hashcfg |= family if hashcfg & family else 0
     for version, rest in VERSIONS:
@@ -119,7 +119,7 @@ def set_rss_hashcfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         raise Refused(Status.UNSUPPORTED, "SET_RSS_HASHCFG is not served by this PF", kind="note")
     wanted = int.from_bytes(payload, "little")
     unknown = wanted & ~classes(pf.personality)
-    vf.hashcfg = wanted & ~unknown
+    vf.hashcfg = wanted  # i40e writes it into registers, whatever it is
     if unknown and pf.personality.is_ice:
         vf.hashcfg = 0
         pf.publish(vf)

@@ -122,7 +122,9 @@ class Vf:
 
     def forget(self) -> None:
         """What the PF frees in a reset: everything that messages of the VF had set up."""
-        self.asked = self.caps = 0
+        self.caps = 0
+        if not self.serves_early:  # i40e keeps the word that says how link speeds are told
+            self.asked = 0
         self.macs, self.leaving = [], set()
         self.vlans, self.tagged = set(), set()
         self.vlan_count = 0

@@ -59,6 +59,12 @@ def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     return b""
 
 
+def _has_no_say(pf: Pf, vf: Vf) -> bool:
+    """Linux's i40e reports success to a VF on a port VLAN and leaves its stripping as it is."""
+    p = pf.personality
+    return bool(vf.port_vlan) and not p.is_ice and p.dialect == "kernel" and not p.strip_refused
+
+
 def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:
     vf.require_active()
     if vf.port_vlan or pf.personality.strip_refused:
@@ -73,6 +79,8 @@ def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:
 
 def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Tags go to L2TAG1."""
+    if _has_no_say(pf, vf):
+        return b""
     _check_strip(pf, vf, True)
     vf.strip = "l2tag1"
     pf.publish(vf)
@@ -81,6 +89,8 @@ def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 def disable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Tags stay in the frame."""
+    if _has_no_say(pf, vf):
+        return b""
     _check_strip(pf, vf, False)
     vf.strip = "none"
     pf.publish(vf)

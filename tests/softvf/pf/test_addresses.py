@@ -10,6 +10,7 @@ from tests.softvf.pf.pf_rig import (
     Rig,
     macs,
     rig,
+    vlans,
 )
 
 
@@ -20,6 +21,8 @@ def mac(n: int) -> str:
 def raw(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
+
+ZERO, ALL = "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"
 
 # ---- MAC filters
 
@@ -85,10 +88,7 @@ def test_an_untrusted_vf_has_18_filters_with_broadcast_and_its_default_address(
         pf.negotiate()
         before = pf.config.macs
         assert pf.status(10, macs(pf.vsi, *map(mac, range(most + 1)))) == REFUSED[card]
-        if card == "e810":
-            assert pf.config.macs == before  # ice judges the number first
-        else:
-            assert len(pf.config.macs) == 17  # i40e adds up to the first that is too many
+        assert pf.config.macs == before  # both judge the number first
 
 
 def test_ice_counts_addresses_again_that_are_there_already() -> None:
@@ -111,6 +111,44 @@ def test_deleted_addresses_make_room() -> None:
                 assert pf.status(10, macs(pf.vsi, *map(mac, range(17)))) == 0
                 assert pf.status(11, macs(pf.vsi, *map(mac, range(17)))) == 0
             assert pf.config.macs == ()
+
+
+@pytest.mark.parametrize("card", ["x710", "x722"])
+def test_i40e_adds_all_of_a_list_or_nothing(card: str) -> None:
+    with rig(card, mac="zero") as pf:
+        pf.negotiate()
+        for bad, status in ((ZERO, -22), (ALL, -22)):
+            assert pf.status(10, macs(pf.vsi, mac(1), bad)) == status
+        assert pf.config.macs == ()
+        assert pf.status(10, macs(pf.vsi, *[mac(1)] * 18)) == -1  # each entry counts
+        assert pf.config.macs == ()
+        assert pf.status(10, macs(pf.vsi, *[mac(1)] * 17)) == 0
+        assert pf.config.macs == (raw(mac(1)),)
+
+
+@pytest.mark.parametrize("card", ["x710", "x722"])
+def test_on_i40e_each_vlan_takes_filters_of_every_address(card: str) -> None:
+    with rig(card, mac="zero") as pf:
+        pf.negotiate()
+        assert pf.status(10, macs(pf.vsi, mac(0))) == 0
+        assert pf.status(12, vlans(pf.vsi, *range(1, 8))) == 0  # 2 * 8 = 16 filters
+        assert pf.status(10, macs(pf.vsi, mac(1), mac(2))) == 0
+        assert pf.status(10, macs(pf.vsi, mac(3))) == -1
+        assert pf.status(10, macs(pf.vsi, mac(0))) == -1  # not a new one, and too many all the same
+        assert pf.status(13, vlans(pf.vsi, *range(1, 8))) == 0
+        assert pf.status(10, macs(pf.vsi, mac(3))) == 0
+
+
+@pytest.mark.parametrize("card", ["x710", "x722"])
+def test_a_trusted_vf_that_deletes_its_own_mac_gets_another(card: str) -> None:
+    for trusted, own in ((True, mac(2)), (False, "00:00:00:00:00:00")):
+        with rig(card, mac="zero", trusted=trusted) as pf:
+            pf.negotiate()
+            assert pf.status(10, macs(pf.vsi, mac(1), kind=1)) == 0
+            assert pf.status(10, macs(pf.vsi, mac(2))) == 0
+            assert pf.status(11, macs(pf.vsi, mac(1))) == 0
+            pf.pf.flr(0)
+            assert default_mac(pf) == own
 
 
 @pytest.mark.parametrize("card", ["x710", "x722"])
@@ -165,9 +203,9 @@ def test_the_vfs_own_address_outlives_resets_and_its_user(card: str) -> None:
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_an_extra_address_is_not_the_vfs_own_on_ice(card: str) -> None:
-    """i40e takes the first unicast address, whatever its kind; ice one of the legacy kind."""
-    for kind, own in ((2, card != "e810"), (0, True)):
+def test_an_extra_address_is_not_the_vfs_own(card: str) -> None:
+    """Both take the first unicast address of the legacy kind, and one that is called primary."""
+    for kind, own in ((2, False), (0, True), (3, False)):
         with rig(card, mac="zero") as pf:
             pf.negotiate()
             assert pf.status(10, macs(pf.vsi, "01:00:5e:00:00:01", mac(1), mac(2), kind=kind)) == 0

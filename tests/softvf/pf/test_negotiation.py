@@ -40,14 +40,14 @@ def test_x710_reply_byte_by_byte() -> None:
     ("card", "asked", "granted"),
     [
         ("e810", LINUX_CAPS, 0x063C84E1),
-        ("x710", LINUX_CAPS, 0x001900C1),
-        ("x722", LINUX_CAPS, 0x003D00E1),
+        ("x710", LINUX_CAPS, 0x009900C1),
+        ("x722", LINUX_CAPS, 0x00BD00E1),
         ("e810", VPP_CAPS, 0x000A80A1),
         ("x710", VPP_CAPS, 0x000B0081),
         ("x722", VPP_CAPS, 0x000B00A1),
         ("e810", pf_rig.DPDK_CAPS, 0x060A84E1),
         ("e810", 0, 0x00000001),
-        ("x710", 0, 0x00000091),
+        ("x710", 0, 0x00010091),
         ("e810", 1 << 16, 0x00010001),
         ("e810", 1 << 16 | 1 << 15, 0x00008001),
     ],
@@ -421,7 +421,7 @@ def test_request_queues_oddities() -> None:
         pf.negotiate()
         assert _request(pf, 8) == [(29, 0, struct.pack("<H", 4))]
     with rig("x710") as pf:
-        assert _request(pf, 8) == []  # not active: no answer at all
+        assert _request(pf, 8) == [(17, 0, pf_rig.RESET_IMPENDING)]  # before GET_VF_RESOURCES
         assert len(pf.violations) == 1
     with rig("e810") as pf:
         pf.negotiate()

@@ -231,3 +231,15 @@ def test_v2_offloads_of_a_double_vlan_device() -> None:
         assert pf.status(56, setting(1, outer=2)) == 0
         assert pf.config.insert_tpid == 0x88A8
         assert pf.status(54, setting(1, outer=3)) == -5  # one at a time
+
+
+def test_a_port_vlan_leaves_stripping_as_it_is_without_a_word_on_i40e() -> None:
+    for dialect, status in (("kernel", 0), ("oot", -5)):
+        with rig("x710", dialect=dialect) as pf:
+            pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
+            pf.clock.advance(1000)
+            pf.negotiate(V1)
+            before = pf.config.strip
+            for opcode in (27, 28):
+                assert pf.status(opcode) == status
+                assert pf.config.strip == before

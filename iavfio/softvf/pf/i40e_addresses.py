@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How i40e keeps a VF's MAC addresses (docs/spec/virtchnl.md 9, docs/spec/pf-dialects.md 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iavfio.softvf._device import lib
+from iavfio.softvf.pf.status import Refused, Status
+from iavfio.softvf.pf.vf import BROADCAST, ZERO_MAC, Vf, mac_text
+
+if TYPE_CHECKING:
+    from iavfio.softvf.pf.driver import Pf
+
+SWITCH_MACS = 64  # what the switch holds for one VF
+Entry = tuple[bytes, int]
+
+
+def _refuse_hopeless(entries: list[Entry]) -> None:
+    for mac, _ in entries:
+        if mac in (ZERO_MAC, BROADCAST):
+            raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
+
+
+def filters(vf: Vf, addresses: int) -> int:
+    """How many filters a number of addresses takes.
+
+    Each has one for untagged frames and one for each VLAN.
+    """
+    return addresses * (1 + len(vf.vlans))
+
+
+def add(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
+    """ADD_ETH_ADDR: all entries are looked at before the first is added.
+
+    An entry that is new counts each time that it stands in the message.
+    """
+    for mac, _ in entries:
+        _refuse_hopeless([(mac, 0)])
+        foreign = vf.admin_mac is not None and mac != vf.own_mac and not mac[0] & 1
+        if foreign and not vf.trusted:
+            raise Refused(
+                Status.PERM,
+                f"{mac_text(mac)}: the administrator set {mac_text(vf.own_mac)} "
+                "and the VF is not trusted",
+                kind="note",
+            )
+    new = sum(mac not in vf.macs and mac not in vf.leaving for mac, _ in entries)
+    active = filters(vf, len(vf.macs) + 1)  # broadcast counts
+    every = active + filters(vf, len(vf.leaving))
+    most = pf.personality.max_macs
+    if not vf.trusted and (active + new > most or every + new > 2 * most):
+        raise Refused(
+            Status.PERM,
+            f"{active + new} MAC filters with broadcast and VLANs, an untrusted VF may have {most}",
+            kind="note",
+        )
+    fresh = {mac for mac, _ in entries} - set(vf.macs)
+    if len(vf.macs) + len(fresh) > SWITCH_MACS:
+        raise Refused(Status.NO_SPACE, "no room in the switch for MAC addresses", kind="note")
+    for mac, kind in entries:
+        if mac not in vf.macs and mac not in vf.leaving:
+            vf.macs.append(mac)
+        if not mac[0] & 1:
+            _learn(vf, mac, kind)
+    vf.leaving.clear()  # the list of filters is programmed
+
+
+def _learn(vf: Vf, mac: bytes, kind: int) -> None:
+    """What the VF calls primary is its own address, or the first of a VF that never says which."""
+    primary = kind == lib.VC_ETHER_ADDR_PRIMARY
+    if primary or (kind == lib.VC_ETHER_ADDR_LEGACY and vf.own_mac == ZERO_MAC):
+        vf.own_mac = mac
+    if primary or vf.primary_mac == ZERO_MAC:
+        vf.primary_mac = mac
+
+
+def delete(vf: Vf, entries: list[Entry]) -> None:
+    """DEL_ETH_ADDR: an unknown address is refused; those before it are gone.
+
+    The administrator's is kept without a word. A trusted VF that deletes its own MAC gets another
+    of its unicast addresses in its place.
+    """
+    _refuse_hopeless(entries)
+    own_is_gone = False
+    for mac, _ in entries:
+        if mac == vf.own_mac:
+            if vf.admin_mac is not None:
+                continue
+            own_is_gone = True
+        if mac in vf.macs:
+            vf.macs.remove(mac)
+            vf.leaving.add(mac)
+        elif mac not in vf.leaving:
+            # Those before it leave the list at the next request that succeeds.
+            raise Refused(Status.PARAM, f"{mac_text(mac)} is not a filter of the VF")
+    vf.leaving.clear()
+    left = next((mac for mac in vf.macs if not mac[0] & 1), ZERO_MAC)
+    if own_is_gone:
+        vf.own_mac = left if vf.trusted else ZERO_MAC
+    if vf.primary_mac not in vf.macs:
+        vf.primary_mac = left

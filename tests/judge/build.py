@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
+
+`python -m tests.judge.build` builds each judge that is not in the cache yet. A judge's file is
+named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
+source is changed: our file is added to the driver's directory, and the functions that would reach
+a card are taken over by the compiler's -D.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guest.cache import LabError, Unavailable, cache_dir, call, digest, locked
+from tests.judge.kernel_source import build_environment, newest_version, unpack
+
+HERE = Path(__file__).resolve().parent
+CONFIG = HERE / "judge.config"
+JOBS = 2
+SKIPPED = 77
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A PF driver: its directory in the kernel's source and what we add to it.
+
+    These are our files, lines of the kernel's configuration and lines of the directory's Makefile.
+    """
+
+    name: str
+    folder: str
+    sources: tuple[str, ...]
+    config: str
+    makefile: str
+
+
+I40E = Driver(
+    "i40e",
+    "drivers/net/ethernet/intel/i40e",
+    ("judge_i40e.c",),
+    "CONFIG_I40E=y\n",
+    "\n"
+    "i40e-y += judge_i40e.o\n"
+    "CFLAGS_judge_i40e.o += -I$(srctree)/arch/um/include/shared\n"
+    "CFLAGS_i40e_common.o += -Di40e_asq_send_command=judge_asq_send_command\n"
+    "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic=judge_asq_send_command_atomic\n"
+    "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic_v2=judge_asq_send_command_atomic_v2\n"
+    "CFLAGS_i40e_virtchnl_pf.o += -Dpci_enable_sriov=judge_enable_sriov\n",
+)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A driver of one kernel version, such as "6.12"."""
+
+    driver: Driver
+    kernel: str
+
+    @property
+    def package(self) -> str:
+        """Debian's package of the kernel's source."""
+        return f"linux-source-{self.kernel}"
+
+    @property
+    def name(self) -> str:
+        """For messages and test ids."""
+        return f"{self.driver.name}-{self.kernel}"
+
+    def path(self) -> Path:
+        """Where the built judge is, or will be."""
+        files = (CONFIG, *(HERE / name for name in self.driver.sources))
+        texts = [path.read_text(encoding="ascii") for path in files]
+        key = digest(newest_version(self.package), self.driver.config, self.driver.makefile, *texts)
+        return cache_dir() / f"judge-{self.name}-{key}"
+
+
+JUDGES = (Judge(I40E, "6.12"),)
+
+
+def load(judge: Judge) -> Path:
+    """The built judge. Raises Unavailable when there is none."""
+    path = judge.path()
+    if not path.is_file():
+        raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (10 minutes)")
+    return path
+
+
+def build(judge: Judge) -> Path:
+    """Builds a judge, unless it is there. Raises Unavailable and LabError."""
+    path = judge.path()
+    if not path.is_file():
+        with locked("judge"):
+            if not path.is_file():
+                _build(judge, path)
+    return path
+
+
+def _build(judge: Judge, path: Path) -> None:
+    started = time.monotonic()
+    version = newest_version(judge.package)
+    log = cache_dir() / f"judge-{judge.name}.log"
+    log.unlink(missing_ok=True)
+    env = build_environment(log)
+    print(f"building the judge {judge.name} from {judge.package} {version}", flush=True)
+    work = cache_dir() / f"judge-{judge.name}.work"
+    shutil.rmtree(work, ignore_errors=True)
+    tree = unpack(judge.package, version, work, log)
+    folder = tree / judge.driver.folder
+    for name in judge.driver.sources:
+        shutil.copy(HERE / name, folder)
+    with (folder / "Makefile").open("a", encoding="ascii") as makefile:
+        makefile.write(judge.driver.makefile)
+    make = ["make", "-s", "ARCH=um", *(["CC=ccache gcc"] if shutil.which("ccache") else [])]
+    call([*make, "tinyconfig"], log=log, timeout=300, env=env, cwd=tree)
+    with (tree / ".config").open("a", encoding="ascii") as config:
+        config.write(CONFIG.read_text(encoding="ascii") + judge.driver.config)
+    call([*make, "olddefconfig"], log=log, timeout=300, env=env, cwd=tree)
+    call([*make, f"-j{JOBS}", "linux"], log=log, timeout=3600, env=env, cwd=tree)
+    part = path.with_suffix(".part")
+    shutil.copy(tree / "linux", part)
+    call(["strip", part], log=log, timeout=60)
+    for old in cache_dir().glob(f"judge-{judge.name}-*"):
+        if old != part:
+            old.unlink()
+    part.rename(path)
+    shutil.rmtree(work)
+    print(f"judge {judge.name} ready after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Builds all judges; 77 where one cannot be had."""
+    code = 0
+    for judge in JUDGES:
+        try:
+            build(judge)
+        except Unavailable as error:
+            print(f"no judge {judge.name}: {error}", file=sys.stderr)
+            code = SKIPPED
+        except LabError as error:
+            print(f"the judge {judge.name} was not built: {error}", file=sys.stderr)
+            return 1
+    return code
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    sys.exit(main())

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tests with a judge skip where none is built; $IAVFIO_JUDGE_REQUIRED makes that a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guest.cache import Unavailable
+from tests.judge.build import I40E, JUDGES, load
+from tests.judge.process import JudgeProcess
+
+I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver is I40E]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A judge hears thousands of messages in one test."""
+    for item in items:
+        if "judge" in item.path.parts and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def kernel_of(driver: str, version: str) -> Path:
+    """The judge's file; skips the test when it is not built."""
+    (judge,) = (each for each in JUDGES if (each.driver.name, each.kernel) == (driver, version))
+    try:
+        return load(judge)
+    except Unavailable as error:
+        if os.environ.get("IAVFIO_JUDGE_REQUIRED"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", params=I40E_KERNELS)
+def i40e(request: pytest.FixtureRequest) -> Iterator[tuple[str, JudgeProcess]]:
+    """The version of a kernel, and its i40e driver at work."""
+    with JudgeProcess(kernel_of("i40e", request.param)) as process:
+        yield request.param, process

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/* The part of the i40e judge that is ours. It is linked with the kernel's own, untouched i40e driver into a User Mode
+ * Linux kernel. The driver's i40e_alloc_vfs and everything below it run for real; what the card would answer
+ * (registers, admin-queue commands) is answered here. Requests come on host fd 3, what the PF sends to its VFs goes out
+ * on host fd 4; the frames are those of process.py.
+ *
+ * Not played: i40e_probe itself (make_pf leaves what it would leave), firmware that refuses unless JUDGE_REFUSE asks
+ * for it, flow director, anything that takes time. */
+#include <linux/etherdevice.h>
+#include <linux/if_bridge.h>
+#include <linux/init.h>
+#include <linux/logic_iomem.h>
+#include <linux/pci.h>
+#include <linux/reboot.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+#include <os.h>
+
+#include "i40e.h"
+#include "i40e_lan_hmc.h"
+#include "i40e_prototype.h"
+#include "i40e_virtchnl_pf.h"
+
+#define BAR_SIZE 0x800000
+#define BAR_BASE 0x4000000000ul
+#define FD_IN 3
+#define FD_OUT 4
+#define QUEUES 768
+#define VF_QUEUES 16 /* most of one VF */
+#define PF_QUEUES 64
+#define VSIS 64
+#define VF_COUNT 4
+#define MAIN_SEID 0x1ff
+#define KEY_WORDS 13
+#define LUT_WORDS 16
+#define PERFECT_MATCH 1 /* match_method of an add-MAC element that the switch took */
+
+enum { OUT_MESSAGE = 1, OUT_COMMAND, OUT_END, OUT_REGISTER, OUT_STATE };
+
+enum {
+    JUDGE_MESSAGE = 1,
+    JUDGE_TRUST,
+    JUDGE_MAC,
+    JUDGE_FLR,
+    JUDGE_READ,
+    JUDGE_WRITE,
+    JUDGE_PORT_VLAN,
+    JUDGE_FLAG,
+    JUDGE_END,
+    JUDGE_LINK,
+    JUDGE_SPOOFCHK,
+    JUDGE_REFUSE,
+    JUDGE_RESET_ALL,
+    JUDGE_STATE
+};
+
+static u32 *bar;
+static struct i40e_pf *pf;
+static struct net_device *netdev;
+static struct pci_dev judge_pdev;
+
+/* ---- registers ---- */
+
+static unsigned long bar_read(void *priv, unsigned int at, int size)
+{
+    return at + 4 <= BAR_SIZE ? bar[at / 4] : ~0u;
+}
+
+static bool within(unsigned int at, unsigned int base, unsigned int count)
+{
+    return at >= base && at < base + 4 * count;
+}
+
+/* The hardware half of a VF reset: queues stop, and RSS has neither key nor table. */
+static void reset_hardware(unsigned int vf)
+{
+    struct i40e_vsi *vsi = pf->vf ? pf->vsi[pf->vf[vf].lan_vsi_idx] : NULL;
+    unsigned int i;
+
+    for (i = 0; vsi && vsi->type == I40E_VSI_SRIOV && i < VF_QUEUES; i++) {
+        bar[I40E_QRX_ENA(vsi->base_queue + i) / 4] = 0;
+        bar[I40E_QTX_ENA(vsi->base_queue + i) / 4] = 0;
+    }
+    for (i = 0; i < KEY_WORDS; i++)
+        bar[I40E_VFQF_HKEY1(i, vf) / 4] = 0;
+    for (i = 0; i < LUT_WORDS; i++)
+        bar[I40E_VFQF_HLUT1(i, vf) / 4] = 0;
+}
+
+static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
+{
+    u32 v = val;
+
+    if (at + 4 > BAR_SIZE)
+        return;
+    if (within(at, I40E_QRX_ENA(0), 1536) || within(at, I40E_QTX_ENA(0), 1536))
+        v = (v & ~(u32)I40E_QRX_ENA_QENA_STAT_MASK) |
+            ((v & I40E_QRX_ENA_QENA_REQ_MASK) ? I40E_QRX_ENA_QENA_STAT_MASK : 0);
+    if (within(at, I40E_VPGEN_VFRTRIG(0), 128) && (v & I40E_VPGEN_VFRTRIG_VFSWR_MASK)) {
+        unsigned int vf = (at - I40E_VPGEN_VFRTRIG(0)) / 4;
+
+        bar[I40E_VPGEN_VFRSTAT(vf) / 4] |= I40E_VPGEN_VFRSTAT_VFRD_MASK;
+        bar[I40E_VFGEN_RSTAT1(vf) / 4] = VIRTCHNL_VFR_INPROGRESS;
+        reset_hardware(vf);
+    }
+    if (within(at, I40E_GLGEN_VFLRSTAT(0), 4)) /* ones clear */
+        v = bar[at / 4] & ~v;
+    if (at == I40E_PFHMC_SDCMD || at == I40E_PFHMC_PDINV)
+        v = 0;
+    bar[at / 4] = v;
+}
+
+static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_write};
+
+static long bar_map(unsigned long offset, size_t size, const struct logic_iomem_ops **ops,
+                    void **priv)
+{
+    *ops = &bar_ops;
+    return offset;
+}
+
+static const struct logic_iomem_region_ops region_ops = {.map = bar_map};
+static struct resource bar_resource = {
+    .name = "judge",
+    .start = BAR_BASE,
+    .end = BAR_BASE + BAR_SIZE - 1,
+    .flags = IORESOURCE_MEM,
+};
+
+static void preset_registers(void)
+{
+    bar[I40E_GLGEN_PCIFCNCNT / 4] = 1;
+    bar[I40E_GLHMC_LANQMAX / 4] = 1536;
+    bar[I40E_GLHMC_LANTXOBJSZ / 4] = 7; /* object sizes as powers of two */
+    bar[I40E_GLHMC_LANRXOBJSZ / 4] = 5;
+    bar[I40E_GLHMC_FCOEDDPOBJSZ / 4] = 6;
+    bar[I40E_GLHMC_FCOEFOBJSZ / 4] = 6;
+}
+
+/* ---- the link to the host ---- */
+
+struct out {
+    u32 kind, vf, opcode, retval, len;
+} __packed;
+
+static void put(u32 kind, u32 vf, u32 opcode, u32 retval, const void *data, u32 len)
+{
+    struct out head = {kind, vf, opcode, retval, len};
+
+    os_write_file(FD_OUT, &head, sizeof(head));
+    if (len)
+        os_write_file(FD_OUT, data, len);
+}
+
+static int get(void *to, int len)
+{
+    int done = 0;
+
+    while (done < len) {
+        int n = os_read_file(FD_IN, to + done, len - done);
+
+        if (n == -EINTR || n == -EAGAIN)
+            continue;
+        if (n <= 0)
+            return -EIO;
+        done += n;
+    }
+    return 0;
+}
+
+/* ---- the firmware ---- */
+
+static u32 refused_opcode, refusals; /* the next `refusals` commands of this opcode fail */
+
+static void firmware(u16 opcode, struct i40e_aq_desc *desc, void *buff, u16 size)
+{
+    if (opcode == i40e_aqc_opc_add_vsi) {
+        struct i40e_aqc_add_get_update_vsi *cmd = (void *)&desc->params.raw;
+        struct i40e_aqc_add_get_update_vsi_completion *done = (void *)&desc->params.raw;
+        struct i40e_aqc_vsi_properties_data *info = buff;
+        u16 number = 10 + cmd->vf_id; /* the same after each reset, as the firmware's tends to be */
+
+        done->seid = cpu_to_le16(0x200 + number);
+        done->vsi_number = cpu_to_le16(number);
+        info->qs_handle[0] = cpu_to_le16(4);
+    } else if (opcode == i40e_aqc_opc_add_macvlan) {
+        struct i40e_aqc_add_macvlan_element_data *e = buff;
+
+        for (; (void *)(e + 1) <= buff + size; e++)
+            e->match_method = PERFECT_MATCH;
+    } else if (opcode == i40e_aqc_opc_rx_ctl_reg_write || opcode == i40e_aqc_opc_rx_ctl_reg_read) {
+        struct i40e_aqc_rx_ctl_reg_read_write *cmd = (void *)&desc->params.raw;
+        u32 at = le32_to_cpu(cmd->address);
+
+        if (at + 4 > BAR_SIZE)
+            return;
+        if (opcode == i40e_aqc_opc_rx_ctl_reg_write)
+            bar[at / 4] = le32_to_cpu(cmd->value);
+        cmd->value = cpu_to_le32(bar[at / 4]);
+    }
+}
+
+static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size)
+{
+    u16 opcode = le16_to_cpu(desc->opcode);
+    u16 extra = buff ? min_t(u16, size, 64) : 0;
+    u8 seen[16 + 64];
+
+    hw->aq.asq_last_status = I40E_AQ_RC_OK;
+    desc->retval = 0;
+    if (opcode == i40e_aqc_opc_send_msg_to_vf) {
+        struct i40e_aqc_pf_vf_message *cmd = (void *)&desc->params.raw;
+
+        put(OUT_MESSAGE, le32_to_cpu(cmd->id), le32_to_cpu(desc->cookie_high),
+            le32_to_cpu(desc->cookie_low), buff, size);
+        return 0;
+    }
+    memcpy(seen, &desc->params.raw, 16);
+    if (extra)
+        memcpy(seen + 16, buff, extra);
+    put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
+    if (refusals && opcode == refused_opcode) {
+        refusals--;
+        hw->aq.asq_last_status = I40E_AQ_RC_ENOSPC;
+        return -EIO;
+    }
+    firmware(opcode, desc, buff, size);
+    return 0;
+}
+
+int judge_asq_send_command(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size,
+                           struct i40e_asq_cmd_details *details);
+int judge_asq_send_command(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size,
+                           struct i40e_asq_cmd_details *details)
+{
+    return answer(hw, desc, buff, size);
+}
+
+int judge_asq_send_command_atomic(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
+                                  u16 size, struct i40e_asq_cmd_details *details, bool atomic);
+int judge_asq_send_command_atomic(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
+                                  u16 size, struct i40e_asq_cmd_details *details, bool atomic)
+{
+    return answer(hw, desc, buff, size);
+}
+
+int judge_asq_send_command_atomic_v2(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
+                                     u16 size, struct i40e_asq_cmd_details *details, bool atomic,
+                                     enum i40e_admin_queue_err *status);
+int judge_asq_send_command_atomic_v2(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
+                                     u16 size, struct i40e_asq_cmd_details *details, bool atomic,
+                                     enum i40e_admin_queue_err *status)
+{
+    int err = answer(hw, desc, buff, size);
+
+    if (status)
+        *status = hw->aq.asq_last_status;
+    return err;
+}
+
+int judge_enable_sriov(struct pci_dev *dev, int count);
+int judge_enable_sriov(struct pci_dev *dev, int count)
+{
+    return 0;
+}
+
+/* ---- a PF as i40e_probe leaves it ---- */
+
+static void make_device(void)
+{
+    device_initialize(&judge_pdev.dev);
+    dev_set_name(&judge_pdev.dev, "judge-i40e");
+    judge_pdev.dma_mask = DMA_BIT_MASK(64);
+    judge_pdev.dev.dma_mask = &judge_pdev.dma_mask;
+    judge_pdev.dev.coherent_dma_mask = DMA_BIT_MASK(64);
+    pci_set_drvdata(&judge_pdev, pf);
+}
+
+static int make_hardware(void)
+{
+    struct i40e_hw *hw = &pf->hw;
+    int err;
+
+    hw->hw_addr = ioremap(BAR_BASE, BAR_SIZE);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+    hw->back = pf;
+#endif
+    hw->mac.type = I40E_MAC_XL710;
+    hw->num_ports = 1;
+    hw->aq.api_maj_ver =
+        1; /* of firmware that reads and writes the receive registers for the driver */
+    hw->aq.api_min_ver = 15;
+    hw->aq.asq_buf_size = hw->aq.arq_buf_size = I40E_MAX_AQ_BUF_SIZE;
+    hw->func_caps.num_msix_vectors_vf = 5;
+    hw->func_caps.num_vfs = VF_COUNT;
+    hw->func_caps.vf_base_id = 0;
+    hw->phy.link_info.max_frame_size = 9728;
+    hw->phy.link_info.link_info = I40E_AQ_LINK_UP;
+    hw->phy.link_info.link_speed = I40E_LINK_SPEED_10GB;
+    mutex_init(&hw->aq.asq_mutex);
+    err = i40e_init_lan_hmc(hw, QUEUES, QUEUES, 0, 0);
+    return err ?: i40e_configure_lan_hmc(hw, I40E_HMC_MODEL_DIRECT_ONLY);
+}
+
+static int make_main_vsi(void)
+{
+    struct i40e_netdev_priv *priv;
+    struct i40e_vsi *vsi = kzalloc(sizeof(*vsi), GFP_KERNEL);
+    struct i40e_veb *veb = kzalloc(sizeof(*veb), GFP_KERNEL);
+
+    netdev = alloc_etherdev(sizeof(*priv));
+    if (!vsi || !veb || !netdev)
+        return -ENOMEM;
+    vsi->type = I40E_VSI_MAIN;
+    vsi->back = pf;
+    vsi->seid = MAIN_SEID;
+    vsi->id = MAIN_SEID; /* a VF 0 that names it passes i40e_vc_isvalid_vsi_id, as on a card */
+    vsi->uplink_seid = 0x100;
+    vsi->flags = I40E_VSI_FLAG_VEB_OWNER;
+    spin_lock_init(&vsi->mac_filter_hash_lock);
+    pf->vsi[0] = vsi;
+    pf->lan_vsi = 0;
+    pf->next_vsi = 1;
+    veb->pf = pf;
+    veb->seid = MAIN_SEID; /* VFs find the VEB by the seid of the main VSI */
+    veb->uplink_seid = pf->mac_seid;
+    veb->bridge_mode = BRIDGE_MODE_VEB;
+    pf->veb[0] = veb;
+    priv = netdev_priv(netdev);
+    priv->vsi = vsi;
+    return 0;
+}
+
+/* The part of the driver's service task that VFs depend on: VLAN filters are programmed by it. It runs when the driver
+ * schedules it; the timer that runs it once a second is not played. */
+static void service(struct work_struct *work)
+{
+    int i;
+
+    for (i = 0; i < pf->num_alloc_vsi; i++)
+        if (pf->vsi[i] && (pf->vsi[i]->flags & I40E_VSI_FLAG_FILTER_CHANGED))
+            i40e_sync_vsi_filters(pf->vsi[i]);
+}
+
+static int make_pf(void)
+{
+    int i, err;
+
+    pf = kzalloc(sizeof(*pf), GFP_KERNEL);
+    if (!pf)
+        return -ENOMEM;
+    pf->pdev = &judge_pdev;
+    make_device();
+    mutex_init(&pf->switch_mutex);
+    INIT_WORK(&pf->service_task, service);
+    pf->num_alloc_vsi = VSIS;
+    pf->vsi = kcalloc(VSIS, sizeof(*pf->vsi), GFP_KERNEL);
+    pf->qp_pile = kzalloc(sizeof(*pf->qp_pile) + QUEUES * sizeof(u16), GFP_KERNEL);
+    if (!pf->vsi || !pf->qp_pile)
+        return -ENOMEM;
+    pf->qp_pile->num_entries = QUEUES;
+    for (i = 0; i < PF_QUEUES; i++)
+        pf->qp_pile->list[i] = I40E_PILE_VALID_BIT;
+    pf->queues_left = 256;
+    pf->num_vf_qps = 4;
+    pf->mac_seid = 2;
+    pf->main_vsi_seid = MAIN_SEID;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+    set_bit(I40E_FLAG_SRIOV_ENA, pf->flags);
+    set_bit(I40E_FLAG_VEB_MODE_ENA, pf->flags);
+#else
+    pf->flags = I40E_FLAG_SRIOV_ENABLED | I40E_FLAG_VEB_MODE_ENABLED;
+#endif
+    err = make_hardware();
+    if (!err)
+        err = make_main_vsi();
+    if (!err)
+        err = i40e_alloc_vfs(pf, VF_COUNT);
+    return err;
+}
+
+/* ---- requests ---- */
+
+struct in {
+    u32 what, vf, opcode, len;
+} __packed;
+
+static u8 message[8192];
+
+struct held_filter {
+    u8 mac[ETH_ALEN];
+    s16 vlan;
+} __packed;
+
+struct held {
+    u8 mac[ETH_ALEN];
+    u16 pairs, vlans, filters;
+    u16 rx_enabled, tx_enabled, unicast, multicast;
+    u32 key[KEY_WORDS], lut[LUT_WORDS], hena[2];
+    struct held_filter filter[256];
+} __packed;
+
+static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
+{
+    static struct held held;
+    struct i40e_vsi *vsi = pf->vsi[vf->lan_vsi_idx];
+    struct i40e_mac_filter *f;
+    struct hlist_node *h;
+    int bucket, i;
+
+    ether_addr_copy(held.mac, vf->default_lan_addr.addr);
+    held.pairs = vf->num_queue_pairs;
+    held.vlans = vf->num_vlan;
+    held.rx_enabled = held.tx_enabled = 0;
+    for (i = 0; i < vf->num_queue_pairs; i++) {
+        u32 at = vsi->base_queue + i;
+
+        held.rx_enabled |= !!(bar[I40E_QRX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
+        held.tx_enabled |= !!(bar[I40E_QTX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
+    }
+    held.unicast = test_bit(I40E_VF_STATE_UC_PROMISC, &vf->vf_states);
+    held.multicast = test_bit(I40E_VF_STATE_MC_PROMISC, &vf->vf_states);
+    for (i = 0; i < KEY_WORDS; i++)
+        held.key[i] = bar[I40E_VFQF_HKEY1(i, vf->vf_id) / 4];
+    for (i = 0; i < LUT_WORDS; i++)
+        held.lut[i] = bar[I40E_VFQF_HLUT1(i, vf->vf_id) / 4];
+    for (i = 0; i < 2; i++)
+        held.hena[i] = bar[I40E_VFQF_HENA1(i, vf->vf_id) / 4];
+    held.filters = 0;
+    hash_for_each_safe(vsi->mac_filter_hash, bucket, h, f, hlist)
+    {
+        if (f->state == I40E_FILTER_REMOVE || held.filters == ARRAY_SIZE(held.filter))
+            continue;
+        ether_addr_copy(held.filter[held.filters].mac, f->macaddr);
+        held.filter[held.filters++].vlan = f->vlan;
+    }
+    put(OUT_STATE, vf->vf_id, 0, 0, &held,
+        offsetof(struct held, filter) + held.filters * sizeof(*held.filter));
+}
+
+static int act(const struct in *in)
+{
+    if (in->vf >= VF_COUNT && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
+        return -EINVAL;
+    switch (in->what) {
+    case JUDGE_MESSAGE:
+        return i40e_vc_process_vf_msg(pf, in->vf, in->opcode, 0, message, in->len);
+    case JUDGE_TRUST:
+        return i40e_ndo_set_vf_trust(netdev, in->vf, in->opcode);
+    case JUDGE_MAC:
+        return i40e_ndo_set_vf_mac(netdev, in->vf, message);
+    case JUDGE_FLR:
+        bar[I40E_GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
+        set_bit(__I40E_VFLR_EVENT_PENDING, pf->state);
+        return i40e_vc_process_vflr_event(pf);
+    case JUDGE_READ:
+        put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
+        return 0;
+    case JUDGE_WRITE:
+        bar_write(NULL, in->opcode, 4, in->vf);
+        return 0;
+    case JUDGE_PORT_VLAN:
+        return i40e_ndo_set_vf_port_vlan(netdev, in->vf, in->opcode & 0xfff, 0, htons(ETH_P_8021Q));
+    case JUDGE_LINK:
+        return i40e_ndo_set_vf_link_state(netdev, in->vf, in->opcode);
+    case JUDGE_SPOOFCHK:
+        return i40e_ndo_set_vf_spoofchk(netdev, in->vf, in->opcode);
+    case JUDGE_REFUSE:
+        refused_opcode = in->opcode;
+        refusals = in->vf;
+        return 0;
+    case JUDGE_RESET_ALL:
+        return i40e_reset_all_vfs(pf, true) ? 0 : -EIO;
+    case JUDGE_STATE:
+        tell_state(&pf->vf[in->vf]);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+static void serve(void)
+{
+    struct in in;
+    int done;
+
+    put(OUT_END, 0, 0, 0, NULL, 0); /* ready */
+    while (!get(&in, sizeof(in))) {
+        if (in.what == JUDGE_END || in.len > sizeof(message) || (in.len && get(message, in.len)))
+            return;
+        done = act(&in);
+        flush_work(&pf->service_task);
+        put(OUT_END, in.vf, in.opcode, done, NULL, 0);
+    }
+}
+
+static int __init judge(void)
+{
+    int err;
+
+    bar = vzalloc(BAR_SIZE);
+    err = bar ? logic_iomem_add_region(&bar_resource, &region_ops) : -ENOMEM;
+    if (!err) {
+        preset_registers();
+        err = make_pf();
+    }
+    pr_info("judge: PF %d\n", err);
+    if (!err)
+        serve();
+    kernel_power_off();
+    return 0;
+}
+late_initcall(judge);
