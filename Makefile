@@ -11,8 +11,8 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test judge test-judge guest test-guest test-guest-full test-device bench bench-handlers bench-loopback
-.PHONY: bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
+.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ test: build  ## run the tests that need no root, no guest and no card
 judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processes (5 minutes of CPU)
 	@$(PY) -m tests.judge.build || [ $$? = 77 ]
 
-test-judge: build judge  ## Linux's own i40e judges the driver and the software PF; skips where its source cannot be had
+test-judge: build judge  ## Linux's own i40e and ice judge the driver and the software PF; skips where its source cannot be had
 	@$(PY) -m pytest tests/judge -n 0 -q -s $(TESTFLAGS)
 
 guest: venv  ## build the guest lab, once, as root: root tree and small kernel (about 15 minutes)

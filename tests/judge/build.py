@@ -54,6 +54,22 @@ I40E = Driver(
 )
 
 
+ICE = Driver(
+    "ice",
+    "drivers/net/ethernet/intel/ice",
+    ("judge_ice.c", "judge_ice.h", "judge_ice_firmware.c"),
+    "CONFIG_ICE=y\n",
+    "\n"
+    "ice-y += judge_ice.o judge_ice_firmware.o\n"
+    "CFLAGS_judge_ice.o += -I$(srctree)/arch/um/include/shared\n"
+    "CFLAGS_ice_common.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
+    "CFLAGS_ice_common.o += -Dice_create_all_ctrlq=judge_create_all_ctrlq\n"
+    "CFLAGS_ice_common.o += -Dice_init_nvm=judge_init_nvm\n"
+    "CFLAGS_ice_vf_mbx.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
+    "CFLAGS_ice_sriov.o += -Dpci_enable_sriov=judge_enable_sriov\n",
+)
+
+
 @dataclass(frozen=True)
 class Judge:
     """A driver of one kernel version, such as "6.12"."""
@@ -79,7 +95,7 @@ class Judge:
         return cache_dir() / f"judge-{self.name}-{key}"
 
 
-JUDGES = (Judge(I40E, "6.12"),)
+JUDGES = (Judge(I40E, "6.12"), Judge(ICE, "6.12"))
 
 
 def load(judge: Judge) -> Path:

@@ -6,16 +6,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
-from iavfio.softvf.pf import i40e_addresses
+from iavfio.softvf.pf import i40e_addresses, ice_addresses
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
-from iavfio.softvf.pf.vf import BROADCAST, ZERO_MAC, Vf, mac_text
+from iavfio.softvf.pf.vf import Vf
 
 if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
 
-SWITCH_MACS = 64  # what the switch holds for one VF
-LLDP = bytes.fromhex("0180c200000e")
 PROMISC_FLAGS = 3
 
 
@@ -26,18 +24,6 @@ def _list(pf: Pf, vf: Vf, payload: bytes) -> list[tuple[bytes, int]]:
     return [(bytes(entry.addr), int(entry.type) & 3) for entry in entries]
 
 
-def _hopeless(mac: bytes) -> bool:
-    return mac in (ZERO_MAC, BROADCAST)
-
-
-def _filters(vf: Vf) -> int:
-    """How many filters the VF has: its addresses, and broadcast, which both PFs count.
-
-    i40e counts the filters of the VSI, ice starts num_mac at 1 (docs/spec/virtchnl.md 9).
-    """
-    return len(vf.macs) + 1
-
-
 def add_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """ice goes entry by entry up to the first refusal; what was added before stays in force.
 
@@ -46,57 +32,12 @@ def add_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     entries = _list(pf, vf, payload)
     try:
         if pf.personality.is_ice:
-            _add_ice(pf, vf, entries)
+            ice_addresses.add(pf, vf, entries)
         else:
             i40e_addresses.add(pf, vf, entries)
     finally:
         pf.publish(vf)
     return b""
-
-
-def _add_ice(pf: Pf, vf: Vf, entries: list[tuple[bytes, int]]) -> None:
-    total = _filters(vf) + len(entries)  # those that are there already count again
-    if total > pf.personality.max_macs and not vf.trusted:
-        raise Refused(Status.PARAM, _too_many(pf, total), kind="note")
-    for mac, kind in entries:
-        if _hopeless(mac):
-            continue
-        if mac not in vf.macs:
-            _check_ice(vf, mac)
-            vf.macs.append(mac)
-        if not mac[0] & 1 and kind == lib.VC_ETHER_ADDR_LEGACY and vf.own_mac == ZERO_MAC:
-            vf.own_mac = mac
-        _choose_primary(vf, mac, kind)
-
-
-def _choose_primary(vf: Vf, mac: bytes, kind: int) -> None:
-    """A unicast address is primary when the VF says so, or when there is none yet."""
-    if mac[0] & 1:
-        return
-    if kind == lib.VC_ETHER_ADDR_PRIMARY:
-        vf.primary_mac = vf.own_mac = mac
-    elif vf.primary_mac == ZERO_MAC:
-        vf.primary_mac = mac
-
-
-def _check_ice(vf: Vf, mac: bytes) -> None:
-    """Raises Refused for an address that ice does not add."""
-    if not vf.trusted and mac == LLDP:
-        raise Refused(Status.ADMIN_QUEUE, "LLDP multicast of an untrusted VF", kind="note")
-    if not vf.trusted and vf.admin_mac is not None and not mac[0] & 1:
-        raise Refused(
-            Status.ADMIN_QUEUE,
-            f"{mac_text(mac)}: the administrator set {mac_text(vf.admin_mac)} "
-            "and the VF is not trusted",
-            kind="note",
-        )
-    if len(vf.macs) >= SWITCH_MACS:
-        raise Refused(Status.ADMIN_QUEUE, "no room for a MAC address", kind="note")
-
-
-def _too_many(pf: Pf, total: int) -> str:
-    most = pf.personality.max_macs
-    return f"{total} MAC filters with broadcast, an untrusted VF may have {most}"
 
 
 def del_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
@@ -108,26 +49,12 @@ def del_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     entries = _list(pf, vf, payload)
     try:
         if pf.personality.is_ice:
-            _delete_ice(vf, entries)
+            ice_addresses.delete(pf, vf, entries)
         else:
             i40e_addresses.delete(vf, entries)
     finally:
         pf.publish(vf)
     return b""
-
-
-def _delete_ice(vf: Vf, entries: list[tuple[bytes, int]]) -> None:
-    for mac, _ in entries:
-        if mac in vf.macs and (vf.trusted or mac != vf.admin_mac):
-            _delete(vf, mac)
-
-
-def _delete(vf: Vf, mac: bytes) -> None:
-    vf.macs.remove(mac)
-    if mac == vf.own_mac:
-        vf.own_mac = ZERO_MAC
-    if mac == vf.primary_mac:
-        vf.primary_mac = next((left for left in vf.macs if not left[0] & 1), ZERO_MAC)
 
 
 def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:

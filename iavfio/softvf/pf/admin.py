@@ -89,6 +89,8 @@ def _trust(pf: Pf, request: Request) -> dict[str, Any]:
 
 def _mac(pf: Pf, request: Request) -> dict[str, Any]:
     vf, mac = _vf(pf, request), arguments.parse_mac(request.get("mac"))
+    if pf.personality.is_ice and mac == vf.own_mac == vf.device_mac:
+        return {}  # ice finds nothing to do
     vf.admin_mac = None if mac == ZERO_MAC else mac
     vf.own_mac = mac
     return _change(pf, vf, f"the administrator set MAC {mac_text(mac)}")

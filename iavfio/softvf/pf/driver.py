@@ -45,6 +45,7 @@ class Pf:
         self.resets = Resets(self)
         self.faults = Faults()
         self.tunnels: dict[int, Tunnel] = {}  # by UDP port
+        self.rxdids_told = False  # any VF has asked GET_SUPPORTED_RXDIDS
         self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
         self._in_hand: dict[int, int] = {}
         self.vfs = [
@@ -223,18 +224,18 @@ class Pf:
             return
         if vf.phase in (Phase.RESETTING, Phase.DISABLED) and not self._served_when_down(vf, opcode):
             return
-        handled = False
         try:
-            handler = self._handler_of(vf, opcode, payload)
-            handled = True
+            handler = self._handler(vf, opcode, payload)
+        except Refused as refusal:
+            self._tell_refusal(vf, opcode, refusal)
+            return
+        try:
             ignored = self.faults.ignores(vf.index, opcode)
             answer = b"" if ignored else handler(self, vf, payload)
         except Silence:
             return
         except Refused as refusal:
-            name = name_of(opcode)
-            vf.hardware.violation(refusal.rule, f"{name}: {refusal.text}", refusal.kind)
-            self._refuse(vf, opcode, refusal.status, refusal.payload)
+            self._tell_refusal(vf, opcode, refusal)
         except OSError as error:
             vf.hardware.violation(
                 "docs/spec/descriptors.md 10", f"{name_of(opcode)}: {error.strerror}"
@@ -243,7 +244,7 @@ class Pf:
         else:
             vf.failures = 0
             self._answer(vf, opcode, SUCCESS, answer)
-        if handled and opcode in LINK_CHANGE_FOLLOWS:
+        if opcode in LINK_CHANGE_FOLLOWS:
             link.tell(self, vf)
 
     def _is_lost(self, vf: Vf, opcode: int) -> bool:
@@ -265,10 +266,16 @@ class Pf:
             self._answer(vf, opcode, self._number(Status.PARAM), b"")
         return False
 
-    def _handler_of(self, vf: Vf, opcode: int, payload: bytes) -> Handler:
-        """Who serves a message; Refused for one that the PF turns away before it looks inside."""
+    def _tell_refusal(self, vf: Vf, opcode: int, refusal: Refused) -> None:
+        text = f"{name_of(opcode)}: {refusal.text}"
+        vf.hardware.violation(refusal.rule, text, refusal.kind)
+        self._refuse(vf, opcode, refusal.status, refusal.payload)
+
+    def _handler(self, vf: Vf, opcode: int, payload: bytes) -> Handler:
+        """Returns the handler of a message that may reach one, else raises Refused."""
         p, message = self.personality, MESSAGES.get(opcode)
-        if message is None or (message.unknown_to_i40e and not p.is_ice):
+        linux = p.dialect == "kernel" or not p.is_ice
+        if message is None or (message.not_in_6_12 and linux):
             raise Refused(
                 Status.PARAM, "the PF does not know this opcode", rule="docs/spec/virtchnl.md 2"
             )
@@ -311,5 +318,5 @@ def _unlocked(vf: Vf, message: Message) -> bool:
     if message.unlock == "always":
         return True
     if message.unlock == "by capability":
-        return vf.has(message.gate)
+        return bool(vf.unlocked & message.gate)
     return vf.phase is Phase.ACTIVE

@@ -19,6 +19,16 @@ def is_up(pf: Pf, vf: Vf) -> bool:
     return pf.wire_up if vf.link_mode == "auto" else vf.link_mode == "enable"
 
 
+def is_told_up(pf: Pf, vf: Vf) -> bool:
+    """The link as events tell it: ice says down to a VF of which no queue is enabled.
+
+    So its event after GET_VF_RESOURCES says down, and the one after ENABLE_QUEUES says up
+    (docs/spec/pf-dialects.md 5).
+    """
+    quiet = pf.personality.is_ice and not vf.rx_enabled | vf.tx_enabled
+    return is_up(pf, vf) and not quiet
+
+
 def speed_bit(speed: int) -> int:
     """The one-bit form, in which nothing is faster than 40 Gb/s."""
     for at_least, bit in (
@@ -39,7 +49,7 @@ def link_change(pf: Pf, vf: Vf) -> bytes:
     """The event's payload; Mb/s for a VF that asked for ADV_LINK_SPEED, else one bit."""
     event = ffi.new("struct vc_pf_event *")
     event.event = lib.VC_EVENT_LINK_CHANGE
-    event.link_status = int(is_up(pf, vf))
+    event.link_status = int(is_told_up(pf, vf))
     if event.link_status:
         wide = vf.asked & lib.VC_CAP_ADV_LINK_SPEED
         event.link_speed = pf.link_speed if wide else speed_bit(pf.link_speed)
@@ -63,5 +73,5 @@ def tell(pf: Pf, vf: Vf) -> None:
 def changed(pf: Pf, vf: Vf) -> None:
     """The link or its policy changed: the switch learns it first, then the VF."""
     pf.publish(vf)
-    if vf.phase is Phase.ACTIVE:
+    if vf.phase is Phase.ACTIVE or (pf.personality.is_ice and vf.phase is Phase.INIT):
         tell(pf, vf)

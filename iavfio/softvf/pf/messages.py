@@ -31,7 +31,8 @@ class Message:
     `count_at` of `count_size` bytes. The fixed part of most lists holds one element more than is
     sent, by an old convention of the protocol (docs/spec/virtchnl.md 5).
     `unlock` and `gate` are ice's allow-list (docs/spec/virtchnl.md 9). `served_by` names the PFs
-    that have a handler; `unknown_to_i40e` says that the kernel's i40e lacks even the opcode.
+    that have a handler; `not_in_6_12` says that the
+    drivers of Linux 6.12 lack even the opcode.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Message:
     gate: int = 0
     any_length: bool = False
     served_by: PfDrivers = "both"
-    unknown_to_i40e: bool = False
+    not_in_6_12: bool = False
 
     @property
     def number(self) -> int:

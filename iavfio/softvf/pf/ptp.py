@@ -7,6 +7,6 @@ from iavfio.softvf._device import lib
 from iavfio.softvf.pf.messages import Message
 
 ROWS: tuple[Message, ...] = (
-    Message("1588_PTP_GET_CAPS", fixed=48, gate=lib.VC_CAP_PTP, unknown_to_i40e=True),
-    Message("1588_PTP_GET_TIME", fixed=16, gate=lib.VC_CAP_PTP, unknown_to_i40e=True),
+    Message("1588_PTP_GET_CAPS", fixed=48, gate=lib.VC_CAP_PTP, not_in_6_12=True),
+    Message("1588_PTP_GET_TIME", fixed=16, gate=lib.VC_CAP_PTP, not_in_6_12=True),
 )

@@ -26,6 +26,7 @@ I40E_FRAME_LIMIT = 16384
 ICE_RING_MIN = 64
 UNIT = 128  # ring bases and buffer sizes are kept in units of 128 bytes
 RXDID_LEGACY = 1
+RXDID_BITS = 64  # ice shifts a 64-bit mask, so 65 is taken for 1
 ITR_NONE = 3
 ACTIVE: Unlock = "after GET_VF_RESOURCES"
 
@@ -61,16 +62,24 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _configure_ice(pf: Pf, vf: Vf, pairs: list[Any]) -> None:
-    for at, pair in enumerate(pairs):
-        try:
-            _check_ids(pf, vf, pair)
-            _check_ice(pf, vf, pair)
-            _configure_tx(pf, vf, pair.txq)
-            _configure_rx(pf, vf, pair.rxq)
-        except (Refused, OSError):
-            for queue in range(at, -1, -1):
-                _disable(pf, vf, queue)
-            raise
+    for step in (_check_crc, _configure_ice_pair):
+        for at, pair in enumerate(pairs):
+            try:
+                step(pf, vf, pair)
+            except (Refused, OSError):
+                for queue in range(at, -1, -1):
+                    _disable(pf, vf, queue)
+                raise
+
+
+def _configure_ice_pair(pf: Pf, vf: Vf, pair: Any) -> None:
+    """The send queue runs before the receive queue is looked at."""
+    _check_ids(pf, vf, pair)
+    _check_rings(pf, pair)
+    _configure_tx(pf, vf, pair.txq)
+    if pair.rxq.ring_len:
+        _check_ice_rx(pf, vf, pair.rxq)
+    _configure_rx(pf, vf, pair.rxq)
 
 
 def _disable(pf: Pf, vf: Vf, queue: int) -> None:
@@ -119,24 +128,36 @@ def _check_i40e_rx(pf: Pf, rx: Any) -> None:
         )
 
 
-def _check_ice(pf: Pf, vf: Vf, pair: Any) -> None:
+def _check_crc(pf: Pf, vf: Vf, pair: Any) -> None:
+    if not pair.rxq.crc_disable:
+        return
+    where = f"queue {pair.rxq.queue_id}"
+    if not vf.has(lib.VC_CAP_CRC):
+        raise _refuse(f"{where}: crc_disable without the CRC capability")
+    if vf.strip != "none":
+        raise _refuse(f"{where}: crc_disable together with VLAN stripping")
+
+
+def _ice_length(rx: Any) -> int:
+    """ice looks at 16 of the 32 bits."""
+    return int(rx.ring_len) & 0xFFFF
+
+
+def _check_rings(pf: Pf, pair: Any) -> None:
     tx, rx, most = pair.txq, pair.rxq, pf.personality.max_ring
     where = f"queue {tx.queue_id}"
     if tx.headwb_enabled:
         raise _refuse(f"{where}: headwb_enabled must be 0")
-    for side, length in (("Tx", tx.ring_len), ("Rx", rx.ring_len)):
+    for side, length in (("Tx", tx.ring_len), ("Rx", _ice_length(rx))):
         if length and (not ICE_RING_MIN <= length <= most or length % 32):
             raise _refuse(
                 f"{where}: {side} ring_len {length}, "
                 f"a multiple of 32 in {ICE_RING_MIN}..{most} wanted"
             )
-    if not rx.ring_len:
-        return
-    if rx.crc_disable:
-        if not vf.has(lib.VC_CAP_CRC):
-            raise _refuse(f"{where}: crc_disable without the CRC capability")
-        if vf.strip != "none":
-            raise _refuse(f"{where}: crc_disable together with VLAN stripping")
+
+
+def _check_ice_rx(pf: Pf, vf: Vf, rx: Any) -> None:
+    where = f"queue {rx.queue_id}"
     if rx.databuffer_size and not DATABUFFER_MIN <= rx.databuffer_size <= DATABUFFER_MAX:
         raise _refuse(
             f"{where}: databuffer_size {rx.databuffer_size} "
@@ -145,10 +166,16 @@ def _check_ice(pf: Pf, vf: Vf, pair: Any) -> None:
     longest = pf.max_frame(vf)
     if not FRAME_MIN <= rx.max_pkt_size <= longest:
         raise _refuse(f"{where}: max_pkt_size {rx.max_pkt_size} is not in {FRAME_MIN}..{longest}")
-    if vf.has(lib.VC_CAP_RX_FLEX_DESC) and (rx.rxdid > 63 or not RXDIDS >> rx.rxdid & 1):
-        raise _refuse(f"{where}: rxdid {rx.rxdid} was not offered")
-    if rx.flags & 1:
-        raise _refuse(f"{where}: Rx timestamps without the PTP capability")
+    if vf.has(lib.VC_CAP_RX_FLEX_DESC):
+        _check_rxdid(pf, where, int(rx.rxdid))
+
+
+def _check_rxdid(pf: Pf, where: str, rxdid: int) -> None:
+    """ice knows what it offers only after GET_SUPPORTED_RXDIDS of any of its VFs."""
+    if not pf.rxdids_told:
+        raise _refuse(f"{where}: rxdid {rxdid} before GET_SUPPORTED_RXDIDS")
+    if not RXDIDS >> rxdid % RXDID_BITS & 1:
+        raise _refuse(f"{where}: rxdid {rxdid} was not offered")
 
 
 def _stop(pf: Pf, vf: Vf, queue: int, rx: bool) -> bool:
@@ -202,7 +229,8 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
             f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}",
             "note",
         )
-    offer.rx = rx.ring_len > 0 and size > 0
+    length = _ice_length(rx) if pf.personality.is_ice else int(rx.ring_len)
+    offer.rx = length > 0 and size > 0
     flex = vf.has(lib.VC_CAP_RX_FLEX_DESC)
     offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)
     if rx.ring_len and not size:
@@ -216,10 +244,10 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
         vf.index,
         queue,
         base,
-        int(rx.ring_len),
+        length,
         size,
         int(rx.max_pkt_size),
-        pf.personality.rxdid_written or (int(rx.rxdid) if flex else RXDID_LEGACY),
+        pf.personality.rxdid_written or (int(rx.rxdid) % RXDID_BITS if flex else RXDID_LEGACY),
         offer.keep_crc,
     )
     if ran:
@@ -300,9 +328,7 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     for queue in _bits(rx):
         if not vf.queues.get(queue, Offer()).rx:
             text = f"Rx queue {queue} was never configured: it does not start"
-            if pf.personality.is_ice:
-                raise Refused(Status.PARAM, text)
-            vf.hardware.violation("docs/spec/virtchnl.md 9", f"{text}, i40e reports success")
+            vf.hardware.violation("docs/spec/virtchnl.md 9", f"{text}, the PF reports success")
     own = (1 << vf.num_queue_pairs) - 1  # i40e turns on what lies beyond, which is another's
     rx, tx = rx & own, tx & own
     for queue in _bits(rx & ~vf.rx_enabled):

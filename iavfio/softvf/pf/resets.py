@@ -68,8 +68,6 @@ class Resets:
         self._cancel(vf)
         if vf.phase is not Phase.RESETTING:
             vf.reset_latency = self._pf.personality.reset_ms
-        if self._pf.personality.is_ice:  # i40e keeps the number (docs/spec/pf-dialects.md 4)
-            vf.requested_pairs = 0
         vf.enter(Phase.RESETTING)
         self._software_half(vf)
 
@@ -90,7 +88,7 @@ class Resets:
         vf.num_queue_pairs = min(wanted, max(self._pf.queue_pairs_left(), 1))
         if vf.own_mac == ZERO_MAC and p.mac == "set":
             vf.own_mac = p.default_mac(vf.index)
-        vf.default_mac = vf.primary_mac = vf.own_mac
+        vf.default_mac = vf.primary_mac = vf.device_mac = vf.own_mac
         vf.macs = [vf.default_mac] if vf.default_mac != ZERO_MAC else []
         rss.set_defaults(p, vf)
 

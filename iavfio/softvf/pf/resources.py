@@ -97,6 +97,7 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         )
     vf.asked = asked
     vf.caps = grantable(p, vf.port_vlan, vf.asked)
+    vf.unlocked |= vf.caps
     _apply_uso_rule(pf, vf)
     vf.enter(Phase.ACTIVE)
     pf.plane.set_rx_polling(vf.index, vf.has(lib.VC_CAP_RX_POLLING) and not p.is_ice)
@@ -133,7 +134,7 @@ def _reply(pf: Pf, vf: Vf) -> bytes:
     vsi.num_queue_pairs = vf.num_queue_pairs
     vsi.vsi_type = lib.VC_VSI_SRIOV
     vsi.qset_handle = p.qset_handle
-    vsi.default_mac_addr = vf.default_mac
+    vsi.default_mac_addr = vf.own_mac if p.is_ice else vf.default_mac
     size = ffi.sizeof("struct vc_vf_resource") + ffi.sizeof("struct vc_vsi_resource")
     return bytes(ffi.buffer(answer, size if p.is_ice else I40E_REPLY_SIZE))
 
@@ -141,6 +142,8 @@ def _reply(pf: Pf, vf: Vf) -> bytes:
 def get_supported_rxdids(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """The descriptor formats on offer, one bit each."""
     vf.require_active()
+    vf.require_cap(lib.VC_CAP_RX_FLEX_DESC)
+    pf.rxdids_told = True  # ice checks CONFIG_VSI_QUEUES against what it has told any of its VFs
     return RXDIDS.to_bytes(8, "little")
 
 

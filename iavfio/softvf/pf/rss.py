@@ -95,12 +95,16 @@ def config_rss_lut(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Toeplitz, plain or symmetric; ice only."""
+    """ice only, which takes every algorithm but symmetric Toeplitz for plain Toeplitz."""
     message = ffi.from_buffer("struct vc_rss_hfunc *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     algorithm = int(message.rss_algorithm)
     if algorithm not in (lib.VC_RSS_TOEPLITZ, lib.VC_RSS_TOEPLITZ_SYMMETRIC):
-        raise Refused(Status.PARAM, f"RSS algorithm {algorithm}: only 0 and 2", kind="note")
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 9",
+            f"RSS algorithm {algorithm}: reported as success, Toeplitz is used",
+            "note",
+        )
     vf.symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
     pf.publish(vf)
     return b""
@@ -123,7 +127,7 @@ def set_rss_hashcfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if unknown and pf.personality.is_ice:
         vf.hashcfg = 0
         pf.publish(vf)
-        raise Refused(Status.PARAM, f"packet classes {unknown:#x} are not supported")
+        raise Refused(Status.ADMIN_QUEUE, f"packet classes {unknown:#x} are not supported")
     pf.publish(vf)
     return b""
 

@@ -68,7 +68,7 @@ class Vf:
     port_vlan: int = 0
     link_mode: str = "auto"
     version: tuple[int, int] = (0, 0)  # kept: a VF need not say it again after a reset
-    requested_pairs: int = 0  # REQUEST_QUEUES; an FLR of an E810 forgets it
+    requested_pairs: int = 0  # REQUEST_QUEUES; both PFs keep it over an FLR
     own_mac: bytes = ZERO_MAC  # the last primary one: i40e's default_lan_addr, ice's hw_lan_addr
 
     phase: Phase = Phase.INIT
@@ -76,7 +76,11 @@ class Vf:
     num_queue_pairs: int = 0
     asked: int = 0
     caps: int = 0
+    unlocked: int = 0  # every capability that was granted since the last reset: ice's allow-list
     default_mac: bytes = ZERO_MAC
+    device_mac: bytes = ZERO_MAC  # ice's dev_lan_addr (ice_addresses.py)
+    legacy_mac: bytes = ZERO_MAC  # ice: the last one added by a driver of the old kind
+    legacy_since: float = -1e9  # and when, in seconds of the scheduler
     primary_mac: bytes = ZERO_MAC
     macs: list[bytes] = field(default_factory=list)
     leaving: set[bytes] = field(default_factory=set)  # deleted by a request that was refused
@@ -122,7 +126,7 @@ class Vf:
 
     def forget(self) -> None:
         """What the PF frees in a reset: everything that messages of the VF had set up."""
-        self.caps = 0
+        self.caps = self.unlocked = 0
         if not self.serves_early:  # i40e keeps the word that says how link speeds are told
             self.asked = 0
         self.macs, self.leaving = [], set()
@@ -159,6 +163,14 @@ class Vf:
                 "sent before GET_VF_RESOURCES: the VF is not active",
                 rule="docs/spec/virtchnl.md 7",
             )
+
+    def require_cap(self, cap: int) -> None:
+        """Raises Refused unless the last GET_VF_RESOURCES granted a capability.
+
+        ice's allow-list remembers earlier ones (docs/spec/pf-dialects.md 1).
+        """
+        if not self.has(cap):
+            raise Refused(Status.PARAM, "the last GET_VF_RESOURCES did not grant its capability")
 
     def require_vsi(self, vsi_id: int, own: int) -> None:
         """Raises Refused unless active and the message names the VF's VSI."""

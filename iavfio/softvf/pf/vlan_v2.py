@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """VLAN V2: what tags the PF can filter, strip and insert, and where they lie.
 
-Single VLAN mode offers the inner tag in L2TAG1. In double VLAN mode the outer tag is offered, in
-L2TAG2; this model leaves inner offloads of that mode out (docs/spec/virtchnl.md 5, 9).
+Single VLAN mode offers the inner tag in L2TAG1. Double VLAN mode offers the outer tag, in L2TAG2,
+and stripping and insertion of the inner one; this model strips the tag that was named last
+(docs/spec/virtchnl.md 5, 9).
 """
 
 from __future__ import annotations
@@ -22,25 +23,28 @@ if TYPE_CHECKING:
 TPIDS: Mapping[int, int] = MappingProxyType({0x8100: 1 << 0, 0x88A8: 1 << 1, 0x9100: 1 << 2})
 ETHERTYPES = 0x7
 VID_MASK = 0xFFF
+PRIORITY_MASK = 0xE000
+STRIPPED: Mapping[str, str] = MappingProxyType({"outer": "l2tag2_2", "inner": "l2tag1"})
 TRUSTED_FILTERS = 4096
 
 
 def _capabilities(pf: Pf, vf: Vf) -> Any:
     caps = ffi.new("struct vc_vlan_caps *")
-    one, all_types = lib.VC_VLAN_ETHERTYPE_8100, ETHERTYPES
-    caps.filtering.ethertype_init = caps.offloads.ethertype_init = one
-    if pf.personality.double_vlan:
-        outer = all_types | lib.VC_VLAN_ETHERTYPE_XOR | lib.VC_VLAN_TOGGLE
-        caps.filtering.filtering_support.outer = all_types | lib.VC_VLAN_ETHERTYPE_AND
+    double, one = pf.personality.double_vlan, lib.VC_VLAN_ETHERTYPE_8100
+    if vf.port_vlan and not double:
+        return caps  # the port VLAN takes the only tag
+    caps.filtering.max_filters = TRUSTED_FILTERS if vf.trusted else pf.personality.max_vlans
+    caps.offloads.ethertype_init = one
+    inner = one | lib.VC_VLAN_TOGGLE | lib.VC_VLAN_TAG_L2TAG1
+    caps.offloads.stripping_support.inner = caps.offloads.insertion_support.inner = inner
+    if not double:
+        caps.filtering.ethertype_init = caps.filtering.filtering_support.inner = one
+    elif not vf.port_vlan:
+        outer = ETHERTYPES | lib.VC_VLAN_ETHERTYPE_XOR | lib.VC_VLAN_TOGGLE
+        caps.filtering.ethertype_init = ETHERTYPES
+        caps.filtering.filtering_support.outer = ETHERTYPES | lib.VC_VLAN_ETHERTYPE_AND
         caps.offloads.stripping_support.outer = outer | lib.VC_VLAN_TAG_L2TAG2_2
         caps.offloads.insertion_support.outer = outer | lib.VC_VLAN_TAG_L2TAG2
-    elif not vf.port_vlan:
-        inner = one | lib.VC_VLAN_TOGGLE | lib.VC_VLAN_TAG_L2TAG1
-        caps.filtering.filtering_support.inner = one
-        caps.offloads.stripping_support.inner = inner
-        caps.offloads.insertion_support.inner = inner
-    if not vf.port_vlan or pf.personality.double_vlan:
-        caps.filtering.max_filters = TRUSTED_FILTERS if vf.trusted else pf.personality.max_vlans
     return caps
 
 
@@ -52,11 +56,8 @@ def get_offload_vlan_v2_caps(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _known(pf: Pf, vf: Vf) -> Any:
-    if not vf.vlan_v2_known:
-        raise Refused(
-            Status.PARAM, "sent before GET_OFFLOAD_VLAN_V2_CAPS: nothing is supported yet"
-        )
-    return _capabilities(pf, vf)
+    """What the PF has told of VLANs since the last reset: nothing is supported before."""
+    return _capabilities(pf, vf) if vf.vlan_v2_known else ffi.new("struct vc_vlan_caps *")
 
 
 def _filters(pf: Pf, vf: Vf, payload: bytes, adding: bool) -> list[tuple[int, int]]:
@@ -71,29 +72,28 @@ def _filters(pf: Pf, vf: Vf, payload: bytes, adding: bool) -> list[tuple[int, in
             f"{len(vf.tagged) + n} VLAN filters, the VF may have {filtering.max_filters}",
             kind="note",
         )
-    found = (_filter(message.filters[i], support) for i in range(n))
-    return [each for each in found if each is not None]
+    return [tag for i in range(n) for tag in _tags(message.filters[i], support)]
 
 
-def _filter(entry: Any, support: Any) -> tuple[int, int] | None:
-    """Returns TPID and VLAN id; None for id 0, which ice lets pass and does nothing about."""
-    tags = [(entry.outer, support.outer, "outer"), (entry.inner, support.inner, "inner")]
-    used = [tag for tag in tags if tag[0].tpid or tag[0].tci]
-    if len(used) != 1:
-        raise Refused(Status.PARAM, f"a VLAN filter names {len(used)} tags, one wanted")
-    tag, supported, where = used[0]
-    if not tag.tci:
-        return None
-    vid = int(tag.tci) & VID_MASK
-    if not TPIDS.get(int(tag.tpid), 0) & supported:
-        raise Refused(Status.PARAM, f"{where} VLAN filter of type {tag.tpid:#06x}: not supported")
-    if not vid:
-        raise Refused(Status.PARAM, f"{where} VLAN filter without a VLAN id")
-    if tag.tci >> 12 and not supported & lib.VC_VLAN_PRIO:
-        raise Refused(Status.PARAM, f"{where} VLAN filter with a priority: not supported")
-    if tag.tci_mask and not supported & lib.VC_VLAN_FILTER_MASK:
-        raise Refused(Status.PARAM, f"{where} VLAN filter with a mask: not supported")
-    return int(tag.tpid), vid
+def _tags(entry: Any, support: Any) -> list[tuple[int, int]]:
+    """The TPIDs and VLAN ids of a filter; a tag without id or TPID is let pass and left out."""
+    found = []
+    for tag, supported, where in (
+        (entry.outer, int(support.outer), "outer"),
+        (entry.inner, int(support.inner), "inner"),
+    ):
+        named = tag.tci and tag.tpid
+        if named and not TPIDS.get(int(tag.tpid), 0) & supported:
+            raise Refused(
+                Status.PARAM, f"{where} VLAN filter of type {tag.tpid:#06x}: not supported"
+            )
+        if tag.tci & PRIORITY_MASK and not supported & lib.VC_VLAN_PRIO:
+            raise Refused(Status.PARAM, f"{where} VLAN filter with a priority: not supported")
+        if tag.tci_mask and not supported & lib.VC_VLAN_FILTER_MASK:
+            raise Refused(Status.PARAM, f"{where} VLAN filter with a mask: not supported")
+        if named and tag.tci & VID_MASK:
+            found.append((int(tag.tpid), int(tag.tci) & VID_MASK))
+    return found
 
 
 def add_vlan_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
@@ -110,69 +110,77 @@ def del_vlan_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     return b""
 
 
-def _setting(pf: Pf, vf: Vf, payload: bytes, support_of: str) -> tuple[str, int]:
-    """The tag that a setting names and its TPID."""
+def _setting(pf: Pf, vf: Vf, payload: bytes, support_of: str) -> list[tuple[str, int]]:
+    """Which tags a setting names, outer before inner, with the bits that it names them by."""
     message = ffi.from_buffer("struct vc_vlan_setting *", payload)
     vf.require_vsi(message.vport_id, pf.personality.vsi_id(vf.index))
     support = getattr(_known(pf, vf).offloads, support_of)
-    asked = {
-        where: int(setting)
-        for where, setting in (
-            ("outer", message.outer_ethertype_setting),
-            ("inner", message.inner_ethertype_setting),
-        )
-        if setting
-    }
+    both = (
+        ("outer", int(message.outer_ethertype_setting)),
+        ("inner", int(message.inner_ethertype_setting)),
+    )
+    asked = [(where, setting) for where, setting in both if setting]
     if not asked:
         raise Refused(Status.PARAM, "a VLAN setting without an ethertype")
-    for where, setting in asked.items():
+    for where, setting in asked:
         _check_setting(where, setting, int(getattr(support, where)))
-    where, setting = next(iter(asked.items()))
-    return where, next(tpid for tpid, bit in TPIDS.items() if bit & setting)
+    return asked
 
 
 def _check_setting(where: str, setting: int, support: int) -> None:
-    if setting & ~support & ETHERTYPES or not setting & ETHERTYPES or not support:
+    """ice looks for any common bit, and counts all bits of the setting as ethertypes."""
+    if not setting & support:
         raise Refused(Status.PARAM, f"{where} VLAN setting {setting:#x}: not supported")
-    several = bin(setting & ETHERTYPES).count("1") > 1
-    if several and not support & lib.VC_VLAN_ETHERTYPE_AND:
+    if setting.bit_count() > 1 and not support & lib.VC_VLAN_ETHERTYPE_AND:
         raise Refused(Status.PARAM, f"{where} VLAN setting {setting:#x}: one ethertype at a time")
     if not support & lib.VC_VLAN_TOGGLE:
         raise Refused(Status.PARAM, f"{where} VLAN offload cannot be switched")
 
 
+def _tpid(where: str, setting: int) -> int:
+    for tpid, bit in TPIDS.items():
+        if bit == setting:
+            return tpid
+    raise Refused(Status.PARAM, f"{where} VLAN setting {setting:#x} is not an ethertype")
+
+
 def enable_vlan_stripping_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Refused while the CRC is kept: the two cannot be together."""
-    where, tpid = _setting(pf, vf, payload, "stripping_support")
+    asked = _setting(pf, vf, payload, "stripping_support")
     if pf.personality.strip_refused:
         raise Refused(Status.PARAM, "VLAN stripping cannot be turned on", kind="note")
     if any(offer.keep_crc for offer in vf.queues.values()):
         raise Refused(Status.UNSUPPORTED, "VLAN stripping while the CRC is kept")
-    vf.strip = "l2tag2_2" if where == "outer" else "l2tag1"
-    vf.strip_tpids = (tpid,)
-    pf.publish(vf)
+    try:
+        for where, setting in asked:
+            vf.strip_tpids = (_tpid(where, setting),)
+            vf.strip = STRIPPED[where]
+    finally:
+        pf.publish(vf)
     return b""
 
 
 def disable_vlan_stripping_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Tags stay in the frame."""
-    _setting(pf, vf, payload, "stripping_support")
+    asked = _setting(pf, vf, payload, "stripping_support")
     if pf.personality.strip_refused:
         raise Refused(Status.PARAM, "VLAN stripping cannot be turned off", kind="note")
-    vf.strip = "none"
+    if vf.strip in [STRIPPED[where] for where, _ in asked]:
+        vf.strip = "none"
     pf.publish(vf)
     return b""
 
 
 def enable_vlan_insertion_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """The inserted type must be the stripped one, as the capabilities say."""
-    _, tpid = _setting(pf, vf, payload, "insertion_support")
-    if vf.strip != "none" and tpid not in vf.strip_tpids:
-        raise Refused(
-            Status.PARAM,
-            f"insertion of type {tpid:#06x} while {vf.strip_tpids[0]:#06x} is stripped",
-        )
-    vf.insert_tpid, vf.insertion = tpid, True
+    """The inserted type must be the stripped one, as the capabilities say; ice does not look."""
+    for where, setting in _setting(pf, vf, payload, "insertion_support"):
+        tpid = _tpid(where, setting)
+        if vf.strip == STRIPPED[where] and tpid not in vf.strip_tpids:
+            vf.hardware.violation(
+                "docs/spec/virtchnl.md 5",
+                f"insertion of type {tpid:#06x} while {vf.strip_tpids[0]:#06x} is stripped",
+            )
+        vf.insert_tpid, vf.insertion = tpid, True
     pf.publish(vf)
     return b""
 

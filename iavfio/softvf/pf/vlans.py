@@ -19,14 +19,21 @@ VIDS = 4096
 
 def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:
     message = ffi.from_buffer("struct vc_vlan_filter_list *", payload)
+    if pf.personality.is_ice:
+        vf.require_cap(CAP)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     vids = [int(message.vlan_id[i]) for i in range(message.num_elements)]
     for vid in vids:
         if vid >= VIDS:
             raise Refused(Status.PARAM, f"VLAN id {vid}, at most {VIDS - 1}")
-    if vf.port_vlan:
+    if vf.port_vlan and not pf.personality.double_vlan:
         raise Refused(Status.PARAM, f"the VF is on port VLAN {vf.port_vlan}", kind="note")
     return vids
+
+
+def _is_full(pf: Pf, vf: Vf) -> bool:
+    """ice counts VLAN 0, which it adds itself, among the filters of an untrusted VF."""
+    return not vf.trusted and len(vf.vlans) + 1 >= pf.personality.max_vlans
 
 
 def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
@@ -35,9 +42,7 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         return i40e_vlans.add(pf, vf, payload)
     vids = _list(pf, vf, payload)
     for vid in vids:
-        if vid == 0 or vid in vf.vlans:
-            continue
-        if not vf.trusted and len(vf.vlans) >= pf.personality.max_vlans:
+        if _is_full(pf, vf):
             vf.hardware.violation(
                 "docs/spec/virtchnl.md 9",
                 f"VLAN {vid}: an untrusted VF may have {pf.personality.max_vlans}; "
@@ -45,16 +50,18 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
                 "note",
             )
             break
-        vf.vlans.add(vid)
+        if vid:
+            vf.vlans.add(vid)
     pf.publish(vf)
     return b""
 
 
 def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """A VLAN that is not there is no error."""
+    """A VLAN that is not there is no error; ice reads no more entries than the VF has filters."""
     if not pf.personality.is_ice:
         return i40e_vlans.delete(pf, vf, payload)
-    vf.vlans -= set(_list(pf, vf, payload))
+    vids = _list(pf, vf, payload)
+    vf.vlans -= set(vids[: len(vf.vlans) + 1])  # VLAN 0 is the PF's own
     pf.publish(vf)
     return b""
 
@@ -67,14 +74,15 @@ def _has_no_say(pf: Pf, vf: Vf) -> bool:
 
 def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:
     vf.require_active()
-    if vf.port_vlan or pf.personality.strip_refused:
+    if pf.personality.is_ice:
+        vf.require_cap(CAP)
+    port_vlan = vf.port_vlan and not pf.personality.double_vlan
+    if port_vlan or pf.personality.strip_refused:
         raise Refused(
             Status.PARAM,
             f"VLAN stripping cannot be turned {'on' if on else 'off'}",
             kind="note",
         )
-    if on and any(offer.keep_crc for offer in vf.queues.values()):
-        raise Refused(Status.UNSUPPORTED, "VLAN stripping while the CRC is kept")
 
 
 def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:

@@ -20,6 +20,7 @@ from iavfio.softvf.personality import Value, named
 from iavfio.softvf.pf import Pf
 
 LINUX_CAPS = 0xBEBD8CF9  # column "L asks" of docs/spec/virtchnl.md 4
+RX_FLEX_DESC = 1 << 26
 VPP_CAPS = 0x180B80A1
 DPDK_CAPS = 0xBE0BC7E1
 VSI = {"e810": 1, "x710": 10, "x722": 10}
@@ -188,10 +189,12 @@ class Rig:
         return self.ask(opcode, payload, vf)[0]
 
     def negotiate(self, caps: int = LINUX_CAPS, vf: int = 0) -> bytes:
-        """VERSION and GET_VF_RESOURCES; the reply of the latter."""
+        """VERSION, GET_VF_RESOURCES and what must follow on ice; the reply of the second."""
         assert self.ask(1, struct.pack("<II", 1, 1), vf) == (0, struct.pack("<II", 1, 1))
         status, reply = self.ask(3, struct.pack("<I", caps), vf)
         assert status == 0
+        if self.personality.is_ice and caps & RX_FLEX_DESC:
+            assert self.status(44, vf=vf) == 0  # ice refuses every RXDID before
         return reply
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
-from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, rig, select
+from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, Rig, config_queues, pair, rig, select
 
 VERSION = struct.pack("<II", 1, 1)
 
@@ -23,6 +23,9 @@ def test_link_of_one_vf() -> None:
     with rig("e810", vfs=2) as pf:
         pf.negotiate()
         hw = pf.hardware[0]
+        pf.pf.control({"command": "link", "vf": 0, "state": "enable"})
+        assert hw.take()[-1] == link_event(0, 0)  # ice: no queue is enabled yet
+        start_one_queue(pf)
         for state, up, speed in (("disable", 0, 0), ("enable", 1, 100000), ("auto", 1, 100000)):
             hw.take()
             assert pf.pf.control({"command": "link", "vf": 0, "state": state}) == {
@@ -33,14 +36,21 @@ def test_link_of_one_vf() -> None:
         assert pf.hardware[1].sent == []
 
 
+def start_one_queue(pf: Rig) -> None:
+    assert pf.status(6, config_queues(pf.vsi, pair(pf.vsi, 0))) == 0
+    assert pf.status(8, select(pf.vsi, 1, 1)) == 0
+
+
 def test_the_wire() -> None:
     with rig("e810", vfs=2) as pf:
         pf.negotiate()
+        start_one_queue(pf)
         pf.pf.control({"command": "link", "vf": 1, "state": "enable"})
         pf.hardware[0].take()
         pf.pf.control({"command": "link", "state": "down"})
         assert pf.hardware[0].take() == [link_event(0, 0)]
-        assert pf.hardware[1].sent == []  # not active: nobody to tell
+        # ice tells VFs that are not active, too: down, since none of their queues is enabled.
+        assert pf.hardware[1].take() == [link_event(0, 0)] * 2
         assert [pf.plane.config[vf].link_up for vf in (0, 1)] == [False, True]
         pf.pf.control({"command": "link", "state": "up", "speed": 25000})
         assert pf.hardware[0].take() == [link_event(25000, 1)]

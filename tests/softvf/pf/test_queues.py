@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.softvf.pf.pf_rig import (
     EVENT,
     I40E,
     LINK_UP_ADV,
+    LINUX_CAPS,
     PARAM,
     Rig,
     config_queues,
@@ -64,15 +66,6 @@ def test_without_the_flex_capability_rxdid_is_padding() -> None:
         {"tx_len": 8192},
         {"rx_len": 48},
         {"rx_len": 8192},
-        {"buffer": 64},
-        {"buffer": 16384},
-        {"frame": 63},
-        {"frame": 9729},
-        {"rxdid": 0},
-        {"rxdid": 3},
-        {"rxdid": 26},
-        {"rxdid": 200},
-        {"flags": 1},
         {"rx_queue": 1},
         {"rx_vsi": 7},
     ],
@@ -83,6 +76,43 @@ def test_what_ice_refuses(wrong: dict[str, int]) -> None:
         assert configure(pf, 0, **wrong) == -5
         assert len(pf.violations) == 1
         assert not [c for c in pf.plane.calls if c[0].startswith("configure")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"buffer": 64},
+        {"buffer": 16384},
+        {"frame": 63},
+        {"frame": 9729},
+        {"rxdid": 0},
+        {"rxdid": 3},
+        {"rxdid": 26},
+        {"rxdid": 200},
+    ],
+)
+def test_what_ice_refuses_after_it_has_started_the_send_queue(wrong: dict[str, int]) -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert configure(pf, 0, **wrong) == -5
+        assert len(pf.violations) == 1
+        assert [c[0] for c in pf.plane.calls if c[0] != "rx_polling"] == [
+            *("disable", "configure_tx", "enable"),
+            *("disable", "disable"),
+        ]
+
+
+def test_ice_refuses_every_rxdid_before_get_supported_rxdids() -> None:
+    with rig("e810") as pf:
+        pf.say(1, struct.pack("<II", 1, 1))
+        pf.say(3, struct.pack("<I", LINUX_CAPS))
+        assert configure(pf, 0, rxdid=1) == -5
+        assert pf.status(44) == 0
+        assert configure(pf, 0, rxdid=1) == 0
+        pf.pf.flr(0)
+        pf.clock.advance(1000)
+        pf.say(3, struct.pack("<I", LINUX_CAPS))
+        assert configure(pf, 0, rxdid=1) == 0  # the PF remembers it, for all its VFs
 
 
 @pytest.mark.parametrize("card", I40E)
@@ -256,7 +286,7 @@ def test_a_queue_without_buffer_size_never_starts(card: str) -> None:
         pf.negotiate()
         assert configure(pf, 0, buffer=0) == 0
         assert "never receive" in pf.violations[0]
-        assert enable(pf, 1, 0)[0][1] == (PARAM[card] if card == "e810" else 0)
+        assert enable(pf, 1, 0)[0][1] == 0
         assert not [c for c in pf.plane.calls if c[0] == "configure_rx"]
 
 
@@ -395,7 +425,7 @@ def test_queues_beyond_the_vf_are_ices_concern_only() -> None:
 def test_a_receive_queue_that_was_never_configured(card: str) -> None:
     with rig(card) as pf:
         pf.negotiate()
-        assert enable(pf, 1, 0)[0][1] == (-5 if card == "e810" else 0)
+        assert enable(pf, 1, 0)[0][1] == 0
         assert "never configured" in pf.violations[0]
         assert not [c for c in pf.plane.calls if c[0] == "enable"]
 

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The real ice and the software PF's e810, told the same things side by side."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.judge.process import JudgeProcess, Reply, What
+from tests.softvf.pf.pf_rig import Rig, rig
+
+CAPS = 0xBEBD8CF9  # what Linux asks for (docs/spec/virtchnl.md 4)
+QUEUES = 16
+LINK_MODES = {"auto": 0, "enable": 1, "disable": 2}
+ZERO_MAC = bytes(6)
+EVENT = 17
+# ice grants them; the software PF does not play rules for flows (docs/spec/pf-dialects.md 7).
+FLOW_RULES = 1 << 11 | 1 << 27 | 1 << 28
+
+
+@dataclass(frozen=True)
+class Say:
+    """A message of the VF's."""
+
+    opcode: int
+    payload: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.opcode} {self.payload[:24].hex()}"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A deed of the administrator's: trust, mac, vlan, link, spoofchk; or an FLR."""
+
+    deed: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.deed} {self.value}"
+
+
+Step = Say | Host
+
+
+class Ice:
+    """The judge's VF 0."""
+
+    def __init__(self, process: JudgeProcess) -> None:
+        self.process = process
+
+    def do(self, step: Step) -> list[Reply]:
+        """Carries out a step; what the VF was sent."""
+        if isinstance(step, Say):
+            return self.process.say(step.opcode, step.payload)
+        return self._deeds()[step.deed](step.value)
+
+    def _deeds(self) -> dict[str, Callable[[Any], list[Reply]]]:
+        host = self.process.host
+        return {
+            "flr": lambda _: host(What.FLR),
+            "trust": lambda on: host(What.TRUST, int(on)),
+            "mac": lambda mac: host(What.MAC, 0, mac),
+            "vlan": lambda vid: host(What.PORT_VLAN, vid),
+            "link": lambda mode: host(What.LINK, LINK_MODES[mode]),
+            "spoofchk": lambda on: host(What.SPOOFCHK, int(on)),
+        }
+
+    def begin(self, trusted: bool) -> None:
+        """As a VF is that nobody has used: the PF keeps much over a reset."""
+        for step in (
+            Host("vlan", 0),
+            Host("link", "auto"),
+            Host("mac", ZERO_MAC),
+            Host("spoofchk", True),
+            Host("trust", trusted),
+            Host("flr"),
+            Say(1, struct.pack("<II", 1, 1)),
+        ):
+            self.do(step)
+        (_, _, resources), *_ = self.do(Say(3, struct.pack("<I", CAPS)))
+        if struct.unpack_from("<H", resources, 2) != (QUEUES,):
+            self.do(Say(29, struct.pack("<H", QUEUES)))
+            self.do(Say(3, struct.pack("<I", CAPS)))
+        self.do(Say(44))  # from here on the PF knows which RXDIDs it offers, for all its VFs
+        self.do(Host("flr"))
+        self.do(Say(1, struct.pack("<II", 1, 1)))
+
+
+class Soft:
+    """VF 0 of a software PF."""
+
+    def __init__(self, made: Rig) -> None:
+        self.rig = made
+        self.rig.say(1, struct.pack("<II", 1, 1))
+        self.rig.say(3, struct.pack("<I", CAPS))
+        self.rig.say(44)
+        self.do(Host("flr"))
+
+    def do(self, step: Step) -> list[Reply]:
+        """Carries out a step; what the VF was sent until half a second later."""
+        hardware = self.rig.hardware[0]
+        hardware.take()
+        sent: list[Reply] = []
+        if isinstance(step, Say):
+            sent = self.rig.say(step.opcode, step.payload)
+        elif step.deed == "flr":
+            self.rig.pf.flr(0)
+        else:
+            self.rig.pf.control(_request(step))
+        self.rig.clock.advance(500)
+        return sent + hardware.take()
+
+
+def _request(step: Host) -> dict[str, Any]:
+    names = {"trust": "on", "spoofchk": "on", "mac": "mac", "vlan": "vlan", "link": "state"}
+    value = step.value.hex(":") if step.deed == "mac" else step.value
+    return {"command": step.deed, "vf": 0, names[step.deed]: value}
+
+
+@contextmanager
+def soft(trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
+    """A software PF as it comes, after the VF has asked once for what the PF must be asked for."""
+    with rig("e810", trusted=trusted, double_vlan=double_vlan) as made:
+        yield Soft(made)
+
+
+@contextmanager
+def judge(kernel: Path, double_vlan: bool = False) -> Iterator[Ice]:
+    """A real ice."""
+    with JudgeProcess(kernel, *(["judge_dvm=1"] if double_vlan else [])) as process:
+        yield Ice(process)
+
+
+def comparable(replies: list[Reply]) -> list[Reply]:
+    """Replies without the capabilities that only one of the two plays."""
+    return [_without_flow_rules(reply) for reply in replies]
+
+
+def _without_flow_rules(reply: Reply) -> Reply:
+    opcode, status, payload = reply
+    if opcode != 3 or len(payload) < 12:
+        return reply
+    caps = struct.unpack_from("<I", payload, 8)[0] & ~FLOW_RULES
+    return opcode, status, payload[:8] + struct.pack("<I", caps) + payload[12:]
+
+
+def text(replies: list[Reply]) -> str:
+    """For messages of tests."""
+    shown = (
+        f"event {payload.hex()}" if opcode == EVENT else f"{opcode}: {status} {payload.hex()}"
+        for opcode, status, payload in replies
+    )
+    return ", ".join(shown) or "silence"

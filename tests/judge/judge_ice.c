@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/* The part of the ice judge that is ours. It is linked with the kernel's own, untouched ice driver into a User Mode
+ * Linux kernel. The driver's ice_init_hw, ice_sriov_configure and everything below them run for real; what the card
+ * would answer (registers, admin-queue commands) is answered here. Requests come on host fd 3, what the PF sends to
+ * its VFs goes out on host fd 4; the frames are those of process.py.
+ *
+ * Not played: a DDP package (its parse graph, field vectors and profiles), flow-director hardware, firmware that
+ * refuses unless JUDGE_REFUSE asks for it, anything that takes time. */
+#include <linux/etherdevice.h>
+#include <linux/if_bridge.h>
+#include <linux/init.h>
+#include <linux/logic_iomem.h>
+#include <linux/pci.h>
+#include <linux/reboot.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+#include <os.h>
+
+#include "judge_ice.h"
+#include "ice_lib.h"
+#include "ice_virtchnl.h"
+#include "ice_vf_lib_private.h"
+
+#define BAR_SIZE 0x800000
+#define BAR_BASE 0x4000000000ul
+#define FD_IN 3
+#define FD_OUT 4
+#define VF_COUNT 4
+#define PF_VECTORS 2
+
+enum {
+    JUDGE_MESSAGE = 1,
+    JUDGE_TRUST,
+    JUDGE_MAC,
+    JUDGE_FLR,
+    JUDGE_READ,
+    JUDGE_WRITE,
+    JUDGE_PORT_VLAN,
+    JUDGE_FLAG,
+    JUDGE_END,
+    JUDGE_LINK,
+    JUDGE_SPOOFCHK,
+    JUDGE_REFUSE,
+    JUDGE_RESET_ALL
+};
+
+static u32 *bar;
+static struct ice_pf *pf;
+static struct net_device *netdev;
+static struct pci_dev judge_pdev;
+static bool double_vlan;
+
+static int __init set_double_vlan(char *text)
+{
+    double_vlan = text && *text == '1';
+    return 1;
+}
+__setup("judge_dvm=", set_double_vlan);
+
+/* ---- registers ---- */
+
+static unsigned long bar_read(void *priv, unsigned int at, int size)
+{
+    if (at + size > BAR_SIZE)
+        return ~0ul;
+    return size == 8 ? *(u64 *)((u8 *)bar + at) : bar[at / 4];
+}
+
+static bool within(unsigned int at, unsigned int base, unsigned int count)
+{
+    return at >= base && at < base + 4 * count;
+}
+
+static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
+{
+    u32 v = val;
+
+    if (at + size > BAR_SIZE)
+        return;
+    if (size == 8) {
+        *(u64 *)((u8 *)bar + at) = val;
+        return;
+    }
+    if (within(at, QRX_CTRL(0), 2048))
+        v = (v & ~(u32)QRX_CTRL_QENA_STAT_M) |
+            ((v & QRX_CTRL_QENA_REQ_M) ? QRX_CTRL_QENA_STAT_M : 0);
+    if (within(at, VPGEN_VFRTRIG(0), 256) &&
+        (v & VPGEN_VFRTRIG_VFSWR_M)) { /* the hardware half of a VF reset */
+        unsigned int vf = (at - VPGEN_VFRTRIG(0)) / 4;
+
+        bar[VPGEN_VFRSTAT(vf) / 4] |= VPGEN_VFRSTAT_VFRD_M;
+        bar[VFGEN_RSTAT(vf) / 4] = VIRTCHNL_VFR_INPROGRESS;
+    }
+    if (within(at, GLGEN_VFLRSTAT(0), 8)) /* ones clear */
+        v = bar[at / 4] & ~v;
+    if (at == PFGEN_CTRL)
+        v &= ~(u32)PFGEN_CTRL_PFSWR_M;
+    bar[at / 4] = v;
+}
+
+static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_write};
+
+static long bar_map(unsigned long offset, size_t size, const struct logic_iomem_ops **ops,
+                    void **priv)
+{
+    *ops = &bar_ops;
+    return offset;
+}
+
+static const struct logic_iomem_region_ops region_ops = {.map = bar_map};
+static struct resource bar_resource = {
+    .name = "judge",
+    .start = BAR_BASE,
+    .end = BAR_BASE + BAR_SIZE - 1,
+    .flags = IORESOURCE_MEM,
+};
+
+static void preset_registers(void)
+{
+    int __maybe_unused i;
+
+    bar[GLNVM_ULD / 4] = ~0u; /* every global reset is done */
+#ifdef GLFLXP_RXDID_FLAGS
+    for (i = 2; i <= 25; i++) /* what Intel's OS default package offers: 2, and 16 to 25 */
+        if (i == 2 || i >= 16)
+            bar[GLFLXP_RXDID_FLAGS(i, 0) / 4] = 1;
+#endif
+}
+
+/* ---- the link to the host ---- */
+
+struct out {
+    u32 kind, vf, opcode, retval, len;
+} __packed;
+
+void judge_put(u32 kind, u32 vf, u32 opcode, u32 retval, const void *data, u32 len)
+{
+    struct out head = {kind, vf, opcode, retval, len};
+
+    os_write_file(FD_OUT, &head, sizeof(head));
+    if (len)
+        os_write_file(FD_OUT, data, len);
+}
+
+static int get(void *to, int len)
+{
+    int done = 0;
+
+    while (done < len) {
+        int n = os_read_file(FD_IN, to + done, len - done);
+
+        if (n == -EINTR || n == -EAGAIN)
+            continue;
+        if (n <= 0)
+            return -EIO;
+        done += n;
+    }
+    return 0;
+}
+
+/* ---- steps of the probe that have no card to work on ---- */
+
+int judge_create_all_ctrlq(struct ice_hw *hw);
+int judge_create_all_ctrlq(struct ice_hw *hw)
+{
+    return 0;
+}
+
+int judge_init_nvm(struct ice_hw *hw);
+int judge_init_nvm(struct ice_hw *hw)
+{
+    return 0;
+}
+
+int judge_enable_sriov(struct pci_dev *dev, int count);
+int judge_enable_sriov(struct pci_dev *dev, int count)
+{
+    return 0;
+}
+
+/* ---- a PF as ice_probe leaves it ---- */
+
+static void make_device(void)
+{
+    device_initialize(&judge_pdev.dev);
+    dev_set_name(&judge_pdev.dev, "judge-ice");
+    judge_pdev.dma_mask = DMA_BIT_MASK(64);
+    judge_pdev.dev.dma_mask = &judge_pdev.dma_mask;
+    judge_pdev.dev.coherent_dma_mask = DMA_BIT_MASK(64);
+    judge_pdev.vendor = PCI_VENDOR_ID_INTEL;
+    judge_pdev.device = 0x1592;
+    judge_pdev.error_state = pci_channel_io_perm_failure; /* its config space reads as ones */
+    pci_set_drvdata(&judge_pdev, pf);
+}
+
+static int make_hardware(void)
+{
+    struct ice_hw *hw = &pf->hw;
+    int err;
+
+    hw->hw_addr = ioremap(BAR_BASE, BAR_SIZE);
+    hw->back = pf;
+    hw->vendor_id = judge_pdev.vendor;
+    hw->device_id = judge_pdev.device;
+    hw->adminq.sq_buf_size = hw->mailboxq.sq_buf_size = ICE_AQ_MAX_BUF_LEN;
+    err = ice_init_hw(hw);
+    if (err)
+        return err;
+    hw->dvm_ena = double_vlan;
+    return 0;
+}
+
+static int make_main_vsi(void)
+{
+    struct ice_netdev_priv *priv;
+    struct ice_vsi *vsi;
+
+    pf->first_sw = kzalloc(sizeof(*pf->first_sw), GFP_KERNEL);
+    vsi = kzalloc(sizeof(*vsi), GFP_KERNEL);
+    netdev = alloc_etherdev(sizeof(*priv));
+    if (!pf->first_sw || !vsi || !netdev)
+        return -ENOMEM;
+    pf->first_sw->bridge_mode = BRIDGE_MODE_VEB;
+    pf->first_sw->pf = pf;
+    vsi->type = ICE_VSI_PF;
+    vsi->back = pf;
+    vsi->vsw = pf->first_sw;
+    vsi->port_info = pf->hw.port_info;
+    vsi->netdev = netdev;
+    pf->vsi[0] = vsi;
+    pf->next_vsi = 1;
+    priv = netdev_priv(netdev);
+    priv->vsi = vsi;
+    return 0;
+}
+
+/* What later drivers have: vectors counted in an xarray, a mutex for link aggregation, counters kept over resets. */
+static int make_trackers(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+    xa_init(&pf->irq_tracker.entries);
+    pf->irq_tracker.num_static = PF_VECTORS;
+    mutex_init(&pf->lag_mutex);
+    ice_mbx_init_snapshot(&pf->hw);
+    pf->vsi_stats = kcalloc(pf->num_alloc_vsi, sizeof(*pf->vsi_stats), GFP_KERNEL);
+    pf->lag = kzalloc(sizeof(*pf->lag), GFP_KERNEL);
+    if (!pf->vsi_stats || !pf->lag)
+        return -ENOMEM;
+    pf->lag->pf = pf;
+    pf->lag->active_port = ICE_LAG_INVALID_PORT;
+    return 0;
+#else
+    pf->irq_tracker = kzalloc(struct_size(pf->irq_tracker, list, PF_VECTORS), GFP_KERNEL);
+    if (!pf->irq_tracker)
+        return -ENOMEM;
+    pf->irq_tracker->num_entries = pf->irq_tracker->end = PF_VECTORS;
+    return 0;
+#endif
+}
+
+static int make_pf(void)
+{
+    struct ice_hw_func_caps *caps;
+    int err;
+
+    pf = kzalloc(sizeof(*pf), GFP_KERNEL);
+    if (!pf)
+        return -ENOMEM;
+    pf->pdev = &judge_pdev;
+    make_device();
+    err = make_hardware();
+    if (err)
+        return err;
+    caps = &pf->hw.func_caps;
+    mutex_init(&pf->sw_mutex);
+    mutex_init(&pf->tc_mutex);
+    mutex_init(&pf->adev_mutex);
+    mutex_init(&pf->avail_q_mutex);
+    mutex_init(&pf->vfs.table_lock);
+    hash_init(pf->vfs.table);
+    pf->vfs.num_supported = caps->num_allocd_vfs;
+    pf->max_pf_txqs = caps->common_cap.num_txq;
+    pf->max_pf_rxqs = caps->common_cap.num_rxq;
+    pf->avail_txqs = bitmap_zalloc(pf->max_pf_txqs, GFP_KERNEL);
+    pf->avail_rxqs = bitmap_zalloc(pf->max_pf_rxqs, GFP_KERNEL);
+    pf->num_alloc_vsi = 64;
+    pf->vsi = kcalloc(pf->num_alloc_vsi, sizeof(*pf->vsi), GFP_KERNEL);
+    if (!pf->avail_txqs || !pf->avail_rxqs || !pf->vsi)
+        return -ENOMEM;
+    err = make_trackers();
+    if (err)
+        return err;
+    set_bit(ICE_FLAG_SRIOV_CAPABLE, pf->flags);
+    set_bit(ICE_FLAG_RSS_ENA, pf->flags);
+    set_bit(ICE_FLAG_ADV_FEATURES, pf->flags); /* as if a package had been loaded */
+    pf->ctrl_vsi_idx = ICE_NO_VSI;
+    err = make_main_vsi();
+    if (err)
+        return err;
+    err = ice_sriov_configure(&judge_pdev, VF_COUNT);
+    return err < 0 ? err : 0;
+}
+
+/* ---- requests ---- */
+
+struct in {
+    u32 what, vf, opcode, len;
+} __packed;
+
+static u8 message[8192];
+
+static void say(u32 vf, u32 opcode, u32 len)
+{
+    struct ice_rq_event_info event = {
+        .msg_len = len, .buf_len = sizeof(message), .msg_buf = message};
+
+    event.desc.retval = cpu_to_le16(vf);
+    event.desc.cookie_high = cpu_to_le32(opcode);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+    ice_vc_process_vf_msg(pf, &event, NULL);
+#else
+    ice_vc_process_vf_msg(pf, &event);
+#endif
+}
+
+static int act(const struct in *in)
+{
+    switch (in->what) {
+    case JUDGE_MESSAGE:
+        say(in->vf, in->opcode, in->len);
+        return 0;
+    case JUDGE_TRUST:
+        return ice_set_vf_trust(netdev, in->vf, in->opcode);
+    case JUDGE_MAC:
+        return ice_set_vf_mac(netdev, in->vf, message);
+    case JUDGE_FLR:
+        bar[GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
+        set_bit(ICE_VFLR_EVENT_PENDING, pf->state);
+        ice_process_vflr_event(pf);
+        return 0;
+    case JUDGE_READ:
+        judge_put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
+        return 0;
+    case JUDGE_WRITE:
+        bar_write(NULL, in->opcode, 4, in->vf);
+        return 0;
+    case JUDGE_PORT_VLAN:
+        return ice_set_vf_port_vlan(netdev, in->vf, in->opcode & 0xfff, 0,
+                                    htons(in->opcode >> 16 ?: ETH_P_8021Q));
+    case JUDGE_FLAG: /* the private flags of ethtool: 0 vf-true-promisc-support, 1 vf-vlan-pruning */
+        assign_bit(in->vf ? ICE_FLAG_VF_VLAN_PRUNING : ICE_FLAG_VF_TRUE_PROMISC_ENA, pf->flags,
+                   in->opcode);
+        return 0;
+    case JUDGE_LINK:
+        return ice_set_vf_link_state(netdev, in->vf, in->opcode);
+    case JUDGE_SPOOFCHK:
+        return ice_set_vf_spoofchk(netdev, in->vf, in->opcode);
+    case JUDGE_REFUSE:
+        judge_refuse(in->opcode, in->vf);
+        return 0;
+    case JUDGE_RESET_ALL:
+        ice_reset_all_vfs(pf);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+static void serve(void)
+{
+    struct in in;
+
+    judge_put(OUT_END, 0, 0, 0, NULL, 0); /* ready */
+    while (!get(&in, sizeof(in))) {
+        if (in.what == JUDGE_END || in.len > sizeof(message) || (in.len && get(message, in.len)))
+            return;
+        judge_put(OUT_END, in.vf, in.opcode, act(&in), NULL, 0);
+    }
+}
+
+static int __init judge(void)
+{
+    int err;
+
+    bar = vzalloc(BAR_SIZE);
+    err = bar ? logic_iomem_add_region(&bar_resource, &region_ops) : -ENOMEM;
+    if (!err) {
+        preset_registers();
+        err = make_pf();
+    }
+    pr_info("judge: PF %d\n", err);
+    if (!err)
+        serve();
+    kernel_power_off();
+    return 0;
+}
+late_initcall(judge);

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/* The firmware that the ice judge's driver talks to: it answers admin-queue commands as a card does whose switch and
+ * scheduler have room for everything, and hands messages to VFs to the host. */
+#include <linux/etherdevice.h>
+
+#include "judge_ice.h"
+
+#define NODES 4096 /* scheduler nodes that are not leaves */
+#define LEAF 0x100000 /* leaves have ids from here on and are remembered for a while only */
+#define LEAVES 4096
+
+static struct ice_aqc_txsched_elem_data nodes[NODES], leaves[LEAVES];
+static u32 next_leaf;
+static u16 next_resource;
+static u32 refused_opcode, refusals;
+
+void judge_refuse(u32 opcode, u32 count)
+{
+    refused_opcode = opcode;
+    refusals = count;
+}
+
+static u32 new_node(u32 parent, const struct ice_aqc_txsched_elem *data, u8 type)
+{
+    u32 id;
+
+    for (id = 1; id < NODES && nodes[id].node_teid; id++)
+        ;
+    if (id == NODES)
+        return 0;
+    if (data)
+        nodes[id].data = *data;
+    nodes[id].data.elem_type = type;
+    nodes[id].parent_teid = cpu_to_le32(parent);
+    nodes[id].node_teid = cpu_to_le32(id);
+    return id;
+}
+
+static void list_caps(struct ice_aqc_list_caps *cmd, struct ice_aqc_list_caps_elem *to, bool device)
+{
+    static const struct {
+        u16 cap;
+        u32 number, logical, physical;
+    } caps[] = {
+        {ICE_AQC_CAPS_VALID_FUNCTIONS, 3, 0, 0},
+        {ICE_AQC_CAPS_SRIOV, 1, 0, 0},
+        {ICE_AQC_CAPS_VF, 64, 0, 0},
+        {ICE_AQC_CAPS_VSI, 128, 0, 0},
+        {ICE_AQC_CAPS_DCB, 1, 1, 1},
+        {ICE_AQC_CAPS_RSS, 2048, 11, 0},
+        {ICE_AQC_CAPS_RXQS, 512, 0, 0},
+        {ICE_AQC_CAPS_TXQS, 512, 0, 0},
+        {ICE_AQC_CAPS_MSIX, 512, 0, 0},
+        {ICE_AQC_CAPS_MAX_MTU, 9728, 0, 0},
+    };
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(caps); i++) {
+        to[i].cap = cpu_to_le16(caps[i].cap);
+        to[i].major_ver = 1;
+        to[i].number = cpu_to_le32(caps[i].number);
+        to[i].logical_id = cpu_to_le32(caps[i].logical);
+        to[i].phys_id = cpu_to_le32(caps[i].physical);
+    }
+    cmd->count = cpu_to_le32(i);
+}
+
+static void default_topology(struct ice_aqc_get_topo *cmd, struct ice_aqc_get_topo_elem *to)
+{
+    static const u8 types[] = {ICE_AQC_ELEM_TYPE_ROOT_PORT, ICE_AQC_ELEM_TYPE_TC,
+                               ICE_AQC_ELEM_TYPE_ENTRY_POINT};
+    u32 parent = 0xffffffff;
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(types); i++) {
+        u32 id = new_node(parent, NULL, types[i]);
+
+        to->generic[i] = nodes[id];
+        parent = id;
+    }
+    to->hdr.num_elems = cpu_to_le16(i);
+    cmd->num_branches = 1;
+}
+
+static void scheduler_limits(struct ice_aqc_query_txsched_res_resp *to)
+{
+    int i;
+
+    to->sched_props.logical_levels = cpu_to_le16(9);
+    to->sched_props.phys_levels = cpu_to_le16(9);
+    for (i = 0; i < ICE_AQC_TOPO_MAX_LEVEL_NUM; i++)
+        to->layer_props[i].max_sibl_grp_sz = cpu_to_le16(i == 8 ? 8 : i < 2 ? 1 + 7 * i : 64);
+}
+
+static int scheduler(u16 opcode, struct ice_aqc_sched_elem_cmd *cmd, void *buf)
+{
+    int i;
+
+    switch (opcode) {
+    case ice_aqc_opc_add_sched_elems: {
+        struct ice_aqc_add_elem *add = buf;
+
+        for (i = 0; i < le16_to_cpu(add->hdr.num_elems); i++) {
+            u32 id = new_node(le32_to_cpu(add->hdr.parent_teid), &add->generic[i].data,
+                              add->generic[i].data.elem_type);
+
+            if (!id)
+                return -EIO;
+            add->generic[i].node_teid = cpu_to_le32(id);
+        }
+        break;
+    }
+    case ice_aqc_opc_get_sched_elems: {
+        struct ice_aqc_txsched_elem_data *elem = buf;
+        u32 id = le32_to_cpu(elem->node_teid);
+
+        *elem = id >= LEAF ? leaves[id % LEAVES] : nodes[id % NODES];
+        break;
+    }
+    case ice_aqc_opc_delete_sched_elems: {
+        struct ice_aqc_delete_elem *del = buf;
+
+        for (i = 0; i < le16_to_cpu(del->hdr.num_elems); i++)
+            memset(&nodes[le32_to_cpu(del->teid[i]) % NODES], 0, sizeof(nodes[0]));
+        break;
+    }
+    case ice_aqc_opc_move_sched_elems: {
+        struct ice_aqc_move_elem *move = buf;
+
+        for (i = 0; i < le16_to_cpu(move->hdr.num_elems); i++)
+            nodes[le32_to_cpu(move->teid[i]) % NODES].parent_teid = move->hdr.dest_parent_teid;
+        break;
+    }
+    }
+    cmd->num_elem_resp = cmd->num_elem_req;
+    return 0;
+}
+
+static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
+{
+    u16 opcode = le16_to_cpu(desc->opcode);
+
+    switch (opcode) {
+    case ice_aqc_opc_list_func_caps:
+    case ice_aqc_opc_list_dev_caps:
+        list_caps(&desc->params.get_cap, buf, opcode == ice_aqc_opc_list_dev_caps);
+        break;
+    case ice_aqc_opc_manage_mac_read: {
+        struct ice_aqc_manage_mac_read_resp *to = buf;
+        static const u8 mac[ETH_ALEN] = {0x02, 0, 0, 0, 0, 0xff};
+
+        desc->params.mac_read.flags = cpu_to_le16(ICE_AQC_MAN_MAC_LAN_ADDR_VALID);
+        desc->params.mac_read.num_addr = 1;
+        to->addr_type = ICE_AQC_MAN_MAC_ADDR_TYPE_LAN;
+        ether_addr_copy(to->mac_addr, mac);
+        break;
+    }
+    case ice_aqc_opc_get_sw_cfg: {
+        struct ice_aqc_get_sw_cfg_resp_elem *to = buf;
+
+        to->vsi_port_num =
+            cpu_to_le16(ICE_AQC_GET_SW_CONF_RESP_PHYS_PORT << ICE_AQC_GET_SW_CONF_RESP_TYPE_S);
+        to->swid = cpu_to_le16(1);
+        desc->params.get_sw_conf.element = 0;
+        desc->params.get_sw_conf.num_elems = cpu_to_le16(1);
+        break;
+    }
+    case ice_aqc_opc_alloc_res: {
+        struct ice_aqc_alloc_free_res_elem *res = buf;
+
+        if (res && size >= sizeof(*res))
+            res->elem[0].e.sw_resp = cpu_to_le16(next_resource++ & 0x3ff);
+        break;
+    }
+    case ice_aqc_opc_add_vsi: {
+        struct ice_aqc_add_get_update_free_vsi *cmd = &desc->params.vsi_cmd;
+        u16 number = 16 + cmd->vf_id;
+
+        desc->params.add_update_free_vsi_res.vsi_num = cpu_to_le16(number);
+        break;
+    }
+    case ice_aqc_opc_add_sw_rules: {
+        struct ice_sw_rule_lkup_rx_tx *rule = buf;
+
+        if (le16_to_cpu(rule->hdr.type) <= 1)
+            rule->index = cpu_to_le16(next_resource++ & 0x7fff);
+        break;
+    }
+    case ice_aqc_opc_get_dflt_topo:
+        default_topology(&desc->params.get_topo, buf);
+        break;
+    case ice_aqc_opc_query_sched_res:
+        scheduler_limits(buf);
+        break;
+    case ice_aqc_opc_add_sched_elems:
+    case ice_aqc_opc_cfg_sched_elems:
+    case ice_aqc_opc_get_sched_elems:
+    case ice_aqc_opc_move_sched_elems:
+    case ice_aqc_opc_suspend_sched_elems:
+    case ice_aqc_opc_resume_sched_elems:
+    case ice_aqc_opc_delete_sched_elems:
+        return scheduler(opcode, &desc->params.sched_elem_cmd, buf);
+    case ice_aqc_opc_add_rl_profiles:
+    case ice_aqc_opc_remove_rl_profiles:
+        desc->params.rl_profile.num_processed = desc->params.rl_profile.num_profiles;
+        break;
+    case ice_aqc_opc_get_link_status: {
+        struct ice_aqc_get_link_status_data *link = buf;
+
+        link->link_info = ICE_AQ_LINK_UP | ICE_AQ_MEDIA_AVAILABLE;
+        link->link_speed = cpu_to_le16(ICE_AQ_LINK_SPEED_100GB);
+        link->max_frame_size = cpu_to_le16(9728);
+        break;
+    }
+    case ice_aqc_opc_add_txqs: {
+        struct ice_aqc_add_tx_qgrp *group = buf;
+        u32 id = LEAF + next_leaf++ % LEAF;
+        struct ice_aqc_txsched_elem_data *leaf = &leaves[id % LEAVES];
+
+        leaf->parent_teid = group->parent_teid;
+        leaf->node_teid = group->txqs[0].q_teid = cpu_to_le32(id);
+        leaf->data = group->txqs[0].info;
+        leaf->data.elem_type = ICE_AQC_ELEM_TYPE_LEAF;
+        break;
+    }
+    default:
+        break;
+    }
+    return 0;
+}
+
+int judge_sq_send_cmd(struct ice_hw *hw, struct ice_ctl_q_info *cq, struct ice_aq_desc *desc,
+                      void *buf, u16 buf_size, struct ice_sq_cd *cd)
+{
+    u16 opcode = le16_to_cpu(desc->opcode);
+    u8 seen[16 + 64];
+    u16 extra = buf ? min_t(u16, buf_size, 64) : 0;
+    int err;
+
+    cq->sq_last_status = ICE_AQ_RC_OK;
+    if (opcode == ice_mbx_opc_send_msg_to_vf) {
+        judge_put(OUT_MESSAGE, le32_to_cpu(desc->params.virt.id), le32_to_cpu(desc->cookie_high),
+                  le32_to_cpu(desc->cookie_low), buf, buf_size);
+        return 0;
+    }
+    memcpy(seen, &desc->params.raw, 16);
+    if (extra)
+        memcpy(seen + 16, buf, extra);
+    judge_put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
+    if (refusals && opcode == refused_opcode) {
+        refusals--;
+        cq->sq_last_status = ICE_AQ_RC_ENOSPC;
+        return -EIO;
+    }
+    err = firmware(desc, buf, buf_size);
+    if (err)
+        cq->sq_last_status = ICE_AQ_RC_ENOMEM;
+    return err;
+}

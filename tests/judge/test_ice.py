@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The real ice of Linux judges the software PF's e810, and the driver's decoders.
+
+`make judge` builds the judges; without them these tests skip, or fail when $IAVFIO_JUDGE_REQUIRED
+is set.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iavfio.virtchnl.messages.events import decode_event
+from iavfio.virtchnl.messages.registry import MESSAGES
+from tests.guest.cache import REPO
+from tests.judge.conftest import kernel_of
+from tests.judge.ice_differences import reason
+from tests.judge.ice_messages import RESOURCES, V
+from tests.judge.ice_pair import CAPS, EVENT, Host, Ice, Say, Step, comparable, judge, soft, text
+from tests.judge.ice_scenarios import SCENARIOS, STEPS, Scenario
+from tests.softvf.pf.pf_rig import config_queues, macs, pair
+
+KERNEL = "6.12"
+JOURNALS = sorted((REPO / "docs/journals").glob("e810-*.jsonl"))
+DOUBLE = pytest.mark.parametrize("double_vlan", [False, True], ids=["single", "double"])
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Path:
+    return kernel_of("ice", KERNEL)
+
+
+@pytest.fixture(scope="module")
+def ice(kernel: Path) -> Iterator[Ice]:
+    with judge(kernel) as made:
+        yield made
+
+
+def differences(ice: Ice, steps: Scenario, trusted: bool, double_vlan: bool) -> Iterator[str]:
+    """Told the same, the two must answer the same; yields what no reviewed row explains."""
+    ice.begin(trusted)
+    with soft(trusted, double_vlan) as model:
+        for number, step in enumerate(steps):
+            real, ours = comparable(ice.do(step)), model.do(step)
+            if real == ours:
+                continue
+            if reason(step, real, ours) is None:
+                yield f"step {number}, {step}: ice {text(real)}; software PF {text(ours)}"
+            return  # what follows a difference says nothing
+
+
+@DOUBLE
+@pytest.mark.parametrize("trusted", [False, True], ids=["untrusted", "trusted"])
+def test_every_scenario_has_the_same_answers(
+    kernel: Path, trusted: bool, double_vlan: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[str] = []
+    with judge(kernel, double_vlan) as made:
+        for name, steps in SCENARIOS.items():
+            found += [f"{name}: {each}" for each in differences(made, steps, trusted, double_vlan)]
+        said = made.process.said
+    with capsys.disabled():
+        print(f"\nice-{KERNEL}: {len(SCENARIOS)} scenarios, {said} messages, {len(found)} differ")
+    assert found == []
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> Step:
+    """A step of any scenario, now and then with a byte changed."""
+    step = draw(st.sampled_from(STEPS))
+    if isinstance(step, Say) and step.payload and draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(step.payload) - 1))
+        byte = draw(st.integers(0, 255))
+        step = Say(step.opcode, step.payload[:at] + bytes([byte]) + step.payload[at + 1 :])
+    return step
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=st.lists(_steps(), max_size=25), trusted=st.booleans())
+def test_any_sequence_has_the_same_answers(ice: Ice, steps: list[Step], trusted: bool) -> None:
+    assert list(differences(ice, (RESOURCES, *steps), trusted, False)) == []
+
+
+def _said(journal: Path) -> list[tuple[int, bytes, int]]:
+    """Requests of a journal, each with the status of its reply."""
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    found = []
+    for number, line in enumerate(lines):
+        if line["direction"] == "out":
+            replies = (
+                each["status"]
+                for each in lines[number + 1 :]
+                if each["direction"] == "in" and each["opcode"] == line["opcode"]
+            )
+            found.append((line["opcode"], bytes.fromhex(line["hex"]), next(replies, 0)))
+    return found
+
+
+@pytest.mark.parametrize("journal", JOURNALS, ids=lambda path: path.stem)
+def test_what_drivers_say_is_taken_and_its_answers_make_sense(ice: Ice, journal: Path) -> None:
+    ice.begin(trusted=False)
+    counts: Counter[str] = Counter()
+    for opcode, payload, recorded in _said(journal):
+        for answered, status, reply in ice.process.say(opcode, payload):
+            if answered == EVENT:
+                decode_event(reply, adv_link_speed=True)
+                continue
+            assert (answered, status) == (opcode, recorded), f"opcode {opcode} {payload.hex()}"
+            if status == 0:
+                MESSAGES[answered].read(reply)
+            counts["replies"] += 1
+    assert counts["replies"] > 10
+
+
+# ---- what the software PF cannot be compared with, and the rest of the list of issue 11
+
+
+def test_no_rxdid_before_get_supported_rxdids(kernel: Path) -> None:
+    with judge(kernel) as made:
+        queue = Say(6, config_queues(V, pair(V, 0, rxdid=1)))
+        made.do(Say(1, struct.pack("<II", 1, 1)))
+        made.do(RESOURCES)
+        assert made.do(queue) == [(6, -5, b"")]
+        made.do(Say(44))
+        assert made.do(queue) == [(6, 0, b"")]
+
+
+def test_vfs_do_not_disturb_each_other(ice: Ice) -> None:
+    ice.begin(trusted=False)
+    for vf in (1, 2, 3):
+        ice.process.say(1, struct.pack("<II", 1, 1), vf)
+        ((opcode, status, reply), _) = ice.process.say(3, struct.pack("<I", CAPS), vf)
+        assert (opcode, status) == (3, 0)
+        assert MESSAGES[3].read(reply) is not None
+    ice.do(RESOURCES)
+    assert ice.process.say(10, macs(V, "02:00:00:00:00:01"), 1) == [(10, 0, b"")]
+    assert ice.do(Say(10, macs(V, "02:00:00:00:00:01"))) == [(10, 0, b"")]  # both may have it
+    ice.do(Host("flr"))
+    assert ice.process.say(11, macs(V, "02:00:00:00:00:01"), 1) == [(11, 0, b"")]
