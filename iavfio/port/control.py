@@ -289,7 +289,6 @@ class PortControl:
                 except BaseException:
                     self.settings = before
                     raise
-                self.trust.unsure = True
                 self.check_trust()
 
     def check_trust(self) -> None:
@@ -318,7 +317,6 @@ class PortControl:
                     try:
                         self._bring_up(lenient=False)
                         self.status.move(State.RUNNING)
-                        self.trust.unsure = True
                         self.check_trust()
                     except ResetUnderWay:
                         self.recover("during start", coming=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
 from iavfio.logs import logger, settle
-from iavfio.port.conditions import Conditions
+from iavfio.port.conditions import CALM, Conditions
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 
@@ -46,6 +46,7 @@ class Housekeeping:
         self._release = release
         self._announced = 0.0
         self._unanswered = 0
+        self._fresh = 0  # answers to GET_STATS in a row
         self.conditions = Conditions(control)
 
     def note(self, text: str) -> None:
@@ -123,7 +124,9 @@ class Housekeeping:
             try:
                 self._refresh_stats()
                 self._unanswered = 0
-                self._status.end("stale counters")
+                self._fresh += 1
+                if self._fresh >= CALM:
+                    self._status.end("stale counters")
                 self._status.end("PF silent")
                 control.check_trust()
                 self.conditions.look()
@@ -133,6 +136,7 @@ class Housekeeping:
                 if self._status.lock.wanted:
                     return
                 # The counters stay at what they were; their age is shown with them.
+                self._fresh = 0
                 self._unanswered += isinstance(error, MailboxTimeout)
                 self._status.begin("stale counters", f"the PF's counters are not renewed: {error}")
             # Silence alone is no reason for a reset: i40e answers nothing after malicious driver

@@ -30,7 +30,7 @@ def not_in_force(promiscuous: bool) -> str:
 
 
 class TrustCheck:
-    """Asks once for each change and each reset: `unsure` says that there was one.
+    """Asks once where it matters, and again after each reset, which makes it `unsure`.
 
     An untrusted VF is answered SUCCESS by its PF and gets nothing (docs/spec/virtchnl.md 9).
     """
@@ -38,7 +38,7 @@ class TrustCheck:
     def __init__(self, status: PortStatus) -> None:
         self._status = status
         self._last: Trust = "unknown"
-        self.unsure = False
+        self.unsure = True
 
     def check(self, wish: Wish, client: VirtchnlClient) -> None:
         """Probes the PF where it is needed. Under the port's lock."""
@@ -46,17 +46,15 @@ class TrustCheck:
         wanted = any(wish.promiscuity)
         if not wanted:
             status.end("not trusted")
-        if not self.unsure or status.state is not State.RUNNING:
+        if status.state is not State.RUNNING or (not wanted and self._last == "unknown"):
             return
-        self.unsure = False
-        if not wanted and self._last == "unknown":
-            return
-        before, self._last = self._last, probe_trust(client)
+        if self.unsure:
+            before, self._last = self._last, probe_trust(client)
+            self.unsure = False
+            if before == "trusted" and self._last == "untrusted":
+                status.begin("trust taken away", TAKEN_AWAY)
         if self._last == "trusted":
             status.end("not trusted")
             status.end("trust taken away")
-        elif self._last == "untrusted":
-            if wanted:
-                status.begin("not trusted", not_in_force(wish.settings.promiscuous))
-            if before == "trusted":
-                status.begin("trust taken away", TAKEN_AWAY)
+        elif self._last == "untrusted" and wanted:
+            status.begin("not trusted", not_in_force(wish.settings.promiscuous))

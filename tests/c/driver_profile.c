@@ -39,6 +39,12 @@ static bool begin(struct rig *rig, uint32_t isa, uint32_t asked, uint32_t metada
     rig->pair = pair_new(&rig->config, &error);
     if (!rig->pair) {
         assert(error == -ENOTSUP);
+        pool_free(rig->pool);
+        free(rig->memory);
+        free(rig->rx);
+        free(rig->tx);
+        free(rig->rq);
+        free(rig->sq);
         return false;
     }
     pair_free(rig->pair);

@@ -16,13 +16,14 @@
 #define BUFFERS 512
 #define MOST_STEPS 200
 
+static _Thread_local bool counting; /* the driver allocates in the thread that calls it */
 static int countdown; /* the call that fails, counted from 1; 0 = none */
 static int taken_error; /* errno of the failure that was injected, 0 = none yet */
 
 /* True when this call is the one that fails. */
 static bool fails(int error)
 {
-    if (!__atomic_load_n(&countdown, __ATOMIC_SEQ_CST) ||
+    if (!counting || !__atomic_load_n(&countdown, __ATOMIC_SEQ_CST) ||
         __atomic_sub_fetch(&countdown, 1, __ATOMIC_SEQ_CST))
         return false;
     taken_error = errno = error;
@@ -164,6 +165,7 @@ int main(void)
     uint32_t files;
     int step;
 
+    counting = true;
     rig_base(&rig, ENTRIES, BUFFERS);
     pool_free(rig.pool);
     assert(everything(&rig));
