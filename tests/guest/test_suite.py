@@ -85,6 +85,7 @@ def test_the_ports_tests_pass_on_real_devices(lab: None, way: Way, name: str, le
             assert guest.qemu_log() == ""
 
 
+@pytest.mark.full
 def test_a_card_is_qualified_over_the_kernels_vfio(lab: None) -> None:
     """All of `iavfio qualify` as root in a guest, unbinding and binding again included."""
     way = Way("newest", "intel", "group", "e810")
