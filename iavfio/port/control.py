@@ -13,45 +13,40 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from iavfio._driver import lib
-from iavfio.arguments import use
 from iavfio.datapath.pool import Pool
 from iavfio.errors import (
-    ConfigError,
     DeviceLost,
     IavfioError,
     ResetError,
     ResetUnderWay,
     StateError,
-    VfioError,
 )
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
 from iavfio.port.desired import PROMISCUITY, Wish, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
-from iavfio.port.identity import Identity, own_mac
+from iavfio.port.identity import Identity
 from iavfio.port.interrupts import Interrupts
+from iavfio.port.limits import MOST_QUEUES, limits_of, too_few_queues
 from iavfio.port.link import Link
 from iavfio.port.negotiation import Session
 from iavfio.port.outage import Outage
+from iavfio.port.own_address import OwnAddress
 from iavfio.port.pf_counters import PfCounters
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.recovery import check_grant, come_back, taken_away
 from iavfio.port.settings import Limits, Settings, changed
-from iavfio.port.shortages import say_shortages
+from iavfio.port.shortages import say_less_than_usual, say_shortages
 from iavfio.port.state import ALLOWED, State
 from iavfio.port.status import PortStatus
 from iavfio.port.trust_check import TrustCheck
 from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
-from iavfio.ranges import QUEUES
 from iavfio.stats import PortSegment, PortStats
 from iavfio.virtchnl.deadline import Deadline
 from iavfio.virtchnl.journal import Journal
 from iavfio.virtchnl.messages.events import Event
-
-MOST_QUEUES = QUEUES.high  # without LARGE_NUM_QPAIRS (docs/spec/virtchnl.md 4)
 
 
 class PortControl:
@@ -78,8 +73,7 @@ class PortControl:
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
-        self._given_mac: bytes | None = None  # the PF's choice, not one that it had from us
-        self._made_mac = bytes(6)
+        self.address = OwnAddress(device.name)
         self.segment: PortSegment
         self.stats: PortStats
         self.counters: PfCounters
@@ -98,15 +92,9 @@ class PortControl:
             self.session.client.on_event = self._pf_event
             with self.session.within(bounds.OPEN):
                 self.session.negotiate()
-            self._given_mac = self.session.resources.vsi.mac
-            self._made_mac = own_mac(device.name)
-            status.mac = self._own_mac
+            self.address.given = self.session.resources.vsi.mac
+            status.mac = self.address.wanted(self.settings)
             self.settings = self.limits.first_settings()
-            if self.settings.mtu < Settings.mtu:
-                status.note(
-                    f"the PF allows frames of {self.session.max_frame} bytes, so the MTU is "
-                    f"{self.settings.mtu} and not {Settings.mtu}"
-                )
             self.segment = PortSegment.create(
                 status.name,
                 MOST_QUEUES,
@@ -133,11 +121,7 @@ class PortControl:
                 device.request_event(),
                 device.error_event(),
             )
-            if len(vectors) < self.interrupts.asked:
-                status.note(
-                    f"the host gave {len(vectors)} of {self.interrupts.asked} interrupt vectors: "
-                    "queues share them"
-                )
+            say_less_than_usual(status, self.session, self.settings, self.interrupts)
         except BaseException as error:
             device.limit(bounds.closing(error))
             self._discard()
@@ -154,7 +138,7 @@ class PortControl:
         try:
             self.session.close()
         except IavfioError:
-            self._end_bus_master()
+            self.session.end_bus_master()
         if hasattr(self, "segment"):
             self.segment.close()
 
@@ -205,7 +189,7 @@ class PortControl:
             self.status.note(f"the queues could not be disabled in order: {error}")
         self._halt()
         if self.session.dma_live:
-            self._end_bus_master()
+            self.session.end_bus_master()
         self._drain()
 
     def _take_back(self) -> None:
@@ -214,31 +198,14 @@ class PortControl:
         if self.status.state not in (State.STOPPED, State.RUNNING) or self.device.lost:
             return
         if config.bus_master and not session.client.suspect:
-            withdraw(self._given_mac, session, self.status.note)
-
-    def _end_bus_master(self) -> None:
-        """Without bus master nothing is written, whatever the PF says (docs/spec/vfio.md 5)."""
-        if not self.device.lost:
-            try:
-                self.device.config.bus_master = False
-            except VfioError:
-                pass  # a device that is gone writes nothing either
+            withdraw(self.address.given, session, self.status.note)
 
     # ---- settings
 
     @property
     def limits(self) -> Limits:
         """What the VF can have, with what REQUEST_QUEUES may give."""
-        own = self.session.resources.queue_pairs
-        asking = self.session.has(lib.VC_CAP_REQ_QUEUES)
-        return Limits(
-            queues=MOST_QUEUES if asking else min(own, MOST_QUEUES),
-            ring=self.identity.max_ring,
-            frame=self.session.max_frame,
-            rss_key=self.session.resources.key_size,
-            rss_table=self.session.resources.lut_size,
-            granted=self.session.report.granted,
-        )
+        return limits_of(self.session, self.identity)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """See Port.configure."""
@@ -254,7 +221,7 @@ class PortControl:
             if new.queues > self.session.resources.queue_pairs:
                 self._request_queues(new.queues)
             self.settings = new
-            self.status.mac = self._own_mac
+            self.status.mac = self.address.wanted(new)
             self.queues.close()
             self.queues = QueueSet(self.status, self.pool, new)
 
@@ -265,17 +232,11 @@ class PortControl:
         """
         outcome = self.session.client.request_queues(queues)
         if not outcome.granted:
-            raise ConfigError(
-                f"the PF cannot give {queues} queue pairs",
-                f"it offers {outcome.queue_pairs}",
-                use("queues", outcome.queue_pairs),
-            )
+            raise too_few_queues(queues, outcome.queue_pairs)
         self.recover("queue request", coming=True)
         have = self.session.resources.queue_pairs
         if have < queues:
-            raise ConfigError(
-                f"the PF gave {have} queue pairs, not {queues}", "", use("queues", have)
-            )
+            raise too_few_queues(queues, have)
 
     def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:
         """See Port.set_promiscuous."""
@@ -295,14 +256,9 @@ class PortControl:
         """Says so where promiscuous or all-multicast mode is not in force, or no longer."""
         self.trust.check(self._wish(True), self.session.client)
 
-    @property
-    def _own_mac(self) -> bytes:
-        """The address that is wanted: the user's, the PF's, or one made here."""
-        return self.settings.mac or self._given_mac or self._made_mac
-
     def _wish(self, lenient: bool) -> Wish:
-        made = self.settings.mac is None and self._given_mac is None
-        return Wish(self.settings, self._own_mac, made, lenient)
+        settings, address = self.settings, self.address
+        return Wish(settings, address.wanted(settings), address.is_made(settings), lenient)
 
     # ---- start and stop
 
@@ -396,7 +352,7 @@ class PortControl:
             except IavfioError as second:
                 if self.device.lost:
                     return
-                self._end_bus_master()
+                self.session.end_bus_master()
                 self._drain()
                 raise ResetError(
                     f"{self.status.name} has stopped, but not in order",
@@ -498,29 +454,13 @@ class PortControl:
         self.counters.after_reset()
         before = session.report.granted
         session.negotiate(after_reset=True)
-        self._adopt_mac()
+        self.address.adopt(session.resources.vsi.mac, self.settings, status)
         taken = taken_away(before, session.report.granted)
         if taken:
             status.note(f"since a reset the PF no longer grants {taken}")
         check_grant(status.name, session, self.settings)
         if self._want_running:
             self._bring_up(lenient=True)
-
-    def _adopt_mac(self) -> None:
-        """The host may have given the VF another address: that is the one that works.
-
-        A PF also tells the address that it had from us before the reset (docs/spec/virtchnl.md 8).
-        """
-        given, status = self.session.resources.vsi.mac, self.status
-        if given is None:
-            self._made_mac, self._given_mac = self._given_mac or self._made_mac, None
-        elif given not in (status.mac, self._given_mac):
-            self._given_mac = given
-            if self.settings.mac is None:
-                status.note(f"the PF changed the MAC address to {given.hex(':')}")
-                status.emit("mac", given.hex(":"))
-        if self.settings.mac is None:
-            status.mac = self._own_mac
 
     def _failed(self, error: BaseException) -> None:
         """The port stays failed until recover() or close(): there is no endless loop of resets.

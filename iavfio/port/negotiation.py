@@ -23,6 +23,7 @@ from iavfio.errors import (
     ResetError,
     ResetUnderWay,
     StateError,
+    VfioError,
 )
 from iavfio.port.pf_state import PfState
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
@@ -292,6 +293,14 @@ class Session:
     def disable_queues(self, bitmap: int) -> None:
         """DISABLE_QUEUES for both sides of these pairs. Raises as a request does."""
         self.client.ask(DISABLE_QUEUES(bitmap, bitmap))
+
+    def end_bus_master(self) -> None:
+        """Without bus master nothing is written, whatever the PF says (docs/spec/vfio.md 5)."""
+        if not self.device.lost:
+            try:
+                self.device.config.bus_master = False
+            except VfioError:
+                pass  # a device that is gone writes nothing either
 
     def close(self) -> None:
         """Shuts the mailbox down, also of a device that misbehaves, and gives its memory back."""

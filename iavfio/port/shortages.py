@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a running port has less of than it could use: vectors, buffers, huge pages."""
+"""What a port has less of than it could use: vectors, buffers, huge pages, long frames."""
 
 from __future__ import annotations
 
 from iavfio.datapath.pool import Pool
+from iavfio.port.interrupts import Interrupts
+from iavfio.port.negotiation import Session
+from iavfio.port.settings import Settings
 from iavfio.port.status import PortStatus
 from iavfio.port.vectors import VectorPlan
 
@@ -60,3 +63,19 @@ def _pages(pool: Pool, transport: str) -> str:
         f"packet buffers lie in small pages: {pool.memory.fallback}; the IOMMU translates more\n"
         f"  on the host: sysctl vm.nr_hugepages={pages}"
     )
+
+
+def say_less_than_usual(
+    status: PortStatus, session: Session, settings: Settings, interrupts: Interrupts
+) -> None:
+    """Notes what a port that was just opened has less of than ports usually have."""
+    if settings.mtu < Settings.mtu:
+        status.note(
+            f"the PF allows frames of {session.max_frame} bytes, so the MTU is "
+            f"{settings.mtu} and not {Settings.mtu}"
+        )
+    if len(interrupts.fds) < interrupts.asked:
+        status.note(
+            f"the host gave {len(interrupts.fds)} of {interrupts.asked} interrupt vectors: "
+            "queues share them"
+        )

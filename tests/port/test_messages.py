@@ -135,22 +135,22 @@ def test_a_reset_an_outage_and_the_end_of_the_pf_are_logged(
     caplog.set_level(logging.INFO, "iavfio")
     with iavfio.softvf() as pf, pf.open() as port:
         port.start(wait_link=10)
-        assert said(caplog, logging.INFO, "vf0: running")
-        assert said(caplog, logging.INFO, "vf0: link up, 100 Gbit/s")
+        assert until(lambda: said(caplog, logging.INFO, "vf0: running"))
+        assert until(lambda: said(caplog, logging.INFO, "vf0: link up, 100 Gbit/s"))
         pf.control("reset", vf=0)
         assert until(lambda: len(port.resets) == 1)
-        assert said(caplog, logging.WARNING, "vf0: the VF is reset: ")
+        assert until(lambda: said(caplog, logging.WARNING, "vf0: the VF is reset: "))
         outage = f"vf0: works again after {port.resets[0].outage * 1e3:.1f} ms"
-        assert said(caplog, logging.INFO, outage)
+        assert until(lambda: said(caplog, logging.INFO, outage))
         pf.control("link", vf=0, state="disable")
         assert until(lambda: said(caplog, logging.INFO, "vf0: link down"))
         pf.control("pf_driver", state="unload")
         assert until(lambda: port.state == "failed")
-        assert said(caplog, logging.ERROR, "vf0: the device is gone")
-        assert said(caplog, logging.WARNING, "the device is gone", "pyvfio")
-    assert said(caplog, logging.INFO, "vf0: closed")
-    assert said(caplog, logging.INFO, "opened by vfio-user", "pyvfio")
-    assert said(caplog, logging.INFO, "ended", "softvf")
+        assert until(lambda: said(caplog, logging.ERROR, "vf0: the device is gone"))
+        assert until(lambda: said(caplog, logging.WARNING, "the device is gone", "pyvfio"))
+    assert until(lambda: said(caplog, logging.INFO, "vf0: closed"))
+    assert until(lambda: said(caplog, logging.INFO, "opened by vfio-user", "pyvfio"))
+    assert until(lambda: said(caplog, logging.INFO, "ended", "softvf"))
 
 
 def test_the_end_of_a_server_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -160,7 +160,7 @@ def test_the_end_of_a_server_is_logged(caplog: pytest.LogCaptureFixture) -> None
         port.start(wait_link=10)
         pf.close()
         assert until(lambda: port.state == "failed")
-        assert said(caplog, logging.ERROR, "vf0: the device is gone")
+        assert until(lambda: said(caplog, logging.ERROR, "vf0: the device is gone"))
 
 
 def test_a_reset_is_told_while_it_lasts_and_its_callback_may_do_anything() -> None:
