@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
 
-`python -m tests.judge.build` builds each judge that is not in the cache yet. A judge's file is
-named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
+`python -m tests.judge.build [DRIVER...]` builds each judge that is not in the cache yet, of these
+drivers or of all. A judge's file is named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
 source is changed: our file is added to the driver's directory, and the functions that would reach
 a card are taken over by the compiler's -D.
 """
@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,10 +149,16 @@ def _build(judge: Judge, path: Path) -> None:
     print(f"judge {judge.name} ready after {time.monotonic() - started:.0f} s", flush=True)
 
 
-def main() -> int:
-    """Builds all judges; 77 where one cannot be had."""
+def main(drivers: Sequence[str]) -> int:
+    """Builds the judges of these drivers, or all; 77 where one cannot be had."""
+    known = {judge.driver.name for judge in JUDGES}
+    if unknown := set(drivers) - known:
+        print(f"no judge of {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
+        return 2
     code = 0
     for judge in JUDGES:
+        if drivers and judge.driver.name not in drivers:
+            continue
         try:
             build(judge)
         except Unavailable as error:
@@ -165,4 +172,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
