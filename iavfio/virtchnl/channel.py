@@ -96,10 +96,11 @@ class Channel:
         self._events = EventQueue(journal)
         self._doubt = Doubt()
         self._latency = 0.0  # seconds that the PF took for its slowest replies of late
+        self._began = 0.0  # when the exchange under way began
         self._broken = 0  # critical errors since the last reply
         self._logged = -1.0
         self._unlogged = 0
-        self.give_way: Callable[[], bool] | None = None  # whether a request shall be given up
+        self.give_way: Callable[[], bool] | None = None  # whether a late request shall be given up
         self.deadline = Deadline(clock=clock)  # of the operation under way: no request outlasts it
 
     @property
@@ -207,6 +208,7 @@ class Channel:
             )
 
     def _exchange(self, message: AnyMessage, payload: bytes, end: float, limit: float) -> Message:
+        self._began = self._clock()
         self._settle()
         self._drain()
         if self._doubt.open and message is not VERSION:
@@ -364,7 +366,8 @@ class Channel:
 
     def _probe(self, message: AnyMessage) -> None:
         """Ends a wait that has become pointless, or holds up something more important."""
-        if self.give_way is not None and self.give_way():
+        late = self._clock() - self._began > self.patience  # a slow PF's reply is worth a wait
+        if late and self.give_way is not None and self.give_way():
             raise MailboxTimeout(
                 f"{message.name} was given up for another request",
                 "the PF had not answered yet",

@@ -97,7 +97,7 @@ def test_a_pf_that_minds_a_capability_is_asked_for_less(monkeypatch: pytest.Monk
         pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-22, count=2)
         with pf.open(0) as port:
             granted = [cap.name for cap in port.capabilities.granted_list]
-            assert granted == ["L2", "ADV_LINK_SPEED", "VLAN"]
+            assert granted == ["L2", "RSS_REG", "ADV_LINK_SPEED", "VLAN"]
             assert "RSS_PF" in [cap.name for cap in port.capabilities.denied]
             port.start(wait_link=5)
 
