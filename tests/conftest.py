@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from iavfio import logs
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -28,3 +30,9 @@ def place_of_ports() -> Iterator[None]:
             del os.environ["IAVFIO_RUNTIME_DIR"]
         else:
             os.environ["IAVFIO_RUNTIME_DIR"] = before
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> None:
+    """Lines like those of the test before are no flood."""
+    logs.settle(at_once=True)

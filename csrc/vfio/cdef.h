@@ -48,7 +48,9 @@ struct vu_call {
     uint32_t sent;
     uint16_t id;
     int64_t deadline;
+    int64_t left; /* when run last returned -EAGAIN, 0: never */
 };
+/* The time between two runs does not count: a caller that was held up must not miss a reply. */
 int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms);
 void vu_call_end(struct vu_conn *conn, struct vu_call *call);
 

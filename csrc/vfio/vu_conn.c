@@ -411,6 +411,9 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
     int64_t slice_end = slice_ms < 0 ? INT64_MAX : now_ms() + slice_ms;
     int result;
 
+    if (call->left)
+        call->deadline += now_ms() - call->left;
+    call->left = 0;
     for (;;) {
         int64_t now;
 
@@ -423,8 +426,10 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
             break;
         }
         if (result == -EAGAIN) {
-            if (now >= slice_end)
+            if (now >= slice_end) {
+                call->left = now;
                 return -EAGAIN;
+            }
             if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
                 int64_t end = deadline_of(conn, call);
                 int error = sleep_for(conn, call->phase == CALL_SENDS ? POLLOUT : POLLIN,

@@ -47,8 +47,12 @@ class Addresses:
         return in_force
 
     def withdraw(self, given: bytes | None) -> None:
-        """Leaves the PF with the address that it gave, or none. Raises as a request does."""
-        if given is not None and given not in self._held.macs:
+        """Leaves the PF with the address that it gave, or none. Raises as a request does.
+
+        ice takes an own address back only for another one, also where that is a filter already.
+        """
+        held = self._held
+        if given is not None and (given not in held.macs or held.primary != given):
             try:
                 self._send_add([given], given)
             except PfRefused as refused:
@@ -97,7 +101,9 @@ class Addresses:
         except ItemRefused as refused:
             taken, error = taken[: len(refused.accepted)], refused
         held.doubtful.difference_update(macs)
-        held.macs += taken
+        held.macs += [mac for mac in taken if mac not in held.macs]
+        if primary is not None and primary in taken:
+            held.primary = primary
         if error is not None:
             raise error
 

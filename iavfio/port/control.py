@@ -60,6 +60,7 @@ class PortControl:
         self.device = device
         self.pool = pool
         self.identity = Identity.of(device)
+        self.address = OwnAddress(device.name)
         self.settings = Settings()
         self.resets: list[Reset] = []
         self.journal = Journal(device=device.name)
@@ -73,7 +74,6 @@ class PortControl:
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
-        self.address = OwnAddress(device.name)
         self.segment: PortSegment
         self.stats: PortStats
         self.counters: PfCounters

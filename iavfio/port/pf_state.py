@@ -17,13 +17,14 @@ from iavfio.virtchnl.messages.rss import HashFunction
 class PfState:
     """Values that the PF has accepted since the VF's last reset; None where nobody knows.
 
-    `macs`: unicast and multicast filters, the PF's own address for the VF included. `doubtful`:
-    filters of requests that were not answered. `vectors`: vector number -> bitmap of queue pairs.
-    `hash_types`: the packet classes that the PF can hash, once it was asked. `sampled`: whether it
-    was asked for its counters.
+    `macs`: unicast and multicast filters, the PF's own address for the VF included. `primary`: the
+    one that was last added as the VF's own. `doubtful`: filters of requests without an answer.
+    `vectors`: vector number -> bitmap of queue pairs. `hash_types`: the packet classes that the PF
+    can hash, once it was asked. `sampled`: whether it was asked for its counters.
     """
 
     macs: list[bytes] = field(default_factory=list)
+    primary: bytes | None = None
     doubtful: set[bytes] = field(default_factory=set)
     promiscuity: tuple[bool, bool] | None = (False, False)
     rss_key: bytes | None = None
@@ -38,4 +39,4 @@ class PfState:
     @classmethod
     def after_reset(cls, mac: bytes | None) -> PfState:
         """The record of a PF that has just reset the VF; `mac` is the address that it tells."""
-        return cls(macs=[] if mac is None else [mac])
+        return cls(macs=[] if mac is None else [mac], primary=mac)

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from iavfio.errors import IavfioError
+
 if TYPE_CHECKING:
     from iavfio.qualify.vfs import Vfs
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 
 
-class NotRun(Exception):
+class NotRun(IavfioError):
     """A check that cannot be made here; the text says why, and what makes it possible."""
 
 
-class Failed(Exception):
+class Failed(IavfioError):
     """What a card did other than it should, in words."""
 
 

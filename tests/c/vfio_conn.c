@@ -303,6 +303,26 @@ static void test_given_up_then_late_reply(script run)
     stop(&peer, conn);
 }
 
+/* A caller that is held up between two slices, as by a long hold of Python's lock, misses no reply. */
+static void test_time_between_slices_does_not_count(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, answers_late);
+    uint32_t value = 0, payload = 0x1234;
+    struct vu_call call = question(&payload, &value);
+    int result;
+
+    call.timeout_ms = 150;
+    CHECK(vu_call_run(conn, &call, 1) == -EAGAIN);
+    nap(400); /* the answer is there by now, and the deadline would be over */
+    while ((result = vu_call_run(conn, &call, 5)) == -EAGAIN)
+        ;
+    CHECK(result == 0 && value == 0x1235);
+    CHECK(!vu_conn_broken(conn));
+    vu_call_end(conn, &call);
+    stop(&peer, conn);
+}
+
 static void test_missed_deadline_ends_it(void)
 {
     struct peer peer;
@@ -529,6 +549,7 @@ int main(void)
     test_foreign_requests();
     test_given_up_then_late_reply(answers_late);
     test_given_up_then_late_reply(answers_half_late);
+    test_time_between_slices_does_not_count();
     test_missed_deadline_ends_it();
     test_flood();
     test_limit();

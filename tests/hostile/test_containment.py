@@ -248,6 +248,7 @@ def test_a_virtchnl_handler_that_raises(
         length_fault=length_fault,
         handler_of=row.handler_of,
         unknown_to_i40e=False,
+        not_in_6_12=False,
         unlock=row.unlock,
         gate=row.gate,
         name=row.name,

@@ -243,7 +243,7 @@ def test_failure_at_each_step_of_open_leaves_no_file_and_no_segment(
         ("iavfio.port.control.QueueSet", "__init__"),
         ("iavfio.port.control.PortSegment", "create"),
         ("iavfio.port.control.Session", "negotiate"),
-        ("iavfio.port.control", "own_mac"),
+        ("iavfio.port.own_address", "own_mac"),
         ("iavfio.port.control", "Watchdog"),
     ):
         with monkeypatch.context() as patch:

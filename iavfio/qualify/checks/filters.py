@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from iavfio.errors import IavfioError
+from iavfio.errors import PfRefused
 from iavfio.qualify.frames import frame
 from iavfio.qualify.outcome import NotRun, Seen, require
 from iavfio.qualify.vfs import Vfs
@@ -52,7 +52,7 @@ def promiscuity(vfs: Vfs, seen: Seen) -> None:
     try:
         source, _ = vfs.start(promiscuous=True)
         inside = vfs.arrives(frame(STRANGER, source.mac, 2))
-    except IavfioError as error:
+    except PfRefused as error:
         seen.facts["promiscuity"] = f"refused: {error.what}"
         return
     seen.facts["promiscuity"] = "in force" if inside else "answered, not in force"

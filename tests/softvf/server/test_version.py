@@ -171,7 +171,7 @@ def test_one_client_at_a_time(served: ServedVf, client: RawClient) -> None:
 
 def test_surplus_fds_are_closed(served: ServedVf, client: RawClient) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(20):
+    for _ in range(10):  # 30 closes: fewer than may wait
         assert client.ask(13, fds=(0, 1, 2))[0] == 0
         assert client.ask(2, bytes(32), fds=tuple([0] * 40))[0] == errno.EINVAL
     assert len(list(Path("/proc/self/fd").iterdir())) == before
