@@ -425,11 +425,11 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
             result = missed(conn, call);
             break;
         }
+        if (now >= slice_end) { /* also behind a server that floods: signals want their turn */
+            call->left = now;
+            return -EAGAIN;
+        }
         if (result == -EAGAIN) {
-            if (now >= slice_end) {
-                call->left = now;
-                return -EAGAIN;
-            }
             if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
                 int64_t end = deadline_of(conn, call);
                 int error = sleep_for(conn, call->phase == CALL_SENDS ? POLLOUT : POLLIN,

@@ -303,14 +303,18 @@ class PortControl:
         if self.status.state is State.RESETTING:
             self._want_running = False  # the port comes back stopped; its queues stand already
         deadline = Deadline(self._stopping)
-        self.device.limit(deadline.left)
+        # During a reset the requests are the recovery's: to end one of them would lose the device.
+        limited = self.status.state is not State.RESETTING
+        if limited:
+            self.device.limit(deadline.left)
         try:
             with self.status.lock.within(deadline.left) as taken:
                 if taken or self.status.state is not State.RESETTING:
                     with self.status.exclusively(0.0):
                         self._stop(deadline)
         finally:
-            self.device.limit(math.inf)
+            if limited and self.closeable:  # else close() has set a limit of its own
+                self.device.limit(math.inf)
 
     def _stop(self, deadline: Deadline) -> None:
         self._want_running = False
@@ -382,8 +386,10 @@ class PortControl:
         deadline = Deadline(seconds)
         with self.status.exclusively(seconds), self.session.within(deadline.left):
             if self.status.state in (State.STOPPED, State.RUNNING):
-                self.counters.refresh()
-                self.housekeeping.conditions.look()
+                try:
+                    self.counters.refresh()
+                finally:
+                    self.housekeeping.conditions.look()
 
     def _pf_event(self, event: Event) -> None:
         if event.kind == "link":
@@ -409,7 +415,10 @@ class PortControl:
                     self.counters.last()
                 attempts = come_back(self.session, self._rebuild, self._halt, coming)
                 record = Reset(cause, time.monotonic() - began, attempts)
-                self.status.move(State.RUNNING if self._want_running else State.STOPPED)
+                wanted = self._want_running
+                if not wanted and self.session.dma_live:
+                    self._take_down()  # stop() was called while the queues were brought up
+                self.status.move(State.RUNNING if wanted else State.STOPPED)
             self.resets.append(record)
             self.outage.running(record, began)
             self.trust.unsure = True  # the host resets a VF whose trust it changes

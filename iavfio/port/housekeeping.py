@@ -129,7 +129,6 @@ class Housekeeping:
                     self._status.end("stale counters")
                 self._status.end("PF silent")
                 control.check_trust()
-                self.conditions.look()
             except (ResetUnderWay, DeviceLost):
                 pass  # the register checks will say which
             except DeviceError as error:

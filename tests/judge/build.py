@@ -138,7 +138,7 @@ def _build(judge: Judge, path: Path) -> None:
         config.write(CONFIG.read_text(encoding="ascii") + judge.driver.config)
     call([*make, "olddefconfig"], log=log, timeout=300, env=env, cwd=tree)
     call([*make, f"-j{JOBS}", "linux"], log=log, timeout=3600, env=env, cwd=tree)
-    part = path.with_suffix(".part")
+    part = path.with_name(f"{path.name}.part")
     shutil.copy(tree / "linux", part)
     call(["strip", part], log=log, timeout=60)
     for old in cache_dir().glob(f"judge-{judge.name}-*"):

@@ -6,6 +6,7 @@ See docs/spec/reliability.md 7.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,9 +15,11 @@ import pytest
 from iavfio.datapath.pool import Pool
 from iavfio.errors import IavfioError, ResetError
 from iavfio.port import bounds
+from iavfio.port.bringup import BringUp, BroughtUp
 from iavfio.port.port import Port
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
+from tests.port.expected import snapshot
 from tests.port.rig import healthy, until, works
 
 SLACK = 4.0  # seconds: the machine that runs the tests may be busy
@@ -106,3 +109,31 @@ def test_a_reset_under_way_holds_up_neither_counters_nor_stop(pf: SoftPf, port: 
     seconds, error = took(port.close)
     assert error is None
     assert seconds < bounds.CLOSE + SLACK
+
+
+def test_a_stop_while_a_reset_brings_the_queues_up_ends_their_dma(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queues are enabled when stop() takes its wish back: they must not stay so."""
+    with pf.open(0, pool=Pool(8192, huge="never")) as port:
+        port.start(wait_link=5)
+        run = BringUp.run
+        stoppers: list[threading.Thread] = []
+
+        def slow(bring_up: BringUp) -> BroughtUp:
+            built = run(bring_up)
+            stoppers.append(threading.Thread(target=port.stop))
+            stoppers[0].start()
+            time.sleep(0.1)  # it has said what it wants, and waits for the lock
+            return built
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BringUp, "run", slow)
+            port.reset()
+        stoppers[0].join()
+        assert port.state == "stopped" and not port.session.dma_live
+        assert snapshot(pf)["queues"]["enabled_rx"] == []
+        port.configure(queues=2)  # frees the rings
+        port.start(wait_link=5)
+        works(port)
+    assert pf.violations() == []

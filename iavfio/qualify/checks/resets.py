@@ -72,7 +72,7 @@ def reset_under_traffic(vfs: Vfs, seen: Seen) -> None:
     lane = Lane(source.rx[0], None, sink.mac, source.mac)
     worker = Worker("loopback", [lane])
     try:
-        within(0.3, lambda: worker.counters.sent > 1000)
+        require(within(2.0, lambda: worker.counters.sent > 1000), "no traffic could be made")
         sink.reset()
         within(0.3, lambda: False)
     finally:
@@ -107,7 +107,7 @@ def unbind(vfs: Vfs, seen: Seen) -> None:
     writer = threading.Thread(target=_write, args=(switches[0], bdf, refusals), daemon=True)
     worker = Worker("loopback", [Lane(source.rx[0], None, sink.mac, source.mac)])
     try:
-        within(0.3, lambda: worker.counters.sent > 1000)
+        require(within(2.0, lambda: worker.counters.sent > 1000), "no traffic could be made")
         writer.start()
         asked = within(NOTICE, lambda: "request" in events or bool(refusals))
     finally:

@@ -107,9 +107,9 @@ def throughput(vfs: Vfs, seen: Seen) -> None:
         result = run(Plan(mode="loopback", sizes=(size,), duration=WINDOW, max_loss=1.0), ports)
         seen.figures[f"{size}_byte_mpps"] = round(result.mpps, 3)
         seen.figures[f"{size}_byte_loss_share"] = round(result.loss, 6)
-        require(result.sound, f"{size} bytes: {'; '.join(result.reasons)}")
         if result.interrupted is not None:
             raise result.interrupted
+        require(result.sound, f"{size} bytes: {'; '.join(result.reasons)}")
 
 
 def soak(vfs: Vfs, seen: Seen) -> None:
