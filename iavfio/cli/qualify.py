@@ -51,11 +51,11 @@ def command() -> None:
     """
 
 
-def _names(context: click.Context, option: click.Parameter, value: str | None) -> list[str]:
+def _names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[str]:
     from iavfio.arguments import nearest
     from iavfio.qualify.checks import NAMES
 
-    chosen = [name for name in (value or "").split(",") if name]
+    chosen = [name for value in values for name in value.split(",") if name]
     for name in chosen:
         if name not in NAMES:
             close = nearest(name, NAMES)
@@ -75,8 +75,12 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
     show_default=True,
     help="Seconds of verified traffic at the end; 0 = none.",
 )
-@click.option("--only", callback=_names, metavar="CHECK[,...]", help="Run these checks alone.")
-@click.option("--skip", callback=_names, metavar="CHECK[,...]", help="Leave these checks out.")
+@click.option(
+    "--only", multiple=True, callback=_names, metavar="CHECK[,...]", help="Run these checks alone."
+)
+@click.option(
+    "--skip", multiple=True, callback=_names, metavar="CHECK[,...]", help="Leave these checks out."
+)
 @click.option(
     "-o",
     "--output",
@@ -112,6 +116,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         )
     if len(targets) == 2 and targets[0] == targets[1] != "softvf":
         raise click.UsageError(f"{targets[0]} was named twice: name two VFs of one PF, or one")
+    checks = _chosen(options["only"], options["skip"])
     path = options["output"] or _path(targets[0])
     check_writable(path)
     interrupted: KeyboardInterrupt | None = None
@@ -122,7 +127,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         stack.callback(vfs.close)
         vfs.soak = options["soak"]
         try:
-            _run(vfs, _chosen(options["only"], options["skip"]), outcomes)
+            _run(vfs, checks, outcomes)
         except KeyboardInterrupt as signal:
             interrupted = signal
     bundle = make(targets, outcomes, vfs.records, time.monotonic() - began)
@@ -162,9 +167,12 @@ def _print(bundle: Bundle, path: Path, as_json: bool) -> None:
 def _chosen(only: list[str], skip: list[str]) -> list[Check]:
     from iavfio.qualify.checks import CHECKS
 
-    return [
+    chosen = [
         check for check in CHECKS if (not only or check.name in only) and check.name not in skip
     ]
+    if not chosen:
+        raise click.UsageError("no check is left: --skip names all that --only names")
+    return chosen
 
 
 def _path(target: str) -> Path:

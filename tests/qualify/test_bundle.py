@@ -184,6 +184,8 @@ def test_the_command_writes_a_bundle_that_holds_no_address(
         (["qualify", "softvf", "softvf", "softvf"], "takes one or two"),
         (["qualify", "softvf", "--only", "rsss"], "did you mean rss?"),
         (["qualify", "softvf", "--skip", "nosuchcheck"], "checks are host, identity"),
+        (["qualify", "softvf", "--only", "rss,link", "--skip", "rss,link"], "no check is left"),
+        (["qualify", "softvf", "--only", "rss", "--only", "rsss"], "did you mean rss?"),
         (["qualify", "softvf", "--soak", "-1"], "it takes 0 to"),
         (["qualify", "softvf", "--soak", "nan"], "it takes 0 to"),
         (["qualify", "nosuch"], "nosuch"),
