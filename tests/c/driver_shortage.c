@@ -2,6 +2,16 @@
 /* Every allocation, eventfd and thread of the driver fails once in turn. Each time the call that needed it says
  * so, nothing is left behind (the sanitizer looks for memory, this test for files), and the same set-up works
  * right afterwards. */
+#ifdef __SANITIZE_THREAD__
+#include <stdio.h>
+
+/* TSan needs its own allocator from before main on: nothing can stand in for it. */
+int main(void)
+{
+    puts("driver_shortage: skipped under TSan");
+    return 77; /* meson's word for a test that was skipped */
+}
+#else
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -194,3 +204,4 @@ int main(void)
     printf("driver_shortage ok: %d failures\n", step - 1);
     return 0;
 }
+#endif
