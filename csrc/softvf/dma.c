@@ -275,7 +275,9 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
         bytes += (int64_t)table->window[i].size;
         unmap_window(table, &table->window[i]);
     }
-    memmove(&table->window[from], &table->window[to], (table->count - to) * sizeof(*table->window));
+    if (from < to) /* a table that never held a window has no memory */
+        memmove(&table->window[from], &table->window[to],
+                (table->count - to) * sizeof(*table->window));
     table->count -= to - from;
     table->last = 0;
     vf->dma_generation++;
