@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,41 +33,47 @@ def full_eventfd() -> int:
     return fd
 
 
+MEDDLER = """
+import contextlib, os, sys, threading
+
+fd, full, blocks = int(sys.argv[1]), int(sys.argv[2]), False
+
+def toggle():
+    global blocks
+    while True:
+        blocks = not blocks
+        os.set_blocking(fd, blocks)
+
+def fill():
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(fd, full)
+
+def drain():
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(fd)
+
+for each in (toggle, fill, drain):
+    threading.Thread(target=each).start()
+print(flush=True)
+"""
+
+
 @contextlib.contextmanager
 def meddled_with(fd: int) -> Iterator[None]:
-    """Three threads: one turns O_NONBLOCK on and off, one fills the counter, one empties it."""
-    stop = threading.Event()
-    blocks = False
+    """Three threads: one turns O_NONBLOCK on and off, one fills the counter, one empties it.
 
-    def toggle() -> None:
-        nonlocal blocks
-        while not stop.is_set():
-            blocks = not blocks
-            os.set_blocking(fd, blocks)
-
-    def fill() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(fd, FULL)
-
-    def drain() -> None:
-        while not stop.is_set():
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(fd)
-
-    threads = [threading.Thread(target=each, daemon=True) for each in (toggle, fill, drain)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        while any(thread.is_alive() for thread in threads):
-            os.set_blocking(fd, False)
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(fd)
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(fd, 1)
+    They run in a process of their own: in this one they would keep Python's lock from the server.
+    """
+    words = [sys.executable, "-c", MEDDLER, str(fd), str(FULL)]
+    with subprocess.Popen(words, pass_fds=(fd,), stdout=subprocess.PIPE) as meddler:
+        try:
+            assert meddler.stdout is not None and meddler.stdout.readline()
+            yield
+        finally:
+            meddler.kill()
+    os.set_blocking(fd, False)
 
 
 @pytest.fixture
