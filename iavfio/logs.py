@@ -21,7 +21,6 @@ from iavfio.errors import ConfigError
 
 ROOT = "iavfio"
 ROOMS = ("port", "virtchnl", "pyvfio", "softvf")
-ENVIRONMENT = "IAVFIO_LOG"
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,

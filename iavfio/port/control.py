@@ -108,22 +108,15 @@ class PortControl:
             self.counters = PfCounters(self.session, self.segment, status)
             status.publish_in(self.segment)
             self.segment.set_pairs(1)
-            vectors = self.interrupts.fds
-            self.hardware = Hardware(device.space, self.bar, vectors, self.segment)
+            self.hardware = Hardware(device.space, self.bar, self.interrupts.fds, self.segment)
             self.queues = QueueSet(status, self.pool, self.settings)
             status.move(State.STOPPED)
             status.publish_link()
-            self.watchdog = Watchdog(
-                status.name,
-                self.bar,
-                device.fd,
-                vectors[0],
-                device.request_event(),
-                device.error_event(),
-            )
+            events = self.interrupts.fds[0], device.request_event(), device.error_event()
+            self.watchdog = Watchdog(status.name, self.bar, device.fd, *events)
             say_less_than_usual(status, self.session, self.settings, self.interrupts)
-        except BaseException as error:
-            device.limit(bounds.closing(error))
+        except BaseException as failure:
+            device.limit(bounds.closing(failure))
             self._discard()
             raise
         self._closing.release()
@@ -309,9 +302,10 @@ class PortControl:
             self.device.limit(deadline.left)
         try:
             with self.status.lock.within(deadline.left) as taken:
-                if taken or self.status.state is not State.RESETTING:
-                    with self.status.exclusively(0.0):
-                        self._stop(deadline)
+                if taken:
+                    self._stop(deadline)
+                elif self.status.state is not State.RESETTING:
+                    raise self.status.busy()
         finally:
             if limited and self.closeable:  # else close() has set a limit of its own
                 self.device.limit(math.inf)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
 from iavfio.logs import logger, settle
-from iavfio.port.conditions import CALM, Conditions
+from iavfio.port.conditions import Conditions
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Seconds: an announced reset that has not come by then never will (docs/spec/reliability.md F23).
 STALE_NOTICE = 5.0
 SILENT = 3  # GET_STATS in a row without an answer
+RENEWED = 5  # answers in a row after which the counters are no longer called stale
 PF_CLOSES = (
     "the PF's driver says that it goes away (PF_DRIVER_CLOSE): the VF works no longer then\n"
     "  when the host has loaded the driver again: port.recover(), or open the port again"
@@ -125,7 +126,7 @@ class Housekeeping:
                 self._refresh_stats()
                 self._unanswered = 0
                 self._fresh += 1
-                if self._fresh >= CALM:
+                if self._fresh >= RENEWED:
                     self._status.end("stale counters")
                 self._status.end("PF silent")
                 control.check_trust()

@@ -69,8 +69,8 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None) -> Probe:
         sent = queue.send(burst)
     if not sent:
         return Probe(False, False, False, None if listen is None else False)
-    completed = _within(COMPLETION, lambda: _drained(port))
-    arrived = None if listen is None else _within(ARRIVAL, lambda: _received(listen, frame))
+    completed = within(COMPLETION, lambda: _drained(port))
+    arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, frame))
     moved = (0, 0)
 
     def counted() -> bool:
@@ -79,7 +79,7 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None) -> Probe:
         moved = now[0] - before[0], now[1] - before[1]
         return any(moved)
 
-    _within(COUNTING, counted)
+    within(COUNTING, counted)
     return Probe(completed, moved[0] > 0, moved[1] > 0, arrived)
 
 
@@ -105,7 +105,8 @@ def _received(port: Port, frame: bytes) -> bool:
     return False
 
 
-def _within(seconds: float, true: Callable[[], bool]) -> bool:
+def within(seconds: float, true: Callable[[], bool]) -> bool:
+    """Whether something becomes true within `seconds`; looked at every 5 ms, at least once."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

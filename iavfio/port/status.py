@@ -87,12 +87,16 @@ class PortStatus:
         """Holds the lock inside. Raises StateError when others hold it for so many seconds."""
         with self.lock.within(seconds) as taken:
             if not taken:
-                raise StateError(
-                    f"port {self.name} is busy",
-                    f"another call uses it, or a reset is handled; it is {self.state.value}",
-                    "try again when that has ended: port.wait_running()",
-                )
+                raise self.busy()
             yield
+
+    def busy(self) -> StateError:
+        """The error for a lock that others hold for too long."""
+        return StateError(
+            f"port {self.name} is busy",
+            f"another call uses it, or a reset is handled; it is {self.state.value}",
+            "try again when that has ended: port.wait_running()",
+        )
 
     # ---- state
 

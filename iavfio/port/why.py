@@ -46,8 +46,8 @@ class Facts:
     `counts`: what its counters say now, or moved by while somebody watched. The rest needs a port
     of this process, and is None where nothing is known: `reason` why it does not run; `own` and
     `foreign` whether the PF counted a probe from its own and from a foreign address as sent;
-    `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `wanted` filters
-    that were asked for; `max_queues_used` queues that run.
+    `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame`
+    bytes without FCS.
     """
 
     counts: Snapshot

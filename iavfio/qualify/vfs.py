@@ -210,16 +210,6 @@ def _collect(listen: Sequence[RxQueue], hashes: bool) -> list[Received]:
     return got
 
 
-def within(seconds: float, true: Callable[[], bool]) -> bool:
-    """Whether something becomes true in time."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
-
-
 def quietly(action: Callable[[], object]) -> str:
     """Does something whose failure is no failure of the check; returns its text, or ""."""
     try:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from iavfio.port.probe import within
 from iavfio.qualify.frames import frame
 from iavfio.qualify.outcome import Seen, require
-from iavfio.qualify.vfs import Vfs, exchange, within
+from iavfio.qualify.vfs import Vfs, exchange
 
 COUNT = 300
 SIZE = 100

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 
+from iavfio._driver import lib
 from iavfio.errors import ConfigError
 from iavfio.host import Tree, read
 from iavfio.port.identity import Identity
@@ -87,7 +88,7 @@ def negotiation(vfs: Vfs, seen: Seen) -> None:
             "mac_given": found.vsi.mac is not None,
             "vsi": found.vsi.vsi_id,
         }
-        require(session.has(1), "the PF does not grant L2, without which nothing works")
+        require(session.has(lib.VC_CAP_L2), "the PF does not grant L2, without which nothing works")
         require(1 <= found.queue_pairs <= 256, f"{found.queue_pairs} queue pairs")
         require(found.max_vectors >= 2, f"{found.max_vectors} vectors; 2 are needed")
         if found.key_size or found.lut_size:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from iavfio.datapath.worker import Lane, Worker
 from iavfio.port.port import Port
+from iavfio.port.probe import within
 from iavfio.pyvfio import Unsupported
 from iavfio.pyvfio.opening import normal_bdf
 from iavfio.qualify.checks.traffic import both_ways
 from iavfio.qualify.frames import frame
 from iavfio.qualify.outcome import NotRun, Seen, require
-from iavfio.qualify.vfs import Vfs, exchange, within
+from iavfio.qualify.vfs import Vfs, exchange
 
 STARTS = 5
 FRAMES = 64

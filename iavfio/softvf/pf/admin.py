@@ -204,7 +204,7 @@ def _fault(pf: Pf, request: Request) -> dict[str, Any]:
         for queue in set(vf.stalled):
             _stall(pf, vf, queue, False)
         if vf.spoil:
-            pf.plane.spoil(vf.index, next(iter(SPOILS)), 0)
+            pf.plane.spoil(vf.index, "lose", 0)  # 0 ends it, whatever it is
             vf.spoil = ""
         return {}
     any_opcode = request.get("opcode") is None

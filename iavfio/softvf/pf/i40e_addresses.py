@@ -16,10 +16,9 @@ SWITCH_MACS = 64  # what the switch holds for one VF
 Entry = tuple[bytes, int]
 
 
-def _refuse_hopeless(entries: list[Entry]) -> None:
-    for mac, _ in entries:
-        if mac in (ZERO_MAC, BROADCAST):
-            raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
+def _refuse_hopeless(mac: bytes) -> None:
+    if mac in (ZERO_MAC, BROADCAST):
+        raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
 
 
 def filters(vf: Vf, addresses: int) -> int:
@@ -36,7 +35,7 @@ def add(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
     An entry that is new counts each time that it stands in the message.
     """
     for mac, _ in entries:
-        _refuse_hopeless([(mac, 0)])
+        _refuse_hopeless(mac)
         foreign = vf.admin_mac is not None and mac != vf.own_mac and not mac[0] & 1
         if foreign and not vf.trusted:
             raise Refused(
@@ -81,7 +80,8 @@ def delete(vf: Vf, entries: list[Entry]) -> None:
     The administrator's is kept without a word. A trusted VF that deletes its own MAC gets another
     of its unicast addresses in its place.
     """
-    _refuse_hopeless(entries)
+    for mac, _ in entries:
+        _refuse_hopeless(mac)
     own_is_gone = False
     for mac, _ in entries:
         if mac == vf.own_mac:

@@ -14,7 +14,8 @@ import os
 import queue
 import socket
 import threading
-from pathlib import Path
+
+from iavfio.softvf.server.eventfd import is_eventfd
 
 MOST = 64  # descriptors of one VF's clients that wait to be closed
 
@@ -27,9 +28,7 @@ def closes_at_once(fd: int) -> bool:
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_GET_SEALS)
         return True
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/self/fd/{fd}").readlink()) == "anon_inode:[eventfd]"
-    return False
+    return is_eventfd(fd) is True
 
 
 class Closer:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import errno
-from pathlib import Path
-
 from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.server import messages as wire
+from iavfio.softvf.server.eventfd import is_eventfd
 from iavfio.softvf.server.messages import RequestRefused
 
 DATA_MASK = wire.DATA_NONE | wire.DATA_BOOL | wire.DATA_EVENTFD
@@ -55,16 +53,9 @@ def _assign(msix: Msix, index: int, action: int, start: int, count: int, fds: li
     if action != wire.ACTION_TRIGGER:
         raise RequestRefused("eventfds come with TRIGGER only, not with mask or unmask")
     for fd in fds:
-        if not _is_eventfd(fd):
+        # A pipe or a file in its place could block the data thread. Without /proc it is believed.
+        if is_eventfd(fd) is False:
             raise RequestRefused("a file descriptor is no eventfd")
     eventfds: list[int | None] = list(fds) or [None] * count
     fds.clear()
     msix.assign(index, start, eventfds)
-
-
-def _is_eventfd(fd: int) -> bool:
-    # A pipe or a file in its place could block the data thread.
-    try:
-        return str(Path(f"/proc/self/fd/{fd}").readlink()) == "anon_inode:[eventfd]"
-    except OSError as error:
-        return error.errno != errno.EBADF  # without /proc the client is believed
