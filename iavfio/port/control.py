@@ -455,10 +455,10 @@ class PortControl:
         self._drain()
         self.outage.quiet(self.watchdog, self.stats)
         self.counters.after_reset()
-        before = session.report.granted
+        granted, had = session.report.granted, session.held
         session.negotiate(after_reset=True)
-        self.address.adopt(session.resources.vsi.mac, self.settings, status)
-        taken = taken_away(before, session.report.granted)
+        self.address.adopt(session.resources.vsi.mac, had, self.settings, status)
+        taken = taken_away(granted, session.report.granted)
         if taken:
             status.note(f"since a reset the PF no longer grants {taken}")
         check_grant(status.name, session, self.settings)
