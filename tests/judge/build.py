@@ -22,6 +22,7 @@ from tests.judge.kernel_source import build_environment, newest_version, unpack
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "judge.config"
+HOST = ("judge_host.c", "judge_host.h")  # of every judge
 JOBS = 2
 SKIPPED = 77
 
@@ -43,11 +44,11 @@ class Driver:
 I40E = Driver(
     "i40e",
     "drivers/net/ethernet/intel/i40e",
-    ("judge_i40e.c",),
+    (*HOST, "judge_i40e.c"),
     "CONFIG_I40E=y\n",
     "\n"
-    "i40e-y += judge_i40e.o\n"
-    "CFLAGS_judge_i40e.o += -I$(srctree)/arch/um/include/shared\n"
+    "i40e-y += judge_i40e.o judge_host.o\n"
+    "CFLAGS_judge_host.o += -I$(srctree)/arch/um/include/shared\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command=judge_asq_send_command\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic=judge_asq_send_command_atomic\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic_v2=judge_asq_send_command_atomic_v2\n"
@@ -58,11 +59,11 @@ I40E = Driver(
 ICE = Driver(
     "ice",
     "drivers/net/ethernet/intel/ice",
-    ("judge_ice.c", "judge_ice.h", "judge_ice_firmware.c"),
+    (*HOST, "judge_ice.c", "judge_ice.h", "judge_ice_firmware.c"),
     "CONFIG_ICE=y\n",
     "\n"
-    "ice-y += judge_ice.o judge_ice_firmware.o\n"
-    "CFLAGS_judge_ice.o += -I$(srctree)/arch/um/include/shared\n"
+    "ice-y += judge_ice.o judge_ice_firmware.o judge_host.o\n"
+    "CFLAGS_judge_host.o += -I$(srctree)/arch/um/include/shared\n"
     "CFLAGS_ice_common.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
     "CFLAGS_ice_common.o += -Dice_create_all_ctrlq=judge_create_all_ctrlq\n"
     "CFLAGS_ice_common.o += -Dice_init_nvm=judge_init_nvm\n"

@@ -1,61 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /* The part of the i40e judge that is ours. It is linked with the kernel's own, untouched i40e driver into a User Mode
  * Linux kernel. The driver's i40e_alloc_vfs and everything below it run for real; what the card would answer
- * (registers, admin-queue commands) is answered here. Requests come on host fd 3, what the PF sends to its VFs goes out
- * on host fd 4; the frames are those of process.py.
+ * (registers, admin-queue commands) is answered here; judge_host.c has the link to the test.
  *
  * Not played: i40e_probe itself (make_pf leaves what it would leave), firmware that refuses unless JUDGE_REFUSE asks
  * for it, flow director, anything that takes time. */
 #include <linux/etherdevice.h>
 #include <linux/if_bridge.h>
 #include <linux/init.h>
-#include <linux/logic_iomem.h>
-#include <linux/pci.h>
-#include <linux/reboot.h>
 #include <linux/slab.h>
 #include <linux/version.h>
-#include <linux/vmalloc.h>
-#include <os.h>
 
+#include "judge_host.h"
 #include "i40e.h"
 #include "i40e_lan_hmc.h"
 #include "i40e_prototype.h"
 #include "i40e_virtchnl_pf.h"
 
-#define BAR_SIZE 0x800000
-#define BAR_BASE 0x4000000000ul
-#define FD_IN 3
-#define FD_OUT 4
 #define QUEUES 768
 #define VF_QUEUES 16 /* most of one VF */
 #define PF_QUEUES 64
 #define VSIS 64
-#define VF_COUNT 4
 #define MAIN_SEID 0x1ff
 #define KEY_WORDS 13
 #define LUT_WORDS 16
 #define PERFECT_MATCH 1 /* match_method of an add-MAC element that the switch took */
 
-enum { OUT_MESSAGE = 1, OUT_COMMAND, OUT_END, OUT_REGISTER, OUT_STATE };
-
-enum {
-    JUDGE_MESSAGE = 1,
-    JUDGE_TRUST,
-    JUDGE_MAC,
-    JUDGE_FLR,
-    JUDGE_READ,
-    JUDGE_WRITE,
-    JUDGE_PORT_VLAN,
-    JUDGE_FLAG,
-    JUDGE_END,
-    JUDGE_LINK,
-    JUDGE_SPOOFCHK,
-    JUDGE_REFUSE,
-    JUDGE_RESET_ALL,
-    JUDGE_STATE
-};
-
-static u32 *bar;
 static struct i40e_pf *pf;
 static struct net_device *netdev;
 static struct pci_dev judge_pdev;
@@ -113,21 +83,6 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
 
 static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_write};
 
-static long bar_map(unsigned long offset, size_t size, const struct logic_iomem_ops **ops,
-                    void **priv)
-{
-    *ops = &bar_ops;
-    return offset;
-}
-
-static const struct logic_iomem_region_ops region_ops = {.map = bar_map};
-static struct resource bar_resource = {
-    .name = "judge",
-    .start = BAR_BASE,
-    .end = BAR_BASE + BAR_SIZE - 1,
-    .flags = IORESOURCE_MEM,
-};
-
 static void preset_registers(void)
 {
     bar[I40E_GLGEN_PCIFCNCNT / 4] = 1;
@@ -136,37 +91,6 @@ static void preset_registers(void)
     bar[I40E_GLHMC_LANRXOBJSZ / 4] = 5;
     bar[I40E_GLHMC_FCOEDDPOBJSZ / 4] = 6;
     bar[I40E_GLHMC_FCOEFOBJSZ / 4] = 6;
-}
-
-/* ---- the link to the host ---- */
-
-struct out {
-    u32 kind, vf, opcode, retval, len;
-} __packed;
-
-static void put(u32 kind, u32 vf, u32 opcode, u32 retval, const void *data, u32 len)
-{
-    struct out head = {kind, vf, opcode, retval, len};
-
-    os_write_file(FD_OUT, &head, sizeof(head));
-    if (len)
-        os_write_file(FD_OUT, data, len);
-}
-
-static int get(void *to, int len)
-{
-    int done = 0;
-
-    while (done < len) {
-        int n = os_read_file(FD_IN, to + done, len - done);
-
-        if (n == -EINTR || n == -EAGAIN)
-            continue;
-        if (n <= 0)
-            return -EIO;
-        done += n;
-    }
-    return 0;
 }
 
 /* ---- the firmware ---- */
@@ -212,14 +136,14 @@ static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16
     if (opcode == i40e_aqc_opc_send_msg_to_vf) {
         struct i40e_aqc_pf_vf_message *cmd = (void *)&desc->params.raw;
 
-        put(OUT_MESSAGE, le32_to_cpu(cmd->id), le32_to_cpu(desc->cookie_high),
-            le32_to_cpu(desc->cookie_low), buff, size);
+        judge_put(OUT_MESSAGE, le32_to_cpu(cmd->id), le32_to_cpu(desc->cookie_high),
+                  le32_to_cpu(desc->cookie_low), buff, size);
         return 0;
     }
     memcpy(seen, &desc->params.raw, 16);
     if (extra)
         memcpy(seen + 16, buff, extra);
-    put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
+    judge_put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
     if (refusals && opcode == refused_opcode) {
         refusals--;
         hw->aq.asq_last_status = I40E_AQ_RC_ENOSPC;
@@ -266,16 +190,6 @@ int judge_enable_sriov(struct pci_dev *dev, int count)
 }
 
 /* ---- a PF as i40e_probe leaves it ---- */
-
-static void make_device(void)
-{
-    device_initialize(&judge_pdev.dev);
-    dev_set_name(&judge_pdev.dev, "judge-i40e");
-    judge_pdev.dma_mask = DMA_BIT_MASK(64);
-    judge_pdev.dev.dma_mask = &judge_pdev.dma_mask;
-    judge_pdev.dev.coherent_dma_mask = DMA_BIT_MASK(64);
-    pci_set_drvdata(&judge_pdev, pf);
-}
 
 static int make_hardware(void)
 {
@@ -347,11 +261,12 @@ static int make_pf(void)
 {
     int i, err;
 
+    preset_registers();
     pf = kzalloc(sizeof(*pf), GFP_KERNEL);
     if (!pf)
         return -ENOMEM;
     pf->pdev = &judge_pdev;
-    make_device();
+    judge_make_device(&judge_pdev, "judge-i40e", pf);
     mutex_init(&pf->switch_mutex);
     INIT_WORK(&pf->service_task, service);
     pf->num_alloc_vsi = VSIS;
@@ -381,12 +296,6 @@ static int make_pf(void)
 }
 
 /* ---- requests ---- */
-
-struct in {
-    u32 what, vf, opcode, len;
-} __packed;
-
-static u8 message[8192];
 
 struct held_filter {
     u8 mac[ETH_ALEN];
@@ -435,27 +344,27 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
         ether_addr_copy(held.filter[held.filters].mac, f->macaddr);
         held.filter[held.filters++].vlan = f->vlan;
     }
-    put(OUT_STATE, vf->vf_id, 0, 0, &held,
-        offsetof(struct held, filter) + held.filters * sizeof(*held.filter));
+    judge_put(OUT_STATE, vf->vf_id, 0, 0, &held,
+              offsetof(struct held, filter) + held.filters * sizeof(*held.filter));
 }
 
-static int act(const struct in *in)
+static int act(const struct judge_request *in)
 {
     if (in->vf >= VF_COUNT && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
         return -EINVAL;
     switch (in->what) {
     case JUDGE_MESSAGE:
-        return i40e_vc_process_vf_msg(pf, in->vf, in->opcode, 0, message, in->len);
+        return i40e_vc_process_vf_msg(pf, in->vf, in->opcode, 0, judge_message, in->len);
     case JUDGE_TRUST:
         return i40e_ndo_set_vf_trust(netdev, in->vf, in->opcode);
     case JUDGE_MAC:
-        return i40e_ndo_set_vf_mac(netdev, in->vf, message);
+        return i40e_ndo_set_vf_mac(netdev, in->vf, judge_message);
     case JUDGE_FLR:
         bar[I40E_GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
         set_bit(__I40E_VFLR_EVENT_PENDING, pf->state);
         return i40e_vc_process_vflr_event(pf);
     case JUDGE_READ:
-        put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
+        judge_put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
         return 0;
     case JUDGE_WRITE:
         bar_write(NULL, in->opcode, 4, in->vf);
@@ -480,35 +389,17 @@ static int act(const struct in *in)
     }
 }
 
-static void serve(void)
+static int act_wholly(const struct judge_request *in)
 {
-    struct in in;
-    int done;
+    int done = act(in);
 
-    put(OUT_END, 0, 0, 0, NULL, 0); /* ready */
-    while (!get(&in, sizeof(in))) {
-        if (in.what == JUDGE_END || in.len > sizeof(message) || (in.len && get(message, in.len)))
-            return;
-        done = act(&in);
-        flush_work(&pf->service_task);
-        put(OUT_END, in.vf, in.opcode, done, NULL, 0);
-    }
+    flush_work(&pf->service_task);
+    return done;
 }
 
 static int __init judge(void)
 {
-    int err;
-
-    bar = vzalloc(BAR_SIZE);
-    err = bar ? logic_iomem_add_region(&bar_resource, &region_ops) : -ENOMEM;
-    if (!err) {
-        preset_registers();
-        err = make_pf();
-    }
-    pr_info("judge: PF %d\n", err);
-    if (!err)
-        serve();
-    kernel_power_off();
+    judge_play(&bar_ops, make_pf, act_wholly);
     return 0;
 }
 late_initcall(judge);

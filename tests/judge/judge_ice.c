@@ -1,50 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /* The part of the ice judge that is ours. It is linked with the kernel's own, untouched ice driver into a User Mode
  * Linux kernel. The driver's ice_init_hw, ice_sriov_configure and everything below them run for real; what the card
- * would answer (registers, admin-queue commands) is answered here. Requests come on host fd 3, what the PF sends to
- * its VFs goes out on host fd 4; the frames are those of process.py.
+ * would answer (registers, admin-queue commands) is answered here; judge_host.c has the link to the test.
  *
  * Not played: a DDP package (its parse graph, field vectors and profiles), flow-director hardware, firmware that
  * refuses unless JUDGE_REFUSE asks for it, anything that takes time. */
 #include <linux/etherdevice.h>
 #include <linux/if_bridge.h>
 #include <linux/init.h>
-#include <linux/logic_iomem.h>
-#include <linux/pci.h>
-#include <linux/reboot.h>
 #include <linux/version.h>
-#include <linux/vmalloc.h>
-#include <os.h>
 
 #include "judge_ice.h"
 #include "ice_lib.h"
 #include "ice_virtchnl.h"
 #include "ice_vf_lib_private.h"
 
-#define BAR_SIZE 0x800000
-#define BAR_BASE 0x4000000000ul
-#define FD_IN 3
-#define FD_OUT 4
-#define VF_COUNT 4
 #define PF_VECTORS 2
 
-enum {
-    JUDGE_MESSAGE = 1,
-    JUDGE_TRUST,
-    JUDGE_MAC,
-    JUDGE_FLR,
-    JUDGE_READ,
-    JUDGE_WRITE,
-    JUDGE_PORT_VLAN,
-    JUDGE_FLAG,
-    JUDGE_END,
-    JUDGE_LINK,
-    JUDGE_SPOOFCHK,
-    JUDGE_REFUSE,
-    JUDGE_RESET_ALL
-};
-
-static u32 *bar;
 static struct ice_pf *pf;
 static struct net_device *netdev;
 static struct pci_dev judge_pdev;
@@ -100,21 +72,6 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
 
 static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_write};
 
-static long bar_map(unsigned long offset, size_t size, const struct logic_iomem_ops **ops,
-                    void **priv)
-{
-    *ops = &bar_ops;
-    return offset;
-}
-
-static const struct logic_iomem_region_ops region_ops = {.map = bar_map};
-static struct resource bar_resource = {
-    .name = "judge",
-    .start = BAR_BASE,
-    .end = BAR_BASE + BAR_SIZE - 1,
-    .flags = IORESOURCE_MEM,
-};
-
 static void preset_registers(void)
 {
     int __maybe_unused i;
@@ -125,37 +82,6 @@ static void preset_registers(void)
         if (i == 2 || i >= 16)
             bar[GLFLXP_RXDID_FLAGS(i, 0) / 4] = 1;
 #endif
-}
-
-/* ---- the link to the host ---- */
-
-struct out {
-    u32 kind, vf, opcode, retval, len;
-} __packed;
-
-void judge_put(u32 kind, u32 vf, u32 opcode, u32 retval, const void *data, u32 len)
-{
-    struct out head = {kind, vf, opcode, retval, len};
-
-    os_write_file(FD_OUT, &head, sizeof(head));
-    if (len)
-        os_write_file(FD_OUT, data, len);
-}
-
-static int get(void *to, int len)
-{
-    int done = 0;
-
-    while (done < len) {
-        int n = os_read_file(FD_IN, to + done, len - done);
-
-        if (n == -EINTR || n == -EAGAIN)
-            continue;
-        if (n <= 0)
-            return -EIO;
-        done += n;
-    }
-    return 0;
 }
 
 /* ---- steps of the probe that have no card to work on ---- */
@@ -182,15 +108,10 @@ int judge_enable_sriov(struct pci_dev *dev, int count)
 
 static void make_device(void)
 {
-    device_initialize(&judge_pdev.dev);
-    dev_set_name(&judge_pdev.dev, "judge-ice");
-    judge_pdev.dma_mask = DMA_BIT_MASK(64);
-    judge_pdev.dev.dma_mask = &judge_pdev.dma_mask;
-    judge_pdev.dev.coherent_dma_mask = DMA_BIT_MASK(64);
+    judge_make_device(&judge_pdev, "judge-ice", pf);
     judge_pdev.vendor = PCI_VENDOR_ID_INTEL;
     judge_pdev.device = 0x1592;
     judge_pdev.error_state = pci_channel_io_perm_failure; /* its config space reads as ones */
-    pci_set_drvdata(&judge_pdev, pf);
 }
 
 static int make_hardware(void)
@@ -263,6 +184,7 @@ static int make_pf(void)
     struct ice_hw_func_caps *caps;
     int err;
 
+    preset_registers();
     pf = kzalloc(sizeof(*pf), GFP_KERNEL);
     if (!pf)
         return -ENOMEM;
@@ -303,16 +225,10 @@ static int make_pf(void)
 
 /* ---- requests ---- */
 
-struct in {
-    u32 what, vf, opcode, len;
-} __packed;
-
-static u8 message[8192];
-
 static void say(u32 vf, u32 opcode, u32 len)
 {
     struct ice_rq_event_info event = {
-        .msg_len = len, .buf_len = sizeof(message), .msg_buf = message};
+        .msg_len = len, .buf_len = sizeof(judge_message), .msg_buf = judge_message};
 
     event.desc.retval = cpu_to_le16(vf);
     event.desc.cookie_high = cpu_to_le32(opcode);
@@ -323,7 +239,7 @@ static void say(u32 vf, u32 opcode, u32 len)
 #endif
 }
 
-static int act(const struct in *in)
+static int act(const struct judge_request *in)
 {
     switch (in->what) {
     case JUDGE_MESSAGE:
@@ -332,7 +248,7 @@ static int act(const struct in *in)
     case JUDGE_TRUST:
         return ice_set_vf_trust(netdev, in->vf, in->opcode);
     case JUDGE_MAC:
-        return ice_set_vf_mac(netdev, in->vf, message);
+        return ice_set_vf_mac(netdev, in->vf, judge_message);
     case JUDGE_FLR:
         bar[GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
         set_bit(ICE_VFLR_EVENT_PENDING, pf->state);
@@ -366,32 +282,9 @@ static int act(const struct in *in)
     }
 }
 
-static void serve(void)
-{
-    struct in in;
-
-    judge_put(OUT_END, 0, 0, 0, NULL, 0); /* ready */
-    while (!get(&in, sizeof(in))) {
-        if (in.what == JUDGE_END || in.len > sizeof(message) || (in.len && get(message, in.len)))
-            return;
-        judge_put(OUT_END, in.vf, in.opcode, act(&in), NULL, 0);
-    }
-}
-
 static int __init judge(void)
 {
-    int err;
-
-    bar = vzalloc(BAR_SIZE);
-    err = bar ? logic_iomem_add_region(&bar_resource, &region_ops) : -ENOMEM;
-    if (!err) {
-        preset_registers();
-        err = make_pf();
-    }
-    pr_info("judge: PF %d\n", err);
-    if (!err)
-        serve();
-    kernel_power_off();
+    judge_play(&bar_ops, make_pf, act);
     return 0;
 }
 late_initcall(judge);

@@ -3,12 +3,8 @@
 #ifndef JUDGE_ICE_H
 #define JUDGE_ICE_H
 
+#include "judge_host.h"
 #include "ice.h"
-
-enum { OUT_MESSAGE = 1, OUT_COMMAND, OUT_END, OUT_REGISTER };
-
-/* Writes one frame to the host. */
-void judge_put(u32 kind, u32 vf, u32 opcode, u32 retval, const void *data, u32 len);
 
 /* The next `count` admin-queue commands of this opcode fail. */
 void judge_refuse(u32 opcode, u32 count);
