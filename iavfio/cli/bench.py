@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ from iavfio.cli.options import (
     FrameSizes,
     Mac,
     Number,
-    Personality,
     PortName,
     Vf,
     device_arguments,
     device_options,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.streams import discard_output
 from iavfio.ranges import (
@@ -137,14 +138,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pool", "buffers", type=Number(BUFFERS), help="Packet buffers; by default what rings need."
 )
-@click.option(
-    "--personality",
-    type=Personality(),
-    default="e810",
-    show_default=True,
-    metavar="NAME[,KEY=VALUE...]",
-    help="Of a private software VF: e810, x710 or x722, and options as of 'iavfio softvf'.",
-)
+@personality_option
 @click.option(
     "--writeback",
     type=click.Choice(["hardware", "immediate"]),
@@ -230,7 +224,7 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def _open(
-    stack: ExitStack, targets: tuple[str, ...], plan: Plan, options: dict[str, Any]
+    stack: ExitStack, targets: Sequence[str], plan: Plan, options: dict[str, Any]
 ) -> list[Port]:
     from iavfio.bench.plan import mtu_for
     from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
@@ -249,8 +243,8 @@ def _open(
         options["buffers"] or max(DEFAULT_BUFFERS, 2 * rings + 4096),
         contiguous=options["unsafe_noiommu"],
     )
-    if "softvf" in targets:
-        targets = _private(stack, targets, plan, options)
+    private, wire = options["personality"], _wire(plan, targets.count("softvf"))
+    targets = with_private_vfs(stack, targets, private, wire, writeback=options["writeback"])
     name = options["name"]
     ports: list[Port] = []
     for i, target in enumerate(targets):
@@ -269,32 +263,15 @@ def _open(
     return ports
 
 
-def _private(
-    stack: ExitStack, targets: tuple[str, ...], plan: Plan, options: dict[str, Any]
-) -> tuple[str, ...]:
-    """Each "softvf" as a VF of one private software PF whose wire fits the mode."""
-    from iavfio.softvf import softvf
-
-    count = targets.count("softvf")
+def _wire(plan: Plan, private: int) -> str:
+    """The uplink of a private software PF with so many VFs that fits the mode."""
     size = max(plan.sizes)
-    wire = {
-        "loopback": "loopback" if count == 1 else "none",
+    return {
+        "loopback": "loopback" if private == 1 else "none",
         "txonly": "none",
         "rxdrop": f"gen:size={size},flows={plan.flows}",
         "forward": f"gen:size={size},flows={plan.flows}",
     }[plan.mode]
-    personality, twists = options["personality"]
-    pf = stack.enter_context(
-        softvf(
-            vfs=count,
-            uplink=wire,
-            personality=personality,
-            writeback=options["writeback"],
-            options=twists,
-        )
-    )
-    sockets = iter(pf.sockets)
-    return tuple(next(sockets) if target == "softvf" else target for target in targets)
 
 
 def _headline(plan: Plan, ports: list[Port]) -> str:

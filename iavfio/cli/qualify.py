@@ -14,8 +14,9 @@ import click
 
 from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
-from iavfio.cli.options import Number, Personality, Vf, device_arguments, device_options
+from iavfio.cli.options import Number, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import SOAK
@@ -88,14 +89,7 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
     metavar="FILE",
     help="The bundle; by default qualify-DEVICE-TIME.tar in this folder.",
 )
-@click.option(
-    "--personality",
-    type=Personality(),
-    default="e810",
-    show_default=True,
-    metavar="NAME[,KEY=VALUE...]",
-    help="Of a private software VF: e810, x710 or x722, and options as of 'iavfio softvf'.",
-)
+@personality_option
 @device_options
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @runtime_dir_option
@@ -123,7 +117,9 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     outcomes: list[Outcome] = []
     began = time.monotonic()
     with ExitStack() as stack:
-        vfs = Vfs(_opened(stack, targets, options), device_arguments(options))
+        wire = "loopback" if targets.count("softvf") == 1 else "none"
+        opened = with_private_vfs(stack, targets, options["personality"], wire)
+        vfs = Vfs(opened, device_arguments(options))
         stack.callback(vfs.close)
         vfs.soak = options["soak"]
         try:
@@ -178,22 +174,6 @@ def _chosen(only: list[str], skip: list[str]) -> list[Check]:
 def _path(target: str) -> Path:
     name = "".join(c if c.isalnum() else "-" for c in target.removeprefix("vfio-user:"))[-40:]
     return Path(f"qualify-{name.strip('-')}-{time.strftime('%Y%m%d-%H%M%S')}.tar")
-
-
-def _opened(stack: ExitStack, targets: tuple[str, ...], options: dict[str, Any]) -> list[str]:
-    """Each "softvf" as a VF of one private software PF."""
-    if "softvf" not in targets:
-        return list(targets)
-    from iavfio.softvf import softvf
-
-    count = targets.count("softvf")
-    personality, twists = options["personality"]
-    wire = "loopback" if count == 1 else "none"
-    pf = stack.enter_context(
-        softvf(vfs=count, uplink=wire, personality=personality, options=twists)
-    )
-    sockets = iter(pf.sockets)
-    return [next(sockets) if target == "softvf" else target for target in targets]
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

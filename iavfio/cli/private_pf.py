@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A software PF of a command's own, for targets that are named "softvf"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from iavfio.cli.options import Personality
+
+
+def personality_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the option that says which card a private software PF plays."""
+    return click.option(
+        "--personality",
+        type=Personality(),
+        default="e810",
+        show_default=True,
+        metavar="NAME[,KEY=VALUE...]",
+        help="Of a private software VF: e810, x710 or x722, and options as of 'iavfio softvf'.",
+    )(command)
+
+
+def with_private_vfs(
+    stack: ExitStack,
+    targets: Sequence[str],
+    personality: tuple[str, Mapping[str, Any]],
+    uplink: str,
+    **how: Any,
+) -> list[str]:
+    """The targets, each "softvf" among them a VF of one software PF that ends with `stack`.
+
+    `uplink`: what its wire is; `how`: more of what `iavfio.softvf` takes.
+    """
+    count = targets.count("softvf")
+    if not count:
+        return list(targets)
+    from iavfio.softvf import softvf
+
+    name, options = personality
+    pf = softvf(vfs=count, uplink=uplink, personality=name, options=options, **how)
+    sockets = iter(stack.enter_context(pf).sockets)
+    return [next(sockets) if target == "softvf" else target for target in targets]
