@@ -156,6 +156,11 @@ class QueuePair:
         """The code path that C chose; "" before the first start."""
         return "" if self.raw is None else ffi.string(lib.pair_isa_name(self.raw)).decode()
 
+    @property
+    def rxdid(self) -> int:
+        """The receive descriptors' format that is in force; 0 is the legacy one."""
+        return 0 if self._device is None else self._device.rxdid
+
     def stray_format(self) -> tuple[int | None, bool]:
         """The descriptor format (RXDID, 0 = legacy) that came instead of the one asked for.
 

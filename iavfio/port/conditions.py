@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from iavfio.port.control import PortControl
     from iavfio.stats import Snapshot
 
+LEGACY = "1 (legacy)"
+TAGS_LOST = (
+    "VLAN tags that the PF strips are lost: it did not switch stripping off, and the vlan column "
+    "is not filled\n"
+    "  configure(metadata=['vlan']) delivers them; or take the VF out of its port VLAN on the host"
+)
 CALM = 5.0  # seconds without a finding after which it has ended
 
 
@@ -44,7 +50,12 @@ class Conditions:
 
     def rebase(self) -> None:
         """The queues were brought up: what is counted from here on is compared."""
-        self._before = self._counted_from = self._control.stats.snapshot()
+        self._before = self._counted_from = self._counts()
+        self._look_at_tags()
+
+    def _counts(self) -> Snapshot:
+        """The counters of the queues that run; those of a time with more queues do not count."""
+        return self._control.stats.snapshot().of_queues(len(self._control.queues))
 
     def look(self) -> None:
         """Says what has begun and what has ended. Under the port's lock."""
@@ -52,7 +63,7 @@ class Conditions:
         if self._suspended or status.state is not State.RUNNING:
             self._before = self._counted_from = None
             return
-        now = control.stats.snapshot()
+        now = self._counts()
         before, self._before = self._before, now
         if before is None:
             return
@@ -75,15 +86,23 @@ class Conditions:
                 del self._found[name]
                 status.end(name)
 
+    def _look_at_tags(self) -> None:
+        """Whether the PF may strip tags that no column takes: it was not told otherwise."""
+        control = self._control
+        told = control.session.held.vlan_stripping is False or not control.session.may_strip_vlan
+        if told or "vlan" in control.settings.metadata:
+            control.status.end("VLAN tags lost")
+        else:
+            control.status.begin("VLAN tags lost", TAGS_LOST)
+
     def _look_at_formats(self) -> None:
         """Whether the device writes receive descriptors as they were configured."""
         for pair in self._control.queues:
             came, taken = pair.stray_format()
             if came is not None:
-                asked = self._control.session.rxdid or "1 (legacy)"
                 text = (
                     f"the device writes receive descriptors with format (RXDID) "
-                    f"{came or '1 (legacy)'}, although {asked} was configured: "
+                    f"{came or LEGACY}, although {pair.rxdid or LEGACY} was configured: "
                 )
                 text += "they are read as such" if taken else "they are dropped"
                 text += "\n  report the PF driver's version; port.reset() configures it anew"

@@ -453,7 +453,7 @@ class PortControl:
         session, status = self.session, self.status
         session.wait_ready(after_reset=True)
         self._drain()
-        self.outage.quiet(self.watchdog, self.stats)
+        self.outage.quiet(self.watchdog, self.stats, len(self.queues))
         self.counters.after_reset()
         granted, had = session.report.granted, session.held
         session.negotiate(after_reset=True)

@@ -57,8 +57,8 @@ class Row:
     """One value of PfState: what is wanted of it, and the request that makes it so.
 
     `wanted` returns None when the PF does not grant it. `send` is called when the PF holds another
-    value. `fatal` tells whether a refusal fails the start; else `refused` is noted. `lossy`: a PF
-    that refuses has lost the old value as well.
+    value. `fatal` tells whether a refusal fails the start; else `refused` is noted, unless it is
+    "". `lossy`: a PF that refuses has lost the old value as well.
     """
 
     field: str
@@ -82,7 +82,8 @@ class Row:
             setattr(session.held, self.field, None if self.lossy else before)
             if self.fatal(wish) and not wish.lenient:
                 raise
-            note(f"{self.refused(wish)}: {refused.what}")
+            if text := self.refused(wish):
+                note(f"{text}: {refused.what}")
 
 
 def _never(wish: Wish) -> bool:
@@ -126,9 +127,8 @@ def _hash_fields(wish: Wish, session: Session) -> int | None:
 
 def _vlan_stripping(wish: Wish, session: Session) -> bool | None:
     """The tag is stripped exactly when the vlan column is wanted."""
-    if session.vlan_caps is None and not session.has(lib.VC_CAP_VLAN):
-        return None
-    return "vlan" in wish.settings.metadata
+    wanted = "vlan" in wish.settings.metadata
+    return wanted if wanted or session.may_strip_vlan else None
 
 
 ROWS: tuple[Row, ...] = (
@@ -175,8 +175,7 @@ ROWS: tuple[Row, ...] = (
         lambda wish: (
             "VLAN stripping could not be switched on: the vlan column may stay empty"
             if "vlan" in wish.settings.metadata
-            else "VLAN stripping could not be switched off: tags that the PF strips are lost, "
-            "configure(metadata=['vlan']) delivers them"
+            else ""  # iavfio/port/conditions.py says it, until it ends
         ),
     ),
     Row(

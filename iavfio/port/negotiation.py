@@ -274,6 +274,13 @@ class Session:
         return rxdid or legacy
 
     @property
+    def may_strip_vlan(self) -> bool:
+        """Whether the PF offers this VF to strip VLAN tags, and so may do it unasked."""
+        if self.vlan_caps is None:
+            return self.has(lib.VC_CAP_VLAN)
+        return bool(self.vlan_caps.stripping.outer or self.vlan_caps.stripping.inner)
+
+    @property
     def vlan_in_l2tag2(self) -> int:
         """1 when a stripped tag stands in L2TAG2: the outer tag's place if there is one.
 

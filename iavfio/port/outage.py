@@ -24,9 +24,12 @@ class Outage:
         """A reset is seen: what was awaited before does not count any more."""
         self._awaited = None
 
-    def quiet(self, watchdog: Watchdog, stats: PortStats) -> None:
-        """No queue runs: what is counted from now on is traffic after the reset."""
-        counts = stats.snapshot()
+    def quiet(self, watchdog: Watchdog, stats: PortStats, queues: int) -> None:
+        """No queue runs: what the first `queues` count from now on is traffic after the reset.
+
+        The watchdog sees these alone; what further ones counted in their time is left out.
+        """
+        counts = stats.snapshot().of_queues(queues)
         watchdog.await_traffic(sum(queue["packets"] for queue in (*counts.rq, *counts.sq)))
 
     def running(self, record: Reset, began: float) -> None:

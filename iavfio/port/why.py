@@ -64,7 +64,6 @@ class Facts:
     pool_size: int | None = None
     rss: bool = True
     max_frame: int | None = None
-    vlan_stripped: bool = False
 
 
 Check = Callable[[Facts], "Finding | None"]
@@ -89,7 +88,7 @@ def examine(port: Port) -> list[Finding]:
     milliseconds. The frames go to nobody. Queues that a worker holds are not probed.
     """
     port.settle()
-    counts = port.stats.snapshot()
+    counts = _counts(port)
     lost = bool(port.device.lost)
     if lost or port.state != "running":
         return findings(Facts(counts, reason=port.why_stopped(), lost=lost))
@@ -100,7 +99,7 @@ def examine(port: Port) -> list[Finding]:
     trust: Trust = "unknown"
     try:
         port.refresh_stats()
-        counts = port.stats.snapshot()
+        counts = _counts(port)
     except DeviceLost:
         return findings(Facts(counts, lost=True))
     except IavfioError as error:
@@ -131,6 +130,11 @@ def examine(port: Port) -> list[Finding]:
             max_frame=settings.frame,
         )
     )
+
+
+def _counts(port: Port) -> Snapshot:
+    """Without the queues that ran once and do no longer."""
+    return port.stats.snapshot().of_queues(len(port.rx))
 
 
 # ---- the checks
@@ -194,13 +198,24 @@ def _spoof(f: Facts) -> Finding | None:
         return None  # then all frames are
     if not gone or f.foreign or f.own is False:
         return None
-    return Finding(
-        "spoof check",
-        "frames whose source is not the VF's own address are discarded by the PF",
-        f"tx_discards and tx_errors say {gone} packets"
-        + ("; a probe from the own address passed, one from another did not" if f.own else ""),
+    counted = f"tx_discards and tx_errors say {gone} packets"
+    remedy = (
         f"send from {f.counts.mac}, add the source as an extra MAC, or {HOST} spoofchk off "
-        '(a software PF: {"command": "spoofchk", "vf": N, "on": false})',
+        '(a software PF: {"command": "spoofchk", "vf": N, "on": false})'
+    )
+    if f.own and f.foreign is False:
+        return Finding(
+            "spoof check",
+            "frames whose source is not the VF's own address are discarded by the PF",
+            f"{counted}; a probe from the own address passed, one from another did not",
+            remedy,
+        )
+    return Finding(
+        "discards on sending",
+        "the PF discards frames that this VF sends; it does not say why: possibly their source is "
+        "not the VF's own address (spoof check), or they have a VLAN tag that the VF may not send",
+        f"{counted}; no frame from a foreign address was sent on purpose to see",
+        f"port.why() sends one and knows then; if it is the source: {remedy}",
     )
 
 

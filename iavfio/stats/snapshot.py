@@ -71,6 +71,10 @@ class Snapshot:
             sq=queues(self.sq, before.sq),
         )
 
+    def of_queues(self, count: int) -> Snapshot:
+        """The same without the queues from `count` on, which ran once and do no longer."""
+        return replace(self, rq=self.rq[:count], sq=self.sq[:count])
+
     def counters(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = False
     ) -> dict[str, int]:

@@ -41,7 +41,7 @@ def test_a_running_port_is_watched_and_not_disturbed() -> None:
         assert port.stats.snapshot().sq[0]["posted"] == sent
     assert status == 1
     told = json.loads(out)
-    assert [finding["name"] for finding in told["findings"]] == ["spoof check"]
+    assert [finding["name"] for finding in told["findings"]] == ["discards on sending"]
     assert set(told["findings"][0]) == {"name", "what", "evidence", "remedy"}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import iavfio
+from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.pool import Pool
 from iavfio.port.port import Port
 from iavfio.port.shortages import say_shortages
@@ -39,6 +40,12 @@ def _silence(pf: SoftPf, port: Port) -> None:
 def _one_flow(pf: SoftPf, port: Port) -> None:
     send_all(port, [udp(port.mac, port.mac)] * 1200)
     collect(port.rx, 1200)
+
+
+def _take_tags(pf: SoftPf, port: Port) -> None:
+    port.stop()
+    port.configure(metadata=["vlan"])
+    port.start(wait_link=10)
 
 
 def _close(pf: SoftPf, port: Port) -> None:
@@ -94,7 +101,19 @@ CASES = (
         options={"trusted": True},
         end=_trust,
     ),
-    Case("spoof check", "frames whose source is not the VF's own", "spoofchk off", _spoof),
+    Case(
+        "discards on sending",
+        "the PF discards frames that this VF sends; it does not say why: possibly",
+        "spoofchk off",
+        _spoof,
+    ),
+    Case(
+        "VLAN tags lost",
+        "VLAN tags that the PF strips are lost",
+        "configure(metadata=['vlan'])",
+        options={"strip_refused": True},
+        end=_take_tags,
+    ),
     Case(
         "stale counters",
         "the PF's counters are not renewed: the PF refused GET_STATS",
@@ -238,3 +257,85 @@ def test_an_empty_pool_is_told() -> None:
         for burst in held:
             burst.release()
         assert until(lambda: not told(port, "receive rings cannot be filled"), 15), port.notes
+
+
+@pytest.mark.parametrize(
+    ("personality", "options", "port_vlan"),
+    [("e810", {}, 0), ("x710", {}, 0), ("e810", {}, 100), ("e810", {"double_vlan": True}, 0)],
+)
+def test_a_pf_that_strips_no_tags_unasked_is_told_of_nothing(
+    personality: str, options: dict[str, Any], port_vlan: int
+) -> None:
+    """A port VLAN's own tag is not the VF's, and nothing of it is lost."""
+    with iavfio.softvf(personality=personality, options=options) as pf:
+        pf.control("vlan", vf=0, vlan=port_vlan)
+        with pf.open() as port:
+            port.start(wait_link=10)
+            assert "VLAN tags lost" not in port.control.status.conditions, port.notes
+
+
+def test_lost_tags_name_no_cause_twice() -> None:
+    with iavfio.softvf(options={"strip_refused": True}) as pf, pf.open() as port:
+        for _ in range(2):
+            port.start(wait_link=10)
+            assert len([note for note in port.notes if "VLAN" in note]) == 1, port.notes
+            port.stop()
+
+
+@pytest.mark.parametrize(("descriptors", "in_force"), [("legacy", "1 (legacy)"), ("auto", "22")])
+def test_another_descriptor_format_is_compared_with_the_one_in_force(
+    monkeypatch: pytest.MonkeyPatch, descriptors: str, in_force: str
+) -> None:
+    monkeypatch.setattr(QueuePair, "stray_format", lambda pair: (4, True))
+    with iavfio.softvf(personality="e810") as pf, pf.open() as port:
+        port.configure(descriptors=descriptors)
+        port.start(wait_link=10)
+        port.refresh_stats()
+        (note,) = told(port, "receive descriptors")
+        assert f"format (RXDID) 4, although {in_force} was configured" in note
+
+
+def _fewer_queues(port: Port) -> None:
+    """Four queues receive something, and then one queue is all there is."""
+    port.configure(queues=4)
+    port.start(wait_link=10)
+    frames = [udp(port.mac, port.mac, sport=1024 + i) for i in range(256)]
+    send_all(port, frames)
+    assert len(collect(port.rx, 256)) == 256
+    port.stop()
+    port.configure(queues=1)
+    port.start(wait_link=10)
+
+
+def test_queues_of_another_time_are_not_missed_in_the_spread() -> None:
+    with iavfio.softvf() as pf, pf.open() as port:
+        _fewer_queues(port)
+        before = port.stats.snapshot().rq
+        for _ in range(5):  # no more at once than the ring holds
+            send_all(port, [udp(port.mac, port.mac)] * 256)
+            assert len(collect(port.rx, 256)) == 256
+        port.refresh_stats()
+        after = port.stats.snapshot().rq
+        assert after[0]["packets"] - before[0]["packets"] == 1280
+        assert after[1:] == before[1:] and any(queue["packets"] for queue in after[1:])
+        assert not told(port, "all packets arrive in one queue"), port.notes
+        assert not [finding for finding in port.why() if finding.name == "no spread over queues"]
+
+
+def test_the_first_packet_after_a_reset_is_seen_with_fewer_queues_than_once() -> None:
+    with iavfio.softvf() as pf, pf.open() as port:
+        _fewer_queues(port)
+        record = port.reset()
+        assert port.wait_link(10).up
+        send_all(port, [udp(port.mac, port.mac)])
+        assert len(collect(port.rx, 1)) == 1
+        assert until(lambda: record.first_packet is not None), record
+
+
+def test_a_foreign_source_is_named_when_a_probe_has_shown_it() -> None:
+    """Counters alone name no cause; a frame that was sent on purpose does."""
+    with iavfio.softvf() as pf, pf.open() as port:
+        port.start(wait_link=10)
+        _spoof(pf, port)
+        assert until(lambda: bool(told(port, "possibly their source")), 5), port.notes
+        assert [finding.name for finding in port.why()][:1] == ["spoof check"]
