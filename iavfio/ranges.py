@@ -51,4 +51,6 @@ VF = Range(0, 63, "")  # the number of a VF
 # Other options of the command line.
 IOVA_BITS = Range(32, 57, "bits")
 INTERVAL = Amount(0, 3600, "seconds")
+EVERY = Amount(0.01, 3600, "seconds")  # between two lines of rates
+LINES = Range(1, 1 << 32, "intervals")
 COLUMNS = Range(20, 1000, "columns")

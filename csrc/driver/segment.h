@@ -47,7 +47,9 @@ struct
     uint64_t link_up;
     uint64_t link_mbps;
     uint8_t mac[8];
-    uint64_t reserved[7];
+    uint64_t resets; /* of the VF, while the port was open */
+    uint64_t link_changes; /* up and down, each counts */
+    uint64_t reserved[5];
 };
 
 /* Copies a block of `words` u64, whose first word is its sequence count, so that the copy is consistent:

@@ -9,17 +9,36 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from iavfio.cli.group import Command
+from iavfio.cli.options import Number
+from iavfio.cli.rates import print_rates
 from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.ranges import EVERY, LINES
 
 if TYPE_CHECKING:
     from iavfio.stats import KnownPort
 
 DEAD = "dead (process gone)"
+STATUS = (
+    "Example: iavfio stats --interval 1 --count 10. "
+    "Exit status: 0 done; 1 there is no such port, it may not be read, or with --interval it has "
+    "ended; 2 wrong use; 130 Ctrl-C; 143 SIGTERM."
+)
 
 
-@click.command("stats", cls=Command, needs=("iavfio.stats",))
+@click.command("stats", cls=Command, needs=("iavfio.stats",), status=STATUS)
 @click.argument("port", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--interval",
+    type=Number(EVERY, "SECONDS"),
+    help="Print rates, a line each so many seconds, and a summary at the end.",
+)
+@click.option("--count", type=Number(LINES), help="End after so many intervals.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON; with --interval a line each (see 'iavfio schema stats').",
+)
 @click.option("--pool", is_flag=True, help="Add the 11 page-pool counters of each receive queue.")
 @click.option("--all", "own", is_flag=True, help="Add iavfio's own counters (drops, polls, ...).")
 @click.option(
@@ -33,26 +52,38 @@ DEAD = "dead (process gone)"
 @runtime_dir_option
 def command(
     port: str | None,
+    interval: float | None,
+    count: int | None,
     as_json: bool,
     pool: bool,
     own: bool,
     names: Literal["libie", "kernel"],
     clean: bool,
-) -> None:
+) -> int:
     """Dump the counters of PORT as `ethtool -S` does; without PORT, list the ports.
 
     A port is named by its name, PCI address or socket base name; USER/NAME when two users have the
-    same. The port's process is not disturbed: its shared segment is read, no lock is taken, no
-    device is opened. A user sees the ports that their owners published for him; root sees all.
+    same. --interval shows rates instead, of PORT or of all ports. The port's process is not
+    disturbed: its shared segment is read, no lock is taken, no device is opened. A user sees the
+    ports that their owners published for him; root sees all.
     """
     if clean:
         if port is not None:
             raise click.UsageError("--clean takes no PORT: it removes what every dead port left")
+        if interval is not None:
+            raise click.UsageError("--clean takes no --interval: it shows no rates")
         _clean(as_json)
+    elif interval is not None:
+        if pool or own or names != "libie":
+            raise click.UsageError("--interval takes no --pool, --all or --names: it shows rates")
+        return print_rates(port, interval, count, as_json)
+    elif count is not None:
+        raise click.UsageError("--count needs --interval: use --interval 1")
     elif port is None:
         _list(as_json)
     else:
         _dump(port, as_json, pool, own, names)
+    return 0
 
 
 def _clean(as_json: bool) -> None:

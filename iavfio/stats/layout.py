@@ -7,7 +7,7 @@ import json
 from typing import Literal
 
 from iavfio._driver import ffi
-from iavfio.stats.names import BLOCKS, GLOBAL, Counter
+from iavfio.stats.names import BLOCKS, GLOBAL, PORT, Counter
 
 MAGIC = b"IAVFSTAT"
 State = Literal["opening", "stopped", "running", "resetting", "failed"]
@@ -48,6 +48,7 @@ def describe(name: str, device: str, transport: str, labels: dict[str, str]) -> 
     }
     values = ffi.offsetof("struct pf_counters", "values")
     blocks["global"] = [_row(counter, values + 8 * i) for i, counter in enumerate(GLOBAL)]
+    blocks["port"] = [_row(each, ffi.offsetof("struct pf_counters", each.name)) for each in PORT]
     text = {
         "port": name,
         "device": device,

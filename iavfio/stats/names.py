@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["global", "napi", "fail", "pool", "xmit", "own"]
+Group = Literal["port", "global", "napi", "fail", "pool", "xmit", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Counter:
     """One counter: `name` is its field in C, and what libie prints behind the queue's prefix.
 
     `kernel` is its name in the mainline driver, empty where that has none. `note` says what its
-    readers must know besides; `still` that nothing in iavfio can ever move it.
+    readers must know besides; `still` that nothing in iavfio can ever move it; `lost` that it
+    counts packets that went nowhere: the counter is the reason.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Counter:
     kernel: str = ""
     note: str = ""
     still: bool = False
+    lost: bool = False
 
 
 FCS_RULE = (
@@ -40,19 +42,28 @@ def _still(name: str, group: Group, unit: str, meaning: str, why: str) -> Counte
     return Counter(name, group, unit, meaning, note=f"always 0: {why}", still=True)
 
 
+def _lost(name: str, group: Group, meaning: str) -> Counter:
+    return Counter(name, group, "packets", meaning, lost=True)
+
+
+PORT: tuple[Counter, ...] = (
+    Counter("resets", "port", "events", "resets of the VF since the port was opened"),
+    Counter("link_changes", "port", "events", "times that the link came up or went down"),
+)
+
 GLOBAL: tuple[Counter, ...] = (
     Counter("rx_bytes", "global", "bytes", "received by the VSI", note="counts the FCS"),
     Counter("rx_unicast", "global", "packets", "unicast packets received"),
     Counter("rx_multicast", "global", "packets", "multicast packets received"),
     Counter("rx_broadcast", "global", "packets", "broadcast packets received"),
-    Counter("rx_discards", "global", "packets", "dropped by the device: no descriptor was free"),
-    Counter("rx_unknown_protocol", "global", "packets", "dropped for an unknown protocol"),
+    _lost("rx_discards", "global", "dropped by the device: no descriptor was free"),
+    _lost("rx_unknown_protocol", "global", "dropped for an unknown protocol"),
     Counter("tx_bytes", "global", "bytes", "sent by the VSI", note="without the FCS"),
     Counter("tx_unicast", "global", "packets", "unicast packets sent"),
     Counter("tx_multicast", "global", "packets", "multicast packets sent"),
     Counter("tx_broadcast", "global", "packets", "broadcast packets sent"),
-    Counter("tx_discards", "global", "packets", "packets that the device refused to send"),
-    Counter("tx_errors", "global", "packets", "packets that the device failed to send"),
+    _lost("tx_discards", "global", "packets that the device refused to send"),
+    _lost("tx_errors", "global", "packets that the device failed to send"),
 )
 
 RX: tuple[Counter, ...] = (
@@ -96,11 +107,11 @@ RX: tuple[Counter, ...] = (
         "freed: still referenced on return",
         "a buffer has one holder at a time",
     ),
-    Counter("drop_error", "own", "packets", "dropped: MAC error flagged by the device (RXE)"),
-    Counter("drop_oversize", "own", "packets", "dropped: beyond its buffers or the frame limit"),
-    Counter("drop_chain", "own", "packets", "dropped: chain too long"),
-    Counter("drop_malformed", "own", "packets", "dropped: write-back that no device may write"),
-    Counter("drop_reset", "own", "packets", "received, then lost to a reset or stop"),
+    _lost("drop_error", "own", "dropped: MAC error flagged by the device (RXE)"),
+    _lost("drop_oversize", "own", "dropped: beyond its buffers or the frame limit"),
+    _lost("drop_chain", "own", "dropped: chain too long"),
+    _lost("drop_malformed", "own", "dropped: write-back that no device may write"),
+    _lost("drop_reset", "own", "received, then lost to a reset or stop"),
     Counter("polls", "own", "events", "receive calls"),
     Counter("empty_polls", "own", "events", "receive calls that found nothing"),
 )
@@ -120,15 +131,15 @@ TX: tuple[Counter, ...] = (
     ),
     Counter("posted", "own", "packets", "handed to the device; less packets: in flight"),
     Counter("posted_bytes", "own", "bytes", "their length"),
-    Counter("refused_short", "own", "packets", "refused: shorter than 17 bytes"),
-    Counter("refused_long", "own", "packets", "refused: longer than the frame limit"),
-    Counter("refused_segments", "own", "packets", "refused: empty or too many segments"),
-    Counter("refused_handle", "own", "packets", "refused: handle outside the pool"),
-    Counter("drop_reset", "own", "packets", "posted, then lost to a reset or stop"),
+    _lost("refused_short", "own", "refused: shorter than 17 bytes"),
+    _lost("refused_long", "own", "refused: longer than the frame limit"),
+    _lost("refused_segments", "own", "refused: empty or too many segments"),
+    _lost("refused_handle", "own", "refused: handle outside the pool"),
+    _lost("drop_reset", "own", "posted, then lost to a reset or stop"),
     Counter("doorbells", "own", "events", "tail writes"),
     Counter("cleans", "own", "events", "completion sweeps"),
     Counter("hangs", "own", "events", "stalls nudged by Tx hang detection"),
-    Counter("refused_full", "own", "packets", "refused: the ring was full at the release"),
+    _lost("refused_full", "own", "refused: the ring was full at the release"),
 )
 
 BLOCKS: tuple[tuple[str, str, tuple[Counter, ...]], ...] = (

@@ -150,6 +150,8 @@ class SegmentReader:
             link_up=bool(pf.link_up),
             link_mbps=int(pf.link_mbps),
             mac=bytes(pf.mac)[:6].hex(":"),
+            resets=int(pf.resets),
+            link_changes=int(pf.link_changes),
             pf={counter.name: int(pf.values[i]) for i, counter in enumerate(GLOBAL)},
             rq=tuple(queues["rq"]),
             sq=tuple(queues["sq"]),

@@ -111,8 +111,11 @@ class PortSegment:
         self._header.pairs = max(int(self._header.pairs), min(pairs, self.capacity))
 
     def set_state(self, state: State) -> None:
-        """Publishes the port's state."""
-        self._header.state = STATES.index(state)
+        """Publishes the port's state, and counts a reset when one begins."""
+        new = STATES.index(state)
+        if state == "resetting" and self._header.state != new:
+            self._update_pf(resets=int(self._pf.resets) + 1)
+        self._header.state = new
 
     def set_global(self, values: Sequence[int], sampled_at: float | None = None) -> None:
         """Publishes the PF's GET_STATS answer: 12 values in its order, at `time.monotonic()`."""
@@ -122,8 +125,10 @@ class PortSegment:
         self._update_pf(values=list(values), sampled_ns=int(when * 1e9))
 
     def set_link(self, up: bool, mbps: int, mac: bytes) -> None:
-        """Publishes link state, speed in Mb/s and the port's MAC address."""
-        self._update_pf(link_up=int(up), link_mbps=mbps, mac=mac.ljust(8, b"\0")[:8])
+        """Publishes link state, speed in Mb/s and the port's MAC address; counts a change."""
+        changes = int(self._pf.link_changes) + (bool(self._pf.link_up) != up)
+        address = mac.ljust(8, b"\0")[:8]
+        self._update_pf(link_up=int(up), link_mbps=mbps, link_changes=changes, mac=address)
 
     def _update_pf(self, **fields: Any) -> None:
         new: Any = ffi.new("struct pf_counters *")

@@ -26,7 +26,8 @@ class Snapshot:
     `rq[i]`/`sq[i]` map field names to values. `age` is how old the PF's sample is, in seconds, None
     when the PF was never asked. `torn` names blocks whose writer died inside an update. `alive`
     says whether the process that counts still runs, `last_state` what it wrote last; `process` and
-    `user` name it in words, `pid` is its number in its own PID namespace.
+    `user` name it in words, `pid` is its number in its own PID namespace. `resets` and
+    `link_changes` count since the port was opened.
     """
 
     port: str
@@ -46,6 +47,8 @@ class Snapshot:
     sq: tuple[dict[str, int], ...]
     labels: dict[str, str] = field(default_factory=dict)
     torn: tuple[str, ...] = ()
+    resets: int = 0
+    link_changes: int = 0
 
     @property
     def state(self) -> str:
@@ -69,6 +72,8 @@ class Snapshot:
             pf=less(self.pf, before.pf),
             rq=queues(self.rq, before.rq),
             sq=queues(self.sq, before.sq),
+            resets=self.resets - before.resets,
+            link_changes=self.link_changes - before.link_changes,
         )
 
     def of_queues(self, count: int) -> Snapshot:
@@ -140,7 +145,8 @@ class Snapshot:
             "pid": self.pid,
             "process": self.process,
             "user": self.user,
-            "link": {"up": self.link_up, "mbps": self.link_mbps},
+            "link": {"up": self.link_up, "mbps": self.link_mbps, "changes": self.link_changes},
+            "resets": self.resets,
             "mac": self.mac,
             "labels": self.labels,
             "pf_sample_age_s": None if self.age is None else round(self.age, 3),
