@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import iavfio
 from iavfio.softvf.server.closing import MOST, Closer, closes_at_once
 from tests.hostile.served_pf import ServedPf, served_pf
 from tests.softvf.function.mailbox_rings import RSTAT
@@ -134,6 +135,38 @@ def test_a_client_has_a_share_of_the_closes_that_wait(lingering: Lingering, tmp_
             except (OSError, AssertionError):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+        victim.close()
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
+    """Each client that is refused leaves a descriptor in its socket, whose close waits, too."""
+    with iavfio.softvf(vfs=2) as pf:
+        first, victim = (RawClient(pf.directory / f"vf{n}.sock") for n in range(2))
+        before = descriptors(pf.pid)
+        waiting: list[socket.socket] = []
+        for _ in range(2 * MOST + 24):
+            fd = lingering.make()
+            second = socket.socket(socket.AF_UNIX)
+            second.setblocking(False)
+            try:
+                second.connect(str(pf.directory / "vf0.sock"))
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+                second.sendmsg([bytes(16)], rights)
+            except (BlockingIOError, BrokenPipeError):
+                pass  # nobody accepts, or it was hung up on before
+            threading.Thread(target=os.close, args=(fd,), daemon=True).start()
+            waiting.append(second)
+            assert victim.read32(RSTAT) in (0, 2)
+        assert first.read32(RSTAT) in (0, 2)
+        assert descriptors(pf.pid) - before <= 2 * MOST + 8
+        for second in waiting:
+            second.close()
+        lingering.close()
+        first.close()
         victim.close()
 
 

@@ -122,6 +122,18 @@ def test_steps_that_take_no_time_are_counted(parties: Parties) -> None:
     assert parties.order.index("neighbour") <= STEPS_PER_TURN
 
 
+def test_a_message_that_comes_byte_by_byte_is_read_a_byte_a_turn(parties: Parties) -> None:
+    """A file with each byte keeps the kernel from giving more than one at once."""
+    hostile = parties.join("hostile", 1)
+    event = os.eventfd(0)
+    for n in range(len(POSTED)):
+        socket.send_fds(hostile, [POSTED[n : n + 1]], [event])
+    os.close(event)
+    parties.join("neighbour", 1, last=True).sendall(POSTED)
+    parties.loop.run()
+    assert parties.order == ["neighbour"]
+
+
 def test_a_client_that_hangs_up_in_the_middle_is_forgotten(parties: Parties) -> None:
     closed: list[str] = []
     ours, theirs = socket.socketpair()

@@ -45,6 +45,11 @@ class Closer:
         """Whether so many closes wait that no further client is served."""
         return self._waiting >= MOST
 
+    @property
+    def overfull(self) -> bool:
+        """Whether the clients that were refused for it wait in the same number, too."""
+        return self._waiting >= 2 * MOST
+
     def close(self, fd: int) -> None:
         """Closes a descriptor now where that cannot wait, otherwise in the thread."""
         if closes_at_once(fd):

@@ -127,8 +127,12 @@ class Connection:
         return True
 
     def _fill(self, size: int) -> bytes | None:
-        """The next `size` bytes, or None when they are not all there."""
-        while self._have < size:
+        """The next `size` bytes, or None when they are not all there.
+
+        It reads once: a client that sends byte by byte, or a file with each of them, waits for its
+        next turn with the rest.
+        """
+        if self._have < size:
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
                     size - self._have, ANCILLARY, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
@@ -143,6 +147,8 @@ class Connection:
                 raise BrokenStream("ended inside a message" if inside else "")
             self._chunks.append(data)
             self._have += len(data)
+        if self._have < size:
+            return None
         out = b"".join(self._chunks)
         self._chunks, self._have = [], 0
         return out

@@ -14,6 +14,8 @@ from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.session import Session
 
+ACCEPT_AGAIN = 0.1  # seconds until it is looked whether files of refused clients are closed
+
 
 class VfServer:
     """Serves one client of the VF after the other, until the VF is removed."""
@@ -25,15 +27,24 @@ class VfServer:
         self._closer = Closer()
         vf.account.end = self._end_session
         self._listener: socket.socket | None = sockets.listen(path)
-        loop.watch(self._listener.fileno(), READ, self._accept)
+        self._listen()
 
     @property
     def connected(self) -> bool:
         """Whether there is a client."""
         return self._session is not None
 
+    def _listen(self) -> None:
+        if self._listener:
+            self._loop.watch(self._listener.fileno(), READ, self._accept)
+
     def _accept(self, _: int) -> None:
         assert self._listener is not None
+        if self._closer.overfull:
+            # Whoever comes now waits in the kernel's queue, where nothing of it has to be closed.
+            self._loop.forget(self._listener.fileno())
+            self._loop.call_later(ACCEPT_AGAIN, self._listen)
+            return
         try:
             sock, _address = self._listener.accept()
         except OSError:
