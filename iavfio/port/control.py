@@ -247,7 +247,7 @@ class PortControl:
 
     def check_trust(self) -> None:
         """Says so where promiscuous or all-multicast mode is not in force, or no longer."""
-        self.trust.check(self._wish(True), self.session.client)
+        self.trust.check(self._wish(True), self.session)
 
     def _wish(self, lenient: bool) -> Wish:
         settings, address = self.settings, self.address
@@ -415,7 +415,7 @@ class PortControl:
                 self.status.move(State.RUNNING if wanted else State.STOPPED)
             self.resets.append(record)
             self.outage.running(record, began)
-            self.trust.unsure = True  # the host resets a VF whose trust it changes
+            self.trust.ask_again()  # the host resets a VF whose trust it changes
             self.status.end("PF closes")
             self.status.publish_link()
             self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")

@@ -14,6 +14,7 @@ from iavfio.errors import IavfioError, PfRefused
 from iavfio.virtchnl.messages.filters import ADD_ETH_ADDR, DEL_ETH_ADDR
 
 if TYPE_CHECKING:
+    from iavfio.port.pf_state import PfState
     from iavfio.virtchnl.client import VirtchnlClient
 
 Trust = Literal["trusted", "untrusted", "unknown"]
@@ -22,26 +23,28 @@ LIMIT = 18  # filters of an untrusted VF, its broadcast filter among them (docs/
 PROBES = tuple(bytes.fromhex("036961766600")[:5] + bytes([n]) for n in range(LIMIT + 1))
 
 
-def probe_trust(client: VirtchnlClient) -> Trust:
+def probe_trust(client: VirtchnlClient, held: PfState) -> Trust:
     """Adds one address more than an untrusted VF may have, and withdraws what was added.
 
     Two to five short messages; nothing stays in the PF. "unknown" when the PF refuses even one
-    address, does not grant MAC filters, or does not answer.
+    address, does not grant MAC filters, or does not answer; `held` then has what may have stayed
+    among its doubtful filters, so that it is deleted when the PF answers again.
     """
     try:
-        if _added(client, PROBES):
+        if _added(client, held, PROBES):
             return "trusted"
-        return "untrusted" if _added(client, PROBES[:1]) else "unknown"
+        return "untrusted" if _added(client, held, PROBES[:1]) else "unknown"
     except IavfioError:
         return "unknown"
 
 
-def _added(client: VirtchnlClient, macs: Sequence[bytes]) -> bool:
+def _added(client: VirtchnlClient, held: PfState, macs: Sequence[bytes]) -> bool:
     """Whether the PF takes these filters. It is left without them, as far as it answers.
 
     A PF that refuses a list may have taken the first addresses of it; deleting the list takes those
     back, and is refused after them.
     """
+    held.doubtful.update(macs)
     try:
         client.ask(ADD_ETH_ADDR(macs))
         taken = True
@@ -51,4 +54,5 @@ def _added(client: VirtchnlClient, macs: Sequence[bytes]) -> bool:
         client.ask(DEL_ETH_ADDR(macs))
     except PfRefused:
         pass
+    held.doubtful.difference_update(macs)
     return taken

@@ -10,14 +10,17 @@ from iavfio.port.trust import Trust, probe_trust
 
 if TYPE_CHECKING:
     from iavfio.port.desired import Wish
+    from iavfio.port.negotiation import Session
     from iavfio.port.status import PortStatus
-    from iavfio.virtchnl.client import VirtchnlClient
 
 TAKEN_AWAY = (
     "the host has taken the trust in this VF away: promiscuous modes and more than 16 addresses "
     "are not in force any more\n"
     "  on the host: ip link set PF vf N trust on"
 )
+
+
+LONGEST_PAUSE = 64  # calls of `check`, one a second
 
 
 def not_in_force(promiscuous: bool) -> str:
@@ -30,17 +33,22 @@ def not_in_force(promiscuous: bool) -> str:
 
 
 class TrustCheck:
-    """Asks once where it matters, and again after each reset, which makes it `unsure`.
+    """Asks where it matters until the PF has told, and again after each reset.
 
-    An untrusted VF is answered SUCCESS by its PF and gets nothing (docs/spec/virtchnl.md 9).
+    An untrusted VF is answered SUCCESS by its PF and gets nothing (docs/spec/virtchnl.md 9). A probe
+    without a result is repeated after 1, 2, 4 ... 64 calls of `check`.
     """
 
     def __init__(self, status: PortStatus) -> None:
         self._status = status
         self._last: Trust = "unknown"
-        self.unsure = True
+        self.ask_again()
 
-    def check(self, wish: Wish, client: VirtchnlClient) -> None:
+    def ask_again(self) -> None:
+        """The answer may be another one now."""
+        self._unsure, self._pause, self._skip = True, 1, 0
+
+    def check(self, wish: Wish, session: Session) -> None:
         """Probes the PF where it is needed. Under the port's lock."""
         status = self._status
         wanted = any(wish.promiscuity)
@@ -48,13 +56,26 @@ class TrustCheck:
             status.end("not trusted")
         if status.state is not State.RUNNING or (not wanted and self._last == "unknown"):
             return
-        if self.unsure:
-            before, self._last = self._last, probe_trust(client)
-            self.unsure = False
-            if before == "trusted" and self._last == "untrusted":
-                status.begin("trust taken away", TAKEN_AWAY)
+        if self._unsure:
+            self._ask(session)
+            if self._unsure:
+                return
         if self._last == "trusted":
             status.end("not trusted")
             status.end("trust taken away")
         elif self._last == "untrusted" and wanted:
             status.begin("not trusted", not_in_force(wish.settings.promiscuous))
+
+    def _ask(self, session: Session) -> None:
+        if self._skip:
+            self._skip -= 1
+            return
+        told = probe_trust(session.client, session.held)
+        if told == "unknown":
+            self._skip = self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            return
+        before, self._last = self._last, told
+        self._unsure = False
+        if before == "trusted" and told == "untrusted":
+            self._status.begin("trust taken away", TAKEN_AWAY)

@@ -105,7 +105,7 @@ def examine(port: Port) -> list[Finding]:
     except IavfioError as error:
         pf_error = error.what
     if not pf_error:
-        trust = probe_trust(port.session.client)
+        trust = probe_trust(port.session.client, port.session.held)
         if port.link.up:
             try:
                 probe = probe_send(port, probe_frame(NOBODY, port.mac))
