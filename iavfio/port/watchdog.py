@@ -158,7 +158,8 @@ class Watchdog:
             try:
                 if self._error_fd is not None and taken(self._error_fd):
                     watcher.device_broken()
-                self._dispatch(watcher, events)
+                if not self._ending:
+                    self._dispatch(watcher, events)
             except (IavfioError, OSError) as error:
                 watcher.note(f"watchdog: {error}")
             except Exception:
@@ -166,21 +167,22 @@ class Watchdog:
             del watcher
 
     def _dispatch(self, watcher: Watcher, events: int) -> None:
+        """Tells the watcher what was seen, until a callback of the user's closes the port."""
         if events & lib.WATCHDOG_LOST:
             watcher.device_lost()
             return
         if events & lib.WATCHDOG_REQUEST:
             watcher.device_wanted()
             return
-        if events & lib.WATCHDOG_MAILBOX:
-            watcher.mailbox_fired()
-        if events & lib.WATCHDOG_RESET:
-            watcher.reset_seen()
-        if events & lib.WATCHDOG_TRAFFIC:
-            watcher.traffic_seen()
-        if events & lib.WATCHDOG_HANG:
-            watcher.queue_stalled()
+        for event, tell in (
+            (lib.WATCHDOG_MAILBOX, watcher.mailbox_fired),
+            (lib.WATCHDOG_RESET, watcher.reset_seen),
+            (lib.WATCHDOG_TRAFFIC, watcher.traffic_seen),
+            (lib.WATCHDOG_HANG, watcher.queue_stalled),
+        ):
+            if events & event and not self._ending:
+                tell()
         now = time.monotonic()
-        if now >= self._next_tick:
+        if now >= self._next_tick and not self._ending:
             self._next_tick = now + TICK
             watcher.tick()
