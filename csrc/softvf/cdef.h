@@ -97,6 +97,10 @@ int plane_dma_map(struct plane *plane, uint32_t vf, int fd, uint64_t offset, uin
                   uint64_t size, int readable, int writable);
 int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_t size,
                         int everything);
+/* Takes the lock itself: unmaps a part of the memory that no window uses any more; whether there is more. */
+int plane_dma_bury(struct plane *plane, uint32_t vf);
+/* What a client of before has lost is nothing to the next one. */
+void plane_forgive(struct plane *plane, uint32_t vf);
 int plane_dma_read(struct plane *plane, uint32_t vf, uint64_t iova, void *data, uint64_t len);
 int plane_dma_write(struct plane *plane, uint32_t vf, uint64_t iova, const void *data,
                     uint64_t len);

@@ -15,6 +15,7 @@
 #define MOST_MAPPINGS 512u
 #define LEAST_MAPPINGS 8u
 #define OWN_MAPPINGS 8192u
+#define BURIED_BYTES (64ull << 20) /* at once: some ms when each page was touched */
 #define MOST_BYTES (1ull << 40) /* of one client: 64 of them leave half of the address space */
 
 static uint64_t last_of(const struct dma_window *window)
@@ -94,7 +95,7 @@ static struct dma_file *free_slot(struct dma_table *table)
     struct dma_file *more;
 
     for (uint32_t i = 0; i < table->files; i++)
-        if (!table->file[i].refs)
+        if (!table->file[i].base)
             return &table->file[i];
     more = realloc(table->file, (table->files + 1) * sizeof(*more));
     if (!more)
@@ -137,6 +138,7 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
     file.device = window->device;
     file.inode = window->inode;
     file.shared = true;
+    file.page = page;
     file.length = (uint64_t)info.st_size;
     result = map_range(table, &file, fd, page, window->writable);
     if (result) { /* not as a whole: this window alone */
@@ -167,11 +169,35 @@ static void unmap_window(struct dma_table *table, const struct dma_window *windo
     if (!window->address)
         return;
     file = &table->file[window->file];
-    if (--file->refs)
-        return;
-    munmap(file->base, file->mapped);
-    table->mappings--;
-    table->mapped -= file->mapped;
+    file->refs--;
+}
+
+bool dma_bury(struct vf *vf, void **base, uint64_t *bytes)
+{
+    struct dma_table *table = &vf->dma;
+
+    *bytes = 0;
+    for (uint32_t i = 0; i < table->files; i++) {
+        struct dma_file *file = &table->file[i];
+        uint64_t most;
+
+        if (file->refs || !file->base)
+            continue;
+        if (*bytes)
+            return true;
+        most = file->page > BURIED_BYTES ? file->page : BURIED_BYTES;
+        *base = file->base;
+        *bytes = file->mapped < most ? file->mapped : most;
+        file->mapped -= *bytes;
+        table->mapped -= *bytes;
+        if (file->mapped) {
+            file->base += *bytes;
+            return true;
+        }
+        file->base = NULL;
+        table->mappings--;
+    }
+    return false;
 }
 
 /* ---- windows ---- */

@@ -13,6 +13,9 @@ uint32_t dma_share(uint32_t clients);
 int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size, bool readable,
             bool writable);
 int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
+/* A part of the mappings that no window uses, for the caller to unmap: that may take long, so not with the
+ * plane's lock held. Whether there is more. */
+bool dma_bury(struct vf *vf, void **base, uint64_t *bytes);
 const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
 /* As dma_find, for a ring: readable, writable, and aligned to `align` bytes. */
 void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);

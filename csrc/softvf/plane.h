@@ -46,8 +46,9 @@
 struct dma_file {
     uint64_t device, inode, offset, length;
     uint64_t mapped; /* length in whole pages, of the size that the file has */
-    uint8_t *base;
-    uint32_t refs; /* 0: the slot is free */
+    uint64_t page;
+    uint8_t *base; /* NULL: the slot is free */
+    uint32_t refs; /* 0: no window uses the mapping, which waits for dma_bury() */
     bool writable, shared;
 };
 

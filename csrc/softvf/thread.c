@@ -249,6 +249,8 @@ void plane_free(struct plane *plane)
         for (uint32_t q = 0; q < MAX_QUEUES; q++)
             free(vf->rx[q].shadow);
         dma_remove(vf, 0, 0, true);
+        while (plane_dma_bury(plane, i))
+            ;
         free(vf->dma.window);
         free(vf->dma.file);
         for (uint32_t v = 0; v < MAX_VECTORS; v++)

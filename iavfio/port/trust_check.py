@@ -35,8 +35,8 @@ def not_in_force(promiscuous: bool) -> str:
 class TrustCheck:
     """Asks where it matters until the PF has told, and again after each reset.
 
-    An untrusted VF is answered SUCCESS by its PF and gets nothing (docs/spec/virtchnl.md 9). A probe
-    without a result is repeated after 1, 2, 4 ... 64 calls of `check`.
+    An untrusted VF is answered SUCCESS by its PF and gets nothing (docs/spec/virtchnl.md 9). A
+    probe without a result is repeated after 1, 2, 4 ... 64 calls of `check`.
     """
 
     def __init__(self, status: PortStatus) -> None:

@@ -220,6 +220,18 @@ class DataPlane:
         """Removes all windows."""
         self.dma_unmap(vf, 0, 0, everything=True)
 
+    def dma_bury(self, vf: int) -> bool:
+        """Unmaps a part of the memory that no window uses any more; whether there is more.
+
+        A part takes some ms where all of its pages were touched; the data plane goes on meanwhile.
+        """
+        return self._plane != ffi.NULL and bool(lib.plane_dma_bury(self._plane, vf))
+
+    def forgive(self, vf: int) -> None:
+        """The client is gone that `condemned` would tell of."""
+        with self._locked() as plane:
+            lib.plane_forgive(plane, vf)
+
     def dma_read(self, vf: int, iova: int, length: int) -> bytes:
         """Reads client memory; EFAULT outside the windows or without bus master."""
         data = ffi.new("uint8_t[]", max(length, 1))

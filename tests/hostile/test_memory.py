@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,64 @@ def test_any_number_of_lost_pages_costs_one_mapping() -> None:
         assert r.plane.condemned() == []
         r.wait_event("violation", "truncated")
         r.vfs[1].exchange(bytes([2, 0, 0, 0, 0, 2] * 2) + bytes(48))
+        os.close(fd)
+
+
+def mapped() -> int:
+    """Bytes of files of clients that are mapped here."""
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if "hostile" in line]
+    ends = [[int(end, 16) for end in line.split()[0].split("-")] for line in lines]
+    return sum(last - first for first, last in ends)
+
+
+def test_memory_is_given_back_in_parts() -> None:
+    """Each part under the lock of nobody: a client that gives much back holds nobody up."""
+    size = 1 << 30
+    with rig(vfs=2) as r:
+        fd = memfd(size)
+        r.plane.dma_map(0, fd, 0, IOVA, size, True, True)
+        assert mapped() == size
+        r.plane.dma_clear(0)
+        left = []
+        while r.plane.dma_bury(0):
+            left.append(mapped())
+        assert left == list(range(size - (64 << 20), 0, -(64 << 20)))
+        assert mapped() == 0
+        os.close(fd)
+
+
+@pytest.mark.parametrize("way", ["one", "all", "end"])
+def test_memory_is_given_back_with_its_window(way: str, tmp_path: Path) -> None:
+    size = 256 << 20
+    with served_pf(tmp_path) as served:
+        client = RawClient(served.paths[0])
+        fd = memfd(size)
+        assert dma_map(client, fd, IOVA, size) == 0
+        assert mapped() == size
+        if way == "one":
+            assert client.ask(3, struct.pack("<IIQQ", 24, 0, IOVA, size))[0] == 0
+        elif way == "all":
+            assert unmap_all(client) == 0
+        else:
+            client.close()
+            deadline = time.monotonic() + 20
+            while mapped() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert mapped() == 0
+        if way != "end":
+            client.close()
+        os.close(fd)
+
+
+def test_the_next_client_is_not_blamed_for_memory_that_was_lost_before() -> None:
+    with rig(vfs=2) as r:
+        fd = memfd()
+        r.plane.set_bus_master(0, True)
+        r.plane.dma_map(0, fd, 0, IOVA, PAGE, True, True)
+        os.ftruncate(fd, 0)
+        assert r.plane.dma_read(0, IOVA, 8) == bytes(8)
+        r.plane.forgive(0)
+        assert r.plane.condemned() == []
         os.close(fd)
 
 

@@ -174,6 +174,8 @@ class Vf:
             (self.plane.set_bus_master, (self.index, False)),
             (self.plane.reset_vf, (self.index,)),
             (self.plane.dma_clear, (self.index,)),
+            (self.plane.forgive, (self.index,)),
+            (self._bury, ()),
             (self.msix.drop_all, ()),
         ]
         if self._pf:
@@ -181,6 +183,10 @@ class Vf:
         steps.append((self.flr, ()))
         for step, arguments in steps:  # one that fails does not keep the others from being done
             self.account.run(step, *arguments)
+
+    def _bury(self) -> None:
+        if self.plane.dma_bury(self.index):
+            self.soon(self._bury)
 
     def region_size(self, region: int) -> int:
         """Bytes of a region; 0 when it is absent."""

@@ -85,7 +85,13 @@ class Session:
             self._tell(f"{_name(message.command)}: {len(message.fds)} unexpected fds are closed")
         if handler is None:
             return (yield from self._write_many(message))
-        return handler(message)
+        if message.command not in (Command.DMA_MAP, Command.DMA_UNMAP):
+            return handler(message)
+        yield from self._windows.bury()  # of a client before this one, whose share it is, too
+        try:
+            return handler(message)
+        finally:
+            yield from self._windows.bury()
 
     def _handlers(self) -> dict[int, Callable[[Message], Answer]]:
         return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,11 @@ class Windows:
                 raise RequestRefused(f"[{address:#x}, +{size:#x}) splits the window at {first:#x}")
         self._plane.dma_unmap(self._vf, address, size)
         self._hollow = kept
+
+    def bury(self) -> Iterator[None]:
+        """Gives back the memory of windows that are gone, in steps of a few milliseconds each."""
+        while self._plane.dma_bury(self._vf):
+            yield
 
     def clear(self) -> None:
         """Removes all windows."""
