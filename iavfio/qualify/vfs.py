@@ -168,18 +168,20 @@ def exchange(
 
     No more than WINDOW frames are on their way, so that no ring overflows.
 
-    Ends early when `least` of them have arrived (default all). Frames of others are left out.
+    Ends early when `least` different ones have arrived (default all); one that came twice is there
+    twice. Frames of others are left out.
     `hashes`: the receivers fill the column rss.
     Raises Failed when the device takes no frame for `seconds`.
     """
     wanted = len(frames) if least is None else least
     got: list[Received] = []
+    arrived: set[bytes] = set()
     position, lost, end = 0, 0, time.monotonic() + seconds
-    while len(got) < wanted or position < len(frames):
+    while len(arrived) < wanted or position < len(frames):
         now = time.monotonic()
-        if position - len(got) - lost >= WINDOW and now > end - seconds + LOST:
-            lost = position - len(got)
-        if position < len(frames) and position - len(got) - lost < WINDOW:
+        if position - len(arrived) - lost >= WINDOW and now > end - seconds + LOST:
+            lost = position - len(arrived)
+        if position < len(frames) and position - len(arrived) - lost < WINDOW:
             with queue.build(frames[position : position + BURST]) as burst:
                 taken = queue.send(burst)
             position += taken
@@ -187,6 +189,7 @@ def exchange(
                 end = time.monotonic() + seconds
         fresh = _collect(listen, hashes)
         got += fresh
+        arrived.update(data for _, data, _ in fresh)
         if fresh:
             end = time.monotonic() + seconds
         if time.monotonic() > end:
@@ -195,7 +198,7 @@ def exchange(
             break
         if not fresh and position == len(frames):
             time.sleep(STEP)
-    return got
+    return got + _collect(listen, hashes)  # the last one may have come twice
 
 
 def _collect(listen: Sequence[RxQueue], hashes: bool) -> list[Received]:
