@@ -19,6 +19,15 @@
 #define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
 #define LOOK_MS 20 /* longest sleep between two looks at what limits a wait */
 
+/* Where the C library can, the wait for a lock is not prolonged by a clock that is set back. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+#define LOCK_CLOCK CLOCK_MONOTONIC
+#define lock_until(lock, time) pthread_mutex_clocklock(lock, LOCK_CLOCK, time)
+#else
+#define LOCK_CLOCK CLOCK_REALTIME
+#define lock_until(lock, time) pthread_mutex_timedlock(lock, time)
+#endif
+
 _Static_assert(sizeof(struct vu_header) == 16, "vfio-user header");
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
 _Static_assert(sizeof(((struct vu_call *)0)->fds) == VU_MAX_FDS * sizeof(int), "fds of a call");
@@ -366,11 +375,11 @@ static int lock_step(struct vu_conn *conn, struct vu_call *call)
     if (error) {
         struct timespec until;
 
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(LOCK_CLOCK, &until);
         until.tv_nsec += LOOK_MS * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        if (pthread_mutex_timedlock(&conn->lock, &until))
+        if (lock_until(&conn->lock, &until))
             return -EAGAIN;
     }
     call->phase = CALL_SENDS;

@@ -212,7 +212,8 @@ class PortControl:
                 )
             new = changed(self.settings, self.limits, changes)
             if new.queues > self.session.resources.queue_pairs:
-                self._request_queues(new.queues)
+                with self.session.within(bounds.RESET):
+                    self._request_queues(new.queues)
             self.settings = new
             self.status.mac = self.address.wanted(new)
             self.queues.close()
