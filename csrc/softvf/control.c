@@ -2,7 +2,6 @@
 /* What control may do to the data plane, with the lock held (cdef.h). */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "softvf/bar.h"
 #include "softvf/dma.h"
@@ -23,20 +22,6 @@ int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_
                         int everything)
 {
     return dma_remove(&plane->vf[vf], iova, size, everything);
-}
-
-int plane_dma_bury(struct plane *plane, uint32_t vf)
-{
-    void *base;
-    uint64_t bytes;
-    bool more;
-
-    plane_lock(plane);
-    more = dma_bury(&plane->vf[vf], &base, &bytes);
-    plane_unlock(plane);
-    if (bytes)
-        munmap(base, bytes);
-    return more;
 }
 
 void plane_forgive(struct plane *plane, uint32_t vf)

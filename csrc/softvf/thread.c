@@ -225,6 +225,20 @@ int plane_start(struct plane *plane)
     return -result;
 }
 
+int plane_dma_bury(struct plane *plane, uint32_t vf)
+{
+    void *base;
+    uint64_t bytes;
+    bool more;
+
+    plane_lock(plane);
+    more = dma_bury(&plane->vf[vf], &base, &bytes);
+    plane_unlock(plane);
+    if (bytes)
+        munmap(base, bytes);
+    return more;
+}
+
 void plane_stop(struct plane *plane)
 {
     if (!plane->running)
