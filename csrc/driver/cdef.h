@@ -158,6 +158,8 @@ int pair_send(struct queue_pair *pair, const uint64_t *handles, const uint64_t *
 /* Reaps completions; returns how many packets were completed. */
 int pair_clean(struct queue_pair *pair);
 uint32_t pair_in_flight(struct queue_pair *pair); /* packets posted and not completed */
+/* Packets that lie complete in the receive ring, or why nobody may look, as pair_recv says it. */
+int pair_waiting(struct queue_pair *pair);
 /* Takes up to n buffers for the application, with the headroom as offset and length 0; returns how many. */
 int pair_alloc(struct queue_pair *pair, uint64_t *handles, uint32_t n);
 /* Take buffers back from the application, those of chained packets too; return how many. Handles that are
@@ -263,6 +265,14 @@ enum forward_macs {
 #define WORKER_MAX_PAIRS 32
 #define WORKER_SIZES 64
 
+/* Packets that the workers of a run move together, counted where a generator makes one and where any other mode
+ * receives one. `limit` is set before the first worker starts, the rest is the workers'. */
+struct worker_quota {
+    uint64_t limit;
+    uint64_t taken; /* moved, or about to be */
+    uint64_t moved;
+};
+
 struct worker_config {
     uint32_t mode;
     uint32_t pairs;
@@ -273,7 +283,8 @@ struct worker_config {
     uint32_t macs; /* FORWARD: enum forward_macs */
     uint32_t verify; /* check sequence and payload of every packet */
     uint64_t signature; /* carried by every generated packet; the run's */
-    uint64_t limit; /* packets to send, 0 = until stopped */
+    uint64_t limit; /* packets to send, where none are generated to receive; 0 = until stopped */
+    struct worker_quota *quota; /* instead of `limit`: shared by a run's workers */
     uint64_t window_ns; /* length of the measured window, 0 = until worker_finish or the limit */
     double rate; /* packets per second, 0 = as fast as possible */
     uint32_t sizes; /* entries of size[]: frame lengths without FCS, used in turn */

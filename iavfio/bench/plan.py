@@ -17,6 +17,7 @@ GENERATING: tuple[Mode, ...] = ("txonly", "loopback")
 FCS = 4
 WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each frame (IEEE 802.3)
 NOBODY = bytes.fromhex("020000000001")  # where txonly sends by default: nobody's address
+SECONDS = 3.0  # of a window whose end is not asked for
 SMALLEST = 64  # with FCS: Ethernet, IPv4, UDP and the signature fit
 
 
@@ -25,15 +26,16 @@ class Plan:
     """A run as it was asked for.
 
     `sizes`: frame sizes with FCS, as RFC 2544 counts them, used in turn.
-    `duration`: the measured window in seconds; `count` ends it after so many packets sent, 0 = by
-    time; `rate` in packets a second, 0 = as fast as possible; `cpus`: one worker on each, empty =
-    one anywhere. `max_loss`: the largest share of lost packets that a sound run may have, None =
-    0 on software VFs and any on a card.
+    `duration`: the measured window in seconds, None = 3, or with `count` until that is reached.
+    `count` ends it after so many packets in all, sent ones or, where the run generates none,
+    received ones; 0 = by time alone. `rate` in packets a second, 0 = as fast as possible; `cpus`:
+    one worker on each, empty = one anywhere. `max_loss`: the largest share of lost packets that a
+    sound run may have, None = 0 on software VFs and any on a card.
     """
 
     mode: Mode = "loopback"
     sizes: tuple[int, ...] = (64,)
-    duration: float = 3.0
+    duration: float | None = None
     count: int = 0
     burst: int = 32
     rate: float = 0.0
@@ -43,6 +45,33 @@ class Plan:
     dst: bytes | None = None
     src: bytes | None = None
     max_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for what has no effect in the mode: nothing is ignored in silence."""
+        for name, given, modes, why in (
+            ("rate", self.rate, GENERATING, "who sends the frames sets their rate"),
+            (
+                "verify",
+                self.verify,
+                ("loopback",),
+                "only who gets his own frames knows them",
+            ),
+            ("dst", self.dst, (*GENERATING, "forward"), "nothing is sent"),
+            ("src", self.src, (*GENERATING, "forward"), "nothing is sent"),
+        ):
+            if given and self.mode not in modes:
+                raise ConfigError(
+                    f"--{name} cannot be used with --mode {self.mode}",
+                    f"{why}; it belongs to --mode {' or '.join(modes)}",
+                    f"leave --{name} out",
+                )
+
+    @property
+    def seconds(self) -> float:
+        """The length of the measured window, 0 where only `count` ends it."""
+        if self.duration is not None:
+            return self.duration
+        return 0.0 if self.count else SECONDS
 
     @property
     def generates(self) -> bool:
@@ -61,8 +90,8 @@ class Plan:
                     f"{SMALLEST} to {longest} (with FCS) fit the MTU",
                     "raise it with --mtu, or choose another --size",
                 )
-        if not self.count and not (math.isfinite(self.duration) and self.duration > 0):
-            raise ConfigError(f"a run of {self.duration:g} s", "it must last", "--duration 3")
+        if not self.count and not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise ConfigError(f"a run of {self.seconds:g} s", "it must last", "--duration 3")
         if self.max_loss is not None and not 0 <= self.max_loss <= 1:
             raise ConfigError(
                 f"a loss of {self.max_loss:g} cannot be allowed",

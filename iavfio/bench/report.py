@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from iavfio.bench.account import account
 from iavfio.bench.result import Result, Row, Spread
 
 WIDTH = 100  # where the output is no terminal
@@ -36,16 +37,8 @@ def print_results(results: Sequence[Result], out: Console) -> None:
             f"{spread.least:.3f} to {spread.most:.3f}",
         )
     out.print(_table(last, out.width < NARROW))
-    _line(
-        out,
-        f"sent {last.sent}, received {last.received}, in flight {last.in_flight}, drops: "
-        + (", ".join(f"{name} {n}" for name, n in last.drops.items()) or "none"),
-    )
-    _line(
-        out,
-        f"{last.cycles:.1f} cycles/packet, empty polls {last.empty_share:.1%}, "
-        f"lost {last.lost if last.loss_share == 0 else last.loss} of {last.offered}",
-    )
+    for line in account(last):
+        _line(out, line)
     if last.plan.verify:
         t = last.total
         _line(

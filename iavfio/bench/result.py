@@ -14,6 +14,9 @@ from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
 
+REFUSALS = ("refused_short", "refused_long", "refused_segments", "refused_handle")
+"""Why a send ring refuses a packet for good: forward has received it, and drops it."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,7 +40,8 @@ class Row:
 class Result:
     """A finished run. `window`: counters of the measured window; `total`: with the draining.
 
-    `unsent`: packets that were posted and not completed at the end; `capacity`: packets that rings
+    `unsent`: packets that were posted and not completed at the end; `waiting`: packets that lay in
+    the receive rings when the PF was asked before and after the run; `capacity`: packets that rings
     of both sides can hold, the most that can be on its way when a run is cut short; `drained`:
     whether everything that was on its way had time to arrive; `interrupted`: what cut the run
     short, or None.
@@ -50,6 +54,7 @@ class Result:
     drained: bool
     interrupted: KeyboardInterrupt | None
     unsent: int
+    waiting: tuple[int, int]
     before: dict[str, Snapshot]
     after: dict[str, Snapshot]
     link_mbps: dict[str, int]
@@ -87,16 +92,30 @@ class Result:
         return sum(d.pf[name] for d in self.delta.values() for name in names)
 
     @cached_property
+    def pf_received(self) -> int:
+        """Packets that the PF counted as received by the VFs, those still in the rings included."""
+        names = ("rx_unicast", "rx_multicast", "rx_broadcast")
+        return sum(d.pf[name] for d in self.delta.values() for name in names)
+
+    @property
+    def taken(self) -> int:
+        """Packets that the queues took out of the receive rings, or dropped there."""
+        return self._queues("rq", "packets") + sum(
+            count for name, count in self.drops.items() if name.startswith("rx_drop_")
+        )
+
+    @cached_property
     def drops(self) -> dict[str, int]:
         """Packets that somebody dropped and counted, by reason."""
         reasons: dict[str, int] = {}
         for d in self.delta.values():
             for name in ("rx_discards", "tx_discards", "tx_errors"):
                 reasons[name] = reasons.get(name, 0) + d.pf[name]
+            refusals = REFUSALS if self.plan.mode == "forward" else ()
             for side, block in (("rx", d.rq), ("tx", d.sq)):
                 for queue in block:
                     for name, value in queue.items():
-                        if name.startswith("drop_"):
+                        if name.startswith("drop_") or name in refusals:
                             reasons[f"{side}_{name}"] = reasons.get(f"{side}_{name}", 0) + value
         return {name: value for name, value in reasons.items() if value}
 
@@ -124,14 +143,19 @@ class Result:
             return self._queues("rq", "packets")
         return self.received
 
+    @property
+    def given_back(self) -> int:
+        """Packets that forward had received when it ended, and for which no ring had room."""
+        if self.plan.mode != "forward":
+            return 0
+        return self.total.refused - sum(self.drops.get(f"tx_{name}", 0) for name in REFUSALS)
+
     @cached_property
     def in_flight(self) -> int:
         """Packets that had no time to arrive: in the rings, and on the way when a run was cut
         short.
         """
-        held = self.unsent
-        if self.plan.mode == "forward":
-            held += self.total.refused  # received, and given back when the worker ended
+        held = self.unsent + self.given_back
         if self.drained:
             return held
         missing = self.offered - self.delivered - sum(self.drops.values())
@@ -255,6 +279,11 @@ class Result:
             "loss_share": self.loss_share,
             "max_loss": self.max_loss,
             "in_flight": self.in_flight,
+            "not_completed": self.unsent,
+            "given_back": self.given_back,
+            "pf_sent": self.pf_sent,
+            "pf_received": self.pf_received,
+            "waiting": {"before": self.waiting[0], "after": self.waiting[1]},
             "foreign": t.foreign,
             "drops": self.drops,
             "cycles_per_packet": round(self.cycles, 2),
@@ -315,7 +344,11 @@ def _reasons(r: Result) -> list[str]:
 def _where(r: Result) -> str:
     """What the counters say of packets that did not arrive."""
     if not r.drops:
-        return "they left the VFs and nobody counted them again"
+        return (
+            "they left the VFs and nobody counted them again"
+            if r.plan.mode == "loopback"
+            else "the VFs completed them and nobody counted them again, not even the PF as sent"
+        )
     causes = {
         "tx_discards": "discarded by the PF: spoof check, VLAN or link",
         "tx_errors": "failed in the PF",

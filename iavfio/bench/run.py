@@ -13,7 +13,7 @@ from iavfio.bench.plan import FCS, Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
 from iavfio.datapath.thread import Counters
-from iavfio.datapath.worker import Lane, VerifyTable, Worker
+from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
@@ -32,7 +32,7 @@ Progress = Callable[[float, Counters], None]
 def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> Result:
     """Runs `plan` on started ports; returns the result also when it is interrupted.
 
-    The measured window is `plan.duration`, or ends with the packet `plan.count`; draining comes
+    The measured window is `plan.seconds`, or ends with the packet `plan.count`; draining comes
     after it and is bounded. `progress(seconds, counters)` is called about once a second.
     KeyboardInterrupt (Ctrl-C, or SIGTERM where the caller made it one) ends the run early; the
     result says so in `interrupted`. Raises ConfigError for what cannot be run, IavfioError when a
@@ -42,6 +42,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
     for port in ports:
         port.refresh_stats()
     before = {port.name: port.stats.snapshot() for port in ports}
+    waiting = _waiting(ports)
     notes: list[str] = []
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
@@ -64,6 +65,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
             port.refresh_stats(None if interrupted is None else HURRIED_LIMIT)
         except (DeviceError, StateError) as error:
             notes.append(f"{port.name}: the PF's counters are old: {error.what}")
+    left = _waiting(ports)
     return Result(
         plan=plan,
         isa="/".join(sorted({queue.isa for port in ports for queue in port.rx})),
@@ -72,6 +74,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         drained=drained,
         interrupted=interrupted,
         unsent=in_flight,
+        waiting=(waiting, left),
         before=before,
         after={port.name: port.stats.snapshot() for port in ports},
         link_mbps={port.name: port.link.mbps for port in ports},
@@ -112,6 +115,7 @@ def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
     if plan.verify:
         table = VerifyTable(len(lanes), plan.flows)
         stack.callback(table.close)
+    quota = Quota(plan.count) if plan.count else None
     signature = secrets.randbits(63) | 1
     workers: list[Worker] = []
     base = 0
@@ -127,8 +131,8 @@ def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
             verify=table,
             sender_base=base,
             flows=plan.flows,
-            limit=plan.count * len(mine) // len(lanes),
-            window=0.0 if plan.count and plan.generates else plan.duration,
+            limit=quota or 0,
+            window=plan.seconds,
             rate=plan.rate / len(cpus),
             cpu=cpu,
         )
@@ -152,11 +156,12 @@ def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
     """Lets packets that are on their way arrive; returns whether nothing more came at the end.
 
     Frames that somebody else generates may never stop coming: where the run does not make its own,
-    there is nothing to wait for. A second Ctrl-C ends the draining at once.
+    there is nothing to wait for, but that forward sends on what it has received. A second Ctrl-C
+    ends the draining at once.
     """
     quiet, limit = (HURRIED_QUIET, HURRIED_LIMIT) if hurried else (QUIET, DRAIN_LIMIT)
     if not plan.generates:
-        quiet = limit = 0.0
+        quiet = 0.0
     began = time.monotonic()
     try:
         for worker in workers:
@@ -185,6 +190,17 @@ def _settle(port: Port, seconds: float) -> int:
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.001)
+
+
+def _waiting(ports: Sequence[Port]) -> int:
+    """Packets that lie in receive rings: the PF has counted them, and nobody has received them."""
+    found = 0
+    for queue in (queue for port in ports for queue in port.rx):
+        try:
+            found += queue.waiting
+        except IavfioError:
+            pass  # a queue that stopped has nothing
+    return found
 
 
 def _sum(parts: Sequence[Counters]) -> Counters:

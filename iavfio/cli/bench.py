@@ -27,6 +27,7 @@ from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.streams import discard_output
+from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import (
     BUFFERS,
     BURST,
@@ -91,13 +92,19 @@ if TYPE_CHECKING:
 @click.option(
     "--duration",
     type=Number(SECONDS, "SECONDS"),
-    default=3.0,
-    show_default=True,
-    help="Seconds of the measured window; draining comes after it.",
+    help="Seconds of the measured window; draining comes after it.  [default: 3, or until --count]",
 )
-@click.option("--count", type=Number(PACKETS), help="Send so many packets instead of --duration.")
 @click.option(
-    "--rate", type=Number(RATE), default=0.0, help="Packets a second; 0 = as fast as possible."
+    "--count",
+    type=Number(PACKETS),
+    help="End after so many packets in all: sent ones, in rxdrop and forward received ones. With "
+    "--duration as well, whichever comes first.",
+)
+@click.option(
+    "--rate",
+    type=Number(RATE),
+    default=0.0,
+    help="Packets a second, in loopback and txonly; 0 = as fast as possible.",
 )
 @click.option(
     "--flows", type=Number(FLOWS), default=64, show_default=True, help="UDP flows, for RSS."
@@ -117,7 +124,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not send a frame each way first, to see whether it arrives.",
 )
-@click.option("--verify", is_flag=True, help="Check sequence and payload of every packet.")
+@click.option(
+    "--verify", is_flag=True, help="Check sequence and payload of every packet, in loopback."
+)
 @click.option(
     "--cpus",
     type=CpuList(),
@@ -249,7 +258,8 @@ def _open(
     ports: list[Port] = []
     for i, target in enumerate(targets):
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
-        opened = open_port(target, name=own, pool=pool, **device_arguments(options))
+        with naming_the_holder([target]):
+            opened = open_port(target, name=own, pool=pool, **device_arguments(options))
         port = stack.enter_context(opened)
         mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])

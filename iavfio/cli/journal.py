@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli.group import Command, Group
-from iavfio.cli.options import Number
+from iavfio.cli.options import Number, OutputFile
 from iavfio.ranges import COLUMNS, VF
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=OutputFile(),
     required=True,
     metavar="FILE",
     help="Where the journal goes; a file that is there is replaced.",
@@ -43,7 +43,14 @@ def record(directory: Path, vf: int, output: Path) -> None:
 
     Whatever drives the VF (Linux, DPDK, iavfio) is recorded alike: the software PF writes it down.
     """
-    entries = _ask(directory / "control.sock", {"command": "journal", "vf": vf})["entries"]
+    control = directory / "control.sock"
+    if not control.exists():
+        raise click.BadParameter(
+            f"no software VF answers there: {directory} has no control.sock; name the directory "
+            "that 'iavfio softvf --socket DIR' serves",
+            param_hint="DIR",
+        )
+    entries = _ask(control, {"command": "journal", "vf": vf})["entries"]
     output.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
     click.echo(f"{len(entries)} entries in {output}")
 

@@ -22,7 +22,8 @@ else:
 
 PERSONALITIES = ("e810", "x710", "x722")
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
-SOCKET_NAME = len("/control.sock")
+SOCKET_CONTROL = "/control.sock"
+SOCKET_NAME = len(SOCKET_CONTROL)
 KUBERNETES = re.compile(r"PCIDEVICE_[A-Z0-9_]+(?::\d+)?")
 ADDRESS = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 
@@ -192,20 +193,30 @@ class Vf(ParamType):
         if text.startswith("vfio-user:"):
             return f"vfio-user:{SocketPath().convert(text, param, ctx)}"
         if text != "softvf" and not ADDRESS.fullmatch(text) and not KUBERNETES.fullmatch(text):
-            self.fail(f"{text!r} names no VF; {self._hint(text)}", param, ctx)
+            self.fail(f"{text!r} names no VF; {vf_hint(text)}", param, ctx)
         return text
 
-    @staticmethod
-    def _hint(text: str) -> str:
-        if "/" in text or Path(text).is_socket():
-            return f"did you mean vfio-user:{text}?"
-        if nearest(text, ["softvf"]):
-            return "did you mean softvf?"
-        return "give a PCI address as in 'iavfio list' (0000:3b:02.0), vfio-user:/path, or softvf"
+
+def vf_hint(text: str) -> str:
+    """What somebody may have meant who named a VF by a word that names none."""
+    from iavfio.host.address import interface_bdf
+    from iavfio.stats import known_ports
+
+    if "/" in text or Path(text).is_socket():
+        return f"did you mean vfio-user:{text}?"
+    if nearest(text, ["softvf"]):
+        return "did you mean softvf?"
+    if text in known_ports():
+        return f"it is the name of a port: iavfio stats {text}, iavfio why {text}"
+    bdf = interface_bdf(text)
+    if bdf is not None:
+        where = f", of the PCI device {bdf}" if bdf else " without a PCI device"
+        return f"it is a network interface{where}; VFs are listed by 'iavfio list'"
+    return "give a PCI address as in 'iavfio list' (0000:3b:02.0), vfio-user:/path, or softvf"
 
 
 class SocketPath(ParamType):
-    """The path of a software VF's socket, with or without "vfio-user:" before it."""
+    """The path of a software VF's socket that exists, with or without "vfio-user:" before it."""
 
     name = "socket"
 
@@ -217,7 +228,22 @@ class SocketPath(ParamType):
             self.fail(
                 f"the path is too long for a socket; it can have {SOCKET_PATH} bytes", param, ctx
             )
+        if "\0" not in path and not os.path.lexists(path):
+            self.fail(f"there is no socket {path}; {self._hint(Path(path))}", param, ctx)
         return path
+
+    @staticmethod
+    def _hint(path: Path) -> str:
+        try:
+            there = sorted(each.name for each in path.parent.iterdir() if each.is_socket())
+        except OSError:
+            there = []
+        there = [name for name in there if f"/{name}" != SOCKET_CONTROL]
+        close = nearest(path.name, there)
+        if close:
+            return f"did you mean {path.parent / close}?"
+        found = f"in {path.parent} are {', '.join(there)}; " if there else ""
+        return f"{found}start a software VF with: iavfio softvf --socket DIR"
 
 
 class SocketDirectory(click.Path):
@@ -237,6 +263,19 @@ class SocketDirectory(click.Path):
                 param,
                 ctx,
             )
+        return super().convert(value, param, ctx)
+
+
+class OutputFile(click.Path):
+    """A file that a command writes: its directory exists, and is not made."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.parent.is_dir():
+            self.fail(f"{path} cannot be written: there is no directory {path.parent}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -14,7 +14,7 @@ import click
 
 from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
-from iavfio.cli.options import Number, Vf, device_arguments, device_options
+from iavfio.cli.options import Number, OutputFile, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
@@ -85,7 +85,7 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="The bundle; by default qualify-DEVICE-TIME.tar in this folder.",
 )

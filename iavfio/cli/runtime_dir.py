@@ -15,10 +15,11 @@ def runtime_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--runtime-dir",
         metavar="DIR",
-        type=click.Path(file_okay=False),
+        type=click.Path(exists=True, file_okay=False),
         expose_value=False,
         callback=_set_runtime_dir,
-        help="Where ports publish their counters, instead of /dev/shm [env: IAVFIO_RUNTIME_DIR].",
+        help="Where ports publish their counters, instead of /dev/shm: a directory that exists "
+        "[env: IAVFIO_RUNTIME_DIR].",
     )(command)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 DEAD = "dead (process gone)"
 STATUS = (
     "Example: iavfio stats --interval 1 --count 10. "
-    "Exit status: 0 done; 1 there is no such port, it may not be read, or with --interval it has "
-    "ended; 2 wrong use; 130 Ctrl-C; 143 SIGTERM."
+    "Exit status: 0 done; 1 the port may not be read, or with --interval it has ended; 2 wrong "
+    "use, also a port that does not exist; 130 Ctrl-C; 143 SIGTERM."
 )
 
 
@@ -98,7 +98,7 @@ def _clean(as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from iavfio.stats import base_dir, ports
+    from iavfio.stats import ports, shown_base
 
     known = ports()
     if as_json:
@@ -106,7 +106,7 @@ def _list(as_json: bool) -> None:
     elif known:
         _table(known)
     else:
-        click.echo(f"no port is running (none has counters in {base_dir()})", err=True)
+        click.echo(f"no port is running (none has counters in {shown_base()})", err=True)
 
 
 def _table(known: list[KnownPort]) -> None:

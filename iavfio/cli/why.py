@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number
+from iavfio.cli.options import Number, Vf
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import INTERVAL
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STATUS = (
     "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
-    "2 wrong use; 130 Ctrl-C; 143 SIGTERM."
+    "2 wrong use, also a port or VF that does not exist; 130 Ctrl-C; 143 SIGTERM."
 )
 LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 
@@ -43,20 +43,49 @@ def command(target: str, interval: float, as_json: bool) -> int:
     sent and nothing is disturbed. A PCI address, vfio-user:/path/of/socket or softvf that no
     program runs: it is opened (which resets the VF), started and probed with two frames.
     """
-    from iavfio.stats import known_ports
-
-    found = _watch(target, interval) if target in known_ports() else _probe(target)
+    port = _port(target)
+    found, hints = _probe(target) if port is None else _watch(port, interval)
     if as_json:
-        click.echo(json.dumps({"port": target, "findings": [asdict(f) for f in found]}, indent=2))
+        told = {"port": target, "findings": [asdict(f) for f in found], "hints": hints}
+        click.echo(json.dumps(told, indent=2))
     elif found:
         click.echo("\n".join(map(str, found)))
     else:
         click.echo(f"{target}: nothing was found that keeps packets from moving")
+        for hint in hints:
+            click.echo(f"  to know: {hint}")
     return 1 if found else 0
 
 
-def _watch(name: str, interval: float) -> list[Finding]:
-    from iavfio.port.why import Facts, findings
+def _port(target: str) -> str | None:
+    """The running port that is meant, by its name or by the VF that it has open; None for a VF."""
+    from iavfio.cli.targets import near_ports, port_of
+    from iavfio.stats import known_ports
+    from iavfio.stats.runtime import NAME
+
+    user, _, name = target.rpartition("/")
+    if name in known_ports() and "/" not in user:
+        return target
+    try:
+        vf = str(Vf().convert(target, None, None))
+    except click.BadParameter as wrong:
+        if NAME.fullmatch(target):
+            text = f"{wrong.message}; or a port that runs: {near_ports(target)}"
+            raise click.BadParameter(text, param_hint="PORT") from None
+        raise click.BadParameter(wrong.message, param_hint="PORT") from None
+    if vf == "softvf":
+        return None
+    holder = port_of(vf)
+    if holder is not None:
+        click.echo(
+            f"iavfio: {target} is open in the port {holder.name}, which is watched", err=True
+        )
+        return f"{holder.user}/{holder.name}"
+    return None
+
+
+def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
+    from iavfio.port.why import Facts, findings, hints
     from iavfio.stats import read
 
     before = read(name)
@@ -64,17 +93,20 @@ def _watch(name: str, interval: float) -> list[Finding]:
     if interval:
         time.sleep(interval)
         counts = read(name).since(before)
-    return findings(Facts(counts))
+    facts = Facts(counts)
+    return findings(facts), hints(facts)
 
 
-def _probe(target: str) -> list[Finding]:
+def _probe(target: str) -> tuple[list[Finding], list[str]]:
+    from iavfio.cli.targets import naming_the_holder
     from iavfio.errors import DeviceError
     from iavfio.opening import open_port
-    from iavfio.port.why import Finding
+    from iavfio.port.why import Finding, findings, hints, probe
 
-    with open_port(target) as port:
+    with naming_the_holder([target]), open_port(target) as port:
         try:
             port.start(wait_link=LINK_SECONDS)
         except DeviceError as error:
-            return [Finding("cannot be started", error.what, error.cause, error.remedy)]
-        return port.why()
+            return [Finding("cannot be started", error.what, error.cause, error.remedy)], []
+        facts = probe(port)
+        return findings(facts), hints(facts)

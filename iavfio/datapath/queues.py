@@ -129,6 +129,20 @@ class RxQueue(_Side):
             return Burst(pair, pair.columns(1), 0)
         raise self._failed(count)
 
+    @property
+    def waiting(self) -> int:
+        """Packets that the device has written and nobody has received; 0 before start.
+
+        Raises as `recv` does, but is 0 during a reset.
+        """
+        raw = self._pair.raw
+        count = 0 if raw is None else int(lib.pair_waiting(raw))
+        if count == -errno.ESHUTDOWN:
+            return 0
+        if count < 0:
+            raise self._failed(count)
+        return count
+
     def _wait(self, raw: Any, columns: Columns, most: int, timeout: float) -> int:
         """Calls pair_recv_wait, again after signals that did not raise (as PEP 475 has it)."""
         timeout = SLEEP("timeout", timeout)

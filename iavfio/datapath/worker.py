@@ -13,7 +13,7 @@ from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
 from iavfio.errors import ConfigError, IavfioError
-from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, RATE, WINDOW
+from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, PACKETS, RATE, WINDOW
 
 MODES: dict[str, int] = {
     "rxdrop": lib.WORKER_RXDROP,
@@ -65,6 +65,18 @@ class VerifyTable:
             self.raw = ffi.NULL
 
 
+class Quota:
+    """How many packets the workers of a run move in all, shared by them: exactly `packets`.
+
+    Counted is what a worker generates, or receives where it does not generate.
+    """
+
+    def __init__(self, packets: int) -> None:
+        """Raises ConfigError for what is no number of packets."""
+        self.raw: Any = ffi.new("struct worker_quota *")
+        self.raw.limit = PACKETS("packets", packets)
+
+
 class Worker(WorkerThread):
     """A C thread that moves the traffic of some lanes; their queues are its own until it ends.
 
@@ -74,8 +86,9 @@ class Worker(WorkerThread):
     unless that is zero). `burst`: packets a call; `sizes`: frame lengths without FCS, in turn;
     `signature`: carried and looked for by every packet of a run; `verify`: a table for sequence
     numbers; `sender_base`: number of the first lane among all of a run; `flows`: UDP source ports
-    to use; `limit`: packets to send, 0 = until stopped; `window`: seconds to measure, 0 = until
-    `finish`; `rate`: packets a second over all lanes, 0 = as fast as possible; `cpu` to run on.
+    to use; `limit`: packets to send, or to receive where none are generated, 0 = until stopped, or
+    a Quota that several workers share; `window`: seconds to measure, 0 = until `finish`; `rate`:
+    packets a second over all lanes, 0 = as fast as possible; `cpu` to run on.
     Raises ConfigError for what cannot work, StateError when a queue is stopped or in use.
     """
 
@@ -91,7 +104,7 @@ class Worker(WorkerThread):
         verify: VerifyTable | None = None,
         sender_base: int = 0,
         flows: int = 1,
-        limit: int = 0,
+        limit: int | Quota = 0,
         window: float = 0.0,
         rate: float = 0.0,
         cpu: int | None = None,
@@ -104,7 +117,8 @@ class Worker(WorkerThread):
             raise ConfigError(f"{len(sizes)} frame sizes", f"1 to {MOST_SIZES} are possible")
         check_burst_and_cpu(burst, cpu)
         FLOWS("flows", flows)
-        LIMIT("limit", limit)
+        if not isinstance(limit, Quota):
+            LIMIT("limit", limit)
         RATE("rate", rate)
         WINDOW("window", window)
         config: Any = ffi.new("struct worker_config *")
@@ -115,13 +129,17 @@ class Worker(WorkerThread):
         config.macs, config.verify = FORWARD_MACS[macs], int(verify is not None)
         config.table = ffi.NULL if verify is None else verify.raw
         config.sender_base, config.flows = sender_base, flows
-        config.signature, config.limit, config.rate = signature, limit, rate
+        config.signature, config.rate = signature, rate
+        if isinstance(limit, Quota):
+            config.quota = limit.raw
+        else:
+            config.limit = limit
         config.window_ns = int(window * 1e9)
         config.sizes = len(sizes)
         for i, size in enumerate(sizes):
             config.size[i] = size
         config.cpu = -1 if cpu is None else cpu
-        super().__init__(config, [pair for lane in lanes for pair in lane.pairs], verify)
+        super().__init__(config, [pair for lane in lanes for pair in lane.pairs], (verify, limit))
 
 
 def _lanes(lanes: Sequence[Lane]) -> list[Lane]:

@@ -44,6 +44,17 @@ def resolve(tree: sysfs.Tree, written: str) -> str:
     return bdf
 
 
+def interface_bdf(name: str) -> str | None:
+    """The BDF behind the network interface `name`, "" for one without a PCI function.
+
+    None when this host has no such interface.
+    """
+    tree = sysfs.Tree()
+    if "/" in name or name in ("", ".", "..") or not (tree.root / "sys/class/net" / name).exists():
+        return None
+    return _behind(tree, name) or ""
+
+
 def _behind(tree: sysfs.Tree, interface: str) -> str | None:
     """The BDF of the PCI function that an interface sits on, e.g. with virtio in between."""
     link = tree.root / "sys/class/net" / interface / "device"

@@ -59,6 +59,7 @@ class Facts:
     trust: Trust = "unknown"
     promiscuous: bool = False
     all_multicast: bool = False
+    extra_macs: tuple[bytes, ...] = ()
     pf_error: str = ""
     pool_idle: int | None = None
     pool_size: int | None = None
@@ -82,7 +83,12 @@ def findings(facts: Facts) -> list[Finding]:
 
 
 def examine(port: Port) -> list[Finding]:
-    """Probes a port of this process and says what is wrong with it.
+    """Probes a port of this process and says what is wrong with it; see `probe`."""
+    return findings(probe(port))
+
+
+def probe(port: Port) -> Facts:
+    """Gathers what can be known of a port of this process.
 
     Sends two probe frames and some twenty messages to the PF; on a running port that costs a few
     milliseconds. The frames go to nobody. Queues that a worker holds are not probed.
@@ -91,7 +97,7 @@ def examine(port: Port) -> list[Finding]:
     counts = _counts(port)
     lost = bool(port.device.lost)
     if lost or port.state != "running":
-        return findings(Facts(counts, reason=port.why_stopped(), lost=lost))
+        return Facts(counts, reason=port.why_stopped(), lost=lost)
     settings = port.settings
     pf_error = ""
     own = foreign = None
@@ -101,34 +107,33 @@ def examine(port: Port) -> list[Finding]:
         port.refresh_stats()
         counts = _counts(port)
     except DeviceLost:
-        return findings(Facts(counts, lost=True))
+        return Facts(counts, lost=True)
     except IavfioError as error:
         pf_error = error.what
     if not pf_error:
         trust = probe_trust(port.session.client, port.session.held)
         if port.link.up:
             try:
-                probe = probe_send(port, probe_frame(NOBODY, port.mac))
-                own, stuck = probe.counted, not probe.completed
+                sent = probe_send(port, probe_frame(NOBODY, port.mac))
+                own, stuck = sent.counted, not sent.completed
                 foreign = probe_send(port, probe_frame(NOBODY, FOREIGN)).counted
             except IavfioError:
                 pass  # a worker holds the queue: its counters must do
     caps = port.session.report
-    return findings(
-        Facts(
-            counts,
-            own=own,
-            foreign=foreign,
-            stuck=stuck,
-            trust=trust,
-            promiscuous=settings.promiscuous,
-            all_multicast=settings.all_multicast,
-            pf_error=pf_error,
-            pool_idle=port.pool.idle,
-            pool_size=port.pool.size,
-            rss=any(cap.name == "RSS_PF" for cap in caps.granted_list),
-            max_frame=settings.frame,
-        )
+    return Facts(
+        counts,
+        own=own,
+        foreign=foreign,
+        stuck=stuck,
+        trust=trust,
+        promiscuous=settings.promiscuous,
+        all_multicast=settings.all_multicast,
+        extra_macs=settings.extra_macs,
+        pf_error=pf_error,
+        pool_idle=port.pool.idle,
+        pool_size=port.pool.size,
+        rss=any(cap.name == "RSS_PF" for cap in caps.granted_list),
+        max_frame=settings.frame,
     )
 
 
@@ -255,21 +260,24 @@ def _untrusted(f: Facts) -> Finding | None:
     )
 
 
-def _multicast(f: Facts) -> Finding | None:
-    if f.trust != "untrusted" or f.promiscuous or f.all_multicast:
-        return None
-    if sum(queue["packets"] for queue in f.counts.rq):
-        return None
+def hints(f: Facts) -> list[str]:
+    """What may surprise the user of a port on which nothing is wrong.
+
+    No counter shows frames that the PF's filters keep away, so that they are no finding.
+    """
+    if f.counts.state != "running" or any(queue["packets"] > 0 for queue in f.counts.rq):
+        return []
+    multicast = any(bool(mac[0] & 1) for mac in f.extra_macs)
+    if f.trust != "untrusted" or f.promiscuous or f.all_multicast or multicast:
+        return ["nothing was received"]
     low = f.counts.mac.replace(":", "")[-6:]
     group = "33:33:ff:" + ":".join(low[i : i + 2] for i in (0, 2, 4)) if low else "33:33:ff:.."
-    return Finding(
-        "multicast filtered",
-        "only frames to the VF's own address and broadcast arrive; IPv6 neighbour solicitations "
-        "and other multicast do not",
-        "nothing was received, and the VF is not trusted and has no multicast address",
-        f"extra_macs=[{group!r}] for IPv6 neighbour discovery, or {HOST} trust on and "
-        "configure(all_multicast=True)",
+    hint = (
+        "nothing was received, and of multicast nothing would be: the VF is not trusted and has no "
+        f"multicast address. IPv6 neighbour discovery needs extra_macs=[{group!r}], or {HOST} "
+        "trust on and configure(all_multicast=True)"
     )
+    return [hint]
 
 
 def _ring_full(f: Facts) -> Finding | None:
@@ -373,7 +381,6 @@ CHECKS: tuple[Check, ...] = (
     _nothing_passes,
     _spoof,
     _untrusted,
-    _multicast,
     _pool_empty,
     _ring_full,
     _oversize,

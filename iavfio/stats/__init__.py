@@ -4,7 +4,7 @@
 from iavfio.stats.listing import KnownPort, clean, known_ports, ports, read
 from iavfio.stats.names import GLOBAL, RX, TX, Counter
 from iavfio.stats.reader import PortStats, SegmentReader
-from iavfio.stats.runtime import base_dir
+from iavfio.stats.runtime import base_dir, shown_base
 from iavfio.stats.segment import PortSegment
 from iavfio.stats.snapshot import Snapshot
 
@@ -23,4 +23,5 @@ __all__ = [
     "known_ports",
     "ports",
     "read",
+    "shown_base",
 ]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from iavfio.errors import IavfioError
+from iavfio.errors import ConfigError, IavfioError
 from iavfio.stats import liveness
 from iavfio.stats.reader import SegmentReader
-from iavfio.stats.runtime import SUFFIX, UserDir, base_dir, check_name, user_dirs, user_name
+from iavfio.stats.runtime import SUFFIX, UserDir, check_name, shown_base, user_dirs, user_name
 from iavfio.stats.snapshot import DEAD, Snapshot
 
 HIDDEN_AGE = 60.0  # seconds after which a draft that nobody holds was left behind by a crash
@@ -63,9 +63,9 @@ def known_ports() -> list[str]:
 def read(port: str) -> Snapshot:
     """Counters of a running port, by its name, by its device, or as USER/NAME.
 
-    A segment whose owner died is read all the same: `alive` is False then. Raises IavfioError when
-    there is no such port (naming those that there are), when this user may not read it, or when the
-    ports of several users have that name; ConfigError for what cannot be a name.
+    A segment whose owner died is read all the same: `alive` is False then. Raises ConfigError when
+    there is no such port (naming those that there are) and for what cannot be a name; IavfioError
+    when this user may not read it, or when the ports of several users have that name.
     """
     return find(port).snapshot()
 
@@ -170,9 +170,11 @@ def _denied(home: UserDir, path: Path) -> IavfioError:
 def _missing(port: str) -> IavfioError:
     names = sorted({reader.name for _, reader in _readers() if reader.alive})
     near = get_close_matches(port, names, 1)
-    return IavfioError(
+    return ConfigError(
         f"no port named {port!r} is running",
-        f"running ports: {', '.join(names)}" if names else f"no port has counters in {base_dir()}",
+        f"running ports: {', '.join(names)}"
+        if names
+        else f"no port has counters in {shown_base()}",
         (f"did you mean {near[0]!r}? " if near else "name a running one; ")
         + "a dump never opens a device, because that would reset it",
     )

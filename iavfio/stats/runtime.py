@@ -45,6 +45,12 @@ def base_dir() -> Path:
     return Path(chosen).absolute() if chosen else SHARED
 
 
+def shown_base() -> str:
+    """The same for a message, which says so when there is no such directory."""
+    base = base_dir()
+    return str(base) if base.is_dir() else f"{base}: there is no such directory"
+
+
 def user_name(uid: int) -> str:
     """The login name of a user, or the number where there is none."""
     try:

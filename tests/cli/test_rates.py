@@ -172,7 +172,7 @@ def test_the_schema_describes_both_kinds_of_line() -> None:
         (["stats", "p", "--interval", "1", "--pool"], 2, "it shows rates"),
         (["stats", "p", "--interval", "1", "--names", "kernel"], 2, "it shows rates"),
         (["stats", "--clean", "--interval", "1"], 2, "it shows no rates"),
-        (["stats", "no-such-port", "--interval", "1"], 1, "no port named 'no-such-port'"),
+        (["stats", "no-such-port", "--interval", "1"], 2, "no port named 'no-such-port'"),
         (["stats", "../../x", "--interval", "1"], 2, "no port name"),
         (["schema", "stat"], 2, "did you mean stats?"),
         (["schema", "bench"], 2, "known are stats"),

@@ -5,6 +5,7 @@
 #include "driver/ring/buffers.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/vector.h"
+#include "driver/ring/rx.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
 #include "driver/ring/tx_clean.h"
@@ -97,6 +98,18 @@ int pair_clean(struct queue_pair *pair)
 uint32_t pair_in_flight(struct queue_pair *pair)
 {
     return tx_pending(pair);
+}
+
+int pair_waiting(struct queue_pair *pair)
+{
+    int error = guard_enter(pair, &pair->rx_guard);
+    uint32_t packets;
+
+    if (unlikely(error))
+        return error;
+    packets = rx_waiting(pair);
+    guard_leave(&pair->rx_guard);
+    return (int)packets;
 }
 
 int pair_alloc(struct queue_pair *pair, uint64_t *handles, uint32_t n)

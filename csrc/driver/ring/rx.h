@@ -42,6 +42,23 @@ static inline bool rx_done(const struct queue_pair *pair)
     return pair->rx_left && (writeback_status(pair->rx_ring + pair->rx_next) & RXL_DD);
 }
 
+/* Packets that the device has written back whole and nobody has received. Both formats have DD and EOP at one
+ * place. */
+static inline uint32_t rx_waiting(const struct queue_pair *pair)
+{
+    uint32_t slot = pair->rx_next, packets = 0;
+
+    for (uint32_t i = 0; i < pair->rx_left; i++) {
+        uint64_t status = writeback_status(pair->rx_ring + slot);
+
+        if (!(status & RXL_DD))
+            break;
+        packets += (status & RXL_EOP) != 0;
+        slot = slot + 1 == pair->rx_entries ? 0 : slot + 1;
+    }
+    return packets;
+}
+
 /* The device has no descriptor of the ring left. The last few of those that were posted may not count: an
  * E810 ignores the low bits of the tail (docs/spec/registers.md 4). */
 static inline bool rx_starved(const struct queue_pair *pair)

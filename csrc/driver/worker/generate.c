@@ -88,8 +88,6 @@ static uint32_t allowance(struct worker *worker, struct lane *lane)
     uint32_t parts = worker->chained ? CHAIN_MAX : 1;
     uint32_t n = config->burst;
 
-    if (config->limit)
-        n = least(n, config->limit - worker->generated);
     n = least(n, rate_room(worker));
     if (n && config->mode == WORKER_LOOPBACK)
         n = least(n, window_room(worker, lane));
@@ -98,7 +96,7 @@ static uint32_t allowance(struct worker *worker, struct lane *lane)
             vector_rearm(pair);
         n = least(n, pair->tx_free / parts);
     }
-    return n;
+    return n && worker->quota ? quota_take(worker->quota, n) : n;
 }
 
 /* Writes one frame over the buffers of index[]; the packet is row i of the batch. */
@@ -148,6 +146,8 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
     uint32_t moved = traffic_flush(worker, lane);
     uint32_t n, i;
 
+    if (quota_used(worker->quota))
+        worker->generating = false;
     if (batch->count || !worker->generating)
         return moved;
     n = allowance(worker, lane);
@@ -170,12 +170,14 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
     }
     if (n)
         rx_counters_add_pool(pair, &tally, owner);
+    if (n && worker->quota)
+        quota_settle(worker->quota, n, i);
     if (!i)
         return moved;
     batch->first = 0;
     batch->count = i;
     worker->generated += i;
-    if (config->limit && worker->generated >= config->limit)
+    if (quota_used(worker->quota))
         worker->generating = false;
     return moved + traffic_flush(worker, lane);
 }

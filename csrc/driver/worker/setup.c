@@ -133,6 +133,8 @@ static int fill_in(struct worker *worker)
             return -ENOTSUP;
         worker->ticks_per_packet = tsc_hz() / config->rate;
     }
+    worker->own_quota.limit = config->limit;
+    worker->quota = config->quota ? config->quota : config->limit ? &worker->own_quota : NULL;
     worker->generating = worker_generates(config->mode);
     error = lanes_setup(worker);
     /* Guards belong to no thread, so that a conflict can be reported here instead of by the thread. */

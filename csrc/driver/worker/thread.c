@@ -91,14 +91,23 @@ static void close_window(struct worker *worker)
     __atomic_store_n(&worker->window_closed, 1, __ATOMIC_RELEASE);
 }
 
-/* Whether the window is over: its time has passed, or a generator has sent all that it was to send. */
+/* Whether a lane has packets that are still to be sent. */
+static bool lanes_pending(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->config.pairs; i++)
+        if (worker->lane[i].pending.count)
+            return true;
+    return false;
+}
+
+/* Whether the window is over: its time has passed, or all packets were moved that it was to have. */
 static void look_at_window(struct worker *worker)
 {
     const struct worker_config *config = &worker->config;
 
     if (worker->window_closed)
         return;
-    if ((config->limit && worker_generates(config->mode) && !worker->generating) ||
+    if ((quota_used(worker->quota) && !lanes_pending(worker)) ||
         (config->window_ns && clock_ns() - worker->total.start_ns >= config->window_ns))
         close_window(worker);
 }
@@ -147,7 +156,8 @@ static void settle(struct worker *worker)
             rx_counters_merge(worker->hold[i].pair);
 }
 
-/* True when draining has come to its end: nothing came for a while, or its time is over. */
+/* True when draining has come to its end: nothing came for a while and what was received is sent on, or its
+ * time is over. */
 static bool drained(struct worker *worker, uint32_t quiet_ms, uint32_t moved)
 {
     uint64_t now = clock_ns();
@@ -165,17 +175,14 @@ static bool drained(struct worker *worker, uint32_t quiet_ms, uint32_t moved)
         return true;
     if (moved)
         worker->moved_ns = now;
+    if (worker->config.mode == WORKER_FORWARD && lanes_pending(worker))
+        return false;
     return now - worker->moved_ns >= quiet_ms * NS_PER_MS;
 }
 
 static bool nothing_pending(const struct worker *worker)
 {
-    if (worker->generating || handler_waiting(worker))
-        return false;
-    for (uint32_t i = 0; i < worker->config.pairs; i++)
-        if (worker->lane[i].pending.count)
-            return false;
-    return true;
+    return !worker->generating && !handler_waiting(worker) && !lanes_pending(worker);
 }
 
 static void run_rounds(struct worker *worker)

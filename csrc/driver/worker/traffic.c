@@ -214,13 +214,21 @@ uint32_t traffic_receive(struct worker *worker, struct lane *lane)
     struct batch *batch = forwards ? &lane->pending : &worker->received;
     struct queue_pair *pair = lane->in->pair;
     struct columns columns = {.handles = batch->handles};
-    uint32_t moved = 0, got;
+    struct worker_quota *quota = worker_generates(worker->config.mode) ? NULL : worker->quota;
+    bool ends = worker->total.state == WORKER_DRAINING;
+    uint32_t moved = 0, most = worker->config.burst, got;
     uint64_t before;
 
-    if (forwards && batch->count) {
-        /* Back-pressure: packets that have nowhere to go are not received. */
+    if (forwards && (batch->count || ends)) {
+        /* Back-pressure: packets that have nowhere to go are not received, nor is anything when the worker ends:
+         * what it has received is sent on first. */
         moved = traffic_flush(worker, lane);
-        if (batch->count)
+        if (batch->count || ends)
+            return moved;
+    }
+    if (unlikely(quota)) {
+        most = quota_take(quota, most);
+        if (!most)
             return moved;
     }
     if (pair->scattered) {
@@ -230,7 +238,9 @@ uint32_t traffic_receive(struct worker *worker, struct lane *lane)
     if (lane->in->owner)
         rx_counters_merge(pair); /* deferred bytes must not be taken for this poll's */
     before = pair->rq->bytes;
-    got = pair->rx_paths.burst[0](pair, &columns, worker->config.burst, lane->in->owner);
+    got = pair->rx_paths.burst[0](pair, &columns, most, lane->in->owner);
+    if (unlikely(quota))
+        quota_settle(quota, most, got);
     if (!got) {
         hold_quiet(pair, &lane->in->quiet_since);
         return moved;

@@ -11,6 +11,7 @@
 #include "driver/worker/batch.h"
 #include "driver/worker/frame.h"
 #include "driver/worker/hold.h"
+#include "driver/worker/quota.h"
 #include "driver/worker/verify.h"
 
 #define HOLDS_MAX (2 * WORKER_MAX_PAIRS)
@@ -47,6 +48,8 @@ struct worker {
     struct lane *lane;
     struct handling *handling; /* HANDLER only */
     struct verify *own_table;
+    struct worker_quota own_quota;
+    struct worker_quota *quota; /* NULL: no end is set by a number */
     bool generating;
     bool parked; /* a queue pair is not held, because it is stopped or in a reset */
     bool asleep; /* some interrupt is armed */

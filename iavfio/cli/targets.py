@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a user names, a VF or a running port: found, or told what there is instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from iavfio.errors import IavfioError
+
+if TYPE_CHECKING:
+    from iavfio.stats import KnownPort
+
+USER = "vfio-user:"
+
+
+def port_of(target: str) -> KnownPort | None:
+    """The living port that has the VF `target` open, as far as this user may see; else None."""
+    from iavfio.pyvfio.opening import normal_bdf
+    from iavfio.stats import ports
+
+    wanted = normal_bdf(target) or os.path.realpath(target.removeprefix(USER))
+    for port in ports():
+        device = normal_bdf(port.device) or os.path.realpath(port.device)
+        if port.alive and device == wanted:
+            return port
+    return None
+
+
+def near_ports(word: str) -> str:
+    """What to say of running ports to somebody who named none of them: the nearest, and all."""
+    from iavfio.arguments import nearest
+    from iavfio.stats import ports, shown_base
+
+    names = sorted({port.name for port in ports() if port.alive})
+    if not names:
+        return f"no port is running (none has counters in {shown_base()})"
+    close = nearest(word, names)
+    hint = f"did you mean {close}? " if close else ""
+    return f"{hint}running ports: {', '.join(names)}"
+
+
+@contextmanager
+def naming_the_holder(targets: Sequence[str]) -> Iterator[None]:
+    """Where a VF cannot be opened because a running port has it, the error names that port."""
+    from iavfio.pyvfio import Busy
+
+    try:
+        yield
+    except Busy as error:
+        for target in targets:
+            holder = port_of(target)
+            if holder is not None and _is_about(error, holder):
+                error.advise(
+                    f"the port {holder.name} has it open ({holder.process}, user {holder.user})",
+                    f"look at that port: iavfio stats {holder.name}, iavfio why {holder.name}; "
+                    "end its program to use the VF here",
+                )
+        raise
+
+
+def _is_about(error: IavfioError, holder: KnownPort) -> bool:
+    return holder.device in error.what
