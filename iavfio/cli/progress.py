@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._step = ""
+        self._step = self._far = ""
         self._began = 0.0
         self._writing = threading.Lock()
         self._over = threading.Event()
@@ -31,7 +31,12 @@ class Progress:
     def begin(self, name: str, what: str) -> None:
         """A step begins: `name`, and in words what it does."""
         with self._writing:
-            self._step, self._began = f"{name}: {what}", time.monotonic()
+            self._step, self._far, self._began = f"{name}: {what}", "", time.monotonic()
+
+    def tell(self, text: str) -> None:
+        """How far the step has come, to be read after its seconds: "of 60 s, 9 packets"."""
+        with self._writing:
+            self._far = text
 
     def end(self, line: str) -> None:
         """The step that began last is over; `line` says how it ended."""
@@ -49,7 +54,7 @@ class Progress:
         seconds = time.monotonic() - self._began
         if not self._step or (not self._terminal and seconds < ELSEWHERE / 2):
             return
-        text = f"{self._step}, {seconds:.0f} s"
+        text = f"{self._step}, {seconds:.0f} s {self._far}".rstrip()
         click.echo(f"{ERASE}{text}" if self._terminal else f"{text}\n", err=True, nl=False)
 
     def __enter__(self) -> Progress:

@@ -141,6 +141,7 @@ def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
     from iavfio.qualify.run import qualify
 
     with Progress() as progress:
+        vfs.tell = progress.tell
         try:
             for outcome in qualify(vfs, checks, lambda c: progress.begin(c.name, c.shows)):
                 outcomes.append(outcome)
@@ -190,18 +191,23 @@ def show(bundle: Path) -> None:
         click.echo(text)
 
 
-@command.command("diff", cls=Command, needs=("iavfio.qualify.report",))
+@command.command(
+    "diff",
+    cls=Command,
+    needs=("iavfio.qualify.comparison",),
+    status="Exit status: 0 no difference; 1 they differ; 2 wrong use, or a file that is no bundle.",
+)
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
 def diff(first: Path, second: Path) -> int:
-    """Print where the second bundle differs from the first, such as a card from a software VF.
+    """Print what differs between two bundles, FIRST called A and SECOND called B.
 
-    Exit status 1 when they differ.
+    Such as a software VF's and a card's: iavfio qualify diff soft.tar card.tar
     """
     from iavfio.qualify.bundle import Bundle
-    from iavfio.qualify.report import differences
+    from iavfio.qualify.comparison import comparison, differences
 
-    found = list(differences(Bundle.read(first), Bundle.read(second)))
-    for text in found:
+    a, b = Bundle.read(first), Bundle.read(second)
+    for text in comparison(a, b, (str(first), str(second))):
         click.echo(text)
-    return TROUBLE if found else DONE
+    return TROUBLE if differences(a, b) else DONE

@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,10 @@ def make(
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(seconds, 1),
         "targets": list(targets),
-        "provenance": provenance({record.target: record.description for record in records}),
-        "host": host_facts(targets),
+        "provenance": _told(
+            lambda: provenance({record.target: record.description for record in records})
+        ),
+        "host": _told(lambda: host_facts(targets)),
         "devices": {record.target: record.facts for record in records},
         "checks": [outcome.as_dict() for outcome in outcomes],
     }
@@ -130,6 +132,14 @@ def make(
         json.loads(mask.text(json.dumps(results))),
         {name: mask.text(content) for name, content in files.items()},
     )
+
+
+def _told(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the host tells; a host that does not must not cost the results."""
+    try:
+        return ask()
+    except Exception as error:
+        return {"missing": f"{type(error).__name__}: {error}"}
 
 
 def check_writable(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from iavfio.pyvfio.device import CONFIG_REGION
 
 ENTRIES = 8192  # of mailbox journals; older ones make room
 CONFIG_BYTES = 4096
+MISSING = 64  # reasons that are kept
 EXTENDED = 0x100  # where extended capabilities begin, each 16 bits of id, 4 of version, 12 of next
 SERIAL_NUMBER, SERIAL_BYTES = 0x0003, 8  # Device Serial Number, which Intel makes from a MAC
 CLEARED_BY_READING = {"REG_VFINT_ICR01"}
@@ -30,7 +32,8 @@ REGISTERS = {
 class Record:
     """A VF's mailbox journals, and its state as it was at the last close.
 
-    `addresses`: what is to be masked. `facts`: transport, family, notes, resets.
+    `addresses`: what is to be masked. `facts`: transport, family, notes, resets, and what could
+    not be kept (`missing`).
     """
 
     target: str
@@ -49,6 +52,7 @@ class Record:
         self.facts = {
             "transport": port.device.transport,
             "family": port.identity.family,
+            "missing": self.facts.get("missing", []),
             "notes": [*self.facts.get("notes", ()), *port.notes],
             "resets": [
                 *self.facts.get("resets", ()),
@@ -60,6 +64,15 @@ class Record:
             self.config = _config(port)
             self.registers = json.dumps(_registers(port), indent=1)
         self.counters = port.stats.snapshot().to_json()
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Does one step of keeping and closing; one that fails costs no other, nor the bundle."""
+        try:
+            step()
+        except Exception as error:
+            missing = self.facts.setdefault("missing", [])
+            if len(missing) < MISSING:
+                missing.append(f"{type(error).__name__}: {error}")
 
     @property
     def files(self) -> dict[str, str]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from iavfio import pyvfio
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
-from iavfio.errors import IavfioError
 from iavfio.opening import open_port, resolved
 from iavfio.port.port import Port
 from iavfio.port.settings import Settings
@@ -55,6 +55,7 @@ class Vfs:
         self.targets = tuple(map(resolved, targets))
         self.records = [Record(target) for target in self.targets]
         self.soak = 0.0
+        self.tell: Callable[[str], None] = lambda text: None  # how far a long check has come
         self._arguments = dict(arguments)
         self._pool = Pool(BUFFERS, contiguous=bool(arguments.get("unsafe_noiommu")))
         self._ports: list[Port] = []
@@ -92,15 +93,14 @@ class Vfs:
         return self.ports[-1]
 
     def close(self) -> None:
-        """Keeps what the bundle tells of the ports and closes them; the next use opens them."""
+        """Keeps what the bundle tells of the ports and closes them; the next use opens them.
+
+        Raises nothing: what a port that died does not tell is named in the bundle.
+        """
         ports, self._ports = self._ports, []
         for record, port in zip(self.records, ports, strict=False):
-            try:
-                record.keep(port)
-            except IavfioError:
-                pass  # a port that died tells less
-            finally:
-                port.close()
+            record.attempt(partial(record.keep, port))
+            record.attempt(port.close)
 
     @property
     def pool(self) -> Pool:
@@ -211,12 +211,3 @@ def _collect(listen: Sequence[RxQueue], hashes: bool) -> list[Received]:
                 if number_of(data) is not None:
                     got.append((queue.index, data, column[i]))
     return got
-
-
-def quietly(action: Callable[[], object]) -> str:
-    """Does something whose failure is no failure of the check; returns its text, or ""."""
-    try:
-        action()
-    except IavfioError as error:
-        return str(error)
-    return ""

@@ -19,7 +19,7 @@ from iavfio.errors import ConfigError
 from iavfio.qualify.bundle import FORMAT, Bundle
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
-from iavfio.qualify.report import differences, table
+from iavfio.qualify.report import table
 from iavfio.softvf import softvf
 
 RESULTS: dict[str, Any] = {"format": FORMAT, "host": {}, "devices": {}, "checks": []}
@@ -122,32 +122,6 @@ def test_addresses_become_numbers_and_equal_ones_stay_equal() -> None:
     mask.add(b"\xff" * 6)  # broadcast says nothing of a card
     text = mask.text("a b4:96:91:aa:bb:cc b B49691AABBCC c b4:96:91:aa:bb:cd d ff:ff:ff:ff:ff:ff")
     assert text == ("a 02:ac:00:00:00:01 b 02ac00000001 c 02:ac:00:00:00:02 d ff:ff:ff:ff:ff:ff")
-
-
-def test_what_differs_between_two_bundles_is_told() -> None:
-    def bundle(*outcomes: Outcome) -> Bundle:
-        return Bundle(RESULTS | {"checks": [outcome.as_dict() for outcome in outcomes]})
-
-    soft = bundle(
-        Outcome("rss", "passed", facts={"queues_used": 4}),
-        Outcome("latency", "passed", figures={"trip_median_us": 3.0}),
-        Outcome("spoof", "passed", facts={"spoof_check": True}),
-        Outcome("unbind", "not run", "a software VF"),
-    )
-    card = bundle(
-        Outcome("rss", "failed", "3 of 256 flows", facts={"queues_used": 4}),
-        Outcome("latency", "passed", figures={"trip_median_us": 7.0}),
-        Outcome("spoof", "passed", facts={"spoof_check": False}),
-        Outcome("sizes", "passed"),
-    )
-    assert list(differences(soft, soft)) == []
-    assert list(differences(soft, card)) == [
-        "rss: passed | failed (3 of 256 flows)",
-        "latency: trip_median_us 3 | 7",
-        "spoof: spoof_check True | False",
-        "unbind: only in the first bundle",
-        "sizes: only in the second bundle",
-    ]
 
 
 def test_the_command_writes_a_bundle_that_holds_no_address(

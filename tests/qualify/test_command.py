@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,38 @@ def test_a_signal_leaves_a_bundle_of_what_was_done(number: signal.Signals, tmp_p
     ends = {
         outcome.check: (outcome.status, outcome.reason) for outcome in Bundle.read(path).outcomes
     }
-    assert ends == {
-        "identity": ("passed", ""),
-        "negotiation": ("passed", ""),
-        "soak": ("not run", "a signal ended the run"),
-    }
+    assert ends.pop("soak")[1].startswith("a signal ended it after ")
+    assert ends == {"identity": ("passed", ""), "negotiation": ("passed", "")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_soak_keeps_what_was_verified(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """The default of 30 minutes; what had been moved and held by then is told and kept."""
+    path, log = tmp_path / "b.tar", tmp_path / "log"
+    code = (
+        "import sys; from iavfio.cli import progress; progress.ELSEWHERE = 0.2; "
+        "from iavfio.cli import main; main()"
+    )
+    words = ["qualify", "softvf", "softvf", "--only", "soak,link", "-o", str(path)]
+    with log.open("w") as err:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, *words],
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+        )
+        assert until(lambda: "of 1800 s, " in log.read_text() or child.poll() is not None, 60)
+        child.send_signal(number)
+        out, _ = child.communicate(timeout=60)
+    assert child.returncode == 128 + number, log.read_text()
+    link, soak = Bundle.read(path).outcomes
+    assert (link.status, soak.status) == ("passed", "not run")
+    assert soak.figures["packets"] > 0 and soak.figures["end_fds"] > 0
+    assert f"packets {soak.figures['packets']:g}" in out and "1 passed" in out
+    with tarfile.open(path) as tar:
+        assert {"qualify/journal-0.jsonl", "qualify/counters-1.json"} <= set(tar.getnames())
 
 
 def test_the_table_is_on_stdout_and_progress_on_stderr(
@@ -82,6 +110,11 @@ def test_a_long_step_gives_signs_of_life(
     with progress.Progress() as steps:
         steps.begin("soak", "verified traffic")
         assert until(seen)
+        steps.tell("of 60 s, 9 packets")
+        assert until(lambda: seen() and "s of 60 s, 9 packets\n" in told)
+        steps.begin("link", "the next one")
+        told = ""
+        assert until(lambda: not seen() and "link: the next one, 0 s\n" in told)
         steps.end("soak passed")
     told += capsys.readouterr().err
     assert told.endswith("soak passed\n")

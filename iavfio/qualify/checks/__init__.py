@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from iavfio.qualify.checks import counting, device, filters, resets, timing, traffic
+from iavfio.qualify.checks import counting, device, filters, resets, soak, timing, traffic
 from iavfio.qualify.outcome import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -33,6 +33,6 @@ CHECKS: tuple[Check, ...] = (
     Check("unbind", "the host takes the VF away under traffic", resets.unbind),
     Check("latency", "one frame at a time", timing.latency),
     Check("throughput", "64, 512 and 1518 bytes at full rate", timing.throughput),
-    Check("soak", "verified traffic for a long time", timing.soak),
+    Check("soak", "verified traffic for a long time", soak.soak),
 )
 NAMES = tuple(check.name for check in CHECKS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Interrupts, write-back, throughput, latency, and verified traffic for a long time."""
+"""Interrupts, write-back, throughput and latency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from iavfio.datapath.queues import RxQueue
 from iavfio.port.port import Port
 from iavfio.port.rss import Rss
 from iavfio.qualify.frames import frame, number_of
-from iavfio.qualify.outcome import Failed, NotRun, Seen, require
+from iavfio.qualify.outcome import Seen, require
 from iavfio.qualify.vfs import Vfs
 
 WAKES = 16  # sleeps for each queue
@@ -21,7 +21,6 @@ ASLEEP = 0.02  # seconds until a receiver certainly sleeps
 LATE = 10.0  # seconds: what takes longer was lost; a busy host may take one or two
 TRIPS = 1000
 WINDOW = 2.0  # seconds of each throughput figure
-SLICE = 10.0  # seconds of verified traffic between two looks at the result
 RATES = (64, 512, 1518)
 
 
@@ -103,7 +102,7 @@ def throughput(vfs: Vfs, seen: Seen) -> None:
     for size in RATES:
         if mtu_for([size]) > min(port.control.limits.mtu for port in vfs.ports):
             continue
-        ports = _ports(vfs.start(mtu=max(1500, mtu_for([size]))))
+        ports = distinct(vfs.start(mtu=max(1500, mtu_for([size]))))
         result = run(Plan(mode="loopback", sizes=(size,), duration=WINDOW, max_loss=1.0), ports)
         seen.figures[f"{size}_byte_mpps"] = round(result.mpps, 3)
         seen.figures[f"{size}_byte_loss_share"] = round(result.loss, 6)
@@ -112,34 +111,8 @@ def throughput(vfs: Vfs, seen: Seen) -> None:
         require(result.sound, f"{size} bytes: {'; '.join(result.reasons)}")
 
 
-def soak(vfs: Vfs, seen: Seen) -> None:
-    """Every packet of the whole time arrives once, unchanged, in order, or a counter names it."""
-    if not vfs.soak:
-        raise NotRun("--soak 0")
-    ports = _ports(vfs.start(mtu=min(1500, *(port.control.limits.mtu for port in vfs.ports))))
-    end = time.monotonic() + vfs.soak
-    packets = lost = resets = 0
-    while (left := end - time.monotonic()) > 0:
-        plan = Plan(
-            mode="loopback",
-            sizes=(64, 570, 1500),
-            duration=max(0.2, min(SLICE, left)),
-            verify=True,
-            max_loss=1.0,
-        )
-        result = run(plan, ports)
-        packets += result.delivered
-        lost += result.lost
-        if result.interrupted is not None:
-            raise result.interrupted
-        if not result.sound:
-            raise Failed(f"after {packets} packets: {'; '.join(result.reasons)}")
-        resets = sum(len(port.resets) for port in ports)
-    seen.figures |= {"packets": float(packets), "lost_packets": float(lost)}
-    require(not resets, f"{resets} resets that nobody asked for")
-
-
-def _ports(both: tuple[Port, Port]) -> list[Port]:
+def distinct(both: tuple[Port, Port]) -> list[Port]:
+    """Sender and receiver, which with one VF are one port."""
     return [both[0]] if both[0] is both[1] else list(both)
 
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verified traffic for a long time, and what the process holds at its begin and end."""
+
+from __future__ import annotations
+
+import time
+
+from iavfio.bench.plan import Plan
+from iavfio.bench.run import run
+from iavfio.datapath.thread import Counters
+from iavfio.qualify.checks.timing import distinct
+from iavfio.qualify.outcome import Failed, NotRun, Seen, require
+from iavfio.qualify.usage import Usage
+from iavfio.qualify.vfs import Vfs
+
+FIRST = 1.0  # seconds of the first slice, after which everything that runs need has been made
+SLICE = 10.0  # seconds of verified traffic between two looks at the result
+SHORTEST = 0.2
+SIZES = (64, 570, 1500)
+
+
+def soak(vfs: Vfs, seen: Seen) -> None:
+    """Every packet of the whole time arrives once, unchanged, in order, or a counter names it.
+
+    Memory, descriptors and mappings do not grow beyond usage.MOST meanwhile.
+    """
+    if not vfs.soak:
+        raise NotRun("--soak 0")
+    ports = distinct(vfs.start(mtu=min(1500, *(port.control.limits.mtu for port in vfs.ports))))
+    end = time.monotonic() + vfs.soak
+    packets = lost = 0
+    begin: Usage | None = None
+
+    def tell(seconds: float, counters: Counters) -> None:
+        vfs.tell(f"of {vfs.soak:g} s, {packets + counters.received:,} packets")
+
+    while (left := end - time.monotonic()) > 0:
+        longest = FIRST if begin is None else SLICE
+        result = run(
+            Plan(
+                mode="loopback",
+                sizes=SIZES,
+                duration=max(SHORTEST, min(longest, left)),
+                verify=True,
+                max_loss=1.0,
+            ),
+            ports,
+            tell,
+        )
+        packets += result.delivered
+        lost += result.lost
+        tell(0.0, Counters())
+        now = Usage.now()
+        begin = begin or now
+        seen.figures |= {"packets": float(packets), "lost_packets": float(lost)}
+        seen.figures |= begin.figures("begin") | now.figures("end")
+        if result.interrupted is not None:
+            raise result.interrupted
+        if not result.sound:
+            raise Failed(f"after {packets} packets: {'; '.join(result.reasons)}")
+    resets = sum(len(port.resets) for port in ports)
+    require(not resets, f"{resets} resets that nobody asked for")
+    grown = now.grown(begin) if begin is not None else []
+    require(not grown, f"this process holds more and more: {'; '.join(grown)}")
