@@ -31,7 +31,7 @@ class Addresses:
         be had again. It is noted instead where `lenient`, or for an own address that iavfio has
         `made`. Raises MailboxError or ResetUnderWay.
         """
-        before = list(self._held.macs)
+        before, primary = list(self._held.macs), self._held.primary
         wanted = list(dict.fromkeys([own, *extra]))
         # The first address stays until the new one is accepted: the PF may allow no other.
         stays = before[:1] if own not in before else []
@@ -42,7 +42,7 @@ class Addresses:
                 self._delete_but(wanted)
             self._add([mac for mac in wanted if mac != own], lenient)
         except PfRefused:
-            self._go_back(before)
+            self._go_back(before, primary)
             raise
         return in_force
 
@@ -60,9 +60,12 @@ class Addresses:
         self._delete_but([] if given is None else [given])
 
     def _add_own(self, own: bytes, wanted: Sequence[bytes], lenient: bool) -> bytes:
-        if own in self._held.macs:
+        """Adds `own` as the VF's own address, also where the PF has it as one of the others."""
+        held = self._held
+        if own in held.macs and own == held.primary:
             return own
-        spare = next((mac for mac in reversed(self._held.macs[1:]) if mac in wanted), None)
+        others = (mac for mac in reversed(held.macs[1:]) if mac in wanted and mac != own)
+        spare = next(others, None)
         try:
             try:
                 self._send_add([own], own)
@@ -76,7 +79,7 @@ class Addresses:
             if not lenient:
                 raise
             self._note(f"the address {own.hex(':')} is not in force: {refused.what}")
-            return next((mac for mac in self._held.macs if not mac[0] & 1), own)
+            return next((mac for mac in held.macs if not mac[0] & 1), own)
         return own
 
     def _add(self, macs: Sequence[bytes], lenient: bool) -> None:
@@ -129,12 +132,14 @@ class Addresses:
                     self._note(f"an address could not be withdrawn: {refused.what}")
             held.doubtful.difference_update(part)
 
-    def _go_back(self, before: Sequence[bytes]) -> None:
+    def _go_back(self, before: Sequence[bytes], primary: bytes | None) -> None:
         """Deletes what a refused change has left behind, and adds again what it has taken away."""
+        held = self._held
         self._delete_but(before)
         for mac in before:
-            if mac not in self._held.macs:
+            own = mac == primary
+            if mac not in held.macs or (own and held.primary != primary):
                 try:
-                    self._send_add([mac], mac if mac == before[0] else None)
+                    self._send_add([mac], mac if own else None)
                 except PfRefused as refused:
                     self._note(f"an address could not be had again: {refused.what}")

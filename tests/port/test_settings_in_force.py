@@ -297,3 +297,44 @@ def test_an_address_that_was_taken_back_is_not_the_pfs_after_a_reset(
         if not running:
             port.start()
         assert held(pf)["macs"] == [automatic.hex(":")]
+
+
+@pytest.mark.parametrize("others", [0, 15], ids=["alone", "full"])
+def test_an_address_that_is_there_already_becomes_the_own_one(
+    pf: SoftPf, pool: Pool, others: int
+) -> None:
+    """It was one of extra_macs: the PF has its filter, and has to learn whose it is."""
+    pf.control("trust", vf=0, on=False)
+    new = "02:00:00:00:01:02"
+    with pf.open(0, pool=pool) as port:
+        port.configure(extra_macs=[new, *EXTRA[:others]])
+        port.start()
+        before = port.mac.hex(":")
+        assert snapshot(pf)["primary_mac"] == before
+        port.stop()
+        port.configure(mac=new, extra_macs=EXTRA[:others])
+        port.start()
+        assert snapshot(pf)["primary_mac"] == new
+        assert held(pf) == expected(port, pf)
+        assert not port.notes
+        port.reset()
+        assert snapshot(pf)["primary_mac"] == new
+        assert held(pf) == expected(port, pf)
+        if snapshot(pf)["personality"] == "e810":
+            assert snapshot(pf)["default_mac"] == new  # ice tells the own address after a reset
+
+
+def test_a_refused_change_leaves_the_own_address_that_there_was(pf: SoftPf, pool: Pool) -> None:
+    pf.control("trust", vf=0, on=False)
+    with pf.open(0, pool=pool) as port:
+        port.start()
+        before = port.mac.hex(":")
+        port.stop()
+        port.configure(mac="02:00:00:00:01:02", extra_macs=[before, *EXTRA])
+        with pytest.raises(PfRefused):
+            port.start()
+        assert snapshot(pf)["primary_mac"] == before
+        assert snapshot(pf)["macs"] == [before]
+        port.reset()
+        if snapshot(pf)["personality"] == "e810":
+            assert snapshot(pf)["default_mac"] == before
