@@ -25,6 +25,7 @@ CONFIG = HERE / "judge.config"
 HOST = ("judge_host.c", "judge_host.h")  # of every judge
 JOBS = 2
 SKIPPED = 77
+KEPT_SECONDS = 14 * 86400.0  # a build, since its last use
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def load(judge: Judge) -> Path:
     path = judge.path()
     if not path.is_file():
         raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (10 minutes)")
+    path.touch()  # see prune()
     return path
 
 
@@ -116,6 +118,13 @@ def build(judge: Judge) -> Path:
             if not path.is_file():
                 _build(judge, path)
     return path
+
+
+def prune(judge: Judge) -> None:
+    """Removes builds of a judge that nobody has used lately; another checkout may use an older one."""
+    for old in cache_dir().glob(f"judge-{judge.name}-*"):
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            old.unlink()
 
 
 def _build(judge: Judge, path: Path) -> None:
@@ -142,10 +151,8 @@ def _build(judge: Judge, path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     shutil.copy(tree / "linux", part)
     call(["strip", part], log=log, timeout=60)
-    for old in cache_dir().glob(f"judge-{judge.name}-*"):
-        if old != part:
-            old.unlink()
     part.rename(path)
+    prune(judge)
     shutil.rmtree(work)
     print(f"judge {judge.name} ready after {time.monotonic() - started:.0f} s", flush=True)
 
