@@ -19,6 +19,7 @@ from iavfio.exhaustion import require_address_space
 SUMMARIES = {  # shown by --help without importing the commands
     "bench": "Measure throughput with exact packet accounting.",
     "bind": "Bind VFs to vfio-pci, recording what was changed.",
+    "exporter": "Serve the counters of all running ports as metrics for Prometheus.",
     "info": "Show a VF: identity, limits, and what the PF granted or denied.",
     "journal": "Record, print and compare what drivers say to their PF.",
     "list": "List Intel PFs and VFs of this host.",
@@ -27,6 +28,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "schema": "Print the JSON schema of what a command prints.",
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does, or its rates.",
+    "telemetry": "Answer DPDK's telemetry tools for all running ports.",
     "unbind": "Undo what bind changed.",
     "why": "Name what keeps a port from receiving, or makes its packets vanish.",
 }

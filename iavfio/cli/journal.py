@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -43,14 +42,15 @@ def record(directory: Path, vf: int, output: Path) -> None:
 
     Whatever drives the VF (Linux, DPDK, iavfio) is recorded alike: the software PF writes it down.
     """
-    control = directory / "control.sock"
-    if not control.exists():
+    if not (directory / "control.sock").exists():
         raise click.BadParameter(
             f"no software VF answers there: {directory} has no control.sock; name the directory "
             "that 'iavfio softvf --socket DIR' serves",
             param_hint="DIR",
         )
-    entries = _ask(control, {"command": "journal", "vf": vf})["entries"]
+    from iavfio.softvf.asking import ask
+
+    entries = ask(directory, "journal", vf=vf)["entries"]
     output.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
     click.echo(f"{len(entries)} entries in {output}")
 
@@ -96,31 +96,3 @@ def _load(file: Path) -> tuple[Entry, ...]:
     from iavfio.virtchnl.journal import Journal
 
     return Journal.load(file)
-
-
-def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    from iavfio.errors import ConfigError, IavfioError
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(5)
-        try:
-            line.connect(str(path))
-            line.sendall(json.dumps(request).encode() + b"\n")
-            received = bytearray()
-            while not received.endswith(b"\n"):
-                data = line.recv(1 << 16)
-                if not data:
-                    break
-                received += data
-            answer = json.loads(received)
-            if not isinstance(answer, dict):
-                raise ValueError("the answer is no JSON object")
-        except (OSError, ValueError) as error:
-            raise IavfioError(
-                f"no software VF answers at {path}",
-                str(error),
-                "name the directory that 'iavfio softvf --socket DIR' serves",
-            ) from error
-    if not answer.pop("ok", False):
-        raise ConfigError("the software VF refused", str(answer.get("error", "")))
-    return answer

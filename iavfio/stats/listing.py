@@ -55,6 +55,17 @@ def ports() -> list[KnownPort]:
     return found
 
 
+def snapshots() -> list[Snapshot]:
+    """Counters of all running ports that this user may read; a user has each name once."""
+    found: dict[tuple[str, str], Snapshot] = {}
+    for _, reader in _readers():
+        with suppress(IavfioError):  # cut short by its owner this moment
+            snapshot = reader.snapshot()
+            if snapshot.alive:
+                found.setdefault((snapshot.user, snapshot.port), snapshot)
+    return list(found.values())
+
+
 def known_ports() -> list[str]:
     """Names of the ports that `ports()` finds, sorted; dead ones too."""
     return sorted({reader.name for _, reader in _readers()})

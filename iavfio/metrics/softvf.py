@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Software PFs as metrics: what the PF counts for its VFs, on its wire, and of broken rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from iavfio.errors import IavfioError
+from iavfio.metrics.table import metrics
+from iavfio.softvf.asking import ask
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric as Family
+
+WIRE = (  # counter of the control socket's `wire`, metric, unit, help
+    ("received", "received_packets", "packets", "Frames that came from the wire"),
+    ("received_bytes", "received_bytes", "bytes", "Their length"),
+    ("sent", "sent_packets", "packets", "Frames that left by the wire"),
+    ("sent_bytes", "sent_bytes", "bytes", "Their length"),
+)
+WIRE_DROPS = {
+    "link_down": "came while the wire was down",
+    "bad_length": "shorter than an Ethernet header, or too long for the switch",
+    "unmatched": "for no VF",
+    "not_sent": "the wire did not take it",
+}
+
+
+class SoftPfCollector(Collector):
+    """Asks the control socket in each directory at each scrape."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = list(directories)
+
+    def collect(self) -> Iterator[Family]:
+        """The metric families; a software PF that does not answer has `iavfio_softvf_up` 0."""
+        up = GaugeMetricFamily(
+            "iavfio_softvf_up", "Whether the software PF answers", labels=("pf",)
+        )
+        answers: dict[str, dict[str, Any]] = {}
+        for directory in self._directories:
+            try:
+                answers[str(directory)] = _answers(directory)
+            except IavfioError:
+                up.add_metric((str(directory),), 0)
+            else:
+                up.add_metric((str(directory),), 1)
+        yield up
+        yield from _of_vfs(answers)
+        yield from _of_wires(answers)
+        yield _violations(answers)
+
+
+def _answers(directory: Path) -> dict[str, Any]:
+    info = ask(directory, "info")
+    return {
+        "vfs": info["vfs"],
+        "stats": [ask(directory, "stats", vf=vf["index"])["stats"] for vf in info["vfs"]],
+        "wire": ask(directory, "wire")["wire"],
+        "log": ask(directory, "log")["counts"],
+    }
+
+
+def _of_vfs(answers: dict[str, dict[str, Any]]) -> Iterator[Family]:
+    """The same counters as a port's, seen from the PF."""
+    labels = ("pf", "vf")
+    connected = GaugeMetricFamily(
+        "iavfio_softvf_vf_connected", "Whether a driver has the VF open", labels=labels
+    )
+    resets = CounterMetricFamily("iavfio_softvf_vf_resets", "Resets of the VF", labels=labels)
+    for pf, answer in answers.items():
+        for vf in answer["vfs"]:
+            whose = (pf, str(vf["index"]))
+            connected.add_metric(whose, float(vf["connected"]))
+            resets.add_metric(whose, vf["resets"])
+    yield from (connected, resets)
+    for metric in metrics():
+        if metric.block != "vf":
+            continue
+        reasons = ("reason",) if "reason" in metric.labels else ()
+        family = CounterMetricFamily(
+            metric.name.replace("iavfio_vf_", "iavfio_softvf_vf_"),
+            metric.help,
+            labels=(*labels, *reasons),
+            unit=metric.unit,
+        )
+        for pf, answer in answers.items():
+            for vf, stats in zip(answer["vfs"], answer["stats"], strict=True):
+                for reason, name in metric.counters.items():
+                    behind = (reason,) if reason else ()
+                    family.add_metric((pf, str(vf["index"]), *behind), stats[name])
+        yield family
+
+
+def _of_wires(answers: dict[str, dict[str, Any]]) -> Iterator[Family]:
+    for name, shown, unit, text in WIRE:
+        family = CounterMetricFamily(f"iavfio_softvf_wire_{shown}", text, labels=("pf",), unit=unit)
+        for pf, answer in answers.items():
+            family.add_metric((pf,), answer["wire"][name])
+        yield family
+    reasons = "; ".join(f"{reason}: {text}" for reason, text in WIRE_DROPS.items())
+    lost = CounterMetricFamily(
+        "iavfio_softvf_wire_dropped_packets",
+        f"Frames that were lost at the wire by reason. {reasons}",
+        labels=("pf", "reason"),
+        unit="packets",
+    )
+    for pf, answer in answers.items():
+        for reason in WIRE_DROPS:
+            lost.add_metric((pf, reason), answer["wire"][reason])
+    yield lost
+
+
+def _violations(answers: dict[str, dict[str, Any]]) -> Family:
+    family = CounterMetricFamily(
+        "iavfio_softvf_violations",
+        "Rules that drivers broke, by the section that has the rule",
+        labels=("pf", "vf", "kind", "rule"),
+    )
+    for pf, answer in answers.items():
+        for each in answer["log"]:
+            whose = (pf, str(each["vf"]), each["kind"], each["rule"])
+            family.add_metric(whose, each["count"])
+    return family
