@@ -53,12 +53,14 @@ __all__ = [
     "VfioError",
     "Worker",
     "__version__",
+    "faults",
     "handler",
     "open",
     "softvf",
 ]
 
 if TYPE_CHECKING:
+    from iavfio import faults
     from iavfio.datapath.burst import Burst, Selection
     from iavfio.datapath.pool import Pool
     from iavfio.datapath.worker import Lane, Worker
@@ -83,8 +85,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "softvf":  # a module that can be called, as in iavfio.softvf(vfs=2)
-        return import_module("iavfio.softvf")
+    if name in ("faults", "softvf"):  # modules; the second can be called: iavfio.softvf(vfs=2)
+        return import_module(f"iavfio.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'iavfio' has no attribute {name!r}")
     module, attribute = _PUBLIC[name]

@@ -134,13 +134,7 @@ class Burst(Packets):
         """As `post`, for the packets with these numbers. Raises StateError for one sent before."""
         columns = self.live()
         self._check_pool(pair)
-        given = self._given_map()
-        if given[indices].any():
-            raise StateError(
-                "a packet of this selection was sent before",
-                "its buffer belongs to the device now",
-                "send each packet once",
-            )
+        given = self._ours(indices)
         refused[0] = 0
         if indices.size == 0:
             return 0
@@ -151,6 +145,33 @@ class Burst(Packets):
             if count < indices.size:
                 self._short = (pair, indices[count:])
         return count
+
+    @property
+    def left(self) -> int:
+        """Packets that are still the burst's: neither sent nor handed over."""
+        self.live()
+        gone = self._given if self._map is None else int(np.count_nonzero(self._map))
+        return self._n - gone
+
+    def hand_over(self) -> tuple[Columns, NDArray[np.intp]]:
+        return self.hand_over_some(np.flatnonzero(~self._given_map()))
+
+    def hand_over_some(self, indices: NDArray[np.intp]) -> tuple[Columns, NDArray[np.intp]]:
+        """As `hand_over`, for the packets with these numbers."""
+        columns = self.live()
+        self._ours(indices)[indices] = True
+        return columns, indices
+
+    def _ours(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which packets are gone. Raises StateError when one with these numbers is."""
+        given = self._given_map()
+        if given[indices].any():
+            raise StateError(
+                "a packet of this selection was sent before",
+                "its buffer belongs to the device now",
+                "send each packet once",
+            )
+        return given
 
     def _check_pool(self, pair: QueuePair) -> None:
         if pair.pool is not self._pair.pool:
@@ -243,6 +264,9 @@ class Selection(Packets):
 
     def post(self, pair: QueuePair, raw: Any, refused: Any) -> int:
         return self._burst.post_some(self._indices, pair, raw, refused)
+
+    def hand_over(self) -> tuple[Columns, NDArray[np.intp]]:
+        return self._burst.hand_over_some(self._indices)
 
     def _pointer(self) -> Any:
         columns = self.live()

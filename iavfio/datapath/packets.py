@@ -48,6 +48,15 @@ class Packets:
         """
         raise NotImplementedError
 
+    def hand_over(self) -> tuple[Columns, NDArray[np.intp]]:
+        """These packets leave their burst, and the caller owns their buffers.
+
+        Returns the burst's arrays and the rows of the packets in them; to be read at once, for the
+        arrays serve another burst after the release of this one. Raises StateError after release,
+        and for a selection with a packet that has left before.
+        """
+        raise NotImplementedError
+
     def _pick(self, column: NDArray[Any]) -> NDArray[Any]:
         """The rows of one of the burst's columns that belong to these packets."""
         raise NotImplementedError
