@@ -29,6 +29,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does, or its rates.",
     "telemetry": "Answer DPDK's telemetry tools for all running ports.",
+    "top": "Show what running ports do: rates, queues, losses, resets, link.",
     "unbind": "Undo what bind changed.",
     "why": "Name what keeps a port from receiving, or makes its packets vanish.",
 }

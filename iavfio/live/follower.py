@@ -17,7 +17,7 @@ from iavfio.stats import SegmentReader, Snapshot
 from iavfio.stats.listing import find
 
 RESET, RESTARTED, GONE = "reset", "restarted", "gone"
-LINK_UP, LINK_DOWN, LINK_FLAPPED = "link up", "link down", "link changed and came back"
+LINK_UP, LINK_DOWN, LINK_FLAPPED = "link up", "link down", "link flapped"
 
 
 @dataclass(frozen=True)

@@ -50,5 +50,5 @@ def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
     assert told.returncode == 2
     assert "no mailbox journal" in told.stderr
     told = cli("record", str(tmp_path), "-o", f"{tmp_path}/y")
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert "iavfio softvf --socket" in told.stderr

@@ -70,7 +70,7 @@ def test_a_reset_is_told_once_even_when_it_is_over_already() -> None:
     segment.set_state("running")
     step = follower.step()
     assert (step.counted.resets, step.counted.link_changes) == (1, 2)
-    assert step.events == ("reset", "link changed and came back")
+    assert step.events == ("reset", "link flapped")
     assert follower.step().events == ()
     segment.set_state("resetting")
     segment.set_state("resetting")  # said twice, and one reset all the same
