@@ -66,6 +66,9 @@ class VfHardware(Protocol):
         The bits are those of docs/spec/registers.md 3.
         """
 
+    def mute(self, on: bool) -> None:
+        """Holds the VF's interrupts back, as if all vectors were masked: a fault."""
+
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from iavfio.datapath.worker import Lane, Worker
@@ -12,6 +13,7 @@ from iavfio.port.port import Port
 from iavfio.port.probe import within
 from iavfio.pyvfio import Unsupported
 from iavfio.pyvfio.opening import normal_bdf
+from iavfio.qualify.checks import aftermath
 from iavfio.qualify.checks.traffic import both_ways
 from iavfio.qualify.frames import frame
 from iavfio.qualify.outcome import NotRun, Seen, require
@@ -36,32 +38,49 @@ def restarts(vfs: Vfs, seen: Seen) -> None:
 
 
 def own_reset(vfs: Vfs, seen: Seen) -> None:
-    """RESET_VF: the port comes back with its settings, its address and its traffic."""
-    source, sink = vfs.start()
-    before = source.mac, sink.mac, source.session.resources.queue_pairs
-    outages = [port.reset().outage for port in {id(p): p for p in (source, sink)}.values()]
-    seen.figures["outage_ms"] = round(max(outages) * 1e3, 1)
-    require(
-        (source.mac, sink.mac, source.session.resources.queue_pairs) == before,
-        "the reset changed the VF's address or its queues",
-    )
-    _link_and_works(source, sink)
+    """RESET_VF: the port comes back with settings, address, interrupts, counters and traffic."""
+
+    def reset(source: Port, sink: Port) -> float:
+        return max(port.reset().outage for port in {id(p): p for p in (source, sink)}.values())
+
+    _survives(vfs, seen, reset, "after RESET_VF")
 
 
 def function_reset(vfs: Vfs, seen: Seen) -> None:
     """A function-level reset behind the driver's back is noticed, and the port comes back."""
-    source, sink = vfs.start()
-    if not sink.device.info().resettable:
+    if not vfs.receiver.device.info().resettable:
         raise NotRun("VFIO names this device not resettable")
-    known = len(sink.resets)
-    try:
-        sink.device.reset()
-    except Unsupported as error:
-        raise NotRun(str(error)) from error
-    back = within(NOTICE, lambda: len(sink.resets) > known and sink.state == "running")
-    require(back, f"the port did not come back within {NOTICE:g} s: {sink.why_stopped()}")
-    seen.figures["outage_ms"] = round(sink.resets[-1].outage * 1e3, 1)
-    _link_and_works(source, sink)
+
+    def reset(source: Port, sink: Port) -> float:
+        known = len(sink.resets)
+        try:
+            sink.device.reset()
+        except Unsupported as error:
+            raise NotRun(str(error)) from error
+        within(NOTICE, lambda: len(sink.resets) > known or sink.state == "failed")
+        back = len(sink.resets) > known and sink.state == "running"
+        require(back, f"the port did not come back within {NOTICE:g} s: {sink.why_stopped()}")
+        return sink.resets[-1].outage
+
+    _survives(vfs, seen, reset, "after the FLR")
+
+
+def _survives(vfs: Vfs, seen: Seen, reset: Callable[[Port, Port], float], when: str) -> None:
+    """All that was in force before `reset`, which returns the outage in seconds, is so after it."""
+    wanted = aftermath.Wanted.of(vfs)
+    source, sink = wanted.start(vfs)
+    aftermath.in_force(vfs, wanted, "before the reset")
+    addresses = source.mac, sink.mac, source.session.resources.queue_pairs
+    counted = aftermath.totals(sink)
+    seen.figures["outage_ms"] = round(reset(source, sink) * 1e3, 1)
+    now = source.mac, sink.mac, source.session.resources.queue_pairs
+    require(now == addresses, f"{when}: the VF's address or its queues are others")
+    _link_and_drain(source, sink)
+    first = aftermath.pf_counts(sink)
+    aftermath.in_force(vfs, wanted, when)
+    aftermath.pf_counts_on(first, aftermath.pf_counts(sink), when)
+    aftermath.no_step_back(counted, aftermath.totals(sink), when)
+    aftermath.no_late_dma(vfs, when)
 
 
 def reset_under_traffic(vfs: Vfs, seen: Seen) -> None:
@@ -78,7 +97,8 @@ def reset_under_traffic(vfs: Vfs, seen: Seen) -> None:
         within(0.3, lambda: False)
     finally:
         worker.close()
-    _link_and_works(source, sink)
+    _link_and_drain(source, sink)
+    _works(source, sink)
     vfs.stop()
     require(vfs.pool.idle == free, f"{free - vfs.pool.idle} buffers are missing after the reset")
 
@@ -141,17 +161,12 @@ def _works(source: Port, sink: Port) -> None:
     require(got == frames, f"{len(got)} of {FRAMES} frames arrived, or out of order")
 
 
-def _link_and_works(source: Port, sink: Port) -> None:
+def _link_and_drain(source: Port, sink: Port) -> None:
+    """Waits for the links, and releases what was on its way."""
     for port in (source, sink):
         require(port.wait_link(NOTICE).up, f"the link of {port.name} stays down")
-    _drain(sink)
-    _works(source, sink)
-
-
-def _drain(port: Port) -> None:
-    """Releases what was on its way."""
     within(0.2, lambda: False)
-    for queue in port.rx:
+    for queue in sink.rx:
         while True:
             with queue.recv() as burst:
                 if not len(burst):

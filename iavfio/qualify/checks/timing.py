@@ -32,7 +32,7 @@ def interrupts(vfs: Vfs, seen: Seen) -> None:
         rss = Rss.make(lut=(queue,)) if most > 1 else Rss()
         source, sink = vfs.start(queues=most, rss=rss)
         for number in range(WAKES):
-            times.append(_wake(source, sink.rx[queue], frame(sink.mac, source.mac, number)))
+            times.append(wake(source, sink.rx[queue], frame(sink.mac, source.mac, number)))
             require(
                 times[-1] < LATE,
                 f"queue {queue}: sleeper {number} was not woken within {LATE:g} s",
@@ -40,7 +40,7 @@ def interrupts(vfs: Vfs, seen: Seen) -> None:
     seen.figures |= _spread(times, "wake")
 
 
-def _wake(source: Port, queue: RxQueue, data: bytes) -> float:
+def wake(source: Port, queue: RxQueue, data: bytes) -> float:
     """Seconds from the doorbell to the return of the sleeping receiver."""
     came: list[float] = []
 

@@ -107,6 +107,10 @@ class Vf:
         """Sets an error bit of an admin queue and raises vector 0."""
         self.account.run(self.mailbox.fail, queue, error)
 
+    def mute(self, on: bool) -> None:
+        """Holds interrupts back, as if all vectors were masked."""
+        self.account.run(self.msix.mute, on)
+
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong."""
         self._log.add(self.index, kind, rule, text)

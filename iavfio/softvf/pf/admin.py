@@ -16,6 +16,8 @@
     "crit"}
 {"command": "fault", "vf": 0, "kind": "spoil", "how": "lose" | "corrupt" | "twice" | "hash" |
     "checksum" | "uncounted", "every": 7}      frames that the VF receives
+{"command": "fault", "vf": 0, "kind": "reset", "how": "hang" | "mute" | "counters" | "dma"}
+    its resets go wrong from the next one on
 {"command": "fault", "vf": 0, "kind": "clear"}
 {"command": "udp_tunnel", "kind": "vxlan" | "geneve", "port": 4789, "on": true}    of the host
 {"command": "send", "vf": 0, "opcode": 17, "retval": 0, "payload": "0100..."}   unsolicited
@@ -33,7 +35,7 @@ from iavfio.errors import ConfigError
 from iavfio.softvf.contract import QueueError, QueueName
 from iavfio.softvf.dataplane import SPOILS
 from iavfio.softvf.personality import LINK_SPEEDS, QUEUE_LIMIT, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, link
+from iavfio.softvf.pf import arguments, broken_resets, link
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
@@ -170,6 +172,13 @@ def _spoil(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
     return {"waiting": faults(pf, vf)}
 
 
+def _broken_reset(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
+    how = arguments.word(request, "how", tuple(broken_resets.HOW))
+    broken_resets.clear(pf, vf)
+    vf.broken_reset = how
+    return {"waiting": faults(pf, vf)}
+
+
 def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
     queue = arguments.word(request, "queue", get_args(QueueName))
     error = arguments.word(request, "error", get_args(QueueError))
@@ -178,7 +187,7 @@ def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
 
 
 HARDWARE_FAULTS: Mapping[str, Callable[[Pf, Vf, Request], dict[str, Any]]] = MappingProxyType(
-    {"tx_stall": _tx_stall, "aq_error": _aq_error, "spoil": _spoil}
+    {"tx_stall": _tx_stall, "aq_error": _aq_error, "spoil": _spoil, "reset": _broken_reset}
 )
 
 
@@ -206,6 +215,7 @@ def _fault(pf: Pf, request: Request) -> dict[str, Any]:
         if vf.spoil:
             pf.plane.spoil(vf.index, "lose", 0)  # 0 ends it, whatever it is
             vf.spoil = ""
+        broken_resets.clear(pf, vf)
         return {}
     any_opcode = request.get("opcode") is None
     opcode = None if any_opcode else arguments.integer(request, "opcode", 1, 0xFFFF)

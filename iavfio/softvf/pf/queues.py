@@ -230,7 +230,7 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
             "note",
         )
     length = _ice_length(rx) if pf.personality.is_ice else int(rx.ring_len)
-    offer.rx = length > 0 and size > 0
+    offer.rx, offer.rx_iova = length > 0 and size > 0, base
     flex = vf.has(lib.VC_CAP_RX_FLEX_DESC)
     offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)
     if rx.ring_len and not size:

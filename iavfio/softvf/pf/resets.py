@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.pf import link, rss
+from iavfio.softvf.pf import broken_resets, link, rss
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class Resets:
         vf.enter(Phase.RESETTING)
         self._software_half(vf)
 
+    def finish(self, vf: Vf) -> None:
+        """Ends a reset that hung by a fault."""
+        self._complete(vf)
+
     def stop(self, vf: Vf) -> None:
         """Drops a reset that is under way: the PF's driver goes."""
         self._cancel(vf)
@@ -119,6 +123,9 @@ class Resets:
         vf.resets += 1
         self._pf.drop_inbox(vf)
         self._pf.publish(vf)  # not active: the switch forgets it
+        if not broken_resets.begin(self._pf, vf):
+            self._note(vf, "a fault: the reset does not finish")
+            return
         self._after(vf, vf.reset_latency, self._complete)
 
     def _complete(self, vf: Vf) -> None:
@@ -130,6 +137,7 @@ class Resets:
 
     def _activate(self, vf: Vf) -> None:
         self.allocate(vf)
+        broken_resets.end(self._pf, vf)
         vf.enter(Phase.INIT)
         vf.active_since = self._pf.scheduler.now()
         self._pf.plane.set_rx_polling(vf.index, False)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def faults(pf: Pf, vf: Vf) -> list[str]:
     """The faults that were asked for and are in force or wait, in words."""
     stalled = [f"tx_stall, queue {queue}" for queue in sorted(vf.stalled)]
-    return pf.faults.texts(vf.index) + stalled + [vf.spoil] * bool(vf.spoil)
+    broken = [f"reset, {vf.broken_reset}"] * bool(vf.broken_reset)
+    return pf.faults.texts(vf.index) + stalled + [vf.spoil] * bool(vf.spoil) + broken
 
 
 def _queue_stats(pf: Pf, vf: Vf) -> dict[str, list[int]]:

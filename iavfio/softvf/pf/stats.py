@@ -41,6 +41,9 @@ def get_stats(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         (count - start + base) % (1 << 64)
         for count, start, base in zip(now, vf.stats_start, vf.stats_base, strict=True)
     ]
+    if vf.backwards:
+        vf.backwards -= 1
+        values = [vf.backwards] * len(values)
     if not ice:
         values = [v & (BITS_32 if i in NARROW else BITS_48) for i, v in enumerate(values)] + [0]
     return b"".join(value.to_bytes(8, "little") for value in values)

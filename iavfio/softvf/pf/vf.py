@@ -53,6 +53,7 @@ class Offer:
     tx: bool = False
     rx: bool = False
     keep_crc: bool = False
+    rx_iova: int = 0  # of the ring
 
 
 @dataclass
@@ -106,6 +107,10 @@ class Vf:
     stats_start: tuple[int, ...] | None = None  # the counters at the first GET_STATS
     stalled: set[int] = field(default_factory=set)  # send queues, by a fault
     spoil: str = ""  # what a fault does to frames that it receives; outlives resets
+    broken_reset: str = ""  # how its resets go wrong by a fault (broken_resets.py)
+    backwards: int = 0  # by such a fault: what GET_STATS counts down from, 0 = it counts
+    stale_ring: int = 0  # by such a fault: the receive ring of before
+    late_timer: Timer | None = None  # of writes to that ring's buffers
 
     failures: int = 0
     resets: int = 0

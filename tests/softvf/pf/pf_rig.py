@@ -86,6 +86,10 @@ class Hardware:
         self.gone = False
         self.log: list[tuple[ViolationKind, str, str]] = []
         self.errors: list[tuple[str, str]] = []
+        self.muted = False
+
+    def mute(self, on: bool) -> None:
+        self.muted = on
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
         self.sent.append((opcode, retval, payload))
