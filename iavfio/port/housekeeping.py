@@ -85,9 +85,11 @@ class Housekeeping:
             if not taken or self._status.state not in ALIVE:
                 return
             try:
+                # In this order each message is read here or raises the vector again: the write
+                # clears what is pending, and a cause that is set already raises nothing.
+                control.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
                 control.session.take_causes()
                 control.session.client.service()
-                control.bar.write32(dyn_ctl(0), MAILBOX_ENABLE)
             except IavfioError:
                 pass  # a reset or loss: the register checks will say which
 

@@ -26,16 +26,7 @@ class Difference:
     explains: Callable[[Exchange], bool]
 
 
-DIFFERENCES: tuple[Difference, ...] = (
-    Difference(
-        name="the link as the administrator sets it",
-        kernels=KERNELS,
-        function="i40e_ndo_set_vf_link_state",
-        reason="i40e stops the queues of a VF whose link is disabled, and resets the VF when it is"
-        " enabled again; the software PF says link down and drops what the VF sends",
-        explains=lambda exchange: exchange.step.deed == "link",
-    ),
-)
+DIFFERENCES: tuple[Difference, ...] = ()
 
 
 def explain(exchange: Exchange) -> Difference | None:

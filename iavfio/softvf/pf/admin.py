@@ -35,7 +35,7 @@ from iavfio.errors import ConfigError
 from iavfio.softvf.contract import QueueError, QueueName
 from iavfio.softvf.dataplane import SPOILS
 from iavfio.softvf.personality import LINK_SPEEDS, QUEUE_LIMIT, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, broken_resets, link
+from iavfio.softvf.pf import arguments, broken_resets, link, queues
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
@@ -65,6 +65,11 @@ def _link(pf: Pf, request: Request) -> dict[str, Any]:
     if "vf" in request:
         vf = _vf(pf, request)
         vf.link_mode = arguments.word(request, "state", link.MODES)
+        if not pf.personality.is_ice:  # docs/spec/pf-dialects.md 5
+            if vf.link_mode == "disable":
+                queues.stop_all(pf, vf)
+            else:
+                _change(pf, vf, "the administrator sets the link")
         link.changed(pf, vf)
         return {"link_up": link.is_up(pf, vf)}
     if "state" not in request and "speed" not in request:

@@ -367,6 +367,15 @@ def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     return b""
 
 
+def stop_all(pf: Pf, vf: Vf) -> None:
+    """Stops what runs; the VF is not told, and its queues stay configured."""
+    for queue in _bits(vf.rx_enabled):
+        pf.plane.disable_queue(vf.index, queue, True)
+    for queue in _bits(vf.tx_enabled):
+        pf.plane.disable_queue(vf.index, queue, False)
+    vf.rx_enabled = vf.tx_enabled = 0
+
+
 ROWS: tuple[Message, ...] = (
     Message("CONFIG_TX_QUEUE", fixed=24, unlock=ACTIVE),
     Message("CONFIG_RX_QUEUE", fixed=40, unlock=ACTIVE),
