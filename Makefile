@@ -12,7 +12,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ lint: venv  ## ruff, mypy --strict, codespell, shellcheck, clang-format, layers 
 	clang-format --dry-run --Werror $(C_FILES)
 	lint-imports --no-logo --no-cache
 	$(PY) tools/c_layers.py --quiet
+
+promises: venv  ## make docs/spec/coverage.md anew: which test shows each promise
+	@$(PY) tools/promises.py
 
 format: venv  ## format Python and C in place
 	ruff check --fix-only -q . ; ruff format -q .

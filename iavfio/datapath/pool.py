@@ -36,8 +36,9 @@ class Pool:
     A pool serves the whole process: ports that share one forward without copying. It maps itself
     into each address space that needs it, once. `memory` is what the device may touch; all
     bookkeeping lies elsewhere (docs/spec/reliability.md S3). `contiguous`: in one physical piece of
-    huge pages, which a port without an IOMMU needs; a vfio-user port cannot use it. Raises
-    ConfigError for a size that makes no sense, VfioError when memory is short.
+    huge pages, which a port without an IOMMU needs; a vfio-user port cannot use it. `numa_node`:
+    the node that the memory is to lie on; None: where the kernel takes it. Raises ConfigError for a
+    size that makes no sense, VfioError when memory is short.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Pool:
         else:
             self.memory = DmaMemory.allocate(buffers * STRIDE, huge=huge, numa_node=numa_node)
         self.size = buffers
+        self.numa_node = numa_node
         self._raw: Any = lib.pool_new(
             ffi.cast("void *", self.memory.address), buffers * STRIDE, STRIDE, HEADROOM
         )

@@ -289,7 +289,8 @@ class PortControl:
         status.mac = built.mac
         for pair in self.queues:
             self.watchdog.add(pair)
-        say_shortages(status, built.plan, self.pool, self.device.transport)
+        device = self.device
+        say_shortages(status, built.plan, self.pool, device.transport, device.numa_node)
         self.housekeeping.conditions.rebase()
 
     def stop(self) -> None:

@@ -15,11 +15,17 @@ LEAST = 64  # buffers for each queue: two batches of a refill
 HUGE_2M = 2 << 20
 
 
-def say_shortages(status: PortStatus, plan: VectorPlan, pool: Pool, transport: str) -> None:
-    """Begins or ends the conditions, right after the receive rings were filled."""
+def say_shortages(
+    status: PortStatus, plan: VectorPlan, pool: Pool, transport: str, node: int | None = None
+) -> None:
+    """Begins or ends the conditions, right after the receive rings were filled.
+
+    `node` is the NUMA node of the device, None where it has none.
+    """
     _say(status, "shared vectors", _shared_vectors(plan))
     _say(status, "buffers short", _buffers(plan, pool))
     _say(status, "small pages", _pages(pool, transport))
+    _say(status, "far memory", _node(pool, node))
 
 
 def _say(status: PortStatus, condition: str, text: str) -> None:
@@ -62,6 +68,17 @@ def _pages(pool: Pool, transport: str) -> str:
     return (
         f"packet buffers lie in small pages: {pool.memory.fallback}; the IOMMU translates more\n"
         f"  on the host: sysctl vm.nr_hugepages={pages}"
+    )
+
+
+def _node(pool: Pool, node: int | None) -> str:
+    """Never fatal: packets only take longer (docs/spec/reliability.md F67)."""
+    if node is None or node < 0 or pool.numa_node in (None, -1, node):
+        return ""
+    return (
+        f"packet buffers lie on NUMA node {pool.numa_node} and the device on {node}: every packet "
+        "crosses between them\n"
+        f"  open the port with a pool of its node: pool=iavfio.Pool(numa_node={node})"
     )
 
 

@@ -23,6 +23,7 @@ from iavfio.stats.names import GLOBAL
 from iavfio.stats.publish import Draft, claim
 from iavfio.stats.runtime import SUFFIX, UserDir, check_name, own_dir
 
+MOST = (1 << 64) - 1  # of a counter
 READABLE = 0o644  # what a segment's mode may grant at most
 
 _open_segments: weakref.WeakSet[PortSegment] = weakref.WeakSet()
@@ -118,11 +119,14 @@ class PortSegment:
         self._header.state = new
 
     def set_global(self, values: Sequence[int], sampled_at: float | None = None) -> None:
-        """Publishes the PF's GET_STATS answer: 12 values in its order, at `time.monotonic()`."""
+        """Publishes the PF's GET_STATS answer: 12 values in its order, at `time.monotonic()`.
+
+        What does not fit into 64 bits stays at their end: only a PF that lies gets there.
+        """
         if len(values) != len(GLOBAL):
             raise ValueError(f"{len(values)} PF counters, not {len(GLOBAL)}")
         when = time.monotonic() if sampled_at is None else sampled_at
-        self._update_pf(values=list(values), sampled_ns=int(when * 1e9))
+        self._update_pf(values=[min(value, MOST) for value in values], sampled_ns=int(when * 1e9))
 
     def set_link(self, up: bool, mbps: int, mac: bytes) -> None:
         """Publishes link state, speed in Mb/s and the port's MAC address; counts a change."""

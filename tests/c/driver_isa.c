@@ -221,6 +221,7 @@ static void compare(uint32_t isa, bool tables, uint32_t flex, uint32_t metadata,
         rig_end(&sides[s].rig);
 }
 
+/* docs/spec/reliability.md F49 */
 int main(int argc, char **argv)
 {
     static const uint32_t formats[] = {0, 2, 6, 16, 22, 24};

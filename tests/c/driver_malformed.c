@@ -10,6 +10,7 @@ static struct columns plain(uint64_t *handles)
     return (struct columns){.handles = handles};
 }
 
+/* docs/spec/reliability.md F45, S2 */
 static void test_receive_bounds(void)
 {
     struct rig rig;
@@ -26,6 +27,7 @@ static void test_receive_bounds(void)
     rig_end(&rig);
 }
 
+/* docs/spec/reliability.md F45, F46 */
 static void test_malformed(void)
 {
     struct rig rig;
@@ -52,6 +54,7 @@ static void test_malformed(void)
     rig_end(&rig);
 }
 
+/* docs/spec/reliability.md F44 */
 static void test_send_guards(void)
 {
     struct rig rig;

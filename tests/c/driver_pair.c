@@ -54,6 +54,7 @@ static void test_receive(void)
     rig_end(&rig);
 }
 
+/* docs/spec/reliability.md F45 */
 static void test_chains(void)
 {
     struct rig rig;
@@ -126,6 +127,7 @@ static void test_chains(void)
     rig_end(&rig);
 }
 
+/* docs/spec/reliability.md F42 */
 static void test_starvation(void)
 {
     struct rig rig;

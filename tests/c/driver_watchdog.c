@@ -36,6 +36,7 @@ static void restart(struct rig *rig)
     assert(pair_start(rig->pair) == 0);
 }
 
+/* docs/spec/reliability.md F21, F24 */
 static void test_reset(void)
 {
     struct rig rig;
@@ -98,6 +99,7 @@ static void test_reset_between_arm_and_start(void)
     rig_end(&rig);
 }
 
+/* docs/spec/reliability.md F31 */
 static void test_lost(void)
 {
     struct rig rig;

@@ -128,6 +128,7 @@ static void test_file(void)
 
 /* ---- a mapped BAR whose memory goes away */
 
+/* docs/spec/reliability.md F32 */
 static void test_bus_error(void)
 {
     int fd = memfd_create("bar", MFD_CLOEXEC);

@@ -58,6 +58,7 @@ def test_a_logger_has_a_level_of_its_own() -> None:
     assert alone and all("iavfio.virtchnl: " in line for line in alone)
 
 
+# docs/spec/reliability.md P4
 def test_messages_are_logged_without_what_they_hold() -> None:
     done = run("bench", "softvf", "--duration", "0.05", "--log-level", "debug")
     assert "sent CONFIG_RSS_KEY, 57 bytes" in done.stderr

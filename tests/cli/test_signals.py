@@ -45,6 +45,7 @@ def test_a_signal_that_was_held_back_is_answered_before_anything_is_done(
     assert (child.returncode, out, error) == (128 + number, "", "")
 
 
+# docs/spec/reliability.md F66
 @no_start
 @pytest.mark.skipif(not LAUNCHER.exists(), reason="the package is not run from a checkout")
 @pytest.mark.parametrize("number", SIGNALS)
@@ -66,6 +67,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(number: signal.
         assert "missing" not in error
 
 
+# docs/spec/reliability.md F66
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_software_pf_prints_its_summary_and_says_which_signal_ended_it(
     number: signal.Signals, tmp_path: Path

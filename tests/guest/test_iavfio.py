@@ -113,6 +113,7 @@ def test_every_packet_comes_back(bench: Bench, words: str) -> None:
     assert after["rx_unicast"] - before["rx_unicast"] == found["received"]
 
 
+# docs/spec/reliability.md F61, P1
 def test_an_ordinary_user_within_memlock(bench: Bench) -> None:
     """He owns the nodes: it works with enough memlock, and else says what is missing."""
     if bench.setting.transport == "noiommu":

@@ -231,6 +231,7 @@ def test_an_ordinary_user_needs_the_nodes(facts: Facts, way: Way) -> None:
     assert "chown 1000 /dev/" in found["text"]
 
 
+# docs/spec/reliability.md F61, P1
 def test_an_ordinary_user_works_within_memlock(facts: Facts, way: Way) -> None:
     with_iommu(way)
     found = take(facts, "allowed")

@@ -331,6 +331,7 @@ def test_even_the_end_of_a_session_may_raise(
         assert served.control("info")["vfs"][0]["faults"] >= len(bombs)
 
 
+# docs/spec/reliability.md D1
 @pytest.mark.parametrize("ring", ["atq", "arq"])
 @pytest.mark.parametrize("index", [0, 1, 5, 31])
 @pytest.mark.parametrize("low", [0xFFFFFFC0, 0xFFFFFF80, 0x0])

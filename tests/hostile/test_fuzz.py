@@ -205,6 +205,7 @@ def victim_is_well(served: ServedPf, victim: RawDriver, number: int) -> None:
     assert info["vfs"][1]["connected"]
 
 
+# docs/spec/reliability.md D1-D7
 @FUZZ
 @given(st.lists(ACTIONS, max_size=40))
 def test_a_client_that_does_anything(
@@ -219,6 +220,7 @@ def test_a_client_that_does_anything(
         hostile.close()
 
 
+# docs/spec/reliability.md D4, D6
 @FUZZ
 @given(
     st.lists(

@@ -69,6 +69,7 @@ KINDS: list[tuple[str, Callable[[Path], int], int]] = [
 ]
 
 
+# docs/spec/reliability.md D2
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[0])
 def test_only_memory_is_taken(kind: tuple[str, Callable[[Path], int], int], tmp_path: Path) -> None:
     _, make, expected = kind
@@ -81,6 +82,7 @@ def test_only_memory_is_taken(kind: tuple[str, Callable[[Path], int], int], tmp_
         client.close()
 
 
+# docs/spec/reliability.md D3
 def test_a_client_has_a_share_of_the_mappings(tmp_path: Path) -> None:
     with served_pf(tmp_path) as served:
         hostile, victim = RawClient(served.paths[0]), RawClient(served.paths[1])
@@ -111,6 +113,7 @@ def test_windows_of_one_file_share_a_mapping(tmp_path: Path) -> None:
         client.close()
 
 
+# docs/spec/reliability.md D3
 def test_a_client_has_a_share_of_the_address_space(tmp_path: Path) -> None:
     with served_pf(tmp_path, vfs=2) as served:
         client = RawClient(served.paths[0])
@@ -221,6 +224,7 @@ def hangs_up(client: RawClient) -> bool:
     return True
 
 
+# docs/spec/reliability.md D2
 def test_a_client_that_truncates_its_memory_loses_its_connection(tmp_path: Path) -> None:
     with served_pf(tmp_path) as served:
         hostile, victim = RawClient(served.paths[0]), RawClient(served.paths[1])

@@ -18,6 +18,7 @@ from tests.softvf.function.mailbox_rings import RSTAT
 from tests.softvf.server.raw_client import RawClient
 
 
+# docs/spec/reliability.md D4, D6, D7
 @pytest.mark.parametrize("name", STORMS)
 def test_a_neighbour_is_served_during(name: str) -> None:
     with softvf(vfs=3, uplink="none", options={"reset_ms": 1}) as pf:

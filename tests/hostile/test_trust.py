@@ -29,6 +29,7 @@ def give(which: str) -> Callable[[Path], None]:
     return lambda leaf: os.chown(leaf if which == "leaf" else leaf.parent, OTHER, -1)
 
 
+# docs/spec/reliability.md D5
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -118,6 +119,7 @@ def listening(path: Path, uid: int) -> Iterator[None]:
         os.waitpid(child, 0)
 
 
+# docs/spec/reliability.md D5
 @root_only
 def test_root_opens_no_socket_that_a_user_serves(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = Path("/tmp") / f"iavfio-trust-{os.getpid()}"

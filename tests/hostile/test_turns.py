@@ -75,6 +75,7 @@ def parties() -> Iterator[Parties]:
     made.close()
 
 
+# docs/spec/reliability.md D6
 @pytest.mark.parametrize("steps", [1, 3, 1000])
 @pytest.mark.parametrize("hostile", [1, 7, 63])
 def test_each_waits_for_one_turn_of_each_other(parties: Parties, steps: int, hostile: int) -> None:
@@ -158,6 +159,7 @@ def test_a_client_that_hangs_up_in_the_middle_is_forgotten(parties: Parties) -> 
     assert closed == ["enough"]
 
 
+# docs/spec/reliability.md D4
 def test_the_mailbox_is_worked_off_in_batches() -> None:
     class Function:
         bus_master = True

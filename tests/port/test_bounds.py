@@ -52,6 +52,7 @@ def took(call: Callable[[], object]) -> tuple[float, IavfioError | None]:
     return time.monotonic() - began, error
 
 
+# docs/spec/reliability.md F41
 def test_stop_ends_dma_without_a_pf_and_says_so(pf: SoftPf, port: Port) -> None:
     silence(pf)
     seconds, error = took(port.stop)

@@ -62,6 +62,7 @@ def run(code: str, socket: str, *, interrupt: bool = False) -> tuple[str, float]
     return first + rest, time.monotonic() - began
 
 
+# docs/spec/reliability.md F66
 @pytest.mark.parametrize(
     "call",
     [
@@ -133,6 +134,7 @@ def _child_of_multiprocessing(port: Port, burst: Burst, answer: object) -> None:
     answer.put(said)  # type: ignore[attr-defined]
 
 
+# docs/spec/reliability.md F64
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_child_of_multiprocessing_finds_the_port_closed(pf: SoftPf, pool: Pool) -> None:
     context = multiprocessing.get_context("fork")
@@ -152,6 +154,7 @@ def test_child_of_multiprocessing_finds_the_port_closed(pf: SoftPf, pool: Pool) 
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F47
 def test_spurious_and_missed_interrupts(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port, pf.open(1, pool=pool) as other:
         port.start(wait_link=5)
@@ -189,6 +192,7 @@ def test_socket_that_is_not_served_for_a_while(pf: SoftPf, pool: Pool) -> None:
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F33
 def test_host_that_asks_is_told_to_callbacks_when_not_opted_in(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         seen: list[str] = []
@@ -199,6 +203,7 @@ def test_host_that_asks_is_told_to_callbacks_when_not_opted_in(pf: SoftPf, pool:
         assert port.state == "running"
 
 
+# docs/spec/reliability.md F60, F68
 def test_nth_mapping_that_fails_leaves_nothing(
     pf: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +234,7 @@ def test_nth_mapping_that_fails_leaves_nothing(
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F68
 def test_failure_at_each_step_of_open_leaves_no_file_and_no_segment(
     pf: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +285,7 @@ def test_housekeeping_survives_what_it_cannot_know(
         assert until(lambda: len(port.resets) == 1 and port.state == "running", 5)
 
 
+# docs/spec/reliability.md F43
 def test_send_queue_that_stands_still_after_a_nudge_means_one_reset(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)

@@ -91,6 +91,7 @@ def bounded(began: float) -> None:
     assert time.monotonic() - began < BOUND
 
 
+# docs/spec/reliability.md F1, F4
 @pytest.mark.parametrize(("kind", "value"), FAULTS)
 def test_fault_while_opening(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
     for opcode in OPENING:
@@ -108,6 +109,7 @@ def test_fault_while_opening(pf: SoftPf, pool: Pool, kind: str, value: int) -> N
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F1, F4
 @pytest.mark.parametrize(("kind", "value"), FAULTS)
 def test_fault_while_starting(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
     with pf.open(0, pool=pool) as port:
@@ -135,6 +137,7 @@ def test_fault_while_starting(pf: SoftPf, pool: Pool, kind: str, value: int) -> 
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F41
 @pytest.mark.parametrize(("kind", "value"), FAULTS)
 def test_fault_while_stopping(pf: SoftPf, pool: Pool, kind: str, value: int) -> None:
     with pf.open(0, pool=pool) as port:
@@ -181,6 +184,7 @@ def test_fault_while_recovering(pf: SoftPf, pool: Pool, kind: str, value: int) -
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F10
 def test_pf_that_refuses_for_good_ends_in_failed_not_in_a_loop(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start()
@@ -203,6 +207,7 @@ def test_pf_that_refuses_for_good_ends_in_failed_not_in_a_loop(pf: SoftPf, pool:
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F3, F6
 def test_unsolicited_messages_are_counted_and_change_nothing(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
@@ -225,6 +230,7 @@ def test_unsolicited_messages_are_counted_and_change_nothing(pf: SoftPf, pool: P
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F23
 def test_stale_notice_of_a_reset_is_ignored(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)

@@ -96,6 +96,7 @@ class Sleeper:
         return not self._thread.is_alive()
 
 
+# docs/spec/reliability.md F48
 def test_twenty_opens_and_two_hundred_starts_leave_the_pool_exact(one: SoftPf, pool: Pool) -> None:
     for _ in range(20):
         with one.open(0, pool=pool) as port:
@@ -113,6 +114,7 @@ def test_twenty_opens_and_two_hundred_starts_leave_the_pool_exact(one: SoftPf, p
     assert one.violations() == []
 
 
+# docs/spec/reliability.md F42
 def test_empty_pool_stops_reception_and_the_first_free_buffer_resumes_it(
     pf: SoftPf, pool: Pool
 ) -> None:

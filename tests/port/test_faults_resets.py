@@ -78,6 +78,7 @@ class Injector:
         return write
 
 
+# docs/spec/reliability.md F20
 def test_reset_at_every_register_write_of_open_and_start(
     pf: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_reset_at_every_register_write_of_open_and_start(
         works(port)
 
 
+# docs/spec/reliability.md F20
 def test_resets_every_few_milliseconds_while_opening_and_starting(pf: SoftPf, pool: Pool) -> None:
     over = threading.Event()
 
@@ -137,6 +139,7 @@ def test_resets_every_few_milliseconds_while_opening_and_starting(pf: SoftPf, po
         works(port)
 
 
+# docs/spec/reliability.md F22
 def test_exactly_one_reset_is_asked_for(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start()
@@ -161,6 +164,7 @@ def test_reset_seen_at_once_and_outage_counted_from_then(own: SoftPf, pool: Pool
         assert port.resets[0].cause == "seen in the registers"
 
 
+# docs/spec/reliability.md F25
 def test_bus_master_and_interrupts_lost_in_a_function_level_reset_are_restored(
     pf: SoftPf, pool: Pool
 ) -> None:
@@ -179,6 +183,7 @@ def test_bus_master_and_interrupts_lost_in_a_function_level_reset_are_restored(
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F27
 def test_reset_that_never_completes_fails_and_the_port_can_be_reopened(
     own: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +233,7 @@ def test_close_does_not_wait_for_a_reset_that_takes_long(own: SoftPf, pool: Pool
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F35
 def test_pf_that_goes_for_good_fails_the_port_and_comes_back_for_a_new_one(
     own: SoftPf, pool: Pool
 ) -> None:
@@ -263,6 +269,7 @@ def test_pf_that_goes_during_a_reset_is_found_gone(
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F31
 def test_all_ones_while_stopped_and_while_starting(own: SoftPf, pool: Pool) -> None:
     with own.open(0, pool=pool) as port:
         own.control("gone", vf=0, on=True)
@@ -292,6 +299,7 @@ def test_hang_up_during_a_sleep_wakes_the_sleeper(own: SoftPf, pool: Pool) -> No
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F14
 def test_events_are_told_in_order_and_callbacks_may_do_anything(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         seen: list[str] = []
@@ -327,6 +335,7 @@ def test_port_closed_by_its_own_callback(pf: SoftPf, pool: Pool, kind: str) -> N
         works(again)
 
 
+# docs/spec/reliability.md F9, F26
 def test_mac_of_ours_that_the_host_overrules_is_given_up(own: SoftPf, pool: Pool) -> None:
     with own.open(0, pool=pool) as port:
         port.configure(mac="02:00:00:00:00:77")
@@ -340,6 +349,7 @@ def test_mac_of_ours_that_the_host_overrules_is_given_up(own: SoftPf, pool: Pool
         works(port)
 
 
+# docs/spec/reliability.md F26
 def test_port_vlan_that_the_host_sets_takes_a_capability_and_that_is_noted(pool: Pool) -> None:
     with (
         iavfio.softvf(personality="x710", options=FAST) as own,
@@ -359,6 +369,7 @@ def test_port_vlan_that_the_host_sets_takes_a_capability_and_that_is_noted(pool:
     assert healthy(pool)
 
 
+# docs/spec/reliability.md F29
 def test_link_flaps_at_random_points(pf: SoftPf, pool: Pool) -> None:
     pf.control("link", state="down")
     try:

@@ -51,6 +51,7 @@ def test_one_vector_is_too_few_and_the_error_says_so(rig: KernelRig) -> None:
     assert caught.value.remedy
 
 
+# docs/spec/reliability.md F25
 def test_msix_lost_in_a_reset_from_outside_comes_back(rig: KernelRig) -> None:
     with rig.open() as device:
         vectors = Interrupts(device, 4)

@@ -95,6 +95,7 @@ def test_own_reset_tells_the_outage_and_rebuilds(pf: SoftPf, pool: Pool) -> None
         works(port)
 
 
+# docs/spec/reliability.md F21
 def test_reset_under_traffic_loses_no_buffer(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
@@ -128,6 +129,7 @@ def test_held_burst_stays_valid_through_a_reset(one: SoftPf, pool: Pool) -> None
     assert pool.idle == pool.size
 
 
+# docs/spec/reliability.md F21
 def test_settings_are_in_force_after_a_reset(one: SoftPf, pool: Pool) -> None:
     one.control("trust", vf=0, on=True)
     with one.open(0, pool=pool) as port:
@@ -143,6 +145,7 @@ def test_settings_are_in_force_after_a_reset(one: SoftPf, pool: Pool) -> None:
     assert "02:00:00:00:00:77" in after["macs"]
 
 
+# docs/spec/reliability.md F26
 def test_mac_that_the_host_sets_is_adopted(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
@@ -153,6 +156,7 @@ def test_mac_that_the_host_sets_is_adopted(pf: SoftPf, pool: Pool) -> None:
         works(port)
 
 
+# docs/spec/reliability.md F29
 def test_link_changes_are_told(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         seen: list[str] = []
@@ -165,6 +169,7 @@ def test_link_changes_are_told(pf: SoftPf, pool: Pool) -> None:
         assert "link" in seen
 
 
+# docs/spec/reliability.md F9
 def test_untrusted_promiscuity_is_not_believed(one: SoftPf, pool: Pool) -> None:
     with one.open(0, pool=pool) as port, one.open(1, pool=pool) as other:
         port.start(wait_link=5)
@@ -193,6 +198,7 @@ def test_more_queues_are_requested_from_the_pf(pool: Pool) -> None:
         assert pf.violations() == []
 
 
+# docs/spec/reliability.md F8
 def test_pf_that_has_fewer_queues_names_the_number(pool: Pool) -> None:
     options = FAST | {"queue_pool": 6}
     with (
@@ -265,6 +271,7 @@ def test_pool_too_small_for_the_rings_is_named(one: SoftPf) -> None:
         assert collect(port.rx, 1) == [frame]
 
 
+# docs/spec/reliability.md F63
 @own_process("it kills the software PF")
 def test_killed_software_vf_is_noticed_and_a_new_one_works(pool: Pool) -> None:
     pf = iavfio.softvf()
@@ -284,6 +291,7 @@ def test_killed_software_vf_is_noticed_and_a_new_one_works(pool: Pool) -> None:
         works(fresh)
 
 
+# docs/spec/reliability.md F63
 def test_killed_driver_leaves_the_software_vf_usable(one: SoftPf, pool: Pool) -> None:
     code = (
         "import sys, iavfio\n"
@@ -305,6 +313,7 @@ def test_killed_driver_leaves_the_software_vf_usable(one: SoftPf, pool: Pool) ->
         works(port)
 
 
+# docs/spec/reliability.md F31
 @own_process("a PCI slot does not come back")
 def test_surprise_removal_is_told_at_once(one: SoftPf, pool: Pool) -> None:
     with one.open(0, pool=pool) as port:
@@ -315,6 +324,7 @@ def test_surprise_removal_is_told_at_once(one: SoftPf, pool: Pool) -> None:
     assert pool.idle == pool.size
 
 
+# docs/spec/reliability.md F33
 @own_process("a PCI slot does not come back")
 def test_host_that_wants_the_device_back_gets_it(one: SoftPf, pool: Pool) -> None:
     port = one.open(0, pool=pool, release_on_request=True)
@@ -324,6 +334,7 @@ def test_host_that_wants_the_device_back_gets_it(one: SoftPf, pool: Pool) -> Non
     assert pool.idle == pool.size
 
 
+# docs/spec/reliability.md F65
 def test_second_opener_is_refused_and_the_first_undisturbed(one: SoftPf, pool: Pool) -> None:
     with one.open(0, pool=pool) as port:
         port.start(wait_link=5)
@@ -332,6 +343,7 @@ def test_second_opener_is_refused_and_the_first_undisturbed(one: SoftPf, pool: P
         works(port)
 
 
+# docs/spec/reliability.md F64
 def test_forked_child_cannot_use_its_parents_port(one: SoftPf, pool: Pool) -> None:
     with one.open(0, pool=pool) as port:
         port.start(wait_link=5)

@@ -55,6 +55,7 @@ def use(device: pyvfio.Device, memory: DmaMemory) -> None:
     device.disable_msix()
 
 
+# docs/spec/reliability.md F68
 @pytest.mark.parametrize("mode", ["group", "cdev", "noiommu"])
 @pytest.mark.parametrize("code", CODES)
 def test_every_call_fails_once(
@@ -94,6 +95,7 @@ def test_every_call_fails_once(
     memory.close()
 
 
+# docs/spec/reliability.md F68
 @pytest.mark.parametrize("code", [0, errno.EINVAL, errno.ENOMEM])
 def test_every_message_fails_once(tmp_path: Path, code: int) -> None:
     """Errno 0 means that the server dies there."""

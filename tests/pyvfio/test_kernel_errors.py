@@ -205,6 +205,7 @@ def test_auto_reports_the_first_obstacle(kernel: FakeKernel) -> None:
         pyvfio.open(BDF, kernel=kernel)
 
 
+# docs/spec/reliability.md F65
 @pytest.mark.parametrize("mode", MODES)
 def test_second_opener(kernel: FakeKernel, mode: Any) -> None:
     for second in MODES:
@@ -216,6 +217,7 @@ def test_second_opener(kernel: FakeKernel, mode: Any) -> None:
         assert device.fd == -1
 
 
+# docs/spec/reliability.md F63
 @pytest.mark.parametrize("mode", MODES)
 def test_opening_waits_for_a_reset(
     kernel: FakeKernel, mode: Any, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +265,7 @@ def memory() -> Iterator[DmaMemory]:
     memory.close()
 
 
+# docs/spec/reliability.md P3
 @pytest.mark.parametrize("cdev", [False, True])  # Linux 7.3 has noiommu character devices too
 def test_noiommu_is_refused_unless_asked_for(tmp_path: Path, cdev: bool) -> None:
     kernel = FakeKernel(tmp_path)

@@ -82,6 +82,7 @@ def test_address_space_full(device: pyvfio.Device, memory: DmaMemory) -> None:
     memory.size = 4 * 4096
 
 
+# docs/spec/reliability.md F61
 def test_memlock(kernel: FakeKernel, device: pyvfio.Device, memory: DmaMemory) -> None:
     kernel.accounting.limit = 6 * 4096
     iova = device.space.map(memory)
@@ -111,6 +112,7 @@ def test_iommufd_counts_the_user(kernel: FakeKernel, memory: DmaMemory) -> None:
         device.space.map(memory)
 
 
+# docs/spec/reliability.md F60
 def test_too_many_mappings(kernel: FakeKernel, memory: DmaMemory) -> None:
     kernel.dma_limit = 1
     other = DmaMemory.allocate(4096, huge="never")

@@ -64,6 +64,7 @@ def test_what_a_promiscuous_vf_sees(
             port.close()
 
 
+# docs/spec/reliability.md F43
 @pytest.mark.parametrize("personality", ["e810", "x710", "x722"])
 def test_a_stalled_send_queue_is_found_and_costs_one_reset(personality: str) -> None:
     with iavfio.softvf(personality=personality) as pf:
@@ -85,6 +86,7 @@ def test_a_stalled_send_queue_is_found_and_costs_one_reset(personality: str) -> 
         assert pf.violations() == []
 
 
+# docs/spec/reliability.md F11
 @pytest.mark.parametrize("personality", ["e810", "x710"])
 @pytest.mark.parametrize("queue", ["atq", "arq"])
 @pytest.mark.parametrize("error", ["vfe", "ovfl", "crit"])

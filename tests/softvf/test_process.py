@@ -172,6 +172,7 @@ def test_killed_server_is_noticed_and_cleared(pf: SoftPf) -> None:
     assert not pf.directory.exists()
 
 
+# docs/spec/reliability.md F63
 def test_killed_client_is_noticed(pf: SoftPf) -> None:
     code = (
         "import sys; from tests.softvf.server.raw_client import RawClient\n"
@@ -265,6 +266,7 @@ def test_ctrl_c_ends_it_with_a_summary(tmp_path_factory: pytest.TempPathFactory)
     assert not directory.exists()
 
 
+# docs/spec/reliability.md D5
 def test_dead_sockets_are_replaced_and_living_ones_are_not(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -327,6 +329,7 @@ def test_no_zombie_and_no_fd_is_left() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+# docs/spec/reliability.md D6
 def test_a_slow_client_stalls_nobody(pf: SoftPf) -> None:
     slow, quick = RawClient(path_of(pf, 0)), RawClient(path_of(pf, 1))
     slow.sock.setblocking(False)

@@ -26,6 +26,7 @@ def could_have_wrapped(width: Width, old: int, seconds: float) -> bool:
     return any((1 << bits) - old <= most for bits in width.bits if old < 1 << bits)
 
 
+# docs/spec/reliability.md F16
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, COUNTERS - 1), st.booleans(), st.integers(0, 2**64 - 1), st.booleans(), STEPS)
 def test_total_is_what_the_wire_carried(
@@ -105,6 +106,7 @@ def test_time_decides_what_is_plausible() -> None:
     assert one(4, old, new, seconds=0.1) == old + new
 
 
+# docs/spec/reliability.md F16
 def test_after_a_reset_the_pf_counts_from_zero() -> None:
     assert one(0, (1 << 48) - 10, 5, reset_before=1) == (1 << 48) - 10 + 5
     assert one(4, 100, 100, reset_before=1) == 100  # the VSI was not rebuilt

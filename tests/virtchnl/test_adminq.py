@@ -132,6 +132,7 @@ def test_payload_is_read_from_its_slot_and_LB_marks_more_than_512_bytes(bench: B
     assert bench.pf.requests[2] == (6, b"\x01" * 513)
 
 
+# docs/spec/reliability.md S5
 def test_a_shorter_message_leaves_nothing_of_a_longer_one_in_its_buffer(bench: Bench) -> None:
     bench.queue.send(0x0801, b"\xee" * 4096, message=6)
     for _ in range(32):
@@ -167,6 +168,7 @@ def test_a_full_ring_of_messages_comes_in_order_and_is_restocked(bench: Bench) -
     assert bench.queue.receive() == []
 
 
+# docs/spec/reliability.md F6, S2
 def test_slots_of_nonsense_are_given_back(bench: Bench) -> None:
     nonsense = [
         Reply(3, payload=b"a", flags=BUF),  # without DD
@@ -181,6 +183,7 @@ def test_slots_of_nonsense_are_given_back(bench: Bench) -> None:
     assert bench.pf.lost_messages == 0
 
 
+# docs/spec/reliability.md S2
 def test_claimed_length_never_reads_beyond_the_buffer(bench: Bench) -> None:
     bench.pf.send(Reply(3, payload=b"x" * 4096, length=0xFFFF))
     (message,) = bench.queue.receive()
@@ -188,6 +191,7 @@ def test_claimed_length_never_reads_beyond_the_buffer(bench: Bench) -> None:
     assert bench.queue.counters.oversized == 1
 
 
+# docs/spec/reliability.md F12
 @pytest.mark.parametrize("head", [32, 33, 1022, 1023])
 def test_receive_head_beyond_the_ring_is_an_error_at_once(bench: Bench, head: int) -> None:
     bench.pf.regs[ARQH] = head
@@ -196,6 +200,7 @@ def test_receive_head_beyond_the_ring_is_an_error_at_once(bench: Bench, head: in
     assert bench.clock.now < 100.01
 
 
+# docs/spec/reliability.md F12
 def test_transmit_head_that_was_never_reached_is_an_error(bench: Bench) -> None:
     bench.pf.regs[ATQH] = 7
     with pytest.raises(MailboxError, match="transmit head is 7"):
@@ -225,6 +230,7 @@ def test_completion_with_an_error_code_is_an_error(bench: Bench) -> None:
         bench.queue.send(0x0801, message=15)
 
 
+# docs/spec/reliability.md F11
 @pytest.mark.parametrize("register", [ATQLEN, ARQLEN])
 def test_error_bits_are_counted_and_cleared_by_writing_back(bench: Bench, register: int) -> None:
     bench.pf.regs[register] |= VFE | OVFL | CRIT

@@ -58,6 +58,7 @@ def bench() -> Bench:
 # F1, F2: no reply, late replies
 
 
+# docs/spec/reliability.md F1
 def test_no_reply_is_a_timeout_at_the_deadline_that_names_both(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
@@ -71,6 +72,7 @@ def test_no_reply_is_a_timeout_at_the_deadline_that_names_both(bench: Bench) -> 
     assert bench.client.counters.timeouts == 1
 
 
+# docs/spec/reliability.md F2
 def test_late_reply_never_answers_the_next_request(bench: Bench) -> None:
     bench.negotiated()
     answers = iter([Reply(15, payload=stats_of(1), delay=1.2), Reply(15, payload=stats_of(2))])
@@ -103,6 +105,7 @@ def test_late_reply_that_came_before_the_next_request_is_dropped(bench: Bench) -
     assert bench.client.ask(GET_STATS()).rx_bytes == 2
 
 
+# docs/spec/reliability.md F2
 def test_barrier_that_is_not_answered_fails_the_request_unsent(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
@@ -165,6 +168,7 @@ def test_reply_to_an_older_version_does_not_end_a_barrier(bench: Bench) -> None:
     assert bench.client.ask(GET_STATS(), deadline=0.2).rx_bytes == 3
 
 
+# docs/spec/reliability.md F2
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(
@@ -215,6 +219,7 @@ def test_no_reply_ever_answers_another_request(script: list[tuple[float, bool, i
 # F3: duplicates, strangers
 
 
+# docs/spec/reliability.md F3, P4
 def test_duplicates_and_strangers_are_counted_and_logged_once_a_second(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,6 +238,7 @@ def test_duplicates_and_strangers_are_counted_and_logged_once_a_second(
     assert bench.pf.lost_messages == 0
 
 
+# docs/spec/reliability.md F3
 def test_flood_does_not_outlast_the_deadline(bench: Bench) -> None:
     bench.negotiated()
 
@@ -251,6 +257,7 @@ def test_flood_does_not_outlast_the_deadline(bench: Bench) -> None:
 # F4, F5, F7: malformed replies
 
 
+# docs/spec/reliability.md F4, F5
 @pytest.mark.parametrize(
     "reply",
     [
@@ -272,6 +279,7 @@ def test_malformed_resources_leave_what_was_known(bench: Bench, reply: Reply) ->
     assert not bench.client.suspect
 
 
+# docs/spec/reliability.md F4
 def test_reply_with_an_unexpected_payload_is_malformed(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: [Reply(opcode, payload=b"surprise")]
@@ -280,6 +288,7 @@ def test_reply_with_an_unexpected_payload_is_malformed(bench: Bench) -> None:
     assert bench.client.counters.malformed == 1
 
 
+# docs/spec/reliability.md F7
 def test_other_version(bench: Bench) -> None:
     bench.pf.handler = lambda opcode, payload: [Reply(1, payload=struct.pack("<II", 2, 0))]
     with pytest.raises(MailboxError, match=r"2\.0, this driver speaks 1\.0 and 1\.1"):
@@ -289,6 +298,7 @@ def test_other_version(bench: Bench) -> None:
 # F11, F12: the queue itself
 
 
+# docs/spec/reliability.md F11
 def test_critical_error_sets_the_queue_up_anew_then_asks_for_a_reset(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
@@ -316,6 +326,7 @@ def test_queue_works_again_after_one_critical_error(bench: Bench) -> None:
     assert bench.pf.regs[ARQLEN] == 32 | ENABLE
 
 
+# docs/spec/reliability.md F12
 def test_head_out_of_range_ends_a_request_within_10_ms(bench: Bench) -> None:
     bench.negotiated()
 
@@ -340,6 +351,7 @@ class SlowPf(FakePf):
     most = 0
 
 
+# docs/spec/reliability.md F13
 def test_threads_share_the_channel_one_request_at_a_time() -> None:
     space, clock = FakeSpace(), Time()
     pf = SlowPf(space, clock)

@@ -66,6 +66,7 @@ def test_negotiation(bench: Bench) -> None:
     assert bench.client.vsi_id == 10
 
 
+# docs/spec/reliability.md F7
 def test_a_1_0_peer_is_asked_without_payload() -> None:
     def old(opcode: int, payload: bytes) -> list[Reply]:
         return [Reply(1, payload=struct.pack("<II", 1, 0)) if opcode == 1
@@ -119,6 +120,7 @@ def test_a_table_that_names_a_missing_queue_is_not_sent() -> None:
 # F8: the three outcomes of REQUEST_QUEUES
 
 
+# docs/spec/reliability.md F8
 def test_request_queues_granted_by_a_reset(bench: Bench) -> None:
     bench.negotiated()
     notice = struct.pack("<iIIi", 2, 0, 0, 255)
@@ -131,6 +133,7 @@ def test_request_queues_granted_by_a_reset(bench: Bench) -> None:
     assert [event.kind for event in bench.events] == ["reset"]
 
 
+# docs/spec/reliability.md F8
 def test_request_queues_refused_with_a_number(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: [Reply(opcode, payload=b"\x06\0")]
@@ -138,6 +141,7 @@ def test_request_queues_refused_with_a_number(bench: Bench) -> None:
     assert (grant.granted, grant.queue_pairs) == (False, 6)
 
 
+# docs/spec/reliability.md F8
 def test_request_queues_without_any_answer(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []
@@ -167,6 +171,7 @@ def test_refusal_names_status_in_both_dialects_cause_and_remedy(bench: Bench) ->
         assert "trust on" in caught.value.remedy
 
 
+# docs/spec/reliability.md F9
 def test_refused_item_of_a_list_is_named_with_what_was_added(bench: Bench) -> None:
     bench.negotiated()
     macs = [bytes([2, 0, 0, 0, 0, n]) for n in range(5)]

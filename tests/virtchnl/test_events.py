@@ -57,6 +57,7 @@ def test_events_before_the_reply_do_not_pass_for_it(bench: Bench) -> None:
     assert bench.events == [Event("link", True, 10000)]
 
 
+# docs/spec/reliability.md F6
 def test_bad_events_are_counted_and_their_slots_given_back(bench: Bench) -> None:
     bench.negotiated()
     bad = [
@@ -76,6 +77,7 @@ def test_bad_events_are_counted_and_their_slots_given_back(bench: Bench) -> None
     assert bench.pf.lost_messages == 0
 
 
+# docs/spec/reliability.md F14
 def test_callback_may_issue_requests(bench: Bench) -> None:
     bench.negotiated()
     order: list[str] = []

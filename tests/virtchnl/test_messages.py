@@ -180,6 +180,7 @@ def test_resources_reply_of_ice_and_i40e() -> None:
     assert found.vsi.mac == bytes.fromhex("02badc0ffee0")
 
 
+# docs/spec/reliability.md F5
 @pytest.mark.parametrize(
     ("change", "words"),
     [

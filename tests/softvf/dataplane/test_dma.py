@@ -14,6 +14,7 @@ FRAME = mac(1) + mac(1) + b"\x88\xb5" + bytes(range(200))
 PAGE = 4096
 
 
+# docs/spec/reliability.md D1
 def test_ranges_that_cannot_be() -> None:
     with rig() as r:
         fd = r.vfs[0].fd
@@ -35,6 +36,7 @@ def test_ranges_that_cannot_be() -> None:
             r.plane.dma_read(0, 2**64 - 4, 5)
 
 
+# docs/spec/reliability.md D1
 def test_overlap_and_identical_repeat() -> None:
     with rig() as r:
         fd = r.vfs[0].fd
@@ -195,6 +197,7 @@ def test_unmap_under_traffic_ends_all_access() -> None:
         assert bytes(vf.memory[:]) == before
 
 
+# docs/spec/reliability.md D2
 def test_truncated_file_hurts_nobody_else() -> None:
     with rig(vfs=2) as r:
         a, b = r.vfs

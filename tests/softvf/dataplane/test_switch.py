@@ -100,6 +100,7 @@ def test_link_of_the_wire() -> None:
         a.take()
 
 
+# docs/spec/reliability.md D9
 def test_spoof_check() -> None:
     with rig(vfs=2) as r:
         a, b = r.vfs

@@ -57,6 +57,7 @@ def test_without_the_flex_capability_rxdid_is_padding() -> None:
         assert pf.plane.calls[-1][7] == 1 or pf.plane.calls[-2][7] == 1
 
 
+# docs/spec/reliability.md D8
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -115,6 +116,7 @@ def test_ice_refuses_every_rxdid_before_get_supported_rxdids() -> None:
         assert configure(pf, 0, rxdid=1) == 0  # the PF remembers it, for all its VFs
 
 
+# docs/spec/reliability.md D8
 @pytest.mark.parametrize("card", I40E)
 @pytest.mark.parametrize(
     "wrong",
@@ -170,6 +172,7 @@ def test_x722_rings_end_at_4096() -> None:
         assert configure(pf, 0, rx_len=4128) == -22
 
 
+# docs/spec/reliability.md D8
 @pytest.mark.parametrize("card", CARDS)
 def test_queues_that_the_vf_does_not_have(card: str) -> None:
     with rig(card, num_queue_pairs=4) as pf:
@@ -333,6 +336,7 @@ def test_vectors_are_mapped(card: str) -> None:
         assert pf.violations == []
 
 
+# docs/spec/reliability.md D8
 @pytest.mark.parametrize("card", CARDS)
 def test_vectors_that_cannot_be(card: str) -> None:
     with rig(card, vectors=5, num_queue_pairs=4) as pf:

@@ -199,6 +199,7 @@ def test_a_longer_reset_wins() -> None:
         assert pf.hardware[0].rstat[-1] == 2
 
 
+# docs/spec/reliability.md D7
 def test_an_flr_storm_is_bounded() -> None:
     with rig("e810") as pf:
         for _ in range(5000):

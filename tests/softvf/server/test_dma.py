@@ -91,6 +91,7 @@ def test_permissions_hold(served: ServedVf, client: RawClient, memory: int) -> N
         served.vf.dma_write(0x10000, b"x")
 
 
+# docs/spec/reliability.md D1
 @pytest.mark.parametrize(
     ("address", "size", "offset", "flags", "argsz"),
     [
@@ -113,6 +114,7 @@ def test_impossible_windows_are_refused(
     assert unmap(client, 0, TOP - 1) == 0
 
 
+# docs/spec/reliability.md D2
 def test_fds_that_are_no_memory_are_refused(client: RawClient) -> None:
     read, write = os.pipe()
     assert dma_map(client, read, 0x1000) in (errno.ENODEV, errno.EACCES)
@@ -120,12 +122,14 @@ def test_fds_that_are_no_memory_are_refused(client: RawClient) -> None:
     os.close(write)
 
 
+# docs/spec/reliability.md D3
 def test_one_fd_at_most(client: RawClient, memory: int) -> None:
     request = struct.pack("<IIQQQ", 32, 3, 0, 0x1000, 0x1000)
     assert client.ask(2, request, (memory, memory))[0] == errno.EINVAL
     assert client.ask(2, request[:31], (memory,))[0] == errno.EINVAL
 
 
+# docs/spec/reliability.md D1
 def test_overlaps(client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x100000) == 0
     assert dma_map(client, memory, 0x100000) == 0, "an identical repeat succeeds"
@@ -176,6 +180,7 @@ def test_unmap_all(served: ServedVf, client: RawClient, memory: int) -> None:
         served.vf.dma_read(0x10000, 1)
 
 
+# docs/spec/reliability.md D1
 @pytest.mark.parametrize(
     ("address", "size"), [(0x1000, 0), (TOP - 0x1000, 0x2000), (TOP - 1, TOP - 1)]
 )
@@ -199,6 +204,7 @@ def test_disconnect_drops_windows(served: ServedVf, client: RawClient, memory: i
     again.close()
 
 
+# docs/spec/reliability.md D2
 def test_a_truncated_file_costs_only_its_owner(
     served: ServedVf, client: RawClient, memory: int
 ) -> None:
@@ -209,6 +215,7 @@ def test_a_truncated_file_costs_only_its_owner(
     assert client.read32(0x8800) == 2
 
 
+# docs/spec/reliability.md D3
 def test_thousands_of_windows(served: ServedVf, client: RawClient, memory: int) -> None:
     """A guest's vIOMMU maps page by page (lab 1); batches need no replies but the last."""
     os.pwrite(memory, bytes(range(256)), 0)

@@ -165,6 +165,7 @@ def test_version_refused(peer: Peer, target: str) -> None:
 # ---- replies that cannot be trusted
 
 
+# docs/spec/reliability.md S2
 @pytest.mark.parametrize("command", [wire.GET_INFO, wire.REGION_INFO, wire.IRQ_INFO])
 @pytest.mark.parametrize("size", [0, 4, 15])
 def test_replies_cut_short(peer: Peer, target: str, command: int, size: int) -> None:
@@ -197,6 +198,7 @@ def region(areas: list[tuple[int, int]], cap_offset: int = 32, following: int = 
     return struct.pack("=IIIIQQ", 32 + len(caps), 15, 0, cap_offset, 0x20000, 0) + caps
 
 
+# docs/spec/reliability.md S2
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
@@ -351,6 +353,7 @@ def test_server_dies(peer: Peer, target: str, memory: DmaMemory) -> None:
         device.space.map(memory)
 
 
+# docs/spec/reliability.md F32
 def test_mapped_register_of_a_server_that_truncates(peer: Peer, target: str) -> None:
     with pyvfio.open(target) as device:
         bar = device.map_bar(0)

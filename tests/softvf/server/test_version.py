@@ -177,6 +177,7 @@ def test_surplus_fds_are_closed(served: ServedVf, client: RawClient) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+# docs/spec/reliability.md D5
 def test_the_socket_is_private(served: ServedVf) -> None:
     assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
     assert served.path.stat().st_uid == os.getuid()

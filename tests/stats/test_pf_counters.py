@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Counters of a PF that wraps, begins again and falls silent, as a port shows them.
+
+See docs/spec/reliability.md F16.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import iavfio
+from iavfio.datapath.pool import Pool
+from iavfio.errors import DeviceError
+from iavfio.port.port import Port
+from iavfio.softvf.launch import SoftPf
+from tests.port.rig import works
+
+PACKETS = 64  # that `works` sends and receives
+GET_STATS = 15
+
+
+def counters(port: Port) -> dict[str, int]:
+    port.refresh_stats()
+    return dict(port.stats.snapshot().pf)
+
+
+def near(pf: SoftPf, bits: int) -> None:
+    """The PF's registers stand some packets before their end."""
+    pf.control("stats_base", vf=0, values=[(1 << bits) - PACKETS // 2] * 12)
+
+
+# docs/spec/reliability.md F16
+@pytest.mark.parametrize("card", ["x710", "x722"])
+def test_counters_of_a_port_go_on_when_registers_wrap(card: str) -> None:
+    with (
+        iavfio.softvf(personality=card, options={"reset_ms": 1}) as pf,
+        pf.open(0, pool=Pool(1024, huge="never")) as port,
+    ):
+        near(pf, 48)
+        port.configure(queues=1)
+        port.start(wait_link=5)
+        before = counters(port)
+        works(port)
+        after = counters(port)
+        for name in ("rx_unicast", "tx_unicast"):
+            assert after[name] - before[name] == PACKETS
+        assert after["tx_bytes"] - before["tx_bytes"] == PACKETS * 60
+        assert after["rx_bytes"] - before["rx_bytes"] == PACKETS * 64
+
+
+# docs/spec/reliability.md F16
+def test_counters_that_a_pf_drives_beyond_64_bits_stay_at_the_end() -> None:
+    """Nothing on the wire gets there; a PF that says so must not stop the counting of the rest."""
+    with iavfio.softvf(vfs=1) as pf, pf.open(0, pool=Pool(1024, huge="never")) as port:
+        near(pf, 64)
+        port.configure(queues=1)
+        port.start(wait_link=5)
+        first = counters(port)["rx_unicast"]
+        assert first >= (1 << 64) - PACKETS // 2
+        works(port)
+        for _ in range(2):
+            assert counters(port)["rx_unicast"] == (1 << 64) - 1
+        assert not [note for note in port.notes if "counters" in note]
+
+
+# docs/spec/reliability.md F16
+def test_counters_of_a_port_go_on_when_a_reset_zeroes_those_of_the_pf() -> None:
+    with (
+        iavfio.softvf(personality="x710", options={"reset_ms": 1}) as pf,
+        pf.open(0, pool=Pool(1024, huge="never")) as port,
+    ):
+        port.configure(queues=1)
+        port.start(wait_link=5)
+        for rounds in range(1, 4):
+            works(port)
+            told = counters(port)
+            assert (told["rx_unicast"], told["tx_unicast"]) == (rounds * PACKETS,) * 2
+            port.reset()
+            assert counters(port)["rx_unicast"] >= rounds * PACKETS
+
+
+# docs/spec/reliability.md F16
+def test_an_answer_that_does_not_come_leaves_the_last_one_and_its_age_grows() -> None:
+    with iavfio.softvf(vfs=1) as pf, pf.open(0, pool=Pool(1024, huge="never")) as port:
+        port.configure(queues=1)
+        port.start(wait_link=5)
+        works(port)
+        known = counters(port)
+        pf.control("fault", vf=0, kind="drop", opcode=GET_STATS, count=1000)
+        with pytest.raises(DeviceError):
+            port.refresh_stats(within=0.3)
+        snapshot = port.stats.snapshot()
+        assert dict(snapshot.pf) == known
+        assert snapshot.age is not None and snapshot.age >= 0.3

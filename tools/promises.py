@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which test shows each promise of docs/spec/reliability.md: makes docs/spec/coverage.md.
+
+    tools/promises.py [--check]
+
+A test shows a promise when its text cites it, in its docstring, in a comment inside of it or right
+above it: docs/spec/reliability.md F12, D3. Tests are the test functions of tests/*.py and the
+test_ functions of the C harnesses in tests/c. A citation at the head of a file is for readers only.
+WHY says of a promise without a test why there is none. --check writes nothing; the exit status is 1
+when the page is not current, or a promise has neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = "docs/spec/reliability.md"
+PAGE = "docs/spec/coverage.md"
+ROW = re.compile(r"^\| ([FSDP]\d+) \| (.*?) \|(?: (.*) \|)?$", re.MULTILINE)
+CITED = re.compile(r"docs/spec/reliability\.md ((?:[FSDPI]\d+(?:-[FSDPI]\d+)?(?:, )?)+)")
+C_FUNCTION = re.compile(r"^(?:static )?(?:void|int) (\w+)\(", re.MULTILINE)
+LONGEST = 110  # characters of a promise in the table
+WHY = {
+    "S1": "A second read of a descriptor or message shows in no result, so that no test can tell "
+    "it. It is a rule of the code (docs/adr/0005), and the fuzzers change memory under the reader.",
+}
+HEAD = f"""# Promises and the tests that show them
+
+This page is made by `make promises` from [reliability.md](reliability.md) and the citations in the
+tests; a test fails when it is not current. A promise counts as covered when a test names it in its
+own text (`{SOURCE}`, a blank and the number). That says where to look, not that
+every case is tried.
+"""
+
+
+def promises(text: str) -> dict[str, str]:
+    """Number -> what it is about, in the order of the paper: of a fault the fault."""
+    return {found[1]: _short(found[2]) for found in ROW.finditer(text)}
+
+
+def _short(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    cut = text[:LONGEST].rsplit(" ", 1)[0].rstrip(",;:.")
+    return f"{cut}`..." if cut.count("`") % 2 else f"{cut}..."
+
+
+def cited(text: str) -> set[str]:
+    """Numbers of the promises that a text cites, ranges spelled out."""
+    numbers: set[str] = set()
+    for found in CITED.finditer(text):
+        for part in re.findall(r"([FSDPI])(\d+)(?:-[FSDPI](\d+))?", found[1]):
+            letter, first, last = part
+            numbers |= {f"{letter}{n}" for n in range(int(first), int(last or first) + 1)}
+    return numbers
+
+
+def python_tests(text: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of each test function, with decorators and the comment right above them."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
+            while first and lines[first - 1].lstrip().startswith("#"):
+                first -= 1
+            yield node.name, "\n".join(lines[first : node.end_lineno])
+
+
+def c_tests(text: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of each function of a harness, from the comment right above it."""
+    starts = [(found.start(), found[1]) for found in C_FUNCTION.finditer(text)]
+    begins = [_comment_above(text, start) for start, _ in starts] + [len(text)]
+    for (_, name), begin, end in zip(starts, begins, begins[1:], strict=False):
+        yield name, text[begin:end]
+
+
+def _comment_above(text: str, start: int) -> int:
+    before = text[:start].rstrip()
+    if not before.endswith("*/"):
+        return start
+    opened = before.rfind("/*")
+    return opened if text[:opened].strip() else start  # the head of a file is no function's
+
+
+def coverage(root: Path) -> dict[str, list[str]]:
+    """Number of a promise -> the tests that cite it, as file::name, sorted."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((root / "tests").rglob("*.*")):
+        if path.suffix not in (".py", ".c"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if SOURCE not in text:
+            continue
+        for name, body in (python_tests if path.suffix == ".py" else c_tests)(text):
+            for number in cited(body):
+                found.setdefault(number, set()).add(f"{path.relative_to(root)}::{name}")
+    return {number: sorted(tests) for number, tests in found.items()}
+
+
+def bare(root: Path) -> list[str]:
+    """Promises that have neither a test nor a reason."""
+    told = promises((root / SOURCE).read_text(encoding="utf-8"))
+    tests = coverage(root)
+    return [number for number in told if number not in tests and number not in WHY]
+
+
+def page(root: Path) -> str:
+    """The whole page as Markdown."""
+    told = promises((root / SOURCE).read_text(encoding="utf-8"))
+    tests = coverage(root)
+    shown = sum(number in tests for number in told)
+    lines = [HEAD, f"{shown} of {len(told)} promises have tests; the others say why not.", ""]
+    lines += ["| # | about | tests |", "|---|---|---|"]
+    for number, about in told.items():
+        cell = "<br>".join(f"`{test}`" for test in tests.get(number, [])) or WHY.get(number, "none")
+        lines.append(f"| {number} | {about} | {cell} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    args = parser.parse_args()
+    missing = bare(ROOT)
+    if missing:
+        print(f"without a test or a reason: {', '.join(missing)}", file=sys.stderr)
+    made = page(ROOT)
+    current = (ROOT / PAGE).exists() and (ROOT / PAGE).read_text(encoding="utf-8") == made
+    if not args.check:
+        (ROOT / PAGE).write_text(made, encoding="utf-8")
+        print(f"{PAGE}: {len(coverage(ROOT))} promises and invariants are cited by tests")
+    elif not current:
+        print(f"{PAGE} is not current: make promises", file=sys.stderr)
+    return 1 if missing or (args.check and not current) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
