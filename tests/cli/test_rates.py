@@ -160,6 +160,13 @@ def test_the_schema_describes_both_kinds_of_line() -> None:
     assert run("schema").stdout.startswith("stats: the lines of iavfio stats --interval --json\n")
 
 
+@pytest.mark.parametrize("command", ["stats", "schema", "top", "exporter", "telemetry"])
+def test_help_has_an_example_and_the_exit_statuses(command: str) -> None:
+    words = " ".join(run(command, "--help").stdout.split())
+    assert f"Example: iavfio {command}" in words and "Exit status: 0 done; " in words
+    assert words.rpartition("Exit status: ")[2].count("2 wrong use") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
