@@ -117,7 +117,9 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
 /* A fault: the queue takes nothing any more, whatever its tail says, until it is let go or the VF is reset. */
 int plane_stall_tx(struct plane *plane, uint32_t vf, uint32_t queue, int on);
 
-/* Faults of reception. LOSE: nobody counts the frame; UNCOUNTED: the PF does not count what arrives. */
+/* Faults of reception. LOSE: nobody counts the frame; UNCOUNTED: the PF does not count what arrives. Of
+ * frames with a VLAN tag alone: TAG tells another number of a stripped one, TAG_KEPT does not strip,
+ * TAG_LOST takes the tag off and tells nobody, TAGGED_LOST loses the frame. */
 enum softvf_spoil {
     SOFTVF_SPOIL_LOSE,
     SOFTVF_SPOIL_CORRUPT,
@@ -125,6 +127,10 @@ enum softvf_spoil {
     SOFTVF_SPOIL_HASH,
     SOFTVF_SPOIL_CHECKSUM,
     SOFTVF_SPOIL_UNCOUNTED,
+    SOFTVF_SPOIL_TAG,
+    SOFTVF_SPOIL_TAG_KEPT,
+    SOFTVF_SPOIL_TAG_LOST,
+    SOFTVF_SPOIL_TAGGED_LOST,
     SOFTVF_SPOIL_KINDS
 };
 /* A fault: every so many-th frame to the VF is spoiled; every = 0 ends it. */

@@ -268,6 +268,16 @@ static struct view corrupted(struct plane *plane, const struct view *view)
     return other;
 }
 
+/* The frame without its tag, as if there had been none. */
+static struct view untagged(struct plane *plane, const struct view *view)
+{
+    struct view other = {.frame = plane->spoiled, .len = view->len - 4, .from = view->from};
+
+    memcpy(plane->spoiled, view->frame, 12);
+    memcpy(plane->spoiled + 12, view->frame + 16, view->len - 16);
+    return other;
+}
+
 void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
@@ -275,6 +285,7 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
     enum softvf_spoil spoil;
     struct view changed;
     uint32_t queue = 0;
+    uint16_t tci;
 
     plane->spent += WORK_DELIVERY;
     if (!vf->may_receive || !vf->rx_enabled || !vf->bus_master) {
@@ -284,6 +295,14 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
     spoil = spoil_of(vf);
     if (spoil == SOFTVF_SPOIL_LOSE)
         return;
+    if ((spoil == SOFTVF_SPOIL_TAG_LOST || spoil == SOFTVF_SPOIL_TAGGED_LOST) &&
+        vlan_outer(view->frame, view->len, &tci)) {
+        if (spoil == SOFTVF_SPOIL_TAGGED_LOST)
+            return;
+        changed = untagged(plane, view);
+        view = &changed;
+        facts.info = &view->info;
+    }
     if (!view->parsed) {
         pkt_parse(view->frame, view->len, &plane->tunnels, &view->info);
         view->parsed = true;
@@ -301,8 +320,9 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         vf->stats[RX_DISCARD]++;
         return;
     }
-    if (config->c.strip != SOFTVF_STRIP_NONE)
+    if (config->c.strip != SOFTVF_STRIP_NONE && spoil != SOFTVF_SPOIL_TAG_KEPT)
         facts.strip = stripped_tag(&config->c, view, &facts.tci);
+    facts.tci ^= spoil == SOFTVF_SPOIL_TAG;
     facts.hash ^= spoil == SOFTVF_SPOIL_HASH;
     facts.wrong_check = spoil == SOFTVF_SPOIL_CHECKSUM;
     if (spoil == SOFTVF_SPOIL_CORRUPT) {

@@ -24,6 +24,10 @@ SPOILS = {
     "hash": lib.SOFTVF_SPOIL_HASH,
     "checksum": lib.SOFTVF_SPOIL_CHECKSUM,
     "uncounted": lib.SOFTVF_SPOIL_UNCOUNTED,
+    "tag": lib.SOFTVF_SPOIL_TAG,
+    "tag_kept": lib.SOFTVF_SPOIL_TAG_KEPT,
+    "tag_lost": lib.SOFTVF_SPOIL_TAG_LOST,
+    "tagged_lost": lib.SOFTVF_SPOIL_TAGGED_LOST,
 }
 STAT_NAMES = (
     "rx_bytes",

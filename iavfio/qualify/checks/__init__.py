@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from iavfio.qualify.checks import counting, device, filters, resets, soak, timing, traffic
+from iavfio.qualify.checks import counting, device, filters, resets, soak, timing, traffic, vlan
 from iavfio.qualify.outcome import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     Check("multicast", "groups arrive when asked for", filters.multicast),
     Check("promiscuity", "in force or not, and off again", filters.promiscuity),
     Check("spoof", "a foreign source is sent or counted", filters.spoof),
+    Check("vlan", "tags are exact, and filters hold back", vlan.vlan),
     Check("interrupts", "each sleeping receiver is woken", timing.interrupts),
     Check("write-back", "a packet alone is written back", timing.write_back),
     Check("restarts", "stop and start lose nothing", resets.restarts),

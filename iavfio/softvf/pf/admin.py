@@ -15,7 +15,8 @@
 {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq" | "arq", "error": "vfe" | "ovfl" |
     "crit"}
 {"command": "fault", "vf": 0, "kind": "spoil", "how": "lose" | "corrupt" | "twice" | "hash" |
-    "checksum" | "uncounted", "every": 7}      frames that the VF receives
+    "checksum" | "uncounted" | "tag" | "tag_kept" | "tag_lost" | "tagged_lost", "every": 7}
+    frames that the VF receives; the last four are of frames with a VLAN tag
 {"command": "fault", "vf": 0, "kind": "reset", "how": "hang" | "mute" | "counters" | "dma"}
     its resets go wrong from the next one on
 {"command": "fault", "vf": 0, "kind": "clear"}
