@@ -5,14 +5,25 @@ from __future__ import annotations
 
 import importlib
 import json
+from functools import reduce
+from operator import or_
+from typing import Any
 
 import click
 
 from iavfio.arguments import unknown
 from iavfio.cli.group import Command
 
-RECORDS = {  # command: what prints them, module, and the records that its lines are
-    "stats": ("iavfio stats --interval --json", "iavfio.live.rates", ("PortRates", "PortTotal")),
+STATS = "iavfio.stats.records"
+LIVE = "iavfio.live.rates"
+RECORDS = {  # command: what prints an object, and the module and name of its type
+    "stats": (
+        ("iavfio stats PORT --json", STATS, "CountersRecord"),
+        ("iavfio stats --json, a list", STATS, "PortRecord"),
+        ("iavfio stats --clean --json", STATS, "RemovedRecord"),
+        ("iavfio stats --interval --json, a line", LIVE, "PortRates"),
+        ("iavfio stats --interval --json, the last lines", LIVE, "PortTotal"),
+    ),
 }
 STATUS = "Example: iavfio schema stats. Exit status: 0 done; 2 wrong use."
 
@@ -20,22 +31,24 @@ STATUS = "Example: iavfio schema stats. Exit status: 0 done; 2 wrong use."
 @click.command("schema", cls=Command, status=STATUS)
 @click.argument("name", metavar="[COMMAND]", required=False)
 def command(name: str | None) -> None:
-    """Print the JSON schema of the lines that COMMAND prints; without COMMAND, list those known.
+    """Print the JSON schema of the objects that COMMAND prints; without COMMAND, list those known.
 
-    Each line has a field "schema" with a name and a version, as iavfio.stats.rates/1. A field that
-    is added keeps the version; one that goes or changes its meaning gets a new one.
+    Each object has a field "schema" with a name and a version, as iavfio.stats.rates/1. A field
+    that is added keeps the version; one that goes or changes its meaning gets a new one.
     """
     if name is None:
-        for each, (prints, _, _) in RECORDS.items():
-            click.echo(f"{each}: the lines of {prints}")
+        for command_name, rows in RECORDS.items():
+            for prints, module, record in rows:
+                tag = _type(module, record).__struct_config__.tag
+                click.echo(f"{command_name}  {tag}  {prints}")
         return
     if name not in RECORDS:
         raise unknown("schema of a command", name, RECORDS)
-    _, module, names = RECORDS[name]
     import msgspec
 
-    types = [getattr(importlib.import_module(module), each) for each in names]
-    union = types[0]
-    for each in types[1:]:
-        union |= each
-    click.echo(json.dumps(msgspec.json.schema(union), indent=2))
+    types = [_type(module, record) for _, module, record in RECORDS[name]]
+    click.echo(json.dumps(msgspec.json.schema(reduce(or_, types)), indent=2))
+
+
+def _type(module: str, record: str) -> Any:
+    return getattr(importlib.import_module(module), record)

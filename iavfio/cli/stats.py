@@ -37,7 +37,7 @@ STATUS = (
     "--json",
     "as_json",
     is_flag=True,
-    help="Print JSON; with --interval a line each (see 'iavfio schema stats').",
+    help="Print JSON, with --interval a line each; 'iavfio schema stats' describes it.",
 )
 @click.option("--pool", is_flag=True, help="Add the 11 page-pool counters of each receive queue.")
 @click.option("--all", "own", is_flag=True, help="Add iavfio's own counters (drops, polls, ...).")
@@ -88,10 +88,11 @@ def command(
 
 def _clean(as_json: bool) -> None:
     from iavfio.stats import clean
+    from iavfio.stats.schemas import REMOVED
 
     removed = clean()
     if as_json:
-        click.echo(json.dumps({"removed": removed}))
+        click.echo(json.dumps({"schema": REMOVED, "removed": removed}))
     else:
         for name in removed:
             click.echo(f"{name}: removed, its process is gone")

@@ -15,6 +15,7 @@ from iavfio.errors import ConfigError, IavfioError
 from iavfio.stats import liveness
 from iavfio.stats.reader import SegmentReader
 from iavfio.stats.runtime import SUFFIX, UserDir, check_name, shown_base, user_dirs, user_name
+from iavfio.stats.schemas import PORT
 from iavfio.stats.snapshot import DEAD, Snapshot
 
 HIDDEN_AGE = 60.0  # seconds after which a draft that nobody holds was left behind by a crash
@@ -32,8 +33,9 @@ class KnownPort:
     device: str
 
     def as_dict(self) -> dict[str, object]:
-        """The same for JSON."""
+        """The same for JSON, in the form of `iavfio.stats.records.PortRecord`."""
         return {
+            "schema": PORT,
             "port": self.name,
             "user": self.user,
             "state": self.state,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from iavfio.errors import ConfigError
 from iavfio.stats.names import FCS_RULE, GLOBAL, RX, TX, Counter, chosen
+from iavfio.stats.schemas import COUNTERS
 
 Naming = Literal["libie", "kernel"]
 DEAD = "dead"
@@ -134,8 +135,12 @@ class Snapshot:
     def as_dict(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = True
     ) -> dict[str, object]:
-        """Port, state, age of the PF's sample in seconds, and the counters in order."""
+        """Port, state, age of the PF's sample in seconds, and the counters in order.
+
+        The form is that of `iavfio.stats.records.CountersRecord`.
+        """
         return {
+            "schema": COUNTERS,
             "port": self.port,
             "device": self.device,
             "transport": self.transport,

@@ -19,6 +19,7 @@ import iavfio
 from iavfio.errors import IavfioError
 from iavfio.live import PortRates, PortTotal, Watch
 from iavfio.stats import PortSegment
+from iavfio.stats.records import CountersRecord, PortRecord, RemovedRecord
 from tests.live.segments import add, running
 from tests.port.rig import send_all, udp
 from tests.stats.others import NOBODY, in_child
@@ -149,15 +150,32 @@ def test_another_user_that_may_read_it_watches_it(shared: Path) -> None:
     segment.close()
 
 
-def test_the_schema_describes_both_kinds_of_line() -> None:
+def test_the_schema_describes_every_object_of_stats() -> None:
     done = run("schema", "stats")
     schema = json.loads(done.stdout)
     assert done.returncode == 0
-    tags = {"iavfio.stats.rates/1", "iavfio.stats.total/1"}
+    tags = {f"iavfio.stats.{name}/1" for name in ("counters", "port", "removed", "rates", "total")}
     assert set(schema["discriminator"]["mapping"]) == tags
     rx = schema["$defs"]["PortRates"]["properties"]
     assert rx["seconds"]["description"] == "length of the interval"
-    assert run("schema").stdout.startswith("stats: the lines of iavfio stats --interval --json\n")
+    listed = run("schema").stdout.splitlines()
+    assert {line.split()[1] for line in listed} == tags
+    assert "stats  iavfio.stats.counters/1  iavfio stats PORT --json" in listed
+
+
+def test_what_stats_prints_is_what_the_schema_says(segment: PortSegment) -> None:
+    segment.set_global(range(12))
+    dump = run("stats", segment.name, "--json", "--pool", "--all").stdout
+    record = msgspec.json.decode(dump, type=CountersRecord)
+    assert (record.port, record.counters["rx_unicast"], record.link.mbps) == (
+        segment.name,
+        1,
+        10000,
+    )
+    listed = msgspec.json.decode(run("stats", "--json").stdout, type=list[PortRecord])
+    assert segment.name in [each.port for each in listed]
+    cleaned = run("stats", "--clean", "--json").stdout
+    assert isinstance(msgspec.json.decode(cleaned, type=RemovedRecord), RemovedRecord)
 
 
 @pytest.mark.parametrize("command", ["stats", "schema", "top", "exporter", "telemetry"])
