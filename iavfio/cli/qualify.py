@@ -24,6 +24,7 @@ from iavfio.ranges import SOAK
 if TYPE_CHECKING:
     from iavfio.qualify.bundle import Bundle
     from iavfio.qualify.outcome import Check, Outcome
+    from iavfio.qualify.records import Record
     from iavfio.qualify.vfs import Vfs
 
 STATUS = (
@@ -115,20 +116,26 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     check_writable(path)
     interrupted: KeyboardInterrupt | None = None
     outcomes: list[Outcome] = []
+    records: list[Record] = []
+    bundle: Bundle | None = None
     began = time.monotonic()
-    with ExitStack() as stack:
-        wire = "loopback" if targets.count("softvf") == 1 else "none"
-        opened = with_private_vfs(stack, targets, options["personality"], wire)
-        vfs = Vfs(opened, device_arguments(options))
-        stack.callback(vfs.close)
-        vfs.soak = options["soak"]
-        try:
+    try:
+        with ExitStack() as stack:
+            wire = "loopback" if targets.count("softvf") == 1 else "none"
+            opened = with_private_vfs(stack, targets, options["personality"], wire)
+            vfs = Vfs(opened, device_arguments(options))
+            stack.callback(vfs.close)
+            vfs.soak = options["soak"]
+            records = vfs.records
             _run(vfs, checks, outcomes)
-        except KeyboardInterrupt as signal:
-            interrupted = signal
-    bundle = make(targets, outcomes, vfs.records, time.monotonic() - began)
-    bundle.write(path)
-    _print(bundle, path, as_json)
+    except KeyboardInterrupt as signal:
+        interrupted = signal
+    finally:  # whatever ends the run, the bundle of what was done is written
+        if records:
+            bundle = make(targets, outcomes, records, time.monotonic() - began)
+            bundle.write(path)
+    if bundle is not None:
+        _print(bundle, path, as_json)
     if interrupted is not None:
         return signals.status(interrupted)
     return TROUBLE if any(outcome.status == FAILED for outcome in outcomes) else DONE
@@ -140,6 +147,7 @@ def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
     from iavfio.qualify.report import line
     from iavfio.qualify.run import qualify
 
+    why = "the run ended early"
     with Progress() as progress:
         vfs.tell = progress.tell
         try:
@@ -147,9 +155,10 @@ def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
                 outcomes.append(outcome)
                 progress.end(line(outcome))
         except KeyboardInterrupt:
-            left = checks[len(outcomes) :]
-            outcomes += [Outcome(check.name, NOT_RUN, "a signal ended the run") for check in left]
+            why = "a signal ended the run"
             raise
+        finally:
+            outcomes += [Outcome(check.name, NOT_RUN, why) for check in checks[len(outcomes) :]]
 
 
 def _print(bundle: Bundle, path: Path, as_json: bool) -> None:

@@ -46,12 +46,15 @@ class Conditions:
             yield
         finally:
             self._suspended -= 1
-            self.rebase()
+            self._begin_anew()
 
     def rebase(self) -> None:
         """The queues were brought up: what is counted from here on is compared."""
-        self._before = self._counted_from = self._counts()
+        self._begin_anew()
         self._look_at_tags()
+
+    def _begin_anew(self) -> None:
+        self._before = self._counted_from = self._counts()
 
     def _counts(self) -> Snapshot:
         """The counters of the queues that run; those of a time with more queues do not count."""

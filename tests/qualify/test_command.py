@@ -15,6 +15,7 @@ import pytest
 from iavfio.cli import progress
 from iavfio.cli import run as cli
 from iavfio.qualify.bundle import Bundle
+from iavfio.qualify.vfs import Vfs
 from tests.port.rig import until
 
 PROGRAM = [sys.executable, "-P", "-m", "iavfio.cli", "qualify"]
@@ -118,3 +119,43 @@ def test_a_long_step_gives_signs_of_life(
         steps.end("soak passed")
     told += capsys.readouterr().err
     assert told.endswith("soak passed\n")
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_signal_while_the_vfs_are_closed_costs_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "b.tar"
+    monkeypatch.setattr(Vfs, "close", interrupt)
+    words = ["qualify", "softvf", "softvf", "--only", "identity,link", "-o", str(path)]
+    assert cli(words) == 128 + signal.SIGINT
+    assert "2 passed" in capsys.readouterr().out
+    assert [outcome.status for outcome in Bundle.read(path).outcomes] == ["passed", "passed"]
+
+
+def test_a_reader_of_the_progress_that_is_gone_costs_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `iavfio qualify ... 2>&1 | head -1`."""
+
+    def gone(steps: progress.Progress, line: str) -> None:
+        raise BrokenPipeError
+
+    path = tmp_path / "b.tar"
+    monkeypatch.setattr(progress.Progress, "end", gone)
+    assert cli(["qualify", "softvf", "softvf", "--only", "identity,link", "-o", str(path)]) == 0
+    identity, link = Bundle.read(path).outcomes
+    assert (identity.status, link.status) == ("passed", "not run")
+    assert link.reason == "the run ended early"
+
+
+def test_a_signal_before_the_first_check_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "b.tar"
+    monkeypatch.setattr("iavfio.cli.qualify.with_private_vfs", interrupt)
+    assert cli(["qualify", "softvf", "softvf", "-o", str(path)]) == 128 + signal.SIGINT
+    assert not path.exists() and "Traceback" not in capsys.readouterr().err
