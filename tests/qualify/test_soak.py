@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from iavfio.bench.plan import Plan
 from iavfio.bench.run import run as bench
+from iavfio.port.port import Port
 from iavfio.qualify.checks import CHECKS, soak
 from iavfio.qualify.outcome import Outcome
 from iavfio.qualify.run import qualify
@@ -50,6 +52,28 @@ def test_begin_and_end_are_in_the_bundle_and_nothing_grows(vfs: Vfs) -> None:
     assert figures["end_fds"] - figures["begin_fds"] <= 2  # of 8 that would be let pass
     assert figures["packets"] > 0
     assert told and all(text.startswith("of 3 s, ") for text in told)
+
+
+def test_resets_of_other_checks_are_not_the_soaks(vfs: Vfs) -> None:
+    vfs.way()
+    for port in vfs.ports:
+        port.reset()
+    assert run(vfs, 0.5).status == "passed"
+
+
+def test_a_reset_in_the_soak_is_told(vfs: Vfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resetting(plan: Plan, ports: Sequence[Port], *more: Any) -> Any:
+        result = bench(plan, ports, *more)
+        ports[0].reset()
+        assert ports[0].wait_link(10).up
+        return result
+
+    vfs.way()
+    vfs.ports[0].reset()
+    monkeypatch.setattr(soak, "run", resetting)
+    outcome = run(vfs, 0.2)
+    assert outcome.status == "failed"
+    assert outcome.reason == "resets that nobody asked for: 1"
 
 
 def _memory(kept: list[Any]) -> None:
