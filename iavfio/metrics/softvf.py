@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from iavfio.errors import IavfioError
 from iavfio.metrics.table import metrics
 from iavfio.softvf.asking import ask
+from iavfio.stats import GLOBAL
 
 if TYPE_CHECKING:
     from prometheus_client import Metric as Family
@@ -23,6 +24,7 @@ WIRE = (  # counter of the control socket's `wire`, metric, unit, help
     ("sent", "sent_packets", "packets", "Frames that left by the wire"),
     ("sent_bytes", "sent_bytes", "bytes", "Their length"),
 )
+LOG_LABELS = ("vf", "kind", "rule")
 WIRE_DROPS = {
     "link_down": "came while the wire was down",
     "bad_length": "shorter than an Ethernet header, or too long for the switch",
@@ -46,7 +48,7 @@ class SoftPfCollector(Collector):
         for directory in self._directories:
             try:
                 answers[str(directory)] = _answers(directory)
-            except IavfioError:
+            except (IavfioError, LookupError, TypeError, ValueError):  # or of another version
                 up.add_metric((str(directory),), 0)
             else:
                 up.add_metric((str(directory),), 1)
@@ -57,12 +59,20 @@ class SoftPfCollector(Collector):
 
 
 def _answers(directory: Path) -> dict[str, Any]:
-    info = ask(directory, "info")
+    """All that is shown of a software PF; LookupError, TypeError, ValueError for odd answers."""
+    vfs = ask(directory, "info")["vfs"]
+    stats = [ask(directory, "stats", vf=vf["index"])["stats"] for vf in vfs]
+    wire = ask(directory, "wire")["wire"]
+    log = ask(directory, "log")["counts"]
+    wanted = (*(each[0] for each in WIRE), *WIRE_DROPS)
     return {
-        "vfs": info["vfs"],
-        "stats": [ask(directory, "stats", vf=vf["index"])["stats"] for vf in info["vfs"]],
-        "wire": ask(directory, "wire")["wire"],
-        "log": ask(directory, "log")["counts"],
+        "vfs": [{name: int(vf[name]) for name in ("index", "connected", "resets")} for vf in vfs],
+        "stats": [{each.name: int(of[each.name]) for each in GLOBAL} for of in stats],
+        "wire": {name: int(wire[name]) for name in wanted},
+        "log": [
+            {"count": int(each["count"])} | {name: str(each[name]) for name in LOG_LABELS}
+            for each in log
+        ],
     }
 
 
@@ -120,10 +130,9 @@ def _violations(answers: dict[str, dict[str, Any]]) -> Family:
     family = CounterMetricFamily(
         "iavfio_softvf_violations",
         "Rules that drivers broke, by the section that has the rule",
-        labels=("pf", "vf", "kind", "rule"),
+        labels=("pf", *LOG_LABELS),
     )
     for pf, answer in answers.items():
         for each in answer["log"]:
-            whose = (pf, str(each["vf"]), each["kind"], each["rule"])
-            family.add_metric(whose, each["count"])
+            family.add_metric((pf, *(each[name] for name in LOG_LABELS)), each["count"])
     return family

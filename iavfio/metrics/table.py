@@ -61,7 +61,7 @@ def metrics() -> Iterator[Metric]:
         for direction, counters in lost.items():
             name = "_".join(filter(None, (PREFIXES[block], direction, "dropped_packets")))
             text = "; ".join(
-                f"{reason}: {each.meaning}"
+                f"{reason}: {_cause(each)}"
                 for reason, wanted in counters.items()
                 for each in table
                 if each.name == wanted
@@ -70,6 +70,11 @@ def metrics() -> Iterator[Metric]:
             yield Metric(
                 name, "packets", f"Lost packets by reason. {text}", block, reasons, counters
             )
+
+
+def _cause(each: Counter) -> str:
+    """The meaning of a counter of lost packets without the verb that all of them have."""
+    return each.meaning.removeprefix("dropped: ").removeprefix("refused: ")
 
 
 def _help(block: Block, each: Counter) -> str:

@@ -128,6 +128,7 @@ def _bound(path: Path) -> socket.socket:
     """A new listener; what a program that ended has left there is replaced."""
     found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
+        os.fchmod(found.fileno(), 0o600)  # the name gets this mode, whatever the umask is
         try:
             found.bind(str(path))
         except OSError as error:

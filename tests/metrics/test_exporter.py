@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -62,7 +65,8 @@ def test_every_counter_has_one_metric_with_its_unit_and_meaning() -> None:
         assert each.name.endswith(each.unit)
         for name in each.counters.values():
             counter = next(one for one in tables[each.block] if one.name == name)
-            assert counter.meaning.lower() in each.help.lower()
+            meaning = counter.meaning.removeprefix("dropped: ").removeprefix("refused: ")
+            assert meaning.lower() in each.help.lower()
             assert each.unit == ("" if counter.unit == "events" else counter.unit)
     assert len({each.name for each in metrics()}) == len(list(metrics()))
 
@@ -170,6 +174,38 @@ def test_a_software_pf_is_scraped_by_its_directory(tmp_path: Path) -> None:
             families, "iavfio_softvf_wire_dropped_packets_total", **here, reason="unmatched"
         )
         assert lost == wire["unmatched"]
+
+
+ODD = ["", "nonsense", "[]", '{"ok": false}', '{"ok": true}', '{"ok": true, "vfs": [{}]}']
+ODD += ['{"ok": true, "vfs": 7}', '{"ok": true, "vfs": [{"index": 0}], "stats": {}, "wire": {}}']
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_odd_answers_of_a_software_pf_spoil_no_scrape(answer: str) -> None:
+    segment = running("p0")
+    with (
+        tempfile.TemporaryDirectory(prefix="iavfio-x-") as name,
+        socket.socket(socket.AF_UNIX) as odd,
+    ):
+        odd.bind(f"{name}/control.sock")
+        odd.listen(8)
+
+        def reply() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    line, _ = odd.accept()
+                    with line:
+                        line.recv(1 << 16)
+                        line.sendall(answer.encode() + b"\n")
+
+        server = threading.Thread(target=reply)
+        server.start()
+        families = scraped(Path(name))
+        odd.shutdown(socket.SHUT_RDWR)
+        server.join()
+    segment.close()
+    assert value(families, "iavfio_softvf_up", pf=name) == 0
+    assert value(families, "iavfio_port_link_up", port="p0") == 1
 
 
 def test_it_serves_both_formats_over_http_and_ends_by_a_signal() -> None:

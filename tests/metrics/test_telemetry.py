@@ -208,6 +208,16 @@ def test_the_socket_of_a_dead_program_is_replaced_and_that_of_a_living_one_is_no
     assert server.path == place / NAME
 
 
+def test_only_its_user_may_connect_whatever_the_umask_is(place: Path) -> None:
+    before = os.umask(0)
+    try:
+        with serving(place / "deep" / "dir", Telemetry()) as server:
+            assert server.path.stat().st_mode & 0o777 == 0o600
+            assert server.path.parent.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+
+
 def test_places_where_no_socket_can_be(place: Path) -> None:
     with pytest.raises(ConfigError, match="too long for a socket"):
         TelemetryServer(place / ("d" * 120), Telemetry())
