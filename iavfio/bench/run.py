@@ -51,14 +51,14 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
             _watch(workers, progress)
         except KeyboardInterrupt as signal:
             interrupted = signal
+            for port in ports:  # a worker may be waiting for a server that is silent
+                port.device.limit(HURRIED_LIMIT + HURRIED_DEVICE)
         drained = _drain(plan, workers, interrupted is not None)
         windows = [worker.window or worker.counters for worker in workers]
         counters = _sum([worker.counters for worker in workers])
     if counters.error:
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
     in_flight = 0
-    for port in ports if interrupted is not None else ():
-        port.device.limit(HURRIED_DEVICE)
     for port in ports:
         in_flight += _settle(port, COMPLETION if interrupted is None else COMPLETION / 5)
         try:

@@ -270,13 +270,19 @@ class PortControl:
                         self.check_trust()
                     except ResetUnderWay:
                         self.recover("during start", coming=True)
-            except BaseException:
+            except BaseException as error:
                 self._want_running = False
+                seconds = self._stopping
+                if isinstance(error, KeyboardInterrupt):
+                    seconds = bounds.HURRY
+                    self.device.limit(seconds)
                 try:
-                    with self.session.within(self._stopping):
+                    with self.session.within(seconds):
                         self._withdraw("start failed")
                 except IavfioError as second:
                     self.status.note(f"after a start that failed: {second}")
+                finally:
+                    self.device.limit(math.inf)
                 raise
 
     def _bring_up(self, *, lenient: bool) -> None:

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import iavfio
+from iavfio.pyvfio.connection import TIMEOUT_MS
+from iavfio.softvf.launch import SoftPf
 from tests.port.rig import until
 from tests.sanitizer import no_start
 
@@ -88,6 +94,48 @@ def test_a_software_pf_prints_its_summary_and_says_which_signal_ended_it(
     assert (child.returncode, error) == (128 + number, "")
     assert "vf0: rx 0 packets" in out
     assert not directory.exists()
+
+
+def queues(pf: SoftPf) -> dict[str, Any]:
+    found: dict[str, Any] = pf.control("snapshot", vf=0)["snapshot"]["queues"]
+    return found
+
+
+MOMENTS: dict[str, Callable[[SoftPf], bool]] = {
+    "negotiation": lambda pf: bool(pf.control("info")["vfs"][0]["connected"]),
+    "start": lambda pf: bool(queues(pf)["configured_rx"]),
+    "traffic": lambda pf: any(each[0] > 1000 for each in queues(pf)["stats"].values()),
+}
+
+
+# docs/spec/reliability.md F66
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("reached", MOMENTS.values(), ids=MOMENTS)
+def test_a_bench_beside_a_server_that_stands_still_ends(
+    number: signal.Signals, reached: Callable[[SoftPf], bool]
+) -> None:
+    """No wait for the server goes on: each of them would last for five seconds."""
+    with iavfio.softvf() as pf:
+        child = subprocess.Popen(
+            [*MODULE, "bench", pf.sockets[0], "--duration", "60"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=default_signals,
+        )
+        assert until(lambda: reached(pf), 60)
+        os.kill(pf.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            child.send_signal(number)
+            out, error = child.communicate(timeout=60)
+        finally:
+            os.kill(pf.pid, signal.SIGCONT)
+        assert time.monotonic() - began < TIMEOUT_MS / 2000  # one alone takes twice that
+        assert child.returncode == 128 + number, error
+        assert "Traceback" not in error
+        if reached is MOMENTS["traffic"]:
+            assert "sent " in out
 
 
 SWALLOWED = """
