@@ -5,6 +5,7 @@ VBIN  := $(abspath $(VENV))/bin
 PY    := $(VBIN)/python
 BUILD ?= build
 JOBS  ?= $(shell nproc)
+SECONDS ?= 600
 ONLY  ?= _vfio _driver _device
 C_FILES  = $(shell find csrc bench tests -name '*.[ch]')
 SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
@@ -12,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan harness wheel docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan fuzz harness wheel docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,11 @@ asan: venv  ## run the tests with address and undefined-behaviour sanitizers in 
 
 harness: venv  ## run the C harnesses: leak check with ASan+UBSan, then TSan
 	@tools/harness $(JOBS)
+
+fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or a user for SECONDS=600 in all; FUZZFLAGS="--only mailbox"
+	@tools/fuzz $(SECONDS) $(JOBS) $(FUZZFLAGS)
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
+	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
 
 wheel: venv  ## build the wheel into dist/, install it into a new venv and try it from another directory
 	@tools/wheel
