@@ -37,6 +37,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: "1 queue pair", "2 queue pairs"; `noun` is the singular."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("ry") else f"{number} {noun}s"
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """The known word that `word` was most likely meant to be, "" when none is near."""
     import difflib  # only for a message

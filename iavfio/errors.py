@@ -50,6 +50,10 @@ class ConfigError(IavfioError, ValueError):
     """An argument or a combination of settings cannot work; nothing was changed."""
 
 
+class NoSuchQueue(ConfigError, IndexError):
+    """The port has no queue of that number."""
+
+
 class StateError(IavfioError, RuntimeError):
     """The call is not allowed in the state that the port, queue or burst is in."""
 

@@ -24,9 +24,6 @@ struct uplink *uplink_open(const char *kind, char *error, size_t size)
         return uplink_open_pcap(kind + 5, error, size);
     if (strcmp(kind, "gen") == 0 || strncmp(kind, "gen:", 4) == 0)
         return uplink_open_gen(kind[3] ? kind + 4 : "", error, size);
-    snprintf(error, size,
-             "there is no uplink \"%s\": none, loopback, tap:NAME, pcap:IN[,OUT][,start=N] "
-             "or gen[:size=N,flows=N]",
-             kind);
+    snprintf(error, size, "there is no uplink of that name");
     return NULL;
 }

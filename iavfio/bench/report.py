@@ -16,6 +16,8 @@ from iavfio.bench.account import account
 from iavfio.bench.result import Result, Row, Spread
 
 WIDTH = 100  # where the output is no terminal
+NOTHING = json.dumps({"interrupted": True, "runs": {"mpps": [], "sound": []}}, indent=2)
+"""The JSON object of a run that was ended before its first packet."""
 NARROW = 72  # below this only what matters most fits
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from iavfio.arguments import counted
 from iavfio.bench.plan import FCS, WIRE_OVERHEAD, Plan
 from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
@@ -320,11 +321,12 @@ def _reasons(r: Result) -> list[str]:
                 "nothing was sent" if r.plan.generates else "nothing arrived in the whole run"
             )
     elif not r.delivered and r.interrupted is None:
-        reasons.append(f"none of {r.offered} packets was delivered: {_where(r)}")
+        reasons.append(f"none of {counted(r.offered, 'packet')} was delivered: {_where(r)}")
     elif r.lost > 0:
-        reasons.append(f"{r.lost} packets are missing, and no counter says why")
+        missing = counted(r.lost, "packet") + (" is" if r.lost == 1 else " are")
+        reasons.append(f"{missing} missing, and no counter says why")
     elif r.lost < 0:
-        reasons.append(f"{-r.lost} packets more were delivered or dropped than sent")
+        reasons.append(f"{counted(-r.lost, 'packet')} more were delivered or dropped than sent")
     elif r.loss_share > r.max_loss:
         reasons.append(
             f"{r.loss} of {r.offered} packets were lost ({r.loss_share:.3%}, at most "

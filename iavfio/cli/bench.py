@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.arguments import counted
 from iavfio.cli import signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
@@ -24,9 +25,9 @@ from iavfio.cli.options import (
     device_options,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.printing import note, printing, wrapped
 from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.runtime_dir import runtime_dir_option
-from iavfio.cli.streams import discard_output
 from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import (
     BUFFERS,
@@ -44,6 +45,7 @@ from iavfio.ranges import (
 
 if TYPE_CHECKING:
     from iavfio.bench.plan import Plan
+    from iavfio.bench.result import Result
     from iavfio.datapath.thread import Counters
     from iavfio.port.port import Port
 
@@ -180,34 +182,36 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             f"{len(targets)} VFs were named and bench takes one or two, as in: iavfio bench softvf"
         )
     plan = _plan(options)
-    results = []
+    results: list[Result] = []
+    ports: list[Port] = []
+    interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
-        ports = _open(stack, targets, plan, options)
-        if not options["no_preflight"]:
-            preflight(plan, ports)
-        if not as_json:
-            click.echo(f"{_headline(plan, ports)}\nmemory: {Footprint.of(ports)}", err=True)
-        for _ in range(options["repeat"]):
-            results.append(run(plan, ports, None if as_json else _progress))
-            if results[-1].interrupted is not None:
-                break
         try:
+            _open(stack, targets, plan, options, ports)
+            if not options["no_preflight"]:
+                preflight(plan, ports)
+            if not as_json:
+                note(f"{_headline(plan, ports)}\nmemory: {Footprint.of(ports)}")
+            for _ in range(options["repeat"]):
+                results.append(run(plan, ports, None if as_json else _progress))
+                interrupted = results[-1].interrupted
+                if interrupted is not None:
+                    break
+        except KeyboardInterrupt as signal:  # outside of what a run watches
+            interrupted = signal
+        if interrupted is not None and (not results or results[-1].interrupted is None):
+            note("iavfio: the run was ended before its first packet: nothing of it was measured")
+        with printing():
             if as_json:
-                click.echo(report.as_json(results))
-            else:
+                print(report.as_json(results) if results else report.NOTHING)
+            elif results:
                 report.print_results(results, report.console())
-            sys.stdout.flush()
-        except BrokenPipeError:
-            discard_output()  # the exit status stays what the runs gave
-        if results[-1].interrupted is not None:
+        if interrupted is not None:
             for port in ports:
                 port.close(HURRY)
         for result in results:
-            for note in result.notes:
-                click.echo(f"iavfio: {note}", err=True)
-            for reason in result.reasons:
-                click.echo(f"iavfio: {reason}", err=True)
-    interrupted = results[-1].interrupted
+            for text in (*result.notes, *result.reasons):
+                note(wrapped(f"iavfio: {text}"))
     if interrupted is not None:
         return signals.status(interrupted)
     return DONE if all(result.sound for result in results) else TROUBLE
@@ -233,8 +237,13 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def _open(
-    stack: ExitStack, targets: Sequence[str], plan: Plan, options: dict[str, Any]
-) -> list[Port]:
+    stack: ExitStack,
+    targets: Sequence[str],
+    plan: Plan,
+    options: dict[str, Any],
+    ports: list[Port],
+) -> None:
+    """Opens and starts a port for each target; `ports` holds those that are open."""
     from iavfio.bench.plan import mtu_for
     from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
     from iavfio.errors import ConfigError
@@ -255,22 +264,20 @@ def _open(
     private, wire = options["personality"], _wire(plan, targets.count("softvf"))
     targets = with_private_vfs(stack, targets, private, wire, writeback=options["writeback"])
     name = options["name"]
-    ports: list[Port] = []
     for i, target in enumerate(targets):
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
         with naming_the_holder([target]):
             opened = open_port(target, name=own, pool=pool, **device_arguments(options))
         port = stack.enter_context(opened)
+        ports.append(port)
         mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
-        ports.append(port)
     plan.checked(ports)
     for port in ports:
         port.start()
     for port in ports:
         if not port.wait_link(5.0).up:
-            click.echo(f"iavfio: {port.name}: the link is down", err=True)
-    return ports
+            note(f"iavfio: {port.name}: the link is down")
 
 
 def _wire(plan: Plan, private: int) -> str:
@@ -287,11 +294,12 @@ def _wire(plan: Plan, private: int) -> str:
 def _headline(plan: Plan, ports: list[Port]) -> str:
     sizes = ",".join(map(str, plan.sizes)) if len(plan.sizes) < 5 else "mixed"
     names = " and ".join(port.name for port in ports)
-    return f"{plan.mode} on {names}: {sizes} byte frames, {len(ports[0].rx)} queue pairs"
+    queues = counted(len(ports[0].rx), "queue pair")
+    return f"{plan.mode} on {names}: {sizes} byte frames, {queues}"
 
 
 def _progress(seconds: float, counters: Counters) -> None:
     if not sys.stderr.isatty():
         return
     moved = max(counters.sent, counters.received)
-    click.echo(f"  {seconds:5.1f} s  {moved / seconds / 1e6:8.2f} Mpps", err=True)
+    note(f"  {seconds:5.1f} s  {moved / seconds / 1e6:8.2f} Mpps")

@@ -10,6 +10,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import PciAddress
+from iavfio.cli.printing import tell
 
 if TYPE_CHECKING:
     from iavfio.host import Bound
@@ -33,13 +34,13 @@ def command(bdfs: tuple[str, ...], force: bool, dry_run: bool, verbose: bool) ->
     options = " --force" if force else ""
     writer = Writer(
         LinuxKernel(),
-        (lambda line: click.echo(f"  {line}")) if dry_run or verbose else (lambda line: None),
+        (lambda line: tell(f"  {line}")) if dry_run or verbose else (lambda line: None),
         f"bind{options} {' '.join(resolved)}",
         dry_run,
     )
     for outcome in bind(tree, resolved, writer, force=force):
         for line in report(outcome, dry_run):
-            click.echo(line)
+            tell(line)
 
 
 def report(outcome: Bound, dry_run: bool) -> list[str]:

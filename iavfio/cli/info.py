@@ -10,6 +10,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Vf, device_arguments, device_options
+from iavfio.cli.printing import note, tell
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 
@@ -41,15 +42,15 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
                 "granted": [c.name for c in port.capabilities.granted_list],
                 "denied": {c.name: c.without for c in port.capabilities.denied},
             }
-            click.echo(json.dumps(facts, indent=2))
+            tell(json.dumps(facts, indent=2))
         else:
             width = max(map(len, facts))
             for name, value in facts.items():
-                click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
-            click.echo(str(port.capabilities))
+                tell(f"{name.replace('_', ' '):<{width}}  {value}")
+            tell(str(port.capabilities))
         if journal:
             for entry in port.journal:
-                click.echo(str(entry), err=as_json)
+                (note if as_json else tell)(str(entry))
 
 
 def _facts(port: Port) -> dict[str, Any]:

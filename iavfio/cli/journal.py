@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.arguments import counted
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile
+from iavfio.cli.printing import note, tell
+from iavfio.errors import IavfioError
 from iavfio.ranges import COLUMNS, VF
 
 if TYPE_CHECKING:
@@ -51,16 +54,23 @@ def record(directory: Path, vf: int, output: Path) -> None:
     from iavfio.softvf.asking import ask
 
     entries = ask(directory, "journal", vf=vf)["entries"]
-    output.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
-    click.echo(f"{len(entries)} entries in {output}")
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:  # of a write, which knows no name
+        raise IavfioError(f"{output} cannot be written", str(error.strerror)) from error
+    tell(f"{counted(len(entries), 'entry')} in {output}")
 
 
 @command.command("show", cls=Command, needs=("iavfio.virtchnl.journal",))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def show(file: Path) -> None:
     """Print a saved journal, decoded."""
-    for entry in _load(file):
-        click.echo(str(entry))
+    entries = _load(file)
+    for entry in entries:
+        tell(str(entry))
+    if not entries:
+        note(f"{file} holds no entry")
 
 
 @command.command(
@@ -88,7 +98,7 @@ def diff(left: Path, right: Path, replies: bool, width: int) -> int:
     from iavfio.virtchnl.journal_diff import compare, table
 
     rows = list(compare(_load(left), _load(right), replies=replies))
-    click.echo(table(rows, (left.name, right.name), width))
+    tell(table(rows, (left.name, right.name), width))
     return 0 if all(row.same for row in rows) else 1
 
 

@@ -8,6 +8,7 @@ import json
 import click
 
 from iavfio.cli.group import Command
+from iavfio.cli.printing import note, tell
 
 
 @click.command("list", cls=Command, needs=("iavfio.host.listing",))
@@ -23,13 +24,12 @@ def command(as_json: bool) -> None:
 
     found = discover(Tree())
     if as_json:
-        click.echo(json.dumps(listing.data(found), indent=2))
+        tell(json.dumps(listing.data(found), indent=2))
         return
     for line in listing.lines(found):
-        click.echo(line)
+        tell(line)
     if not found:
-        click.echo(
+        note(
             "no PF with SR-IOV and no Intel adaptive VF on this host\n"
             "  a software VF needs none: iavfio softvf --help",
-            err=True,
         )

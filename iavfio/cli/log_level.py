@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`--log-level`, which every command has."""
+"""`--log-level`, which every command has, before its name and behind it."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def _show(context: click.Context, option: click.Parameter, value: Any) -> None:
         logs.show(value)
     except ConfigError as wrong:
         names = ["--log-level", ENVIRONMENT]
-        raise click.BadParameter(" ".join(str(wrong).split()), context, option, names) from None
+        raise click.BadParameter(logs.on_one_line(str(wrong)), context, option, names) from None
     os.environ[ENVIRONMENT] = value

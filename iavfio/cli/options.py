@@ -13,6 +13,7 @@ import click
 
 from iavfio.arguments import Amount, Range, nearest, vf_mac
 from iavfio.errors import ConfigError
+from iavfio.logs import on_one_line
 from iavfio.ranges import FRAME, IMIX, ISA, MOST_SIZES
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ PERSONALITIES = ("e810", "x710", "x722")
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
 SOCKET_CONTROL = "/control.sock"
 SOCKET_NAME = len(SOCKET_CONTROL)
+PCI_DEVICES = Path("/sys/bus/pci/devices")
 KUBERNETES = re.compile(r"PCIDEVICE_[A-Z0-9_]+(?::\d+)?")
 ADDRESS = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 
@@ -189,11 +191,16 @@ class Vf(ParamType):
     name = "vf"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from iavfio.host.address import normal
+
         text = str(value)
         if text.startswith("vfio-user:"):
             return f"vfio-user:{SocketPath().convert(text, param, ctx)}"
         if text != "softvf" and not ADDRESS.fullmatch(text) and not KUBERNETES.fullmatch(text):
             self.fail(f"{text!r} names no VF; {vf_hint(text)}", param, ctx)
+        bdf = normal(text)
+        if bdf is not None and not (PCI_DEVICES / bdf).exists():
+            self.fail(f"there is no PCI device {bdf}; list devices with: iavfio list", param, ctx)
         return text
 
 
@@ -343,7 +350,7 @@ class Personality(ParamType):
             options = dict(map(parse_option, twists))
             named(name, **options)
         except ConfigError as wrong:
-            self.fail(" ".join(str(wrong).split()), param, ctx)
+            self.fail(on_one_line(str(wrong)), param, ctx)
         return name, options
 
 
@@ -359,5 +366,5 @@ class Twist(ParamType):
             try:
                 parse_option(value)
             except ConfigError as wrong:
-                self.fail(" ".join(str(wrong).split()), param, ctx)
+                self.fail(on_one_line(str(wrong)), param, ctx)
         return str(value)

@@ -13,27 +13,41 @@ from typing import Any
 import click
 
 from iavfio.cli import signals
+from iavfio.cli.printing import note, unwritable, wrapped
 from iavfio.cli.streams import discard_output
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.exhaustion import exhaustion
 
 DONE, TROUBLE, WRONG_USE = 0, 1, 2
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # with a file's name where it was not stdout
 
 
 def outcome(work: Callable[[], Any]) -> int:
     """Does the work of a command and returns its exit status; raises nothing.
 
     A command returns None or a status. A reader of stdout that has seen enough, such as head, ends
-    it without a word.
+    it without a word; a stdout that takes nothing is trouble, whatever the command found.
     """
+    status = _outcome(work)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except OSError as error:
+        discard_output()
+        if status == DONE:
+            return report(unwritable(error))
+    return status
+
+
+def _outcome(work: Callable[[], Any]) -> int:
     try:
         status = work()
-        sys.stdout.flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
         with contextlib.suppress(OSError):
-            wrong.show()
+            _show(wrong)
         return wrong.exit_code
     except click.exceptions.Abort:
         return signals.status(KeyboardInterrupt())
@@ -53,14 +67,21 @@ def outcome(work: Callable[[], Any]) -> int:
     return status if isinstance(status, int) else DONE
 
 
+def _show(wrong: click.ClickException) -> None:
+    """As click does it, but as wide as the terminal."""
+    context = getattr(wrong, "ctx", None)
+    if isinstance(context, click.Context):
+        note(wrapped(context.get_usage()))
+        note(wrapped(f"Try '{context.command_path} --help' for help.") + "\n")
+    note(wrapped(f"Error: {wrong.format_message()}"))
+
+
 def report(error: Exception) -> int:
     """Tells an error on stderr and returns its exit status."""
     if os.environ.get("IAVFIO_DEBUG"):
         raise error
     reason = explained(error)
-    text = f"iavfio: {reason.command_text}"
-    with contextlib.suppress(OSError):  # stderr may be closed as well
-        click.echo(text, err=True)
+    note(wrapped(f"iavfio: {reason.command_text}"))
     return WRONG_USE if isinstance(reason, ConfigError) else TROUBLE
 
 
@@ -71,6 +92,8 @@ def explained(error: Exception) -> IavfioError:
     short = exhaustion(error)
     if short is not None:
         return short
+    if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+        return unwritable(error)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         code = errno.errorcode.get(error.errno or 0, "no number")

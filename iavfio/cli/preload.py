@@ -7,6 +7,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, SocketPath
+from iavfio.cli.printing import note
 from iavfio.ranges import IOVA_BITS
 
 PROGRAM = "iavfio.preload.program"
@@ -56,8 +57,9 @@ def command(
 
     \b
       iavfio softvf --socket /tmp/vfs &
-      iavfio preload /tmp/vfs/vf0.sock -- dpdk-testpmd --no-huge -m 512 --in-memory \\
-          --iova-mode=va -l 0,1 -a 0000:b0:00.0 -- -i
+      iavfio preload /tmp/vfs/vf0.sock -- \\
+          dpdk-testpmd --no-huge -m 512 --in-memory --iova-mode=va -l 0,1 \\
+          -a 0000:b0:00.0 -- -i
 
     The program finds the VFs as 0000:b0:00.0, 0000:b0:01.0, ... bound to vfio-pci, and no other PCI
     device. Its exit status is returned. It must be dynamically linked and not setuid.
@@ -67,5 +69,5 @@ def command(
     with prepare(sockets, sparse=sparse, iova_bits=iova_bits, trace=trace) as preload:
         for one in preload.members:
             vendor, device = one.ids
-            click.echo(f"{one.bdf} {vendor:04x}:{device:04x} {one.socket}", err=True)
+            note(f"{one.bdf} {vendor:04x}:{device:04x} {one.socket}")
         return preload.run(ctx.meta[PROGRAM])

@@ -8,7 +8,7 @@ import threading
 import time
 from types import TracebackType
 
-import click
+from iavfio.cli.printing import note
 
 ON_TERMINAL, ELSEWHERE = 1.0, 60.0  # seconds between two signs of life
 ERASE = "\r\x1b[K"
@@ -42,7 +42,7 @@ class Progress:
         """The step that began last is over; `line` says how it ended."""
         with self._writing:
             self._step = ""
-            click.echo(ERASE if self._terminal else f"{line}\n", err=True, nl=False)
+            note(ERASE if self._terminal else f"{line}\n", nl=False)
 
     def _tick(self) -> None:
         pause = ON_TERMINAL if self._terminal else ELSEWHERE
@@ -55,7 +55,7 @@ class Progress:
         if not self._step or (not self._terminal and seconds < ELSEWHERE / 2):
             return
         text = f"{self._step}, {seconds:.0f} s {self._far}".rstrip()
-        click.echo(f"{ERASE}{text}" if self._terminal else f"{text}\n", err=True, nl=False)
+        note(f"{ERASE}{text}" if self._terminal else f"{text}\n", nl=False)
 
     def __enter__(self) -> Progress:
         self._ticker.start()
@@ -70,4 +70,4 @@ class Progress:
         self._over.set()
         self._ticker.join()
         if self._terminal:
-            click.echo(ERASE, err=True, nl=False)
+            note(ERASE, nl=False)

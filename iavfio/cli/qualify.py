@@ -16,6 +16,7 @@ from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.printing import tell
 from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -37,8 +38,11 @@ class TargetsOrCommand(Group):
     """`run` is meant where the first word is no subcommand: iavfio qualify 0000:3b:01.0."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["run", *args]
+        at = 0  # of the first word behind --log-level, which may stand before any word
+        while at < len(args) and args[at].split("=")[0] == "--log-level":
+            at += 1 if "=" in args[at] else 2
+        if at < len(args) and args[at] not in (*self.commands, "-h", "--help"):
+            args = [*args[:at], "run", *args[at:]]
         return super().parse_args(ctx, args)
 
 
@@ -165,9 +169,9 @@ def _print(bundle: Bundle, path: Path, as_json: bool) -> None:
     from iavfio.qualify.report import table
 
     if as_json:
-        click.echo(json.dumps(bundle.results | {"bundle": str(path)}, indent=2))
+        tell(json.dumps(bundle.results | {"bundle": str(path)}, indent=2))
     else:
-        click.echo("\n".join(table(bundle)) + f"; the bundle is {path}")
+        tell("\n".join(table(bundle)) + f"; the bundle is {path}")
 
 
 def _chosen(only: list[str], skip: list[str]) -> list[Check]:
@@ -197,7 +201,7 @@ def show(bundle: Path) -> None:
     from iavfio.qualify.report import table
 
     for text in table(Bundle.read(bundle)):
-        click.echo(text)
+        tell(text)
 
 
 @command.command(
@@ -218,5 +222,5 @@ def diff(first: Path, second: Path) -> int:
 
     a, b = Bundle.read(first), Bundle.read(second)
     for text in comparison(a, b, (str(first), str(second))):
-        click.echo(text)
+        tell(text)
     return TROUBLE if differences(a, b) else DONE

@@ -13,6 +13,7 @@ import click
 
 from iavfio.arguments import unknown
 from iavfio.cli.group import Command
+from iavfio.cli.printing import tell
 
 STATS = "iavfio.stats.records"
 LIVE = "iavfio.live.rates"
@@ -40,14 +41,14 @@ def command(name: str | None) -> None:
         for command_name, rows in RECORDS.items():
             for prints, module, record in rows:
                 tag = _type(module, record).__struct_config__.tag
-                click.echo(f"{command_name}  {tag}  {prints}")
+                tell(f"{command_name}  {tag}  {prints}")
         return
     if name not in RECORDS:
         raise unknown("schema of a command", name, RECORDS)
     import msgspec
 
     types = [_type(module, record) for _, module, record in RECORDS[name]]
-    click.echo(json.dumps(msgspec.json.schema(reduce(or_, types)), indent=2))
+    tell(json.dumps(msgspec.json.schema(reduce(or_, types)), indent=2))
 
 
 def _type(module: str, record: str) -> Any:

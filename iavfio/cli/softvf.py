@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import PERSONALITIES, Number, SocketDirectory, Twist
+from iavfio.cli.printing import definition, printing, tell
 from iavfio.ranges import VFS
 
 
@@ -81,11 +82,11 @@ def command(
     client at a time: iavfio, QEMU's vfio-user-pci, or any other of this user or root.
     """
     from iavfio.softvf.personality import OPTIONS
-    from iavfio.softvf.process import Settings, print_ready, run
+    from iavfio.softvf.process import Settings, run
 
     if any(option in ("?", "help") for option in options):
         for name, option in OPTIONS.items():
-            click.echo(f"{name:20} {option}")
+            tell(definition(name, str(option)))
         return 0
     settings = Settings(
         vfs=vfs,
@@ -97,5 +98,14 @@ def command(
         options=options,
         verbose=verbose,
     )
-    signal = run(settings, print_ready, summary=sys.stdout)
+    summary = io.StringIO()
+    signal = run(settings, _print_ready, summary=summary)
+    tell(summary.getvalue().rstrip("\n"))
     return 128 + signal if signal else 0
+
+
+def _print_ready(ready: dict[str, Any]) -> None:
+    from iavfio.softvf.process import print_ready
+
+    with printing():
+        print_ready(ready)

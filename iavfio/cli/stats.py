@@ -10,6 +10,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
+from iavfio.cli.printing import note, tell
 from iavfio.cli.rates import print_rates
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import EVERY, LINES
@@ -92,10 +93,10 @@ def _clean(as_json: bool) -> None:
 
     removed = clean()
     if as_json:
-        click.echo(json.dumps({"schema": REMOVED, "removed": removed}))
+        tell(json.dumps({"schema": REMOVED, "removed": removed}))
     else:
         for name in removed:
-            click.echo(f"{name}: removed, its process is gone")
+            tell(f"{name}: removed, its process is gone")
 
 
 def _list(as_json: bool) -> None:
@@ -103,11 +104,11 @@ def _list(as_json: bool) -> None:
 
     known = ports()
     if as_json:
-        click.echo(json.dumps([port.as_dict() for port in known], indent=2))
+        tell(json.dumps([port.as_dict() for port in known], indent=2))
     elif known:
         _table(known)
     else:
-        click.echo(f"no port is running (none has counters in {shown_base()})", err=True)
+        note(f"no port is running (none has counters in {shown_base()})")
 
 
 def _table(known: list[KnownPort]) -> None:
@@ -118,9 +119,9 @@ def _table(known: list[KnownPort]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        tell(line.rstrip())
     if not all(port.alive for port in known):
-        click.echo("iavfio: remove what the dead ones left with: iavfio stats --clean", err=True)
+        note("iavfio: remove what the dead ones left with: iavfio stats --clean")
 
 
 def _dump(
@@ -130,13 +131,12 @@ def _dump(
 
     snapshot = read(port)
     if as_json:
-        click.echo(snapshot.to_json(names=names, pool=pool, own=own))
+        tell(snapshot.to_json(names=names, pool=pool, own=own))
     else:
-        click.echo(snapshot.text(names=names, pool=pool, own=own))
+        tell(snapshot.text(names=names, pool=pool, own=own))
     if not snapshot.alive:
-        click.echo(
+        note(
             f"iavfio: {snapshot.process} that ran {port!r} is gone; these are its last counts",
-            err=True,
         )
     if snapshot.torn:
-        click.echo(f"iavfio: torn, the writer died: {', '.join(snapshot.torn)}", err=True)
+        note(f"iavfio: torn, the writer died: {', '.join(snapshot.torn)}")

@@ -7,6 +7,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import PciAddress
+from iavfio.cli.printing import tell
 
 
 @click.command("unbind", cls=Command, needs=("iavfio.host",))
@@ -33,13 +34,13 @@ def command(
         else [b if (b := normal(w)) in known else resolve(tree, w) for w in bdfs]
     )
     if not asked:
-        click.echo("nothing is recorded as bound by iavfio")
+        tell("nothing is recorded as bound by iavfio")
         return
     writer = Writer(
         LinuxKernel(),
-        (lambda line: click.echo(f"  {line}")) if dry_run or verbose else (lambda line: None),
+        (lambda line: tell(f"  {line}")) if dry_run or verbose else (lambda line: None),
         f"unbind {'--all' if everything else ' '.join(asked)}",
         dry_run,
     )
     for outcome in unbind(tree, asked, writer, force=force):
-        click.echo(f"{outcome.bdf} {outcome.outcome}")
+        tell(f"{outcome.bdf} {outcome.outcome}")

@@ -12,6 +12,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, Vf
+from iavfio.cli.printing import note, tell
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import INTERVAL
 
@@ -47,13 +48,13 @@ def command(target: str, interval: float, as_json: bool) -> int:
     found, hints = _probe(target) if port is None else _watch(port, interval)
     if as_json:
         told = {"port": target, "findings": [asdict(f) for f in found], "hints": hints}
-        click.echo(json.dumps(told, indent=2))
+        tell(json.dumps(told, indent=2))
     elif found:
-        click.echo("\n".join(map(str, found)))
+        tell("\n".join(map(str, found)))
     else:
-        click.echo(f"{target}: nothing was found that keeps packets from moving")
+        tell(f"{target}: nothing was found that keeps packets from moving")
         for hint in hints:
-            click.echo(f"  to know: {hint}")
+            tell(f"  to know: {hint}")
     return 1 if found else 0
 
 
@@ -77,9 +78,7 @@ def _port(target: str) -> str | None:
         return None
     holder = port_of(vf)
     if holder is not None:
-        click.echo(
-            f"iavfio: {target} is open in the port {holder.name}, which is watched", err=True
-        )
+        note(f"iavfio: {target} is open in the port {holder.name}, which is watched")
         return f"{holder.user}/{holder.name}"
     return None
 

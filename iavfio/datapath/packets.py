@@ -153,19 +153,19 @@ class Packets:
         )
 
     def u8(self, offset: int) -> NDArray[np.uint8]:
-        """One byte of every packet."""
+        """One byte of every packet; 0 where a packet ends before it, as in `field`."""
         return self.field(offset, 1)
 
     def u16be(self, offset: int) -> NDArray[np.uint16]:
-        """Two bytes in network order, e.g. the EtherType at 12."""
+        """Two bytes in network order, e.g. the EtherType at 12; 0 where a packet is too short."""
         return self.field(offset, 2)
 
     def u32be(self, offset: int) -> NDArray[np.uint32]:
-        """Four bytes in network order, e.g. the IPv4 destination at 30."""
+        """Four bytes in network order, e.g. the IPv4 destination at 30; 0 where it is too short."""
         return self.field(offset, 4)
 
     def u64be(self, offset: int) -> NDArray[np.uint64]:
-        """Eight bytes in network order."""
+        """Eight bytes in network order; 0 where a packet is too short."""
         return self.field(offset, 8)
 
     def u16(self, off: int) -> NDArray[np.uint16]:

@@ -28,6 +28,12 @@ def resolve(tree: sysfs.Tree, written: str) -> str:
     bdf = normal(written)
     if bdf is None:
         bdf = _behind(tree, written)
+        if bdf is None and _is_interface(tree, written):
+            raise BadAddress(
+                f"{written!r} is a network interface without a PCI device",
+                "it is a virtual one",
+                "list the VFs with: iavfio list",
+            )
         if bdf is None:
             raise BadAddress(
                 f"{written!r} is neither a PCI address nor an interface of a PCI device",
@@ -50,9 +56,18 @@ def interface_bdf(name: str) -> str | None:
     None when this host has no such interface.
     """
     tree = sysfs.Tree()
-    if "/" in name or name in ("", ".", "..") or not (tree.root / "sys/class/net" / name).exists():
-        return None
-    return _behind(tree, name) or ""
+    return _behind(tree, name) or "" if _is_interface(tree, name) else None
+
+
+def interfaces_of(tree: sysfs.Tree, bdf: str) -> list[str]:
+    """The network interfaces that sit on a PCI function, also those behind another bus of it."""
+    names = sysfs.names(tree.root / "sys/class/net")
+    return [name for name in names if _behind(tree, name) == bdf]
+
+
+def _is_interface(tree: sysfs.Tree, name: str) -> bool:
+    plain = "/" not in name and name not in ("", ".", "..")
+    return plain and (tree.root / "sys/class/net" / name).exists()
 
 
 def _behind(tree: sysfs.Tree, interface: str) -> str | None:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from iavfio.arguments import counted
 from iavfio.errors import GroupNotViable, NoIommu
 from iavfio.host import changes, functions, groups, sysfs
+from iavfio.host.address import interfaces_of
 from iavfio.host.errors import (
     HostError,
     InUse,
@@ -18,6 +20,7 @@ from iavfio.host.errors import (
     not_permitted,
 )
 from iavfio.host.functions import Function
+from iavfio.host.models import INTEL
 from iavfio.host.records import Record, Records
 
 DRIVER = "vfio-pci"
@@ -83,6 +86,16 @@ def _check(tree: sysfs.Tree, function: Function, writer: changes.Writer, *, forc
     if function.uses_vfio:
         return
     unsafe = sysfs.text(tree.root / "sys/module/vfio/parameters/enable_unsafe_noiommu_mode") == "Y"
+    if function.vendor != INTEL and not force:
+        what = ", ".join(interfaces_of(tree, bdf))
+        raise NotNic(
+            f"{bdf}{f', the network interface {what},' if what else ''} is not an Intel NIC",
+            f"it is {function.vendor:04x}:{function.device:04x} with driver "
+            f"{function.driver or 'none'}, and iavfio drives VFs of Intel's",
+            "list the VFs with: iavfio list; for another program: iavfio bind --force " + bdf,
+        )
+    if not force:
+        _check_use(function)
     if function.group is None and not unsafe:
         raise NoIommu(
             f"{bdf} has no IOMMU group, so VFIO cannot isolate it",
@@ -90,8 +103,6 @@ def _check(tree: sysfs.Tree, function: Function, writer: changes.Writer, *, forc
             "switch VT-d or AMD-Vi on in the firmware, add intel_iommu=on (Intel) to the kernel's "
             "command line, reboot",
         )
-    if not force:
-        _check_use(function)
     attribute = tree.devices / bdf / "driver_override"
     if not writer.dry and not os.access(attribute, os.W_OK):
         raise not_permitted(attribute, writer.command)
@@ -108,7 +119,7 @@ def _check_use(function: Function) -> None:
             )
     if function.vfs:
         raise InUse(
-            f"{bdf} is a PF with {len(function.vfs)} VFs",
+            f"{bdf} is a PF with {counted(len(function.vfs), 'VF')}",
             "they would stop working without their PF's driver",
             f"bind a VF ({function.vfs[0]} ...), or the PF with --force",
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from iavfio.arguments import counted
 from iavfio.errors import VfioError
 from iavfio.pyvfio import Device, FewerVectors, Unsupported
 from iavfio.pyvfio.device import CAP_MSIX, IRQ_MSIX
@@ -53,7 +54,7 @@ def _enable(device: Device, count: int) -> list[int]:
 
 def _too_few(device: Device, count: int) -> VfioError:
     return Unsupported(
-        f"{device.name} has {count} MSI-X vector{'' if count == 1 else 's'}",
+        f"{device.name} has {counted(count, 'MSI-X vector')}",
         "a port needs one for the mailbox and one for its queues",
         "on the host: echo 5 > /sys/bus/pci/devices/<VF>/sriov_vf_msix_count, with no driver on "
         "the VF; or close other programs that hold vectors",

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from iavfio.arguments import counted
 from iavfio.datapath.pair import FCS
 from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port.negotiation import Session
@@ -65,7 +66,7 @@ def check_grant(name: str, session: Session, settings: Settings) -> None:
     pairs = session.resources.queue_pairs
     if settings.queues > pairs:
         raise ResetError(
-            f"{name} came back with {pairs} queue pairs",
+            f"{name} came back with {counted(pairs, 'queue pair')}",
             f"{settings.queues} are configured",
             "close the port and open it again with fewer queues",
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from iavfio.arguments import counted
 from iavfio.datapath.pool import Pool
 from iavfio.port.interrupts import Interrupts
 from iavfio.port.negotiation import Session
@@ -40,7 +41,7 @@ def _shared_vectors(plan: VectorPlan) -> str:
         return ""
     queues, vectors = sum(len(v.queues) for v in plan.vectors), len(plan.vectors)
     return (
-        f"{queues} queues share {vectors} interrupt vector{'' if vectors == 1 else 's'}: a thread "
+        f"{queues} queues share {counted(vectors, 'interrupt vector')}: a thread "
         "that sleeps for one queue is woken for others too\n"
         f"  configure(queues={vectors}); or on the host, with no driver on the VF: "
         "echo N > /sys/bus/pci/devices/VF/sriov_vf_msix_count"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from iavfio.arguments import counted
 from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.probe import probe_frame, probe_send
 from iavfio.port.trust import Trust, probe_trust
@@ -203,7 +204,7 @@ def _spoof(f: Facts) -> Finding | None:
         return None  # then all frames are
     if not gone or f.foreign or f.own is False:
         return None
-    counted = f"tx_discards and tx_errors say {gone} packets"
+    seen = f"tx_discards and tx_errors say {counted(gone, 'packet')}"
     remedy = (
         f"send from {f.counts.mac}, add the source as an extra MAC, or {HOST} spoofchk off "
         '(a software PF: {"command": "spoofchk", "vf": N, "on": false})'
@@ -212,14 +213,14 @@ def _spoof(f: Facts) -> Finding | None:
         return Finding(
             "spoof check",
             "frames whose source is not the VF's own address are discarded by the PF",
-            f"{counted}; a probe from the own address passed, one from another did not",
+            f"{seen}; a probe from the own address passed, one from another did not",
             remedy,
         )
     return Finding(
         "discards on sending",
         "the PF discards frames that this VF sends; it does not say why: possibly their source is "
         "not the VF's own address (spoof check), or they have a VLAN tag that the VF may not send",
-        f"{counted}; no frame from a foreign address was sent on purpose to see",
+        f"{seen}; no frame from a foreign address was sent on purpose to see",
         f"port.why() sends one and knows then; if it is the source: {remedy}",
     )
 
@@ -288,7 +289,7 @@ def _ring_full(f: Facts) -> Finding | None:
     return Finding(
         "receive rings full",
         "the device had no descriptor for frames that came",
-        f"rx_discards says {dropped} packets; the pool was never empty",
+        f"rx_discards says {counted(dropped, 'packet')}; the pool was never empty",
         "call recv() more often or from a worker, use more queues, or a larger ring: "
         "configure(ring=2048)",
     )
@@ -303,7 +304,7 @@ def _pool_empty(f: Facts) -> Finding | None:
     return Finding(
         "pool empty",
         "receive rings cannot be filled: bursts that are held keep all buffers",
-        f"alloc_page_fail says {failed} times{have}",
+        f"alloc_page_fail says {counted(failed, 'time')}{have}",
         "release bursts sooner (with port.rx[0].recv() as burst), or open with a larger "
         "pool=iavfio.Pool(buffers=65536)",
     )

@@ -85,10 +85,30 @@ class Bundle:
         ) as error:
             raise ConfigError(
                 f"{path} is no bundle of iavfio qualify",
-                f"{type(error).__name__}: {error}",
+                _fault(error),
                 "make one: iavfio qualify softvf softvf --soak 5 -o FILE",
             ) from error
         return found
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a file that is no bundle, in words of its reader and not of a parser."""
+    if isinstance(error, tarfile.TarError):
+        return "it is no tar archive, or one that is cut short"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{RESULTS} in it is no JSON: its line {error.lineno} cannot be read"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{RESULTS} in it is no text"
+    if isinstance(error, KeyError):
+        missing = str(error.args[0])
+        return (
+            f"qualify/{RESULTS} is not in it"
+            if RESULTS in missing
+            else f"{RESULTS} in it has no {missing!r}"
+        )
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"{RESULTS} in it has not the form of results, which is an object with a list of checks"
 
 
 def _checked(outcome: Outcome) -> None:

@@ -29,6 +29,7 @@ from iavfio.softvf.server.listener import VfServer
 
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
+UPLINKS = "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen[:size=N,flows=N]"
 MOST_FILES = 65536
 OWN_FILES, IN_HAND = 24, 24
 
@@ -135,10 +136,9 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
             rx_tail_step=card.rx_tail_step,
         )
     except ValueError as error:
+        cause, _, remedy = str(error).partition("; ")
         raise ConfigError(
-            f"cannot open the uplink {settings.uplink!r}",
-            str(error),
-            "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen",
+            f"cannot open the uplink {settings.uplink!r}", cause, remedy or UPLINKS
         ) from error
 
 

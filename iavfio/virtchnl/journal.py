@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from iavfio.arguments import shown
 from iavfio.errors import ConfigError, Remedy
 from iavfio.logs import logger, on_one_line
 from iavfio.virtchnl.messages.describe import describe
@@ -68,26 +69,40 @@ class Entry:
 
     @classmethod
     def from_json(cls, line: str) -> Entry:
-        """An entry from `to_json`; raises ConfigError for anything else."""
+        """An entry from `to_json`; raises ConfigError, which says what is wrong, for all else."""
         try:
             item = json.loads(line)
-            direction = item["direction"]
-            if direction not in ARROWS:
-                raise ValueError(f"direction {direction!r}")
-            return cls(
-                float(item["time"]),
-                direction,
-                int(item["opcode"]),
-                int(item["status"]),
-                bytes.fromhex(item["hex"]),
-                str(item["note"]),
-                bool(item["adv_link_speed"]),
-            )
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ConfigError(
-                "this is no mailbox journal", cause, Remedy("save one with save()", RECORD)
-            ) from error
+        except (ValueError, RecursionError):
+            raise _no_entry("it is no JSON") from None
+        if not isinstance(item, dict):
+            raise _no_entry("it is no JSON object")
+        read = {name: _field(item, name, kind, wanted) for name, kind, wanted in FIELDS}
+        return cls(*read.values())
+
+
+FIELDS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+    ("time", float, "a number of seconds"),
+    ("direction", lambda word: {way: way for way in ARROWS}[word], f"one of {', '.join(ARROWS)}"),
+    ("opcode", int, "a whole number"),
+    ("status", int, "a whole number"),
+    ("hex", bytes.fromhex, "bytes in hexadecimal digits"),
+    ("note", str, "a text"),
+    ("adv_link_speed", bool, "true or false"),
+)
+"""What an entry is read from, in the order of its fields: name, reader, what is expected."""
+
+
+def _field(item: dict[str, Any], name: str, kind: Callable[[Any], Any], wanted: str) -> Any:
+    if name not in item:
+        raise _no_entry(f"its {name!r} is missing, {wanted}")
+    try:
+        return kind(item[name])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise _no_entry(f"its {name!r} is {shown(item[name])}, not {wanted}") from None
+
+
+def _no_entry(cause: str) -> ConfigError:
+    return ConfigError("this is no mailbox journal", cause, Remedy("save one with save()", RECORD))
 
 
 class Journal:
@@ -174,5 +189,13 @@ class Journal:
 
 
 def parse(lines: Iterable[str]) -> tuple[Entry, ...]:
-    """Entries from JSON lines; empty lines are skipped. Raises ConfigError."""
-    return tuple(Entry.from_json(line) for line in lines if line.strip())
+    """Entries from JSON lines; empty lines are skipped. Raises ConfigError, naming the line."""
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(Entry.from_json(line))
+            except ConfigError as wrong:
+                wrong.advise(f"line {number} cannot be read: {wrong.cause}", wrong.remedy)
+                raise
+    return tuple(found)

@@ -31,6 +31,41 @@ def test_every_command_has_the_option(command: str) -> None:
     assert "--log-level LEVEL" in told and "IAVFIO_LOG" in told
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--log-level", "info", "info", "softvf"],
+        ["info", "--log-level", "info", "softvf"],
+        ["--log-level=error", "info", "softvf", "--log-level=info"],  # the nearer one counts
+    ],
+)
+def test_the_option_may_stand_before_and_behind_the_command(words: list[str]) -> None:
+    done = run(*words)
+    assert done.returncode == 0
+    assert "opened by vfio-user" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["journal", "--log-level", "debug", "show", "/dev/null"],
+        ["qualify", "--log-level", "debug", "show", "/dev/null"],
+        ["qualify", "--log-level=debug", "softvf", "--only", "none"],
+    ],
+)
+def test_groups_take_it_as_well(words: list[str]) -> None:
+    assert "log-level" not in run(*words).stderr
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_wrong_level_is_told_in_three_separate_parts(before: bool) -> None:
+    option = ["--log-level", "infoo"]
+    done = run(*option, "list") if before else run("list", *option)
+    assert done.returncode == 2
+    told = " ".join(done.stderr.split())
+    assert "iavfio.virtchnl=debug,info; did you mean info?" in told
+
+
 def test_nothing_is_logged_unless_it_is_asked_for() -> None:
     assert run("info", "softvf").stderr == ""
 

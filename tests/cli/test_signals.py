@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -71,6 +72,41 @@ def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(number: signal.
         assert "Traceback" not in error
         assert "internal error" not in error
         assert "missing" not in error
+
+
+STARTING = """
+import os, signal
+from iavfio.bench import preflight, run
+from iavfio.cli import main
+
+def at(module, name):
+    def interrupted(*arguments, **named):
+        os.kill(os.getpid(), signal.{number})
+        return real(*arguments, **named)
+    real = getattr(module, name)
+    setattr(module, name, interrupted)
+
+import iavfio.opening
+at({place})
+main(["bench", "softvf", "--count", "9", "--json"])
+"""
+PLACES = ['iavfio.opening, "open_port"', 'preflight, "preflight"', 'run, "_start"']
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_bench_that_is_ended_before_its_first_packet_says_so(
+    place: str, number: signal.Signals
+) -> None:
+    program = STARTING.replace("{place}", place).replace("{number}", number.name)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=60, check=False, preexec_fn=default_signals,
+    )  # fmt: skip
+    assert done.returncode == 128 + number, done.stderr
+    assert "before its first packet: nothing of it was measured" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["interrupted"]
 
 
 # docs/spec/reliability.md F66

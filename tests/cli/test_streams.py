@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import iavfio
 from tests.sanitizer import no_address_space
 
 CLI = [sys.executable, "-P", "-m", "iavfio.cli"]
@@ -46,6 +47,20 @@ def test_a_reader_that_is_gone_ends_a_command_quietly(arguments: list[str]) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_what_was_found_decides_the_status_though_nobody_reads_it() -> None:
+    """A false 0 would tell a script that nothing is wrong."""
+    with iavfio.softvf(vfs=1) as pf:
+        pf.control("link", vf=0, state="disable")
+        for arguments in (["why", pf.sockets[0]], ["why", pf.sockets[0], "--json"]):
+            read, write = os.pipe()
+            os.close(read)
+            try:
+                done = cli(arguments, stdout=write, stderr=subprocess.PIPE)
+            finally:
+                os.close(write)
+            assert (done.returncode, done.stderr) == (1, "")
+
+
 @named
 def test_a_closed_stdout_is_no_error(arguments: list[str]) -> None:
     done = cli(arguments, stderr=subprocess.PIPE, preexec_fn=closing(1))
@@ -64,12 +79,19 @@ def test_errors_go_nowhere_else_when_stderr_is_closed() -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "--json"], SHORT], ids=" ".join)
+LOUD = [*COMMANDS, ["why", "softvf"], ["why", "softvf", "--json"], ["schema"], ["schema", "stats"],
+        ["qualify", "softvf", "--only", "identity", "-o", "/dev/shm/full.tar"]]  # fmt: skip
+LOUD = [each for each in LOUD if each not in (["list"],)]  # it prints nothing where nothing is
+
+
+@pytest.mark.parametrize("arguments", LOUD, ids=" ".join)
 def test_a_full_disk_is_told(arguments: list[str]) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
         done = cli(arguments, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+    assert "No space left on device (ENOSPC)" in done.stderr
+    assert "stdout takes no more" in done.stderr
+    assert "Exception ignored" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -47,6 +47,24 @@ def test_bind_and_unbind_all(host: FakeHost, capsys: pytest.CaptureFixture[str])
     assert "nothing is recorded" in capsys.readouterr().out
 
 
+def test_an_interface_that_is_no_vf_is_named_as_what_it_is(
+    host: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no IOMMU group either, which is not what is wrong with it."""
+    bdf = "0000:00:03.0"
+    host.device(bdf, (0x1AF4, 0x1041), driver="virtio-pci")
+    host.interface(bdf, "ens3")
+    for word in ("ens3", bdf):
+        assert run(["bind", word]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"{bdf}, the network interface ens3, is not an Intel NIC: it is 1af4:1041" in told
+        assert "IOMMU" not in told
+    (host.root / "sys/class/net/dummy0").mkdir()
+    for command in ("bind", "unbind"):
+        assert run([command, "dummy0"]) == 2
+        assert "'dummy0' is a network interface without a PCI" in capsys.readouterr().err
+
+
 def test_verbose_and_dry_run_show_the_writes(
     host: FakeHost, capsys: pytest.CaptureFixture[str]
 ) -> None:

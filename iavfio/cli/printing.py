@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a command prints: lines on stdout that arrive or are told to be lost, remarks on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from iavfio.cli.streams import discard_output
+from iavfio.errors import IavfioError
+
+LIST = 240  # characters from which a line is one of the long lists
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Inside, a command prints on stdout; what was printed is written when it is left.
+
+    A reader that is gone, such as head, ends the printing and not the command, which still has an
+    exit status to find. Raises IavfioError when stdout takes nothing, because a disk is full.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except OSError as error:
+        discard_output()
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> IavfioError:
+    """What to say when stdout takes nothing."""
+    code = errno.errorcode.get(error.errno or 0, "no number")
+    return IavfioError(
+        "the output is not written whole: stdout takes no more",
+        f"{error.strerror or error} ({code})",
+        "make room where it goes to, or send it elsewhere, and run the command again",
+    )
+
+
+def tell(text: str) -> None:
+    """Prints a line on stdout; see `printing`."""
+    with printing():
+        click.echo(text)
+
+
+def note(text: str, nl: bool = True) -> None:
+    """Prints a line on stderr, where there is one: that it is full or closed stops nothing."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True, nl=nl)
+
+
+def wrapped(text: str) -> str:
+    """A message for stderr, as wide as the terminal or $COLUMNS.
+
+    Without a terminal a program reads it, and only a line that holds a long list is broken. Lines
+    are broken at blanks, so that a path or a word stays whole.
+    """
+    width = _width(2, sys.stderr is sys.__stderr__)
+    if not width:
+        return text
+    longest = width if os.isatty(2) else max(width, LIST)
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += _fill(line, width, indent) or [""] if len(line) > longest else [line]
+    return "\n".join(lines)
+
+
+def definition(name: str, text: str) -> str:
+    """A line of a list on stdout, `name` and what it means, as wide as the terminal or $COLUMNS."""
+    width = _width(1, sys.stdout is sys.__stdout__)
+    if not width:
+        return f"{name:20} {text}"
+    if width < 60:
+        return "\n".join([name, *_fill(f"  {text}", width, "  ")])
+    return "\n".join(_fill(f"{name:20} {text}", width, " " * 21))
+
+
+def _fill(line: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _width(fd: int, own: bool) -> int:
+    """Columns of what `fd` writes to, 0 where nobody says: a stream that is not the process's `own`
+    goes to a program, such as a test.
+    """
+    if not own:
+        return 0
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(fd).columns
+    except OSError:
+        return 0

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What messages look like: as wide as the terminal, said once, in words of the user's."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import termios
+from pathlib import Path
+
+import pytest
+
+from iavfio.arguments import counted
+from iavfio.cli import run
+from iavfio.cli.group import SUMMARIES
+
+LONG = [
+    ["softvf", "--option", "colour=red"],
+    ["bench", "softvf", "--personality", "e810,trustd=on"],
+    ["bench", "softvf", "--isa", "mmx"],
+    ["softvf", "--uplink", "foo"],
+    ["list", "--log-level", "x"],
+    ["zzz"],
+    ["qualify", "softvf", "--only", "zzz"],
+    ["softvf", "--option", "help"],
+]
+HELP = [[name, "--help"] for name in SUMMARIES] + [["--help"]]
+
+
+def lines(words: list[str], columns: int | None, terminal: bool = True) -> list[str]:
+    """What a process prints to a terminal, or to a pipe, of so many columns; None: nobody says."""
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    if columns is not None and not terminal:
+        env["COLUMNS"] = str(columns)
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    if terminal:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns or 0, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "iavfio.cli", *words], env=env, stdout=theirs, stderr=theirs
+    ):
+        os.close(theirs)
+        told = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                told += piece
+        except OSError:
+            pass  # the terminal has hung up
+    os.close(ours)
+    return [line for line in told.decode().splitlines() if line]
+
+
+def too_long(told: list[str], columns: int) -> list[str]:
+    """The lines that could be broken and are not; a word stays whole."""
+    return [line for line in told if len(line) > columns and " " in line.strip()]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("words", LONG, ids=" ".join)
+def test_messages_fit_the_terminal(words: list[str], columns: int) -> None:
+    told = lines(words, columns)
+    assert len(told) > 1
+    assert too_long(told, columns) == []
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_long_list_is_broken_without_a_terminal_as_well(columns: int) -> None:
+    for words in (["softvf", "--option", "colour=red"], ["softvf", "--option", "help"]):
+        told = lines(words, columns, terminal=False)
+        assert too_long([line for line in told if not line.startswith(("Usage", "Try"))], 80) == []
+        assert len(told) > 600 / columns
+
+
+@pytest.mark.parametrize("words", HELP, ids=" ".join)
+def test_help_fits_80_columns(words: list[str]) -> None:
+    assert [line for line in lines(words, 80, terminal=False) if len(line) > 80] == []
+
+
+def test_where_nobody_says_how_wide_it_is_a_message_stays_on_its_line() -> None:
+    assert len(lines(["softvf", "--option", "colour=red"], None, terminal=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("uplink", "remedy"),
+    [
+        ("foo", "uplinks: none, loopback"),
+        ("tap:", "uplinks: none, loopback"),
+        ("pcap:/dev/null", "uplinks: none, loopback"),
+        ("gen:size=1", "uplinks: none, loopback"),
+    ],
+)
+def test_a_wrong_uplink_is_told_once(
+    uplink: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["softvf", "--uplink", uplink]) == 2
+    told = capsys.readouterr().err
+    assert remedy in told
+    for text in ("loopback", "tap:NAME", "cannot open"):
+        assert told.count(text) == 1
+
+
+def test_a_capture_of_another_form_gets_its_own_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x").write_bytes(b"\x0a\x0d\x0d\x0a" * 20)
+    assert run(["softvf", "--uplink", f"pcap:{tmp_path / 'x'}"]) == 2
+    what, remedy = capsys.readouterr().err.splitlines()
+    assert "no classic pcap file" in what and "editcap" in remedy
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [
+        (0, "packet", "0 packets"),
+        (1, "queue pair", "1 queue pair"),
+        (2, "queue pair", "2 queue pairs"),
+        (1, "entry", "1 entry"),
+        (3, "entry", "3 entries"),
+    ],
+)
+def test_counts_have_the_right_form(number: int, noun: str, words: str) -> None:
+    assert counted(number, noun) == words
+
+
+@pytest.mark.parametrize(("queues", "words"), [("1", "1 queue pair\n"), ("2", "2 queue pairs\n")])
+def test_the_headline_of_a_bench(
+    queues: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", "softvf", "--queues", queues, "--count", "9"]) == 0
+    assert words in capfd.readouterr().err
+
+
+ENTRY = {
+    "time": 1.0,
+    "direction": "out",
+    "opcode": 1,
+    "status": 0,
+    "hex": "00",
+    "note": "",
+    "adv_link_speed": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x", "line 2 cannot be read: it is no JSON"),
+        ("12", "line 2 cannot be read: it is no JSON object"),
+        ("[]", "line 2 cannot be read: it is no JSON object"),
+        ("[" * 99999, "line 2 cannot be read: it is no JSON"),
+        (json.dumps(ENTRY | {"time": "x"}), "its 'time' is 'x', not a number of seconds"),
+        (json.dumps(ENTRY | {"opcode": None}), "its 'opcode' is None, not a whole number"),
+        (json.dumps(ENTRY | {"direction": "up"}), "its 'direction' is 'up', not one of "),
+        (json.dumps(ENTRY | {"direction": []}), "its 'direction' is [], not one of "),
+        (json.dumps(ENTRY | {"hex": "0g"}), "its 'hex' is '0g', not bytes in hexadecimal digits"),
+        ('{"time": 1}', "its 'direction' is missing, one of "),
+    ],
+)
+def test_a_damaged_journal_says_which_line_and_what_was_expected(
+    line: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "journal"
+    file.write_text(f"{json.dumps(ENTRY)}\n{line}\n", encoding="utf-8")
+    assert run(["journal", "show", str(file)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert str(file) in told and reason in told
+    assert "record one with: iavfio journal record" in told
+    assert_no_parser_speaks(told)
+
+
+def bundle(path: Path, content: bytes | None) -> None:
+    """A tar with this as its results; None: with another file."""
+    source = path.with_suffix(".json")
+    source.write_bytes(content or b"x")
+    with tarfile.open(path, "w") as tar:
+        tar.add(source, "qualify/other" if content is None else "qualify/qualify.json")
+
+
+RESULTS = {"format": 1, "checks": [], "host": {}, "devices": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "qualify/qualify.json is not in it"),
+        (b"x", "its line 1 cannot be read"),
+        (b"\xff\xfe", "qualify.json in it is no text"),
+        (b"{}", "qualify.json in it has no 'format'"),
+        (b"[]", "has not the form of results"),
+        (json.dumps(RESULTS | {"format": 99}).encode(), "it has format 99, not 1"),
+        (json.dumps(RESULTS | {"checks": [{"odd": 1}]}).encode(), "has not the form of results"),
+        (json.dumps(RESULTS | {"host": 1}).encode(), "host is not an object"),
+    ],
+)
+def test_a_file_that_is_no_bundle_says_what_is_wrong_with_it(
+    content: bytes | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bundle.tar"
+    bundle(file, content)
+    assert run(["qualify", "show", str(file)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert str(file) in told and reason in told
+    assert_no_parser_speaks(told)
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n" * 300])
+def test_a_file_that_is_no_archive(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bundle.tar"
+    file.write_bytes(content)
+    assert run(["qualify", "show", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert "it is no tar archive" in told
+    assert_no_parser_speaks(told)
+
+
+def assert_no_parser_speaks(told: str) -> None:
+    for words in ("Error:", "char 0", "Expecting", "could not convert", "unexpected keyword"):
+        assert words not in told
