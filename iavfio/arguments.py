@@ -20,6 +20,7 @@ from iavfio.errors import ConfigError, Remedy
 
 T = TypeVar("T")
 MOST_ITEMS = 4096
+MOST_TOLD = 20  # words in a message
 Check = Callable[[str, Any], T]
 
 
@@ -53,12 +54,16 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def unknown(what: str, word: object, known: Iterable[str]) -> ConfigError:
-    """The error for a word that is none of `known`: names the nearest, and all of them."""
+    """The error for a word that is none of `known`: names the nearest, and them, or the first few
+    of a long list.
+    """
     words = list(known)
     close = nearest(word, words)
+    told = words if len(words) <= MOST_TOLD else words[: MOST_TOLD // 2]
+    more = f" and {len(words) - len(told)} more" if len(told) < len(words) else ""
     return ConfigError(
         f"there is no {what} {shown(word)}",
-        f"known are {', '.join(words)}" if words else "none are known",
+        f"known are {', '.join(told)}{more}" if words else "none are known",
         f"did you mean {close}?" if close else "",
     )
 

@@ -23,6 +23,7 @@ else:
 
 PERSONALITIES = ("e810", "x710", "x722")
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
+ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 SOCKET_CONTROL = "/control.sock"
 SOCKET_NAME = len(SOCKET_CONTROL)
 PCI_DEVICES = Path("/sys/bus/pci/devices")
@@ -350,7 +351,7 @@ class Personality(ParamType):
             options = dict(map(parse_option, twists))
             named(name, **options)
         except ConfigError as wrong:
-            self.fail(on_one_line(str(wrong)), param, ctx)
+            self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)
         return name, options
 
 
@@ -366,5 +367,5 @@ class Twist(ParamType):
             try:
                 parse_option(value)
             except ConfigError as wrong:
-                self.fail(on_one_line(str(wrong)), param, ctx)
+                self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)
         return str(value)

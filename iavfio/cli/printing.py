@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import click
 from iavfio.cli.streams import discard_output
 from iavfio.errors import IavfioError
 
-LIST = 240  # characters from which a line is one of the long lists
+USUAL = 80  # columns
 
 
 @contextmanager
@@ -61,17 +62,22 @@ def note(text: str, nl: bool = True) -> None:
 def wrapped(text: str) -> str:
     """A message for stderr, as wide as the terminal or $COLUMNS.
 
-    Without a terminal a program reads it, and only a line that holds a long list is broken. Lines
-    are broken at blanks, so that a path or a word stays whole.
+    Lines are broken at blanks, so that a path or a word stays whole. Without a terminal a program
+    reads the message: nothing is broken then but for a $COLUMNS that is narrower than usual, and
+    that between items and clauses.
     """
-    width = _width(2, sys.stderr is sys.__stderr__)
-    if not width:
+    width, terminal = _width(2, sys.stderr is sys.__stderr__), os.isatty(2)
+    if not width or not (terminal or width < USUAL):
         return text
-    longest = width if os.isatty(2) else max(width, LIST)
     lines = []
     for line in text.splitlines():
         indent = " " * (len(line) - len(line.lstrip()) + 2)
-        lines += _fill(line, width, indent) or [""] if len(line) > longest else [line]
+        if len(line) <= width:
+            lines.append(line)
+        elif terminal:
+            lines += _fill(line, width, indent)
+        else:
+            lines += _fill_clauses(line, width, indent)
     return "\n".join(lines)
 
 
@@ -89,6 +95,17 @@ def _fill(line: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+def _fill_clauses(line: str, width: int, indent: str) -> list[str]:
+    lines = [""]
+    for clause in re.split(r"(?<=[,;:]) ", line):
+        longer = f"{lines[-1]} {clause}" if lines[-1].strip() else f"{lines[-1]}{clause}"
+        if len(longer) <= width or not lines[-1].strip():
+            lines[-1] = longer
+        else:
+            lines.append(f"{indent}{clause}")
+    return [part for each in lines for part in _fill(each, width, f"{indent}  ")]
 
 
 def _width(fd: int, own: bool) -> int:
