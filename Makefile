@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd asan fuzz harness wheel docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness wheel docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-startup: build  ## time to the first packet, idle processor time, memory, 
 
 bench-testpmd: build  ## forwarding beside DPDK's testpmd on the same software VF, in interleaved slices
 	@$(PY) -m bench.testpmd $(BENCHFLAGS)
+
+soak: build  ## SECONDS=600 of verified traffic under resets, link flaps and reconfiguration; a report in JSON; SEED=1
+	@$(PY) -m bench.soak --seconds $(SECONDS) --seed $(or $(SEED),1) --report build/soak.json
 
 asan: venv  ## run the tests with address and undefined-behaviour sanitizers in all C
 	@tools/asan $(JOBS) $(TESTFLAGS)

@@ -79,7 +79,7 @@ class Records:
             content = msgspec.json.decode(self.path.read_bytes(), type=_File)
         except FileNotFoundError:
             return {}
-        except msgspec.MsgspecError as damage:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
             raise BadRecord(
                 f"{self.path} is damaged",
                 str(damage),
