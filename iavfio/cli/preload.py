@@ -33,7 +33,8 @@ class ProgramCommand(Command):
     cls=ProgramCommand,
     needs=("iavfio.preload",),
     status="Exit status: the program's, 128 + n when signal n ended it; 1 when a software VF does "
-    "not answer; 2 wrong use, also a program that does not exist or cannot be preloaded.",
+    "not answer; 2 wrong use, also a socket or program that does not exist, or a program that "
+    "cannot be preloaded.",
 )
 @click.option("--sparse", is_flag=True, help="Show whole BARs only as far as the server maps them.")
 @click.option(

@@ -57,7 +57,7 @@ def test_options_of_the_program_are_not_looked_at(socket: str) -> None:
     [
         (["SOCKET"], 2, "give it after --"),
         (["--", "ls"], 2, "Missing argument 'SOCKET"),
-        (["/nowhere/vf0.sock", "--", "ls"], 1, "start a software VF with: iavfio softvf"),
+        (["/nowhere/vf0.sock", "--", "ls"], 2, "start a software VF with: iavfio softvf"),
         (["SOCKET", "--", "no-such-program"], 2, "there is no program no-such-program"),
         (["SOCKET", "SOCKET", "--", "ls"], 2, "a socket is given twice"),
         (["--iova-bits", "99", "SOCKET", "--", "ls"], 2, "it takes 32 to 57"),
