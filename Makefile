@@ -31,7 +31,7 @@ build: venv  ## compile the C rooms into build/ and put the extensions in place
 test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)
 
-judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processes (5 minutes of CPU for i40e, 11 for ice; JUDGE=i40e)
+judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processes (7 minutes of CPU for each i40e, 11 for ice; JUDGE=i40e-6.12)
 	@$(PY) -m tests.judge.build $(JUDGE) || [ $$? = 77 ]
 
 test-judge: build judge  ## Linux's own i40e and ice judge the driver and the software PF; skips where its source cannot be had

@@ -57,7 +57,7 @@ class Personality:
     expanded_pctypes: bool = False
     # How the PF's driver behaves.
     driver: str = "i40e"
-    dialect: str = "kernel"
+    pf_kernel: str = "6.12"  # of Linux, or oot: the driver that Intel publishes
     num_queue_pairs: int = 4
     max_queue_pairs: int = QUEUE_LIMIT
     queue_pool: int = 256
@@ -252,8 +252,9 @@ class Option:
 
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
-        "dialect": Option(
-            _choice("kernel", "oot"), "kernel or oot: whose error numbers and limits"
+        "pf_kernel": Option(
+            _choice("6.1", "6.12", "oot"),
+            "whose PF driver answers: of Linux 6.1 (x710, x722) or 6.12, or oot, Intel's own",
         ),
         "vectors": Option(_range(2, VECTOR_LIMIT), "MSI-X vectors, vector 0 included: 5, 17, 65"),
         "num_queue_pairs": Option(_range(1, QUEUE_LIMIT), "queue pairs at the start"),
@@ -344,8 +345,15 @@ def named(name: str, **overrides: Value) -> Personality:
             f"there is no personality {name!r}", remedy=f"choose one of {', '.join(NAMES)}"
         )
     wanted = {key: _checked(key, value) for key, value in overrides.items()}
-    if wanted.get("dialect") == "oot":
+    if wanted.get("pf_kernel") == "oot":
         card = _out_of_tree(card)
+    if wanted.get("pf_kernel") == "6.1":
+        card = replace(card, uso_mac_rule=False)
+    if wanted.get("pf_kernel") == "6.1" and card.is_ice:
+        raise ConfigError(
+            "how ice of Linux 6.1 answers is not known here",
+            remedy="x710 and x722 have pf_kernel=6.1",
+        )
     vectors = wanted.pop("vectors", None)
     if isinstance(vectors, int):
         card = replace(card, max_vectors=vectors, msix_count=vectors)
@@ -365,6 +373,6 @@ def named(name: str, **overrides: Value) -> Personality:
 def _out_of_tree(card: Personality) -> Personality:
     if card.is_ice:
         return replace(
-            card, dialect="oot", vsi_id_base=9, max_vectors=65, msix_count=65, qset_handle=0
+            card, pf_kernel="oot", vsi_id_base=9, max_vectors=65, msix_count=65, qset_handle=0
         )
-    return replace(card, dialect="oot", max_mtu=0, uso_mac_rule=False)
+    return replace(card, pf_kernel="oot", max_mtu=0, uso_mac_rule=False)

@@ -64,7 +64,7 @@ def test_every_command_has_help(name: str) -> None:
         (["stats", "../../etc/passwd"], "no port name"),
         (["softvf", "--vfs", "0"], "1 to 64"),
         (["softvf", "--uplink", "carrier-pigeon"], "loopback"),
-        (["softvf", "--option", "colour=red"], "known are dialect"),
+        (["softvf", "--option", "colour=red"], "known are pf_kernel"),
         (["bind", "0000:ff:1f.7"], "iavfio list"),
     ],
 )

@@ -70,7 +70,7 @@ def test_messages_fit_the_terminal(words: list[str], columns: int) -> None:
 def test_a_narrow_width_holds_without_a_terminal_as_well() -> None:
     told = lines(["softvf", "--option", "colour=red"], 40, terminal=False)
     assert too_long([line for line in told if not line.startswith(("Usage", "Try"))], 40) == []
-    assert "  known are dialect, vectors," in told  # broken between items
+    assert "  known are pf_kernel, vectors," in told  # broken between items
 
 
 @pytest.mark.parametrize("columns", [40, 80])
@@ -82,7 +82,7 @@ def test_the_list_of_options_has_the_width_that_is_asked_for(columns: int) -> No
 
 def test_a_message_names_some_of_a_long_list_and_where_all_are() -> None:
     told = " ".join(lines(["softvf", "--option", "colour=red"], None, terminal=False))
-    assert "known are dialect, vectors, " in told and " more" in told
+    assert "known are pf_kernel, vectors, " in told and " more" in told
     assert "'iavfio softvf --option help' lists all" in told
     assert len(told) < 400
 

@@ -176,7 +176,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["softvf", "--uplink", ""], 2, "loopback"),
     (["softvf", "--uplink", "carrier-pigeon"], 2, "loopback"),
     (["softvf", "--personality", "x520"], 2, "e810"),
-    (["softvf", "--option", "colour=red"], 2, "known are dialect"),
+    (["softvf", "--option", "colour=red"], 2, "known are pf_kernel"),
     (["softvf", "--option", "trustd=on"], 2, "did you mean trusted?"),
     (["softvf", "--option", "trusted"], 2, "needs a value"),
     (["softvf", "--option", "trusted=perhaps"], 2, "on or off"),

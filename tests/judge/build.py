@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
 
-`python -m tests.judge.build [DRIVER...]` builds each judge that is not in the cache yet, of these
-drivers or of all. A judge's file is named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
+`python -m tests.judge.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the cache
+yet, of these or of all. A judge's file is named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
 source is changed: our file is added to the driver's directory, and the functions that would reach
 a card are taken over by the compiler's -D.
 """
@@ -98,7 +98,7 @@ class Judge:
         return cache_dir() / f"judge-{self.name}-{key}"
 
 
-JUDGES = (Judge(I40E, "6.12"), Judge(ICE, "6.12"))
+JUDGES = (Judge(I40E, "6.12"), Judge(I40E, "6.1"), Judge(ICE, "6.12"))
 
 
 def load(judge: Judge) -> Path:
@@ -157,15 +157,15 @@ def _build(judge: Judge, path: Path) -> None:
     print(f"judge {judge.name} ready after {time.monotonic() - started:.0f} s", flush=True)
 
 
-def main(drivers: Sequence[str]) -> int:
-    """Builds the judges of these drivers, or all; 77 where one cannot be had."""
-    known = {judge.driver.name for judge in JUDGES}
-    if unknown := set(drivers) - known:
-        print(f"no judge of {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
+def main(wanted: Sequence[str]) -> int:
+    """Builds these judges, or those of these drivers, or all; 77 where one cannot be had."""
+    known = dict.fromkeys(name for judge in JUDGES for name in (judge.driver.name, judge.name))
+    if unknown := set(wanted) - set(known):
+        print(f"no judge {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
         return 2
     code = 0
     for judge in JUDGES:
-        if drivers and judge.driver.name not in drivers:
+        if wanted and not {judge.driver.name, judge.name} & set(wanted):
             continue
         try:
             build(judge)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.judge.i40e_pair import Exchange
 
-KERNELS = ("6.12",)
+KERNELS = ("6.1", "6.12")
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ def duel(
     """Says the steps to both, up to the first after which they differ."""
     judge.fresh(trusted)
     done: list[Exchange] = []
-    with soft_side(trusted, **options) as soft:
+    with soft_side(trusted, pf_kernel=kernel, **options) as soft:
         for at, step in enumerate(steps):
             real, played = judge.take(step), soft.take(step)
             unlike = judge.held().unlike(soft.held())

@@ -51,7 +51,7 @@ def del_eth_addr(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         if pf.personality.is_ice:
             ice_addresses.delete(pf, vf, entries)
         else:
-            i40e_addresses.delete(vf, entries)
+            i40e_addresses.delete(pf, vf, entries)
     finally:
         pf.publish(vf)
     return b""

@@ -274,8 +274,8 @@ class Pf:
     def _handler(self, vf: Vf, opcode: int, payload: bytes) -> Handler:
         """Returns the handler of a message that may reach one, else raises Refused."""
         p, message = self.personality, MESSAGES.get(opcode)
-        linux = p.dialect == "kernel" or not p.is_ice
-        if message is None or (message.not_in_6_12 and linux):
+        kernel = "6.12" if p.pf_kernel == "oot" and not p.is_ice else p.pf_kernel
+        if message is None or kernel in message.unknown_to:
             raise Refused(
                 Status.PARAM, "the PF does not know this opcode", rule="docs/spec/virtchnl.md 2"
             )
@@ -290,7 +290,7 @@ class Pf:
         return handler
 
     def _number(self, status: Status | int) -> int:
-        return number(status, self.personality.driver, self.personality.dialect)
+        return number(status, self.personality.driver, self.personality.pf_kernel)
 
     def _refuse(self, vf: Vf, opcode: int, status: Status | int, payload: bytes = b"") -> None:
         self._answer(vf, opcode, self._number(status), payload)

@@ -18,7 +18,7 @@ Entry = tuple[bytes, int]
 
 def _refuse_hopeless(mac: bytes) -> None:
     if mac in (ZERO_MAC, BROADCAST):
-        raise Refused(Status.PARAM, f"{mac_text(mac)} cannot be a filter")
+        raise Refused(Status.ADDRESS, f"{mac_text(mac)} cannot be a filter")
 
 
 def filters(vf: Vf, addresses: int) -> int:
@@ -61,12 +61,17 @@ def add(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
         if mac not in vf.macs and mac not in vf.leaving:
             vf.macs.append(mac)
         if not mac[0] & 1:
-            _learn(vf, mac, kind)
+            _learn(pf, vf, mac, kind)
     vf.leaving.clear()  # the list of filters is programmed
 
 
-def _learn(vf: Vf, mac: bytes, kind: int) -> None:
-    """What the VF calls primary is its own address, or the first of a VF that never says which."""
+def _learn(pf: Pf, vf: Vf, mac: bytes, kind: int) -> None:
+    """What the VF calls primary is its own address, or the first of a VF that never says which.
+
+    To i40e of Linux 6.1 it is the first one, whatever the VF says.
+    """
+    if pf.personality.pf_kernel == "6.1":
+        kind = lib.VC_ETHER_ADDR_LEGACY
     primary = kind == lib.VC_ETHER_ADDR_PRIMARY
     if primary or (kind == lib.VC_ETHER_ADDR_LEGACY and vf.own_mac == ZERO_MAC):
         vf.own_mac = mac
@@ -74,7 +79,7 @@ def _learn(vf: Vf, mac: bytes, kind: int) -> None:
         vf.primary_mac = mac
 
 
-def delete(vf: Vf, entries: list[Entry]) -> None:
+def delete(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
     """DEL_ETH_ADDR: an unknown address is refused; those before it are gone.
 
     The administrator's is kept without a word. A trusted VF that deletes its own MAC gets another
@@ -93,10 +98,12 @@ def delete(vf: Vf, entries: list[Entry]) -> None:
             vf.leaving.add(mac)
         elif mac not in vf.leaving:
             # Those before it leave the list at the next request that succeeds.
-            raise Refused(Status.PARAM, f"{mac_text(mac)} is not a filter of the VF")
+            raise Refused(Status.ADDRESS, f"{mac_text(mac)} is not a filter of the VF")
     vf.leaving.clear()
     left = next((mac for mac in vf.macs if not mac[0] & 1), ZERO_MAC)
-    if own_is_gone:
-        vf.own_mac = left if vf.trusted else ZERO_MAC
+    if own_is_gone and vf.trusted and left != ZERO_MAC:
+        vf.own_mac = left
+    elif own_is_gone and pf.personality.pf_kernel != "6.1":  # which goes on telling it
+        vf.own_mac = ZERO_MAC
     if vf.primary_mac not in vf.macs:
         vf.primary_mac = left

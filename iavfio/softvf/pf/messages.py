@@ -22,6 +22,8 @@ Handler = Callable[["Pf", Vf, bytes], bytes]
 Unlock = Literal["always", "after GET_VF_RESOURCES", "by capability"]
 PfDrivers = Literal["both", "ice", "i40e"]
 
+LINUX = ("6.1", "6.12")  # values of pf_kernel
+
 
 @dataclass(frozen=True)
 class Message:
@@ -31,8 +33,7 @@ class Message:
     `count_at` of `count_size` bytes. The fixed part of most lists holds one element more than is
     sent, by an old convention of the protocol (docs/spec/virtchnl.md 5).
     `unlock` and `gate` are ice's allow-list (docs/spec/virtchnl.md 9). `served_by` names the PFs
-    that have a handler; `not_in_6_12` says that the
-    drivers of Linux 6.12 lack even the opcode.
+    that have a handler; `unknown_to` those kernels whose drivers lack even the opcode.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Message:
     gate: int = 0
     any_length: bool = False
     served_by: PfDrivers = "both"
-    not_in_6_12: bool = False
+    unknown_to: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.pf.messages import Message
+from iavfio.softvf.pf.messages import LINUX, Message
 
 ROWS: tuple[Message, ...] = (
-    Message("1588_PTP_GET_CAPS", fixed=48, gate=lib.VC_CAP_PTP, not_in_6_12=True),
-    Message("1588_PTP_GET_TIME", fixed=16, gate=lib.VC_CAP_PTP, not_in_6_12=True),
+    Message("1588_PTP_GET_CAPS", fixed=48, gate=lib.VC_CAP_PTP, unknown_to=LINUX),
+    Message("1588_PTP_GET_TIME", fixed=16, gate=lib.VC_CAP_PTP, unknown_to=LINUX),
 )

@@ -7,10 +7,10 @@ i40e of Linux 6.12 does not know the opcodes.
 from __future__ import annotations
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.pf.messages import Message
+from iavfio.softvf.pf.messages import LINUX, Message
 
 ROWS: tuple[Message, ...] = (
-    Message("GET_QOS_CAPS", gate=lib.VC_CAP_QOS, not_in_6_12=True),
-    Message("CONFIG_QUEUE_BW", fixed=4, per=12, count_at=2, gate=lib.VC_CAP_QOS, not_in_6_12=True),
-    Message("CONFIG_QUANTA", fixed=12, gate=lib.VC_CAP_QOS, not_in_6_12=True),
+    Message("GET_QOS_CAPS", gate=lib.VC_CAP_QOS, unknown_to=LINUX),
+    Message("CONFIG_QUEUE_BW", fixed=4, per=12, count_at=2, gate=lib.VC_CAP_QOS, unknown_to=LINUX),
+    Message("CONFIG_QUANTA", fixed=12, gate=lib.VC_CAP_QOS, unknown_to=LINUX),
 )

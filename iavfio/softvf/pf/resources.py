@@ -66,7 +66,7 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
             aq = personality.expanded_pctypes and asked & lib.VC_CAP_RSS_AQ
             always |= lib.VC_CAP_RSS_AQ if aq else lib.VC_CAP_RSS_REG
         offered |= lib.VC_CAP_ADQ  # and refuses channels while it checks source addresses
-        if personality.dialect == "oot":
+        if personality.pf_kernel == "oot":
             offered |= lib.VC_CAP_USO | lib.VC_CAP_VLAN
         elif not port_vlan:
             always |= lib.VC_CAP_VLAN  # unasked
@@ -134,7 +134,8 @@ def _reply(pf: Pf, vf: Vf) -> bytes:
     vsi.num_queue_pairs = vf.num_queue_pairs
     vsi.vsi_type = lib.VC_VSI_SRIOV
     vsi.qset_handle = p.qset_handle
-    vsi.default_mac_addr = vf.own_mac if p.is_ice else vf.default_mac
+    lasting = p.is_ice or p.pf_kernel == "6.1"
+    vsi.default_mac_addr = vf.own_mac if lasting else vf.default_mac
     size = ffi.sizeof("struct vc_vf_resource") + ffi.sizeof("struct vc_vsi_resource")
     return bytes(ffi.buffer(answer, size if p.is_ice else I40E_REPLY_SIZE))
 
@@ -188,5 +189,6 @@ ROWS: tuple[Message, ...] = (
         get_supported_rxdids,
         gate=lib.VC_CAP_RX_FLEX_DESC,
         served_by="ice",
+        unknown_to=("6.1",),
     ),
 )

@@ -134,7 +134,14 @@ def set_rss_hashcfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 CAP = lib.VC_CAP_RSS_PF
 ROWS: tuple[Message, ...] = (
-    Message("CONFIG_RSS_HFUNC", config_rss_hfunc, fixed=8, gate=CAP, served_by="ice"),
+    Message(
+        "CONFIG_RSS_HFUNC",
+        config_rss_hfunc,
+        fixed=8,
+        gate=CAP,
+        served_by="ice",
+        unknown_to=("6.1",),
+    ),
     Message("CONFIG_RSS_KEY", config_rss_key, fixed=5, per=1, count_at=2, gate=CAP),
     Message("CONFIG_RSS_LUT", config_rss_lut, fixed=5, per=1, count_at=2, gate=CAP),
     Message("GET_RSS_HASHCFG_CAPS", get_rss_hashcfg_caps, gate=CAP),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a PF thinks of a request, and the number it says (docs/spec/virtchnl.md 3).
 
-The same refusal has another number in each driver: kernel i40e sends errno values, its out-of-tree
-version and ice send virtchnl's own.
+The same refusal has another number in each driver: i40e of Linux 6.12 sends errno values; that of
+6.1, the out-of-tree version and ice send virtchnl's own or the hardware library's.
 """
 
 from __future__ import annotations
@@ -24,17 +24,29 @@ class Status(Enum):
     UNSUPPORTED = "not supported"
     NO_SPACE = "no room"
     ADMIN_QUEUE = "the switch refused"
+    ADDRESS = "not an address of one host"
 
 
 _NUMBERS: Mapping[str, Mapping[Status, int]] = MappingProxyType(
     {
-        "i40e-kernel": MappingProxyType(
+        "i40e-6.12": MappingProxyType(
             {
                 Status.PARAM: -22,
                 Status.PERM: -1,
                 Status.UNSUPPORTED: -95,
                 Status.NO_SPACE: -28,
                 Status.ADMIN_QUEUE: -5,
+                Status.ADDRESS: -22,
+            }
+        ),
+        "i40e-6.1": MappingProxyType(
+            {
+                Status.PARAM: -5,
+                Status.PERM: -1,
+                Status.UNSUPPORTED: -60,
+                Status.NO_SPACE: -18,
+                Status.ADMIN_QUEUE: -53,
+                Status.ADDRESS: -10,
             }
         ),
         "i40e-oot": MappingProxyType(
@@ -44,6 +56,7 @@ _NUMBERS: Mapping[str, Mapping[Status, int]] = MappingProxyType(
                 Status.UNSUPPORTED: -64,
                 Status.NO_SPACE: -18,
                 Status.ADMIN_QUEUE: -53,
+                Status.ADDRESS: -5,
             }
         ),
         "ice": MappingProxyType(
@@ -53,17 +66,18 @@ _NUMBERS: Mapping[str, Mapping[Status, int]] = MappingProxyType(
                 Status.UNSUPPORTED: -64,
                 Status.NO_SPACE: -53,
                 Status.ADMIN_QUEUE: -53,
+                Status.ADDRESS: -5,
             }
         ),
     }
 )
 
 
-def number(status: Status | int, driver: str, dialect: str) -> int:
+def number(status: Status | int, driver: str, pf_kernel: str) -> int:
     """v_retval of a refusal; a number stands for itself."""
     if isinstance(status, int):
         return status
-    return _NUMBERS["ice" if driver == "ice" else f"{driver}-{dialect}"][status]
+    return _NUMBERS["ice" if driver == "ice" else f"{driver}-{pf_kernel}"][status]
 
 
 class Refused(Exception):

@@ -69,7 +69,7 @@ def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 def _has_no_say(pf: Pf, vf: Vf) -> bool:
     """Linux's i40e reports success to a VF on a port VLAN and leaves its stripping as it is."""
     p = pf.personality
-    return bool(vf.port_vlan) and not p.is_ice and p.dialect == "kernel" and not p.strip_refused
+    return bool(vf.port_vlan) and not p.is_ice and p.pf_kernel != "oot" and not p.strip_refused
 
 
 def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:

@@ -119,7 +119,7 @@ def test_i40e_answers_resources_once_per_reset_and_ice_again_and_again() -> None
     with rig("x710") as pf:
         pf.negotiate()
         assert pf.status(3, word) == -22
-    with rig("x710", dialect="oot") as pf:
+    with rig("x710", pf_kernel="oot") as pf:
         pf.negotiate()
         assert pf.status(3, word) == -5
     for card, options in (("e810", {}), ("x710", {"resources_once": False})):
@@ -137,7 +137,7 @@ def test_i40e_takes_its_mac_back_from_a_vf_that_does_not_ask_for_uso(card: str) 
     with rig(card) as pf:
         assert pf.negotiate(VPP_CAPS | 1 << 25)[30:36] == mac
         assert pf.config.macs == (mac,)
-    with rig(card, dialect="oot") as pf:
+    with rig(card, pf_kernel="oot") as pf:
         assert pf.negotiate(VPP_CAPS)[30:36] == mac
     with rig(card) as pf:
         pf.pf.control({"command": "mac", "vf": 0, "mac": "02:00:00:00:00:99"})
@@ -158,8 +158,8 @@ def test_resources_with_a_port_vlan() -> None:
         pf.clock.advance(1000)
         reply = pf.negotiate(1 << 16)
         assert struct.unpack_from("<HI", reply, 6) == (9724, 0x00000001)
-    for dialect, word in (("kernel", 0x91), ("oot", 0x10091)):
-        with rig("x710", dialect=dialect) as pf:
+    for pf_kernel, word in (("6.12", 0x91), ("oot", 0x10091)):
+        with rig("x710", pf_kernel=pf_kernel) as pf:
             pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
             pf.clock.advance(1000)
             assert struct.unpack_from("<I", pf.negotiate(1 << 16), 8) == (word,)

@@ -48,10 +48,10 @@ def test_few_vectors_leave_ice_few_queues_and_i40e_its_own() -> None:
 
 
 def test_out_of_tree_dialect_changes_what_the_field_saw() -> None:
-    assert (named("e810").vsi_id(3), named("e810", dialect="oot").vsi_id(3)) == (1, 12)
-    assert named("e810", dialect="oot").msix_count == 65
-    assert named("e810", dialect="oot", vectors=33).msix_count == 33
-    assert (named("x710").max_mtu, named("x710", dialect="oot").max_mtu) == (9728, 0)
+    assert (named("e810").vsi_id(3), named("e810", pf_kernel="oot").vsi_id(3)) == (1, 12)
+    assert named("e810", pf_kernel="oot").msix_count == 65
+    assert named("e810", pf_kernel="oot", vectors=33).msix_count == 33
+    assert (named("x710").max_mtu, named("x710", pf_kernel="oot").max_mtu) == (9728, 0)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_out_of_tree_dialect_changes_what_the_field_saw() -> None:
         ("udp_tunnel=none", ("udp_tunnel", "")),
         ("udp-tunnel=vxlan:4789", ("udp_tunnel", "vxlan:4789")),
         ("udp_tunnel=geneve:1, vxlan:65535", ("udp_tunnel", "geneve:1,vxlan:65535")),
-        ("dialect=oot", ("dialect", "oot")),
+        ("pf_kernel=oot", ("pf_kernel", "oot")),
         ("vectors=0x11", ("vectors", 17)),
     ],
 )
@@ -88,7 +88,7 @@ def test_bad_options_say_what_would_be_right(text: str) -> None:
 
 def test_every_option_is_taken_by_named_and_described() -> None:
     samples: dict[str, Value] = {
-        "dialect": "oot", "mac": "zero", "reset_messages": "drop", "bar0_size": 262144,
+        "pf_kernel": "oot", "mac": "zero", "reset_messages": "drop", "bar0_size": 262144,
         "link_speed": 40000, "wb_group": 8, "max_ring": 512, "num_queue_pairs": 2,
         "udp_tunnel": "vxlan:4789,geneve:6081", "rxdid_written": 16,
     }  # fmt: skip
@@ -96,8 +96,14 @@ def test_every_option_is_taken_by_named_and_described() -> None:
         assert str(option)
         value: Value = samples.get(name, 5 if "on or off" not in _complaint(name) else True)
         changed = named("x710", **{name: value})
-        if name not in ("vectors", "dialect"):
+        if name not in ("vectors", "pf_kernel"):
             assert getattr(changed, name) == value
+
+
+def test_ice_of_an_older_kernel_is_not_made_up() -> None:
+    with pytest.raises(ConfigError, match="ice of Linux"):
+        named("e810", pf_kernel="6.1")
+    assert named("x722", pf_kernel="6.1").pf_kernel == "6.1"
 
 
 def _complaint(name: str) -> str:

@@ -104,7 +104,7 @@ def test_on_i40e_a_vlan_filter_turns_stripping_on() -> None:
 
 
 def test_port_vlan_forbids_what_the_vf_granted_by_an_old_pf_tries() -> None:
-    with rig("x710", dialect="oot") as pf:
+    with rig("x710", pf_kernel="oot") as pf:
         pf.pf.control({"command": "vlan", "vf": 0, "vlan": 1100})
         pf.clock.advance(1000)
         pf.negotiate()
@@ -237,8 +237,8 @@ def test_v2_offloads_of_a_double_vlan_device() -> None:
 
 
 def test_a_port_vlan_leaves_stripping_as_it_is_without_a_word_on_i40e() -> None:
-    for dialect, status in (("kernel", 0), ("oot", -5)):
-        with rig("x710", dialect=dialect) as pf:
+    for pf_kernel, status in (("6.12", 0), ("oot", -5)):
+        with rig("x710", pf_kernel=pf_kernel) as pf:
             pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
             pf.clock.advance(1000)
             pf.negotiate(V1)
