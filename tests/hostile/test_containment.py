@@ -247,8 +247,7 @@ def test_a_virtchnl_handler_that_raises(
     raising = SimpleNamespace(
         length_fault=length_fault,
         handler_of=row.handler_of,
-        unknown_to_i40e=False,
-        not_in_6_12=False,
+        unknown_to=(),
         unlock=row.unlock,
         gate=row.gate,
         name=row.name,
