@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Quit(Exception):
-    """The user has pressed q."""
+class Quit(KeyboardInterrupt):
+    """The user has pressed q: everything ends as after Ctrl-C, with exit status 0."""
 
 
 class Keyboard:

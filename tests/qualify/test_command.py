@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import iavfio
 from iavfio.cli import progress
 from iavfio.cli import run as cli
 from iavfio.qualify.bundle import Bundle
@@ -93,7 +94,8 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(
 
 
 def test_one_vf_named_twice_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli(["qualify", "0000:fe:1f.7", "0000:fe:1f.7"]) == 2
+    with iavfio.softvf() as pf:
+        assert cli(["qualify", pf.sockets[0], pf.sockets[0]]) == 2
     assert "was named twice" in capsys.readouterr().err
 
 
