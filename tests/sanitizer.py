@@ -15,6 +15,9 @@ no_preload = pytest.mark.skipif(
 no_address_space = pytest.mark.skipif(
     SANITIZER, reason="the sanitizer reserves terabytes of address space for itself"
 )
+no_race = pytest.mark.skipif(
+    SANITIZER, reason="hundreds of processes that start under the sanitizer take minutes"
+)
 no_start = pytest.mark.skipif(
     SANITIZER, reason="the sanitizer's start comes before the launcher holds signals back"
 )

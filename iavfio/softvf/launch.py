@@ -67,9 +67,14 @@ class SoftPf:
                 f"this software PF has {len(self.sockets)}, numbered from 0",
                 f"start it with more: iavfio.softvf(vfs={number + 1})",
             )
-        if not self._finalizer.alive:
+        if self.closed:
             raise StateError("this software PF is closed", "", "start a new one")
         return iavfio.open(self.sockets[number], **options)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._finalizer.alive
 
     @property
     def running(self) -> bool:
@@ -82,7 +87,7 @@ class SoftPf:
         Raises ConfigError when the command is refused, DeviceLost when the process is gone, and
         StateError after `close`.
         """
-        if not self._finalizer.alive:
+        if self.closed:
             raise StateError("this software VF is closed")
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
         try:

@@ -219,9 +219,9 @@ def test_refusals_name_the_remedy(facts: Facts) -> None:
     found = take(facts, "refusals")
     assert found["unbound"]["error"] == "NotBound"
     assert f"iavfio bind {VF1}" in found["unbound"]["text"]
-    assert found["absent"]["error"] == "NotFound"
+    assert found["absent"]["error"] == "UnknownDevice"
     assert "iavfio list" in found["absent"]["text"]
-    assert found["nonsense"]["error"] == "NotFound"
+    assert found["nonsense"]["error"] == "UnknownDevice"
 
 
 def test_an_ordinary_user_needs_the_nodes(facts: Facts, way: Way) -> None:

@@ -84,6 +84,10 @@ class DistantPf(SoftPf):
     def running(self) -> bool:
         return True
 
+    @property
+    def closed(self) -> bool:
+        return False
+
     def control(self, command: str, **arguments: Any) -> dict[str, Any]:
         """As SoftPf.control."""
         request = json.dumps({"command": command} | arguments).encode() + b"\n"

@@ -22,6 +22,7 @@ from iavfio.errors import IavfioError, StateError
 from iavfio.stats import PortSegment, clean, known_ports, ports, read
 from iavfio.stats.liveness import remove_if_dead
 from iavfio.stats.runtime import own_dir
+from tests.sanitizer import no_race
 from tests.stats.others import NOBODY, in_child
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="plays several users: needs root")
@@ -278,6 +279,7 @@ def test_file_that_is_replaced_while_it_is_removed_stays() -> None:
     os.close(stale)
 
 
+@no_race
 def test_openers_and_cleaners_race_without_losing_a_living_port() -> None:
     """Each round leaves a dead port; one opens its name while others clean."""
     stop = threading.Event()
