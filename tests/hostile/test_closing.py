@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import os
+import signal
 import socket
 import struct
 import threading
@@ -143,7 +144,10 @@ def descriptors(pid: int) -> int:
 
 
 def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
-    """Each client that is refused leaves a descriptor in its socket, whose close waits, too."""
+    """Each client that is refused leaves a descriptor in its socket, whose close waits, too.
+
+    The server is stopped while one connects, so that it surely finds a descriptor to close.
+    """
     with iavfio.softvf(vfs=2) as pf:
         first, victim = (RawClient(pf.directory / f"vf{n}.sock") for n in range(2))
         before = descriptors(pf.pid)
@@ -152,22 +156,37 @@ def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
             fd = lingering.make()
             second = socket.socket(socket.AF_UNIX)
             second.setblocking(False)
+            os.kill(pf.pid, signal.SIGSTOP)
             try:
                 second.connect(str(pf.directory / "vf0.sock"))
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
                 second.sendmsg([bytes(16)], rights)
             except (BlockingIOError, BrokenPipeError):
-                pass  # nobody accepts, or it was hung up on before
+                pass  # nobody accepts
+            os.kill(pf.pid, signal.SIGCONT)
             threading.Thread(target=os.close, args=(fd,), daemon=True).start()
             waiting.append(second)
             assert victim.read32(RSTAT) in (0, 2)
-        assert first.read32(RSTAT) in (0, 2)
+            assert first.read32(RSTAT) in (0, 2)
         assert descriptors(pf.pid) - before <= 2 * MOST + 8
         for second in waiting:
             second.close()
         lingering.close()
         first.close()
         victim.close()
+
+
+def test_a_client_waits_for_its_closes(lingering: Lingering, tmp_path: Path) -> None:
+    """Files whose closes take their time cost the client that time, not its session."""
+    with served_pf(tmp_path) as served:
+        client = RawClient(served.paths[0])
+        give_away(served, client, 4, INFO, [lingering.make() for _ in range(MOST + 8)])
+        letting_go = threading.Timer(0.5, lingering.close)
+        letting_go.start()
+        assert client.read32(RSTAT) in (0, 2)
+        letting_go.join()
+        assert client.read32(RSTAT) in (0, 2)
+        client.close()
 
 
 def test_what_closes_at_once() -> None:

@@ -17,7 +17,7 @@ import threading
 
 from iavfio.softvf.server.eventfd import is_eventfd
 
-MOST = 64  # descriptors of one VF's clients that wait to be closed
+MOST = 64  # descriptors of one closer that wait to be closed
 
 
 def closes_at_once(fd: int) -> bool:
@@ -32,7 +32,10 @@ def closes_at_once(fd: int) -> bool:
 
 
 class Closer:
-    """Closes descriptors of one VF's clients, one after the other."""
+    """Closes descriptors one after the other: those of a VF's clients, or of who is refused there.
+
+    The two are counted apart, so that whoever is refused can't cost the client that is served.
+    """
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -42,13 +45,8 @@ class Closer:
 
     @property
     def full(self) -> bool:
-        """Whether so many closes wait that no further client is served."""
+        """Whether so many closes wait that nothing more is taken from whom they belong to."""
         return self._waiting >= MOST
-
-    @property
-    def overfull(self) -> bool:
-        """Whether the clients that were refused for it wait in the same number, too."""
-        return self._waiting >= 2 * MOST
 
     def close(self, fd: int) -> None:
         """Closes a descriptor now where that cannot wait, otherwise in the thread."""

@@ -6,6 +6,9 @@ bytes, then the rest), because fds come with the first byte of a message and a l
 tell whose they are. Replies wait in a buffer while the client does not read them; the client's
 posted writes are taken meanwhile.
 
+A client whose files wait to be closed is not read until they are, and is hung up on when that takes
+too long.
+
 A client is served for a turn; then the others are (docs/spec/reliability.md D4, D6). A message that
 takes longer is answered in steps: its session yields where it may be interrupted.
 """
@@ -26,6 +29,8 @@ from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
 
 STEPS_PER_TURN = 64  # after so many, or after the loop's turn, other clients are served
 MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client
+CLOSES_WITHIN = 1.0  # seconds until a client whose closes wait is hung up on ...
+LOOK_AT_CLOSES = 0.01  # ... and between two looks
 ANCILLARY = socket.CMSG_SPACE(253 * 4)  # the kernel passes at most 253 fds at once
 
 
@@ -62,6 +67,7 @@ class Connection:
         self._unsent_bytes = 0
         self._last = False
         self._paused = False
+        self._held_since: float | None = None  # since when closes of its files are waited for
         self.closed = False
         sock.setblocking(False)
         self._events = READ
@@ -83,7 +89,10 @@ class Connection:
         """Serves the client for one turn."""
         turn = self._loop.turn()
         for _ in range(STEPS_PER_TURN):
-            if self.closed or self._last or self._paused or self._unsent_bytes > MAX_UNSENT:
+            if self.closed or self._last or self._quiet or self._unsent_bytes > MAX_UNSENT:
+                return
+            if self._closer.full:
+                self._hold()
                 return
             if self._steps is None:
                 try:
@@ -165,8 +174,33 @@ class Connection:
                 else:
                     self._closer.close(fd)
                     self._truncated = True
-        if self._closer.full:
-            raise BrokenStream("too many of its files wait to be closed")
+
+    @property
+    def _quiet(self) -> bool:
+        return self._paused or self._held_since is not None
+
+    def _hold(self) -> None:
+        """Reads nothing more until the client's files are closed."""
+        self._held_since = self._loop.now()
+        self._watch()
+        self._loop.call_later(LOOK_AT_CLOSES, self._look_at_closes, self._account)
+
+    def _look_at_closes(self) -> None:
+        if self.closed or self._held_since is None:
+            return
+        if not self._closer.full:
+            self._held_since = None
+            self._go_on()
+        elif self._loop.now() - self._held_since >= CLOSES_WITHIN:
+            self.close("too many of its files wait to be closed")
+        else:
+            self._loop.call_later(LOOK_AT_CLOSES, self._look_at_closes, self._account)
+
+    def _go_on(self) -> None:
+        self._watch()
+        if self._steps is not None and not self._quiet and not self._resuming:
+            self._resuming = True
+            self._loop.call_later(0, self._resume, self._account)
 
     def hung_up(self) -> bool:
         """Whether the client has closed its end; something that it sent may still be unread."""
@@ -213,7 +247,7 @@ class Connection:
     def _watch(self) -> None:
         reading = not self._last and self._unsent_bytes <= MAX_UNSENT
         events = (READ if reading else 0) | (WRITE if self._unsent else 0)
-        events = 0 if self._paused else events
+        events = 0 if self._quiet else events
         if events == self._events:
             return
         self._events = events
@@ -226,10 +260,7 @@ class Connection:
         """Neither reads nor writes while paused."""
         if not self.closed:
             self._paused = on
-            self._watch()
-            if not on and self._steps is not None and not self._resuming:
-                self._resuming = True
-                self._loop.call_later(0, self._resume, self._account)
+            self._go_on()
 
     def close(self, reason: str) -> None:
         """Hangs up."""

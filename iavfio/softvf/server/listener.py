@@ -24,7 +24,8 @@ class VfServer:
         self.vf, self.path = vf, path
         self._loop = loop
         self._session: Session | None = None
-        self._closer = Closer()
+        self._closer = Closer()  # of the clients that were served
+        self._refusals = Closer()  # of those that were not
         vf.account.end = self._end_session
         self._listener: socket.socket | None = sockets.listen(path)
         self._listen()
@@ -40,7 +41,7 @@ class VfServer:
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
-        if self._closer.overfull:
+        if self._refusals.full:
             # Whoever comes now waits in the kernel's queue, where nothing of it has to be closed.
             self._loop.forget(self._listener.fileno())
             self._loop.call_later(ACCEPT_AGAIN, self._listen)
@@ -51,21 +52,21 @@ class VfServer:
             return  # the client went away, or there are no fds left
         if not sockets.peer_allowed(sock):
             self.vf.violation("docs/spec/reliability.md D5", "a client of another user is refused")
-            self._closer.hang_up(sock)
+            self._refusals.hang_up(sock)
             return
         if self._closer.full:
             self.vf.violation(
                 "docs/spec/reliability.md D3",
                 "a client is refused: files of those before it still wait to be closed",
             )
-            self._closer.hang_up(sock)
+            self._refusals.hang_up(sock)
             return
         # A client that has just hung up may be back before the server noticed its end.
         if self._session and self._session.connection.hung_up():
             self._session.connection.close("")
         if self._session:
             self.vf.violation("docs/spec/vfio-user.md 1", "a second client is refused", "note")
-            self._closer.hang_up(sock)
+            self._refusals.hang_up(sock)
             return
         self._session = Session(
             self.vf,
@@ -122,3 +123,4 @@ class VfServer:
         if self._session:
             self._session.connection.close("")
         self._closer.end()
+        self._refusals.end()
