@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness wheel docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness mutants wheel docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or 
 	@tools/fuzz $(SECONDS) $(JOBS) $(FUZZFLAGS)
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
+
+mutants: build  ## put each defect of tests/mutants in, see that its tests fail, write docs/spec/mutants.md (MUTANTFLAGS="--area pyvfio")
+	@tools/mutants --lanes $(JOBS) --page $(MUTANTFLAGS)
 
 wheel: venv  ## build the wheel into dist/, install it into a new venv and try it from another directory
 	@tools/wheel
