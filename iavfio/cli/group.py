@@ -31,6 +31,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "telemetry": "Answer DPDK's telemetry tools for all running ports.",
     "top": "Show what running ports do: rates, queues, losses, resets, link.",
     "unbind": "Undo what bind changed.",
+    "vf": "List, make and set up the VFs of a PF: MAC, VLAN, trust, spoof check, link, rate.",
     "why": "Name what keeps a port from receiving, or makes its packets vanish.",
 }
 OPENING = "iavfio.opening"  # leads to NumPy

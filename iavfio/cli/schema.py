@@ -17,6 +17,7 @@ from iavfio.cli.printing import tell
 
 STATS = "iavfio.stats.records"
 LIVE = "iavfio.live.rates"
+VFS = "iavfio.vfs.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
@@ -24,6 +25,10 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
         ("iavfio stats --clean --json", STATS, "RemovedRecord"),
         ("iavfio stats --interval --json, a line", LIVE, "PortRates"),
         ("iavfio stats --interval --json, the last lines", LIVE, "PortTotal"),
+    ),
+    "vf": (
+        ("iavfio vf PF list --json", VFS, "PfRecord"),
+        ("iavfio vf PF create, destroy, set, undo --json", VFS, "ChangeRecord"),
     ),
 }
 STATUS = "Example: iavfio schema stats. Exit status: 0 done; 2 wrong use."

@@ -187,6 +187,7 @@ def _bind_one(
         return
     with records.locked(writer.command):
         records.put(
+            function.bdf,
             Record(
                 bdf=function.bdf,
                 driver=function.driver,
@@ -195,7 +196,7 @@ def _bind_one(
                 bound_at=time.time(),
                 boot_id=records.boot_id,
                 changes=[str(change) for change in plan],
-            )
+            ),
         )
         try:
             for change in plan:

@@ -62,7 +62,7 @@ def not_permitted(path: Path, arguments: str) -> HostError:
         )
     return NotPermitted(
         f"{path} may not be written",
-        "changing the driver of a device needs root",
+        "changing a device or its driver needs root",
         f"run: sudo {program()} {arguments}",
     )
 

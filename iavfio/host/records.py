@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `bind` changed, kept in a file until `unbind` has undone it."""
+"""What was changed on a host, kept in a file until it is undone: one file a kind of change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +16,17 @@ from iavfio.host.errors import BadRecord, not_permitted
 from iavfio.host.sysfs import Tree, text
 
 FILE = "bound.json"
+
+
+class Kept(Protocol):
+    """What a record file holds."""
+
+    @property
+    def boot_id(self) -> str:
+        """Of the boot in which the change was made: a later one has forgotten it."""
+
+
+K = TypeVar("K", bound=Kept)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -29,27 +41,16 @@ class Record(msgspec.Struct, frozen=True):
     changes: list[str]  # the writes, in shell's words
 
 
-class _File(msgspec.Struct, frozen=True):
-    version: int
-    records: dict[str, Record]
+class RecordFile(Generic[K]):
+    """Records of one kind by key. Hold `locked()` around a read and the write that follows it."""
 
-
-class Records:
-    """The record file of one host. Hold `locked()` around a read and the write that follows it."""
-
-    def __init__(self, directory: Path, boot_id: str) -> None:
-        self.directory, self.boot_id = directory, boot_id
-
-    @classmethod
-    def of(cls, tree: Tree) -> Records:
-        """/run/iavfio for root, $XDG_RUNTIME_DIR/iavfio for others who may bind."""
-        xdg = os.environ.get("XDG_RUNTIME_DIR", "")
-        directory = Path(xdg) / "iavfio" if os.geteuid() and xdg else tree.root / "run/iavfio"
-        return cls(directory, text(tree.proc / "sys/kernel/random/boot_id"))
+    def __init__(self, directory: Path, boot_id: str, name: str, kind: type[K]) -> None:
+        self.directory, self.boot_id, self.name = directory, boot_id, name
+        self._kind = kind
 
     @property
     def path(self) -> Path:
-        return self.directory / FILE
+        return self.directory / self.name
 
     @contextlib.contextmanager
     def locked(self, command: str) -> Iterator[None]:
@@ -73,10 +74,16 @@ class Records:
         finally:
             os.close(fd)
 
-    def load(self) -> dict[str, Record]:
-        """Records of this boot by BDF. Raises BadRecord when the file is damaged."""
+    def load(self) -> dict[str, K]:
+        """Records of this boot by key. Raises BadRecord when the file is damaged."""
         try:
-            content = msgspec.json.decode(self.path.read_bytes(), type=_File)
+            content = msgspec.json.decode(self.path.read_bytes())
+            if not isinstance(content, dict):
+                raise msgspec.ValidationError("Expected `object`")
+            raw = msgspec.convert(content.get("records"), dict[str, Any])
+            records = {
+                key: msgspec.convert(each, self._kind, str_keys=True) for key, each in raw.items()
+            }
         except FileNotFoundError:
             return {}
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
@@ -85,23 +92,46 @@ class Records:
                 str(damage),
                 f"remove it; what it recorded must then be undone by hand: rm {self.path}",
             ) from damage
-        return {b: r for b, r in content.records.items() if r.boot_id == self.boot_id}
+        return {key: r for key, r in records.items() if r.boot_id == self.boot_id}
 
-    def put(self, record: Record) -> None:
-        """Adds or replaces the record of one function; it is on disk when this returns."""
-        self._save(self.load() | {record.bdf: record})
+    def put(self, key: str, record: K) -> None:
+        """Adds or replaces one record; it is on disk when this returns."""
+        self._save(self.load() | {key: record})
 
-    def drop(self, bdf: str) -> None:
-        """Forgets one function."""
-        self._save({b: r for b, r in self.load().items() if b != bdf})
+    def drop(self, key: str) -> None:
+        """Forgets one record."""
+        self._save({k: r for k, r in self.load().items() if k != key})
 
-    def _save(self, records: dict[str, Record]) -> None:
+    def _save(self, records: dict[str, K]) -> None:
         if not records:
             self.path.unlink(missing_ok=True)
             return
         draft = self.path.with_suffix(".new")
         with draft.open("wb") as out:
-            out.write(msgspec.json.format(msgspec.json.encode(_File(1, records))) + b"\n")
+            content = msgspec.json.encode({"version": 1, "records": records})
+            out.write(msgspec.json.format(content) + b"\n")
             out.flush()
             os.fsync(out.fileno())
         draft.replace(self.path)
+
+
+def directory_of(tree: Tree) -> Path:
+    """/run/iavfio for root, $XDG_RUNTIME_DIR/iavfio for others who may change something."""
+    xdg = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(xdg) / "iavfio" if os.geteuid() and xdg else tree.root / "run/iavfio"
+
+
+def boot_of(tree: Tree) -> str:
+    """The identity of this boot."""
+    return text(tree.proc / "sys/kernel/random/boot_id")
+
+
+class Records(RecordFile[Record]):
+    """What `bind` changed, by BDF."""
+
+    def __init__(self, directory: Path, boot_id: str) -> None:
+        super().__init__(directory, boot_id, FILE, Record)
+
+    @classmethod
+    def of(cls, tree: Tree) -> Records:
+        return cls(directory_of(tree), boot_of(tree))

@@ -83,6 +83,7 @@ def facts(lab: None, way: Way) -> Iterator[Facts]:
         if way.kernel != "small":
             guest.check("modprobe -a igb e1000e vfio-pci")
         found = guest.python(INSIDE / "sriov.py", PF, "2")
+        found += guest.python(INSIDE / "vf_admin.py", PF)
         found += guest.python(INSIDE / "vfio_igb.py", way.mode, VF0, VF1, timeout=180)
         if way.mode != "noiommu":
             found += guest.python(INSIDE / "unprivileged.py", way.mode, VF0)
@@ -120,6 +121,29 @@ def test_settings_of_a_vf_through_netlink_read_back(facts: Facts) -> None:
     assert first == {"mac": "02:00:00:00:00:07", "vlan": 100, "spoofchk": 0, "trust": 1}
     assert second == {"mac": "00:00:00:00:00:00", "vlan": 0, "spoofchk": 1, "trust": 0}
     assert "vlan 100, spoof checking off, link-state auto, trust on" in found["ip"]
+
+
+def test_iavfio_vf_sets_reads_back_and_undoes(facts: Facts) -> None:
+    found = take(facts, "vf_admin")
+    assert found["set"]["status"] == 0, found["set"]["err"]
+    assert found["set"]["out"].splitlines() == [
+        "VF 1: mac 02:00:00:00:00:08 (was: none)",
+        "VF 1: vlan 200 (was: 0)",
+        "VF 1: trust on (was: off)",
+        "VF 1: spoofchk off (was: on)",
+    ]
+    before, during, after = found["before"], found["during"], found["after"]
+    assert (during[1]["vlan"], during[1]["trust"], during[1]["spoofchk"]) == (200, True, False)
+    assert found["undo"]["status"] == 0, found["undo"]["err"]
+    assert during[0] == before[0]
+    assert after == before
+
+
+def test_iavfio_vf_names_what_igb_does_not_offer(facts: Facts) -> None:
+    found = take(facts, "vf_admin")["refused"]
+    assert found["status"] == 1
+    assert "setting link" in found["err"]
+    assert "EOPNOTSUPP" in found["err"]
 
 
 def test_device_and_configuration_space(facts: Facts, way: Way) -> None:
