@@ -150,6 +150,15 @@ int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t m
  * timeout_ns < 0: no limit. */
 int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint32_t max,
                    int64_t timeout_ns);
+#define WAIT_PAIRS 32 /* that pair_wait_any takes: more than a port has */
+/* Sleeps until packets wait in one of the pairs, which are not received, and returns 1; 0 when none came in time.
+ * The pairs differ, and belong to the caller meanwhile. */
+int pair_wait_any(struct queue_pair *const *pairs, uint32_t count, int64_t timeout_ns);
+/* Makes an epoll instance readable when packets may wait, or the pair was stopped, until a pair_recv finds the
+ * ring empty; for good, or until pair_unwatch. Twice is harmless. 0, or a negative errno: -ENOTSUP without
+ * interrupts. */
+int pair_watch(struct queue_pair *pair, int epoll_fd);
+void pair_unwatch(struct queue_pair *pair, int epoll_fd);
 /* Posts packets in order until one does not fit, and returns how many of the n were consumed. *refused of
  * those were not sent because they are too short or too long, or a handle or chain is bad: they are counted
  * by reason and their buffers given back. The others belong to the device. */

@@ -52,7 +52,7 @@ def build(pair: QueuePair, packets: Sequence[Any] | NDArray[np.uint8], lengths: 
 
 
 def _frames(packets: Any) -> list[Any]:
-    if isinstance(packets, bytes | bytearray | memoryview):
+    if isinstance(packets, memoryview) or hasattr(type(packets), "__bytes__"):  # one frame
         raise wrong_type("packets", packets, "a list of frames", "give a list: build([frame])")
     return several("packets", packets, "frames")
 
@@ -61,12 +61,26 @@ def _bytes_of(index: int, item: Any) -> memoryview:
     try:
         return memoryview(item).cast("B")
     except (TypeError, ValueError, BufferError):
+        if hasattr(type(item), "__bytes__") and not isinstance(item, memoryview):
+            return memoryview(_made(index, item))
         raise ConfigError(
             f"packet {index} is not possible",
-            f"a frame is a bytes-like object in one piece, not the {type(item).__name__} "
-            f"{shown(item)}",
-            "build([bytes(packet)])",
+            f"a frame is a bytes-like object in one piece, or has __bytes__, not the "
+            f"{type(item).__name__} {shown(item)}",
+            "give bytes: send([bytes(packet)])",
         ) from None
+
+
+def _made(index: int, item: Any) -> bytes:
+    """The bytes that an object makes of itself, as a packet of scapy does."""
+    try:
+        return bytes(item)
+    except Exception as error:  # whatever somebody else's code raises
+        raise ConfigError(
+            f"packet {index} is not possible",
+            f"bytes() of the {type(item).__name__} {shown(item)} failed: {error}",
+            "mend the packet: its own library cannot encode it",
+        ) from error
 
 
 def _rows(

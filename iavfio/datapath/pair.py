@@ -12,6 +12,7 @@ from iavfio._driver import ffi, lib
 from iavfio.datapath.columns import MAX_CHAIN, Columns
 from iavfio.datapath.isa import NUMBERS
 from iavfio.datapath.pool import ROOM, Pool
+from iavfio.datapath.readiness import Readiness
 from iavfio.errors import DeviceLost, IavfioError, ResetUnderWay
 from iavfio.exhaustion import exhaustion
 from iavfio.pyvfio import AddressSpace, Bar
@@ -106,6 +107,7 @@ class QueuePair:
         self.capacity = BURST
         self.spare: list[Columns] = []
         self._device: PairDevice | None = None
+        self._readiness: Readiness | None = None
         self._closed: list[Any] = []  # freed with this object: other threads may be inside a call
 
     # ---- life
@@ -190,6 +192,23 @@ class QueuePair:
     def start(self) -> None:
         """Lets callers and workers in, once the PF has enabled the queues."""
         self._check(lib.pair_start(self.raw))
+        if self._readiness is not None:
+            self._readiness.renew(self.raw)
+
+    def watch(self) -> int:
+        """A descriptor for select that follows the receive side, until `unwatch`; see Readiness.
+
+        The pair has to be running at the first call. Raises VfioError or OSError.
+        """
+        if self._readiness is None:
+            self._readiness = Readiness(f"receive queue {self.index} of {self.name}")
+        self._readiness.watch(self.raw)
+        return self._readiness.fileno()
+
+    def unwatch(self) -> None:
+        """One of those who called `watch` waits by the descriptor no more."""
+        if self._readiness is not None:
+            self._readiness.unwatch()
 
     def halt(self, why: int = -errno.ESHUTDOWN) -> None:
         """Keeps callers and workers out; none is inside after the return.
@@ -219,6 +238,8 @@ class QueuePair:
     def disown(self) -> None:
         """In a forked child the pair is the parent's (docs/spec/reliability.md F64)."""
         self.raw = None
+        if self._readiness is not None:
+            self._readiness.disown()
 
     def _retire(self) -> None:
         """The C pair gives back what it holds; later calls find it closed."""

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import BURST, QueuePair
 from iavfio.errors import ConfigError, DeviceLost, IavfioError, StateError
 from iavfio.ranges import RECV, SLEEP
+
+if TYPE_CHECKING:
+    from iavfio.datapath.arrivals import Arrivals
 
 _recv: Any = lib.pair_recv  # an attribute of lib costs a look-up each time
 
@@ -72,8 +76,8 @@ class _Side:
         if code == -errno.EBUSY:
             return StateError(
                 f"{self._port.name}: {self.direction} queue {self.index} is in use",
-                "another thread or a worker is inside it",
-                "a queue belongs to one caller: give each thread a queue of its own",
+                "another thread, task or worker is inside it",
+                "a queue belongs to one caller: give each one a queue of its own",
             )
         if code == -errno.ENODEV:
             return DeviceLost(
@@ -93,6 +97,11 @@ class RxQueue(_Side):
     """The receive side of a queue pair. One caller at a time."""
 
     direction = "receive"
+
+    def __init__(self, port: PortState, pair: QueuePair) -> None:
+        super().__init__(port, pair)
+        self._descriptor: int | None = None
+        self._awaited = False
 
     def recv(self, max: int = BURST, timeout: float | None = None) -> Burst:
         """Up to `max` packets as one burst, possibly none.
@@ -129,6 +138,20 @@ class RxQueue(_Side):
             return Burst(pair, pair.columns(1), 0)
         raise self._failed(count)
 
+    def live(self) -> Any:
+        """The C pair. Raises StateError before the first start, and after close."""
+        if self._pair.raw is None:
+            raise self._stopped()
+        return self._pair.raw
+
+    def check(self, code: int, timeout: float) -> None:
+        """Raises what a negative errno of a C call means, as `recv` does.
+
+        While a reset is handled it waits at most `timeout` seconds for its end, and returns.
+        """
+        if code != -errno.ESHUTDOWN or not self._port.pause(timeout):
+            raise self._failed(code)
+
     @property
     def waiting(self) -> int:
         """Packets that the device has written and nobody has received; 0 before start.
@@ -142,6 +165,58 @@ class RxQueue(_Side):
         if count < 0:
             raise self._failed(count)
         return count
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and epoll: readable when packets may wait.
+
+        It stays readable until a `recv` came back empty, and while the port is stopped, so that
+        whoever waits looks and learns why. The same over resets, stop and start. From the first
+        call on the queue's interrupt stays armed. Raises StateError before the first start,
+        VfioError or OSError when there can be none.
+        """
+        if self._descriptor is None:
+            self._descriptor = self.watch()
+        return self._descriptor
+
+    def watch(self) -> int:
+        """As `fileno`, but the interrupt stays armed until as many calls of `unwatch` only."""
+        self.live()
+        return self._pair.watch()
+
+    def unwatch(self) -> None:
+        """Ends one `watch`."""
+        self._pair.unwatch()
+
+    def bursts(self, max: int = BURST) -> Arrivals:
+        """For `async for`: bursts of up to `max` packets as they arrive, none of them empty.
+
+        It needs a running asyncio loop and no thread; `async for burst in queue` is the same. The
+        caller releases the bursts. Raises as `recv` does, when the port is stopped too; StateError
+        when another task waits for this queue. A task that is cancelled leaves the queue free.
+        """
+        from iavfio.datapath.arrivals import Arrivals  # asyncio takes 40 ms to import
+
+        return Arrivals(self, RECV("max", max))
+
+    def __aiter__(self) -> Arrivals:
+        return self.bursts()
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """The body waits for this queue in a task. Raises StateError while another one does."""
+        if self._awaited:
+            raise self._failed(-errno.EBUSY)
+        self._awaited = True
+        try:
+            yield
+        finally:
+            self._awaited = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a reset, or a stop, keeps the queue from running now."""
+        raw = self._pair.raw
+        return raw is None or int(lib.pair_waiting(raw)) == -errno.ESHUTDOWN
 
     def _wait(self, raw: Any, columns: Columns, most: int, timeout: float) -> int:
         """Calls pair_recv_wait, again after signals that did not raise (as PEP 475 has it)."""
@@ -173,10 +248,18 @@ class TxQueue(_Side):
         """The longest frame in bytes, without FCS, that this queue sends."""
         return self._pair.settings.max_frame
 
-    def send(self, packets: Packets) -> int:
+    @overload
+    def send(self, packets: Packets) -> int: ...
+
+    @overload
+    def send(self, packets: Sequence[Any] | NDArray[np.uint8]) -> int: ...
+
+    def send(self, packets: Any) -> int:
         """Hands packets to the device, in order; returns how many it took.
 
-        Those leave the burst; the rest stays in it: it may be sent again, or is released with the
+        `packets`: a burst or a selection of one; or frames as `build` takes them, which are copied.
+        What the ring does not take of these is not sent, and counted as refused_full. Packets of a
+        burst leave it; the rest stays in it: it may be sent again, or is released with the
         burst and counted as refused_full. Fewer than all means that the ring is full (a device
         whose link is down does not empty it), or 0 during a reset. Raises StateError for a released
         burst, for packets sent before, or when another thread is in this queue; ConfigError for a
@@ -190,12 +273,19 @@ class TxQueue(_Side):
         try:
             post = packets.post
         except AttributeError:
-            raise _no_burst(packets) from None
+            return self._send_frames(packets)
         count = post(pair, raw, refused)
         if count < 0:
             return self._not_sent(count)
         sent: int = count - refused[0]
         return sent
+
+    def _send_frames(self, frames: Any) -> int:
+        one = isinstance(frames, bytearray | memoryview) or hasattr(type(frames), "__bytes__")
+        if one or not hasattr(type(frames), "__iter__"):
+            raise _no_burst(frames)
+        with self.build(frames) as burst:
+            return self.send(burst)
 
     def _not_sent(self, code: int) -> int:
         if code == -errno.ESHUTDOWN and self._port.pause(0.0):
@@ -220,7 +310,10 @@ class TxQueue(_Side):
         return 0 if raw is None else int(lib.pair_in_flight(raw))
 
     def build(self, packets: Sequence[Any] | NDArray[np.uint8], lengths: Any = None) -> Burst:
-        """Frames of the caller's as a burst: bytes-like objects, or rows of a 2-D uint8 array.
+        """Frames of the caller's as a burst: a list of them, or rows of a 2-D uint8 array.
+
+        A frame is a bytes-like object (bytes, bytearray, memoryview, a row of an array), or what
+        has `__bytes__`: a packet of scapy or dpkt.
 
         `lengths` cuts rows to their frame length, one number per row or one for all. Frames longer
         than a buffer become chains. Raises ConfigError naming the frame that is too short
@@ -234,6 +327,6 @@ def _no_burst(packets: object) -> ConfigError:
     return wrong_type(
         "packets",
         packets,
-        "a burst or a selection of one",
-        "build one from frames: queue.send(queue.build([frame]))",
+        "a burst or a selection of one, or a list of frames",
+        "give a list: queue.send([frame])",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from iavfio.arguments import Flag
 from iavfio.datapath.pool import Pool
-from iavfio.datapath.queues import RxQueue, TxQueue
+from iavfio.datapath.queues import TxQueue
 from iavfio.port import atexit_close, bounds
 from iavfio.port.atexit_close import Closeable
 from iavfio.port.control import PortControl
@@ -18,6 +18,7 @@ from iavfio.port.events import PortEvent, Reset
 from iavfio.port.identity import Identity
 from iavfio.port.link import Link
 from iavfio.port.negotiation import Session
+from iavfio.port.queues import RxQueues
 from iavfio.port.settings import Change, Settings
 from iavfio.port.status import RECOVERY_DEADLINE
 from iavfio.pyvfio import Device, forks
@@ -112,8 +113,8 @@ class Port:
         return self.control.status.mac
 
     @property
-    def rx(self) -> tuple[RxQueue, ...]:
-        """The receive queues; `configure` makes new ones."""
+    def rx(self) -> RxQueues:
+        """The receive queues, a tuple; `configure` makes new ones."""
         return self.control.queues.rx
 
     @property

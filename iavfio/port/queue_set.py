@@ -5,45 +5,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import SupportsIndex, TypeVar, overload
 
-from iavfio.arguments import counted
 from iavfio.datapath.pair import PairSettings, QueuePair
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import PortState, RxQueue, TxQueue
-from iavfio.errors import NoSuchQueue
+from iavfio.port.queues import Queues, RxQueues
 from iavfio.port.settings import Settings
-
-Side = TypeVar("Side", RxQueue, TxQueue)
-
-
-class Queues(tuple[Side, ...]):
-    """The queues of one direction, in order of their numbers: a tuple whose IndexError says why."""
-
-    __slots__ = ()
-
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Side: ...
-
-    @overload
-    def __getitem__(self, index: slice, /) -> tuple[Side, ...]: ...
-
-    def __getitem__(self, index: SupportsIndex | slice, /) -> Side | tuple[Side, ...]:
-        """The queue with this number, or a tuple of some. Raises NoSuchQueue, an IndexError."""
-        try:
-            return tuple.__getitem__(self, index)
-        except IndexError:
-            raise self._missing(index) from None
-
-    def _missing(self, index: object) -> NoSuchQueue:
-        first = self[0]
-        have = counted(len(self), f"{first.direction} queue")
-        last = len(self) - 1
-        return NoSuchQueue(
-            f"{first.pair.name} has no {first.direction} queue {index}",
-            f"it has {have}, number 0" + (f" to {last}" if last else ""),
-            "port.configure(queues=N) makes more, as many as port.max_queues says",
-        )
 
 
 class QueueSet:
@@ -58,7 +25,7 @@ class QueueSet:
             settings.isa,
         )
         self.pairs = [QueuePair(port.name, i, pool, shape) for i in range(settings.queues)]
-        self.rx = Queues(RxQueue(port, pair) for pair in self.pairs)
+        self.rx = RxQueues(RxQueue(port, pair) for pair in self.pairs)
         self.tx = Queues(TxQueue(port, pair) for pair in self.pairs)
 
     def __len__(self) -> int:

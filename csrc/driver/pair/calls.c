@@ -2,6 +2,7 @@
 /* The calls of applications on a running queue pair. */
 #include <errno.h>
 
+#include "driver/pair/watch.h"
 #include "driver/ring/buffers.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/vector.h"
@@ -24,8 +25,8 @@ int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t m
     owner = guard_own_cache(pair);
     got = pair->rx_paths.burst[1](pair, columns, max, owner);
     guard_disown_cache(pair, owner);
-    if (unlikely(!got && pair->rearm))
-        vector_rearm(pair);
+    if (unlikely(!got && __atomic_load_n(&pair->tend_empty, __ATOMIC_RELAXED)))
+        pair_tend(pair);
     guard_leave(&pair->rx_guard);
     return (int)got;
 }

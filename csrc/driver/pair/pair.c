@@ -102,7 +102,7 @@ static void registers_setup(struct queue_pair *pair, const struct pair_config *c
 {
     pair->regio = config->regio;
     pair->queue = config->queue;
-    pair->rearm = config->rearm && config->event_fd >= 0;
+    pair->rearm = pair->tend_empty = config->rearm && config->event_fd >= 0;
     if (pair->rearm)
         pair->rearm_ticks = (uint64_t)(tsc_hz() * REARM_NS / 1e9);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "driver/clock.h"
+#include "driver/pair/watch.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/vector.h"
 #include "driver/ring/rx.h"
@@ -76,6 +77,8 @@ static int receive_wait(struct queue_pair *pair, const struct columns *columns, 
             error = wait_once(pair, left);
         woken = vector_wake(pair);
         error = error ? error : woken;
+        if (pair_watched(pair))
+            watch_look(pair); /* the event was taken, but maybe not all packets will be */
     }
 }
 
@@ -91,5 +94,104 @@ int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint3
         return result;
     result = receive_wait(pair, columns, max, timeout_ns);
     guard_leave(&pair->rx_guard);
+    return result;
+}
+
+/* Whether a packet waits in one of the pairs: 1, 0, or why nobody may look. Posts buffers where a device has
+ * none, since it cannot interrupt then. */
+static int any_waits(struct queue_pair *const *pairs, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t state = pair_state(pairs[i]);
+
+        if (state != PAIR_RUNNING)
+            return pair_why_stopped(state);
+        if (rx_waiting(pairs[i]))
+            return 1;
+        if (rx_starved(pairs[i])) {
+            bool owner = guard_own_cache(pairs[i]);
+
+            rx_idle(pairs[i], owner);
+            guard_disown_cache(pairs[i], owner);
+        }
+    }
+    return 0;
+}
+
+/* Waits once for one of the pairs, whose interrupts are armed: 0, -EINTR or -EIO. */
+static int wait_for_any(struct queue_pair *const *pairs, uint32_t count, uint64_t left)
+{
+    struct pollfd fds[2 * WAIT_PAIRS];
+    struct timespec limit;
+    uint64_t taken;
+
+    for (uint32_t i = 0; i < count; i++) {
+        fds[2 * i] = (struct pollfd){.fd = pairs[i]->vector->event_fd, .events = POLLIN};
+        fds[2 * i + 1] = (struct pollfd){.fd = pairs[i]->wake_fd, .events = POLLIN};
+        if ((rx_starved(pairs[i]) || fds[2 * i].fd < 0) && left > STARVED_NS)
+            left = STARVED_NS;
+    }
+    limit = timespec_of(left);
+    if (ppoll(fds, 2 * count, left == UINT64_MAX ? NULL : &limit, NULL) < 0)
+        return errno == EINTR ? -EINTR : -EIO;
+    /* Events first: taking one wakes the other sleepers of its vector, some of which may be among these. */
+    for (uint32_t i = 0; i < count; i++)
+        if (fds[2 * i].revents & POLLIN)
+            vector_take_event(pairs[i]);
+    for (uint32_t i = 0; i < count; i++)
+        (void)!read(pairs[i]->wake_fd, &taken, sizeof(taken));
+    return 0;
+}
+
+/* Arms all, looks once more, and waits unless a packet came: as any_waits, or a negative errno. */
+static int sleep_on_all(struct queue_pair *const *pairs, uint32_t count, uint64_t left)
+{
+    int found = 0, error = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        int armed = vector_sleep(pairs[i]);
+
+        error = error ? error : armed;
+    }
+    if (!error)
+        found = any_waits(pairs, count);
+    if (!error && !found)
+        error = wait_for_any(pairs, count, left);
+    for (uint32_t i = 0; i < count; i++) {
+        int woken = vector_wake(pairs[i]);
+
+        error = error ? error : woken;
+        if (pair_watched(pairs[i]))
+            watch_look(pairs[i]);
+    }
+    return error ? error : found;
+}
+
+int pair_wait_any(struct queue_pair *const *pairs, uint32_t count, int64_t timeout_ns)
+{
+    uint64_t start = clock_ns(), left = UINT64_MAX;
+    uint32_t inside = 0;
+    int result = count && count <= WAIT_PAIRS ? 0 : -EINVAL;
+
+    while (!result && inside < count) {
+        result = guard_enter(pairs[inside], &pairs[inside]->rx_guard);
+        inside += !result;
+    }
+    if (!result)
+        result = any_waits(pairs, count);
+    while (!result && timeout_ns) {
+        if (timeout_ns > 0) {
+            uint64_t passed = clock_ns() - start;
+
+            if (passed >= (uint64_t)timeout_ns)
+                break;
+            left = (uint64_t)timeout_ns - passed;
+        }
+        result = sleep_on_all(pairs, count, left);
+        if (!result)
+            result = any_waits(pairs, count);
+    }
+    while (inside)
+        guard_leave(&pairs[--inside]->rx_guard);
     return result;
 }

@@ -170,6 +170,8 @@ struct queue_pair {
     struct vector *vector; /* vector.h */
     struct queue_pair *next_of_vector;
     bool rearm;
+    bool watched; /* its descriptor for select and epoll is in use (pair/watch.h) */
+    bool tend_empty; /* one of the two: an empty poll is followed by pair_tend */
     int wake_fd; /* wakes a thread that waits for the pair */
     uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;
@@ -198,6 +200,12 @@ static inline uint32_t rx_tail_slot(const struct queue_pair *pair)
 static inline int32_t pair_state(const struct queue_pair *pair)
 {
     return __atomic_load_n(&pair->state, __ATOMIC_ACQUIRE);
+}
+
+/* Whether the pair's descriptor for select and epoll is in use; another thread may ask for that at any time. */
+static inline bool pair_watched(const struct queue_pair *pair)
+{
+    return __atomic_load_n(&pair->watched, __ATOMIC_RELAXED);
 }
 
 /* The errno for a pair in this state, which is not PAIR_RUNNING. */

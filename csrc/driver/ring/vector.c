@@ -53,6 +53,7 @@ void vector_leave(struct queue_pair *pair)
         ;
     *at = pair->next_of_vector;
     last = !vector->pairs;
+    vector->sleepers -= pair->watched;
     pthread_mutex_unlock(&vector->lock);
     pair->vector = NULL;
     if (last) {
@@ -124,7 +125,8 @@ static bool take_event(struct queue_pair *pair)
     if (!eventfd_take(vector->event_fd))
         return false;
     for (struct queue_pair *other = vector->pairs; other; other = other->next_of_vector)
-        if (other != pair && __atomic_load_n(&other->sleeping, __ATOMIC_SEQ_CST))
+        if (other != pair &&
+            (other->watched || __atomic_load_n(&other->sleeping, __ATOMIC_SEQ_CST)))
             (void)!write(other->wake_fd, &one, sizeof(one));
     return true;
 }
@@ -136,6 +138,56 @@ void vector_take_event(struct queue_pair *pair)
     pthread_mutex_lock(&vector->lock);
     take_event(pair);
     pthread_mutex_unlock(&vector->lock);
+}
+
+/* The caller holds the lock. Arms the interrupt of a pair that runs; register writes are posted, as in
+ * vector_sleep. */
+static void arm_for_good(struct queue_pair *pair)
+{
+    struct vector *vector = pair->vector;
+
+    if (pair_state(pair) == PAIR_RUNNING && !set(vector) && vector->dyn_ctl)
+        vector->regio->read32(vector->regio, REG_VFGEN_RSTAT);
+}
+
+void vector_watch(struct queue_pair *pair)
+{
+    struct vector *vector = pair->vector;
+
+    pthread_mutex_lock(&vector->lock);
+    vector->sleepers += !pair->watched;
+    __atomic_store_n(&pair->watched, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&pair->tend_empty, true, __ATOMIC_RELAXED);
+    arm_for_good(pair);
+    pthread_mutex_unlock(&vector->lock);
+}
+
+void vector_unwatch(struct queue_pair *pair)
+{
+    struct vector *vector = pair->vector;
+
+    pthread_mutex_lock(&vector->lock);
+    vector->sleepers -= pair->watched;
+    __atomic_store_n(&pair->watched, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&pair->tend_empty, pair->rearm, __ATOMIC_RELAXED);
+    if (pair_state(pair) == PAIR_RUNNING)
+        set(vector);
+    pthread_mutex_unlock(&vector->lock);
+}
+
+bool vector_quiet(struct queue_pair *pair)
+{
+    struct vector *vector = pair->vector;
+    uint64_t count;
+    bool taken;
+
+    pthread_mutex_lock(&vector->lock);
+    taken = read(pair->wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+    taken |= take_event(pair);
+    if (taken)
+        arm_for_good(pair);
+    pthread_mutex_unlock(&vector->lock);
+    return taken;
 }
 
 void vector_rearm(struct queue_pair *pair)

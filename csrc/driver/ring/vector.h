@@ -4,7 +4,8 @@
  *
  * Two rules keep every wake-up (docs/spec/reliability.md F47). Whoever takes the event out of the eventfd
  * wakes the other sleepers of the vector, since the event may have been theirs. And whoever writes the
- * vector's register does so under the lock and leaves the vector armed while somebody sleeps on it. */
+ * vector's register does so under the lock and leaves the vector armed while somebody sleeps on it. A pair
+ * that is watched (pair/watch.h) counts as a sleeper whether or not a thread is in it. */
 #ifndef IAVFIO_DRIVER_VECTOR_H
 #define IAVFIO_DRIVER_VECTOR_H
 
@@ -39,6 +40,12 @@ void vector_take_event(struct queue_pair *pair);
 void vector_rearm(struct queue_pair *pair);
 /* Sets the register as its sleepers need it: 0 or -ENODEV. */
 int vector_set(struct queue_pair *pair);
+/* The pair's interrupt stays armed, as if a thread slept on it all the time, until vector_unwatch. */
+void vector_watch(struct queue_pair *pair);
+void vector_unwatch(struct queue_pair *pair);
+/* Takes the event and what woke the pair, and arms the interrupt again; true when there was one of the two.
+ * The caller looks at the ring once more then. For a pair that is watched. */
+bool vector_quiet(struct queue_pair *pair);
 /* Makes the device write back what it holds for the vector's queues. */
 void vector_nudge(struct queue_pair *pair);
 
