@@ -139,4 +139,4 @@ def _dump(
             f"iavfio: {snapshot.process} that ran {port!r} is gone; these are its last counts",
         )
     if snapshot.torn:
-        note(f"iavfio: torn, the writer died: {', '.join(snapshot.torn)}")
+        note(f"iavfio: torn, their writer stopped inside an update: {', '.join(snapshot.torn)}")

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from iavfio.errors import IavfioError
 from iavfio.stats import SegmentReader, Snapshot
 from iavfio.stats.listing import find
+from iavfio.stats.patience import Patience
 
 RESET, RESTARTED, GONE = "reset", "restarted", "gone"
 LINK_UP, LINK_DOWN, LINK_FLAPPED = "link up", "link down", "link flapped"
@@ -65,21 +66,22 @@ class Follower:
         """Whether no process ran the port when it was looked at last."""
         return not self._before.alive
 
-    def step(self) -> Interval:
+    def step(self, patience: Patience | None = None) -> Interval:
         """What happened since the last call, or since the making of this object.
 
         Between two calls a port may have ended, or begun anew in another process: what both have
         counted is added up. A life that began and ended between them is not seen. Raises
-        IavfioError when another user, whose file it is, has cut it short.
+        IavfioError when another user, whose file it is, has cut it short. `patience`: as of
+        SegmentReader.snapshot.
         """
         at = time.monotonic()
-        now = self._reader.snapshot()
+        now = self._reader.snapshot(patience)
         if not now.alive and self._before.alive:
-            now = self._reader.snapshot()  # the process may have counted on until it ended
+            now = self._reader.snapshot(patience)  # it may have counted on until it ended
         counted = _difference(now, self._before)
         events = list(_events(now, self._before, counted))
         if not now.alive:
-            new = self._successor()
+            new = self._successor(patience)
             if new is not None:
                 counted = _sum(_first_counts(new), counted)
                 now = new
@@ -87,11 +89,11 @@ class Follower:
         seconds, self._at, self._before = at - self._at, at, now
         return Interval(seconds, time.time(), now, counted, tuple(events))
 
-    def _successor(self) -> Snapshot | None:
-        """The first look at another process's port of the same name, if one runs by now."""
+    def _successor(self, patience: Patience | None) -> Snapshot | None:
+        """The first look at another process's port of the same name and user, if one runs."""
         try:
-            reader: SegmentReader = find(self._port)
-            snapshot = reader.snapshot()
+            reader: SegmentReader = find(f"{self._reader.user}/{self._port.rpartition('/')[2]}")
+            snapshot = reader.snapshot(patience)
         except IavfioError:
             return None
         if not snapshot.alive:

@@ -9,6 +9,7 @@ from iavfio.errors import IavfioError
 from iavfio.live.follower import Follower
 from iavfio.live.rates import PortRates, PortTotal, Totals, rates
 from iavfio.stats import ports
+from iavfio.stats.patience import Patience
 
 
 class Watch:
@@ -27,9 +28,10 @@ class Watch:
     def step(self) -> list[PortRates]:
         """What each port did since the last call."""
         found = []
+        patience = Patience()  # for all of them: no user's port delays the others
         for name, follower in list(self._followers.items()):
             try:
-                each = rates(follower.step())
+                each = rates(follower.step(patience))
             except IavfioError:  # another user has cut the file short that is his
                 if not self._all:
                     raise

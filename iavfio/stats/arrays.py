@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from iavfio._driver import ffi
 from iavfio.stats.names import BLOCKS, Counter
+from iavfio.stats.patience import Patience
 
 if TYPE_CHECKING:
     from iavfio.stats.reader import SegmentReader
@@ -46,8 +47,9 @@ class CounterArrays:
         self.read()
 
     def read(self) -> tuple[str, ...]:
-        """Copies all counters; returns the labels ("rq3") of records whose writer died in them."""
+        """Copies all counters; returns the labels ("rq3") of records with an unfinished update."""
         torn: list[str] = []
+        patience = Patience()
         for block, struct, pointer in self._blocks:
-            torn += self._reader.copy_blocks(block, struct, pointer, self.pairs)
+            torn += self._reader.copy_blocks(block, struct, pointer, self.pairs, patience)
         return tuple(torn)

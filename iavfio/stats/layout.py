@@ -14,6 +14,8 @@ State = Literal["opening", "stopped", "running", "resetting", "failed"]
 STATES: tuple[State, ...] = ("opening", "stopped", "running", "resetting", "failed")
 HEADER: int = ffi.sizeof("struct segment_header")
 LINE, PAGE = 64, 4096
+MOST_PAIRS = 1 << 12  # queue pairs of a port, far beyond what a VF has
+MOST_TEXT = 1 << 16  # bytes of the description
 
 
 def offsets_of(pairs: int, text_size: int) -> dict[str, int]:
@@ -38,6 +40,9 @@ def offsets_of(pairs: int, text_size: int) -> dict[str, int]:
 
 def _whole(value: int, unit: int) -> int:
     return -(-value // unit) * unit
+
+
+LARGEST = offsets_of(MOST_PAIRS, MOST_TEXT)["size"]  # bytes of a segment; a reader maps no more
 
 
 def describe(name: str, device: str, transport: str, labels: dict[str, str]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from pathlib import Path
 
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.stats import liveness
+from iavfio.stats.patience import Patience
 from iavfio.stats.reader import SegmentReader
 from iavfio.stats.runtime import SUFFIX, UserDir, check_name, shown_base, user_dirs, user_name
 from iavfio.stats.schemas import PORT
 from iavfio.stats.snapshot import DEAD, Snapshot
 
 HIDDEN_AGE = 60.0  # seconds after which a draft that nobody holds was left behind by a crash
+MOST_PORTS = 1024  # of another user that are looked at: each costs every reader of the host time
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,15 @@ def ports() -> list[KnownPort]:
 
 
 def snapshots() -> list[Snapshot]:
-    """Counters of all running ports that this user may read; a user has each name once."""
+    """Counters of all running ports that this user may read; a user has each name once.
+
+    One Patience is shared by all, its own ports first: what others leave unfinished costs no more.
+    """
     found: dict[tuple[str, str], Snapshot] = {}
+    patience = Patience()
     for _, reader in _readers():
         with suppress(IavfioError):  # cut short by its owner this moment
-            snapshot = reader.snapshot()
+            snapshot = reader.snapshot(patience)
             if snapshot.alive:
                 found.setdefault((snapshot.user, snapshot.port), snapshot)
     return list(found.values())
@@ -78,7 +85,8 @@ def read(port: str) -> Snapshot:
 
     A segment whose owner died is read all the same: `alive` is False then. Raises ConfigError when
     there is no such port (naming those that there are) and for what cannot be a name; IavfioError
-    when this user may not read it, or when the ports of several users have that name.
+    when this user may not read it, when the ports of several users have that name, or when all
+    files of that name are damaged.
     """
     return find(port).snapshot()
 
@@ -89,7 +97,7 @@ def find(port: str) -> SegmentReader:
     if not name or "/" in user:
         name = port
     check_name(name)
-    denied: tuple[UserDir, Path] | None = None
+    refusals: list[IavfioError] = []  # of files that may hide the port, or may be anybody's
     found: list[tuple[UserDir, SegmentReader]] = []
     for home in user_dirs():
         if user and user not in (user_name(home.uid), str(home.uid)):
@@ -98,9 +106,11 @@ def find(port: str) -> SegmentReader:
         try:
             found.append((home, SegmentReader(path, home.uid)))
         except PermissionError:
-            denied = (home, path)
+            refusals.append(_denied(home, path))
         except OSError:
             continue  # there is none of that name, or it went this moment
+        except IavfioError as damaged:
+            refusals.append(damaged)
     if not found:
         found = [(h, r) for h, r in _readers() if r.device == name and user in ("", r.user)]
     living = [each for each in found if each[1].alive] or found
@@ -111,7 +121,7 @@ def find(port: str) -> SegmentReader:
         )
     if living:
         return living[0][1]
-    raise _denied(*denied) if denied else _missing(port)
+    raise refusals[0] if refusals else _missing(port)
 
 
 def clean() -> list[str]:
@@ -165,8 +175,12 @@ def _remove_drafts(folder: int) -> None:
 
 def _readers() -> Iterator[tuple[UserDir, SegmentReader]]:
     """Every segment that this user may read; what is damaged or just going is passed over."""
+    looked_at: Counter[int] = Counter()
     for home in user_dirs():
         for path in home.segments():
+            looked_at[home.uid] += 1
+            if looked_at[home.uid] > MOST_PORTS and not home.mine:
+                break
             with suppress(OSError, IavfioError):
                 yield home, SegmentReader(path, home.uid)
 

@@ -7,7 +7,6 @@ checked once, copied, and only then used; what can change later is bounded at ea
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import stat
@@ -19,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import IavfioError
+from iavfio.foreign import an_object, parsed, plain
 from iavfio.stats import liveness
-from iavfio.stats.layout import HEADER, MAGIC, STATES
+from iavfio.stats.layout import HEADER, LARGEST, MAGIC, MOST_PAIRS, MOST_TEXT, STATES
 from iavfio.stats.names import BLOCKS, GLOBAL
+from iavfio.stats.patience import Patience
 from iavfio.stats.runtime import SUFFIX, user_name
 from iavfio.stats.snapshot import Naming, Snapshot
 
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
     from iavfio.pyvfio.bus_error import BusErrorGuard
     from iavfio.stats.arrays import CounterArrays
     from iavfio.stats.segment import PortSegment
-
-TRIES = 10_000  # a writer's update takes well under a microsecond
-NAPS, NAP = 100, 0.002  # ... unless it is preempted inside it: so often, so many seconds
-LONGEST_TEXT = 200  # characters of a name or label
-MOST_PAIRS = 1 << 12
 
 
 class SegmentReader:
@@ -52,6 +48,8 @@ class SegmentReader:
             raise _unreadable(path, "it is another user's, or no regular file")
         if info.st_size < HEADER:
             raise _unreadable(path, "it is too short")
+        if info.st_size > LARGEST:
+            raise _unreadable(path, f"it is longer than {LARGEST} bytes, as no segment is")
         self.name = path.name.removesuffix(SUFFIX)
         self.user = user_name(info.st_uid)
         self._path = path
@@ -82,16 +80,20 @@ class SegmentReader:
         for offset, stride, least, count in parts:
             if stride < least or offset % 8 or stride % 8 or offset + stride * count > size:
                 raise _unreadable(path, "its offsets point outside the file")
-        if header.text_offset + header.text_size > size or pairs > MOST_PAIRS:
+        if pairs > MOST_PAIRS or header.text_size > MOST_TEXT:
+            raise _unreadable(path, "it claims more queues or text than a port can have")
+        if header.text_offset + header.text_size > size:
             raise _unreadable(path, "its offsets point outside the file")
 
     def _read_text(self, path: Path) -> dict[str, Any]:
         start = self._header.text_offset
         try:
-            text = json.loads(self._map[start : start + self._header.text_size])
-            labels = {_plain(key): _plain(value) for key, value in text["labels"].items()}
-            return {key: _plain(text[key]) for key in ("device", "transport")} | {"labels": labels}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            text = an_object(parsed(self._map[start : start + self._header.text_size]))
+            labels = an_object(text["labels"])
+            return {key: plain(text[key]) for key in ("device", "transport")} | {
+                "labels": {plain(key): plain(value) for key, value in labels.items()}
+            }
+        except (ValueError, KeyError):
             raise _unreadable(path, "its description is damaged") from None
 
     @property
@@ -115,19 +117,22 @@ class SegmentReader:
         """The process that writes it, in words."""
         return liveness.process_text(int(self._header.owner_pid), int(self._header.owner_pidns))
 
-    def snapshot(self) -> Snapshot:
-        """Copies all counters, each block consistent in itself.
+    def snapshot(self, patience: Patience | None = None) -> Snapshot:
+        """Copies all counters, each block consistent in itself but for those that `torn` names.
 
-        Raises IavfioError when another user, whose file it is, has cut it short meanwhile.
+        `patience`: the time for writers inside an update, which several segments may share; one
+        of its own by default. Raises IavfioError when another user, whose file it is, has cut it
+        short meanwhile.
         """
+        patience = patience or Patience()
         torn: list[str] = []
-        pf = self._copy("pf", "struct pf_counters", int(self._header.pf_offset), torn)
+        pf = self._copy("pf", "struct pf_counters", int(self._header.pf_offset), torn, patience)
         queues: dict[str, list[dict[str, int]]] = {}
         pairs = self.pairs
         for block, struct, table in BLOCKS:
             words = ffi.sizeof(struct) // 8
             copies: Any = ffi.new("uint64_t[]", max(words * pairs, 1))
-            torn += self.copy_blocks(block, struct, copies, pairs)
+            torn += self.copy_blocks(block, struct, copies, pairs, patience)
             names = [counter.name for counter in table]
             chosen = itemgetter(*(ffi.offsetof(struct, name) // 8 for name in names))
             queues[block] = [
@@ -146,7 +151,7 @@ class SegmentReader:
             pid=int(self._header.owner_pid),
             process=self.process,
             user=self.user,
-            age=time.monotonic() - sampled / 1e9 if sampled else None,
+            age=max(time.monotonic() - sampled / 1e9, 0.0) if sampled else None,
             link_up=bool(pf.link_up),
             link_mbps=int(pf.link_mbps),
             mac=bytes(pf.mac)[:6].hex(":"),
@@ -169,7 +174,9 @@ class SegmentReader:
         """Queue pairs that there are counters of."""
         return min(int(self._live.pairs), int(self._header.capacity))
 
-    def copy_blocks(self, block: str, struct: str, out: Any, count: int) -> list[str]:
+    def copy_blocks(
+        self, block: str, struct: str, out: Any, count: int, patience: Patience
+    ) -> list[str]:
         """Consistent copies of the first `count` blocks "rq" or "sq"; labels of the torn ones.
 
         `out`: uint64_t pointer to as many blocks of `struct`.
@@ -182,26 +189,25 @@ class SegmentReader:
         while at < count:
             first = ffi.cast("uint64_t *", self._base + offset + stride * at)
             at += lib.counters_read_blocks(
-                first, stride, out + words * at, words, count - at, TRIES
+                first, stride, out + words * at, words, count - at, patience.tries
             )
             if at < count:
-                copy = self._copy(f"{block}{at}", struct, offset + stride * at, torn)
+                copy = self._copy(f"{block}{at}", struct, offset + stride * at, torn, patience)
                 ffi.memmove(out + words * at, copy, words * 8)
                 at += 1
         return torn
 
-    def _copy(self, label: str, struct: str, offset: int, torn: list[str]) -> Any:
+    def _copy(
+        self, label: str, struct: str, offset: int, torn: list[str], patience: Patience
+    ) -> Any:
         copy: Any = ffi.new(f"{struct} *")
         words = ffi.sizeof(struct) // 8
         block = ffi.cast("uint64_t *", self._base + offset)
-        for _ in range(NAPS):
-            if lib.counters_read(block, ffi.cast("uint64_t *", copy), words, TRIES) == 0:
-                return copy
-            if not self.alive:
+        while lib.counters_read(block, ffi.cast("uint64_t *", copy), words, patience.tries) != 0:
+            if not self.alive or not patience.nap():
+                torn.append(label)
+                ffi.memmove(copy, block, words * 8)  # the last words that its writer left behind
                 break
-            time.sleep(NAP)  # the writer was preempted inside its update
-        torn.append(label)
-        ffi.memmove(copy, block, words * 8)  # the last words a dead writer left behind
         return copy
 
 
@@ -236,13 +242,6 @@ def _guarded(memory: mmap.mmap) -> BusErrorGuard:
     from iavfio.pyvfio.bus_error import BusErrorGuard
 
     return BusErrorGuard(ffi.from_buffer(memory))
-
-
-def _plain(value: object) -> str:
-    """A text of the writer's that is safe to print: other users' terminals are not its own."""
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return "".join(c if c.isprintable() else "?" for c in value[:LONGEST_TEXT])
 
 
 def _unreadable(path: Path, cause: str) -> IavfioError:

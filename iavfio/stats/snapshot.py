@@ -25,10 +25,10 @@ class Snapshot:
     """Counters of one port at one moment; each queue's block is consistent in itself.
 
     `rq[i]`/`sq[i]` map field names to values. `age` is how old the PF's sample is, in seconds, None
-    when the PF was never asked. `torn` names blocks whose writer died inside an update. `alive`
-    says whether the process that counts still runs, `last_state` what it wrote last; `process` and
-    `user` name it in words, `pid` is its number in its own PID namespace. `resets` and
-    `link_changes` count since the port was opened.
+    when the PF was never asked. `torn` names blocks whose writer died or rests inside an update.
+    `alive` says whether the process that counts still runs, `last_state` what it wrote last;
+    `process` and `user` name it in words, `pid` is its number in its own PID namespace. `resets`
+    and `link_changes` count since the port was opened.
     """
 
     port: str
