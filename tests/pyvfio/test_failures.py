@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,57 @@ def test_no_eventfds_left(tmp_path: Path, mode: Any, monkeypatch: pytest.MonkeyP
         assert open_fds() == before
         monkeypatch.undo()
         assert len(device.enable_msix(4)) == 4
+    assert kernel.left_over() == []
+
+
+@pytest.mark.parametrize("mode", ["group", "cdev"])
+def test_vectors_of_a_failed_call_are_taken_back(tmp_path: Path, mode: Any) -> None:
+    """The kernel may have assigned some before it failed: the device raises none of them."""
+    kernel = host(tmp_path, mode)
+    real = kernel.ioctl
+
+    def assigns_and_fails(fd: int, request: int, arg: int | bytearray = 0) -> int:
+        kernel.ioctl = real  # type: ignore[method-assign]
+        kernel.ioctl(fd, request, arg)
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with pyvfio.open(BDF, kernel=kernel, mode=mode) as device:
+        assert device.irq(2).count == 5
+        before = open_fds()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(device, "irq", lambda index, known=device.irq(2): known)
+            kernel.ioctl = assigns_and_fails  # type: ignore[method-assign]
+            with pytest.raises(pyvfio.VfioError, match="allocate"):
+                device.enable_msix(3)
+        assert not any(kernel.devices[BDF].fire(2, vector) for vector in range(5))
+        assert open_fds() == before
+        assert len(device.enable_msix(3)) == 3
+    assert kernel.left_over() == []
+
+
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.EIO])
+@pytest.mark.parametrize("mode", ["group", "cdev"])
+def test_what_the_kernel_says_of_a_removed_device(tmp_path: Path, mode: Any, code: int) -> None:
+    """docs/spec/vfio.md 9: both numbers mean that the device is gone, whichever call meets them."""
+    kernel = host(tmp_path, mode)
+    calls: dict[str, Callable[[pyvfio.Device], object]] = {
+        "pread": lambda device: device.read(0, 0x8000, 4),
+        "pwrite": lambda device: device.write(0, 0x8000, bytes(4)),
+        "ioctl": lambda device: device.irq(2),
+    }
+    with pyvfio.open(BDF, kernel=kernel, mode=mode) as device:
+        device.region(0)
+        for name, call in calls.items():
+
+            def gone(*_: object) -> int:
+                raise OSError(code, "gone")
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(device, "region", lambda index, known=device.region(0): known)
+                patch.setattr(kernel, name, gone)
+                with pytest.raises(pyvfio.DeviceLost) as caught:
+                    call(device)
+            assert caught.value.errno == code and BDF in caught.value.remedy
     assert kernel.left_over() == []
 
 
