@@ -43,7 +43,7 @@ The tables are `tests/mutants/AREA.toml`. An entry is:
     tests = ["tests/pyvfio/test_contract.py::test_dma_refusals", "tests/c/driver_isa.c"]
     survives = "why no test can notice it"      # only then
 
-Tests are arguments of pytest, or C harnesses, which are built with ASan and UBSan; for
+Tests are arguments of pytest, or C harnesses, which are built without sanitizers; for
 `csrc/driver/simd/neon.c` they are built for 64-bit ARM and run under emulation. They are few and
 fast: the first that fails ends the run. A defect that came through deserves a mutant beside its
 test.
