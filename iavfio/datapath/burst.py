@@ -292,6 +292,8 @@ def _indices(which: Any, count: int) -> NDArray[np.intp]:
     """Packet numbers of a mask, slice, number or list of numbers. A repeated one raises."""
     if isinstance(which, slice):
         return np.arange(count, dtype=np.intp)[which]
+    if isinstance(which, np.ma.MaskedArray) and which.dtype == np.bool_:
+        which = which.filled(False)  # a packet without the field is not meant
     array = np.atleast_1d(np.asarray(which))
     if array.dtype == np.bool_:
         if array.shape != (count,):

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from iavfio._driver import ffi, lib
 from iavfio.arguments import Range, shown
 from iavfio.datapath.columns import MAX_CHAIN, Columns
+from iavfio.datapath.header_columns import HeaderColumns
 from iavfio.errors import ConfigError
 
 if TYPE_CHECKING:
+    from iavfio.datapath.layers import Layers
     from iavfio.datapath.pair import QueuePair
     from iavfio.datapath.pool import Pool
 
@@ -26,7 +28,7 @@ OFFSET = Range(0, 0xFFFF, "bytes")
 WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-class Packets:
+class Packets(HeaderColumns):
     """Columns over packets whose buffers a burst owns; every call raises StateError after it."""
 
     __slots__ = ()
@@ -179,6 +181,15 @@ class Packets:
     def u64(self, off: int) -> NDArray[np.uint64]:
         """The same as u64be."""
         return self.field(off, 8)
+
+    def layers(self) -> Layers:
+        """The headers of these packets, found once for several columns: Ethernet, tags, IP, ports.
+
+        Not looked for again when packets change. Raises StateError after release.
+        """
+        from iavfio.datapath.layers import Layers
+
+        return Layers(self)
 
     def headers(self, width: int = 64) -> NDArray[np.uint8]:
         """The first `width` bytes of every packet, a copy of shape (packets, width).
