@@ -44,6 +44,11 @@ BARE_FRAME = Range(60, 9724, "bytes without FCS")
 IMIX = (64,) * 7 + (594,) * 4 + (1518,)  # simple IMIX, 7:4:1
 MOST_SIZES = 64  # frame sizes that a worker sends in turn
 
+# Capture and replay.
+SNAPLEN = Range(16, 1 << 18, "bytes")
+QUEUE = Range(0, 15, "")  # the number of a queue
+ROUNDS = Range(0, 1 << 40, "rounds")  # 0: without an end
+
 # A software PF.
 VFS = Range(1, 64, "VFs")
 VF = Range(0, 63, "")  # the number of a VF

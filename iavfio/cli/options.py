@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -22,6 +22,7 @@ else:
     ParamType = click.ParamType  # no generic class before click 8.2
 
 PERSONALITIES = ("e810", "x710", "x722")
+LEAST_FILE = 100_000  # bytes of a rotated file
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
 ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 SOCKET_CONTROL = "/control.sock"
@@ -285,6 +286,47 @@ class OutputFile(click.Path):
         if not path.parent.is_dir():
             self.fail(f"{path} cannot be written: there is no directory {path.parent}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class CaptureFile(ParamType):
+    """A file that a capture writes, or - for standard output."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return "-" if value == "-" else str(OutputFile().convert(value, param, ctx))
+
+
+class Rotation(ParamType):
+    """When a new file is begun: a size ("size", bytes) or an age ("seconds", seconds)."""
+
+    name = "rotation"
+    UNITS: ClassVar[dict[str, tuple[str, int]]] = {
+        "K": ("size", 1000),
+        "M": ("size", 1000**2),
+        "G": ("size", 1000**3),
+        "s": ("seconds", 1),
+        "min": ("seconds", 60),
+        "h": ("seconds", 3600),
+    }
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,9})(K|M|G|s|min|h)", str(value), re.ASCII)
+        if not found or not int(found[1]):
+            self.fail(
+                f"{value!r} is no size or time; write 500K, 100M or 2G bytes, or 60s, 5min or 1h",
+                param,
+                ctx,
+            )
+        kind, unit = self.UNITS[found[2]]
+        number = int(found[1]) * unit
+        if kind == "size" and number < LEAST_FILE:
+            self.fail(f"{value} is too small for a file; it takes 100K or more", param, ctx)
+        return kind, number
 
 
 class PciAddress(ParamType):

@@ -24,6 +24,16 @@ def personality_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def private_uplink_option(default: str) -> Callable[..., Any]:
+    """An option that says what is at the other end of a private software PF's wire."""
+    return click.option(
+        "--uplink",
+        default=default,
+        show_default=True,
+        help="Of a private software VF: its wire, as of 'iavfio softvf'.",
+    )
+
+
 def with_private_vfs(
     stack: ExitStack,
     targets: Sequence[str],

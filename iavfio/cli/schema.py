@@ -18,7 +18,9 @@ from iavfio.cli.printing import tell
 STATS = "iavfio.stats.records"
 LIVE = "iavfio.live.rates"
 VFS = "iavfio.vfs.records"
+CAPTURE = "iavfio.capture.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
+    "capture": (("iavfio capture --json", CAPTURE, "CaptureRecord"),),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
         ("iavfio stats --json, a list", STATS, "PortRecord"),

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `iavfio capture --json` and `iavfio replay --json` print, as types.
+
+`iavfio schema` prints them. A field that is added keeps the version; one that goes or changes its
+meaning gets a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class CaptureRecord(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="iavfio.capture.summary/1",
+):
+    """A capture that has ended."""
+
+    port: str
+    device: Annotated[str, Meta(description="the VF as it was named")]
+    files: Annotated[list[str], Meta(description='what was written; "-" is standard output')]
+    filter: Annotated[str, Meta(description="tcpdump's language; empty: every frame")]
+    snaplen: Annotated[Count, Meta(description="bytes of a frame that are kept")]
+    seconds: float
+    received: Annotated[Count, Meta(description="frames taken out of the receive queues")]
+    received_bytes: Annotated[Count, Meta(description="their length without FCS, tags included")]
+    captured: Annotated[Count, Meta(description="frames that the filter let through")]
+    cut: Annotated[Count, Meta(description="of these: longer than snaplen")]
+    tags_restored: Annotated[
+        Count, Meta(description="of these: with a VLAN tag that the device had taken out")
+    ]
+    written_bytes: Annotated[Count, Meta(description="bytes of all files")]
+    dropped: Annotated[
+        Count, Meta(description="frames that came to the VF and were lost before the filter")
+    ]
+    drops: Annotated[dict[str, int], Meta(description="the same by counter")]
+    waiting: Annotated[
+        Count, Meta(description="frames in the receive rings at the end, not captured")
+    ]
+    resets: Annotated[Count, Meta(description="resets of the VF meanwhile")]
+    ended_by: Annotated[
+        str, Meta(description='"count", "duration", "signal", "reader" (it has gone) or "error"')
+    ]
+    error: Annotated[str | None, Meta(description="what ended it early, in words")]

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`iavfio capture`: what a VF receives, into pcapng files or a pipe."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from iavfio.cli import signals
+from iavfio.cli.group import Command
+from iavfio.cli.options import (
+    CaptureFile,
+    CpuList,
+    Number,
+    PortName,
+    Rotation,
+    Vf,
+    device_arguments,
+    device_options,
+)
+from iavfio.cli.outcome import DONE
+from iavfio.cli.printing import note, printing, wrapped
+from iavfio.cli.private_pf import personality_option, private_uplink_option, with_private_vfs
+from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.cli.targets import naming_the_holder
+from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
+
+if TYPE_CHECKING:
+    from iavfio.capture.capture import Captured, Counts
+    from iavfio.capture.filter import Filter
+    from iavfio.port.port import Port
+
+LINK_SECONDS = 5.0
+STATUS = (
+    "Example: iavfio capture 0000:3b:02.0 -w web.pcapng --duration 10 tcp port 443. Exit status: 0 "
+    "done, or the reader of the pipe has gone; 1 a file cannot be written whole, or a device "
+    "failed; 2 wrong use; 130 Ctrl-C and 143 SIGTERM, with a whole file and the summary. Frames "
+    "that were lost are told and do not change it."
+)
+
+
+@click.command(
+    "capture",
+    cls=Command,
+    needs=("iavfio.capture.capture", "iavfio.opening", "iavfio.softvf.launch"),
+    status=STATUS,
+)
+@click.argument("target", metavar="VF", type=Vf())
+@click.argument("expression", metavar="[FILTER]...", nargs=-1)
+@click.option(
+    "-w",
+    "--write",
+    "path",
+    type=CaptureFile(),
+    required=True,
+    metavar="FILE|-",
+    help="The pcapng file; - is standard output, for tcpdump -r - or tshark -i -.",
+)
+@click.option(
+    "-s",
+    "--snaplen",
+    type=Number(SNAPLEN),
+    default=262144,
+    show_default=True,
+    help="Bytes of each frame to keep.",
+)
+@click.option("-c", "--count", type=Number(PACKETS), help="End after so many captured frames.")
+@click.option("--duration", type=Number(SECONDS, "SECONDS"), help="End after so many seconds.")
+@click.option(
+    "--rotate",
+    type=Rotation(),
+    multiple=True,
+    metavar="SIZE|TIME",
+    help="Begin a new file before one grows beyond SIZE (as 500K, 100M, 2G) or is TIME old (as "
+    "60s, 5min, 1h): NAME_00001.pcapng and so on. May be given once for each.",
+)
+@click.option(
+    "--queues", type=Number(QUEUES), default=1, show_default=True, help="Queue pairs of the VF."
+)
+@click.option(
+    "--queue",
+    "numbers",
+    type=Number(QUEUE),
+    multiple=True,
+    help="Capture this queue only; may be given several times.  [default: all]",
+)
+@click.option(
+    "--ring", type=Number(RING), default=4096, show_default=True, help="Descriptors per ring."
+)
+@click.option(
+    "--mtu", type=Number(MTU), help="MTU: longer frames are not received.  [default: 1500]"
+)
+@click.option(
+    "-p",
+    "--promiscuous",
+    is_flag=True,
+    help="Receive what is for others, too: the host must trust the VF.",
+)
+@click.option(
+    "--cpus", type=CpuList(), metavar="N[-N][,...]", help="Receive on these CPUs: 2,3 or 0-3."
+)
+@personality_option
+@private_uplink_option("gen")
+@click.option("--name", type=PortName(), help="Port name for 'iavfio stats', and in the file.")
+@device_options
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the summary as one JSON object ('iavfio schema capture'), with -w - on stderr.",
+)
+@runtime_dir_option
+def command(
+    target: str, expression: tuple[str, ...], path: str, as_json: bool, **options: Any
+) -> int:
+    """Write what VF receives to a pcapng file, with times in nanoseconds.
+
+    VF is a PCI address, vfio-user:/path/of/socket, or softvf: a private software VF. FILTER is an
+    expression in tcpdump's language; libpcap compiles it, and it runs in C. VLAN tags that the
+    device strips are put back. What was lost, and where, is told at the end and stands in the file.
+    """
+    from iavfio.capture.capture import Capture
+
+    _check_stdout(path)
+    chosen = _filter(expression)
+    interrupted: KeyboardInterrupt | None = None
+    with ExitStack() as stack:
+        try:
+            port = _open(stack, target, options)
+            sizes = [int(size) for kind, size in options["rotate"] if kind == "size"]
+            times = [float(age) for kind, age in options["rotate"] if kind == "seconds"]
+            capture = Capture(
+                port,
+                path,
+                queues=sorted(set(options["numbers"])),
+                filter=chosen,
+                snaplen=options["snaplen"],
+                limit=options["count"] or 0,
+                rotate_size=min(sizes, default=0),
+                rotate_seconds=min(times, default=0.0),
+                cpus=options["cpus"] or (),
+            )
+        except KeyboardInterrupt:
+            note("iavfio: the capture was ended before its first frame: nothing was written")
+            raise
+        if not as_json:
+            note(f"capturing on {port.name}, {_end(options)}")
+        captured = capture.run(options["duration"], None if as_json else _progress)
+        _summary(captured, port, target, path, expression, options["snaplen"], as_json)
+        interrupted = captured.interrupted
+        if interrupted is not None:
+            from iavfio.port.bounds import HURRY
+
+            port.close(HURRY)
+    if captured.error is not None:
+        raise captured.error
+    return DONE if interrupted is None else signals.status(interrupted)
+
+
+def _check_stdout(path: str) -> None:
+    """Nobody wants a binary file on a terminal."""
+    if path == "-" and sys.stdout.isatty():
+        raise click.UsageError(
+            "-w - writes a binary file, and standard output is a terminal: use a pipe, as in "
+            "iavfio capture VF -w - | tshark -i -"
+        )
+
+
+def _filter(words: tuple[str, ...]) -> Filter | None:
+    expression = " ".join(words).strip()
+    if not expression:
+        return None
+    from iavfio.capture.filter import Filter
+
+    return Filter(expression)
+
+
+def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
+    """A running port that has every tag in its column, where the PF can strip tags."""
+    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
+    from iavfio.opening import open_port
+
+    queues, ring = options["queues"], options["ring"]
+    for number in options["numbers"]:
+        if number >= queues:
+            raise click.UsageError(
+                f"--queue {number} does not exist: --queues {queues} has 0 to {queues - 1}"
+            )
+    pool = Pool(
+        max(DEFAULT_BUFFERS, 2 * queues * ring + 4096), contiguous=options["unsafe_noiommu"]
+    )
+    wire = options["uplink"]
+    (vf,) = with_private_vfs(stack, [target], options["personality"], wire)
+    with naming_the_holder([vf]):
+        opened = open_port(vf, name=options["name"], pool=pool, **device_arguments(options))
+    port = stack.enter_context(opened)
+    tags = ["vlan"] if port.session.may_strip_vlan else []
+    mtu = options["mtu"] or port.settings.mtu
+    port.configure(queues=queues, rx_ring=ring, mtu=mtu, metadata=tags)
+    if options["promiscuous"]:
+        port.configure(promiscuous=True)
+    port.start()
+    if not port.wait_link(LINK_SECONDS).up:
+        note(f"iavfio: {port.name}: the link is down")
+    return port
+
+
+def _end(options: dict[str, Any]) -> str:
+    ends = [f"{options['count']} frames"] if options["count"] else []
+    ends += [f"{options['duration']:g} s"] if options["duration"] else []
+    return f"{' or '.join(ends)}, or until Ctrl-C" if ends else "until Ctrl-C"
+
+
+def _progress(seconds: float, counts: Counts) -> None:
+    if sys.stderr.isatty():
+        rate = counts.received / seconds / 1e6
+        note(f"  {seconds:5.1f} s  {counts.taken} captured  {rate:8.3f} Mpps received")
+
+
+def _summary(
+    captured: Captured,
+    port: Port,
+    target: str,
+    path: str,
+    expression: tuple[str, ...],
+    snaplen: int,
+    as_json: bool,
+) -> None:
+    from iavfio.capture.records import CaptureRecord
+
+    counts = captured.counts
+    record = CaptureRecord(
+        port=port.name,
+        device=target,
+        files=list(captured.files),
+        filter=" ".join(expression),
+        snaplen=snaplen,
+        seconds=round(captured.seconds, 6),
+        received=counts.received,
+        received_bytes=counts.bytes,
+        captured=counts.taken,
+        cut=counts.cut,
+        tags_restored=counts.tagged,
+        written_bytes=captured.written,
+        dropped=captured.dropped,
+        drops=captured.drops,
+        waiting=captured.waiting,
+        resets=captured.resets,
+        ended_by=captured.ended_by,
+        error=None if captured.error is None else str(captured.error),
+    )
+    if as_json:
+        import msgspec
+
+        text = msgspec.json.format(msgspec.json.encode(record)).decode()
+        if path == "-":
+            note(text)
+        else:
+            with printing():
+                click.echo(text)
+        return
+    from iavfio.capture.words import capture_summary
+
+    for line in (*capture_summary(record), *port.notes):
+        note(wrapped(line))
