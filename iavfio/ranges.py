@@ -58,4 +58,5 @@ IOVA_BITS = Range(32, 57, "bits")
 INTERVAL = Amount(0, 3600, "seconds")
 EVERY = Amount(0.01, 3600, "seconds")  # between two lines of rates
 LINES = Range(1, 1 << 32, "intervals")
+GBIT = Amount(0, 10_000, "Gbit/s", above=True)
 COLUMNS = Range(20, 1000, "columns")

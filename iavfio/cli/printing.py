@@ -91,6 +91,18 @@ def definition(name: str, text: str) -> str:
     return "\n".join(_fill(f"{name:20} {text}", width, " " * 21))
 
 
+def paragraph(text: str) -> str:
+    """Lines for stdout, as wide as the terminal or $COLUMNS; a broken one goes on further in."""
+    width = _width(1, sys.stdout is sys.__stdout__)
+    if not width:
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += [line] if len(line) <= width else _fill(line, width, indent)
+    return "\n".join(lines)
+
+
 def _fill(line: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False

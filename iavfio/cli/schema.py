@@ -19,8 +19,13 @@ STATS = "iavfio.stats.records"
 LIVE = "iavfio.live.rates"
 VFS = "iavfio.vfs.records"
 CAPTURE = "iavfio.capture.records"
+DOCTOR = "iavfio.doctor.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
     "capture": (("iavfio capture --json", CAPTURE, "CaptureRecord"),),
+    "doctor": (
+        ("iavfio doctor --json", DOCTOR, "ReportRecord"),
+        ("iavfio doctor --undo --json", DOCTOR, "UndoneRecord"),
+    ),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
         ("iavfio stats --json, a list", STATS, "PortRecord"),

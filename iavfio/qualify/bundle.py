@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.bench.provenance import provenance
+from iavfio.doctor.facts import host_facts
 from iavfio.errors import ConfigError
-from iavfio.qualify.host_facts import host_facts
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
 from iavfio.qualify.records import Record

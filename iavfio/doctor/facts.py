@@ -20,8 +20,11 @@ SIOCETHTOOL, GDRVINFO = 0x8946, 0x3  # of linux/sockios.h and linux/ethtool.h
 DRVINFO = struct.Struct("=I32s32s32s32s32s12sIIIII")
 
 
-def host_facts(targets: Sequence[str]) -> dict[str, Any]:
-    """Names, versions and limits; what cannot be read is left out."""
+def host_facts(targets: Sequence[str], tree: Tree | None = None) -> dict[str, Any]:
+    """Names, versions and limits; what cannot be read is left out. `doctor` and `qualify` show it.
+
+    Limits and versions are those of the running host; `tree` is where functions are looked up.
+    """
     facts: dict[str, Any] = {
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -34,12 +37,12 @@ def host_facts(targets: Sequence[str]) -> dict[str, Any]:
     for target in targets:
         bdf = normal_bdf(target)
         if bdf is not None:
-            facts[bdf] = _function(bdf)
+            facts[bdf] = _function(tree or Tree(), bdf)
     return facts
 
 
-def _function(bdf: str) -> dict[str, Any]:
-    function = read(Tree(), bdf)
+def _function(tree: Tree, bdf: str) -> dict[str, Any]:
+    function = read(tree, bdf)
     facts: dict[str, Any] = {
         "name": function.name,
         "subsystem": function.subsystem,
@@ -48,11 +51,20 @@ def _function(bdf: str) -> dict[str, Any]:
         "numa_node": function.numa_node,
     }
     if function.physfn:
-        pf = read(Tree(), function.physfn)
+        pf = read(tree, function.physfn)
         facts["pf"] = {"name": pf.name, "driver": pf.driver, "pcie": pf.pcie_link}
         for interface in pf.interfaces:
             facts["pf"] |= driver_info(interface.name)
     return facts
+
+
+def versions(facts: dict[str, Any]) -> str:
+    """Driver and firmware of a function's PF in words, "" where they are not known."""
+    pf = facts.get("pf", {})
+    words = [pf.get("driver", ""), pf.get("driver_version", "")]
+    if pf.get("firmware"):
+        words += ["firmware", pf["firmware"]]
+    return " ".join(word for word in words if word)
 
 
 def driver_info(interface: str) -> dict[str, str]:
