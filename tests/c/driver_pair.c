@@ -200,6 +200,40 @@ static void test_send(void)
     rig_end(&rig);
 }
 
+/* Where the page of the tails may not be mapped they are written as registers, each queue its own. */
+static void test_doorbells_by_register(void)
+{
+    struct rig rig;
+    uint64_t handles[64];
+    struct columns columns = plain(handles);
+    uint32_t refused, before;
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.rx_tail = rig.config.tx_tail = NULL;
+    rig.config.queue = 3;
+    rig_go(&rig);
+    assert(rig.reg[REG_QRX_TAIL1 / 4 + 3] == ENTRIES - 1 && rig.reg[REG_QRX_TAIL1 / 4] == 0);
+    for (uint32_t round = 1; round <= 20; round++) {
+        assert(pair_alloc(rig.pair, handles, 5) == 5);
+        for (uint32_t i = 0; i < 5; i++)
+            handles[i] |= 60ull << 48;
+        before = rig.reg[REG_QRX_TAIL1 / 4 + 3];
+        assert(pair_send(rig.pair, handles, NULL, NULL, 5, &refused) == 5 && !refused);
+        rig.tx_tail = rig.reg[REG_QTX_TAIL1 / 4 + 3];
+        assert(rig.tx_tail == 5 * round % ENTRIES && rig.reg[REG_QTX_TAIL1 / 4] == 0);
+        assert(rig.reg[REG_QRX_TAIL1 / 4 + 3] == before);
+        assert(rig_tx(&rig, 8) == 5 && pair_clean(rig.pair) == 5);
+        rig.rx_tail = before;
+        for (uint32_t i = 0; i < 5; i++)
+            rig_rx(&rig, 60, RIG_EOP);
+        assert(pair_recv(rig.pair, &columns, 64) == 5);
+        pair_release(rig.pair, handles, 5);
+        assert(rig.reg[REG_QTX_TAIL1 / 4 + 3] == rig.tx_tail);
+    }
+    assert(rig.reg[REG_QRX_TAIL1 / 4 + 3] != ENTRIES - 1 && rig.rq->packets == 100);
+    rig_end(&rig);
+}
+
 static void test_send_full(void)
 {
     struct rig rig;
@@ -387,6 +421,7 @@ int main(void)
     test_chains();
     test_starvation();
     test_send();
+    test_doorbells_by_register();
     test_send_full();
     test_cycles();
     test_refuse();

@@ -223,6 +223,28 @@ static void test_full_socket(void)
     stop(&peer, conn);
 }
 
+/* Whoever gives up in the middle of its message ends the connection: the server would take the next message
+ * for the rest of this one. Who has sent nothing yet, or all of it, does not. */
+static void test_given_up_half_sent(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, reads_nothing_at_all);
+    const uint32_t size = 1u << 20;
+    char *payload = calloc(1, size);
+    struct vu_call call = {
+        .command = 10, .payload = payload, .payload_size = size, .timeout_ms = 20000};
+    uint32_t value;
+
+    CHECK(payload);
+    CHECK(vu_call_run(conn, &call, 5) == -EAGAIN);
+    CHECK(call.sent && call.sent < size);
+    vu_call_end(conn, &call);
+    CHECK(vu_conn_broken(conn) == -ECANCELED);
+    CHECK(ask(conn, &value, 4, NULL, 2000) == -ECANCELED);
+    free(payload);
+    stop(&peer, conn);
+}
+
 static unsigned open_fds(void)
 {
     unsigned n = 0;
@@ -315,6 +337,7 @@ int main(void)
     test_oversize();
     test_error_replies();
     test_full_socket();
+    test_given_up_half_sent();
     test_fds();
     test_break_under_another();
     test_abandon();

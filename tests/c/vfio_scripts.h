@@ -3,6 +3,7 @@
 #ifndef IAVFIO_TESTS_VFIO_SCRIPTS_H
 #define IAVFIO_TESTS_VFIO_SCRIPTS_H
 
+#include <poll.h>
 #include "vfio_peer.h"
 
 static void answers_byte_by_byte(int fd)
@@ -194,6 +195,15 @@ static void never_reads(int fd)
 {
     nap(150);
     (void)fd;
+}
+
+/* Until the other side has hung up. */
+static void reads_nothing_at_all(int fd)
+{
+    struct pollfd end = {.fd = fd};
+
+    while (!(end.revents & POLLHUP))
+        poll(&end, 1, 1000);
 }
 
 static uint32_t errors[3] = {ENOTTY, 0, 0x10000};

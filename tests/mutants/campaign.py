@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.mutants.lane import PATIENCE, Failed, Lane, Outcome
 from tests.mutants.page import CAUGHT, EXPLAINED, SURVIVED, TIMEOUT, Result
-from tests.mutants.table import ROOT, Mutant
+from tests.mutants.table import Mutant
 
 NOT_APPLIED, NOT_BUILT, UNSOUND = "does not apply", "does not compile", "fails without it"
 
@@ -81,7 +81,6 @@ class Campaign:
             if before.failed:
                 return result(UNSOUND, before.failed, before.seconds)
             spent += before.seconds
-        text = (ROOT / mutant.file).read_text(encoding="utf-8")
         try:
             if not lane.apply(mutant):
                 return result(NOT_APPLIED, f"{mutant.file} does not have the text exactly once")
@@ -90,7 +89,7 @@ class Campaign:
         except Failed as error:
             return result(NOT_BUILT, str(error))
         finally:
-            lane.restore(mutant, text)
+            lane.restore()
         if after.failed:
             return result(TIMEOUT if after.timeout else CAUGHT, after.failed, after.seconds)
         if mutant.survives:

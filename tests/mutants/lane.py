@@ -60,6 +60,7 @@ class Lane:
         self._tree = place / "tree"
         self._kept = place / "kept"
         self._process: subprocess.Popen[str] | None = None
+        self._before: tuple[Path, str] | None = None  # the file that has a mutant, without it
         self._clock = 1_000_000_000  # of Python files: no two states of a file have one time
         shutil.copytree(root, self._tree, symlinks=True, ignore=_left_out)
         if (root / ".venv").exists():
@@ -79,20 +80,24 @@ class Lane:
         Raises Failed when the mutant does not compile; `restore` is due in any case.
         """
         path = self._tree / mutant.file
-        text = mutant.applied(path.read_text(encoding="utf-8"))
+        before = path.read_text(encoding="utf-8")
+        text = mutant.applied(before)
         if text is None:
             return False
+        self._before = path, before
         self._write(path, text)
         if mutant.file.startswith("csrc/") and not all(map(is_harness, mutant.tests)):
             self._build(extensions_of(mutant.file))
         return True
 
-    def restore(self, mutant: Mutant, text: str) -> None:
-        """Take the mutant out: the file has this text again, the extensions are those kept.
+    def restore(self) -> None:
+        """Take the mutant out: its file and the extensions are again what they were.
 
         The next mutant's build compiles the file anew.
         """
-        self._write(self._tree / mutant.file, text)
+        if self._before is not None:
+            self._write(*self._before)
+            self._before = None
         for target in PLACES:
             kept, place = self._kept / Path(target).name, self._tree / target
             if not place.exists() or kept.stat().st_mtime_ns != place.stat().st_mtime_ns:

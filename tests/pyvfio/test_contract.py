@@ -123,6 +123,36 @@ def test_bar_mapped_and_not(rig: Rig) -> None:
         assert not bar.lost and not device.lost
 
 
+def test_edges_of_mapped_areas_and_of_the_bar(rig: Rig) -> None:
+    """The last register of an area is memory, the next one a message; the last of all is there."""
+    with rig.open() as device:
+        bar = device.map_bar(0)
+        for offset, mapped in ((0xFFC, True), (0x1000, False), (0x1FFC, False), (0x2000, True)):
+            bar.write32(offset, 0x1000_0000 | offset)
+            assert rig.register(offset, mapped=mapped) == 0x1000_0000 | offset
+            assert bar.read32(offset) == 0x1000_0000 | offset
+        for offset, mapped in ((0x2FFC, True), (0x3000, False), (0x1FFFC, False)):
+            bar.write32(offset, offset)
+            assert rig.register(offset, mapped=mapped) == offset
+            assert bar.read32(offset) == offset
+            assert bar.mapped(offset) is mapped
+        if isinstance(rig, UserRig):
+            assert sorted(at for _, at in rig.peer.trapped) == [0x1000, 0x1FFC, 0x3000, 0x1FFFC]
+
+
+@pytest.mark.parametrize("offset", [0x2010, 0x8800])
+def test_all_ones_in_a_register_are_a_value(rig: Rig, offset: int) -> None:
+    """docs/spec/reliability.md F31: it takes more than one read to tell that a device is gone."""
+    with rig.open() as device:
+        bar = device.map_bar(0)
+        bar.write32(offset, 0xFFFFFFFF)
+        for _ in range(3):
+            assert bar.read32(offset) == 0xFFFFFFFF
+        assert not bar.lost and not device.lost
+        bar.write32(offset, 5)
+        assert bar.read32(offset) == 5
+
+
 @pytest.mark.parametrize("offset", [0x20000, 0x1FFFE, 0x2001, 2**64 - 4, 0x1FFFFFFFFF])
 def test_bar_access_outside_or_misaligned(rig: Rig, offset: int) -> None:
     with rig.open() as device:
@@ -281,6 +311,20 @@ def test_single_vectors_and_holes(rig: Rig) -> None:
         device.disable_irqs(2)
         for fd in fds:
             os.close(fd)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_vectors_beyond_what_a_message_carries(tmp_path: Path, limit: int) -> None:
+    """docs/spec/vfio-user.md 1: no message has more descriptors than the server allows."""
+    rig = UserRig(tmp_path)
+    rig.peer.capabilities = b'{"capabilities":{"max_msg_fds":%d}}\0' % limit
+    with rig.open() as device:
+        fds = device.enable_msix(5)
+        assert max(count for _, _, count in rig.peer.log) == limit
+        for vector, fd in enumerate(fds):
+            assert rig.fire(2, vector) and has_event(fd)
+    assert rig.left_over() == []
+    rig.end()
 
 
 def test_request_and_error_events(rig: Rig) -> None:

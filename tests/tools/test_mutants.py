@@ -109,7 +109,7 @@ def test_a_mutant_lives_in_the_lane_only_until_it_is_taken_out(
     for wanted in ("2", "3"):  # of one size, and within a second
         assert a_lane.apply(a_mutant(replace=f"wanted = {wanted}"))
         assert a_lane.run(test).failed == test[0]
-        a_lane.restore(a_mutant(), "wanted = 1\n")
+        a_lane.restore()
     assert a_lane.run(test).failed == ""
     assert not a_lane.apply(a_mutant(find="absent"))
     assert (tmp_path / "root/iavfio/some.py").read_text() == "wanted = 1\n"
