@@ -19,7 +19,7 @@ from iavfio.datapath.columns import Columns
 from iavfio.datapath.frames import build
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import BURST, QueuePair
-from iavfio.errors import ConfigError, DeviceLost, IavfioError, StateError
+from iavfio.errors import DeviceLost, IavfioError, StateError
 from iavfio.ranges import RECV, SLEEP
 
 if TYPE_CHECKING:
@@ -281,9 +281,7 @@ class TxQueue(_Side):
         return sent
 
     def _send_frames(self, frames: Any) -> int:
-        one = isinstance(frames, bytearray | memoryview) or hasattr(type(frames), "__bytes__")
-        if one or not hasattr(type(frames), "__iter__"):
-            raise _no_burst(frames)
+        check_several(frames)
         with self.build(frames) as burst:
             return self.send(burst)
 
@@ -323,10 +321,13 @@ class TxQueue(_Side):
         return build(self._pair, packets, lengths)
 
 
-def _no_burst(packets: object) -> ConfigError:
-    return wrong_type(
-        "packets",
-        packets,
-        "a burst or a selection of one, or a list of frames",
-        "give a list: queue.send([frame])",
-    )
+def check_several(frames: object) -> None:
+    """Raises ConfigError for what is no collection of frames: above all for one frame alone."""
+    one = isinstance(frames, bytearray | memoryview) or hasattr(type(frames), "__bytes__")
+    if one or not hasattr(type(frames), "__iter__"):
+        raise wrong_type(
+            "packets",
+            frames,
+            "a burst or a selection of one, or a list of frames",
+            "give a list: queue.send([frame])",
+        )

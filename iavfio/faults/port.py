@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -56,6 +58,25 @@ def wrap(
     return FaultyPort(port, plan, clock)
 
 
+@dataclass(frozen=True)
+class _Queues:
+    """The port's queues, those in front of them, and what became of packets of earlier ones."""
+
+    port: tuple[Any, Any]
+    rx: tuple[FaultyRxQueue, ...]
+    tx: tuple[FaultyTxQueue, ...]
+    earlier: dict[str, Counts]
+
+    def counts(self, side: str) -> Counts:
+        queues: tuple[FaultyRxQueue | FaultyTxQueue, ...] = self.rx if side == "rx" else self.tx
+        return sum((queue.counts for queue in queues), self.earlier[side])
+
+    def end(self) -> None:
+        """Gives back what they hold."""
+        for queue in (*self.rx, *self.tx):
+            queue.end()
+
+
 class FaultyPort:
     """A port whose `rx` and `tx` stand behind a bad wire; all else is the port's own.
 
@@ -68,10 +89,9 @@ class FaultyPort:
         self._port, self._plan = port, plan
         self.clock = clock
         self._ended = False
-        self._earlier = {"rx": Counts(), "tx": Counts()}  # of queues that configure() replaced
-        self._made: tuple[Any, Any] = ((), ())  # the port's queues when those below were made
-        self._rx: tuple[FaultyRxQueue, ...] = ()
-        self._tx: tuple[FaultyTxQueue, ...] = ()
+        self._lock = threading.Lock()  # of who replaces the queues
+        self._queues = _Queues(((), ()), (), (), {"rx": Counts(), "tx": Counts()})
+        self._follow()
 
     @property
     def port(self) -> Port:
@@ -81,35 +101,39 @@ class FaultyPort:
     @property
     def rx(self) -> tuple[FaultyRxQueue, ...]:
         """The receive queues; `configure` makes new ones."""
-        self._follow()
-        return self._rx
+        return self._follow().rx
 
     @property
     def tx(self) -> tuple[FaultyTxQueue, ...]:
         """The send queues; `configure` makes new ones."""
-        self._follow()
-        return self._tx
+        return self._follow().tx
 
-    def _follow(self) -> None:
-        now = (self._port.rx, self._port.tx)
-        if now != self._made:
-            self._give_back()
-            self._earlier = {"rx": self.rx_counts, "tx": self.tx_counts}
-            self._made = now
-            self._rx = tuple(FaultyRxQueue(self, queue, self._plan) for queue in now[0])
-            self._tx = tuple(FaultyTxQueue(self, queue, self._plan) for queue in now[1])
+    def _follow(self) -> _Queues:
+        """Those of now: whoever comes first after `configure` makes them, for all threads."""
+        if self._queues.port != (self._port.rx, self._port.tx):
+            with self._lock:
+                before, now = self._queues, (self._port.rx, self._port.tx)
+                if before.port != now:
+                    before.end()
+                    self._queues = _Queues(
+                        now,
+                        tuple(FaultyRxQueue(self, queue, self._plan) for queue in now[0]),
+                        tuple(FaultyTxQueue(self, queue, self._plan) for queue in now[1]),
+                        {side: before.counts(side) for side in before.earlier},
+                    )
+        return self._queues
 
     # ---- what became of the packets
 
     @property
     def rx_counts(self) -> Counts:
         """Of all receive queues."""
-        return sum((queue.counts for queue in self._rx), self._earlier["rx"])
+        return self._queues.counts("rx")
 
     @property
     def tx_counts(self) -> Counts:
         """Of all send queues."""
-        return sum((queue.counts for queue in self._tx), self._earlier["tx"])
+        return self._queues.counts("tx")
 
     @property
     def counts(self) -> Counts:
@@ -121,11 +145,12 @@ class FaultyPort:
     @property
     def next(self) -> float | None:
         """The moment, by `clock`, at which a held packet is due to be sent; None without one."""
-        return min((at for queue in self._tx if (at := queue.next) is not None), default=None)
+        queues = self._queues.tx
+        return min((at for queue in queues if (at := queue.next) is not None), default=None)
 
     def pump(self) -> None:
         """Sends what is due, where the queues can send."""
-        for queue in self._tx:
+        for queue in self._queues.tx:
             with contextlib.suppress(StateError):
                 queue.pump()
 
@@ -135,9 +160,10 @@ class FaultyPort:
         Returns the packets that a full ring has no room for yet. Raises as `send` does.
         """
         self.check()
-        for queue in (*self.rx, *self.tx):
+        queues = self._follow()
+        for queue in (*queues.rx, *queues.tx):
             queue.drain()
-        return sum(queue.counts.held for queue in self._tx)
+        return sum(queue.counts.held for queue in queues.tx)
 
     # ---- end
 
@@ -153,11 +179,7 @@ class FaultyPort:
     def end(self) -> None:
         """The wire is good again: gives held packets back; the port stays as it is."""
         self._ended = True
-        self._give_back()
-
-    def _give_back(self) -> None:
-        for queue in (*self._rx, *self._tx):
-            queue.end()
+        self._queues.end()
 
     def close(self) -> None:
         """Ends the faults and closes the port."""

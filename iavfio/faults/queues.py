@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import BURST, QueuePair
-from iavfio.datapath.queues import RxQueue, TxQueue
+from iavfio.datapath.queues import RxQueue, TxQueue, check_several
 from iavfio.datapath.regroup import copy, join
 from iavfio.errors import IavfioError
 from iavfio.faults.counts import Counts, Tally
@@ -153,16 +154,25 @@ class FaultyRxQueue(_Side):
             self._wire.pump()
             self._stage.advance(clock())
             wait = self._left(end)
-            with self._queue.recv(most, wait) as burst:
-                came = len(burst)
-                if came:
-                    self._admit(burst)
+            came = self._receive(most - self._stage.ready, wait)
             self._stage.advance(clock())
             woken = came > 0 or self._wakes(end)
             if self._stage.ready or wait is None or not woken or clock() >= (end or 0.0):
                 burst = self._out(most)
                 self._tally.delivered += len(burst)
                 return burst
+
+    def _receive(self, most: int, wait: float | None) -> int:
+        """Takes up to `most` packets from the port, none where it is not positive; how many.
+
+        What is ready goes first: taking more than goes on would empty the pool.
+        """
+        if most <= 0:
+            return 0
+        with self._queue.recv(most, wait) as burst:
+            if len(burst):
+                self._admit(burst)
+            return len(burst)
 
     def _left(self, end: float | None) -> float | None:
         """How long to sleep on the queue: until then, or until a held packet's time has come."""
@@ -220,15 +230,21 @@ class FaultyTxQueue(_Side):
         """As TxQueue.build."""
         return self._queue.build(packets, lengths)
 
-    def send(self, packets: Packets) -> int:
+    def send(self, packets: Packets | Sequence[Any] | NDArray[np.uint8]) -> int:
         """As TxQueue.send: returns how many packets were taken, those that get lost included.
 
         All or none: none while packets are held that the full ring had no room for. Raises as
-        TxQueue.send does, and StateError after the end of the faults.
+        TxQueue.send does, and StateError after the end of the faults; none is taken then. Where
+        the port fails behind their taking they are held, and the next call raises if it must.
         """
+        if not isinstance(packets, Packets):
+            self._wire.check()
+            check_several(packets)
+            with self.build(packets) as burst:
+                return self.send(burst)
         with self._lock:
             self._wire.check()
-            if not isinstance(packets, Packets) or packets.pool is not self._pair.pool:
+            if packets.pool is not self._pair.pool:
                 return self._queue.send(packets)  # which raises, and says why
             packets.live()
             self._queue.clean()
@@ -237,7 +253,8 @@ class FaultyTxQueue(_Side):
                 return 0
             before = self._tally.taken
             self._admit(packets)
-            self._post()
+            with contextlib.suppress(IavfioError):  # they are taken already, and go later
+                self._post()
             return self._tally.taken - before
 
     def clean(self) -> int:

@@ -7,6 +7,14 @@ first access that it does not answer ends the connection, and with it any call.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iavfio.pyvfio import Device
+
 OPEN = 30.0  # seconds: the PF may be at a reset, and then slow to answer
 START = 30.0
 RESET = 20.0
@@ -23,3 +31,20 @@ DISABLE_SHARE = 0.45  # of stopping: for DISABLE_QUEUES; a reset needs the rest
 def closing(error: BaseException | None) -> float:
     """Seconds for closing: few when somebody wants the program to end."""
     return HURRY if isinstance(error, KeyboardInterrupt) else CLOSE
+
+
+@contextmanager
+def limited(device: Device, seconds: float, allowed: Callable[[], bool]) -> Iterator[None]:
+    """No access to the device waits longer than so many seconds inside; math.inf sets no limit.
+
+    `allowed` is asked at both ends: False once close() has begun, whose own limit must stay.
+    """
+    if seconds == math.inf or not allowed():
+        yield
+        return
+    device.limit(seconds)
+    try:
+        yield
+    finally:
+        if allowed():
+            device.limit(math.inf)

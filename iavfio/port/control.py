@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -272,17 +272,12 @@ class PortControl:
                         self.recover("during start", coming=True)
             except BaseException as error:
                 self._want_running = False
-                seconds = self._stopping
-                if isinstance(error, KeyboardInterrupt):
-                    seconds = bounds.HURRY
-                    self.device.limit(seconds)
+                limit = bounds.HURRY if isinstance(error, KeyboardInterrupt) else math.inf
                 try:
-                    with self.session.within(seconds):
+                    with self._limit(limit), self.session.within(min(limit, self._stopping)):
                         self._withdraw("start failed")
                 except IavfioError as second:
                     self.status.note(f"after a start that failed: {second}")
-                finally:
-                    self.device.limit(math.inf)
                 raise
 
     def _bring_up(self, *, lenient: bool) -> None:
@@ -305,18 +300,15 @@ class PortControl:
             self._want_running = False  # the port comes back stopped; its queues stand already
         deadline = Deadline(self._stopping)
         # During a reset the requests are the recovery's: to end one of them would lose the device.
-        limited = self.status.state is not State.RESETTING
-        if limited:
-            self.device.limit(deadline.left)
-        try:
-            with self.status.lock.within(deadline.left) as taken:
-                if taken:
-                    self._stop(deadline)
-                elif self.status.state is not State.RESETTING:
-                    raise self.status.busy()
-        finally:
-            if limited and self.closeable:  # else close() has set a limit of its own
-                self.device.limit(math.inf)
+        limit = math.inf if self.status.state is State.RESETTING else deadline.left
+        with self._limit(limit), self.status.lock.within(deadline.left) as taken:
+            if taken:
+                self._stop(deadline)
+            elif self.status.state is not State.RESETTING:
+                raise self.status.busy()
+
+    def _limit(self, seconds: float) -> AbstractContextManager[None]:
+        return bounds.limited(self.device, seconds, lambda: self.closeable)
 
     def _stop(self, deadline: Deadline) -> None:
         self._want_running = False

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 
 import iavfio
 from iavfio.datapath.pool import Pool
-from iavfio.datapath.queues import RxQueue
+from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.errors import ConfigError, StateError
-from iavfio.faults import Counts, FaultyPort
+from iavfio.faults import Counts, FaultyPort, FaultyTxQueue
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.port.rig import collect, drained, healthy, udp, until
@@ -263,6 +265,87 @@ def test_at_most_the_limit_waits(port: Port) -> None:
         assert numbers(received(bad)) == list(range(20))
 
 
+def test_a_wire_that_doubles_all_keeps_little_of_what_comes_faster_than_it_goes(
+    port: Port,
+) -> None:
+    limit, most, frames = 64, 0, numbered(port, 32)
+    with iavfio.faults.wrap(port, duplicate=1.0, sides="rx", limit=limit) as bad:
+        for _ in range(60):
+            port.tx[0].send(frames)
+            bad.rx[0].recv(32).release()
+            most = max(most, bad.rx_counts.held)
+        assert 0 < most <= limit + 2 * 32
+        assert bad.rx_counts.balanced and bad.rx_counts.delivered > 0
+        assert until(lambda: drained(port))
+        while len(left := bad.rx[0].recv(256, timeout=0.1)):
+            left.release()
+
+
+@pytest.mark.parametrize("most", [1, 3, 32, 300])
+def test_as_many_go_as_come_whatever_is_asked_for(port: Port, most: int) -> None:
+    """The port is asked for what there is room for: no packet waits without need."""
+    with iavfio.faults.wrap(port, duplicate=0.5, delay=(0, 0.001), sides="rx", seed=most) as bad:
+        send(bad, numbered(port, 100))
+        assert until(lambda: drained(port))
+        got = 0
+        while bad.rx_counts.taken < 100 or bad.rx_counts.held:
+            with bad.rx[0].recv(most, timeout=5) as burst:
+                assert 1 <= len(burst) <= most
+                got += len(burst)
+        assert got == 100 + bad.rx_counts.duplicated
+
+
+def test_frames_that_are_given_as_a_list_meet_the_faults_too(port: Port) -> None:
+    with iavfio.faults.wrap(port, loss=1.0, sides="tx") as bad:
+        assert bad.tx[0].send(numbered(port, 7)) == 7
+        assert bad.tx_counts == Counts(taken=7, lost=7)
+
+
+def test_packets_that_were_taken_are_told_so_though_the_port_fails_behind_it(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with iavfio.faults.wrap(port, sides="tx") as bad:
+        with monkeypatch.context() as patch, bad.tx[0].build(numbered(port, 5)) as burst:
+
+            def fail(queue: TxQueue, packets: Any) -> int:
+                raise StateError("it stopped this moment")
+
+            patch.setattr(TxQueue, "send", fail)
+            assert bad.tx[0].send(burst) == 5
+            assert (burst.left, bad.tx_counts.held, bad.tx_counts.taken) == (0, 5, 5)
+            with pytest.raises(StateError, match="this moment"):
+                bad.tx[0].send(burst)
+        assert numbers(received(bad)) == list(range(5))
+
+
+def test_queues_are_whole_for_every_thread_that_meets_them(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that comes while another makes the new queues gets these, not half of them."""
+    with iavfio.faults.wrap(port) as bad:
+        extra: list[TxQueue] = []
+        monkeypatch.setattr(Port, "tx", property(lambda port: (*port.control.queues.tx, *extra)))
+        assert len(bad.tx) == 1
+        began, go_on = threading.Event(), threading.Event()
+        make = FaultyTxQueue.__init__
+
+        def slow(self: FaultyTxQueue, *arguments: Any) -> None:
+            began.set()
+            assert go_on.wait(20)
+            make(self, *arguments)
+
+        monkeypatch.setattr(FaultyTxQueue, "__init__", slow)
+        extra.append(port.control.queues.tx[0])  # as after configure(queues=2)
+        with ThreadPoolExecutor(4) as threads:
+            first = threads.submit(lambda: bad.tx)
+            assert began.wait(20)
+            others = [threads.submit(lambda: bad.tx) for _ in range(3)]
+            assert not any(other.done() and len(other.result()) != 2 for other in others)
+            go_on.set()
+            found = first.result(20)
+            assert len(found) == 2 and all(other.result(20) is found for other in others)
+
+
 def test_a_wire_without_faults_changes_nothing(port: Port) -> None:
     with iavfio.faults.wrap(port) as bad:
         frames = numbered(port, 100)
@@ -293,8 +376,11 @@ def test_faults_that_make_no_sense_are_refused(
 
 def test_wrong_bursts_are_refused_as_by_the_port(port: Port) -> None:
     with iavfio.faults.wrap(port) as bad:
-        with pytest.raises(ConfigError, match="packets"):
-            bad.tx[0].send([b"frame"])  # type: ignore[arg-type]
+        for wrong in (numbered(port, 1)[0], 5, None):
+            with pytest.raises(ConfigError, match="packets"):
+                bad.tx[0].send(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="17 bytes"):
+            bad.tx[0].send([b"frame"])
         burst = bad.tx[0].build(numbered(port, 1))
         burst.release()
         with pytest.raises(StateError, match="released"):

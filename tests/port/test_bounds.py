@@ -6,9 +6,11 @@ See docs/spec/reliability.md 7.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 
@@ -17,6 +19,8 @@ from iavfio.errors import IavfioError, ResetError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, BroughtUp
 from iavfio.port.port import Port
+from iavfio.port.queue_set import QueueSet
+from iavfio.pyvfio import Device
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
 from tests.port.expected import snapshot
@@ -138,3 +142,64 @@ def test_a_stop_while_a_reset_brings_the_queues_up_ends_their_dma(
         port.start(wait_link=5)
         works(port)
     assert pf.violations() == []
+
+
+class Recorded:
+    """A device that only writes down how long it is to wait."""
+
+    def __init__(self) -> None:
+        self.limits: list[float] = []
+
+    def limit(self, seconds: float) -> None:
+        self.limits.append(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "before", "inside", "limits"),
+    [
+        (2.0, True, True, [2.0, math.inf]),
+        (2.0, True, False, [2.0]),  # close() has set its own meanwhile
+        (2.0, False, False, []),
+        (math.inf, True, True, []),
+    ],
+)
+def test_a_limit_is_lifted_by_who_set_it_unless_close_has_begun(
+    seconds: float, before: bool, inside: bool, limits: list[float]
+) -> None:
+    device, allowed = Recorded(), before
+    with bounds.limited(cast(Device, device), seconds, lambda: allowed):
+        allowed = inside
+    assert device.limits == limits
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_start_that_fails_leaves_the_limit_of_a_close_in_force(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """close() of another thread waits for the port's lock while start() cleans up behind itself."""
+    with pf.open(0, pool=Pool(4096, huge="never")) as port:
+        limits: list[float] = []
+        limit, drain = port.device.limit, QueueSet.drain
+        closers: list[threading.Thread] = []
+
+        def record(seconds: float) -> None:
+            limits.append(seconds)
+            limit(seconds)
+
+        def fail(bring_up: BringUp) -> BroughtUp:
+            raise KeyboardInterrupt if interrupted else IavfioError("no queue today")
+
+        def clean_up(queues: QueueSet) -> None:
+            if not closers:
+                closers.append(threading.Thread(target=port.close))
+                closers[0].start()
+                assert until(lambda: bounds.CLOSE in limits)
+            drain(queues)
+
+        monkeypatch.setattr(port.device, "limit", record)
+        monkeypatch.setattr(BringUp, "run", fail)
+        monkeypatch.setattr(QueueSet, "drain", clean_up)
+        with pytest.raises(KeyboardInterrupt if interrupted else IavfioError):
+            port.start()
+        closers[0].join()
+        assert limits == [*([bounds.HURRY] if interrupted else []), bounds.CLOSE]
