@@ -25,7 +25,8 @@ STATUS = (
     type=Listen(),
     default="127.0.0.1:9469",
     show_default=True,
-    help="Where Prometheus finds the metrics, at /metrics; port 0: a free one.",
+    help="Where Prometheus finds the metrics, at /metrics; port 0: a free one; :PORT: all IPv4 "
+    "addresses of this host, [::]:PORT: those of IPv6 too.",
 )
 @click.option(
     "--softvf",
@@ -44,7 +45,7 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
     come later are found, and those that end are left out.
     """
     try:
-        from iavfio.metrics.server import openmetrics, registry, serving
+        from iavfio.metrics.server import ALL, openmetrics, registry, serving
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise
@@ -59,6 +60,7 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
         return
     host, port = listen
     with serving(host, port, metrics) as url:
-        click.echo(f"serving metrics at {url}")
+        others = " and at all other addresses of this host" if host in ALL else ""
+        click.echo(f"serving metrics at {url}{others}")
         while True:
             time.sleep(1.0)  # until a signal ends it

@@ -17,7 +17,10 @@ WRITTEN = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:\[\]/]*)):(\d{1,5})", re.A
 
 
 class Listen(ParamType):
-    """An address and a port, as 127.0.0.1:9469, [::1]:9469, or :9469 for all addresses."""
+    """An address and a port, as 127.0.0.1:9469 or [::1]:9469.
+
+    :9469 stands for all IPv4 addresses, as 0.0.0.0:9469 does, and [::]:9469 for those of IPv6 too.
+    """
 
     name = "address:port"
 
@@ -29,8 +32,8 @@ class Listen(ParamType):
         found = WRITTEN.fullmatch(str(value))
         if not found or int(found[3]) > 65535:
             self.fail(
-                f"{value!r} is no address to listen at; write 127.0.0.1:9469, [::1]:9469, or "
-                ":9469 for all addresses of this host",
+                f"{value!r} is no address to listen at; write 127.0.0.1:9469, [::1]:9469, "
+                ":9469 for all IPv4 addresses of this host, or [::]:9469 for those of IPv6 too",
                 param,
                 ctx,
             )

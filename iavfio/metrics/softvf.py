@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from iavfio.errors import IavfioError
+from iavfio.foreign import a_list, an_object, flag, plain, whole
 from iavfio.metrics.table import metrics
-from iavfio.softvf.asking import ask
+from iavfio.softvf.asking import Questions
 from iavfio.stats import GLOBAL
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ WIRE = (  # counter of the control socket's `wire`, metric, unit, help
     ("sent", "sent_packets", "packets", "Frames that left by the wire"),
     ("sent_bytes", "sent_bytes", "bytes", "Their length"),
 )
+SECONDS = 4.0  # of a scrape for all software PFs together: Prometheus gives up after 10
+MOST_BYTES = 4 << 20  # of an answer
+MOST_VFS = 1 << 12
+MOST_RULES = 1 << 12
 LOG_LABELS = ("vf", "kind", "rule")
 WIRE_DROPS = {
     "link_down": "came while the wire was down",
@@ -37,43 +43,77 @@ class SoftPfCollector(Collector):
     """Asks the control socket in each directory at each scrape."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
-        self._directories = list(directories)
+        self._directories = {_label(each): each for each in directories}
 
     def collect(self) -> Iterator[Family]:
-        """The metric families; a software PF that does not answer has `iavfio_softvf_up` 0."""
+        """The metric families; a software PF that does not answer has `iavfio_softvf_up` 0.
+
+        Those that were not asked yet share the time that is left: one that is silent costs the
+        others nothing.
+        """
         up = GaugeMetricFamily(
             "iavfio_softvf_up", "Whether the software PF answers", labels=("pf",)
         )
         answers: dict[str, dict[str, Any]] = {}
-        for directory in self._directories:
+        end = time.monotonic() + SECONDS
+        for asked, (name, directory) in enumerate(self._directories.items()):
+            share = (end - time.monotonic()) / (len(self._directories) - asked)
             try:
-                answers[str(directory)] = _answers(directory)
-            except (IavfioError, LookupError, TypeError, ValueError):  # or of another version
-                up.add_metric((str(directory),), 0)
+                answers[name] = _answers(directory, Questions(share, MOST_BYTES))
+            except (IavfioError, LookupError, ValueError):  # or of another version
+                up.add_metric((name,), 0)
             else:
-                up.add_metric((str(directory),), 1)
+                up.add_metric((name,), 1)
         yield up
         yield from _of_vfs(answers)
         yield from _of_wires(answers)
         yield _violations(answers)
 
 
-def _answers(directory: Path) -> dict[str, Any]:
-    """All that is shown of a software PF; LookupError, TypeError, ValueError for odd answers."""
-    vfs = ask(directory, "info")["vfs"]
-    stats = [ask(directory, "stats", vf=vf["index"])["stats"] for vf in vfs]
-    wire = ask(directory, "wire")["wire"]
-    log = ask(directory, "log")["counts"]
+def _label(directory: Path) -> str:
+    """Its path, which may hold any bytes, as a text that can be sent."""
+    return str(directory).encode("utf-8", "replace").decode()
+
+
+def _answers(directory: Path, questions: Questions) -> dict[str, Any]:
+    """All that is shown of a software PF; LookupError or ValueError for odd answers."""
+
+    def ask(command: str, key: str, **arguments: Any) -> Any:
+        return questions.ask(directory, command, **arguments)[key]
+
+    vfs = [_vf(an_object(each)) for each in a_list(ask("info", "vfs"), MOST_VFS)]
+    _check_unlike([vf["index"] for vf in vfs])
+    stats = [an_object(ask("stats", "stats", vf=vf["index"])) for vf in vfs]
+    wire = an_object(ask("wire", "wire"))
+    log = [_broken(an_object(each)) for each in a_list(ask("log", "counts"), MOST_RULES)]
+    _check_unlike([tuple(each[name] for name in LOG_LABELS) for each in log])
     wanted = (*(each[0] for each in WIRE), *WIRE_DROPS)
     return {
-        "vfs": [{name: int(vf[name]) for name in ("index", "connected", "resets")} for vf in vfs],
-        "stats": [{each.name: int(of[each.name]) for each in GLOBAL} for of in stats],
-        "wire": {name: int(wire[name]) for name in wanted},
-        "log": [
-            {"count": int(each["count"])} | {name: str(each[name]) for name in LOG_LABELS}
-            for each in log
-        ],
+        "vfs": vfs,
+        "stats": [{each.name: whole(of[each.name]) for each in GLOBAL} for of in stats],
+        "wire": {name: whole(wire[name]) for name in wanted},
+        "log": log,
     }
+
+
+def _vf(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "index": whole(told["index"], 0, MOST_VFS),
+        "connected": flag(told["connected"]),
+        "resets": whole(told["resets"]),
+    }
+
+
+def _broken(told: dict[str, Any]) -> dict[str, Any]:
+    """A rule that was broken, and how often; the number of the wire is -1."""
+    labels = {name: plain(told[name]) for name in LOG_LABELS if name != "vf"}
+    return labels | {"vf": str(whole(told["vf"], -1, MOST_VFS)), "count": whole(told["count"])}
+
+
+def _check_unlike(labels: Sequence[object]) -> None:
+    """Two samples with the same labels would cost Prometheus the whole scrape."""
+    if len(set(labels)) != len(labels):
+        raise ValueError("something is told twice")
 
 
 def _of_vfs(answers: dict[str, dict[str, Any]]) -> Iterator[Family]:

@@ -153,14 +153,9 @@ def _bound(path: Path) -> socket.socket:
 def _answers(path: Path) -> bool:
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise FileExistsError(errno.EEXIST, "something that is no socket has its name", str(path))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False  # its program has ended
-        except OSError:
-            return True  # another user's
-    return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as probe:
+        probe.setblocking(False)  # a program that accepts nobody, at the moment or ever, lives too
+        return probe.connect_ex(str(path)) != errno.ECONNREFUSED  # which says that it has ended
 
 
 @contextlib.contextmanager

@@ -1,16 +1,48 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One question to the control socket of a software PF that another process runs."""
+"""Questions to the control socket of a software PF that another process runs.
+
+Whatever answers there, perhaps another user's program: it costs no more than a time and a size that
+were set before, and what it says is still unknown (iavfio.foreign).
+"""
 
 from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.foreign import an_object, parsed, printable
 
 SECONDS = 5.0  # in which an answer comes
+MOST_BYTES = 64 << 20  # of an answer: a journal of 4096 of the longest messages has 34 MB
+LONGEST_REFUSAL = 1000  # characters
+
+
+class Questions:
+    """Several questions that share one time, from now on, and have a bound for each answer."""
+
+    def __init__(self, seconds: float = SECONDS, most: int = MOST_BYTES) -> None:
+        self._end, self._most = time.monotonic() + seconds, most
+
+    def ask(self, directory: Path, command: str, **arguments: Any) -> dict[str, Any]:
+        """As the function `ask`."""
+        path = directory / "control.sock"
+        request = json.dumps({"command": command} | arguments).encode() + b"\n"
+        try:
+            answer = exchange(path, request, self._end - time.monotonic(), self._most)
+        except (OSError, ValueError) as error:
+            raise IavfioError(
+                f"no software VF answers at {path}",
+                str(error),
+                "name the directory that 'iavfio softvf --socket DIR' serves",
+            ) from error
+        if answer.pop("ok", False) is not True:
+            said = str(answer.get("error", ""))[:LONGEST_REFUSAL]
+            raise ConfigError("the software VF refused", printable(said))
+        return answer
 
 
 def ask(directory: Path, command: str, **arguments: Any) -> dict[str, Any]:
@@ -18,33 +50,38 @@ def ask(directory: Path, command: str, **arguments: Any) -> dict[str, Any]:
 
     Raises IavfioError when none answers there, ConfigError when it refuses the command.
     """
-    path = directory / "control.sock"
-    request = json.dumps({"command": command} | arguments).encode() + b"\n"
-    try:
-        answer = _exchange(path, request)
-    except (OSError, ValueError) as error:
-        raise IavfioError(
-            f"no software VF answers at {path}",
-            str(error),
-            "name the directory that 'iavfio softvf --socket DIR' serves",
-        ) from error
-    if not answer.pop("ok", False):
-        raise ConfigError("the software VF refused", str(answer.get("error", "")))
-    return answer
+    return Questions().ask(directory, command, **arguments)
 
 
-def _exchange(path: Path, request: bytes) -> dict[str, Any]:
+def exchange(path: Path, request: bytes, seconds: float, most: int = MOST_BYTES) -> dict[str, Any]:
+    """Sends a line to a control socket and returns the object that comes back, of any content.
+
+    `seconds` is for all of it, `most` bytes may come. Raises OSError, and ValueError for an answer
+    that is longer, or no JSON object.
+    """
+    end = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as line:
-        line.settimeout(SECONDS)
+        _wait_until(end, line)
         line.connect(str(path))
+        _wait_until(end, line)
         line.sendall(request)
         received = bytearray()
         while not received.endswith(b"\n"):
+            _wait_until(end, line)
             data = line.recv(1 << 16)
             if not data:
-                break
+                raise ConnectionResetError("it hung up")
             received += data
-    answer = json.loads(received)
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")
-    return answer
+            if len(received) > most:
+                raise ValueError(f"its answer is longer than {most} bytes")
+    try:
+        return an_object(parsed(received))
+    except ValueError as error:
+        raise ValueError(f"its answer is {error}") from None
+
+
+def _wait_until(end: float, line: socket.socket) -> None:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("it has not answered in time")
+    line.settimeout(left)

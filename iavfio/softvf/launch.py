@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, Sta
 from iavfio.logs import logger
 from iavfio.ranges import VF, VFS
 from iavfio.softvf import personality as cards
+from iavfio.softvf.asking import exchange
 from iavfio.softvf.log import Violation
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.directory import PREFIX, base_directory, new_directory
@@ -91,7 +91,7 @@ class SoftPf:
             raise StateError("this software VF is closed")
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
         try:
-            answer = self._exchange(request)
+            answer = exchange(self._control_path, request, CONTROL_SECONDS)
         except (OSError, ValueError) as error:
             log.warning("software PF %d: no answer to %s", self.pid, command)
             raise DeviceLost(
@@ -102,29 +102,6 @@ class SoftPf:
         if not answer.pop("ok", False):
             raise ConfigError(f"{command}: {answer.get('error', 'refused')}")
         return answer
-
-    def _exchange(self, request: bytes) -> dict[str, Any]:
-        with contextlib.closing(self._connect()) as line:
-            line.sendall(request)
-            received = bytearray()
-            while not received.endswith(b"\n"):
-                data = line.recv(1 << 16)
-                if not data:
-                    raise ConnectionResetError("it hung up")
-                received += data
-        answer = json.loads(received)
-        assert isinstance(answer, dict)
-        return answer
-
-    def _connect(self) -> socket.socket:
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        line.settimeout(CONTROL_SECONDS)
-        try:
-            line.connect(os.fspath(self._control_path))
-        except OSError:
-            line.close()
-            raise
-        return line
 
     def violations(self, notes: bool = False) -> list[Violation]:
         """What drivers did wrong so far (at most the newest 4096), oldest first."""

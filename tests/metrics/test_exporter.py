@@ -4,21 +4,30 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import iavfio
+from iavfio.errors import IavfioError
 from iavfio.metrics.table import metrics
+from iavfio.softvf.asking import Questions
 from iavfio.stats import GLOBAL, RX, TX
 from iavfio.stats.names import PORT
 from tests.live.segments import add, running
@@ -31,7 +40,8 @@ from prometheus_client import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as plain_parse
 
-from iavfio.metrics.server import openmetrics, registry
+from iavfio.metrics.server import openmetrics, registry, serving
+from iavfio.metrics.softvf import WIRE, WIRE_DROPS
 
 IAVFIO = [sys.executable, "-m", "iavfio.cli"]
 strict_parse: Callable[[str], Iterable[Family]] = openmetrics_parser.text_string_to_metric_families
@@ -176,13 +186,17 @@ def test_a_software_pf_is_scraped_by_its_directory(tmp_path: Path) -> None:
         assert lost == wire["unmatched"]
 
 
-ODD = ["", "nonsense", "[]", '{"ok": false}', '{"ok": true}', '{"ok": true, "vfs": [{}]}']
-ODD += ['{"ok": true, "vfs": 7}', '{"ok": true, "vfs": [{"index": 0}], "stats": {}, "wire": {}}']
+GOOD: dict[str, Any] = {
+    "info": {"ok": True, "vfs": [{"index": 0, "connected": True, "resets": 3}]},
+    "stats": {"ok": True, "stats": {each.name: 7 for each in GLOBAL}},
+    "wire": {"ok": True, "wire": dict.fromkeys([*(each[0] for each in WIRE), *WIRE_DROPS], 5)},
+    "log": {"ok": True, "counts": [{"vf": -1, "kind": "violation", "rule": "r 1", "count": 2}]},
+}
 
 
-@pytest.mark.parametrize("answer", ODD)
-def test_odd_answers_of_a_software_pf_spoil_no_scrape(answer: str) -> None:
-    segment = running("p0")
+@contextlib.contextmanager
+def software_pf(reply: Callable[[str, socket.socket], None]) -> Iterator[Path]:
+    """A directory whose control socket answers by `reply`, which gets the command."""
     with (
         tempfile.TemporaryDirectory(prefix="iavfio-x-") as name,
         socket.socket(socket.AF_UNIX) as odd,
@@ -190,22 +204,135 @@ def test_odd_answers_of_a_software_pf_spoil_no_scrape(answer: str) -> None:
         odd.bind(f"{name}/control.sock")
         odd.listen(8)
 
-        def reply() -> None:
+        def serve() -> None:
             with contextlib.suppress(OSError):
                 while True:
                     line, _ = odd.accept()
-                    with line:
-                        line.recv(1 << 16)
-                        line.sendall(answer.encode() + b"\n")
+                    with line, contextlib.suppress(OSError, ValueError):
+                        reply(json.loads(line.recv(1 << 16))["command"], line)
 
-        server = threading.Thread(target=reply)
+        server = threading.Thread(target=serve)
         server.start()
-        families = scraped(Path(name))
-        odd.shutdown(socket.SHUT_RDWR)
-        server.join()
+        try:
+            yield Path(name)
+        finally:
+            odd.shutdown(socket.SHUT_RDWR)
+            server.join()
+
+
+def answering(answers: dict[str, Any]) -> Callable[[str, socket.socket], None]:
+    """Replies as a dict has them: text goes as it is, all else as JSON."""
+
+    def reply(command: str, line: socket.socket) -> None:
+        told = answers[command]
+        line.sendall((told if isinstance(told, str) else json.dumps(told)).encode() + b"\n")
+
+    return reply
+
+
+def with_one(command: str, *path: Any, told: Any) -> dict[str, Any]:
+    """Good answers but for one value."""
+    answers = copy.deepcopy(GOOD)
+    at = answers[command]
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = told
+    return answers
+
+
+def test_good_answers_are_shown_as_they_are() -> None:
+    with software_pf(answering(GOOD)) as directory:
+        families = scraped(directory, directory)
+        labels = {"pf": str(directory)}
+    assert value(families, "iavfio_softvf_up", **labels) == 1
+    assert value(families, "iavfio_softvf_vf_resets_total", **labels, vf="0") == 3
+    told = {"vf": "-1", "kind": "violation", "rule": "r 1"}
+    assert value(families, "iavfio_softvf_violations_total", **labels, **told) == 2
+
+
+ANYWHERE = ["", "nonsense", "[]", '{"ok": false}', '{"ok": true}', "[" * 200_000, "1" * 20_000]
+ANYWHERE += ['{"ok": 1, "vfs": []}', '{"ok": false, "error": "\\ud800\\u001b]0;x"}']
+NUMBERS: list[Any] = ["x", "1", True, 1.0, -1, 1 << 64, 10**400, float("nan"), float("inf"), None]
+ODD: list[dict[str, Any]] = [dict.fromkeys(GOOD, told) for told in ANYWHERE]
+ODD += [with_one("info", "vfs", 0, "resets", told=told) for told in NUMBERS]
+ODD += [with_one("info", "vfs", 0, "index", told=told) for told in NUMBERS]
+ODD += [with_one("stats", "stats", "rx_bytes", told=told) for told in NUMBERS]
+ODD += [with_one("wire", "wire", "sent", told=told) for told in NUMBERS]
+ODD += [with_one("log", "counts", 0, "count", told=told) for told in NUMBERS]
+ODD += [with_one("info", "vfs", 0, "connected", told=told) for told in (1, "no", None)]
+NO_VFS: list[Any] = [7, {}, [{}], [7], GOOD["info"]["vfs"] * 2]
+ODD += [with_one("info", "vfs", told=told) for told in NO_VFS]
+ODD += [with_one("log", "counts", told=told) for told in (7, [7], GOOD["log"]["counts"] * 2)]
+ODD += [with_one("log", "counts", 0, "rule", told=told) for told in (7, None, ["a"])]
+
+
+@pytest.fixture(scope="module")
+def odd_pf() -> Iterator[tuple[dict[str, Any], Path]]:
+    """A software PF whose answers each test sets."""
+    answers: dict[str, Any] = {}
+    with software_pf(answering(answers)) as directory:
+        yield answers, directory
+
+
+@pytest.mark.parametrize("at", range(len(ODD)))
+def test_odd_answers_of_a_software_pf_spoil_no_scrape(
+    odd_pf: tuple[dict[str, Any], Path], at: int
+) -> None:
+    answers, directory = odd_pf
+    answers |= ODD[at]
+    segment = running("p0")
+    families = scraped(directory)
     segment.close()
-    assert value(families, "iavfio_softvf_up", pf=name) == 0
+    assert value(families, "iavfio_softvf_up", pf=str(directory)) == 0
     assert value(families, "iavfio_port_link_up", port="p0") == 1
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rule=st.text(), kind=st.text(max_size=300), count=st.integers() | st.floats())
+def test_any_text_and_number_of_a_software_pf_can_be_scraped(
+    odd_pf: tuple[dict[str, Any], Path], rule: str, kind: str, count: float
+) -> None:
+    answers, directory = odd_pf
+    told = [{"vf": 0, "kind": kind, "rule": rule, "count": count}]
+    answers |= with_one("log", "counts", told=told)
+    families = scraped(directory)
+    good = type(count) is int and 0 <= count < 1 << 64
+    assert value(families, "iavfio_softvf_up", pf=str(directory)) == float(good)
+
+
+@pytest.mark.parametrize("piece", [b" ", b"[" * 65536], ids=["slowly", "for ever"])
+def test_an_answer_without_an_end_costs_the_time_or_the_size_that_was_set(piece: bytes) -> None:
+    def drip(command: str, line: socket.socket) -> None:
+        for _ in range(600):
+            line.sendall(piece)
+            if len(piece) == 1:
+                time.sleep(0.05)
+
+    with (
+        software_pf(drip) as directory,
+        pytest.raises(IavfioError, match=r"in time|timed out|longer than 1048576 bytes"),
+    ):
+        Questions(0.3 if len(piece) == 1 else 60, 1 << 20).ask(directory, "info")
+
+
+def test_all_software_pfs_of_a_scrape_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus waits for 10 s: silent ones must not cost that, nor the others their places."""
+    ended = threading.Event()
+    monkeypatch.setattr("iavfio.metrics.softvf.SECONDS", 1.0)
+    with contextlib.ExitStack() as stack:
+        stack.callback(ended.set)
+        silent = [
+            stack.enter_context(software_pf(lambda *_: (ended.wait(30), None)[1])) for _ in range(3)
+        ]
+        stack.callback(ended.set)
+        good = stack.enter_context(software_pf(answering(GOOD)))
+        began = time.monotonic()
+        families = scraped(*silent, good)
+        assert time.monotonic() - began < 8
+        assert value(families, "iavfio_softvf_up", pf=str(good)) == 1
+        assert [value(families, "iavfio_softvf_up", pf=str(each)) for each in silent] == [0.0] * 3
 
 
 def test_it_serves_both_formats_over_http_and_ends_by_a_signal() -> None:
@@ -269,12 +396,26 @@ def test_without_the_client_the_command_that_installs_it_is_said(tmp_path: Path)
         ("", 2, "is no address to listen at"),
         ("203.0.113.7:0", 2, "--listen 127.0.0.1:9469"),
         ("no.such.host.invalid:0", 2, "--listen 127.0.0.1:9469"),
+        ("a..b:1", 2, "'a..b' is no name of a host"),
+        (f"{'a' * 64}.de:1", 2, "--listen 127.0.0.1:9469"),
+        ("\u0661:1", 2, "--listen 127.0.0.1:9469"),
     ],
 )
 def test_an_address_that_cannot_be(listen: str, status: int, words: str) -> None:
     done = run("exporter", "--listen", listen)
     assert (done.returncode, done.stdout) == (status, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", r"http://127\.0\.0\.1:\d+/metrics"), ("127.0.0.2", r"http://127\.0\.0\.2:\d+/.*")],
+)
+def test_the_url_is_one_that_can_be_scraped(host: str, url: str) -> None:
+    with serving(host, 0, registry()) as told:
+        assert re.fullmatch(url, told)
+        with urllib.request.urlopen(told, timeout=30) as answer:
+            assert b"iavfio_port" in answer.read()
 
 
 def test_a_port_that_is_taken_names_the_remedy() -> None:

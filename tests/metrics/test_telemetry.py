@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -206,6 +207,20 @@ def test_the_socket_of_a_dead_program_is_replaced_and_that_of_a_living_one_is_no
         TelemetryServer(place, Telemetry())
     assert (place / NAME).read_text(encoding="utf-8") == "a file"
     assert server.path == place / NAME
+
+
+def test_a_program_whose_backlog_is_full_is_in_use_and_holds_up_nobody(place: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+        busy.bind(str(place / NAME))
+        busy.listen(0)
+        while True:  # it never accepts
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+            if client.connect_ex(str(place / NAME)) == errno.EAGAIN:
+                break
+        with pytest.raises(IavfioError, match="is in use"):
+            TelemetryServer(place, Telemetry())
 
 
 def test_only_its_user_may_connect_whatever_the_umask_is(place: Path) -> None:
