@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a port says of itself: conditions that begin and end, and who waits for which state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from iavfio.errors import StateError
+from iavfio.port.link import Link
+from iavfio.port.state import State
+from iavfio.port.status import PortStatus
+
+
+@pytest.fixture
+def status() -> PortStatus:
+    return PortStatus("p")
+
+
+def events_of(status: PortStatus) -> list[tuple[str, str]]:
+    seen: list[tuple[str, str]] = []
+    status.on_event.append(lambda event: seen.append((event.kind, event.text)))
+    return seen
+
+
+def test_a_condition_is_said_once_until_it_ends_also_in_other_words(status: PortStatus) -> None:
+    seen = events_of(status)
+    for age in (3, 4, 5):
+        with status.lock:
+            status.begin("stale", f"the counters are {age} s old")
+    assert status.notes == ["the counters are 3 s old"]
+    assert status.conditions == {"stale"}
+    with status.lock:
+        status.end("stale")
+        status.end("stale")
+    assert (status.notes, status.conditions) == ([], frozenset())
+    with status.lock:
+        status.begin("stale", "the counters are 9 s old")
+    assert status.notes == ["the counters are 9 s old"]
+    assert seen == [
+        ("note", "the counters are 3 s old"),
+        ("over", "the counters are 3 s old"),
+        ("note", "the counters are 9 s old"),
+    ]
+
+
+def test_conditions_do_not_end_each_other(status: PortStatus) -> None:
+    with status.lock:
+        status.begin("a", "first")
+        status.begin("b", "second")
+        status.end("a")
+    assert (status.notes, set(status.conditions)) == (["second"], {"b"})
+
+
+def test_a_note_is_said_once(status: PortStatus) -> None:
+    seen = events_of(status)
+    with status.lock:
+        status.note("again")
+        status.note("again")
+    assert status.notes == ["again"]
+    assert seen == [("note", "again")]
+
+
+def waiting(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """A thread that waits in `call`, and what came of it."""
+    came: list[object] = []
+
+    def run() -> None:
+        try:
+            came.append(call())
+        except StateError as error:
+            came.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, came
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.CLOSED])
+def test_who_waits_through_a_reset_hears_of_its_end(status: PortStatus, end: State) -> None:
+    for state in (State.STOPPED, State.RUNNING, State.RESETTING):
+        status.move(state)
+    thread, came = waiting(lambda: status.wait_running(60))
+    status.move(end, "the PF is gone")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert isinstance(came[0], StateError)
+
+
+def test_a_receiver_is_told_of_the_end_of_a_reset_that_has_no_limit(status: PortStatus) -> None:
+    """recv(timeout=-1) sleeps in steps, and looks whether the reset is over."""
+    for state in (State.STOPPED, State.RUNNING, State.RESETTING):
+        status.move(state)
+    thread, came = waiting(lambda: status.pause(-1))
+    status.move(State.FAILED, "gone")
+    thread.join(10)
+    assert came == [True]
+    assert status.pause(-1) is False
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.CLOSED])
+def test_who_waits_for_the_link_is_let_go_when_it_cannot_come(
+    status: PortStatus, end: State
+) -> None:
+    status.move(State.STOPPED)
+    thread, came = waiting(lambda: status.wait_link(60))
+    status.move(end, "gone")
+    thread.join(10)
+    assert not thread.is_alive()
+    (link,) = came
+    assert isinstance(link, Link) and not link.up
+
+
+def test_who_waits_for_the_link_is_told_its_speed(status: PortStatus) -> None:
+    status.move(State.STOPPED)
+    thread, came = waiting(lambda: status.wait_link(60))
+    status.set_link(Link.now(True, 25_000))
+    thread.join(10)
+    (link,) = came
+    assert isinstance(link, Link) and (link.up, link.mbps) == (True, 25_000)
+
+
+def test_the_link_is_down_in_every_state_without_queues_of_the_pf(status: PortStatus) -> None:
+    for state in (State.STOPPED, State.RUNNING):
+        status.move(state)
+    status.set_link(Link.now(True, 10_000))
+    status.move(State.STOPPED)
+    assert status.link.up  # a stopped port still hears its PF
+    status.move(State.RESETTING)
+    assert (status.link.up, status.link.mbps) == (False, 0)
