@@ -173,6 +173,8 @@ def test_a_setting_outlives_every_kind_of_reset(
             assert after.keys() == before.keys()
             for each in before:
                 assert after[each] == before[each], f"{each} after a reset {reset.__name__}"
+            # The VF's own address outlives a reset where the PF was told that it is the own one.
+            assert snapshot(pf)["default_mac"] == port.mac.hex(":")
         works(port)
         assert not [note for note in port.notes if "reset" in note]
 
