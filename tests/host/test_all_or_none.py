@@ -49,7 +49,7 @@ def test_a_record_file_is_never_half_written(
     first, second = (
         Record(bdf, "iavf", "", [], float(at), "boot", []) for at, bdf in enumerate(BDFS[:2])
     )
-    records.put(first)
+    records.put(first.bdf, first)
 
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
@@ -57,7 +57,7 @@ def test_a_record_file_is_never_half_written(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            records.put(second)
+            records.put(second.bdf, second)
     assert records.load() == {first.bdf: first}
-    records.put(second)
+    records.put(second.bdf, second)
     assert records.load() == {first.bdf: first, second.bdf: second}

@@ -256,6 +256,7 @@ def test_a_port_that_closes_leaves_the_device_nothing(
         bar = port.control.bar
         left["mailbox"] = bar.read32(lib.REG_VF_ATQLEN1) | bar.read32(lib.REG_VF_ARQLEN1)
         left["vector"] = bar.read32(lib.REG_VFINT_DYN_CTL01) & lib.DYN_CTL_INTENA
+        left["rings"] = [pair.rings for pair in port.control.queues]
         left["held"] = port.pool.held
         left["mapped"] = port.pool.mapped_in(device.space)
         release(device)
@@ -268,7 +269,7 @@ def test_a_port_that_closes_leaves_the_device_nothing(
     if fresh["personality"] != "e810":  # ice keeps an own address where it gave none
         assert (left["macs"], left["primary_mac"]) == (fresh["macs"], fresh["primary_mac"])
     assert (left["mailbox"], left["vector"]) == (0, 0)
-    assert (left["held"], left["mapped"]) == (0, False)
+    assert (left["held"], left["mapped"], left["rings"]) == (0, False, [None] * len(QUEUES))
 
 
 # ---- resets
