@@ -292,6 +292,9 @@ static void test_kept(void)
     assert(pass_ring_drop(ring, rig.pair) == 6);
     assert(pass_ring_wait(&ring, 1, -1) == 0); /* nobody will put anything in */
     rig_conserved(&rig);
+    pair_stop(rig.pair, -ESHUTDOWN);
+    pair_drain(rig.pair);
+    assert(pool_idle(rig.pool) == BUFFERS); /* also of those for which the pass ring had no room */
     pass_ring_free(ring);
     rig_end(&rig);
 }
