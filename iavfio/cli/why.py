@@ -43,6 +43,8 @@ def command(target: str, interval: float, as_json: bool) -> int:
     The name of a running port, as 'iavfio stats' lists it: its counters are watched, nothing is
     sent and nothing is disturbed. A PCI address, vfio-user:/path/of/socket or softvf that no
     program runs: it is opened (which resets the VF), started and probed with two frames.
+
+    What of the host is wrong around a port is found by iavfio doctor.
     """
     port = _port(target)
     found, hints = _probe(target) if port is None else _watch(port, interval)

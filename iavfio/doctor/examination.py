@@ -78,6 +78,18 @@ def examine(host: Host, bdfs: Sequence[str] | None = None) -> Report:
     return Report(tuple(found), tuple(f.bdf for f in chosen), dict(host.unread))
 
 
+def named(bdfs: Sequence[str]) -> list[str]:
+    """Findings on the running host and these functions by severity, name and address: fit for a
+    report that others read, because it has no words of the host's own.
+    """
+    host = Host(named=True, uses_vfio=bool(bdfs))
+    there = [bdf for bdf in bdfs if (host.tree.devices / bdf).exists()]
+    return [
+        f"{found.severity}: {found.name} {found.device}".strip()
+        for found in examine(host, there).findings
+    ]
+
+
 def _look(
     host: Host,
     name: str,

@@ -11,6 +11,7 @@ from iavfio.host.changes import Write
 
 TABLES = ("DMAR", "IVRS", "IORT")  # Intel, AMD, Arm
 OFF = ("intel_iommu=off", "amd_iommu=off", "iommu=off", "arm-smmu.disable=1")
+NOT_USED = "the firmware has an IOMMU and the kernel does not use it"
 UNSAFE = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
 
 
@@ -33,19 +34,23 @@ def _kernel(host: Host) -> Iterator[Seen]:
     table = _table(host)
     if host.has_iommu or not table:
         return
-    word = next((word for word in host.command_line if word in OFF), "")
-    on = "amd_iommu=on" if table == "IVRS" else "intel_iommu=on" if table == "DMAR" else "iommu=on"
-    cause = (
-        f"the kernel's command line has {word}"
-        if word
-        else f"the kernel's command line has no {on}, and this kernel does not do it unasked"
-    )
-    yield Seen(
-        "the firmware has an IOMMU and the kernel does not use it",
-        cause,
-        f"{f'take {word} away and ' if word else ''}add {on} to GRUB_CMDLINE_LINUX in "
-        "/etc/default/grub, then: sudo update-grub && sudo reboot",
-    )
+    off = next((word for word in host.command_line if word in OFF), "")
+    on = "intel_iommu=on" if table == "DMAR" else ""  # AMD's and Arm's are on unasked
+    if off:
+        cause, change = f"the kernel's command line has {off}", f"take {off} away"
+        change += f" and add {on}" * bool(on)
+    elif on and on not in host.command_line:
+        cause = f"the kernel's command line has no {on}, and this kernel does not do it unasked"
+        change = f"add {on}"
+    else:
+        yield Seen(
+            NOT_USED,
+            "nothing on the kernel's command line forbids it, so it failed at boot",
+            "look at: sudo dmesg | grep -i -e DMAR -e AMD-Vi -e smmu",
+        )
+        return
+    where = "GRUB_CMDLINE_LINUX in /etc/default/grub"
+    yield Seen(NOT_USED, cause, f"{change} in {where}, then: sudo update-grub && sudo reboot")
 
 
 def _interrupts(host: Host) -> Iterator[Seen]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.bench.provenance import provenance
+from iavfio.doctor.examination import named
 from iavfio.doctor.facts import host_facts
 from iavfio.errors import ConfigError
+from iavfio.pyvfio.opening import normal_bdf
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
 from iavfio.qualify.records import Record
@@ -139,7 +141,7 @@ def make(
         "provenance": _told(
             lambda: provenance({record.target: record.description for record in records})
         ),
-        "host": _told(lambda: host_facts(targets)),
+        "host": _told(lambda: host_facts(targets) | {"doctor": named(_bdfs(targets))}),
         "devices": {record.target: record.facts for record in records},
         "checks": [outcome.as_dict() for outcome in outcomes],
     }
@@ -152,6 +154,10 @@ def make(
         json.loads(mask.text(json.dumps(results))),
         {name: mask.text(content) for name, content in files.items()},
     )
+
+
+def _bdfs(targets: Sequence[str]) -> list[str]:
+    return [bdf for target in targets if (bdf := normal_bdf(target)) is not None]
 
 
 def _told(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
 from iavfio.doctor import examine, names
+from iavfio.doctor.examination import named
 from iavfio.stats import KnownPort
 from tests.doctor.well_host import (
     OTHER,
@@ -117,7 +119,7 @@ TABLE: list[tuple[str, str, Break, str, str, set[str]]] = [
         "error",
         lambda h: no_iommu(h, "quiet"),
         "has no intel_iommu=on",
-        "add intel_iommu=on to GRUB_CMDLINE_LINUX",
+        "add intel_iommu=on in GRUB_CMDLINE_LINUX",
         set(),
     ),
     (
@@ -133,7 +135,23 @@ TABLE: list[tuple[str, str, Break, str, str, set[str]]] = [
         "error",
         lambda h: no_iommu(h, "amd_iommu=off", "IVRS"),
         "has amd_iommu=off",
-        "amd_iommu=on",
+        "take amd_iommu=off away in GRUB_CMDLINE_LINUX",
+        set(),
+    ),
+    (
+        "iommu.kernel",
+        "error",
+        lambda h: no_iommu(h, "quiet", "IVRS"),
+        "it failed at boot",
+        "dmesg",
+        set(),
+    ),
+    (
+        "iommu.kernel",
+        "error",
+        lambda h: no_iommu(h, "intel_iommu=on"),
+        "it failed at boot",
+        "dmesg",
         set(),
     ),
     (
@@ -521,6 +539,16 @@ def test_what_cannot_be_read_is_told_and_ends_nothing(
 def test_a_guest_s_vf_without_a_visible_pf(host: WellHost) -> None:
     (host.root / "sys/bus/pci/devices" / VF / "physfn").unlink()
     assert examine(host.look()).findings == ()
+
+
+def test_findings_by_name_are_fit_for_a_report(
+    host: WellHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap_driver(host, VF, "iavf")
+    (host.root / "sys/class/iommu/dmar0").rmdir()
+    monkeypatch.setattr("iavfio.doctor.examination.Host", lambda **how: replace(host.look(), **how))
+    assert named([VF, "0000:77:00.0"]) == ["error: iommu.kernel", f"error: vf.driver {VF}"]
+    assert named([]) == []  # of a software VF: nothing about VFIO
 
 
 def test_odd_files_find_nothing_and_end_nothing(host: WellHost) -> None:
