@@ -15,6 +15,7 @@ from iavfio.bench.result import Result
 from iavfio.datapath.thread import Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
+from iavfio.port.draining import drain
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
 
@@ -60,7 +61,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
     in_flight = 0
     for port in ports:
-        in_flight += _settle(port, COMPLETION if interrupted is None else COMPLETION / 5)
+        in_flight += drain(port, COMPLETION if interrupted is None else COMPLETION / 5)
         try:
             port.refresh_stats(None if interrupted is None else HURRIED_LIMIT)
         except (DeviceError, StateError) as error:
@@ -174,22 +175,6 @@ def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
     for worker in workers:
         worker.close()
     return not plan.generates or took < limit
-
-
-def _settle(port: Port, seconds: float) -> int:
-    """Reaps what the device completes and merges idle queues' counts; returns what is left."""
-    end = time.monotonic() + seconds
-    while True:
-        port.settle()
-        for queue in port.tx:
-            try:
-                queue.clean()
-            except IavfioError:
-                pass  # a queue that stopped has nothing in flight
-        left = sum(queue.in_flight for queue in port.tx)
-        if not left or time.monotonic() > end:
-            return left
-        time.sleep(0.001)
 
 
 def _waiting(ports: Sequence[Port]) -> int:

@@ -3,5 +3,22 @@
 
 from iavfio.capture.capture import Capture, Captured, Counts
 from iavfio.capture.filter import Filter
+from iavfio.capture.packet_file import Frames, load
+from iavfio.capture.replay import Replay, Replayed, SentCounts
+from iavfio.capture.rewrite import Rule, parse_rule
+from iavfio.capture.schedule import Timing
 
-__all__ = ["Capture", "Captured", "Counts", "Filter"]
+__all__ = [
+    "Capture",
+    "Captured",
+    "Counts",
+    "Filter",
+    "Frames",
+    "Replay",
+    "Replayed",
+    "Rule",
+    "SentCounts",
+    "Timing",
+    "load",
+    "parse_rule",
+]

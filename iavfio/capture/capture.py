@@ -7,7 +7,6 @@ for longer than the buffers last, the receive rings fill up, and the device coun
 
 from __future__ import annotations
 
-import errno
 import os
 import queue
 import threading
@@ -23,6 +22,7 @@ from iavfio._driver import ffi, lib
 from iavfio.capture import blocks
 from iavfio.capture.filter import Filter
 from iavfio.capture.losses import losses, told
+from iavfio.capture.outages import wait_out
 from iavfio.capture.sink import ReaderGone, Sink
 from iavfio.datapath.thread import running
 from iavfio.errors import DeviceError, IavfioError, StateError
@@ -32,7 +32,6 @@ from iavfio.stats import Snapshot
 BUFFERS = 8
 BUFFER_BYTES = 4 << 20
 TURN_NS = 100_000_000  # a buffer is handed over when it is so old, also half full
-PAUSE = 0.01  # seconds between looks at a port that is in a reset
 TAG_TYPE = 0x8100  # of the tag that the port has stripped
 PF_SECONDS = 0.5  # that the PF has for its last counters
 WRITTEN = 5.0  # seconds after a signal in which what was captured must be written
@@ -326,19 +325,7 @@ class Capture:
 
     def _pause(self, code: int) -> None:
         """A queue cannot be received from: waits out a reset. Raises for a port that has ended."""
-        port = self._port
-        if code == -errno.EBUSY:
-            raise StateError(
-                f"{port.name}: a queue is in use",
-                "another thread or a worker receives from it",
-                "give the capture queues of its own",
-            )
-        if code == -errno.ENODEV or port.state in ("failed", "closed", "stopped"):
-            raise DeviceError(
-                f"{port.name} receives nothing any more: it is {port.state}",
-                "; ".join(port.notes[-1:]) or "its device is gone, or the port was closed",
-            )
-        time.sleep(PAUSE)
+        wait_out(self._port, code)
         for i, pair in enumerate(self._pairs):
             if pair.raw is not None:
                 lib.capture_rebind(self._raw, i, pair.raw)

@@ -50,3 +50,45 @@ class CaptureRecord(
         str, Meta(description='"count", "duration", "signal", "reader" (it has gone) or "error"')
     ]
     error: Annotated[str | None, Meta(description="what ended it early, in words")]
+
+
+class ReplayRecord(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="iavfio.replay.summary/1",
+):
+    """A replay that has ended."""
+
+    port: str
+    device: Annotated[str, Meta(description="the VF as it was named")]
+    file: str
+    timing: Annotated[str, Meta(description="how fast frames were to be sent, in words")]
+    frames: Annotated[Count, Meta(description="frames of the file that are sent in a round")]
+    left_out: Annotated[
+        dict[str, int],
+        Meta(description="frames that cannot be sent: cut, too_short, too_long, not_ethernet"),
+    ]
+    not_rewritten: Annotated[
+        Count, Meta(description="IPv6 frames with extension headers that a rule left as they are")
+    ]
+    rounds: Annotated[Count, Meta(description="how often all frames were sent")]
+    seconds: float
+    sent: Annotated[Count, Meta(description="frames given to the device")]
+    sent_bytes: Annotated[Count, Meta(description="their length without FCS")]
+    completed: Annotated[Count, Meta(description="frames that the device has sent, by its rings")]
+    on_wire: Annotated[
+        Count,
+        Meta(description="frames that the PF counts as sent; after a reset it may know of fewer"),
+    ]
+    lost: Annotated[
+        dict[str, int], Meta(description="frames that were not sent, by the counter that says so")
+    ]
+    unsent: Annotated[Count, Meta(description="given to the device and not completed")]
+    latest_us: Annotated[
+        float, Meta(ge=0, description="the most that a frame was sent after it was due, in us")
+    ]
+    resets: Annotated[Count, Meta(description="resets of the VF meanwhile")]
+    ended_by: Annotated[str, Meta(description='"done", "duration", "signal" or "error"')]
+    error: Annotated[str | None, Meta(description="what ended it early, in words")]

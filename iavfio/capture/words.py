@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from iavfio.arguments import counted
 from iavfio.capture.losses import told
-from iavfio.capture.records import CaptureRecord
+from iavfio.capture.records import CaptureRecord, ReplayRecord
 
 ENDED = {
     "count": "the count is reached",
+    "done": "everything is sent",
     "duration": "its time is over",
     "signal": "a signal",
     "reader": "nobody reads the pipe any more",
@@ -43,3 +44,44 @@ def _shortened(files: list[str]) -> list[str]:
     if len(files) <= 3:
         return files
     return [files[0], f"... {len(files) - 2} more ...", files[-1]]
+
+
+LEFT_OUT = {
+    "cut": "of which the file has only the beginning",
+    "too_short": "too short for the device (17 bytes are needed)",
+    "too_long": "too long for the MTU",
+    "not_ethernet": "of interfaces that are no Ethernet",
+}
+
+
+def replay_summary(r: ReplayRecord) -> Iterator[str]:
+    """The lines of a replay's summary."""
+    seconds = r.seconds or 1e-9
+    rate = (
+        f"{r.sent / seconds / 1e6:.3f} Mpps, {(r.sent_bytes + 4 * r.sent) * 8 / seconds / 1e6:.1f}"
+    )
+    yield (
+        f"{counted(r.sent, 'frame')} sent in {r.seconds:.3f} s ({rate} Mbit/s), "
+        f"{counted(r.rounds, 'whole round')} of {r.frames}; ended by: {ENDED[r.ended_by]}"
+    )
+    yield f"on the wire by the PF's count: {r.on_wire}"
+    missing = r.sent - r.on_wire
+    if missing and r.resets:
+        yield (
+            f"the PF's count knows nothing of {missing}: at a reset it forgets what it counted "
+            f"since it was asked last; the device has completed {r.completed}, "
+            f"counted as lost: {told(r.lost)}"
+        )
+    elif missing:
+        yield (
+            f"not on the wire: {missing}; counted as lost: {told(r.lost)}; not completed: "
+            f"{r.unsent}"
+        )
+    for reason, count in r.left_out.items():
+        yield f"left out, {LEFT_OUT[reason]}: {count}"
+    if r.not_rewritten:
+        yield f"not rewritten, for their IPv6 extension headers: {r.not_rewritten}"
+    if r.latest_us:
+        yield f"the latest frame was sent {r.latest_us:.0f} us after it was due"
+    if r.resets:
+        yield f"resets of the VF meanwhile: {r.resets}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable
@@ -295,6 +296,22 @@ class CaptureFile(ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return "-" if value == "-" else str(OutputFile().convert(value, param, ctx))
+
+
+class Words(ParamType):
+    """A text that `parse`, a function "module:name", makes something of or refuses."""
+
+    def __init__(self, name: str, parse: str) -> None:
+        self.name = name
+        self._module, _, self._function = parse.partition(":")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return getattr(importlib.import_module(self._module), self._function)(value)
+        except ConfigError as wrong:
+            self.fail(on_one_line(str(wrong)), param, ctx)
 
 
 class Rotation(ParamType):

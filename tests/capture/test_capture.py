@@ -178,7 +178,7 @@ def test_a_closed_port_ends_a_capture_and_the_file_is_whole(pf: SoftPf, tmp_path
         port.close()
         done = running.result()
         assert done.ended_by == "error"
-        assert "receives nothing any more: it is closed" in str(done.error)
+        assert "moves nothing any more: it is closed" in str(done.error)
         assert statistics(path)["delivered"] == 0
 
 
