@@ -8,6 +8,7 @@ made per packet; one C call moves a whole burst (docs/design.md 5).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
-from iavfio.arguments import wrong_type
+from iavfio.arguments import counted, wrong_type
 from iavfio.datapath.columns import MAX_CHAIN, Columns, Gathered
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import QueuePair
@@ -239,6 +240,14 @@ class Burst(Packets):
     def __repr__(self) -> str:
         return "<Burst, released>" if self.released else f"<Burst of {self._n} packets>"
 
+    def _repr_html_(self) -> str:
+        """The first packets as a table, for notebooks."""
+        if self.released:
+            return escape(repr(self))
+        from iavfio.datapath.display import packets_html
+
+        return packets_html(self, f"Burst of {counted(self._n, 'packet')}")
+
 
 class Selection(Packets):
     """Some packets of a burst, which goes on owning them."""
@@ -286,6 +295,14 @@ class Selection(Packets):
 
     def __repr__(self) -> str:
         return f"<Selection of {len(self._indices)} of {self._burst!r}>"
+
+    def _repr_html_(self) -> str:
+        """The first packets as a table, for notebooks."""
+        if self._burst.released:
+            return escape(repr(self))
+        from iavfio.datapath.display import packets_html
+
+        return packets_html(self, f"Selection of {counted(len(self), 'packet')}")
 
 
 def _indices(which: Any, count: int) -> NDArray[np.intp]:

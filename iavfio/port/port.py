@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from iavfio.arguments import Flag
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import TxQueue
+from iavfio.notebook import table
 from iavfio.port import atexit_close, bounds
 from iavfio.port.atexit_close import Closeable
 from iavfio.port.control import PortControl
@@ -144,6 +145,24 @@ class Port:
 
     def __repr__(self) -> str:
         return f"<Port {self.name}: {self.identity.family} VF, {self.state}, link {self.link}>"
+
+    def _repr_html_(self) -> str:
+        """What the port is and how it stands, as a table for notebooks."""
+        settings = self.settings
+        rows: list[tuple[str, object]] = [
+            ("device", f"{self.identity.family} VF, {self.device.name}"),
+            ("state", self.state),
+            ("link", self.link),
+            ("MAC", self.mac.hex(":")),
+            ("queues", f"{len(self.rx)} of at most {self.max_queues}"),
+            ("rings", f"{settings.rx_ring} to receive, {settings.tx_ring} to send"),
+            ("MTU", settings.mtu),
+            ("metadata", ", ".join(sorted(settings.metadata)) or "none"),
+            ("pool", self.pool),
+            ("resets", len(self.resets)),
+        ]
+        rows += [("note", note) for note in self.notes]
+        return table(f"Port {self.name}", rows)
 
     # ---- how it stands
 

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inspect import Signature
+
     from iavfio.softvf.launch import SoftPf, softvf
 
 __all__ = ["SoftPf", "softvf"]
@@ -30,6 +32,15 @@ def __getattr__(name: str) -> Any:
 
 class _CallableModule(ModuleType):
     """`iavfio.softvf` is this package and the function that starts a software VF."""
+
+    @property
+    def __signature__(self) -> Signature:
+        """For inspect.signature, help() and completion: that of the function."""
+        from inspect import signature
+
+        from iavfio.softvf import launch
+
+        return signature(launch.softvf)
 
     def __call__(self, *args: Any, **options: Any) -> SoftPf:
         from iavfio.softvf import launch

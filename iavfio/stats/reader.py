@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import counted
 from iavfio.errors import IavfioError
 from iavfio.foreign import an_object, parsed, plain
 from iavfio.stats import liveness
@@ -235,6 +236,14 @@ class PortStats:
 
     def __str__(self) -> str:
         return self.snapshot().text()
+
+    def __repr__(self) -> str:
+        now = self.snapshot()
+        return f"<PortStats of {now.port}: {now.state}, {counted(len(now.rq), 'queue pair')}>"
+
+    def _repr_html_(self) -> str:
+        """The counters as tables, for notebooks."""
+        return self.snapshot()._repr_html_()
 
 
 def _guarded(memory: mmap.mmap) -> BusErrorGuard:

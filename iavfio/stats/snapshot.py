@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from iavfio.errors import ConfigError
+from iavfio.notebook import table as html_table
 from iavfio.stats.names import FCS_RULE, GLOBAL, RX, TX, Counter, chosen
 from iavfio.stats.schemas import COUNTERS
 
@@ -108,6 +109,21 @@ class Snapshot:
         lines += [f"     {name}: {value}" for name, value in rows.items()]
         lines += [f"# {remark}" for remark in self._remarks(names, pool=pool, own=own)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The PF's counters, and a column for each queue, as tables for notebooks."""
+        link = f"up, {self.link_mbps} Mbit/s" if self.link_up else "down"
+        shown = [("state", self.state), ("link", link), ("PF's sample", self.sampled)]
+        shown += [(counter.name, str(self.pf[counter.name])) for counter in GLOBAL]
+        parts = [html_table(f"Counters of {self.port}", shown)]
+        for prefix, queues, rows in (
+            ("rq", self.rq, chosen(RX, pool=False, own=True)),
+            ("sq", self.sq, chosen(TX, pool=False, own=True)),
+        ):
+            heads = [f"counter of {prefix}N", *(str(i) for i in range(len(queues)))]
+            counted = [(row.name, *(queue[row.name] for queue in queues)) for row in rows]
+            parts.append(html_table(f"Queues of {self.port}", counted, heads))
+        return "".join(parts)
 
     def _remarks(self, names: Naming, *, pool: bool, own: bool) -> Iterator[str]:
         yield f"{self.port}: {self.state}, {self.process}, user {self.user}"
