@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Scapy over a port: `sniff`, `sendp`, `srp` and answering machines (extra `iavfio[scapy]`).
+"""Scapy over a port: `sniff`, `sendp`, `sr` and answering machines (extra `iavfio[scapy]`).
 
-with iavfio.open("softvf") as port:
-    port.start(wait_link=5)
-    with VfSocket(port) as wire:
-        answers, _ = wire.sr(Ether(dst=...) / IP(dst=...) / ICMP(), timeout=1)
+A `VfSocket` of a started port is what scapy's functions take as `socket=` or `opened_socket=`.
 """
 
 from __future__ import annotations
