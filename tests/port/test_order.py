@@ -17,10 +17,11 @@ from iavfio._driver import lib
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.pool import Pool
 from iavfio.errors import PfRefused
+from iavfio.port.interrupts import Interrupts
 from iavfio.port.negotiation import Session
 from iavfio.port.port import Port
 from iavfio.port.queue_set import QueueSet
-from iavfio.pyvfio import Device
+from iavfio.pyvfio import Bar, Device
 from iavfio.pyvfio.user import UserDevice
 from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl.adminq import AdminQueue
@@ -249,19 +250,24 @@ def test_a_port_that_closes_leaves_the_device_nothing(
     )
     port.start(wait_link=10)
     left: dict[str, Any] = {}
-    release = UserDevice.close
+    release, write = UserDevice.close, Bar.write32
+
+    def noted(bar: Bar, offset: int, value: int) -> None:
+        write(bar, offset, value)
+        if offset == lib.REG_VFINT_DYN_CTL01:  # its INTENA ends by itself when it fires
+            left["vector"] = value
 
     def watched(device: UserDevice) -> None:
         left.update(snapshot(pf))
         bar = port.control.bar
         left["mailbox"] = bar.read32(lib.REG_VF_ATQLEN1) | bar.read32(lib.REG_VF_ARQLEN1)
-        left["vector"] = bar.read32(lib.REG_VFINT_DYN_CTL01) & lib.DYN_CTL_INTENA
         left["rings"] = [pair.rings for pair in port.control.queues]
         left["held"] = port.pool.held
         left["mapped"] = port.pool.mapped_in(device.space)
         release(device)
 
     monkeypatch.setattr(UserDevice, "close", watched)
+    monkeypatch.setattr(Bar, "write32", noted)
     port.close()
     assert left["queues"]["enabled_rx"] == left["queues"]["enabled_tx"] == []
     assert left["promisc"] == {"unicast": False, "multicast": False}
@@ -359,6 +365,32 @@ def test_nothing_is_asked_before_the_pf_says_that_the_vf_is_active(
         assert states == [lib.RSTAT_VFACTIVE] * 2
         assert [reset.attempts for reset in late.resets] == [1, 1]
         assert snapshot(slow)["resets"] == 2
+
+
+def test_interrupts_come_back_before_the_mailbox(
+    pf: SoftPf, port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function-level reset from outside takes MSI-X: the first reply would wake nobody."""
+    steps: list[str] = []
+    start = AdminQueue.start
+
+    def watched(queue: AdminQueue) -> None:
+        steps.append("mailbox")
+        start(queue)
+
+    def looked_at(interrupts: Interrupts) -> bool:
+        steps.append("interrupts")
+        return False
+
+    monkeypatch.setattr(AdminQueue, "start", watched)
+    monkeypatch.setattr(Interrupts, "lost", property(looked_at))
+    port.start(wait_link=10)
+    for reset in (_own, _told, _by_function):
+        steps.clear()
+        known = len(port.resets)
+        reset(pf, port)
+        assert until(lambda n=known: len(port.resets) > n and port.state == "running")  # type: ignore[misc]
+        assert steps == ["interrupts", "mailbox"]
 
 
 def test_a_reset_is_told_as_what_it_was(

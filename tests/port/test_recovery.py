@@ -22,7 +22,6 @@ from iavfio.port import bounds, negotiation, recovery
 from iavfio.port.negotiation import Session
 from iavfio.port.recovery import check_grant, come_back, taken_away
 from iavfio.port.settings import Settings
-from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl.deadline import Deadline
 from tests.port.expected import snapshot
 
@@ -149,6 +148,7 @@ def test_a_storm_of_resets_ends_by_one_deadline(played: Played) -> None:
 
     def stormy() -> None:
         played.clock.now += 1.0
+        assert played.clock.now - began < 10 * recovery.STORM_DEADLINE, "it does not end"
         raise ResetUnderWay("again")
 
     with pytest.raises(ResetUnderWay):
@@ -311,15 +311,11 @@ def test_a_pf_that_refuses_for_ever_is_given_up_by_one_deadline(
     options: dict[str, Any] = {"reset_ms": 1, "resources_once": False}
     with iavfio.softvf(options=options) as pf:
         opcode = lib.VC_OP_GET_VF_RESOURCES
-        pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-5, count=100_000)
+        # Far more than there is time to ask for; who asks on for ever is answered in the end.
+        pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-5, count=16)
         with pytest.raises(PfRefused, match="GET_VF_RESOURCES"):
             pf.open(0, pool=Pool(256, huge="never"))
-        assert 1 <= resets_of(pf) <= 3
-
-
-def resets_of(pf: SoftPf) -> int:
-    """Resets but for those of clients that went."""
-    return int(snapshot(pf)["resets"])
+        assert 1 <= int(snapshot(pf)["resets"]) <= 3
 
 
 def test_a_slow_part_leaves_the_rest_its_time() -> None:
