@@ -12,7 +12,7 @@ import pytest
 import iavfio
 from iavfio._driver import lib
 from iavfio.datapath.pool import Pool
-from iavfio.errors import IavfioError
+from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.housekeeping import SILENT
 from iavfio.port.port import Port
 from iavfio.port.watchdog import Watchdog
@@ -156,6 +156,17 @@ def test_a_pf_whose_driver_goes_is_told_until_the_port_is_back(pf: SoftPf, port:
     assert "port.recover()" in note
     port.reset()
     assert port.notes == []
+
+
+# docs/spec/reliability.md F31
+def test_queues_of_a_device_that_is_gone_say_so_whoever_noticed(pf: SoftPf, port: Port) -> None:
+    """C tells its queues when it sees the loss; a request that fails tells them as well."""
+    port.start(wait_link=10)
+    port.control.device_lost()
+    assert port.state == "failed"
+    for call in (port.rx[0].recv, port.tx[0].clean):
+        with pytest.raises(DeviceLost):
+            call()
 
 
 def test_settings_of_the_user_outlive_a_reset_that_failed(
