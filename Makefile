@@ -7,7 +7,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 SECONDS ?= 600
 ONLY  ?= _vfio _driver _device
-C_FILES  = $(shell find csrc bench tests -name '*.[ch]')
+C_FILES  = $(shell find csrc bench iavfio tests -name '*.[ch]')
 SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
@@ -32,7 +32,7 @@ test: build  ## run the tests that need no root, no guest and no card
 	@$(PY) -m pytest -n $(JOBS) -q $(TESTFLAGS)
 
 judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processes (7 minutes of CPU for each i40e, 11 for ice; JUDGE=i40e-6.12)
-	@$(PY) -m tests.judge.build $(JUDGE) || [ $$? = 77 ]
+	@$(PY) -m iavfio.linuxpf.build $(JUDGE) || [ $$? = 77 ]
 
 test-judge: build judge  ## Linux's own i40e and ice judge the driver and the software PF; skips where its source cannot be had
 	@$(PY) -m pytest tests/judge -n 0 -q -s $(TESTFLAGS)

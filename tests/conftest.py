@@ -14,6 +14,9 @@ from collections.abc import Iterator
 import pytest
 
 from iavfio import logs
+from iavfio.softvf import launch
+
+REAL_PF = os.environ.get("IAVFIO_TEST_PF")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +33,18 @@ def place_of_ports() -> Iterator[None]:
             del os.environ["IAVFIO_RUNTIME_DIR"]
         else:
             os.environ["IAVFIO_RUNTIME_DIR"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def real_pf() -> Iterator[None]:
+    """With $IAVFIO_TEST_PF a PF that Linux drives takes the software PF's place."""
+    with pytest.MonkeyPatch.context() as patch:
+        if REAL_PF:
+            from tests.judge import live
+
+            patch.setattr(launch, "begin", live.begin(REAL_PF, launch.begin))
+            patch.setattr(launch, "SoftPf", live.LivePf)
+        yield
 
 
 @pytest.fixture(autouse=True)

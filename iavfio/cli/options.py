@@ -24,6 +24,7 @@ else:
 
 PERSONALITIES = ("e810", "x710", "x722")
 LEAST_FILE = 100_000  # bytes of a rotated file
+PFS = ("software", "linux-i40e", "linux-i40e-6.12", "linux-i40e-6.1")
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
 ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 SOCKET_CONTROL = "/control.sock"

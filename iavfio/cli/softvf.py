@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from iavfio.cli.group import Command
-from iavfio.cli.options import PERSONALITIES, Number, SocketDirectory, Twist
+from iavfio.cli.options import PERSONALITIES, PFS, Number, SocketDirectory, Twist
 from iavfio.cli.printing import definition, printing, tell
+from iavfio.errors import ConfigError
 from iavfio.ranges import VFS
 
 
@@ -26,9 +29,16 @@ from iavfio.ranges import VFS
 @click.option(
     "--personality",
     type=click.Choice(PERSONALITIES),
-    default="e810",
-    show_default=True,
+    default=None,
+    show_default="e810; x710 with --pf linux-i40e",
     help="The card (and its PF driver) to imitate.",
+)
+@click.option(
+    "--pf",
+    type=click.Choice(PFS),
+    default="software",
+    show_default=True,
+    help="Who drives the VFs: a software PF, or Linux's own i40e, which is built once (7 minutes).",
 )
 @click.option(
     "--socket",
@@ -68,7 +78,8 @@ from iavfio.ranges import VFS
 @click.option("-v", "--verbose", is_flag=True, help="Print each violation on stderr.")
 def command(
     vfs: int,
-    personality: str,
+    personality: str | None,
+    pf: str,
     directory: Path | None,
     uplink: str,
     writeback: Literal["hardware", "immediate"],
@@ -88,9 +99,12 @@ def command(
         for name, option in OPTIONS.items():
             tell(definition(name, str(option)))
         return 0
+    if pf != "software":
+        _build(pf)
     settings = Settings(
         vfs=vfs,
-        personality=personality,
+        personality=personality or ("e810" if pf == "software" else "x710"),
+        pf=pf,
         directory=directory,
         uplink=uplink,
         writeback=writeback,
@@ -102,6 +116,23 @@ def command(
     signal = run(settings, _print_ready, summary=summary)
     tell(summary.getvalue().rstrip("\n"))
     return 128 + signal if signal else 0
+
+
+def _build(pf: str) -> None:
+    """Makes Linux's driver, unless it is there; tells on stderr what it does meanwhile."""
+    from iavfio.linuxpf.build import build
+    from iavfio.linuxpf.cache import LabError, Unavailable
+    from iavfio.softvf.linux_pf import kernel
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            build(kernel(pf))
+    except (LabError, Unavailable) as error:
+        raise ConfigError(
+            f"Linux's PF driver for --pf {pf} cannot be had",
+            str(error),
+            "start without --pf for a software PF",
+        ) from error
 
 
 def _print_ready(ready: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.errors import IavfioError
-from iavfio.softvf.process import Settings, print_ready, run
+from iavfio.softvf.process import SOFTWARE, Settings, print_ready, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--writeback", choices=("hardware", "immediate"), default="hardware")
     parser.add_argument("--doorbells", choices=("shared", "trapped"), default="shared")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--pf", default=SOFTWARE)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--disposable", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         doorbells=given.doorbells,
         options=tuple(given.option),
         verbose=given.verbose,
+        pf=given.pf,
         disposable=given.disposable,
     )
 

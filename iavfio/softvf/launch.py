@@ -156,14 +156,16 @@ def softvf(
     doorbells: Doorbells = "shared",
     options: Mapping[str, bool | int | float | str] | None = None,
     verbose: bool = False,
+    pf: str = "software",
 ) -> SoftPf:
     """Starts a private software PF with `vfs` VFs and returns when clients may come.
 
-    `options` are those of iavfio.softvf.personality. The process ends with `close`, with the
-    caller's process at the latest. Raises ConfigError for impossible settings, DeviceError when
-    the process cannot start.
+    `options` are those of iavfio.softvf.personality. `pf` is "software", or "linux-i40e": Linux's
+    own i40e drives the VFs, which must be of personality x710 (docs/guides/judge.md). The process
+    ends with `close`, with the caller's process at the latest. Raises ConfigError for impossible
+    settings, DeviceError when the process cannot start.
     """
-    return begin(vfs, personality, uplink, writeback, doorbells, options, verbose).ready()
+    return begin(vfs, personality, uplink, writeback, doorbells, options, verbose, pf).ready()
 
 
 def begin(
@@ -174,9 +176,10 @@ def begin(
     doorbells: Doorbells = "shared",
     options: Mapping[str, bool | int | float | str] | None = None,
     verbose: bool = False,
+    pf: str = "software",
 ) -> Starting:
     """As `softvf`, but does not wait: the caller has to call `ready` or `abandon` of the result."""
-    checked = _arguments(vfs, personality, uplink, writeback, doorbells, options, verbose)
+    checked = _arguments(vfs, personality, uplink, writeback, doorbells, options, verbose, pf)
     _sweep()
     parent = os.pidfd_open(os.getpid())
     try:
@@ -220,6 +223,7 @@ def _arguments(
     doorbells: Doorbells,
     options: Mapping[str, bool | int | float | str] | None,
     verbose: bool,
+    pf: str,
 ) -> list[str]:
     """What is asked for, as arguments of the process. Raises ConfigError for what cannot be."""
     command = ["--vfs", str(VFS("vfs", vfs))]
@@ -227,6 +231,7 @@ def _arguments(
     command += ["--uplink", Text("a wire", "uplink='loopback'")("uplink", uplink)]
     command += ["--writeback", WRITEBACK("writeback", writeback)]
     command += ["--doorbells", DOORBELLS("doorbells", doorbells)]
+    command += ["--pf", Text("a PF's driver", "pf='linux-i40e'")("pf", pf)]
     command += ["--verbose"] if Flag()("verbose", verbose) else []
     if options is not None and not isinstance(options, Mapping):
         raise wrong_type("options", options, "a dictionary", "as in options={'trusted': True}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.softvf import personality as cards
@@ -27,6 +27,10 @@ from iavfio.softvf.pf import Pf
 from iavfio.softvf.server.directory import private_directory
 from iavfio.softvf.server.listener import VfServer
 
+if TYPE_CHECKING:
+    from iavfio.softvf.linux_pf import LinuxPf
+
+SOFTWARE = "software"
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
 UPLINKS = "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen[:size=N,flows=N]"
@@ -46,6 +50,7 @@ class Settings:
     doorbells: Doorbells = "shared"
     options: tuple[str, ...] = ()  # key=value, see personality.OPTIONS
     verbose: bool = False
+    pf: str = SOFTWARE  # or one of linux_pf.kernels.NAMES: Linux's own driver
     disposable: bool = False  # the directory is removed at the end, though it was there before
 
 
@@ -78,7 +83,7 @@ def run(
         stack.callback(plane.stop)
         trapped = settings.doorbells == "trapped"
         vfs = [Vf(i, card, plane, loop, log, trapped) for i in range(settings.vfs)]
-        pf = Pf(card, vfs, plane, loop)
+        pf = _driver(settings, card, vfs, plane, loop, stack)
         for vf in vfs:
             vf.attach(pf)
         directory = stack.enter_context(private_directory(settings.directory, settings.disposable))
@@ -91,6 +96,7 @@ def run(
         info = {
             "pid": os.getpid(),
             "personality": card.name,
+            "pf": settings.pf,
             "uplink": settings.uplink,
             "writeback": settings.writeback,
             "doorbells": settings.doorbells,
@@ -110,6 +116,23 @@ def run(
             with contextlib.suppress(OSError):
                 _summarise(plane, log, settings.vfs, summary)
         return loop.stopped_by
+
+
+def _driver(
+    settings: Settings,
+    card: cards.Personality,
+    vfs: list[Vf],
+    plane: DataPlane,
+    loop: Loop,
+    stack: ExitStack,
+) -> Pf | LinuxPf:
+    """The PF's driver; raises ConfigError where Linux's cannot be had."""
+    if settings.pf == SOFTWARE:
+        return Pf(card, vfs, plane, loop)
+    linux_pf = import_module("iavfio.softvf.linux_pf")
+    linux_pf.check_options(option.partition("=")[0] for option in settings.options)
+    driver: LinuxPf = linux_pf.start(settings.pf, card, vfs, plane, loop, stack)
+    return driver
 
 
 def _speech() -> ModuleType | None:
@@ -142,7 +165,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
         ) from error
 
 
-def hear(plane: DataPlane, pf: Pf, log: ViolationLog, servers: list[VfServer]) -> None:
+def hear(plane: DataPlane, pf: Pf | LinuxPf, log: ViolationLog, servers: list[VfServer]) -> None:
     """Logs what the data thread has to say, tells the PF of malicious drivers, and hangs up on
     clients that took their memory away."""
     for event in plane.events():

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.guest.cache import LabError, Unavailable, call
+from iavfio.linuxpf.cache import LabError, Unavailable, call
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SUITES = ("trixie", "trixie-updates", "trixie-backports")

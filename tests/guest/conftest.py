@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.guest.cache import Unavailable
+from iavfio.linuxpf.cache import Unavailable
 from tests.guest.root import load_root
 
 

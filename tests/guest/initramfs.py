@@ -9,7 +9,8 @@ import lzma
 import stat
 from pathlib import Path
 
-from tests.guest.cache import HERE, cache_dir, digest
+from iavfio.linuxpf.cache import cache_dir, digest
+from tests.guest.places import HERE
 from tests.guest.root import Root
 
 # virtio-iommu must come before the first device that it serves.

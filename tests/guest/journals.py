@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import iavfio
-from tests.guest.cache import REPO
 from tests.guest.machine import Guest
+from tests.guest.places import REPO
 from tests.guest.softvf import SoftVf
 
 BDF, MAC = "0000:01:00.0", "02:00:00:00:00:01"

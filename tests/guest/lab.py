@@ -12,7 +12,7 @@ import argparse
 import subprocess
 import sys
 
-from tests.guest.cache import LabError, Unavailable, cache_dir
+from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir
 from tests.guest.machine import Guest
 from tests.guest.root import build_root, load_root
 from tests.guest.smallkernel import build_small_kernel, small_kernel_path

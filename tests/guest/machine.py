@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from tests.guest.cache import HERE, REPO, LabError
+from iavfio.linuxpf.cache import LabError
 from tests.guest.initramfs import build_initramfs
+from tests.guest.places import HERE, REPO
 from tests.guest.root import Root, load_root
 from tests.guest.smallkernel import load_small_kernel
 

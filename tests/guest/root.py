@@ -11,8 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.guest.archive import Archive, preferences, sources
-from tests.guest.cache import (
+from iavfio.linuxpf.cache import (
     LabError,
     Unavailable,
     cache_dir,
@@ -21,6 +20,7 @@ from tests.guest.cache import (
     locked,
     replace_tree,
 )
+from tests.guest.archive import Archive, preferences, sources
 
 RECIPE = "1"  # raise it when this file makes another tree from the same packages
 USERLAND = (

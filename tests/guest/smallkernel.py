@@ -8,8 +8,9 @@ import shutil
 import time
 from pathlib import Path
 
+from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, digest, locked
 from tests.guest.archive import Archive
-from tests.guest.cache import HERE, LabError, Unavailable, cache_dir, call, digest, locked
+from tests.guest.places import HERE
 from tests.guest.root import Root
 
 CONFIG = HERE / "small.config"

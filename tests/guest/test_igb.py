@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.guest.cache import Unavailable
+from iavfio.linuxpf.cache import Unavailable
 from tests.guest.machine import Guest, Iommu, KernelName
 
 INSIDE = Path(__file__).parent / "inside"

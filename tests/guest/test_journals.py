@@ -7,8 +7,8 @@ import pytest
 
 from iavfio.virtchnl.journal import Entry, Journal, parse
 from iavfio.virtchnl.journal_diff import steps
-from tests.guest.cache import REPO
 from tests.guest.journals import CARDS, DRIVERS, record
+from tests.guest.places import REPO
 
 
 def both(card: str, driver: str) -> tuple[list[Entry], list[Entry]]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from tests.guest.cache import LabError
+from iavfio.linuxpf.cache import LabError
 from tests.guest.softvf import TAP, SoftVf
 
 START_S = 20.0

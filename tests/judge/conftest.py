@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.cache import Unavailable
-from tests.judge.build import I40E, JUDGES, load
-from tests.judge.process import JudgeProcess
+from iavfio.linuxpf.build import I40E, JUDGES, load
+from iavfio.linuxpf.cache import Unavailable
+from iavfio.linuxpf.process import JudgeProcess
 
 I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver is I40E]
 

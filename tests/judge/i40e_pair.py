@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from tests.judge.process import JudgeProcess, Reply, What
+from iavfio.linuxpf.process import JudgeProcess, Reply, What
 from tests.softvf.pf.pf_rig import LINUX_CAPS, Rig, rig
 
 BROADCAST = b"\xff" * 6

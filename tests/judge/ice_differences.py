@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from iavfio.linuxpf.process import Reply
 from tests.judge.ice_pair import Say, Step
-from tests.judge.process import Reply
 
 Where = Callable[[Step, Sequence[Reply], Sequence[Reply]], bool]
 

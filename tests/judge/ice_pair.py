@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.judge.process import JudgeProcess, Reply, What
+from iavfio.linuxpf.process import JudgeProcess, Reply, What
 from tests.softvf.pf.pf_rig import Rig, rig
 
 CAPS = 0xBEBD8CF9  # what Linux asks for (docs/spec/virtchnl.md 4)

@@ -12,10 +12,10 @@ from collections import Counter
 
 import pytest
 
+from iavfio.linuxpf.process import JudgeProcess
 from tests.judge.i40e_differences import DIFFERENCES, explain
 from tests.judge.i40e_pair import Exchange, JudgeSide, duel
 from tests.judge.i40e_scenarios import SCENARIOS
-from tests.judge.process import JudgeProcess
 
 Judged = tuple[str, JudgeProcess]
 

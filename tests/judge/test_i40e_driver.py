@@ -15,6 +15,7 @@ from typing import Unpack
 import pytest
 
 import iavfio
+from iavfio.linuxpf.process import JudgeProcess, What
 from iavfio.port.port import Port
 from iavfio.port.settings import Change
 from iavfio.virtchnl.journal import Entry
@@ -22,7 +23,6 @@ from iavfio.virtchnl.messages.events import decode_event
 from iavfio.virtchnl.messages.names import opcode_name
 from iavfio.virtchnl.messages.registry import MESSAGES
 from tests.judge.i40e_pair import JudgeSide
-from tests.judge.process import JudgeProcess, What
 
 EVENT = 17
 Judged = tuple[str, JudgeProcess]

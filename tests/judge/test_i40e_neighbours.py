@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from iavfio.linuxpf.process import JudgeProcess, What
 from tests.judge.i40e_pair import VERSION_1_1, JudgeSide, SoftSide, Step
 from tests.judge.i40e_scenarios import FLR, SCENARIOS, mac, resources
-from tests.judge.process import JudgeProcess, What
 from tests.softvf.pf.pf_rig import config_queues, irq_map, macs, pair, promisc, rig, rss_key, select
 
 Judged = tuple[str, JudgeProcess]

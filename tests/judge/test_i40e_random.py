@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from iavfio.linuxpf.process import JudgeProcess
 from tests.judge import i40e_scenarios as i40e_steps
 from tests.judge.i40e_differences import explain
 from tests.judge.i40e_pair import JudgeSide, Step, duel
 from tests.judge.i40e_scenarios import ADMIN, ALL, FLR, MULTICAST, ZERO, V, mac
-from tests.judge.process import JudgeProcess
 from tests.softvf.pf.pf_rig import LINUX_CAPS, rss_key, rss_lut, select
 
 EXAMPLES = int(os.environ.get("IAVFIO_JUDGE_EXAMPLES", "150"))

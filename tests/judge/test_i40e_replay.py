@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from iavfio.linuxpf.process import JudgeProcess, Reply, What
 from iavfio.virtchnl.journal import Entry, Journal
 from iavfio.virtchnl.messages.names import opcode_name
 from iavfio.virtchnl.messages.registry import MESSAGES
-from tests.guest.cache import REPO
+from tests.guest.places import REPO
 from tests.judge.i40e_pair import JudgeSide
-from tests.judge.process import JudgeProcess, Reply, What
 
 EVENT = 17
 DRIVERS = ("iavfio", "linux", "dpdk")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from iavfio.virtchnl.messages.events import decode_event
 from iavfio.virtchnl.messages.registry import MESSAGES
-from tests.guest.cache import REPO
+from tests.guest.places import REPO
 from tests.judge.conftest import kernel_of
 from tests.judge.ice_differences import reason
 from tests.judge.ice_messages import RESOURCES, V

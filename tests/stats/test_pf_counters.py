@@ -87,8 +87,8 @@ def test_an_answer_that_does_not_come_leaves_the_last_one_and_its_age_grows() ->
         works(port)
         known = counters(port)
         pf.control("fault", vf=0, kind="drop", opcode=GET_STATS, count=1000)
-        with pytest.raises(DeviceError):
-            port.refresh_stats(within=0.3)
+        with pytest.raises(DeviceError):  # the watchdog may be asking at the moment: it goes first
+            port.refresh_stats(within=3)
         snapshot = port.stats.snapshot()
         assert dict(snapshot.pf) == known
         assert snapshot.age is not None and snapshot.age >= 0.3

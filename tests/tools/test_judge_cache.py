@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.judge.build import JUDGES, KEPT_SECONDS, prune
+from iavfio.linuxpf.build import JUDGES, KEPT_SECONDS, prune
 
 
 def test_only_what_nobody_has_used_lately_is_removed(

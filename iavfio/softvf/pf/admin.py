@@ -30,13 +30,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
-from iavfio.softvf.contract import QueueError, QueueName
-from iavfio.softvf.dataplane import SPOILS
-from iavfio.softvf.personality import LINK_SPEEDS, QUEUE_LIMIT, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, broken_resets, link, queues
+from iavfio.softvf.personality import LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
+from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
@@ -155,46 +153,11 @@ def _pf_driver(pf: Pf, request: Request) -> dict[str, Any]:
     return {}
 
 
-def _stall(pf: Pf, vf: Vf, queue: int, on: bool) -> None:
-    pf.plane.stall_tx(vf.index, queue, on)
-    if on:
-        vf.stalled.add(queue)
-    else:
-        vf.stalled.discard(queue)
-
-
-def _tx_stall(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
-    queue = arguments.integer(request, "queue", 0, QUEUE_LIMIT - 1, 0)
-    on = arguments.flag(request, "on", True)
-    _stall(pf, vf, queue, on)
-    return {"waiting": faults(pf, vf)}
-
-
-def _spoil(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
-    how = arguments.word(request, "how", tuple(SPOILS))
-    every = arguments.integer(request, "every", 1, 1 << 30, 1)
-    pf.plane.spoil(vf.index, how, every)
-    vf.spoil = f"spoil, {how}, one frame in {every}"
-    return {"waiting": faults(pf, vf)}
-
-
 def _broken_reset(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
     how = arguments.word(request, "how", tuple(broken_resets.HOW))
     broken_resets.clear(pf, vf)
     vf.broken_reset = how
     return {"waiting": faults(pf, vf)}
-
-
-def _aq_error(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
-    queue = arguments.word(request, "queue", get_args(QueueName))
-    error = arguments.word(request, "error", get_args(QueueError))
-    vf.hardware.queue_error(cast("QueueName", queue), cast("QueueError", error))
-    return {}
-
-
-HARDWARE_FAULTS: Mapping[str, Callable[[Pf, Vf, Request], dict[str, Any]]] = MappingProxyType(
-    {"tx_stall": _tx_stall, "aq_error": _aq_error, "spoil": _spoil, "reset": _broken_reset}
-)
 
 
 def _udp_tunnel(pf: Pf, request: Request) -> dict[str, Any]:
@@ -211,16 +174,15 @@ def _udp_tunnel(pf: Pf, request: Request) -> dict[str, Any]:
 
 def _fault(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
-    kind = arguments.word(request, "kind", (*KINDS, *HARDWARE_FAULTS, "clear"))
-    if kind in HARDWARE_FAULTS:
-        return HARDWARE_FAULTS[kind](pf, vf, request)
+    kind = arguments.word(request, "kind", (*KINDS, *hardware_faults.FAULTS, "reset", "clear"))
+    if kind in hardware_faults.FAULTS:
+        hardware_faults.FAULTS[kind](pf.plane, vf, request)
+        return {"waiting": faults(pf, vf)}
+    if kind == "reset":
+        return _broken_reset(pf, vf, request)
     if kind == "clear":
         pf.faults.clear(vf.index)
-        for queue in set(vf.stalled):
-            _stall(pf, vf, queue, False)
-        if vf.spoil:
-            pf.plane.spoil(vf.index, "lose", 0)  # 0 ends it, whatever it is
-            vf.spoil = ""
+        hardware_faults.clear(pf.plane, vf)
         broken_resets.clear(pf, vf)
         return {}
     any_opcode = request.get("opcode") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iavfio.softvf.pf import link
+from iavfio.softvf.pf import hardware_faults, link
 from iavfio.softvf.pf.vf import Vf, mac_text
 
 if TYPE_CHECKING:
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 def faults(pf: Pf, vf: Vf) -> list[str]:
     """The faults that were asked for and are in force or wait, in words."""
-    stalled = [f"tx_stall, queue {queue}" for queue in sorted(vf.stalled)]
     broken = [f"reset, {vf.broken_reset}"] * bool(vf.broken_reset)
-    return pf.faults.texts(vf.index) + stalled + [vf.spoil] * bool(vf.spoil) + broken
+    return pf.faults.texts(vf.index) + hardware_faults.texts(vf) + broken
 
 
 def _queue_stats(pf: Pf, vf: Vf) -> dict[str, list[int]]:

@@ -20,11 +20,15 @@
 #define QUEUES 768
 #define VF_QUEUES 16 /* most of one VF */
 #define PF_QUEUES 64
-#define VSIS 64
+#define VSIS 128
+#define VECTORS 5 /* of one VF */
 #define MAIN_SEID 0x1ff
 #define KEY_WORDS 13
 #define LUT_WORDS 16
 #define PERFECT_MATCH 1 /* match_method of an add-MAC element that the switch took */
+
+static int vfs = VF_COUNT;
+core_param(judge_vfs, vfs, int, 0);
 
 static struct i40e_pf *pf;
 static struct net_device *netdev;
@@ -34,7 +38,9 @@ static struct pci_dev judge_pdev;
 
 static unsigned long bar_read(void *priv, unsigned int at, int size)
 {
-    return at + 4 <= BAR_SIZE ? bar[at / 4] : ~0u;
+    if (at + size > BAR_SIZE)
+        return ~0ul;
+    return size == 8 ? bar[at / 4] | (u64)bar[at / 4 + 1] << 32 : bar[at / 4];
 }
 
 static bool within(unsigned int at, unsigned int base, unsigned int count)
@@ -73,7 +79,10 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
         bar[I40E_VPGEN_VFRSTAT(vf) / 4] |= I40E_VPGEN_VFRSTAT_VFRD_MASK;
         bar[I40E_VFGEN_RSTAT1(vf) / 4] = VIRTCHNL_VFR_INPROGRESS;
         reset_hardware(vf);
+        judge_put(OUT_RESET, vf, 0, 0, NULL, 0);
     }
+    if (within(at, I40E_VFGEN_RSTAT1(0), 128))
+        judge_put(OUT_RSTAT, (at - I40E_VFGEN_RSTAT1(0)) / 4, 0, v, NULL, 0);
     if (within(at, I40E_GLGEN_VFLRSTAT(0), 4)) /* ones clear */
         v = bar[at / 4] & ~v;
     if (at == I40E_PFHMC_SDCMD || at == I40E_PFHMC_PDINV)
@@ -108,6 +117,7 @@ static void firmware(u16 opcode, struct i40e_aq_desc *desc, void *buff, u16 size
         done->seid = cpu_to_le16(0x200 + number);
         done->vsi_number = cpu_to_le16(number);
         info->qs_handle[0] = cpu_to_le16(4);
+        info->stat_counter_idx = cpu_to_le16(number);
     } else if (opcode == i40e_aqc_opc_add_macvlan) {
         struct i40e_aqc_add_macvlan_element_data *e = buff;
 
@@ -128,8 +138,8 @@ static void firmware(u16 opcode, struct i40e_aq_desc *desc, void *buff, u16 size
 static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size)
 {
     u16 opcode = le16_to_cpu(desc->opcode);
-    u16 extra = buff ? min_t(u16, size, 64) : 0;
-    u8 seen[16 + 64];
+    u16 extra = buff ? min_t(u16, size, I40E_MAX_AQ_BUF_SIZE) : 0;
+    static u8 seen[16 + I40E_MAX_AQ_BUF_SIZE];
 
     hw->aq.asq_last_status = I40E_AQ_RC_OK;
     desc->retval = 0;
@@ -206,8 +216,8 @@ static int make_hardware(void)
         1; /* of firmware that reads and writes the receive registers for the driver */
     hw->aq.api_min_ver = 15;
     hw->aq.asq_buf_size = hw->aq.arq_buf_size = I40E_MAX_AQ_BUF_SIZE;
-    hw->func_caps.num_msix_vectors_vf = 5;
-    hw->func_caps.num_vfs = VF_COUNT;
+    hw->func_caps.num_msix_vectors_vf = VECTORS;
+    hw->func_caps.num_vfs = vfs;
     hw->func_caps.vf_base_id = 0;
     hw->phy.link_info.max_frame_size = 9728;
     hw->phy.link_info.link_info = I40E_AQ_LINK_UP;
@@ -291,7 +301,7 @@ static int make_pf(void)
     if (!err)
         err = make_main_vsi();
     if (!err)
-        err = i40e_alloc_vfs(pf, VF_COUNT);
+        err = i40e_alloc_vfs(pf, vfs);
     return err;
 }
 
@@ -348,9 +358,116 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
               offsetof(struct held, filter) + held.filters * sizeof(*held.filter));
 }
 
+/* ---- for a software VF that this PF drives ---- */
+
+struct queue_pair {
+    u32 rx_ena, tx_ena, rx_cause, tx_cause;
+    u8 rx_context[32], tx_context[128];
+} __packed;
+
+struct queues {
+    u16 pairs, base;
+    u8 link_forced, link_up, trusted, spoofchk;
+    u16 port_vlan;
+    u8 wire_up, disabled;
+    u32 caps, version; /* granted; major in the upper half */
+    u32 list[VECTORS]; /* VPINT_LNKLST0, then VPINT_LNKLSTN */
+    struct queue_pair pair[VF_QUEUES];
+} __packed;
+
+static void *context(enum i40e_hmc_lan_rsrc_type type, u32 queue)
+{
+    struct i40e_hmc_info *hmc = &pf->hw.hmc;
+    u64 at = hmc->hmc_obj[type].base + queue * hmc->hmc_obj[type].size;
+    struct i40e_hmc_sd_entry *sd = &hmc->sd_table.sd_entry[at / I40E_HMC_DIRECT_BP_SIZE];
+
+    /* make_hardware asked for direct pages. */
+    return sd->valid && sd->entry_type == I40E_SD_TYPE_DIRECT
+               ? sd->u.bp.addr.va + at % I40E_HMC_DIRECT_BP_SIZE
+               : NULL;
+}
+
+static void copy_context(u8 *to, enum i40e_hmc_lan_rsrc_type type, u32 queue, size_t size)
+{
+    void *from = context(type, queue);
+
+    if (from)
+        memcpy(to, from, size);
+}
+
+static void tell_queues(struct i40e_vf *vf) /* what the card would read to serve a VF */
+{
+    static struct queues q;
+    struct i40e_vsi *vsi = pf->vsi[vf->lan_vsi_idx];
+    int i;
+
+    memset(&q, 0, sizeof(q));
+    q.pairs = min_t(u16, vf->num_queue_pairs, VF_QUEUES);
+    q.base = vsi->base_queue;
+    q.link_forced = vf->link_forced;
+    q.link_up = vf->link_up;
+    q.trusted = vf->trusted;
+    q.spoofchk = vf->spoofchk;
+    q.port_vlan = le16_to_cpu(vsi->info.pvid) & I40E_VLAN_MASK;
+    q.wire_up = !!(pf->hw.phy.link_info.link_info & I40E_AQ_LINK_UP);
+    q.disabled = test_bit(I40E_VF_STATE_DISABLED, &vf->vf_states);
+    q.caps = vf->driver_caps;
+    q.version = vf->vf_ver.major << 16 | vf->vf_ver.minor;
+    q.list[0] = bar[I40E_VPINT_LNKLST0(vf->vf_id) / 4];
+    for (i = 1; i < VECTORS; i++)
+        q.list[i] = bar[I40E_VPINT_LNKLSTN((VECTORS - 1) * vf->vf_id + i - 1) / 4];
+    for (i = 0; i < q.pairs; i++) {
+        struct queue_pair *pair = &q.pair[i];
+        u32 at = q.base + i;
+
+        pair->rx_ena = bar[I40E_QRX_ENA(at) / 4];
+        pair->tx_ena = bar[I40E_QTX_ENA(at) / 4];
+        pair->rx_cause = bar[I40E_QINT_RQCTL(at) / 4];
+        pair->tx_cause = bar[I40E_QINT_TQCTL(at) / 4];
+        copy_context(pair->rx_context, I40E_HMC_LAN_RX, at, sizeof(pair->rx_context));
+        copy_context(pair->tx_context, I40E_HMC_LAN_TX, at, sizeof(pair->tx_context));
+    }
+    judge_put(OUT_QUEUES, vf->vf_id, 0, 0, &q, sizeof(q));
+}
+
+static void count(u32 low, u64 value)
+{
+    bar[low / 4] = value;
+    bar[low / 4 + 1] = value >> 32 & 0xffff;
+}
+
+/* Puts 12 counters, in the order of GET_STATS, where the card keeps those of a VF's VSI. */
+static int count_all(const struct i40e_vf *vf, const u64 *c)
+{
+    u32 i = le16_to_cpu(pf->vsi[vf->lan_vsi_idx]->info.stat_counter_idx);
+
+    count(I40E_GLV_GORCL(i), c[0]);
+    count(I40E_GLV_UPRCL(i), c[1]);
+    count(I40E_GLV_MPRCL(i), c[2]);
+    count(I40E_GLV_BPRCL(i), c[3]);
+    bar[I40E_GLV_RDPC(i) / 4] = c[4];
+    bar[I40E_GLV_RUPP(i) / 4] = c[5];
+    count(I40E_GLV_GOTCL(i), c[6]);
+    count(I40E_GLV_UPTCL(i), c[7]);
+    count(I40E_GLV_MPTCL(i), c[8]);
+    count(I40E_GLV_BPTCL(i), c[9]);
+    bar[I40E_GLV_TEPC(i) / 4] = c[11];
+    return 0;
+}
+
+static int set_wire(bool up, u32 speed)
+{
+    struct i40e_link_status *link = &pf->hw.phy.link_info;
+
+    link->link_info = up ? I40E_AQ_LINK_UP : 0;
+    link->link_speed = speed;
+    i40e_vc_notify_link_state(pf);
+    return 0;
+}
+
 static int act(const struct judge_request *in)
 {
-    if (in->vf >= VF_COUNT && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
+    if (in->vf >= vfs && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
         return -EINVAL;
     switch (in->what) {
     case JUDGE_MESSAGE:
@@ -380,10 +497,26 @@ static int act(const struct judge_request *in)
         refusals = in->vf;
         return 0;
     case JUDGE_RESET_ALL:
+        if (in->opcode) { /* tell the VFs of it, no more */
+            i40e_vc_notify_reset(pf);
+            return 0;
+        }
         return i40e_reset_all_vfs(pf, true) ? 0 : -EIO;
     case JUDGE_STATE:
         tell_state(&pf->vf[in->vf]);
         return 0;
+    case JUDGE_QUEUES:
+        tell_queues(&pf->vf[in->vf]);
+        return 0;
+    case JUDGE_COUNT:
+        return in->len == 12 * sizeof(u64) ? count_all(&pf->vf[in->vf], (const u64 *)judge_message)
+                                           : -EINVAL;
+    case JUDGE_RESET:
+        if (in->opcode)
+            i40e_vc_notify_vf_reset(&pf->vf[in->vf]);
+        return i40e_reset_vf(&pf->vf[in->vf], false) ? 0 : -EBUSY;
+    case JUDGE_WIRE:
+        return set_wire(in->opcode & 1, in->opcode >> 8);
     default:
         return -EINVAL;
     }

@@ -12,9 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-REPO = HERE.parent.parent
-
 
 class Unavailable(Exception):
     """The lab cannot be had here; the text says why and what would help."""

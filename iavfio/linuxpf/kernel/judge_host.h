@@ -12,7 +12,16 @@
 #define VF_COUNT 4
 
 /* Frames to the host, and requests from it, as process.py numbers them. */
-enum { OUT_MESSAGE = 1, OUT_COMMAND, OUT_END, OUT_REGISTER, OUT_STATE };
+enum {
+    OUT_MESSAGE = 1,
+    OUT_COMMAND,
+    OUT_END,
+    OUT_REGISTER,
+    OUT_STATE,
+    OUT_RESET, /* the hardware half of a VF's reset is asked for */
+    OUT_RSTAT, /* the PF writes a VF's VFGEN_RSTAT */
+    OUT_QUEUES
+};
 enum {
     JUDGE_MESSAGE = 1,
     JUDGE_TRUST,
@@ -27,7 +36,11 @@ enum {
     JUDGE_SPOOFCHK,
     JUDGE_REFUSE,
     JUDGE_RESET_ALL,
-    JUDGE_STATE
+    JUDGE_STATE,
+    JUDGE_QUEUES,
+    JUDGE_COUNT,
+    JUDGE_WIRE,
+    JUDGE_RESET
 };
 
 struct judge_request {

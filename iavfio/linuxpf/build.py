@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
 
-`python -m tests.judge.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the cache
+`python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the cache
 yet, of these or of all. A judge's file is named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
 source is changed: our file is added to the driver's directory, and the functions that would reach
 a card are taken over by the compiler's -D.
@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.guest.cache import LabError, Unavailable, cache_dir, call, digest, locked
-from tests.judge.kernel_source import build_environment, newest_version, unpack
+from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, digest, locked
+from iavfio.linuxpf.kernel_source import build_environment, newest_version, unpack
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "kernel"
 CONFIG = HERE / "judge.config"
 HOST = ("judge_host.c", "judge_host.h")  # of every judge
 JOBS = 2
+CONFIGURING, COMPILING = 1800.0, 7200.0  # seconds, of a busy machine
 SKIPPED = 77
 KEPT_SECONDS = 14 * 86400.0  # a build, since its last use
 
@@ -143,11 +144,11 @@ def _build(judge: Judge, path: Path) -> None:
     with (folder / "Makefile").open("a", encoding="ascii") as makefile:
         makefile.write(judge.driver.makefile)
     make = ["make", "-s", "ARCH=um", *(["CC=ccache gcc"] if shutil.which("ccache") else [])]
-    call([*make, "tinyconfig"], log=log, timeout=300, env=env, cwd=tree)
+    call([*make, "tinyconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
     with (tree / ".config").open("a", encoding="ascii") as config:
         config.write(CONFIG.read_text(encoding="ascii") + judge.driver.config)
-    call([*make, "olddefconfig"], log=log, timeout=300, env=env, cwd=tree)
-    call([*make, f"-j{JOBS}", "linux"], log=log, timeout=3600, env=env, cwd=tree)
+    call([*make, "olddefconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
+    call([*make, f"-j{JOBS}", "linux"], log=log, timeout=COMPILING, env=env, cwd=tree)
     part = path.with_name(f"{path.name}.part")
     shutil.copy(tree / "linux", part)
     call(["strip", part], log=log, timeout=60)

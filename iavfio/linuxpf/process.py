@@ -8,21 +8,25 @@ vf, opcode, status, length and payload, up to the frame that ends the answer.
 from __future__ import annotations
 
 import os
+import select
 import struct
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 
-from tests.guest.cache import LabError
+from iavfio.linuxpf.cache import LabError
 
 REQUEST = struct.Struct("<4I")
 ANSWER = struct.Struct("<3IiI")
 REQUEST_FD, ANSWER_FD = 3, 4
 MEMORY = "256M"
 ENDING = 20.0  # seconds
+STARTING = 60.0  # seconds, of a busy machine
+ANSWERING = 20.0  # seconds; a reset of 64 VFs takes a part of one
 Reply = tuple[int, int, bytes]  # opcode, v_retval, payload
 
 
@@ -43,6 +47,10 @@ class What(IntEnum):
     REFUSE = 12
     RESET_ALL = 13
     STATE = 14
+    QUEUES = 15
+    COUNT = 16
+    WIRE = 17
+    RESET = 18
 
 
 class Kind(IntEnum):
@@ -53,17 +61,59 @@ class Kind(IntEnum):
     END = 3
     REGISTER = 4
     STATE = 5
+    RESET = 6
+    RSTAT = 7
+    QUEUES = 8
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One thing that a request brought about."""
+
+    kind: int
+    vf: int
+    opcode: int
+    status: int
+    data: bytes
 
 
 @dataclass
 class Answer:
-    """What one request brought about."""
+    """What one request brought about, in order, and the driver's return code."""
 
     result: int = 0
-    messages: list[tuple[int, int, int, bytes]] = field(default_factory=list)  # with the VF first
-    commands: list[tuple[int, bytes]] = field(default_factory=list)  # of the admin queue
-    registers: list[int] = field(default_factory=list)
-    state: bytes = b""  # what the PF holds for the VF, as the driver's judge_*.c lays it out
+    frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[tuple[int, int, int, bytes]]:
+        """What the PF sent: VF, opcode, v_retval, payload."""
+        found = self._of(Kind.MESSAGE)
+        return [(frame.vf, frame.opcode, frame.status, frame.data) for frame in found]
+
+    @property
+    def commands(self) -> list[tuple[int, bytes]]:
+        """Commands of the PF's admin queue: opcode, 16 bytes of parameters and the buffer."""
+        return [(frame.opcode, frame.data) for frame in self._of(Kind.COMMAND)]
+
+    @property
+    def registers(self) -> list[int]:
+        """Values of registers that were read."""
+        return [frame.status & 0xFFFFFFFF for frame in self._of(Kind.REGISTER)]
+
+    @property
+    def state(self) -> bytes:
+        """What the PF holds for the VF, as the driver's judge_*.c lays it out."""
+        found = self._of(Kind.STATE)
+        return found[-1].data if found else b""
+
+    @property
+    def queues(self) -> bytes:
+        """What the card would read to serve the VF, as judge_i40e.c lays it out."""
+        found = self._of(Kind.QUEUES)
+        return found[-1].data if found else b""
+
+    def _of(self, kind: Kind) -> list[Frame]:
+        return [frame for frame in self.frames if frame.kind == kind]
 
 
 class JudgeProcess:
@@ -72,7 +122,7 @@ class JudgeProcess:
     def __init__(self, kernel: Path, *arguments: str) -> None:
         request_read, self._requests = os.pipe()
         answer_read, answer_write = os.pipe()
-        self._answers = os.fdopen(answer_read, "rb")
+        self._answers, self._unread = answer_read, b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self.said = 0
         # The shell puts the pipes at the numbers that the kernel in the process expects.
@@ -84,10 +134,15 @@ class JudgeProcess:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             pass_fds=(request_read, answer_write),
+            start_new_session=True,  # the terminal's Ctrl-C is its user's to handle
         )
         os.close(request_read)
         os.close(answer_write)
-        self._until_end()  # it says that it is ready
+        try:
+            self.start = self._until_end(STARTING)  # what its PF did until it was ready
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> JudgeProcess:
         return self
@@ -102,8 +157,11 @@ class JudgeProcess:
 
     def request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
         """One request with everything that it brought about. Raises LabError for a dead judge."""
-        os.write(self._requests, REQUEST.pack(what, vf, opcode, len(payload)) + payload)
-        return self._until_end()
+        try:
+            os.write(self._requests, REQUEST.pack(what, vf, opcode, len(payload)) + payload)
+        except BrokenPipeError as error:
+            raise self._dead() from error
+        return self._until_end(ANSWERING)
 
     def say(self, opcode: int, payload: bytes = b"", vf: int = 0) -> list[Reply]:
         """A VF's message; what the PF sends to that VF."""
@@ -122,37 +180,40 @@ class JudgeProcess:
     def close(self) -> None:
         """Ends the process."""
         if self._child.poll() is None:
-            os.write(self._requests, REQUEST.pack(What.END, 0, 0, 0))
             try:
+                os.write(self._requests, REQUEST.pack(What.END, 0, 0, 0))
                 self._child.wait(ENDING)
-            except subprocess.TimeoutExpired:
+            except (BrokenPipeError, subprocess.TimeoutExpired):
                 self._child.kill()
                 self._child.wait()
         os.close(self._requests)
-        self._answers.close()
+        os.close(self._answers)
         self._log.close()
 
-    def _read(self, count: int) -> bytes:
-        data = self._answers.read(count)
-        if len(data) < count:
-            self._log.seek(0)
-            text = self._log.read().decode(errors="replace")
-            raise LabError(f"the judge died; the end of its log:\n{text[-3000:]}")
-        return data
+    def _dead(self, why: str = "it died") -> LabError:
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace")
+        return LabError(f"the judge does not answer: {why}; the end of its log:\n{text[-3000:]}")
 
-    def _until_end(self) -> Answer:
-        answer = Answer()
+    def _read(self, count: int, deadline: float) -> bytes:
+        while len(self._unread) < count:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._answers], [], [], left)[0]:
+                raise self._dead("its time is over")
+            data = os.read(self._answers, 1 << 16)
+            if not data:
+                raise self._dead()
+            self._unread += data
+        taken, self._unread = self._unread[:count], self._unread[count:]
+        return taken
+
+    def _until_end(self, seconds: float) -> Answer:
+        answer, deadline = Answer(), time.monotonic() + seconds
         while True:
-            kind, vf, opcode, status, length = ANSWER.unpack(self._read(ANSWER.size))
-            data = self._read(length)
-            if kind == Kind.MESSAGE:
-                answer.messages.append((vf, opcode, status, data))
-            elif kind == Kind.COMMAND:
-                answer.commands.append((opcode, data))
-            elif kind == Kind.REGISTER:
-                answer.registers.append(status & 0xFFFFFFFF)
-            elif kind == Kind.STATE:
-                answer.state = data
-            else:
+            head = self._read(ANSWER.size, deadline)
+            kind, vf, opcode, status, length = ANSWER.unpack(head)
+            data = self._read(length, deadline)
+            if kind == Kind.END:
                 answer.result = status
                 return answer
+            answer.frames.append(Frame(kind, vf, opcode, status, data))

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.guest.cache import Unavailable, cache_dir, call
+from iavfio.linuxpf.cache import Unavailable, cache_dir, call
 
 COMPILER = ("gcc", "make", "bc", "xz")
 TOOLS = ("flex", "bison")

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the host's administrator may do to VFs of Linux's PF: the requests of pf/admin.py.
+
+What the PF's driver decides is asked of it, through the calls that `ip link` makes; what the card
+does is done here. Commands that change how a software PF behaves are refused: this one is real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from iavfio.errors import ConfigError
+from iavfio.linuxpf.process import What
+from iavfio.softvf.personality import TUNNELS, Tunnel
+from iavfio.softvf.pf import arguments, hardware_faults
+from iavfio.softvf.pf.arguments import Request
+from iavfio.softvf.pf.vf import mac_text
+
+if TYPE_CHECKING:
+    from iavfio.softvf.linux_pf.driver import LinuxPf, LinuxVf
+
+LINK_MODES = ("auto", "enable", "disable")  # in the order of the kernel's numbers
+SPEEDS = (1000, 2500, 10000, 20000, 25000, 40000)
+Command = Callable[["LinuxPf", Request], dict[str, Any]]
+
+
+def _vf(pf: LinuxPf, request: Request) -> LinuxVf:
+    return pf.vfs[arguments.integer(request, "vf", 0, len(pf.vfs) - 1)]
+
+
+def _ask(pf: LinuxPf, vf: LinuxVf, what: What, value: int = 0, payload: bytes = b"") -> None:
+    """Asks the driver; ConfigError with its errno when it refuses."""
+    result = pf.ask(what, vf.index, value, payload)
+    if result:
+        raise ConfigError(f"Linux's PF driver refused it with error {result}")
+
+
+def _link(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    if "vf" in request:
+        vf = _vf(pf, request)
+        mode = arguments.word(request, "state", LINK_MODES)
+        _ask(pf, vf, What.LINK, LINK_MODES.index(mode))
+        vf.link_mode = mode
+        return {"link_up": pf.is_up(vf)}
+    up, speed = pf.wire_up, pf.link_speed
+    if "state" in request:
+        up = arguments.word(request, "state", ("up", "down")) == "up"
+    if "speed" in request:
+        speed = arguments.integer(request, "speed", SPEEDS[0], SPEEDS[-1])
+        if speed not in SPEEDS:
+            raise ConfigError(f'"speed" must be one of {", ".join(map(str, SPEEDS))}')
+    pf.set_wire(up, speed)
+    return {"link_up": pf.wire_up, "speed": pf.link_speed}
+
+
+def _trust(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    _ask(pf, _vf(pf, request), What.TRUST, int(arguments.flag(request, "on")))
+    return {}
+
+
+def _mac(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    mac = arguments.parse_mac(request.get("mac"))
+    _ask(pf, _vf(pf, request), What.MAC, payload=mac)
+    return {}
+
+
+def _vlan(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    vlan = arguments.integer(request, "vlan", 0, 4094)
+    _ask(pf, _vf(pf, request), What.PORT_VLAN, vlan)
+    return {}
+
+
+def _spoofchk(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    _ask(pf, _vf(pf, request), What.SPOOFCHK, int(arguments.flag(request, "on")))
+    return {}
+
+
+def _reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    notify = arguments.flag(request, "notify", True)
+    _ask(pf, _vf(pf, request), What.RESET, int(notify))
+    return {}
+
+
+def _pf_reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    pf.reset_card(arguments.flag(request, "notify", True))
+    return {"latency_ms": pf.personality.reset_ms}
+
+
+def _fault(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    vf = _vf(pf, request)
+    kind = arguments.word(request, "kind", (*hardware_faults.FAULTS, "clear"))
+    if kind == "clear":
+        hardware_faults.clear(pf.plane, vf)
+    else:
+        hardware_faults.FAULTS[kind](pf.plane, vf, request)
+    return {"waiting": hardware_faults.texts(vf)}
+
+
+def _udp_tunnel(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    kind = cast("Tunnel", arguments.word(request, "kind", TUNNELS))
+    port = arguments.integer(request, "port", 1, 0xFFFF)
+    if arguments.flag(request, "on", True):
+        pf.plane.add_tunnel(kind, port)
+    else:
+        pf.plane.remove_tunnel(port)
+    return {}
+
+
+def _send(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    vf = _vf(pf, request)
+    opcode = arguments.integer(request, "opcode", 0, 0xFFFF)
+    retval = arguments.integer(request, "retval", -(1 << 31), (1 << 31) - 1, 0)
+    vf.hardware.send_to_vf(opcode, retval, arguments.hex_bytes(request, "payload"))
+    return {}
+
+
+def _snapshot(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    return {"snapshot": snapshot(pf, _vf(pf, request))}
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "link": _link,
+        "trust": _trust,
+        "mac": _mac,
+        "vlan": _vlan,
+        "spoofchk": _spoofchk,
+        "reset": _reset,
+        "pf_reset": _pf_reset,
+        "fault": _fault,
+        "udp_tunnel": _udp_tunnel,
+        "send": _send,
+        "snapshot": _snapshot,
+    }
+)
+
+
+def control(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    """Carries out one request; raises ConfigError for what cannot be, and changes nothing then."""
+    name = request.get("command")
+    command = COMMANDS.get(name) if isinstance(name, str) else None
+    if command is None:
+        raise ConfigError(
+            f"there is no command {name!r} for Linux's own PF driver",
+            remedy=f"this PF has {', '.join(COMMANDS)}; start without --pf for a software PF",
+        )
+    return command(pf, request)
+
+
+def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
+    """A VF's state under the names of the software PF's snapshot, as far as the PF holds it."""
+    queues, vsi = vf.queues, pf.switch.vsi(vf.index)
+    assert queues is not None  # was looked at when the PF was made
+    state = "resetting" if not vf.ready else "disabled" if queues.disabled else "active"
+    vectors = {
+        str(number): [vector.rx_map, vector.tx_map]
+        for number, vector in enumerate(queues.vectors)
+        if vector.rx_map or vector.tx_map
+    }
+    return {
+        "vf": vf.index,
+        "personality": pf.personality.name,
+        "pf": "linux-i40e",
+        "state": state,
+        "disabled": "",
+        "resets": vf.resets,
+        "version": list(queues.version),
+        "vsi_id": pf.personality.vsi_id(vf.index),
+        "caps": queues.caps,
+        "num_queue_pairs": queues.pairs,
+        "queues": {
+            "enabled_rx": sorted(queues.rx),
+            "enabled_tx": sorted(queues.tx),
+            "vectors": vectors,
+        },
+        "default_mac": mac_text(vf.default_mac),
+        "macs": [mac_text(mac) for mac in vsi.macs] if vsi else [],
+        "vlans": sorted(vsi.vlans) if vsi else [],
+        "vlan_strip": "l2tag1" if vsi and vsi.strip else "none",
+        "port_vlan": vsi.port_vlan if vsi else 0,
+        "promisc": {
+            "unicast": bool(vsi and vsi.unicast),
+            "multicast": bool(vsi and vsi.multicast),
+        },
+        "trusted": queues.trusted,
+        "spoofchk": queues.spoof_check,
+        "link": {"mode": vf.link_mode, "up": pf.is_up(vf), "speed": pf.link_speed},
+        "rss": {
+            "key": vf.rss_key.hex(),
+            "lut": list(vf.rss_lut),
+            "hashcfg": vf.hashcfg,
+            "symmetric": False,
+        },
+        "faults": hardware_faults.texts(vf),
+    }

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Linux's i40e as the PF of the software VF: implements contract.PfDriver and control.Administered.
+
+Each request of a VF or of the administrator is one request to the driver's process. It answers with
+what it did, in order: commands for the switch, messages to VFs, resets. Then it is asked what it
+wrote for the VFs that this concerned, the data plane is set accordingly, and only then a VF hears
+of it, as on a card, where a queue has stopped when the answer that says so arrives.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from iavfio.linuxpf.cache import LabError
+from iavfio.linuxpf.process import Answer, Frame, JudgeProcess, Kind, What
+from iavfio.softvf._device import lib
+from iavfio.softvf.contract import Scheduler, VfHardware
+from iavfio.softvf.dataplane import DataPlane, VfConfig
+from iavfio.softvf.linux_pf import administrator
+from iavfio.softvf.linux_pf.queues import Queues, RxQueue, TxQueue, Vector, decode
+from iavfio.softvf.linux_pf.switch import Switch, Vsi
+from iavfio.softvf.personality import Personality
+from iavfio.softvf.pf import rss
+
+PLAIN_TPID = 0x8100
+LEGACY = 1  # the only format of an X710's VF
+# Of the card's registers: MAC, ten numbers that `Queues` has as well, RSS key, table and classes.
+HELD = struct.Struct("<6s3H4H52s64sQ")
+SHOWN_SPEEDS = {1000: 0x04, 10000: 0x08, 40000: 0x10, 20000: 0x20, 25000: 0x40, 2500: 0x80}
+
+
+class LinuxVf:
+    """One VF: what the PF's driver holds for it, and what the data plane was told of that."""
+
+    def __init__(self, index: int, hardware: VfHardware) -> None:
+        self.index, self.hardware = index, hardware
+        self.ready = False  # VFGEN_RSTAT says so
+        self.resets = 0
+        self.stopped_by_mdd = False
+        self.link_mode = "auto"
+        self.stalled: set[int] = set()  # send queues, by a fault
+        self.spoil = ""  # by a fault
+        self.waiting: deque[Frame] = deque()  # frames that come after a reset that runs
+        self.in_reset = False
+        self.queues: Queues | None = None
+        self.default_mac = bytes(6)
+        self.rss_key, self.rss_lut, self.hashcfg = bytes(52), bytes(64), 0
+        self.running_rx: dict[int, RxQueue] = {}
+        self.running_tx: dict[int, TxQueue] = {}
+        self.vectors: tuple[Vector, ...] = ()
+
+
+class LinuxPf:
+    """One PF whose driver is Linux's."""
+
+    def __init__(
+        self,
+        personality: Personality,
+        hardware: Sequence[VfHardware],
+        plane: DataPlane,
+        scheduler: Scheduler,
+        process: JudgeProcess,
+    ) -> None:
+        self.personality, self.plane, self.scheduler = personality, plane, scheduler
+        self._process, self._dead = process, False
+        self.switch = Switch()
+        self.wire_up, self.link_speed = True, personality.link_speed
+        self.vfs = [LinuxVf(index, each) for index, each in enumerate(hardware)]
+        self.switch.commands(process.start.commands)
+        for vf in self.vfs:
+            self._look(vf)
+            self._set_rstat(vf, lib.RSTAT_VFACTIVE)
+            if personality.trusted:
+                self.ask(What.TRUST, vf.index, 1)
+            if not personality.spoof_check:
+                self.ask(What.SPOOFCHK, vf.index, 0)
+
+    # ---- contract.PfDriver
+
+    def message(self, vf: int, opcode: int, payload: bytes) -> None:
+        """Hands a message to the driver; what it answers is on its way when this returns."""
+        if opcode == lib.VC_OP_GET_STATS:
+            counters = struct.pack("<12Q", *self.plane.stats(vf))
+            self._request(What.COUNT, vf, payload=counters)
+        self.ask(What.MESSAGE, vf, opcode, payload)
+
+    def queue_shutdown(self, vf: int) -> None:
+        """i40e does not hear of it."""
+
+    def flr(self, vf: int) -> None:
+        """The hardware half was done: the driver does its own."""
+        each = self.vfs[vf]
+        self._begin(each)
+        each.in_reset = True
+        self.ask(What.FLR, vf)
+        self._finish_later(each)
+
+    def client_gone(self, vf: int) -> None:
+        """i40e does not hear of it, but of the FLR that follows."""
+
+    def mdd(self, vf: int, text: str) -> None:
+        """The card stopped a queue: the VF stays without service until it is reset.
+
+        Linux would ask registers which VF it was, count it, and leave it so as well.
+        """
+        self.vfs[vf].stopped_by_mdd = True
+        self._publish(self.vfs[vf])
+
+    # ---- control.Administered
+
+    def control(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Carries out one command of `administrator`; ConfigError for what cannot be."""
+        return administrator.control(self, request)
+
+    def snapshot(self, vf: int) -> dict[str, Any]:
+        """A VF's state as JSON-able values, under the names of the software PF's snapshot."""
+        return administrator.snapshot(self, self.vfs[vf])
+
+    def set_wire(self, up: bool, speed: int) -> None:
+        """The wire's link changes: the driver tells the VFs."""
+        self.wire_up, self.link_speed = up, speed
+        self.plane.set_link(up)
+        self.ask(What.WIRE, 0, SHOWN_SPEEDS.get(speed, 0x08) << 8 | int(up))
+        for vf in self.vfs:
+            self._look(vf)
+
+    def reset_card(self, notify: bool) -> None:
+        """A reset of the PF: the card's half for all VFs, then the driver's."""
+        if notify:
+            self.ask(What.RESET_ALL, 0, 1)
+
+        def begin() -> None:
+            for vf in self.vfs:
+                vf.hardware.begin_reset()
+                self._begin(vf)
+            self.ask(What.RESET_ALL)
+            for vf in self.vfs:
+                self._finish_later(vf)
+
+        for vf in self.vfs:
+            vf.in_reset = True
+        self.scheduler.call_later(self.personality.notice_lead_ms / 1000, begin)
+
+    # ---- requests and what they bring about
+
+    def ask(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> int:
+        """One request, and all that it brings about; the driver's return code."""
+        answer = self._request(what, vf, opcode, payload)
+        concerned = {vf} | {frame.vf for frame in answer.frames if frame.kind != Kind.COMMAND}
+        concerned |= self.switch.commands(answer.commands)
+        for number in sorted(concerned):
+            if number < len(self.vfs):
+                self._look(self.vfs[number])
+        self._play(answer)
+        return answer.result
+
+    def _request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
+        """Asks the process; one that has died leaves VFs without a PF, as an unloaded driver."""
+        if self._dead:
+            return Answer()
+        try:
+            return self._process.request(what, vf, opcode, payload)
+        except LabError as error:
+            self._dead = True
+            for each in self.vfs:
+                each.hardware.violation(
+                    "docs/spec/virtchnl.md 8", f"the PF is gone: {error}", "note"
+                )
+                each.hardware.set_gone(True)
+            return Answer()
+
+    def _play(self, answer: Answer) -> None:
+        for frame in answer.frames:
+            if frame.kind in (Kind.MESSAGE, Kind.RESET, Kind.RSTAT) and frame.vf < len(self.vfs):
+                vf = self.vfs[frame.vf]
+                vf.waiting.append(frame)
+        for vf in self.vfs:
+            self._deliver(vf)
+
+    def _deliver(self, vf: LinuxVf) -> None:
+        """Hands frames to a VF, up to a reset."""
+        while vf.waiting and not vf.in_reset:
+            frame = vf.waiting.popleft()
+            if frame.kind == Kind.MESSAGE:
+                vf.hardware.send_to_vf(frame.opcode, frame.status, frame.data)
+            elif frame.kind == Kind.RSTAT:
+                self._set_rstat(vf, frame.status)
+            else:
+                vf.in_reset = True
+                # Not inside the event in hand: its mailbox is still being worked on.
+                lead = self.personality.notice_lead_ms / 1000
+                self.scheduler.call_later(lead, self._reset_of(vf))
+
+    def _reset_of(self, vf: LinuxVf) -> Callable[[], None]:
+        def reset() -> None:
+            vf.hardware.begin_reset()
+            self._begin(vf)
+            self._finish_later(vf)
+
+        return reset
+
+    def _begin(self, vf: LinuxVf) -> None:
+        """The card has stopped everything of the VF's."""
+        vf.resets += 1
+        vf.ready = vf.stopped_by_mdd = False
+        vf.stalled.clear()
+        vf.running_rx.clear()
+        vf.running_tx.clear()
+        vf.vectors = ()
+        self._look(vf)
+
+    def _finish_later(self, vf: LinuxVf) -> None:
+        """The driver's half takes its time: the process has no clock of its own."""
+
+        def finish() -> None:
+            vf.in_reset = False
+            self._deliver(vf)
+
+        self.scheduler.call_later(self.personality.reset_ms / 1000, finish)
+
+    def _set_rstat(self, vf: LinuxVf, state: int) -> None:
+        vf.ready = state == lib.RSTAT_VFACTIVE
+        if vf.ready:
+            self._publish(vf)
+        vf.hardware.set_rstat(state)
+
+    # ---- from what the driver wrote to the data plane
+
+    def _look(self, vf: LinuxVf) -> None:
+        """Reads what the driver holds for a VF and sets the data plane accordingly."""
+        held = self._request(What.STATE, vf.index).state
+        queues = self._request(What.QUEUES, vf.index).queues
+        if not held or not queues:
+            return
+        mac, *_, key, lut, hashcfg = HELD.unpack_from(held)
+        vf.default_mac, vf.rss_key, vf.rss_lut, vf.hashcfg = mac, key, lut, hashcfg
+        vf.queues = decode(queues)
+        self._set_queues(vf, vf.queues)
+        self._set_vectors(vf, vf.queues)
+        self._publish(vf)
+
+    def _set_queues(self, vf: LinuxVf, wanted: Queues) -> None:
+        if not vf.ready:
+            return
+        for queue, have in [*vf.running_rx.items()]:
+            if wanted.rx.get(queue) != have:
+                self.plane.disable_queue(vf.index, queue, True)
+                del vf.running_rx[queue]
+        for queue, had in [*vf.running_tx.items()]:
+            if wanted.tx.get(queue) != had:
+                self.plane.disable_queue(vf.index, queue, False)
+                del vf.running_tx[queue]
+        for queue, rx in wanted.rx.items():
+            if queue not in vf.running_rx and self._start(vf, queue, rx):
+                vf.running_rx[queue] = rx
+        for queue, tx in wanted.tx.items():
+            if queue not in vf.running_tx and self._start(vf, queue, tx):
+                vf.running_tx[queue] = tx
+
+    def _start(self, vf: LinuxVf, queue: int, context: RxQueue | TxQueue) -> bool:
+        rx = isinstance(context, RxQueue)
+        if not context.entries:
+            text = f"{'Rx' if rx else 'Tx'} queue {queue} was never configured: it does not start"
+            vf.hardware.violation("docs/spec/virtchnl.md 9", f"{text}, the PF reports success")
+            return False
+        try:
+            if isinstance(context, RxQueue):
+                self.plane.configure_rx(
+                    vf.index,
+                    queue,
+                    context.ring,
+                    context.entries,
+                    context.buffer_size,
+                    context.max_frame,
+                    LEGACY,
+                    context.keep_crc,
+                )
+            else:
+                self.plane.configure_tx(vf.index, queue, context.ring, context.entries)
+            self.plane.enable_queue(vf.index, queue, rx)
+        except OSError as error:
+            vf.hardware.violation(
+                "docs/spec/descriptors.md 10",
+                f"{'Rx' if rx else 'Tx'} queue {queue} does not start: {error.strerror}",
+            )
+            return False
+        return True
+
+    def _set_vectors(self, vf: LinuxVf, wanted: Queues) -> None:
+        if not vf.ready or wanted.vectors == vf.vectors:
+            return
+        vf.vectors = wanted.vectors
+        for number, vector in enumerate(wanted.vectors):
+            self.plane.map_vector(
+                vf.index,
+                number,
+                vector.rx_map,
+                vector.tx_map,
+                vector.rx_itr,
+                vector.tx_itr,
+            )
+
+    def is_up(self, vf: LinuxVf) -> bool:
+        """The link as the VF is told."""
+        queues = vf.queues
+        if queues is None:
+            return False
+        return queues.link_up if queues.link_forced else queues.wire_up
+
+    def _publish(self, vf: LinuxVf) -> None:
+        queues, vsi = vf.queues, self.switch.vsi(vf.index)
+        if queues is None:
+            return
+        has_vsi, vsi = vsi is not None, vsi or Vsi()
+        p = self.personality
+        port_vlan = vsi.port_vlan
+        self.plane.publish(
+            vf.index,
+            VfConfig(
+                macs=vsi.macs,
+                primary_mac=vf.default_mac if any(vf.default_mac) else None,
+                vlans=frozenset() if port_vlan else frozenset((PLAIN_TPID, v) for v in vsi.vlans),
+                vlan_pruning=not vsi.takes_any,
+                promisc_unicast=bool(vsi.unicast),
+                promisc_multicast=bool(vsi.multicast),
+                trusted=queues.trusted,
+                spoof_check=vsi.check_mac,
+                port_vlan=port_vlan,
+                strip="l2tag1" if vsi.strip else "none",
+                active=vf.ready and has_vsi and not queues.disabled,
+                link_up=self.is_up(vf),
+                mdd_stopped=vf.stopped_by_mdd,
+                rss_key=vf.rss_key,
+                rss_lut=vf.rss_lut,
+                hashcfg=rss.programmed(p, vf.hashcfg),
+                num_queues=max(queues.pairs, 1),
+                max_frame=p.max_frame - (4 if port_vlan else 0),
+            ),
+        )
