@@ -275,7 +275,7 @@ enum stat_index {
     TX_UCAST,
     TX_MCAST,
     TX_BCAST,
-    TX_DISCARD,
+    TX_DISCARD, /* stays 0: Linux's PFs count none for a VF (docs/spec/pf-dialects.md 5) */
     TX_ERROR
 };
 

@@ -128,7 +128,7 @@ static bool spoofed(struct plane *plane, struct vf *vf, const uint8_t *frame)
 
     if (mac == vf->primary || switch_owners(plane, mac) >> vf->index & 1)
         return false;
-    vf->stats[TX_DISCARD]++;
+    vf->stats[TX_ERROR]++;
     report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",
            "source MAC %02x:%02x:%02x:%02x:%02x:%02x is not this VF's: dropped by the spoof check",
            frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]);
@@ -147,7 +147,7 @@ static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame
     if (!config->c.port_vlan &&
         (!config->c.spoof_check || (tci & 0xfff) == 0 || has_vlan(config, tpid, tci)))
         return false;
-    vf->stats[TX_DISCARD]++;
+    vf->stats[TX_ERROR]++;
     report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",
            "a frame with VLAN %u of type %#06x is not allowed: dropped", tci & 0xfff, tpid);
     return true;
@@ -171,7 +171,7 @@ void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, ui
     uint64_t owners, targets;
 
     if (!vf->may_send || !plane->link) {
-        vf->stats[TX_DISCARD]++;
+        vf->stats[TX_ERROR]++;
         return;
     }
     if (vf->config->c.spoof_check && spoofed(plane, vf, frame))

@@ -353,7 +353,7 @@ def _where(r: Result) -> str:
         )
     causes = {
         "tx_discards": "discarded by the PF: spoof check, VLAN or link",
-        "tx_errors": "failed in the PF",
+        "tx_errors": "not let out by the PF: spoof check, VLAN, link, or a wrong descriptor",
         "rx_discards": "no receive descriptor was free",
     }
     return ", ".join(

@@ -42,8 +42,8 @@ def _still(name: str, group: Group, unit: str, meaning: str, why: str) -> Counte
     return Counter(name, group, unit, meaning, note=f"always 0: {why}", still=True)
 
 
-def _lost(name: str, group: Group, meaning: str) -> Counter:
-    return Counter(name, group, "packets", meaning, lost=True)
+def _lost(name: str, group: Group, meaning: str, note: str = "") -> Counter:
+    return Counter(name, group, "packets", meaning, note=note, lost=True)
 
 
 PORT: tuple[Counter, ...] = (
@@ -62,8 +62,8 @@ GLOBAL: tuple[Counter, ...] = (
     Counter("tx_unicast", "global", "packets", "unicast packets sent"),
     Counter("tx_multicast", "global", "packets", "multicast packets sent"),
     Counter("tx_broadcast", "global", "packets", "broadcast packets sent"),
-    _lost("tx_discards", "global", "packets that the device refused to send"),
-    _lost("tx_errors", "global", "packets that the device failed to send"),
+    _lost("tx_discards", "global", "packets that the device refused to send", "0 with Linux's PFs"),
+    _lost("tx_errors", "global", "packets not sent: spoof check, VLAN, link, wrong descriptor"),
 )
 
 RX: tuple[Counter, ...] = (

@@ -53,7 +53,7 @@ def test_without_preflight_nothing_delivered_is_not_sound(mode: str) -> None:
     )  # fmt: skip
     assert status == 1
     assert not result["sound"] and result["delivered"] == 0 and result["mpps"] == 0
-    assert "was delivered" in error and "tx_discards" in error
+    assert "was delivered" in error and "tx_errors" in error
 
 
 def test_a_destination_that_nobody_has_is_told() -> None:

@@ -78,14 +78,18 @@ def _spoofchk(pf: LinuxPf, request: Request) -> dict[str, Any]:
 
 
 def _reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
-    notify = arguments.flag(request, "notify", True)
-    _ask(pf, _vf(pf, request), What.RESET, int(notify))
+    vf, notify = _vf(pf, request), arguments.flag(request, "notify", True)
+    vf.latency_ms = arguments.latency(request)
+    _ask(pf, vf, What.RESET, int(notify))
     return {}
 
 
 def _pf_reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
-    pf.reset_card(arguments.flag(request, "notify", True))
-    return {"latency_ms": pf.personality.reset_ms}
+    notify, latency = arguments.flag(request, "notify", True), arguments.latency(request)
+    for vf in pf.vfs:
+        vf.latency_ms = latency
+    pf.reset_card(notify)
+    return {"latency_ms": pf.personality.reset_ms if latency is None else latency}
 
 
 def _fault(pf: LinuxPf, request: Request) -> dict[str, Any]:
@@ -176,6 +180,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
             "vectors": vectors,
         },
         "default_mac": mac_text(vf.default_mac),
+        "primary_mac": mac_text(vf.default_mac),  # i40e has no other
         "macs": [mac_text(mac) for mac in vsi.macs] if vsi else [],
         "vlans": sorted(vsi.vlans) if vsi else [],
         "vlan_strip": "l2tag1" if vsi and vsi.strip else "none",

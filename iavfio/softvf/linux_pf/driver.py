@@ -26,6 +26,7 @@ from iavfio.softvf.personality import Personality
 from iavfio.softvf.pf import rss
 
 PLAIN_TPID = 0x8100
+MOST_MACS = 64  # of one VF that the data plane's switch has room for
 LEGACY = 1  # the only format of an X710's VF
 # Of the card's registers: MAC, ten numbers that `Queues` has as well, RSS key, table and classes.
 HELD = struct.Struct("<6s3H4H52s64sQ")
@@ -45,6 +46,7 @@ class LinuxVf:
         self.spoil = ""  # by a fault
         self.waiting: deque[Frame] = deque()  # frames that come after a reset that runs
         self.in_reset = False
+        self.latency_ms: float | None = None  # of the next reset, where it was asked for
         self.queues: Queues | None = None
         self.default_mac = bytes(6)
         self.rss_key, self.rss_lut, self.hashcfg = bytes(52), bytes(64), 0
@@ -214,12 +216,14 @@ class LinuxPf:
 
     def _finish_later(self, vf: LinuxVf) -> None:
         """The driver's half takes its time: the process has no clock of its own."""
+        latency = self.personality.reset_ms if vf.latency_ms is None else vf.latency_ms
+        vf.latency_ms = None
 
         def finish() -> None:
             vf.in_reset = False
             self._deliver(vf)
 
-        self.scheduler.call_later(self.personality.reset_ms / 1000, finish)
+        self.scheduler.call_later(latency / 1000, finish)
 
     def _set_rstat(self, vf: LinuxVf, state: int) -> None:
         vf.ready = state == lib.RSTAT_VFACTIVE
@@ -317,10 +321,13 @@ class LinuxPf:
         has_vsi, vsi = vsi is not None, vsi or Vsi()
         p = self.personality
         port_vlan = vsi.port_vlan
+        if len(vsi.macs) > MOST_MACS:
+            text = f"{len(vsi.macs)} addresses: the switch that is played has room for {MOST_MACS}"
+            vf.hardware.violation("docs/spec/virtchnl.md 9", text, "note")
         self.plane.publish(
             vf.index,
             VfConfig(
-                macs=vsi.macs,
+                macs=vsi.macs[:MOST_MACS],
                 primary_mac=vf.default_mac if any(vf.default_mac) else None,
                 vlans=frozenset() if port_vlan else frozenset((PLAIN_TPID, v) for v in vsi.vlans),
                 vlan_pruning=not vsi.takes_any,
