@@ -141,7 +141,7 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
 {
     struct vf *to = route->to;
     struct rx_queue *q;
-    uint32_t posted, shadows;
+    uint32_t posted, shadows, longest;
 
     settle(plane, vf, route);
     if (queue >= MAX_QUEUES || !(to->rx_enabled >> queue & 1))
@@ -155,7 +155,8 @@ static bool choose(struct plane *plane, struct vf *vf, struct route *route, uint
     route->queue = queue;
     route->q = q;
     route->credit = posted < shadows ? posted : shadows;
-    route->room = q->buffer_size < q->max_frame ? q->buffer_size : q->max_frame;
+    longest = q->max_frame > ETHER_FCS ? q->max_frame - ETHER_FCS : 0;
+    route->room = q->buffer_size < longest ? q->buffer_size : longest;
     return route->credit && !q->keep_crc; /* when false, the caller forgets the queue by settle() */
 }
 

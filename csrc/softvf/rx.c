@@ -221,7 +221,9 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
     const uint8_t *frame = view->frame;
 
     rx_queue_look_up(vf, q);
-    if (len > q->max_frame || need > RX_MAX_CHAIN) {
+    /* The length on the wire counts: with the tag, also one that is stripped, and with the FCS, also one that
+     * is not kept (docs/spec/descriptors.md 10). */
+    if (view->len + ETHER_FCS > q->max_frame || need > RX_MAX_CHAIN) {
         vf->stats[RX_DISCARD]++;
         return;
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -200,12 +201,36 @@ def test_receive_without_buffers_is_counted() -> None:
         assert got.data == frame(61)
 
 
-def test_frames_longer_than_max_pkt_size_are_dropped() -> None:
-    with rig(max_frame=500) as r:
+def udp(size: int) -> bytes:
+    """A plain frame, which goes from ring to ring by the short way."""
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, size - 14, 0, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
+    return (mac(1) + mac(1) + b"\x08\x00" + ip + struct.pack(">HHHH", 5, 6, size - 34, 0)).ljust(
+        size, b"u"
+    )
+
+
+@pytest.mark.parametrize("make", [frame, udp])
+@pytest.mark.parametrize("keep_crc", [False, True])
+def test_frames_longer_than_max_pkt_size_are_dropped(
+    make: Callable[[int], bytes], keep_crc: bool
+) -> None:
+    """max_pkt_size counts the FCS, delivered or not (docs/spec/descriptors.md 10)."""
+    with rig(max_frame=500, keep_crc=keep_crc) as r:
         vf = r.vfs[0]
         vf.open()
-        vf.send(frame(501), frame(500))
-        assert vf.take().data == frame(500)
+        vf.send(make(500), make(497), make(496))
+        assert len(vf.take().data) == (500 if keep_crc else 496)
+        assert vf.stat("rx_discard") == 2
+
+
+def test_a_tag_that_is_stripped_counts_in_max_pkt_size() -> None:
+    with rig(max_frame=500) as r:
+        vf = r.vfs[0]
+        vf.open(strip="l2tag1")
+        tag = b"\x81\x00\x00\x05"
+        vf.send(*(frame(size)[:12] + tag + frame(size)[12:] for size in (493, 492)))
+        got = vf.take()
+        assert (got.data, got.tag1) == (frame(492), 5)
         assert vf.stat("rx_discard") == 1
 
 
