@@ -151,6 +151,18 @@ def test_each_fault_does_what_its_count_says(port: Port, side: str) -> None:
             assert seen == {name: told if name == wanted else 0 for name in seen}
 
 
+@pytest.mark.parametrize("side", ["rx", "tx"])
+def test_a_copy_is_made_before_its_original_is_corrupted(port: Port, side: str) -> None:
+    # One bit makes none of these another of them.
+    frames = [udp(port.mac, port.mac, payload=bytes([n, n]) * 9) for n in range(50)]
+    with iavfio.faults.wrap(port, duplicate=1, corrupt=1, sides=side) as bad:
+        send(bad, frames)
+        got = Counter(received(bad))
+    assert bad.counts.corrupted == bad.counts.duplicated == 50
+    assert [got[frame] for frame in frames] == [1] * 50
+    assert sum(got.values()) == 100
+
+
 def test_the_same_seed_gives_the_same_fates_however_bursts_are_cut(port: Port) -> None:
     frames = numbered(port, 300)
     faults = {"loss": 0.1, "duplicate": 0.1, "reorder": 0.2, "corrupt": 0.05}

@@ -259,6 +259,31 @@ def test_passed_packets_that_nobody_takes_return(ports: tuple[Port, Port]) -> No
                 assert len(burst) == 3
 
 
+def test_queues_take_turns_in_what_they_pass(ports: tuple[Port, Port]) -> None:
+    a, b = ports
+    frames = [udp(b.mac, a.mac, sport=i, dport=i) for i in range(64)]
+    queue_of: dict[int, int] = {}
+    send_all(a, frames)
+
+    def receive() -> bool:
+        for at, queue in enumerate(b.rx):
+            with queue.recv(timeout=0.05) as burst:
+                queue_of.update(dict.fromkeys(burst.u16be(DPORT).tolist(), at))
+        return len(queue_of) == 64
+
+    assert until(receive)
+    fewest = min(list(queue_of.values()).count(at) for at in (0, 1))
+    assert fewest > 2
+    with handlers.run(native(lambda i, data: PASS), b, pass_ring=64) as run:
+        send_all(a, frames)
+        assert until(lambda: run.passed.waiting == 64)
+        turns = []
+        for _ in range(2 * fewest):
+            with run.passed.recv(max=1) as burst:
+                turns.append(queue_of[int(burst.u16be(DPORT)[0])])
+    assert turns in ([0, 1] * fewest, [1, 0] * fewest)
+
+
 def test_redirect(ports: tuple[Port, Port]) -> None:
     a, b = ports
     handler = native(lambda i, data: REDIRECT + data[DPORT + 1] % 3)
@@ -383,7 +408,9 @@ def test_settings_that_cannot_work(ports: tuple[Port, Port], pf: SoftPf) -> None
     for function in (0, None, b"bytes", "text"):
         with pytest.raises(ConfigError, match="not a C function"):
             handlers.from_address(function)
-    for state in (np.zeros(0), np.zeros((4, 4))[:, 1], np.array([None]), [1, 2]):
+    fixed = np.zeros(1)
+    fixed.flags.writeable = False
+    for state in (np.zeros(0), np.zeros((4, 4))[:, 1], np.array([None]), [1, 2], fixed):
         with pytest.raises(ConfigError, match="cannot be shared"):
             handlers.run(handler, b, state=state)  # type: ignore[arg-type]
     for options in ({"burst": 257}, {"cpu": 4096}, {"pass_ring": -1}, {"redirect": [b.rx[0]]}):

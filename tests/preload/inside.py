@@ -104,6 +104,8 @@ def rules() -> dict[str, int]:
     found["map"] = dma(0x100000, 4 * PAGE)
     found["map again"] = dma(0x100000, 4 * PAGE)
     found["overlap"] = dma(0x103000)
+    found["below a neighbour"] = dma(0xFF000)
+    found["above a neighbour"] = dma(0x104000)
     found["misaligned"] = dma(0x200010)
     found["no rights"] = dma(0x200000, flags=0)
     found["MSI window"] = dma(0xFEE00000)
@@ -113,6 +115,8 @@ def rules() -> dict[str, int]:
     result, size = undma(0x100000, 4 * PAGE)
     found["unmap"] = result or size
     found["unmap nothing"] = undma(0x100000, 4 * PAGE)[1]
+    found["other memory in its place"] = dma(0x100000, at=base + 8 * PAGE)
+    found["unmap all three"] = undma(0xFF000, 8 * PAGE)[1]
     found["unknown"] = _ioctl(container, 0x3BFF)
     found["vector out of range"] = _ioctl(
         device, DEVICE_SET_IRQS, struct.pack("<IIIIIi", 24, 0x24, 2, 2048, 1, -1)

@@ -102,6 +102,33 @@ def test_packets_before_the_bad_one_complete() -> None:
         assert vf.take().data == FRAME
 
 
+@pytest.mark.parametrize("rx", [False, True])
+def test_a_stopped_queue_does_not_start_again_without_being_configured(rx: bool) -> None:
+    with rig(vfs=2) as r:
+        a, b = r.vfs
+        a.open(post=0)
+        b.open()
+        if rx:
+            a.post_rx(0, header=1)
+            a.rx_tail(5)
+            b.send(mac(1) + mac(2) + FRAME[12:])
+        else:
+            a.send(FRAME[:10])
+        r.wait_event("mdd", f"{'Rx' if rx else 'Tx'} queue 0")
+        r.plane.disable_queue(0, 0, rx)
+        a.tx_tail = 0
+        for slot in range(8):
+            a.post_rx(slot)
+        if rx:
+            a.rx_tail(5)
+        r.plane.enable_queue(0, 0, rx)
+        a.send(mac(2) + mac(1) + FRAME[12:])
+        b.send(*[mac(1) + mac(2) + FRAME[12:]] * 3)
+        b.settle()  # in a round that served the other VF as well
+        assert r.plane.queue_stats(0, 0, rx)[0] == 0
+        assert a.filled() == 0
+
+
 def test_a_stalled_send_queue_takes_nothing_until_it_is_let_go_or_reset() -> None:
     with rig(vfs=2, uplink="none") as r:
         a, b = r.vfs

@@ -116,6 +116,26 @@ def test_tcp_in_vxlan() -> None:
         assert segments(vf, 2) == want
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_outer_id_counts_unless_the_driver_says_no(counts: bool) -> None:
+    """EIP_NOINC (docs/spec/descriptors.md 2)."""
+    outer = HEAD / IP(src="1.1.1.1", dst="2.2.2.2", id=9) / UDP(sport=7, dport=4789) / VXLAN()
+    head = outer / Ether(dst=mac(8), src=mac(9))
+    frame = tso_frame(head, V4, TCP(sport=5, dport=6, seq=1), DATA[:900])
+    tunnel = bytearray(context(tso_len=900, mss=300, eipt=3, eiplen=20, l4tunt=1, l4tunlen=30))
+    tunnel[1] |= 0 if counts else 0x08
+    with rig() as r:
+        vf = r.vfs[0]
+        vf.open()
+        lengths = {"maclen": 14, "iplen": 20, "l4len": 20}
+        vf.post([bytes(tunnel), vf.frame(frame, IIPT4_CSUM | L4T_TCP, **lengths)])
+        got = [vf.take().data for _ in range(3)]
+    ids = [int.from_bytes(segment[18:20], "big") for segment in got]
+    assert ids == ([9, 10, 11] if counts else [9, 9, 9])
+    inner = [int.from_bytes(segment[68:70], "big") for segment in got]
+    assert inner == [0xFFFE, 0xFFFF, 0], "the inner id counts in any case"
+
+
 def test_large_tso() -> None:
     """Near the limit of an IPv4 packet, in buffers of 12 KiB as Linux cuts them."""
     with rig(ring=512, buffer=2048) as r:

@@ -166,13 +166,14 @@ def test_frames_that_are_too_long_are_counted(tmp_path: Path, size: int) -> None
         assert any("1 frames of the capture are longer" in note for note in notes(r)) == left_out
 
 
-def test_frames_that_were_captured_in_part_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_frames_that_were_captured_in_part_are_counted(tmp_path: Path, order: str) -> None:
     whole = frame(mac(1), 9)
-    content = pcap([]) + struct.pack("<IIII", 1, 2, len(whole), 1500) + whole
+    content = pcap([whole], order) + struct.pack(order + "IIII", 1, 2, len(whole), 1500) + whole
     (tmp_path / "in").write_bytes(content)
     with rig(uplink=f"pcap:{tmp_path}/in") as r:
         r.vfs[0].open()
-        assert r.vfs[0].take().data == whole
+        assert [r.vfs[0].take().data for _ in range(2)] == [whole] * 2
         assert played(r)["capture_partial"] == 1
         assert "of 1 frames the capture holds only the beginning" in notes(r)[0]
 

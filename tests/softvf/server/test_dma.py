@@ -145,6 +145,8 @@ def test_windows_without_fd_are_accepted_and_not_used(
     assert dma_map(client, None, 0xFE000000, 0x2000, flags=1) == 0
     assert dma_map(client, None, 0xFE000000, 0x2000, flags=1) == 0
     assert dma_map(client, None, 0xFE001000, 0x4000) == 0, "overlaps of start-up"
+    for address, size in ((0xFF000000, 0), (TOP - 0x1000, 0x1001), (2, TOP - 1)):
+        assert dma_map(client, None, address, size) == errno.EINVAL
     client.write(7, 4, b"\4\0")
     with pytest.raises(OSError, match="Bad address"):
         served.vf.dma_read(0xFE000000, 4)
