@@ -12,7 +12,7 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-device bench bench-handlers bench-loopback
+.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-device bench bench-handlers bench-loopback
 .PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness mutants wheel docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
@@ -36,6 +36,10 @@ judge: venv  ## build the judges, once: PF drivers of Linux as ordinary processe
 
 test-judge: build judge  ## Linux's own i40e and ice judge the driver and the software PF; skips where its source cannot be had
 	@$(PY) -m pytest tests/judge -n 0 -q -s $(TESTFLAGS)
+
+LIVE = tests/port tests/datapath tests/stats
+test-live: build judge  ## the driver's tests with Linux's own i40e as the PF: JUDGE=i40e-6.12
+	@IAVFIO_TEST_PF=linux-i40e $(PY) -m pytest $(LIVE) -n $(JOBS) -q -r f $(TESTFLAGS)
 
 guest: venv  ## build the guest lab, once, as root: root tree and small kernel (about 15 minutes)
 	@$(PY) -m tests.guest.lab build || [ $$? = 77 ]

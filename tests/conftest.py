@@ -35,6 +35,14 @@ def place_of_ports() -> Iterator[None]:
             os.environ["IAVFIO_RUNTIME_DIR"] = before
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See tests/judge/live.py."""
+    if REAL_PF:
+        from tests.judge import live
+
+        live.leave_out(items)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def real_pf() -> Iterator[None]:
     """With $IAVFIO_TEST_PF a PF that Linux drives takes the software PF's place."""

@@ -8,6 +8,7 @@ skipped with that reason; all others must pass.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -17,6 +18,16 @@ from iavfio.softvf import launch
 from iavfio.softvf.linux_pf import check_options
 
 CARD = "x710"
+# Tests, by a part of their id, that say nothing of this PF.
+UNLIKE: Mapping[str, str] = MappingProxyType(
+    {
+        "test_wrong_settings.py": "it states the limits of an E810",
+        "test_legacy_descriptors_have_number_1": "an X710 has no flexible descriptors",
+        "test_another_descriptor_format_is_compared": "it starts with an E810's format",
+        "test_a_reset_an_outage_and_the_end_of_the_pf_are_logged": "it states an E810's speed",
+        "test_spurious_and_missed_interrupts": "i40e resets a VF whose link is allowed again later",
+    }
+)
 
 
 class LivePf(launch.SoftPf):
@@ -33,6 +44,14 @@ class LivePf(launch.SoftPf):
             if refused:
                 pytest.skip(f"only a software PF has {command} {arguments}")
             raise
+
+
+def leave_out(items: list[pytest.Item]) -> None:
+    """Skips what says nothing of this PF."""
+    for item in items:
+        for part, reason in UNLIKE.items():
+            if part in item.nodeid:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def begin(name: str, genuine: Any) -> Any:
