@@ -18,12 +18,13 @@ MOST = (1 << 64) - 1  # of a counter
 def parsed(data: bytes | bytearray | str) -> Any:
     """The JSON value in a text. NaN and Infinity are no JSON; numbers may still be very large."""
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return json.loads(data, parse_constant=no_constant)
     except (ValueError, RecursionError):  # not UTF-8 either, or a number of thousands of digits
         raise ValueError("no JSON") from None
 
 
-def _no_constant(word: str) -> None:
+def no_constant(word: str) -> None:
+    """What json.loads calls for NaN and Infinity, which it takes otherwise; raises ValueError."""
     raise ValueError(f"{word} is no JSON")
 
 
@@ -41,13 +42,6 @@ def a_list(value: object, most: int) -> list[Any]:
     return value
 
 
-def a_text(value: object) -> str:
-    """A text of any length that can be written as UTF-8: no half of a surrogate pair is in it."""
-    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError("no text")
-    return value
-
-
 def plain(value: object, longest: int = LONGEST_TEXT) -> str:
     """A text cut to `longest`, safe to print: "?" stands for what could command a terminal."""
     if not isinstance(value, str):
@@ -58,6 +52,15 @@ def plain(value: object, longest: int = LONGEST_TEXT) -> str:
 def printable(text: str) -> str:
     """The text with "?" for what is no printable character: escapes, controls, surrogates."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def printable_all(value: Any) -> Any:
+    """A JSON value whose texts and keys are safe to print; their line ends and tabs stay."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in value)
+    if isinstance(value, dict):
+        return {printable_all(key): printable_all(each) for key, each in value.items()}
+    return [printable_all(each) for each in value] if isinstance(value, list) else value
 
 
 def whole(value: object, low: int = 0, high: int = MOST) -> int:

@@ -25,7 +25,7 @@ def command() -> None:
     """Record, print and compare what drivers say to their PF."""
 
 
-@command.command("record", cls=Command)
+@command.command("record", cls=Command, needs=("iavfio.virtchnl.journal",))
 @click.argument(
     "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
 )
@@ -52,8 +52,17 @@ def record(directory: Path, vf: int, output: Path) -> None:
             param_hint="DIR",
         )
     from iavfio.softvf.asking import ask
+    from iavfio.virtchnl.journal import Entry
 
-    entries = ask(directory, "journal", vf=vf)["entries"]
+    entries = ask(directory, "journal", vf=vf).get("entries")
+    if not isinstance(entries, list):
+        raise IavfioError(
+            f"what answers at {directory} gives no journal",
+            "it is no software PF, or one of another version of iavfio",
+            f"see what serves it: ss -xlp src {directory}/control.sock",
+        )
+    for entry in entries:
+        Entry.from_value(entry)  # raises for what `show` would refuse
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
     try:
         output.write_text(text, encoding="utf-8")

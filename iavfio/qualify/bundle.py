@@ -17,6 +17,7 @@ from iavfio.bench.provenance import provenance
 from iavfio.doctor.examination import named
 from iavfio.doctor.facts import host_facts
 from iavfio.errors import ConfigError
+from iavfio.foreign import no_constant, number, printable_all
 from iavfio.pyvfio.opening import normal_bdf
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
@@ -25,6 +26,8 @@ from iavfio.qualify.records import Record
 FORMAT = 1
 RESULTS = "qualify.json"
 LARGEST = 16 << 20  # bytes of a member that is read
+LARGEST_FILE = 512 << 20
+LARGEST_FIGURE = 1e300
 
 
 @dataclass
@@ -60,18 +63,22 @@ class Bundle:
     def read(cls, path: Path) -> Bundle:
         """Reads only what is needed, and trusts nothing. Raises ConfigError for another file."""
         try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise ValueError(f"it is longer than {LARGEST_FILE} bytes")
             with tarfile.open(path, "r:") as tar:
                 member = tar.getmember(f"qualify/{RESULTS}")
                 if not member.isreg() or member.size > LARGEST:
                     raise ValueError(f"{RESULTS} is no file, or larger than {LARGEST} bytes")
                 content = tar.extractfile(member)
                 assert content is not None
-                results = json.loads(content.read().decode())
+                text = content.read().decode()
+            results = printable_all(json.loads(text, parse_constant=no_constant))
             found = cls(results)
             if results["format"] != FORMAT:
                 raise ValueError(f"it has format {results['format']!r}, not {FORMAT}")
             for outcome in found.outcomes:
                 _checked(outcome)
+            _check_headline(results)
             for name in ("host", "devices"):
                 if not isinstance(results[name], dict):
                     raise ValueError(f"{name} is not an object")
@@ -119,10 +126,20 @@ def _checked(outcome: Outcome) -> None:
         raise ValueError("a check's name, status or reason is no text")
     if not isinstance(outcome.facts, dict) or not isinstance(outcome.figures, dict):
         raise ValueError("facts and figures of a check are no objects")
-    if not all(
-        isinstance(value, int | float) for value in (outcome.seconds, *outcome.figures.values())
-    ):
-        raise ValueError("a figure of a check is no number")
+    try:
+        for value in (outcome.seconds, *outcome.figures.values()):
+            number(value, -LARGEST_FIGURE, LARGEST_FIGURE)
+    except ValueError:
+        raise ValueError("a figure of a check is no number, or too large") from None
+
+
+def _check_headline(results: dict[str, Any]) -> None:
+    """What only some bundles have, but each prints."""
+    if not isinstance(results.get("time", ""), str):
+        raise ValueError("time is no text")
+    targets = results.get("targets", [])
+    if not isinstance(targets, list) or not all(isinstance(each, str) for each in targets):
+        raise ValueError("targets is no list of texts")
 
 
 def make(

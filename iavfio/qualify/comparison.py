@@ -23,8 +23,8 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
         "of the software VF: please report it with the bundle of the card.",
         "figure": f"A figure was measured and differs by more than a factor of {ALIKE:g}: that may "
         "be the host or its load; a software VF's figures are no NIC's.",
-        "only": "A check that is in one bundle only: the other run left it out, or another version "
-        "of iavfio made that bundle.",
+        "only": "A check or a figure that is in one bundle only: the other run left it out, or "
+        "another version of iavfio made that bundle.",
     }
 )
 SAME = (
@@ -81,7 +81,11 @@ def _of_check(name: str, a: Outcome, b: Outcome) -> Iterator[Difference]:
         left, right = _fact(a, key), _fact(b, key)
         if left != right:
             yield Difference("fact", f"{name}: {key} is {left} in A and {right} in B")
-    for key in sorted({*a.figures} & {*b.figures}):
+    for key in sorted({*a.figures, *b.figures}):
+        if key not in a.figures or key not in b.figures:
+            side = "A" if key in a.figures else "B"
+            yield Difference("only", f"{name}: {key} was measured in {side} only")
+            continue
         left, right = a.figures[key], b.figures[key]
         if not _alike(left, right):
             yield Difference("figure", f"{name}: {key} is {left:g} in A and {right:g} in B")
@@ -97,4 +101,6 @@ def _fact(outcome: Outcome, key: str) -> Any:
 
 def _alike(a: Any, b: Any) -> bool:
     low, high = sorted((abs(a), abs(b)))
+    if a * b < 0:
+        return False
     return bool(high <= ALIKE * low or high == 0)

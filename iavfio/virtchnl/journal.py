@@ -14,11 +14,16 @@ from typing import Any, Literal
 
 from iavfio.arguments import shown
 from iavfio.errors import ConfigError, Remedy
+from iavfio.foreign import flag, number, parsed, printable, whole
 from iavfio.logs import logger, on_one_line
 from iavfio.virtchnl.messages.describe import describe
 from iavfio.virtchnl.messages.names import opcode_name
 
 RECORD = "record one with: iavfio journal record DIR -o FILE"
+END_OF_TIME = 1 << 33  # seconds since 1970, in the year 2242
+MOST_PAYLOAD = 1 << 16  # bytes of a message
+LONGEST_NOTE = 4000  # characters of one that is read
+LARGEST = 128 << 20  # bytes of a file that is read
 ARROWS = {"out": "->", "in": "<-", "note": "--"}
 
 log = logger("virtchnl")
@@ -42,10 +47,11 @@ class Entry:
     @property
     def text(self) -> str:
         """The decoded line, without time and arrow."""
+        note = printable(on_one_line(self.note))  # which may come from a file, from anybody
         if self.direction == "note":
-            return self.note
+            return note
         line = describe(self.direction, self.opcode, self.status, self.payload, self.adv_link_speed)
-        return f"{line} [{self.note}]" if self.note else line
+        return f"{line} [{note}]" if note else line
 
     def __str__(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.time))
@@ -71,23 +77,40 @@ class Entry:
     def from_json(cls, line: str) -> Entry:
         """An entry from `to_json`; raises ConfigError, which says what is wrong, for all else."""
         try:
-            item = json.loads(line)
-        except (ValueError, RecursionError):
+            item = parsed(line)
+        except ValueError:
             raise _no_entry("it is no JSON") from None
+        return cls.from_value(item)
+
+    @classmethod
+    def from_value(cls, item: object) -> Entry:
+        """An entry from the JSON value of a line; raises ConfigError as `from_json` does."""
         if not isinstance(item, dict):
             raise _no_entry("it is no JSON object")
         read = {name: _field(item, name, kind, wanted) for name, kind, wanted in FIELDS}
         return cls(*read.values())
 
 
+def _payload(value: object) -> bytes:
+    if not isinstance(value, str) or len(value) > 2 * MOST_PAYLOAD:
+        raise ValueError("no text")
+    return bytes.fromhex(value)
+
+
+def _note(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return value[:LONGEST_NOTE]
+
+
 FIELDS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
-    ("time", float, "a number of seconds"),
+    ("time", lambda value: number(value, 0, END_OF_TIME), "seconds since 1970"),
     ("direction", lambda word: {way: way for way in ARROWS}[word], f"one of {', '.join(ARROWS)}"),
-    ("opcode", int, "a whole number"),
-    ("status", int, "a whole number"),
-    ("hex", bytes.fromhex, "bytes in hexadecimal digits"),
-    ("note", str, "a text"),
-    ("adv_link_speed", bool, "true or false"),
+    ("opcode", lambda value: whole(value, 0, (1 << 32) - 1), "a whole number of 32 bits"),
+    ("status", lambda value: whole(value, -(1 << 31), (1 << 32) - 1), "a whole number of 32 bits"),
+    ("hex", _payload, f"at most {MOST_PAYLOAD} bytes in hexadecimal digits"),
+    ("note", _note, "a text"),
+    ("adv_link_speed", flag, "true or false"),
 )
 """What an entry is read from, in the order of its fields: name, reader, what is expected."""
 
@@ -97,7 +120,7 @@ def _field(item: dict[str, Any], name: str, kind: Callable[[Any], Any], wanted: 
         raise _no_entry(f"its {name!r} is missing, {wanted}")
     try:
         return kind(item[name])
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError):
         raise _no_entry(f"its {name!r} is {shown(item[name])}, not {wanted}") from None
 
 
@@ -176,14 +199,16 @@ class Journal:
     @staticmethod
     def load(path: Path) -> tuple[Entry, ...]:
         """Entries of a file that `save` wrote. Raises OSError or ConfigError."""
-        try:
-            return parse(path.read_text(encoding="utf-8").splitlines())
-        except UnicodeDecodeError:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise ConfigError(
-                f"{path} is no mailbox journal",
-                "it is not text",
-                RECORD,
-            ) from None
+                f"{path} is no mailbox journal", f"it is longer than {LARGEST} bytes", RECORD
+            )
+        try:
+            return parse(content.decode().split("\n"))
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path} is no mailbox journal", "it is not text", RECORD) from None
         except ConfigError as wrong:
             raise ConfigError(f"{path}: {wrong.what}", wrong.cause, wrong.remedy) from None
 
@@ -191,11 +216,11 @@ class Journal:
 def parse(lines: Iterable[str]) -> tuple[Entry, ...]:
     """Entries from JSON lines; empty lines are skipped. Raises ConfigError, naming the line."""
     found = []
-    for number, line in enumerate(lines, 1):
+    for at, line in enumerate(lines, 1):
         if line.strip():
             try:
                 found.append(Entry.from_json(line))
             except ConfigError as wrong:
-                wrong.advise(f"line {number} cannot be read: {wrong.cause}", wrong.remedy)
+                wrong.advise(f"line {at} cannot be read: {wrong.cause}", wrong.remedy)
                 raise
     return tuple(found)

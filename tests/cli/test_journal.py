@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import iavfio
 from iavfio.datapath.pool import Pool
@@ -52,3 +59,37 @@ def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
     told = cli("record", str(tmp_path), "-o", f"{tmp_path}/y")
     assert told.returncode == 2
     assert "iavfio softvf --socket" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        ({"ok": True}, 1, "gives no journal"),
+        ({"ok": True, "entries": "x"}, 1, "gives no journal"),
+        ({"ok": True, "entries": [7]}, 2, "no mailbox journal"),
+        ({"ok": True, "entries": [{"time": "\x1b]0;x\x07"}]}, 2, "no mailbox journal"),
+        ({"ok": False, "error": "\x1b]0;x\x07"}, 2, "refused: ?]0;x?"),
+    ],
+)
+def test_what_answers_oddly_is_not_recorded(
+    tmp_path: Path, answer: dict[str, Any], status: int, words: str
+) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="iavfio-x-") as name,
+        socket.create_server(f"{name}/control.sock", family=socket.AF_UNIX) as odd,
+    ):
+
+        def reply() -> None:
+            line, _ = odd.accept()
+            with line:
+                line.recv(1 << 16)
+                line.sendall(json.dumps(answer).encode() + b"\n")
+
+        server = threading.Thread(target=reply)
+        server.start()
+        told = cli("record", name, "-o", f"{tmp_path}/y")
+        server.join()
+    assert (told.returncode, told.stdout) == (status, "")
+    assert words in told.stderr and "Traceback" not in told.stderr
+    assert told.stderr.replace("\n", "").isprintable()
+    assert not (tmp_path / "y").exists()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 
 from iavfio.cli import run as cli
 from iavfio.errors import ConfigError
-from iavfio.qualify.bundle import FORMAT, Bundle
+from iavfio.qualify.bundle import FORMAT, LARGEST_FILE, Bundle
+from iavfio.qualify.comparison import comparison, differences
 from iavfio.qualify.masking import Mask
 from iavfio.qualify.outcome import Outcome
 from iavfio.qualify.report import table
@@ -40,12 +43,29 @@ def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
+def truncate(path: Path, length: int) -> Path:
+    os.truncate(path, length)
+    return path
+
+
 def results(**changes: Any) -> bytes:
     return json.dumps(RESULTS | changes).encode()
 
 
 NAME = "qualify/qualify.json"
 CHECK = {"check": "rss", "status": "passed"}
+
+
+def _with_figure(told: Any) -> Callable[[Path], object]:
+    """A bundle with that value as a figure and as a time."""
+
+    def make(path: Path) -> object:
+        content = results(checks=[CHECK | {"figures": {"a": 1.0}, "seconds": told}])
+        if isinstance(told, float | int):
+            content = results(checks=[CHECK | {"figures": {"a": told}}])
+        return tar(path, member(NAME, content))
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -74,6 +94,11 @@ CHECK = {"check": "rss", "status": "passed"}
         lambda path: tar(path, member(NAME, results(checks=[CHECK | {"facts": []}]))),
         lambda path: tar(path, member(NAME, results(checks=[CHECK | {"figures": {"a": "b"}}]))),
         lambda path: tar(path, member(NAME, results(checks=[CHECK | {"seconds": None}]))),
+        *(_with_figure(told) for told in (10**400, math.nan, math.inf, -math.inf, True, "1", None)),
+        lambda path: tar(path, member(NAME, results(targets=5))),
+        lambda path: tar(path, member(NAME, results(targets=[5]))),
+        lambda path: tar(path, member(NAME, results(time=[]))),
+        lambda path: truncate(tar(path, member(NAME, results())), LARGEST_FILE + 1),
     ],
 )
 @pytest.mark.parametrize("words", [["show"], ["diff"]])
@@ -98,6 +123,55 @@ def test_no_content_raises_another_error(tmp_path_factory: Any, content: bytes) 
     tar(path, member(NAME, content))
     with pytest.raises(ConfigError):
         Bundle.read(path)
+
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+CHECKS = st.fixed_dictionaries(
+    {"check": TEXTS, "status": TEXTS | st.sampled_from(["passed", "failed"])},
+    optional={
+        "reason": TEXTS,
+        "trace": TEXTS,
+        "seconds": st.floats() | st.integers(),
+        "facts": st.dictionaries(TEXTS, VALUES, max_size=2),
+        "figures": st.dictionaries(TEXTS, st.floats() | st.integers(), max_size=2),
+    },
+)
+FILES = st.fixed_dictionaries(
+    {
+        "format": st.just(FORMAT),
+        "host": st.just({}),
+        "devices": st.just({}),
+        "checks": st.lists(CHECKS, max_size=3),
+    },
+    optional={"time": TEXTS, "targets": st.lists(TEXTS), "provenance": VALUES, "seconds": VALUES},
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(one=FILES, other=FILES)
+def test_what_is_read_can_be_shown_and_compared(
+    tmp_path_factory: Any, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """Whatever a bundle of somebody else's holds: it commands no terminal and is like itself."""
+    read = []
+    for content in (one, other):
+        path = tmp_path_factory.getbasetemp() / "any.tar"
+        tar(path, member(NAME, json.dumps(content).encode()))
+        try:
+            read.append(Bundle.read(path))
+        except ConfigError:
+            return
+    for bundle in read:
+        assert differences(bundle, bundle) == []
+    told = [*table(read[0]), *comparison(read[0], read[1], ("a", "b"))]
+    text = "".join(told).replace("\n", "").replace("\t", "")
+    assert text.isprintable()
+    text.encode()
 
 
 def test_truncated_bundles_are_told(tmp_path: Path) -> None:

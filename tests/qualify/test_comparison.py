@@ -69,6 +69,15 @@ def test_a_meaning_is_told_only_where_it_is_needed() -> None:
     assert list(comparison(same, other, ("a", "b")))[3:] == ["1 difference.", MEANING["fact"]]
 
 
+def test_a_figure_of_one_side_only_is_no_likeness() -> None:
+    one = bundle(Outcome("latency", "passed", figures={"a_us": 1.0, "b_us": 0.0}))
+    other = bundle(Outcome("latency", "passed", figures={"a_us": 1.5, "c_us": 0.0}))
+    assert [(found.kind, found.text) for found in differences(one, other)] == [
+        ("only", "latency: b_us was measured in A only"),
+        ("only", "latency: c_us was measured in B only"),
+    ]
+
+
 @pytest.mark.parametrize("one", [SOFT, CARD])
 def test_a_bundle_does_not_differ_from_itself(
     one: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from iavfio.errors import ConfigError
 from iavfio.virtchnl import ESSENTIAL, WANTED, Capability, CapabilityReport, Journal
 from iavfio.virtchnl.capabilities import CAPABILITIES, cap_names
+from iavfio.virtchnl.journal import MOST_PAYLOAD, Entry, parse
 from iavfio.virtchnl.messages.events import EVENT
 from iavfio.virtchnl.messages.filters import ADD_ETH_ADDR
 from iavfio.virtchnl.messages.message_type import Request
@@ -103,6 +107,66 @@ def test_other_files_are_refused(tmp_path: Path, line: str) -> None:
     path.write_text(line)
     with pytest.raises(ConfigError, match="no mailbox journal"):
         Journal.load(path)
+
+
+GOOD: dict[str, Any] = {"time": 1.5, "direction": "out", "opcode": 1, "status": 0}
+GOOD |= {"hex": "", "note": "", "adv_link_speed": True}
+WRONG: dict[str, list[Any]] = {
+    "time": ["1", True, None, -1, 1e300, 10**400, 1 << 33, math.inf, math.nan],
+    "opcode": [1.5, "12", True, -1, 1 << 32, 10**400, None, math.inf],
+    "status": [0.0, "-5", False, 1 << 32, -(1 << 31) - 1, math.nan],
+    "direction": ["up", 0, None, ["in"], {}],
+    "hex": ["0", "zz", 7, None, [], "00" * (MOST_PAYLOAD + 1)],
+    "note": [7, None, [], {}],
+    "adv_link_speed": ["no", 0, 1, None, []],
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_values_of_a_journal_are_checked_and_never_converted(field: str) -> None:
+    for told in WRONG[field]:
+        with pytest.raises(ConfigError, match=f"'{field}' is|it is no JSON"):
+            Entry.from_json(json.dumps(GOOD | {field: told}))
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [("time", 0), ("time", (1 << 33) - 1), ("opcode", (1 << 32) - 1), ("status", -(1 << 31))],
+)
+def test_values_at_the_ends_are_read(field: str, told: Any) -> None:
+    entry = Entry.from_json(json.dumps(GOOD | {field: told}))
+    assert getattr(entry, field) == told
+    assert str(entry).isprintable()
+
+
+@settings(max_examples=60, deadline=None)
+@given(note=st.text(st.characters(exclude_categories=()), max_size=50))
+def test_no_note_of_a_file_commands_a_terminal_or_makes_lines(note: str) -> None:
+    for entry in parse([json.dumps(GOOD | {"note": note, "direction": "note"})]):
+        assert str(entry).isprintable()
+        str(entry).encode()
+    assert parse([json.dumps(GOOD | {"note": note})])[0].text.isprintable()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), st.lists))
+def test_any_value_is_an_entry_or_told(value: Any) -> None:
+    for line in (value, GOOD | {"time": value}, GOOD | {"hex": value, "note": value}):
+        try:
+            assert str(Entry.from_json(json.dumps(line))).isprintable()
+        except ConfigError as error:
+            assert len(str(error)) < 400
+
+
+def test_a_file_without_an_end_is_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iavfio.virtchnl.journal.LARGEST", 1000)
+    (tmp_path / "x").write_text("\n" * 1001)
+    with pytest.raises(ConfigError, match="longer than 1000 bytes"):
+        Journal.load(tmp_path / "x")
+    (tmp_path / "x").write_text("\n" * 1000)
+    assert Journal.load(tmp_path / "x") == ()
 
 
 def test_journal_is_bounded() -> None:
