@@ -162,7 +162,8 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
     return 0;
 }
 
-static void unmap_window(struct dma_table *table, const struct dma_window *window)
+/* The window uses its file no longer. The file stays mapped until dma_bury. */
+static void release_window(struct dma_table *table, const struct dma_window *window)
 {
     struct dma_file *file;
 
@@ -204,7 +205,7 @@ bool dma_bury(struct vf *vf, void **base, uint64_t *bytes)
 
 static void drop(struct dma_table *table, uint32_t at)
 {
-    unmap_window(table, &table->window[at]);
+    release_window(table, &table->window[at]);
     for (table->count--; at < table->count; at++)
         table->window[at] = table->window[at + 1];
 }
@@ -271,7 +272,7 @@ int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size
     if (result == 0)
         result = grow(table);
     if (result) {
-        unmap_window(table, &window);
+        release_window(table, &window);
         return result > 0 ? 0 : result;
     }
     at = lower(table, iova);
@@ -299,7 +300,7 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
     }
     for (uint32_t i = from; i < to; i++) {
         bytes += (int64_t)table->window[i].size;
-        unmap_window(table, &table->window[i]);
+        release_window(table, &table->window[i]);
     }
     if (from < to) /* a table that never held a window has no memory */
         memmove(&table->window[from], &table->window[to],

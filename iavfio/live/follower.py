@@ -45,11 +45,13 @@ class Interval:
 class Follower:
     """Follows the port that `port` names, as `iavfio stats` names it.
 
-    Raises IavfioError when there is no such port, when it may not be read, or when its process has
-    ended already; ConfigError for what cannot be a name.
+    `since`: a moment by time.monotonic() after which it is known to have begun: the first interval
+    then holds all that its queues have counted. Raises IavfioError when there is no such port,
+    when it may not be read, or when its process has ended already; ConfigError for what cannot be
+    a name.
     """
 
-    def __init__(self, port: str) -> None:
+    def __init__(self, port: str, since: float | None = None) -> None:
         self._port = port
         self._reader = find(port)
         if not self._reader.alive:
@@ -60,6 +62,9 @@ class Follower:
             )
         self._at = time.monotonic()
         self._before = self._reader.snapshot()
+        if since is not None:
+            self._at = since
+            self._before = replace(self._before.since(self._before), pf=self._before.pf)
 
     @property
     def gone(self) -> bool:

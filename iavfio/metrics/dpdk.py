@@ -33,6 +33,7 @@ XSTATS = {  # of the PF's counters
     "tx_dropped_packets": "tx_discards",
     "tx_error_packets": "tx_errors",
 }
+MOST_NUMBERS = 100_000  # as many as requests can name; a port that comes after them has none
 ATTACHED = 1  # the state of a device that is in use
 
 
@@ -89,6 +90,8 @@ class Telemetry:
         found = {}
         for snapshot in self._read():
             key = (snapshot.user, snapshot.port)
+            if key not in self._numbers and len(self._numbers) >= MOST_NUMBERS:
+                continue
             found[self._numbers.setdefault(key, len(self._numbers))] = snapshot
         return dict(sorted(found.items()))
 

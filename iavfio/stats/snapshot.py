@@ -58,10 +58,13 @@ class Snapshot:
         return self.last_state if self.alive else DEAD
 
     def since(self, before: Snapshot) -> Snapshot:
-        """What was counted after `before`, a snapshot of the same port; new queues count from 0."""
+        """What was counted after `before`, a snapshot of the same port; new queues count from 0.
+
+        A counter that goes back, as only a writer's that lies can, has counted nothing.
+        """
 
         def less(now: dict[str, int], old: dict[str, int]) -> dict[str, int]:
-            return {name: value - old.get(name, 0) for name, value in now.items()}
+            return {name: max(value - old.get(name, 0), 0) for name, value in now.items()}
 
         def queues(
             now: tuple[dict[str, int], ...], old: tuple[dict[str, int], ...]
@@ -74,8 +77,8 @@ class Snapshot:
             pf=less(self.pf, before.pf),
             rq=queues(self.rq, before.rq),
             sq=queues(self.sq, before.sq),
-            resets=self.resets - before.resets,
-            link_changes=self.link_changes - before.link_changes,
+            resets=max(self.resets - before.resets, 0),
+            link_changes=max(self.link_changes - before.link_changes, 0),
         )
 
     def of_queues(self, count: int) -> Snapshot:

@@ -2,6 +2,7 @@
 /* Workers on a queue pair whose device is a thread that loops every frame back, and can lose, repeat,
  * swap or spoil one. */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "rig.h"
@@ -477,9 +478,45 @@ static void test_idle(void)
     rig_end(&rig);
 }
 
+/* The quota is shared by all workers of a run: one that finds nothing must not write to it. Here a write would
+ * end the process. */
+static void test_empty_polls_write_no_quota(void)
+{
+    struct rig rig;
+    struct worker_config config;
+    struct worker *worker;
+    struct worker_quota *quota =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct worker_counters c;
+    int error;
+
+    assert(quota != MAP_FAILED);
+    quota->limit = 1;
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig, WORKER_RXDROP);
+    config.quota = quota;
+    assert(!mprotect(quota, 4096, PROT_READ));
+    worker = worker_start(&config, &error);
+    assert(worker);
+    while (__atomic_load_n(&rig.rq->empty_polls, __ATOMIC_RELAXED) < 100)
+        usleep(200);
+    assert(!mprotect(quota, 4096, PROT_READ | PROT_WRITE));
+    rig_rx(&rig, 60, RIG_EOP);
+    rig_rx(&rig, 60, RIG_EOP);
+    while (__atomic_load_n(&quota->moved, __ATOMIC_RELAXED) != 1)
+        usleep(200);
+    worker_stop(worker);
+    c = *worker_counters(worker);
+    worker_free(worker);
+    assert(c.received == 1 && quota->taken == 1); /* the second one stays for others */
+    rig_end(&rig);
+    munmap(quota, 4096);
+}
+
 int main(void)
 {
     test_forward();
+    test_empty_polls_write_no_quota();
     test_forward_own();
     test_window();
     test_idle();

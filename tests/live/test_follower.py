@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iavfio._driver import ffi
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.live import Follower, Watch
-from iavfio.stats import PortSegment
+from iavfio.live.rates import as_json
+from iavfio.live.text import line, total_line
+from iavfio.stats import RX, TX, PortSegment
 from tests.live.segments import add, running
 from tests.stats.others import in_child
 
@@ -223,3 +228,67 @@ def test_all_ports_are_watched_those_that_come_and_those_that_go() -> None:
     assert [each.port for each in watch.step()] == ["b"]
     assert {total.port: total.rx.packets for total in watch.totals()} == {"a": 0, "b": 4}
     second.close()
+
+
+def test_what_a_port_that_comes_back_counted_before_it_was_found_is_told() -> None:
+    first, second = running("a"), running("b")
+    watch = Watch()
+    first.close()
+    assert {each.port: each.events for each in watch.step()} == {"a": ["gone"], "b": []}
+    again = running("a")
+    add(again, "rq", 1, packets=5, bytes=300)
+    add(again, "sq", 0, packets=2)
+    again.set_global(range(100, 112))
+    assert [each.port for each in watch.step()] == ["b"]  # a is found behind it
+    add(again, "rq", 0, packets=1)
+    found = {each.port: each for each in watch.step()}
+    assert (found["a"].rx.packets, found["a"].tx.packets) == (6, 2)
+    assert found["a"].drops == {}  # the PF's counters began before the port
+    assert watch.step()[1].rx.packets == 0
+    again.close()
+    second.close()
+
+
+def test_totals_of_ports_that_ended_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iavfio.live.watch.MOST_TOTALS", 3)
+    watch, stays = Watch(), running("stays")
+    for number in range(6):
+        segment = running(f"p{number}")
+        watch.step()
+        segment.close()
+        watch.step()
+    assert [each.port for each in watch.totals()] == ["stays", "p4", "p5"]
+    stays.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(now=st.integers(0, (1 << 64) - 1), later=st.integers(0, (1 << 64) - 1))
+def test_counters_of_a_writer_that_lies_are_neither_negative_nor_no_json(
+    now: int, later: int
+) -> None:
+    segment = running("p0")
+    watch = Watch(["p0"])
+    for value in (now, later):
+        for queue in range(2):
+            for block in ("rq", "sq"):
+                write(segment, block, queue, value)
+        segment.set_global([value] * 12)
+        each = watch.step()[0]
+        told = json.loads(as_json(each))
+        figures = [told["rx"]["packets"], told["tx"]["bytes"], *told["drops"].values()]
+        assert all(figure >= 0 for figure in figures)
+        line(each)
+    assert each.rx.packets == 2 * max(later - now, 0)
+    for total in watch.totals():
+        as_json(total)
+        total_line(total)
+    segment.close()
+
+
+def write(segment: PortSegment, block: str, queue: int, value: int) -> None:
+    """Sets all counters of a queue to one value."""
+    names = [each.name for each in (RX if block == "rq" else TX)]
+    address = getattr(segment, f"{block}_address")(queue)
+    counters: Any = ffi.cast(f"struct {block}_counters *", address)
+    for name in names:
+        setattr(counters, name, value)

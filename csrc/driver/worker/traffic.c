@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "driver/ring/vector.h"
+#include "driver/ring/rx.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
 #include "driver/worker/traffic.h"
@@ -227,9 +228,13 @@ uint32_t traffic_receive(struct worker *worker, struct lane *lane)
             return moved;
     }
     if (unlikely(quota)) {
-        most = quota_take(quota, most);
-        if (!most)
-            return moved;
+        if (rx_done(pair)) {
+            most = quota_take(quota, most);
+            if (!most)
+                return moved;
+        } else {
+            most = 0; /* the quota is shared: an empty poll must not write to it */
+        }
     }
     if (pair->scattered) {
         columns.chain = batch->chain;
