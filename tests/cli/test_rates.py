@@ -159,7 +159,7 @@ def test_the_schema_describes_every_object_of_stats() -> None:
     rx = schema["$defs"]["PortRates"]["properties"]
     assert rx["seconds"]["description"] == "length of the interval"
     listed = run("schema").stdout.splitlines()
-    assert {line.split()[1] for line in listed} == tags
+    assert {line.split()[1] for line in listed if line.startswith("stats ")} == tags
     assert "stats  iavfio.stats.counters/1  iavfio stats PORT --json" in listed
 
 
@@ -200,7 +200,7 @@ def test_help_has_an_example_and_the_exit_statuses(command: str) -> None:
         (["stats", "no-such-port", "--interval", "1"], 2, "no port named 'no-such-port'"),
         (["stats", "../../x", "--interval", "1"], 2, "no port name"),
         (["schema", "stat"], 2, "did you mean stats?"),
-        (["schema", "bench"], 2, "known are stats"),
+        (["schema", "bench"], 2, "known are "),
     ],
 )
 def test_wrong_use(arguments: list[str], status: int, words: str) -> None:
