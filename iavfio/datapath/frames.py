@@ -13,7 +13,7 @@ from iavfio._driver import ffi, lib
 from iavfio.arguments import several, shown, wrong_type
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.columns import MAX_CHAIN, Columns
-from iavfio.datapath.pair import FCS, QueuePair
+from iavfio.datapath.pair import FCS, PairSettings, QueuePair
 from iavfio.datapath.pool import ROOM
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.ranges import MTU
@@ -38,7 +38,7 @@ def build(pair: QueuePair, packets: Sequence[Any] | NDArray[np.uint8], lengths: 
         sizes = np.fromiter((len(item) for item in items), dtype=np.uint32, count=len(items))
         flat = np.frombuffer(b"".join(items), dtype=np.uint8)
         starts = np.cumsum(sizes, dtype=np.uint64) - sizes
-    _check_sizes(sizes, pair.settings.max_frame)
+    _check_sizes(sizes, pair.settings)
     if sizes.size and int(sizes.max()) > ROOM:
         return _build_chains(pair, flat, starts, sizes)
     columns = pair.columns(max(int(sizes.size), 1))
@@ -111,7 +111,7 @@ def _rows(
     return np.ascontiguousarray(packets).reshape(-1), width, sizes
 
 
-def _check_sizes(sizes: NDArray[np.uint32], longest: int) -> None:
+def _check_sizes(sizes: NDArray[np.uint32], settings: PairSettings) -> None:
     """Raises ConfigError that names the first frame which is too short or too long."""
     if sizes.size == 0:
         return
@@ -122,21 +122,24 @@ def _check_sizes(sizes: NDArray[np.uint32], longest: int) -> None:
             f"a frame has at least {MIN_FRAME} bytes (the device would report the VF as malicious)",
             f"pad it to {MIN_FRAME} bytes or more",
         )
+    longest = settings.max_frame
     if sizes[largest] > longest:
         raise ConfigError(
             f"packet {largest} of {sizes[largest]} bytes cannot be sent",
             f"the longest frame at this MTU has {longest} bytes, without FCS",
-            _mtu_for(int(sizes[largest]), longest),
+            _mtu_for(int(sizes[largest]), settings),
         )
 
 
-def _mtu_for(frame: int, longest: int) -> str:
-    """The advice for a frame that is longer than `longest`: MTU and frame differ by a constant."""
+def _mtu_for(frame: int, settings: PairSettings) -> str:
+    """The advice for a frame that is too long: MTU and frame differ by a constant."""
     overhead = RX_MAX_FRAME - FCS - MTU.high
-    mtu = frame - overhead
-    if mtu > MTU.high:
+    if frame > RX_MAX_FRAME - FCS:
         return f"split it: no MTU of these cards lets more than {RX_MAX_FRAME - FCS} bytes through"
-    return f"split it, or raise the MTU from {longest - overhead}: port.configure(mtu={mtu})"
+    if frame > settings.pf_frame:
+        return f"split it: this PF lets no more than {settings.pf_frame} bytes through"
+    mtu = settings.max_frame - overhead
+    return f"split it, or raise the MTU from {mtu}: port.configure(mtu={frame - overhead})"
 
 
 def _take(pair: QueuePair, handles: Any, count: int) -> None:

@@ -52,7 +52,8 @@ class Rings:
 class PairSettings:
     """What the user decides about a pair: descriptors a ring, bytes a frame without FCS, ...
 
-    `metadata` holds bits of `enum meta_bit`, `isa` is a word of `iavfio.ranges.ISA`.
+    `metadata` holds bits of `enum meta_bit`, `isa` is a word of `iavfio.ranges.ISA`. `pf_frame`:
+    bytes without FCS that the PF lets through, whatever the MTU.
     """
 
     rx_entries: int
@@ -60,6 +61,7 @@ class PairSettings:
     max_frame: int
     metadata: int = 0
     isa: str = "auto"
+    pf_frame: int = lib.RX_MAX_FRAME - FCS
 
     @property
     def scattered(self) -> bool:

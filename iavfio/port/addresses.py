@@ -99,8 +99,9 @@ class Addresses:
         held, error = self._held, None
         held.doubtful.update(macs)  # until the request is answered
         taken = list(macs)
+        further = sum(mac != held.primary for mac in held.macs)
         try:
-            self._client.add_macs(macs, primary=primary)
+            self._client.add_macs(macs, primary=primary, further=further)
         except ItemRefused as refused:
             taken, error = taken[: len(refused.accepted)], refused
         held.doubtful.difference_update(macs)

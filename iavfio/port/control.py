@@ -109,7 +109,7 @@ class PortControl:
             status.publish_in(self.segment)
             self.segment.set_pairs(1)
             self.hardware = Hardware(device.space, self.bar, self.interrupts.fds, self.segment)
-            self.queues = QueueSet(status, self.pool, self.settings)
+            self.queues = QueueSet(status, self.pool, self.settings, self.limits)
             status.move(State.STOPPED)
             status.publish_link()
             events = self.interrupts.fds[0], device.request_event(), device.error_event()
@@ -217,7 +217,7 @@ class PortControl:
             self.settings = new
             self.status.mac = self.address.wanted(new)
             self.queues.close()
-            self.queues = QueueSet(self.status, self.pool, new)
+            self.queues = QueueSet(self.status, self.pool, new, self.limits)
 
     def _request_queues(self, queues: int) -> None:
         """The PF resets the VF to give it more queues, or names the number that it can.
@@ -373,13 +373,13 @@ class PortControl:
 
     def refresh_stats(self, seconds: float | None = None) -> None:
         """See Port.refresh_stats."""
-        if self.status.state not in (State.STOPPED, State.RUNNING):
+        if not self.status.in_service(self.device.lost):
             return
         if seconds is None:
             seconds = bounds.REFRESH + self.session.client.patience
         deadline = Deadline(seconds)
         with self.status.exclusively(seconds), self.session.within(deadline.left):
-            if self.status.state in (State.STOPPED, State.RUNNING):
+            if self.status.in_service(self.device.lost):
                 try:
                     self.counters.refresh()
                 finally:
@@ -475,8 +475,7 @@ class PortControl:
             self.device_lost()
         elif self.status.state not in (State.FAILED, State.CLOSED):
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            self.status.move(State.FAILED, reason)
-            self.status.emit("failed", reason)
+            self.status.fail("failed", reason)
 
     def device_lost(self) -> None:
         """Ends all register accesses: the device, or the process that played it, is gone.
@@ -489,8 +488,7 @@ class PortControl:
         self.queues.halt(-errno.ENODEV)
         try:
             if self.status.state is not State.FAILED:
-                self.status.move(State.FAILED, "the device is gone")
-                self.status.emit("lost", "the device is gone")
+                self.status.fail("lost", "the device is gone")
         except StateError:
             pass  # closed meanwhile
 

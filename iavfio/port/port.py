@@ -301,8 +301,9 @@ class Port:
         """Asks the PF for its counters now; they are published in `stats`.
 
         Does nothing while a reset is handled. Raises MailboxError when there is no answer `within`
-        seconds, StateError when another call uses the port for so long. None means 2 s, and more
-        for a PF that was slow of late.
+        seconds, StateError when another call uses the port for so long, when it has failed or is
+        closed, DeviceLost when there is no device any more. None means 2 s, and more for a PF that
+        was slow of late.
         """
         self.control.refresh_stats(None if within is None else WAIT("within", within))
 

@@ -6,23 +6,24 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from iavfio.datapath.pair import PairSettings, QueuePair
+from iavfio.datapath.pair import FCS, PairSettings, QueuePair
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import PortState, RxQueue, TxQueue
 from iavfio.port.queues import Queues, RxQueues
-from iavfio.port.settings import Settings
+from iavfio.port.settings import Limits, Settings
 
 
 class QueueSet:
     """Queue pairs and their two sides. No memory is taken before the first bring-up."""
 
-    def __init__(self, port: PortState, pool: Pool, settings: Settings) -> None:
+    def __init__(self, port: PortState, pool: Pool, settings: Settings, limits: Limits) -> None:
         shape = PairSettings(
             settings.rx_ring,
             settings.tx_ring,
             settings.frame,
             settings.metadata_bits,
             settings.isa,
+            pf_frame=limits.frame - FCS,
         )
         self.pairs = [QueuePair(port.name, i, pool, shape) for i in range(settings.queues)]
         self.rx = RxQueues(RxQueue(port, pair) for pair in self.pairs)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from iavfio.errors import StateError
+from iavfio.errors import DeviceLost, StateError
 from iavfio.logs import logger, on_one_line
 from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
@@ -44,6 +44,8 @@ HOW_TO_START = {
     State.CLOSED: "open it again: iavfio.open(...)",
     State.FAILED: "port.recover(), or close the port and open it again",
 }
+REOPEN = "close the port; open it again when the VF is back"
+FAILED = "failed"  # the condition whose note stands until the port works again
 SHOWN: dict[State, SegmentState] = {
     State.OPENING: "opening",
     State.STOPPED: "stopped",
@@ -112,8 +114,37 @@ class PortStatus:
         log.log(logging.INFO if calm else logging.DEBUG, "%s: %s", self.name, state.value)
         if self._segment is not None:
             self._segment.set_state(SHOWN[state])
+        if state in (State.STOPPED, State.RUNNING):
+            self._forget(FAILED)
         if state in (State.RESETTING, State.FAILED, State.CLOSED):
             self.set_link(Link.now(False, 0))  # the PF tells it anew after a reset
+
+    def fail(self, kind: str, reason: str) -> None:
+        """Goes to failed: the event is of that `kind`, and a note says so until it works again.
+
+        Raises StateError for a port that is closed.
+        """
+        self.move(State.FAILED, reason)
+        remedy = REOPEN if kind == "lost" else HOW_TO_START[State.FAILED]
+        text = f"{LINES.get(kind, '%s') % reason}\n  {remedy}"
+        with self._saying:
+            self._conditions[FAILED] = text
+            self.notes.append(text)
+        self.emit(kind, reason)
+
+    def in_service(self, lost: bool) -> bool:
+        """Whether the PF can be asked now; not while a reset is handled.
+
+        Raises DeviceLost for a port that has failed because its device is `lost`, StateError for
+        any other that has failed and for a closed one: what it knows of the PF only grows older.
+        """
+        state = self.lifecycle.state
+        if state is State.FAILED and lost:
+            raise DeviceLost(f"the device of port {self.name} is gone", "", REOPEN)
+        if state in (State.FAILED, State.CLOSED):
+            what = f"the PF cannot be asked by port {self.name}"
+            raise StateError(what, self.why_stopped(), self.how_to_start())
+        return state in (State.STOPPED, State.RUNNING)
 
     def wait_running(self, timeout: float) -> None:
         """Waits through a reset. Raises StateError when the port does not run by then."""
@@ -191,13 +222,17 @@ class PortStatus:
 
     def end(self, condition: str) -> None:
         """Takes the note of a condition away and says so; does nothing when there was none."""
+        text = self._forget(condition)
+        if text is not None:
+            self.emit("over", text)
+
+    def _forget(self, condition: str) -> str | None:
+        """Takes the note of a condition away without a word; the note, if there was one."""
         with self._saying:
             text = self._conditions.pop(condition, None)
-            if text is None:
-                return
             if text in self.notes:
                 self.notes.remove(text)
-        self.emit("over", text)
+            return text
 
     @property
     def conditions(self) -> frozenset[str]:

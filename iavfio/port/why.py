@@ -45,7 +45,8 @@ class Facts:
     """What is known of a port.
 
     `counts`: what its counters say now, or moved by while somebody watched. The rest needs a port
-    of this process, and is None where nothing is known: `reason` why it does not run; `own` and
+    of this process, and is None where nothing is known: `reason` why it does not run, `closed`
+    whether because its program has closed it; `own` and
     `foreign` whether the PF counted a probe from its own and from a foreign address as sent;
     `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame`
     bytes without FCS.
@@ -53,6 +54,7 @@ class Facts:
 
     counts: Snapshot
     reason: str = ""
+    closed: bool = False
     lost: bool = False
     own: bool | None = None
     foreign: bool | None = None
@@ -96,6 +98,8 @@ def probe(port: Port) -> Facts:
     """
     port.settle()
     counts = _counts(port)
+    if port.state == "closed":
+        return Facts(counts, reason=port.why_stopped(), closed=True)
     lost = bool(port.device.lost)
     if lost or port.state != "running":
         return Facts(counts, reason=port.why_stopped(), lost=lost)
@@ -158,6 +162,9 @@ def _lost(f: Facts) -> Finding | None:
 
 
 def _not_running(f: Facts) -> Finding | None:
+    if f.closed:
+        again = "open it again: iavfio.open(...)"
+        return Finding("not running", "the port is closed", f.reason, again)
     if f.counts.state == "running" and not f.reason:
         return None
     remedy = {

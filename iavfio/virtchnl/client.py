@@ -147,15 +147,21 @@ class VirtchnlClient(Channel):
 
     # Lists
 
-    def add_macs(self, macs: Sequence[bytes], primary: bytes | None = None) -> None:
-        """Adds MAC filters. Raises ItemRefused naming the address and what was added before it."""
+    def add_macs(
+        self, macs: Sequence[bytes], primary: bytes | None = None, further: int = 0
+    ) -> None:
+        """Adds MAC filters. Raises ItemRefused naming the address and what was added before it.
+
+        `further`: how many the PF holds already besides the VF's own, for the error.
+        """
         try:
             self._add_each(macs, lambda part: ADD_ETH_ADDR(part, primary), mac_text)
         except ItemRefused as refused:
-            if len(refused.accepted) > UNTRUSTED_MACS:
+            room = further + len(refused.accepted)
+            if room > UNTRUSTED_MACS:
                 refused.advise(
-                    f"the PF has no room for more than the {len(refused.accepted)} before it; the "
-                    "VF is trusted, since one that is not has fewer",
+                    f"the PF has no room for more than {room} further addresses; the VF is "
+                    "trusted, since one that is not has fewer",
                     "use fewer extra_macs, or promiscuous=True",
                 )
             raise
