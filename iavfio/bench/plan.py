@@ -10,6 +10,7 @@ from typing import Literal
 
 from iavfio.errors import ConfigError
 from iavfio.port.port import Port
+from iavfio.port.settings import ETHERNET
 
 Mode = Literal["rxdrop", "txonly", "loopback", "forward"]
 MODES: tuple[Mode, ...] = ("rxdrop", "txonly", "loopback", "forward")
@@ -109,4 +110,4 @@ class Plan:
 
 def mtu_for(sizes: Sequence[int]) -> int:
     """The least MTU for frames of these sizes with FCS."""
-    return max(sizes) - FCS - 14
+    return max(sizes) - FCS - ETHERNET

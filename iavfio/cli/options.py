@@ -239,17 +239,37 @@ class SocketPath(ParamType):
             self.fail(
                 f"the path is too long for a socket; it can have {SOCKET_PATH} bytes", param, ctx
             )
-        if "\0" not in path and not os.path.lexists(path):
-            self.fail(f"there is no socket {path}; {self._hint(Path(path))}", param, ctx)
+        if "\0" not in path:
+            self._check(Path(path), param, ctx)
         return path
 
+    def _check(self, path: Path, param: click.Parameter | None, ctx: click.Context | None) -> None:
+        if not os.path.lexists(path):
+            self.fail(f"there is no socket {path}; {self._hint(path)}", param, ctx)
+        if path.is_dir():
+            there = self._sockets(path)
+            hint = f"did you mean {path / there[0]}?" if there else self._hint(path / "vf0.sock")
+            self.fail(f"{path} is a directory and no socket; {hint}", param, ctx)
+        if path.exists() and not path.is_socket():
+            self.fail(f"{path} is a file and no socket; {self._hint(path)}", param, ctx)
+        if path.name == SOCKET_CONTROL[1:] and self._sockets(path.parent):
+            self.fail(
+                f"{path} is the control socket of a software PF and no VF's; {self._hint(path)}",
+                param,
+                ctx,
+            )
+
     @staticmethod
-    def _hint(path: Path) -> str:
+    def _sockets(folder: Path) -> list[str]:
+        """Names of what may be VFs there."""
         try:
-            there = sorted(each.name for each in path.parent.iterdir() if each.is_socket())
+            there = sorted(each.name for each in folder.iterdir() if each.is_socket())
         except OSError:
             there = []
-        there = [name for name in there if f"/{name}" != SOCKET_CONTROL]
+        return [name for name in there if f"/{name}" != SOCKET_CONTROL]
+
+    def _hint(self, path: Path) -> str:
+        there = self._sockets(path.parent)
         close = nearest(path.name, there)
         if close:
             return f"did you mean {path.parent / close}?"

@@ -20,6 +20,7 @@ from iavfio.cli.printing import tell
 from iavfio.cli.private_pf import personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
+from iavfio.cli.targets import check_distinct
 from iavfio.ranges import SOAK
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             f"{len(targets)} VFs were named and qualify takes one or two, as in: "
             "iavfio qualify softvf softvf --soak 5"
         )
-    if len(targets) == 2 and targets[0] == targets[1] != "softvf":
-        raise click.UsageError(f"{targets[0]} was named twice: name two VFs of one PF, or one")
+    check_distinct(targets)
     checks = _chosen(options["only"], options["skip"])
     path = options["output"] or _path(targets[0])
     check_writable(path)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from iavfio.errors import IavfioError
 
 if TYPE_CHECKING:
@@ -18,15 +20,36 @@ USER = "vfio-user:"
 
 def port_of(target: str) -> KnownPort | None:
     """The living port that has the VF `target` open, as far as this user may see; else None."""
-    from iavfio.pyvfio.opening import normal_bdf
     from iavfio.stats import ports
 
-    wanted = normal_bdf(target) or os.path.realpath(target.removeprefix(USER))
+    wanted = _device_of(target)
     for port in ports():
-        device = normal_bdf(port.device) or os.path.realpath(port.device)
-        if port.alive and device == wanted:
+        if port.alive and _device_of(port.device) == wanted:
             return port
     return None
+
+
+def check_distinct(targets: Sequence[str]) -> None:
+    """Raises UsageError where two names are of one VF; each "softvf" is a VF of its own."""
+    from iavfio.opening import resolved
+
+    seen: set[str] = set()
+    for target in targets:
+        if target == "softvf":
+            continue
+        device = _device_of(resolved(target))
+        if device in seen:
+            raise click.UsageError(
+                f"the VF {target} is named twice: name two VFs of one PF, or one alone"
+            )
+        seen.add(device)
+
+
+def _device_of(target: str) -> str:
+    """What is the same for all names of a VF: its full PCI address, or its socket's own path."""
+    from iavfio.pyvfio.opening import normal_bdf
+
+    return normal_bdf(target) or os.path.realpath(target.removeprefix(USER))
 
 
 def near_ports(word: str) -> str:

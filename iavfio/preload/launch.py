@@ -90,7 +90,7 @@ def prepare(
     paths = [
         str(Path(os.fspath(socket).removeprefix("vfio-user:")).absolute()) for socket in sockets
     ]
-    if len(set(paths)) != len(paths):
+    if len({os.path.realpath(path) for path in paths}) != len(paths):
         raise ConfigError("a socket is given twice", "a software VF serves one client at a time")
     members = [tree.member(index, path) for index, path in enumerate(paths)]
     settings = {"IAVFIO_PRELOAD_IOVA_BITS": str(iova_bits)}

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from iavfio.pyvfio import forks
@@ -29,6 +30,7 @@ from iavfio.pyvfio.log import log
 
 TIMEOUT_MS = 5000
 FOREVER = 1e6  # seconds, more than any limit
+CONTROL = "control.sock"  # where a software PF takes commands, beside its VFs' sockets
 START = "start a software VF with: iavfio softvf --socket DIR"
 PEER = struct.Struct("iII")  # SO_PEERCRED: pid, uid, gid
 
@@ -179,6 +181,13 @@ class Connection:
         """What a transport's error number means, in words."""
         if code == errno.ETIMEDOUT:
             lost = Command(lib.vu_conn_lost_command(self._conn))
+            if lost is Command.VERSION and Path(self.path).name == CONTROL:
+                return ProtocolError(
+                    f"{self.path} does not speak vfio-user",
+                    "it is the control socket of a software PF, not a VF's",
+                    f"name a VF's socket, as in {Path(self.path).with_name('vf0.sock')}",
+                    code,
+                )
             return DeviceLost(
                 f"{self.path} does not answer",
                 f"there was no reply to {lost.name} in time, so the connection was given up",
@@ -247,6 +256,16 @@ def _connect(path: str) -> socket.socket:
         if code in (errno.ENOENT, errno.ENOTDIR):
             raise NotFound(
                 f"there is no socket {path}", "its server does not run", START, code
+            ) from error
+        if code == errno.ECONNREFUSED and not Path(path).is_socket():
+            kind = "directory" if Path(path).is_dir() else "file"
+            raise UnknownDevice(
+                f"{path} is no socket",
+                f"it is a {kind}",
+                f"name the socket of a software VF, as in {Path(path) / 'vf0.sock'}"
+                if kind == "directory"
+                else START,
+                code,
             ) from error
         if code == errno.ECONNREFUSED:
             raise NotFound(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -235,14 +236,28 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["journal", "record", "EMPTY", "-o", "x", "--vf", "64"], 2, "--vf 63"),
     # preloading
     (["preload"], 2, "Missing argument"),
-    (["preload", "/dev/null"], 2, "give it after --"),
+    (["preload", "SOCK"], 2, "give it after --"),
     (["preload", "/nowhere/vf0.sock", "--", "true"], 2, "iavfio softvf --socket DIR"),
     (["preload", "--", "true"], 2, "Missing argument 'SOCKET"),
-    (["preload", "--iova-bits", "31", "/dev/null", "--", "true"], 2, "32 to 57"),
-    (["preload", "--iova-bits", "x", "/dev/null", "--", "true"], 2, "not a whole number"),
+    (["preload", "--iova-bits", "31", "SOCK", "--", "true"], 2, "32 to 57"),
+    (["preload", "--iova-bits", "x", "SOCK", "--", "true"], 2, "not a whole number"),
     (["preload", LONG, "--", "true"], 2, "107 bytes"),
     (["preload", "", "--", "true"], 2, "path is empty"),
-    (["preload", "/dev/null", "/dev/null", "--", "true"], 2, "given twice"),
+    (["preload", "SOCK", "SOCK", "--", "true"], 2, "given twice"),
+    (["preload", "SOCK", "LINK", "--", "true"], 2, "given twice"),
+    (["preload", "/nope", "--", "ls"], 2, "there is no socket /nope"),
+    # what is there, and is no VF's socket
+    (["preload", "/dev/null", "--", "true"], 2, "/dev/null is a file and no socket; start"),
+    (["preload", "EMPTY", "--", "ls"], 2, "is a directory and no socket; start a software VF"),
+    (["preload", "PF", "--", "ls"], 2, "vf0.sock?"),
+    (["bench", "vfio-user:PF"], 2, "is a directory and no socket; did you mean"),
+    (["bench", "vfio-user:/etc/passwd"], 2, "/etc/passwd is a file and no socket"),
+    (["bench", "vfio-user:CONTROL"], 2, "is the control socket of a software PF and no VF's"),
+    (["info", "vfio-user:CONTROL"], 2, "in "),
+    # one VF by two names
+    (["bench", "vfio-user:SOCK", "vfio-user:SOCK"], 2, "is named twice"),
+    (["bench", "vfio-user:SOCK", "vfio-user:LINK"], 2, "is named twice"),
+    (["qualify", "vfio-user:SOCK", "vfio-user:LINK"], 2, "is named twice"),
 ]  # fmt: skip
 
 
@@ -253,7 +268,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (home / "other").write_text('{"name": "no journal"}\n', encoding="utf-8")
     (home / "numbers").write_text("12\n13\n", encoding="utf-8")
     (home / "empty").mkdir()
-    return {name.upper(): str(home / name) for name in ("binary", "other", "numbers", "empty")}
+    found = {name.upper(): str(home / name) for name in ("binary", "other", "numbers", "empty")}
+    pf = home / "pf"
+    pf.mkdir()
+    for name in ("vf0.sock", "control.sock"):
+        with socket.socket(socket.AF_UNIX) as listener:  # the file stays: its server has ended
+            listener.bind(str(pf / name))
+    (home / "link").symlink_to(pf / "vf0.sock")
+    found |= {"PF": str(pf), "SOCK": str(pf / "vf0.sock"), "LINK": str(home / "link")}
+    return found | {"CONTROL": str(pf / "control.sock")}
+
+
+def filled(word: str, files: dict[str, str]) -> str:
+    before, colon, name = word.rpartition(":")
+    return f"{before}{colon}{files.get(name, name)}"
 
 
 def name_of(value: object) -> str:
@@ -277,7 +305,7 @@ def test_a_mistake_has_its_exit_status_and_names_its_reason(
         pytest.skip("preload's library is not built with the sanitizer")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IAVFIO_DEBUG", raising=False)
-    assert run([files.get(word, word) for word in arguments]) == status
+    assert run([filled(word, files) for word in arguments]) == status
     said = capsys.readouterr()
     assert reason in " ".join(said.err.split())
     assert said.out == ""

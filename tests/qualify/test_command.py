@@ -96,7 +96,7 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(
 def test_one_vf_named_twice_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     with iavfio.softvf() as pf:
         assert cli(["qualify", pf.sockets[0], pf.sockets[0]]) == 2
-    assert "was named twice" in capsys.readouterr().err
+    assert "is named twice" in capsys.readouterr().err
 
 
 def test_a_long_step_gives_signs_of_life(

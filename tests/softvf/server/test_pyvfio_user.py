@@ -66,6 +66,14 @@ def test_nobody_listens(tmp_path: Path) -> None:
         pyvfio.open(f"vfio-user:{path}")
 
 
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_what_is_no_socket_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "vfs"
+    path.mkdir() if kind == "directory" else path.write_bytes(b"")
+    with pytest.raises(pyvfio.UnknownDevice, match=f"{path} is no socket: it is a {kind}"):
+        pyvfio.open(f"vfio-user:{path}")
+
+
 def test_server_hangs_up_at_once(tmp_path: Path) -> None:
     path = tmp_path / "busy.sock"
     with socket.socket(socket.AF_UNIX) as listener:
