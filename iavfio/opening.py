@@ -53,7 +53,7 @@ def open_port(
         from iavfio.stats.runtime import check_name
 
         check_name(PORT_NAME("name", name))
-    permissions = PERMISSIONS("stats_mode", stats_mode)
+    permissions = _permissions(stats_mode)
     Flag()("unsafe_noiommu", unsafe_noiommu)
     Flag()("release_on_request", release_on_request)
     starting = None
@@ -107,6 +107,20 @@ def open_port(
     if private is not None:
         port.own(private)
     return port
+
+
+def _permissions(mode: object) -> int:
+    """The mode of a segment. Decimal digits that look octal get their "0o" in the error."""
+    try:
+        return PERMISSIONS("stats_mode", mode)
+    except ConfigError as wrong:
+        if isinstance(mode, int) and not isinstance(mode, bool):
+            octal = re.fullmatch(r"[0-7]{3}", str(mode)) is not None
+            wrong.advise(
+                "stats_mode can be 0o0 to 0o777, permission bits",
+                f"write stats_mode=0o{mode}" if octal else "as in stats_mode=0o640",
+            )
+        raise
 
 
 def _target(target: object) -> str:

@@ -62,12 +62,13 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
     from iavfio.arguments import nearest
     from iavfio.qualify.checks import NAMES
 
-    chosen = [name for value in values for name in value.split(",") if name]
+    chosen = [name.strip() for value in values for name in value.split(",")]
     for name in chosen:
         if name not in NAMES:
             close = nearest(name, NAMES)
             hint = f"did you mean {close}?" if close else f"checks are {', '.join(NAMES)}"
-            raise click.BadParameter(f"there is no check {name!r}; {hint}", context, option)
+            what = f"there is no check {name!r}" if name else "a check's name is empty"
+            raise click.BadParameter(f"{what}; {hint}", context, option)
     return chosen
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
-from iavfio.arguments import Range, shown
-from iavfio.datapath.columns import MAX_CHAIN, Columns
+from iavfio.arguments import Range, shown, unknown
+from iavfio.datapath.columns import MAX_CHAIN, METADATA, Columns
 from iavfio.datapath.header_columns import HeaderColumns
 from iavfio.errors import ConfigError
 
@@ -25,6 +25,10 @@ INDEX_MASK = np.uint64(lib.HANDLE_INDEX_MASK)
 FIELD_MASK = np.uint64(lib.HANDLE_FIELD_MASK)
 HEADERS = Range(1, lib.POOL_ROOM, "bytes of headers")
 OFFSET = Range(0, 0xFFFF, "bytes")
+FURTHER = {  # columns that come without being asked for, and when they do not
+    "flags": "it comes with each column that configure(metadata=...) asks for, and none was",
+    "segments": "it comes where the MTU allows frames longer than a buffer",
+}
 WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -91,14 +95,18 @@ class Packets(HeaderColumns):
     def column(self, name: str) -> NDArray[Any]:
         """A metadata column: rss, ptype, csum, vlan, mark, time, flags or segments, read-only.
 
-        Raises ConfigError when it was not asked for with configure(metadata=...).
+        Raises ConfigError when it was not asked for with configure(metadata=...), and for a name
+        that no column has.
         """
-        array = self.live().arrays.get(name)
-        if array is None or name == "chain":
+        arrays = self.live().arrays
+        if not isinstance(name, str) or name not in (*METADATA, *FURTHER):
+            raise unknown("column", name, (*METADATA, *FURTHER))
+        array = arrays.get(name)
+        if array is None:
             raise ConfigError(
                 f"this burst has no column {name!r}",
-                "a column is filled only when it was asked for at queue set-up",
-                f"port.configure(metadata={{..., {name!r}}})",
+                FURTHER.get(name, "a column is filled only when it was asked for at queue set-up"),
+                "" if name in FURTHER else f"port.configure(metadata={{..., {name!r}}})",
             )
         part = self._pick(array)
         part.flags.writeable = False

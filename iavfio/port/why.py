@@ -341,7 +341,9 @@ def _one_queue(f: Facts) -> Finding | None:
         f"{max(packets)} packets in one of {len(packets)} queues"
         + ("" if f.rss else "; the PF does not grant RSS"),
         "RSS hashes IP addresses and TCP, UDP and SCTP ports: traffic of one flow, or of a kind "
-        "that the card does not parse, stays together; see docs/guides or choose rss=",
+        "that the card does not parse (tunnels, ICMP, other protocols), stays together whatever "
+        "rss= says; a handler that answers REDIRECT by its own hash spreads it: "
+        "docs/guides/handlers.md",
     )
 
 

@@ -257,6 +257,10 @@ WRONG: list[tuple[list[str], int, str]] = [
     # one VF by two names
     (["bench", "vfio-user:SOCK", "vfio-user:SOCK"], 2, "is named twice"),
     (["bench", "vfio-user:SOCK", "vfio-user:LINK"], 2, "is named twice"),
+    # checks
+    (["qualify", "softvf", "--only", ""], 2, "a check's name is empty; checks are"),
+    (["qualify", "softvf", "--only", "identity,"], 2, "a check's name is empty"),
+    (["qualify", "softvf", "--skip", ","], 2, "a check's name is empty"),
     (["qualify", "vfio-user:SOCK", "vfio-user:LINK"], 2, "is named twice"),
 ]  # fmt: skip
 

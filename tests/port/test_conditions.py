@@ -124,7 +124,7 @@ CASES = (
     Case(
         "no spread over queues",
         "all packets arrive in one queue although several run",
-        "choose rss=",
+        "answers REDIRECT by its own hash",
         _one_flow,
         settings={"queues": 2},
     ),

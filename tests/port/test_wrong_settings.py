@@ -55,6 +55,10 @@ def running(pf: SoftPf) -> Iterator[Port]:
         yield port
 
 
+def column(port: Port, name: Any) -> Any:
+    return port.tx[0].build([bytes(60)]).column(name)
+
+
 def numbers(name: str, unit: str, low: int, high: int) -> list[tuple[dict[str, Any], str]]:
     """What every setting that counts something refuses."""
     kind = f"{name} is a whole number of {unit}, not "
@@ -235,6 +239,12 @@ CALLS: list[tuple[str, Call, str]] = [
     ("field 3", lambda p: p.tx[0].build([bytes(60)]).field(0, 3), "1, 2, 4 or 8 bytes"),
     ("field '2'", lambda p: p.tx[0].build([bytes(60)]).field(0, "2"), "1, 2, 4 or 8 bytes"),
     ("column", lambda p: p.tx[0].build([bytes(60)]).column("vlan"), "configure(metadata={..."),
+    ("column 2", lambda p: column(p, "nosuch"), "known are rss, ptype, csum, vlan, mark, time"),
+    ("column 3", lambda p: column(p, "vlam"), "did you mean vlan?"),
+    ("column 4", lambda p: column(p, 5), "there is no column 5"),
+    ("column 5", lambda p: column(p, "chain"), "there is no column 'chain'"),
+    ("column 6", lambda p: column(p, "segments"), "frames longer than a buffer"),
+    ("column 7", lambda p: column(p, "flags"), "and none was"),
     ("headers 'a'", lambda p: p.tx[0].build([bytes(60)]).headers("a"), "not the str 'a'"),
     ("headers 0", lambda p: p.tx[0].build([bytes(60)]).headers(0), "use width=1"),
     ("set 'x'", lambda p: p.tx[0].build([bytes(60)]).set_field(0, 2, "x"), "0 to 65535"),
@@ -317,7 +327,10 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("open token 5", lambda _: OPEN("softvf", vf_token=5), "a token is a UUID"),
     ("open pool", lambda _: OPEN("softvf", pool=4096), "pool is an object of Pool"),
     ("open stats_mode", lambda _: OPEN("softvf", stats_mode="640"), "not the str '640'"),
-    ("open stats_mode 2", lambda _: OPEN("softvf", stats_mode=0o1777), "0 to 511"),
+    ("open stats_mode 2", lambda _: OPEN("softvf", stats_mode=0o1777), "0o0 to 0o777"),
+    ("open stats_mode 3", lambda _: OPEN("softvf", stats_mode=644), "write stats_mode=0o644"),
+    ("open stats_mode 4", lambda _: OPEN("softvf", stats_mode=0o7777), "as in stats_mode=0o640"),
+    ("open stats_mode 5", lambda _: OPEN("softvf", stats_mode=-1), "as in stats_mode=0o640"),
     ("open noiommu", lambda _: OPEN("softvf", unsafe_noiommu=1), "True or False"),
     ("open release", lambda _: OPEN("softvf", release_on_request="no"), "True or False"),
     ("pool 63", lambda _: POOL(63), "use buffers=64"),
