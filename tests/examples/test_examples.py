@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS = 60
 SHOWS = {  # what each prints when it did its work
     "acl": "passed from 198.18.2.9\nhits: 1 1 dropped: 2\n",
+    "capture_pcapng": "Dot1Q",
     "dns_filter": "2 of 4 queries dropped, 2 sent on",
     "exporter": 'iavfio_rx_queue_packets_total{port="softvf",queue="0"',
     "flow_counter": "4 flows in 0.5 s",
@@ -30,6 +31,7 @@ SHOWS = {  # what each prints when it did its work
 }
 NEEDS = {
     "acl": "numba",
+    "capture_pcapng": "scapy",
     "dns_filter": "numba",
     "exporter": "prometheus_client",
     "handler": "numba",
