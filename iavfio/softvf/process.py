@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -147,22 +147,33 @@ def _speech() -> ModuleType | None:
 
 def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
     try:
-        return DataPlane(
-            settings.vfs,
-            bar_size=card.bar0_size,
-            uplink=settings.uplink,
-            writeback=settings.writeback,
-            flex=card.flex,
-            e810_itr=card.e810_itr,
-            wb_group=card.wb_group,
-            wb_on_itr=card.wb_on_itr,
-            rx_tail_step=card.rx_tail_step,
-        )
+        with _wire(settings.uplink) as uplink:
+            return DataPlane(
+                settings.vfs,
+                bar_size=card.bar0_size,
+                uplink=uplink,
+                writeback=settings.writeback,
+                flex=card.flex,
+                e810_itr=card.e810_itr,
+                wb_group=card.wb_group,
+                wb_on_itr=card.wb_on_itr,
+                rx_tail_step=card.rx_tail_step,
+            )
+    except ConfigError:
+        raise
     except ValueError as error:
         cause, _, remedy = str(error).partition("; ")
         raise ConfigError(
             f"cannot open the uplink {settings.uplink!r}", cause, remedy or UPLINKS
         ) from error
+
+
+def _wire(uplink: str) -> AbstractContextManager[str]:
+    """The uplink as the data plane can read it; the process starts fast where nothing is to do."""
+    if not uplink.startswith("pcap:"):
+        return contextlib.nullcontext(uplink)
+    wire: AbstractContextManager[str] = import_module("iavfio.softvf.capture_input").classic(uplink)
+    return wire
 
 
 def hear(plane: DataPlane, pf: Pf | LinuxPf, log: ViolationLog, servers: list[VfServer]) -> None:
