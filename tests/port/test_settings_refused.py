@@ -228,4 +228,44 @@ def test_the_old_own_address_goes_when_the_pf_has_taken_the_new_one(
                 if opcode in (lib.VC_OP_ADD_ETH_ADDR, lib.VC_OP_DEL_ETH_ADDR)
             ]
             assert changes[0] == lib.VC_OP_ADD_ETH_ADDR
+            (added,) = [
+                entry.payload
+                for entry in list(port.journal)
+                if entry.direction == "out"
+                and entry.opcode == lib.VC_OP_ADD_ETH_ADDR
+                and bytes.fromhex("020000000101") in entry.payload
+            ]
+            assert added[4:11] == bytes.fromhex("02000000010101")  # the last byte: the VF's own
             assert snapshot(pf)["macs"] == ["02:00:00:00:01:01"]
+
+
+def test_addresses_that_the_pf_took_without_an_answer_are_withdrawn(
+    cards: dict[str, SoftPf], pool: Pool
+) -> None:
+    """The PF has carried the request out: what is not wanted any more must go all the same."""
+    for pf in cards.values():
+        with pf.open(0, pool=pool) as port:
+            port.configure(extra_macs=["02:00:00:00:02:00", "02:00:00:00:02:01"])
+            pf.control("fault", vf=0, kind="drop", opcode=lib.VC_OP_ADD_ETH_ADDR, count=2)
+            with pytest.raises(MailboxError):
+                port.start()
+            pf.control("fault", vf=0, kind="clear")
+            port.configure(extra_macs=["02:00:00:00:02:02"])
+            port.start()
+            assert held(pf) == expected(port, pf)
+
+
+def test_an_address_that_the_host_sets_is_taken_over_and_nothing_is_asked_for(
+    pool: Pool,
+) -> None:
+    """What the PF tells after a reset is in force already; the old one would be refused."""
+    for card in ("e810", "x710"):
+        options: dict[str, Any] = {"reset_ms": 1}
+        with iavfio.softvf(personality=card, options=options) as pf, pf.open(0, pool=pool) as port:
+            port.start()
+            since = len(asked(port))
+            pf.control("mac", vf=0, mac="02:00:00:00:00:99")
+            assert until(lambda p=port: len(p.resets) == 1 and p.state == "running")  # type: ignore[misc]
+            assert port.mac.hex(":") == "02:00:00:00:00:99"
+            assert lib.VC_OP_ADD_ETH_ADDR not in asked(port, since)
+            assert port.notes == ["the PF changed the MAC address to 02:00:00:00:00:99"]

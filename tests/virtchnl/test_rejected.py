@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from iavfio.errors import MailboxError
+from iavfio.errors import MailboxError, ResetUnderWay
 from iavfio.virtchnl.messages.resources import GET_VF_RESOURCES
+from iavfio.virtchnl.messages.stats import GET_STATS
 from tests.virtchnl.fake_mailbox import CMP, DD, ERR, Bench, Reply, link_event, resources
 
 
@@ -51,3 +52,18 @@ def test_the_newest_events_are_those_that_are_kept() -> None:
 def test_an_address_that_cannot_be_a_vf_s_own_is_none(told: str, own: str | None) -> None:
     found = GET_VF_RESOURCES.read(resources(mac=bytes.fromhex(told)))
     assert found.vsi.mac == (None if own is None else bytes.fromhex(own))
+
+
+@pytest.mark.parametrize("taken", [1, 29, 30, 31])
+def test_a_reset_is_noticed_wherever_the_rings_stand(taken: int) -> None:
+    """It sets the head to 0, which is no other head where 32 messages have been taken."""
+    bench = Bench().negotiated()  # by two messages
+    for _ in range(taken):
+        bench.pf.send(Reply(0))
+        bench.client.service()
+    bench.pf.handler = lambda opcode, payload: []
+    bench.clock.after(0.5, bench.pf.reset)
+    begin = bench.clock.now
+    with pytest.raises(ResetUnderWay):
+        bench.client.ask(GET_STATS())
+    assert bench.clock.now - begin < 0.51
