@@ -52,9 +52,9 @@ def test_a_private_software_pf_ends_when_its_vf_cannot_be_opened(
         raise PfRefused("the PF refused GET_VF_RESOURCES", -5, "", "", 3)
 
     monkeypatch.setattr(Session, "negotiate", refused)
-    with pytest.raises(PfRefused) as refused:
+    with pytest.raises(PfRefused) as told:
         iavfio.open("softvf")
-    assert refused.tb is not None  # which keeps the opening's frame, so that nobody else ends it
+    assert told.tb is not None  # which keeps the opening's frame, so that nobody else ends it
     assert [child.poll() is not None for child in children] == [True]
 
 

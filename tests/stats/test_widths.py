@@ -7,14 +7,16 @@ driver's table agrees with whatever stands there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iavfio._driver import ffi
-from iavfio.stats import PortSegment, SegmentReader
+from iavfio.stats import PortSegment, SegmentReader, liveness
 from iavfio.stats.monotonic import Monotonic
 from tests.snapshots import idle
 
@@ -130,3 +132,23 @@ def test_new_queues_count_from_zero_in_a_difference() -> None:
     counted = two.since(one)
     assert [queue["packets"] for queue in counted.rq] == [5, 7]
     assert [queue["packets"] for queue in counted.sq] == [0, 3]
+
+
+def test_a_file_that_takes_the_name_of_the_dead_one_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the dead file and its removal another port may have taken the name."""
+    (tmp_path / "p.stats").write_bytes(b"old")
+
+    def dead_and_replaced(fd: int) -> bool:
+        (tmp_path / "new").write_bytes(b"new")
+        (tmp_path / "new").rename(tmp_path / "p.stats")
+        return False
+
+    monkeypatch.setattr(liveness, "is_alive", dead_and_replaced)
+    folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert not liveness.remove_if_dead(folder, "p.stats")
+    finally:
+        os.close(folder)
+    assert (tmp_path / "p.stats").read_bytes() == b"new"
