@@ -159,6 +159,7 @@ def test_a_port_survives_resets_that_linux_makes(pf: SoftPf, pool: Pool, kind: s
             assert until(lambda port=port: port.link.up)  # type: ignore[misc]
         if kind == "mac":
             assert until(lambda: a.mac == bytes.fromhex("020000000033"))
+        b.refresh_stats()  # whatever the reset did to the neighbour is looked at, too
         send(a, [frame(b.mac, a.mac, b"after")])
         assert received(b, 1) == [frame(b.mac, a.mac, b"after")]
         b.close()

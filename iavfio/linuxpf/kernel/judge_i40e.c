@@ -54,7 +54,8 @@ static void reset_hardware(unsigned int vf)
     struct i40e_vsi *vsi = pf->vf ? pf->vsi[pf->vf[vf].lan_vsi_idx] : NULL;
     unsigned int i;
 
-    for (i = 0; vsi && vsi->type == I40E_VSI_SRIOV && i < VF_QUEUES; i++) {
+    /* No more than the VF's own: its neighbour's are next. */
+    for (i = 0; vsi && vsi->type == I40E_VSI_SRIOV && i < vsi->alloc_queue_pairs; i++) {
         bar[I40E_QRX_ENA(vsi->base_queue + i) / 4] = 0;
         bar[I40E_QTX_ENA(vsi->base_queue + i) / 4] = 0;
     }
