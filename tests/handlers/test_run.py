@@ -227,6 +227,7 @@ def test_passed_packets_are_bursts(ports: tuple[Port, Port]) -> None:
     frames = [udp(b.mac, a.mac, sport=i, dport=i) for i in range(64)]
     with handlers.run(handler, b, pass_ring=256, tx=False) as run:
         got: list[bytes] = []
+        assert run.passed.capacity == 256
         with run.passed.recv(timeout=0.01) as none:
             assert len(none) == 0
         send_all(a, frames)

@@ -62,6 +62,7 @@ CASES: list[tuple[str, str, Callable[[Vf], list[bytes]]]] = [
     ("too long", "longer than the limit", lambda vf: pieces(vf, [9725])),
     ("mss 63", "MSS", lambda vf: tso(vf, mss=63, tso_len=1000, payload=1000)),
     ("mss 9729", "MSS", lambda vf: tso(vf, mss=9729, tso_len=10000, payload=10000)),
+    ("segment", "longer than the limit", lambda vf: tso(vf, mss=9671, tso_len=9671, payload=9671)),
     ("tso_len", "TSO_LEN", lambda vf: tso(vf, mss=500, tso_len=999, payload=1000)),
     ("tso without L4T", "L4T", lambda vf: tso(vf, mss=500, tso_len=9, payload=9, cmd=IIPT4_CSUM)),
     ("tso IIPT 2", "IIPT 3", lambda vf: tso(vf, mss=500, tso_len=9, payload=9, cmd=0x40 | TCP)),

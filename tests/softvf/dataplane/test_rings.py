@@ -148,6 +148,11 @@ def test_write_back_only_where_rs_stands() -> None:
         assert [vf.take().data for _ in range(6)] == [frame(60, i) for i in range(6)]
         vf.settle()
         assert [vf.done(s) for s in range(6)] == [False] * 5 + [True]
+        vf.post([plain[0]])  # alone, and all that the device takes at once
+        vf.take()
+        vf.post([vf.frame(frame(60, 7))])
+        vf.settle()
+        assert [vf.done(s) for s in range(8)] == [False] * 5 + [True, False, True]
 
 
 def test_a_packet_split_over_doorbells_waits_and_is_told() -> None:

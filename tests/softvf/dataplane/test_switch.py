@@ -112,6 +112,7 @@ def test_spoof_check() -> None:
         assert event.vf == 0
         a.settle()
         assert a.stat("tx_error") == 2
+        assert (a.stat("tx_uc"), a.stat("tx_bytes")) == (1, 64), "what was dropped was not sent"
         assert empty(b)
         a.publish(spoof_check=False)
         a.send(frame(mac(2), 0x66))
