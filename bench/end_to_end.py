@@ -91,7 +91,7 @@ def slice_of(port: iavfio.Port, burst: int, cpu: int, seconds: float) -> dict[st
 
 
 def _sample(worker: Worker) -> tuple[float, int]:
-    """When, and how many packets; once more when this thread was put aside in between."""
+    """Returns a moment and the packets received by then; repeats a look that was interrupted."""
     for _ in range(100):
         before = time.monotonic()
         received = worker.counters.received

@@ -30,7 +30,7 @@ FILTER = np.dtype([("port", "u8"), ("hits", "u8")])
 
 @iavfio.handler
 def swap(data: Any, length: int, meta: Any, state: Any) -> int:
-    """As handler_swap_macs."""
+    """Does what handler_swap_macs does."""
     if length >= 12:
         dst, src = u48be(data, 0), u48be(data, 6)
         set_u48be(data, 0, src)
@@ -51,7 +51,7 @@ def swap_by_bytes(data: Any, length: int, meta: Any, state: Any) -> int:
 
 @iavfio.handler
 def drop_udp(data: Any, length: int, meta: Any, state: Any) -> int:
-    """As handler_drop_udp: no branch on what cannot be predicted."""
+    """Does what handler_drop_udp does, without a branch on what cannot be predicted."""
     udp = length >= 42 and u16be(data, 12) == 0x0800 and u8(data, 14) == 0x45 and u8(data, 23) == 17
     if not udp:
         return TX
@@ -134,7 +134,7 @@ class Bench:
         self.candidates: list[Candidate] = []
 
     def add(self, name: str, work: str, address: int, state: Any, keep: object) -> None:
-        """One more candidate; `state` an array or None."""
+        """Adds one more candidate; `state` is an array or None."""
         pointer = None if state is None else state.ctypes.data
         raw = self.lib.bench_new(address, pointer, self.burst, self.regular)
         assert raw, "no worker"

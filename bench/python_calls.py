@@ -33,15 +33,15 @@ class _Port:
     name = "bench"
 
     def pause(self, timeout: float) -> bool:
-        """No resets here."""
+        """Returns False: no reset is handled here."""
         return False
 
     def why_stopped(self) -> str:
-        """Never."""
+        """Returns no reason: this port never stops."""
         return ""
 
     def how_to_start(self) -> str:
-        """It runs."""
+        """Returns no advice: this port runs."""
         return ""
 
 
@@ -90,7 +90,7 @@ class Bench:
             self._sent = (self._sent + 1) % RING
 
     def python(self) -> None:
-        """As a program does it."""
+        """Moves one burst as a program does."""
         burst = self.rxq.recv(self.burst)
         assert self.txq.send(burst) == self.burst
         burst.release()

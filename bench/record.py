@@ -46,7 +46,7 @@ def load() -> float:
 
 
 def origin(source: dict[str, Any], rounds: str) -> str:
-    """One line for a page: from where a table's numbers come."""
+    """Says in one line of a page where a table's numbers come from."""
     return (
         f"{source['cpu']}, kernel {source['kernel']}, commit {source['commit'] or 'unknown'}, "
         f"{rounds}; load {source['load_before']} before and {source['load_after']} after."

@@ -51,7 +51,7 @@ class Account:
     wrong: list[str] = field(default_factory=list)
 
     def report(self, seconds: float, usage: dict[str, Any]) -> dict[str, Any]:
-        """As JSON."""
+        """Returns the account as JSON-able values."""
         return {
             "seconds": round(seconds, 1),
             "rounds": self.rounds,
@@ -118,7 +118,7 @@ class Way:
             self.last = number
 
     def settle(self) -> None:
-        """What was sent and has not come is lost."""
+        """Counts as lost what was sent and has not come."""
         self.account.lost += self.next - 1 - self.last
         self.last = self.next - 1
 
@@ -186,7 +186,7 @@ class Soak:
         self.account.rounds += 1
 
     def calm(self) -> None:
-        """Until both ports run with their link up, and nothing is on its way any more."""
+        """Waits until both ports run with their link up, and nothing is on its way any more."""
         for port in self.ports:
             port.wait_running()
             if not port.wait_link(SETTLE).up:
@@ -210,11 +210,11 @@ class Soak:
             self.come()
 
     def come(self) -> list[int]:
-        """What each way brings within a moment."""
+        """Receives what each way brings within a moment; returns the numbers of frames."""
         return [way.receive(timeout=0.005) for way in self.ways]
 
     def peace(self, way: Way, what: str) -> None:
-        """Every frame comes."""
+        """Checks that every frame comes."""
         lost, end, sent = self.account.lost, time.monotonic() + SETTLE, 0
         while (sent < PEACE or way.last < way.next - 1) and time.monotonic() < end:
             sent += way.send(min(64, PEACE - sent)) if sent < PEACE else 0

@@ -83,7 +83,7 @@ def first_packet(target: str) -> tuple[float, iavfio.Port]:
 
 
 def once(target: str, loaded: bool) -> None:
-    """For a fresh process: tells its times as JSON."""
+    """Opens the target and prints the times as JSON; meant for a fresh process."""
     if loaded:
         for name in ("numpy", "iavfio.opening", "iavfio.port.port"):
             import_module(name)
@@ -98,7 +98,7 @@ def once(target: str, loaded: bool) -> None:
 
 
 def times(target: str, loaded: bool, rounds: int) -> list[list[float]]:
-    """Those of `rounds` fresh processes."""
+    """Returns the times of `rounds` fresh processes, a list for each."""
     command = [sys.executable, "-m", "bench.startup", "--once", target]
     command += ["--loaded"] if loaded else []
     out = []

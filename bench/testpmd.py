@@ -40,7 +40,7 @@ WIDTHS = {"scalar": 64, "avx2": 256, "avx512": 512}
 
 
 class TestpmdFailed(Exception):
-    """It ended, or did not answer; the text is its own."""
+    """testpmd ended, or did not answer; the text is testpmd's own."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Testpmd:
             raise
 
     def say(self, command: str) -> str:
-        """What it answers up to its next prompt. Raises TestpmdFailed."""
+        """Returns testpmd's answer up to its next prompt. Raises TestpmdFailed."""
         os.write(self._fd, command.encode() + b"\n")
         return self._until_prompt()
 

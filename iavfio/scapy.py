@@ -91,7 +91,7 @@ class VfSocket(SuperSocket):
 
     @staticmethod
     def select(sockets: Any, remain: float | None = None) -> list[Any]:
-        """Those of `sockets`, of this class or not, that have something, within `remain` s."""
+        """Returns the `sockets`, of this class or not, that have something within `remain` s."""
         end = None if remain is None else time.monotonic() + remain
         while True:
             ours = [each for each in sockets if isinstance(each, VfSocket) and each.look()]

@@ -36,7 +36,7 @@ def place_of_ports() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """See tests/judge/live.py."""
+    """Leaves out, with a real PF, the tests that tests/judge/live.py names."""
     if REAL_PF:
         from tests.judge import live
 

@@ -165,7 +165,7 @@ class Contract:
         return None
 
     def breach(self, user: str, used: str) -> str | None:
-        """What is wrong with a use, None when nothing is."""
+        """Says what is wrong with a use; returns None when nothing is."""
         if room_of(user) != room_of(used):
             allowed = any(fnmatch(used, pattern) for pattern in self.may_use)
             return None if allowed else "another room's"

@@ -35,7 +35,7 @@ class Trace:
         self.calls = self.jumps = 0
 
     def install(self) -> None:
-        """For this thread and for those that start later."""
+        """Traces this thread and those that start later."""
         threading.setprofile(self)
         sys.setprofile(self)
 
@@ -52,7 +52,7 @@ class Trace:
 
     @contextmanager
     def row(self, title: str) -> Iterator[None]:
-        """One line of the table: what runs inside of the block."""
+        """Prints one line of the table, about what runs inside of the block."""
         self.files, self.calls, self.jumps = set(), 0, 0
         self.on = True
         try:

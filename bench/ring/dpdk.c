@@ -88,7 +88,7 @@ static void make_pool(struct theirs *theirs, const char *name, uint32_t count)
     theirs->pool = pool;
 }
 
-/* As the driver's queue start does, without the message that starts the queue. */
+/* Fills a ring as the driver's queue start does, without the message that starts the queue. */
 static void fill(struct theirs *theirs)
 {
     struct iavf_rx_queue *rxq = theirs->rxq;

@@ -102,7 +102,7 @@ def _apt(work: Path, *arguments: str) -> None:
 
 
 def _wanted(name: str) -> str | None:
-    """Where a member of the source archive goes, below the directory of headers."""
+    """Returns where a member of the archive goes, below the headers' directory; None: nowhere."""
     inner = name.partition("/")[2]
     if ".." in inner.split("/"):
         return None

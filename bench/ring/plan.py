@@ -20,7 +20,7 @@ class Group:
     count: bool = False  #: instructions too: slow, every one is a trap
 
     def argument(self) -> str:
-        """As the program wants it."""
+        """Returns the group as an argument of the program."""
         text = f"{self.ring},{self.burst},{self.descriptor},{self.location}"
         return f"{text},count" if self.count else text
 

@@ -146,7 +146,7 @@ void pair_drain(struct queue_pair *pair);
 
 /* Receives up to max packets and returns how many. */
 int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t max);
-/* As pair_recv, but sleeps on the interrupt until a packet arrives. Returns 0 when none came in time;
+/* Receives as pair_recv, but sleeps on the interrupt until a packet arrives. Returns 0 when none came in time;
  * timeout_ns < 0: no limit. */
 int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint32_t max,
                    int64_t timeout_ns);
@@ -249,7 +249,7 @@ typedef void (*handler_fn)(uint64_t n, uint8_t *const *data, const uint32_t *len
 /* Two handlers in C. This one swaps the MAC addresses and sends the packet back. */
 void handler_swap_macs(uint64_t n, uint8_t *const *data, const uint32_t *length,
                        const struct handler_columns *columns, uint32_t *action, void *state);
-/* This one drops IPv4 packets to the UDP port in state[0] (uint64_t[2]) and counts them in state[1]; all
+/* handler_drop_udp drops IPv4 packets to the UDP port in state[0] (uint64_t[2]) and counts them in state[1]; all
  * others it sends back as they are. */
 void handler_drop_udp(uint64_t n, uint8_t *const *data, const uint32_t *length,
                       const struct handler_columns *columns, uint32_t *action, void *state);

@@ -22,7 +22,7 @@ uint32_t tx_hang_check(struct queue_pair *pair)
         pair->hang_looks = 0;
         return 0;
     }
-    /* It may be that nobody reaped, so the watchdog does so first. */
+    /* Perhaps nobody has reaped, so the watchdog does so first. */
     if (guard_try(&pair->tx_guard, GUARD_WATCHDOG)) {
         bool owner = guard_own_cache(pair);
 

@@ -11,7 +11,7 @@
 #include "softvf/dma.h"
 
 #define MAX_WINDOWS 65535u
-/* Of the process's mappings (vm.max_map_count) each client may have a part; the rest is the process's own. */
+/* Each client may have a part of the process's mappings (vm.max_map_count); the rest is the process's own. */
 #define MOST_MAPPINGS 512u
 #define LEAST_MAPPINGS 8u
 #define OWN_MAPPINGS 8192u

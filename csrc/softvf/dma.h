@@ -17,7 +17,7 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all);
  * plane's lock held. Whether there is more. */
 bool dma_bury(struct vf *vf, void **base, uint64_t *bytes);
 const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova);
-/* As dma_find, for a ring: readable, writable, and aligned to `align` bytes. */
+/* Finds as dma_find does what can hold a ring: readable, writable, and aligned to `align` bytes. */
 void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align);
 /* Copies from or to the client's memory, whatever number of windows it lies in: 0 or -EFAULT. */
 int dma_copy(struct vf *vf, uint64_t iova, void *data, uint64_t len, bool write);

@@ -205,7 +205,7 @@ struct mac_slot {
     uint64_t vfs; /* bitmap */
 };
 
-/* See signal.c. */
+/* Signals eventfds and never blocks at one; signal.c says how. */
 struct signaller {
     aio_context_t context;
     int source; /* -1: closed */

@@ -44,7 +44,7 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
             break;
         }
     }
-    /* Not ours: whoever came before us decides; the default is to die of it. */
+    /* The fault is not ours: the handler before ours decides; the default is that the process dies. */
     if (previous.sa_flags & SA_SIGINFO) {
         previous.sa_sigaction(signal, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {

@@ -22,13 +22,13 @@ NARROW = 72  # below this only what matters most fits
 
 
 def console() -> Console:
-    """For stdout: as wide as the terminal or $COLUMNS says, else 100 columns."""
+    """Returns a console for stdout, as wide as the terminal or $COLUMNS says, else 100."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if known else WIDTH)
 
 
 def print_results(results: Sequence[Result], out: Console) -> None:
-    """The last run in full; of several runs a line each, and the spread, before it."""
+    """Prints the last run in full; of several runs a line each, and the spread, before it."""
     last = results[-1]
     if len(results) > 1:
         out.print(_runs(results))
@@ -58,7 +58,7 @@ def print_results(results: Sequence[Result], out: Console) -> None:
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """One JSON object, the last run's; of several also `runs`: the rate of each, and the spread."""
+    """Returns the last run as a JSON object; of several also `runs`: each rate, the spread."""
     found: dict[str, Any] = results[-1].as_dict()
     if len(results) > 1:
         spread = Spread.of(results)

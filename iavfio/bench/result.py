@@ -373,6 +373,6 @@ class Spread:
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Spread:
-        """Of at least one run."""
+        """Median and spread of the runs, of which there is at least one."""
         rates = [result.mpps for result in results]
         return cls(len(rates), statistics.median(rates), min(rates), max(rates))

@@ -108,7 +108,7 @@ def _lanes(plan: Plan, ports: Sequence[Port]) -> list[Lane]:
 
 
 def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
-    """One worker a CPU, queue pairs dealt out in turn."""
+    """Starts one worker a CPU, with the queue pairs dealt out in turn; returns the workers."""
     lanes = _lanes(plan, ports)
     cpus: list[int | None] = list(plan.cpus) or [None]
     cpus = cpus[: len(lanes)]
@@ -143,7 +143,7 @@ def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
 
 
 def _watch(workers: Sequence[Worker], progress: Progress | None) -> None:
-    """Until every worker's window is closed, or it has ended."""
+    """Waits until every worker has closed its window or has ended."""
     began = shown = time.monotonic()
     while not all(worker.window or worker.ended for worker in workers):
         now = time.monotonic()

@@ -113,7 +113,7 @@ class Capture:
         self._error: IavfioError | None = None
         self._lasting = False  # the PF's counters of the end are known
         self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
-        # Not Thread.join: a signal that comes meanwhile makes it lie (Python issue 90882).
+        # Events, since a signal in the middle of Thread.join makes it lie (Python issue 90882).
         self._received, self._written = threading.Event(), threading.Event()
         self._full: queue.SimpleQueue[tuple[Buffer, int] | None] = queue.SimpleQueue()
         header = self._header(snaplen)

@@ -47,7 +47,7 @@ class Frames:
         return len(self.offsets)
 
     def chosen(self, which: NDArray[np.bool_]) -> Frames:
-        """Those frames for which `which` is true."""
+        """Returns the frames for which `which` is true."""
         return Frames(
             self.data,
             np.ascontiguousarray(self.offsets[which]),

@@ -34,7 +34,7 @@ Progress = Callable[[float, "SentCounts"], None]
 
 @dataclass(frozen=True)
 class SentCounts:
-    """So far: frames given to the device, their bytes without FCS, whole rounds.
+    """What was sent so far: frames given to the device, their bytes without FCS, whole rounds.
 
     `late_ns`: the most that a frame was sent after it was due.
     """

@@ -28,7 +28,7 @@ def log_level_option() -> click.Option:
 
 
 def _show(context: click.Context, option: click.Parameter, value: Any) -> None:
-    """By the environment too, so that software VFs which this process starts log as well."""
+    """Sets the level, in the environment too, so that this process's software VFs log as well."""
     if value is None or context.resilient_parsing:
         return
     from iavfio import logs

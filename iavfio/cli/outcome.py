@@ -68,7 +68,7 @@ def _outcome(work: Callable[[], Any]) -> int:
 
 
 def _show(wrong: click.ClickException) -> None:
-    """As click does it, but as wide as the terminal."""
+    """Prints the error as click does, but as wide as the terminal."""
     context = getattr(wrong, "ctx", None)
     if isinstance(context, click.Context):
         note(wrapped(context.get_usage()))

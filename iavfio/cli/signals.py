@@ -32,7 +32,7 @@ def status(error: BaseException) -> int:
 
 
 def end_at_once() -> None:
-    """From now on SIGINT and SIGTERM end the process, with 130 and 143 and without a word."""
+    """Lets SIGINT and SIGTERM end the process, with 130 and 143 and without a word."""
     for number in NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
             signal.signal(number, _leave)
@@ -41,7 +41,7 @@ def end_at_once() -> None:
 
 
 def hold_back() -> None:
-    """From now on signals wait for ever: the work is done, and its exit status is known."""
+    """Lets signals wait for ever: the work is done, and its exit status is known."""
     signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
 
 

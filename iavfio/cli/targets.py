@@ -46,14 +46,14 @@ def check_distinct(targets: Sequence[str]) -> None:
 
 
 def _device_of(target: str) -> str:
-    """What is the same for all names of a VF: its full PCI address, or its socket's own path."""
+    """Returns one name for all names of a VF: its full PCI address, or its socket's own path."""
     from iavfio.pyvfio.opening import normal_bdf
 
     return normal_bdf(target) or os.path.realpath(target.removeprefix(USER))
 
 
 def near_ports(word: str) -> str:
-    """What to say of running ports to somebody who named none of them: the nearest, and all."""
+    """Says which ports run, the nearest to `word` first, to somebody who named none of them."""
     from iavfio.arguments import nearest
     from iavfio.stats import ports, shown_base
 
@@ -67,7 +67,7 @@ def near_ports(word: str) -> str:
 
 @contextmanager
 def naming_the_holder(targets: Sequence[str]) -> Iterator[None]:
-    """Where a VF cannot be opened because a running port has it, the error names that port."""
+    """Names the running port that has a VF in the error of a VF that cannot be opened."""
     from iavfio.pyvfio import Busy
 
     try:

@@ -76,7 +76,7 @@ class Burst(Packets):
         return self._columns is None
 
     def bytes(self, index: int) -> memoryview:
-        """One packet as a writable zero-copy view; of a chained one the first segment."""
+        """Returns one packet as a writable zero-copy view; of a chained one the first segment."""
         return self.segments_of(index)[0]
 
     def segments_of(self, index: int) -> list[memoryview]:
@@ -132,7 +132,7 @@ class Burst(Packets):
         return count
 
     def post_some(self, indices: NDArray[np.intp], pair: QueuePair, raw: Any, refused: Any) -> int:
-        """As `post`, for the packets with these numbers. Raises StateError for one sent before."""
+        """Posts the packets with these numbers as `post` does; StateError for one sent before."""
         columns = self.live()
         self._check_pool(pair)
         given = self._ours(indices)
@@ -158,13 +158,13 @@ class Burst(Packets):
         return self.hand_over_some(np.flatnonzero(~self._given_map()))
 
     def hand_over_some(self, indices: NDArray[np.intp]) -> tuple[Columns, NDArray[np.intp]]:
-        """As `hand_over`, for the packets with these numbers."""
+        """Hands over the packets with these numbers, as `hand_over` does all."""
         columns = self.live()
         self._ours(indices)[indices] = True
         return columns, indices
 
     def _ours(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which packets are gone. Raises StateError when one with these numbers is."""
+        """Returns which packets are gone. Raises StateError when one with these numbers is."""
         given = self._given_map()
         if given[indices].any():
             raise StateError(

@@ -97,7 +97,7 @@ class HeaderColumns:
 
     @property
     def biflow_hash(self) -> Masked:
-        """As `flow_hash`, but the two directions of a connection have the same number."""
+        """Hashes as of `flow_hash`, but the same for the two directions of a connection."""
         from iavfio.datapath.flows import flow_hash
 
         return flow_hash(self.layers(), both_ways=True)

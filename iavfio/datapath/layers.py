@@ -37,7 +37,7 @@ LENGTH_SHIFT = np.uint64(lib.HANDLE_LENGTH_SHIFT)
 
 
 def _table(*numbers: int) -> Bools:
-    """Which of the numbers of one byte are among these."""
+    """Returns 256 flags, one for each value of a byte; those of `numbers` are set."""
     table = np.zeros(256, dtype=np.bool_)
     table[list(numbers)] = True
     return table

@@ -217,7 +217,7 @@ class Packets(HeaderColumns):
 
 
 def _column(values: Any, count: int, kind: Any) -> NDArray[Any]:
-    """One value of this width for each packet. Raises ConfigError for values that do not fit."""
+    """Returns one value of this width a packet. Raises ConfigError for values that do not fit."""
     try:
         given = np.broadcast_to(values, count)
     except (ValueError, TypeError, OverflowError):

@@ -41,7 +41,7 @@ class Rings:
         self.tx_address = self.memory.address + rx_bytes
 
     def close(self) -> None:
-        """Only after the device can no longer reach them. Raises VfioError."""
+        """Unmaps and frees the rings, which the device must no longer reach. Raises VfioError."""
         try:
             self._space.unmap(self._iova, self.memory.size)
         finally:
@@ -208,7 +208,7 @@ class QueuePair:
         return self._readiness.fileno()
 
     def unwatch(self) -> None:
-        """One of those who called `watch` waits by the descriptor no more."""
+        """Ends one `watch`: that caller waits by the descriptor no more."""
         if self._readiness is not None:
             self._readiness.unwatch()
 
@@ -238,7 +238,7 @@ class QueuePair:
             rings.close()
 
     def disown(self) -> None:
-        """In a forked child the pair is the parent's (docs/spec/reliability.md F64)."""
+        """Leaves the pair to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.raw = None
         if self._readiness is not None:
             self._readiness.disown()

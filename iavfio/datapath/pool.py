@@ -72,7 +72,7 @@ class Pool:
         self._mapped: weakref.WeakKeyDictionary[AddressSpace, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._view: NDArray[np.uint8] | None = None
-        # Not at exit: ports and threads may still use it then.
+        # The buffers are not freed at exit: ports and threads may still use them then.
         weakref.finalize(self, lib.pool_free, self._raw).atexit = False
 
     @property

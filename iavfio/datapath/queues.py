@@ -46,7 +46,7 @@ class PortState(Protocol):
 
 
 class _Side:
-    """What both directions share."""
+    """What a receive queue and a send queue share."""
 
     direction = ""
 
@@ -179,7 +179,7 @@ class RxQueue(_Side):
         return self._descriptor
 
     def watch(self) -> int:
-        """As `fileno`, but the interrupt stays armed until as many calls of `unwatch` only."""
+        """Returns `fileno`; the interrupt stays armed until `unwatch` was called as often."""
         self.live()
         return self._pair.watch()
 

@@ -34,12 +34,12 @@ class Readiness:
         return self._epoll.fileno()
 
     def watch(self, raw: Any) -> None:
-        """One user more. Follows this C pair while there are any. Raises VfioError."""
+        """Counts one user more; this C pair is followed while there are any. Raises VfioError."""
         self._follow(raw)
         self._users += 1
 
     def unwatch(self) -> None:
-        """One user less; without any the queue polls without interrupts again."""
+        """Counts one user less; without any the queue polls without interrupts again."""
         self._users -= 1
         if not self._users:
             self._leave()
@@ -50,7 +50,7 @@ class Readiness:
             self._follow(raw)
 
     def disown(self) -> None:
-        """In a forked child the queue is the parent's."""
+        """Forgets the C pair in a forked child: the queue is the parent's."""
         self._raw = None
 
     def _follow(self, raw: Any) -> None:

@@ -38,39 +38,39 @@ class Counters:
     sent: int = 0
     sent_bytes: int = 0
     received: int = 0
-    """In a mode with generated traffic only packets with the run's signature, else all."""
+    """Packets received; in a mode with generated traffic only those with the run's signature."""
     received_bytes: int = 0
     foreign: int = 0
-    """Received without the run's signature."""
+    """Packets that were received without the run's signature."""
     lost: int = 0
-    """This and the next three are told by sequence numbers, with `verify` only."""
+    """Sequence numbers tell `lost`, `duplicated`, `reordered`, `corrupted`; with `verify` only."""
     duplicated: int = 0
     reordered: int = 0
     corrupted: int = 0
     refused: int = 0
-    """Not sent: too short or long, for a queue that was stopped, or without room at the end."""
+    """Packets not sent: too short or long, the queue stopped, or no room at the end."""
     alloc_fail: int = 0
     """Packets that were not generated because the pool was empty."""
     tsc_busy: int = 0
     """Cycles in rounds that moved packets."""
     tsc_total: int = 0
     start_ns: int = 0
-    """CLOCK_MONOTONIC, as `stop_ns`."""
+    """Nanoseconds of CLOCK_MONOTONIC at the start; `stop_ns` are those at the end."""
     stop_ns: int = 0
     state: int = 0
-    """0 starting, 1 running, 2 draining, 3 ended."""
+    """The worker's state: 0 starting, 1 running, 2 draining, 3 ended."""
     error: int = 0
     """A negative errno that ended the worker: ESHUTDOWN (closed or configured anew), ENODEV."""
     dropped: int = 0
-    """This and the next four are a handler's: it said DROP."""
+    """Packets for which the handler said DROP; `dropped` to `failed` are 0 without a handler."""
     passed: int = 0
-    """The handler said PASS, and Python may take them."""
+    """Packets for which the handler said PASS, and which Python may take."""
     pass_full: int = 0
-    """Dropped, because Python did not take the passed ones in time."""
+    """Packets dropped because Python did not take the passed ones in time."""
     invalid: int = 0
-    """Dropped, because the handler gave no action or one that does not exist."""
+    """Packets dropped because the handler gave no action or one that does not exist."""
     failed: int = 0
-    """Dropped, because the handler raised an error."""
+    """Packets dropped because the handler raised an error."""
 
     def __add__(self, other: Counters) -> Counters:
         """Sums, but for the times: the earliest start, the latest stop, the least state."""
@@ -126,7 +126,7 @@ class WorkerThread:
 
     @property
     def counters(self) -> Counters:
-        """What it counted so far, at most a few rounds old; the last counts once it has ended."""
+        """What the worker counted, at most a few rounds ago; the final counts after its end."""
         with self._lock:
             if self._raw is not None:
                 self._last = _copy(lib.worker_counters(self._raw))

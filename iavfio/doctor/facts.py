@@ -102,6 +102,6 @@ def _first(path: str) -> str:
 
 
 def _iommu_words(line: str) -> str:
-    """Only what concerns DMA, interrupts and CPUs: the rest may be private."""
+    """Returns the words that concern DMA, interrupts and CPUs: the rest may be private."""
     words = ("iommu", "amd_iommu", "intel_iommu", "isolcpus", "nohz", "hugepage", "default_huge")
     return " ".join(word for word in line.split() if word.startswith(words))

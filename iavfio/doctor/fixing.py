@@ -45,7 +45,7 @@ class Change:
 
 
 def file_of(tree: Tree) -> RecordFile[FixRecord]:
-    """Where the changes of doctor are recorded."""
+    """Returns the file in which the changes of doctor are recorded."""
     return RecordFile(directory_of(tree), boot_of(tree), FILE, FixRecord)
 
 

@@ -129,12 +129,12 @@ class Vf:
 
     @cached_property
     def pf(self) -> Function | None:
-        """Its PF, None where that is not visible, as in a guest, or where it is one itself."""
+        """The VF's PF; None where none is visible, as in a guest, or where the VF is none."""
         return read(self.host.tree, self.function.physfn) if self.function.physfn else None
 
     @cached_property
     def settings(self) -> dict[str, Value]:
-        """What the PF's driver tells of it; empty where it tells nothing. Raises HostError."""
+        """What the PF's driver tells of the VF; empty where it tells nothing. Raises HostError."""
         pf, index = self.pf, self.function.vf_index
         if pf is None or index is None or not pf.interfaces:
             return {}

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from iavfio.doctor.finding import Seen
 from iavfio.doctor.host import Vf, VfRow
 
-# Of a lane's transfers, bits of data: 8b/10b up to 5 GT/s, 128b/130b up to 32 GT/s.
+# The share of data in a lane's transfers: 8b/10b up to 5 GT/s, 128b/130b up to 32 GT/s.
 ENCODING = {2.5: 0.8, 5.0: 0.8}
-PACKETS = 0.85  # what headers and acknowledgements leave of it, with payloads of 256 bytes
+PACKETS = 0.85  # what headers and acknowledgements leave of the data, with payloads of 256 bytes
 
 
 def _link(vf: Vf, which: str) -> tuple[float, int] | None:

@@ -83,7 +83,7 @@ class Fates:
     delay: NDArray[np.float64]  # seconds
 
     def of(self, rows: NDArray[np.bool_]) -> Fates:
-        """Those of some packets."""
+        """Returns the fates of the packets that `rows` marks."""
         return Fates(**{name: column[rows] for name, column in vars(self).items()})
 
 

@@ -109,7 +109,7 @@ class FaultyPort:
         return self._follow().tx
 
     def _follow(self) -> _Queues:
-        """Those of now: whoever comes first after `configure` makes them, for all threads."""
+        """Returns the present queues; the first call after `configure` makes them for all."""
         if self._queues.port != (self._port.rx, self._port.tx):
             with self._lock:
                 before, now = self._queues, (self._port.rx, self._port.tx)
@@ -127,17 +127,17 @@ class FaultyPort:
 
     @property
     def rx_counts(self) -> Counts:
-        """Of all receive queues."""
+        """Returns the counts of faults of all receive queues together."""
         return self._queues.counts("rx")
 
     @property
     def tx_counts(self) -> Counts:
-        """Of all send queues."""
+        """Returns the counts of faults of all send queues together."""
         return self._queues.counts("tx")
 
     @property
     def counts(self) -> Counts:
-        """Of both directions."""
+        """Returns the counts of faults of both directions together."""
         return self.rx_counts + self.tx_counts
 
     # ---- time

@@ -44,7 +44,7 @@ class Wire(Protocol):
 
 
 class _Side:
-    """What both directions share: packets come in, meet their fate, and wait on the stage."""
+    """What both kinds of queue share: packets come in, meet their fate, and wait on a stage."""
 
     side = ""
 
@@ -135,11 +135,11 @@ class FaultyRxQueue(_Side):
 
     @property
     def isa(self) -> str:
-        """As RxQueue.isa."""
+        """The instruction set of the port's own queue, as of RxQueue.isa."""
         return self._queue.isa
 
     def recv(self, max: int = BURST, timeout: float | None = None) -> Burst:
-        """As RxQueue.recv, behind the faults; raises as it does, and StateError after their end.
+        """Receives behind the faults; raises as RxQueue.recv does, and StateError after their end.
 
         With a `timeout` it also wakes for a held packet whose time has come. What is due to be sent
         by the port goes first.
@@ -204,17 +204,17 @@ class FaultyTxQueue(_Side):
 
     @property
     def isa(self) -> str:
-        """As TxQueue.isa."""
+        """The instruction set of the port's own queue, as of TxQueue.isa."""
         return self._queue.isa
 
     @property
     def max_frame(self) -> int:
-        """As TxQueue.max_frame."""
+        """The longest frame in bytes, without FCS, that the port's own queue sends."""
         return self._queue.max_frame
 
     @property
     def in_flight(self) -> int:
-        """As TxQueue.in_flight, and the packets that are held."""
+        """Packets that the device has not completed, and those that are held."""
         return self._queue.in_flight + self.counts.held
 
     @property
@@ -227,11 +227,11 @@ class FaultyTxQueue(_Side):
         return 0 if self._rest is None else self._rest.left
 
     def build(self, packets: Sequence[Any] | NDArray[np.uint8], lengths: Any = None) -> Burst:
-        """As TxQueue.build."""
+        """Returns frames of the caller's as a burst, as TxQueue.build does."""
         return self._queue.build(packets, lengths)
 
     def send(self, packets: Packets | Sequence[Any] | NDArray[np.uint8]) -> int:
-        """As TxQueue.send: returns how many packets were taken, those that get lost included.
+        """Sends; returns how many packets were taken, those that get lost included.
 
         All or none: none while packets are held that the full ring had no room for. Raises as
         TxQueue.send does, and StateError after the end of the faults; none is taken then. Where
@@ -258,7 +258,7 @@ class FaultyTxQueue(_Side):
             return self._tally.taken - before
 
     def clean(self) -> int:
-        """As TxQueue.clean; sends what is due."""
+        """Reaps completions as TxQueue.clean does, then sends what is due."""
         with self._lock:
             self._wire.check()
             count = self._queue.clean()

@@ -23,7 +23,7 @@ class Source:
         self.waiting = burst.left
 
     def leave(self, packets: int) -> None:
-        """So many have been handed over."""
+        """Notes that `packets` more were handed over; the burst is released behind its last."""
         self.waiting -= packets
         if self.waiting == 0:
             self.burst.release()
@@ -70,7 +70,7 @@ class Stage:
         return min(moments, default=None)
 
     def put(self, source: Source, row: int, now: float, delay: float, distance: int) -> None:
-        """One packet of a burst comes in."""
+        """Takes in one packet of a burst."""
         due = now + delay
         waiting = Waiting(due, self._arrived, distance, due + self._hold, row, source)
         self._arrived += 1

@@ -54,7 +54,7 @@ EXACT = {
 
 
 class ExactComparisons(_machinery.FunctionPass):  # type: ignore[misc]
-    """After type inference: mixed comparisons become exact ones."""
+    """A step of the compiler, after type inference: mixed comparisons become exact ones."""
 
     _name = "iavfio_exact_comparisons"
 

@@ -23,7 +23,7 @@ numba: Any = import_module("numba")
 types: Any = numba.types
 overload: Any = import_module("numba.extending").overload
 
-# As handler_fn of csrc/driver/cdef.h.
+# The signature of handler_fn in csrc/driver/cdef.h.
 SIGNATURE = types.void(
     types.uint64,
     types.CPointer(types.CPointer(types.uint8)),

@@ -23,7 +23,7 @@ class HasQueues(Protocol):
 
     @property
     def rx(self) -> tuple[RxQueue, ...]:
-        """Its receive queues."""
+        """The port's receive queues."""
 
 
 class Run(WorkerThread):

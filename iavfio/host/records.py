@@ -23,7 +23,7 @@ class Kept(Protocol):
 
     @property
     def boot_id(self) -> str:
-        """Of the boot in which the change was made: a later one has forgotten it."""
+        """The id of the boot in which the change was made: a later boot has forgotten it."""
 
 
 K = TypeVar("K", bound=Kept)
@@ -54,7 +54,7 @@ class RecordFile(Generic[K]):
 
     @contextlib.contextmanager
     def locked(self, command: str) -> Iterator[None]:
-        """One change at a time. Raises NotPermitted, or BadRecord for a foreign directory."""
+        """Lets in one change at a time. Raises NotPermitted; BadRecord for a foreign directory."""
         try:
             self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             # Whoever may write here could make root rebind devices.

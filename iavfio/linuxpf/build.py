@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
 
-`python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the cache
-yet, of these or of all. A judge's file is named by the version of the kernel's package and the hash of our files. Nothing of the kernel's
-source is changed: our file is added to the driver's directory, and the functions that would reach
-a card are taken over by the compiler's -D.
+`python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the
+cache yet, of these or of all. A judge's file is named by the version of the kernel's package and the
+hash of our files. Nothing of the kernel's source is changed: our file is added to the driver's
+directory, and the functions that would reach a card are taken over by the compiler's -D.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Judge:
 
     @property
     def name(self) -> str:
-        """For messages and test ids."""
+        """The judge's name in messages and test ids."""
         return f"{self.driver.name}-{self.kernel}"
 
     def path(self) -> Path:
-        """Where the built judge is, or will be."""
+        """Returns the path at which the built judge is, or will be."""
         files = (CONFIG, *(HERE / name for name in self.driver.sources))
         texts = [path.read_text(encoding="ascii") for path in files]
         key = digest(newest_version(self.package), self.driver.config, self.driver.makefile, *texts)
@@ -122,7 +122,7 @@ def build(judge: Judge) -> Path:
 
 
 def prune(judge: Judge) -> None:
-    """Removes builds of a judge that nobody has used lately; another checkout may use an older one."""
+    """Removes builds of a judge that nobody has used lately: other checkouts may use older ones."""
     for old in cache_dir().glob(f"judge-{judge.name}-*"):
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
             old.unlink()

@@ -114,12 +114,12 @@ def _difference(now: Snapshot, before: Snapshot) -> Snapshot:
 
 
 def _first_counts(new: Snapshot) -> Snapshot:
-    """Of a port that began with all queues at 0; the PF may have counted for others before."""
+    """Returns a new port's snapshot with the PF's counts at 0: some may be of earlier users."""
     return replace(new, pf=dict.fromkeys(new.pf, 0))
 
 
 def _sum(one: Snapshot, other: Snapshot) -> Snapshot:
-    """What both have counted, with all else as `one` has it; their queues may differ in number."""
+    """Adds up what both have counted, all else as in `one`; the numbers of queues may differ."""
     none: dict[str, int] = {}
 
     def added(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:

@@ -184,7 +184,7 @@ class Totals:
         self._last: PortRates | None = None
 
     def add(self, each: PortRates) -> None:
-        """One more interval."""
+        """Adds one more interval to the sums."""
         self._seconds += each.seconds
         self._last = each
         more = (each.resets, each.link_changes, each.rx.packets, each.rx.bytes)

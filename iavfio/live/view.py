@@ -41,7 +41,7 @@ class View:
         self._timeline: deque[tuple[float, str, str]] = deque(maxlen=EVENTS)
 
     def update(self, ports: Sequence[PortRates], totals: Sequence[PortTotal]) -> None:
-        """What each port did in the last interval, and all the time."""
+        """Takes in what each port did in the last interval, and all the time."""
         self._ports = list(ports)
         self._totals = {(each.user, each.port): each for each in totals}
         for port in ports:

@@ -31,7 +31,7 @@ class Watch:
         self._discover()
 
     def step(self) -> list[PortRates]:
-        """What each port did since the last call."""
+        """Returns what each port did since the last call."""
         found = []
         patience = Patience()  # for all of them: no user's port delays the others
         for name, follower in list(self._followers.items()):
@@ -56,7 +56,7 @@ class Watch:
         return [name for name, follower in self._followers.items() if follower.gone]
 
     def totals(self) -> list[PortTotal]:
-        """What each port did all the time that it was watched."""
+        """Returns what each port did all the time that it was watched."""
         return [total for each in self._totals.values() if (total := each.total()) is not None]
 
     def _discover(self) -> None:

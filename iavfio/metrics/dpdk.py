@@ -58,7 +58,7 @@ class Telemetry:
         }
 
     def greeting(self) -> bytes:
-        """What a client gets when it connects."""
+        """Returns what a client gets when it connects, as JSON."""
         return json.dumps(self._about()).encode()
 
     def answer(self, request: bytes) -> bytes:

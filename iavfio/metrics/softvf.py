@@ -71,7 +71,7 @@ class SoftPfCollector(Collector):
 
 
 def _label(directory: Path) -> str:
-    """Its path, which may hold any bytes, as a text that can be sent."""
+    """Returns the directory's path, which may hold any bytes, as a text that can be sent."""
     return str(directory).encode("utf-8", "replace").decode()
 
 

@@ -26,7 +26,7 @@ MOST_CLIENTS = 32
 
 
 def runtime_dir(prefix: str) -> Path:
-    """Where DPDK's tools look for programs with a file prefix: the rule of its EAL."""
+    """Returns where DPDK's tools look for programs with a file prefix, by its EAL's rule."""
     chosen = os.environ.get("RUNTIME_DIRECTORY")
     if not chosen:
         chosen = "/var/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "/tmp")

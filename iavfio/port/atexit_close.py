@@ -12,7 +12,7 @@ class Closeable(Protocol):
     """Anything that can be closed more than once."""
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Gives back all that the thing holds; a second call does nothing."""
 
 
 _open: weakref.WeakSet[Closeable] = weakref.WeakSet()

@@ -127,7 +127,7 @@ class PortControl:
             raise
 
     def _discard(self) -> None:
-        """After an open that failed the device must forget us before our memory goes."""
+        """Undoes an open that failed: the device must forget us before our memory goes."""
         try:
             self.session.close()
         except IavfioError:
@@ -201,7 +201,7 @@ class PortControl:
         return limits_of(self.session, self.identity)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
-        """See Port.configure."""
+        """Checks and keeps the settings of a stopped port; raises as `Port.configure` does."""
         with self.status.exclusively(bounds.RESET):
             if self.status.state is not State.STOPPED:
                 running = self.status.state is State.RUNNING
@@ -233,7 +233,7 @@ class PortControl:
             raise too_few_queues(queues, have)
 
     def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:
-        """See Port.set_promiscuous."""
+        """Keeps both modes and tells the PF of a running port; raises as the port's method."""
         with self.status.exclusively(bounds.RESET):
             before = self.settings
             multicast = before.all_multicast if all_multicast is None else all_multicast
@@ -257,7 +257,7 @@ class PortControl:
     # ---- start and stop
 
     def start(self) -> None:
-        """See Port.start."""
+        """Brings the queues up and moves to RUNNING; raises as `Port.start` does."""
         with self.status.exclusively(bounds.RESET):
             if State.RUNNING not in ALLOWED[self.status.state]:
                 raise self.status.lifecycle.refusal(State.RUNNING)
@@ -281,7 +281,7 @@ class PortControl:
                 raise
 
     def _bring_up(self, *, lenient: bool) -> None:
-        """Nothing is watched yet when it raises."""
+        """Brings the queues up, then lets the watchdog see them: none is watched after an error."""
         status, queues = self.status, self.queues
         wish = self._wish(lenient)
         built = BringUp(
@@ -295,7 +295,7 @@ class PortControl:
         self.housekeeping.conditions.rebase()
 
     def stop(self) -> None:
-        """See Port.stop."""
+        """Stops the queues, at worst by bus master; raises as `Port.stop` does."""
         if self.status.state is State.RESETTING:
             self._want_running = False  # the port comes back stopped; its queues stand already
         deadline = Deadline(self._stopping)
@@ -365,14 +365,14 @@ class PortControl:
             pair.halt()
 
     def _drain(self) -> None:
-        """Only when DMA has ended: never started, disabled, reset, or without bus master."""
+        """Empties the queues whose DMA has ended: not started, disabled, reset, bus master off."""
         self.session.dma_live = False
         self.queues.drain()
 
     # ---- statistics and events of the PF
 
     def refresh_stats(self, seconds: float | None = None) -> None:
-        """See Port.refresh_stats."""
+        """Asks the PF for its counters and publishes them; raises as `Port.refresh_stats` does."""
         if not self.status.in_service(self.device.lost):
             return
         if seconds is None:
@@ -493,6 +493,6 @@ class PortControl:
             pass  # closed meanwhile
 
     def after_fork_in_child(self) -> None:
-        """In a forked child the port is the parent's (docs/spec/reliability.md F64)."""
+        """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.status.disown()
         self.queues.disown()

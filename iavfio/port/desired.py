@@ -91,7 +91,7 @@ def _never(wish: Wish) -> bool:
 
 
 def _several(wish: Wish) -> bool:
-    """With one queue packets arrive there whatever the PF hashes."""
+    """Whether there is more than one queue; a single one gets all, whatever the PF hashes."""
     return wish.settings.queues > 1
 
 

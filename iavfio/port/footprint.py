@@ -24,7 +24,7 @@ class Footprint:
 
     @classmethod
     def of(cls, ports: Iterable[Port]) -> Footprint:
-        """Of these ports together; a pool that they share counts once."""
+        """Returns what these ports hold together; a pool that they share counts once."""
         ports = list(ports)
         pools = {id(port.pool): port.pool for port in ports}.values()
         rings = [queue.pair.rings for port in ports for queue in port.rx]
@@ -37,7 +37,7 @@ class Footprint:
 
     @property
     def dma(self) -> int:
-        """What is pinned, counts against RLIMIT_MEMLOCK and can be reached by the device."""
+        """Bytes that are pinned, count against RLIMIT_MEMLOCK, and that the device can reach."""
         return self.pool + self.rings
 
     def __str__(self) -> str:

@@ -58,7 +58,7 @@ class Housekeeping:
         self._announced = time.monotonic()
 
     def reset_over(self) -> None:
-        """What was announced has come."""
+        """Notes that the announced reset has come."""
         self._announced = 0.0
 
     def device_lost(self) -> None:

@@ -17,7 +17,7 @@ class Link:
 
     @classmethod
     def now(cls, up: bool, mbps: int) -> Link:
-        """What was just learned."""
+        """Returns a link of which the PF has just told; `mbps` is its speed in Mbit/s."""
         return cls(up, mbps, time.monotonic())
 
     @property

@@ -97,7 +97,7 @@ class Session:
         return value & int(lib.RSTAT_MASK)
 
     def wait_ready(self, *, after_reset: bool = False) -> None:
-        """Until the PF has made the VF active; raises ResetError after READY_DEADLINE.
+        """Waits until the PF has made the VF active; raises ResetError after READY_DEADLINE.
 
         COMPLETED or VFACTIVE will do at start, only VFACTIVE after a reset (docs/spec/virtchnl.md
         8). Raises DeviceLost when the function does not answer for longer than a reset may take.
@@ -302,7 +302,7 @@ class Session:
         self.client.ask(DISABLE_QUEUES(bitmap, bitmap))
 
     def end_bus_master(self) -> None:
-        """Without bus master nothing is written, whatever the PF says (docs/spec/vfio.md 5)."""
+        """Ends bus master, without which the device writes nothing (docs/spec/vfio.md 5)."""
         if not self.device.lost:
             try:
                 self.device.config.bus_master = False

@@ -66,6 +66,6 @@ class QueueSet:
             pair.close()
 
     def disown(self) -> None:
-        """In a forked child the pairs are the parent's."""
+        """Leaves the pairs to the parent, in a forked child."""
         for pair in self.pairs:
             pair.disown()

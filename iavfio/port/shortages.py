@@ -73,7 +73,7 @@ def _pages(pool: Pool, transport: str) -> str:
 
 
 def _node(pool: Pool, node: int | None) -> str:
-    """Never fatal: packets only take longer (docs/spec/reliability.md F67)."""
+    """Tells of buffers on another node; packets take longer (docs/spec/reliability.md F67)."""
     if node is None or node < 0 or pool.numa_node in (None, -1, node):
         return ""
     return (

@@ -185,7 +185,7 @@ class PortStatus:
             return self.link
 
     def set_link(self, link: Link) -> None:
-        """What the PF has said of the link, or that it is down."""
+        """Keeps the link as the PF tells it, or as down, and wakes whoever waits for a change."""
         with self._link_changed:
             self.link = link
             self._link_changed.notify_all()
@@ -241,6 +241,6 @@ class PortStatus:
             return frozenset(self._conditions)
 
     def disown(self) -> None:
-        """In a forked child the port is the parent's (docs/spec/reliability.md F64)."""
+        """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
         self.lock = EventLock(self.on_event)  # whoever held the old one does not exist here

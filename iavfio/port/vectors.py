@@ -39,7 +39,7 @@ class Vector:
 
     @property
     def bitmap(self) -> int:
-        """For CONFIG_IRQ_MAP."""
+        """The vector's queues as bits, for CONFIG_IRQ_MAP."""
         return sum(1 << q for q in self.queues)
 
 
@@ -56,7 +56,7 @@ class VectorPlan:
 
     @classmethod
     def make(cls, queues: int, max_vectors: int, wb_on_itr: bool) -> VectorPlan:
-        """For `queues` pairs and `max_vectors` vectors, vector 0 included (at least 2)."""
+        """Returns a plan for `queues` pairs and `max_vectors` vectors, 2 or more with vector 0."""
         count = max(min(queues, max_vectors - 1), 1)
         return cls(
             tuple(Vector(v + 1, tuple(range(v, queues, count))) for v in range(count)), wb_on_itr

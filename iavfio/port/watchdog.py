@@ -22,7 +22,7 @@ from iavfio.logs import logger
 from iavfio.pyvfio import Bar
 from iavfio.pyvfio.eventfds import taken
 
-# Of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
+# The period of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
 PERIOD_US = 4000
 TICK = 1.0  # seconds between periodic work while nothing else happens
 
@@ -122,7 +122,7 @@ class Watchdog:
 
     @property
     def traffic_since(self) -> float:
-        """When that was, in seconds of time.monotonic; 0 while it is awaited."""
+        """When the awaited traffic was seen, in s of time.monotonic; 0 while it has not been."""
         return float(lib.watchdog_traffic_seen(self._watch)) / 1e9
 
     def add(self, pair: QueuePair) -> None:

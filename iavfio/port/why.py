@@ -143,7 +143,7 @@ def probe(port: Port) -> Facts:
 
 
 def _counts(port: Port) -> Snapshot:
-    """Without the queues that ran once and do no longer."""
+    """Returns the port's counters, without queues that ran once and do no longer."""
     return port.stats.snapshot().of_queues(len(port.rx))
 
 

@@ -178,7 +178,7 @@ class Connection:
         return bytes(ffi.buffer(room, call.size)), received
 
     def _failure(self, command: Command, code: int) -> VfioError:
-        """What a transport's error number means, in words."""
+        """Returns the error, in words, that a transport's error number means."""
         if code == errno.ETIMEDOUT:
             lost = Command(lib.vu_conn_lost_command(self._conn))
             if lost is Command.VERSION and Path(self.path).name == CONTROL:
@@ -226,7 +226,7 @@ class Connection:
             self._conn = None
 
     def after_fork_in_child(self) -> None:
-        """Only the parent may speak (docs/spec/reliability.md F64)."""
+        """Hangs up in a forked child: only the parent may speak (docs/spec/reliability.md F64)."""
         if self._conn is not None:
             lib.vu_conn_abandon(self._conn)
 

@@ -225,7 +225,7 @@ class KernelDevice(Device):
         self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index} off")
 
     def limit(self, seconds: float) -> None:
-        """Nothing is to be limited: the kernel answers at once."""
+        """Does nothing: the kernel answers at once, so that no access needs a limit."""
 
     def _reset(self) -> None:
         if not self.info().resettable:

@@ -134,7 +134,7 @@ def _checked(outcome: Outcome) -> None:
 
 
 def _check_headline(results: dict[str, Any]) -> None:
-    """What only some bundles have, but each prints."""
+    """Checks what only some bundles have, but each prints. Raises ValueError."""
     if not isinstance(results.get("time", ""), str):
         raise ValueError("time is no text")
     targets = results.get("targets", [])
@@ -178,7 +178,7 @@ def _bdfs(targets: Sequence[str]) -> list[str]:
 
 
 def _told(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the host tells; a host that does not must not cost the results."""
+    """Returns what the host tells; a host that tells nothing must not cost the results."""
     try:
         return ask()
     except Exception as error:

@@ -59,7 +59,7 @@ def differences(a: Bundle, b: Bundle) -> list[Difference]:
 
 
 def comparison(a: Bundle, b: Bundle, names: tuple[str, str]) -> Iterator[str]:
-    """As `iavfio qualify diff` prints it; `names` are the bundles' files."""
+    """Yields the lines that `iavfio qualify diff` prints; `names` are the bundles' files."""
     for side, name, bundle in (("A", names[0], a), ("B", names[1], b)):
         yield f"{side} is {name}, {headline(bundle)}"
     found = differences(a, b)

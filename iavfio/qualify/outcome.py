@@ -58,7 +58,7 @@ class Outcome:
     trace: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns all fields as a dictionary, for JSON."""
         return asdict(self)
 
 

@@ -12,7 +12,7 @@ MARKS = {PASSED: "passed", FAILED: "FAILED", NOT_RUN: "not run"}
 
 
 def line(outcome: Outcome) -> str:
-    """One check on one line, with its figures or its reason."""
+    """Returns one check as one line, with its figures or its reason."""
     figures = ", ".join(f"{name} {value:g}" for name, value in outcome.figures.items())
     text = "; ".join(filter(None, (" ".join(outcome.reason.split()), figures)))
     mark = MARKS.get(outcome.status, outcome.status)
@@ -26,7 +26,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def headline(bundle: Bundle) -> str:
-    """When a bundle was made, and of which VFs."""
+    """Says when a bundle was made, and of which VFs."""
     return f"{bundle.results.get('time')}: {', '.join(map(str, bundle.results.get('targets', [])))}"
 
 

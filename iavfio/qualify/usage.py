@@ -23,7 +23,7 @@ class Usage:
 
     @classmethod
     def now(cls) -> Usage:
-        """Of this moment, without what only waits for Python's garbage collector."""
+        """Returns the present usage, without what only waits for Python's garbage collector."""
         gc.collect()
         lines = Path("/proc/self/status").read_text("ascii").splitlines()
         words = {line.split(":")[0]: line.split()[1:] for line in lines}
@@ -35,7 +35,7 @@ class Usage:
         )
 
     def figures(self, when: str) -> dict[str, float]:
-        """As figures of a check, named after `when`."""
+        """Returns the usage as figures of a check, named after `when`."""
         return {f"{when}_{name}": float(value) for name, value in asdict(self).items()}
 
     def grown(self, before: Usage) -> list[str]:

@@ -35,7 +35,7 @@ class _CallableModule(ModuleType):
 
     @property
     def __signature__(self) -> Signature:
-        """For inspect.signature, help() and completion: that of the function."""
+        """The function's signature, for inspect.signature, help() and completion."""
         from inspect import signature
 
         from iavfio.softvf import launch

@@ -28,7 +28,7 @@ class Questions:
         self._end, self._most = time.monotonic() + seconds, most
 
     def ask(self, directory: Path, command: str, **arguments: Any) -> dict[str, Any]:
-        """As the function `ask`."""
+        """Asks a software PF one thing, as the function `ask` does."""
         path = directory / "control.sock"
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
         try:

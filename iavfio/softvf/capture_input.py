@@ -121,7 +121,7 @@ def _frames(name: str, source: Reader) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _interface(name: str, order: str, body: bytes) -> tuple[int, int, int]:
-    """Its snaplen, ticks a second, and offset of times in seconds."""
+    """Returns an interface's snaplen, ticks a second, and offset of times in seconds."""
     link, _, snaplen = struct.unpack_from(f"{order}HHI", body)
     if link != ETHERNET:
         raise ConfigError(

@@ -141,7 +141,7 @@ class DataPlane:
             lib.plane_unlock(self._plane)
 
     def events(self) -> list[PlaneEvent]:
-        """What happened since the last call, oldest first; clears event_fd."""
+        """Returns what happened since the last call, oldest first; clears event_fd."""
         try:
             os.eventfd_read(self.event_fd)
         except BlockingIOError:
@@ -187,7 +187,7 @@ class DataPlane:
         return int(lib.plane_bar_fd(self._plane, vf))
 
     def bar_read32(self, vf: int, offset: int) -> int:
-        """What the client stored there last."""
+        """Returns what the client stored there last."""
         return int(lib.plane_bar_read32(self._plane, vf, offset))
 
     def bar_write32(self, vf: int, offset: int, value: int) -> None:
@@ -249,7 +249,7 @@ class DataPlane:
             _check(lib.plane_dma_write(plane, vf, iova, data, len(data)))
 
     def set_bus_master(self, vf: int, on: bool) -> None:
-        """Gates all DMA of the VF."""
+        """Allows or forbids all DMA of the VF, as bus master in its PCI command register does."""
         with self._locked() as plane:
             lib.plane_set_bus_master(plane, vf, int(on))
 
@@ -312,17 +312,17 @@ class DataPlane:
     def map_vector(
         self, vf: int, vector: int, rx_map: int, tx_map: int, rx_itr: int, tx_itr: int
     ) -> None:
-        """Which queues a vector serves, and by which ITR each direction is moderated."""
+        """Sets which queues a vector serves, and which ITR moderates each direction."""
         with self._locked() as plane:
             lib.plane_map_vector(plane, vf, vector, rx_map, tx_map, rx_itr, tx_itr)
 
     def set_eventfd(self, vf: int, vector: int, fd: int | None) -> None:
-        """Where the vector's interrupt goes; the plane keeps a duplicate."""
+        """Sets where the vector's interrupt goes; the plane keeps a duplicate of `fd`."""
         with self._locked() as plane:
             lib.plane_set_eventfd(plane, vf, vector, -1 if fd is None else fd)
 
     def set_msix(self, vf: int, enabled: bool, masked: Sequence[bool] = ()) -> None:
-        """MSI-X enable of the function and mask bit of each vector."""
+        """Sets MSI-X enable of the function and the mask bit of each vector."""
         with self._locked() as plane:
             for vector, mask in enumerate(masked):
                 lib.plane_mask_vector(plane, vf, vector, int(mask))
@@ -359,7 +359,7 @@ class DataPlane:
             lib.plane_raise(plane, vf, 0)
 
     def set_rx_polling(self, vf: int, on: bool) -> None:
-        """With RX_POLLING, firing does not mask vector 0 (docs/spec/virtchnl.md 4)."""
+        """Sets RX_POLLING, with which firing does not mask vector 0 (docs/spec/virtchnl.md 4)."""
         with self._locked() as plane:
             lib.plane_set_rx_polling(plane, vf, int(on))
 

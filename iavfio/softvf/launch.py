@@ -225,7 +225,7 @@ def _arguments(
     verbose: bool,
     pf: str,
 ) -> list[str]:
-    """What is asked for, as arguments of the process. Raises ConfigError for what cannot be."""
+    """Returns the arguments of the process. Raises ConfigError for what cannot be."""
     command = ["--vfs", str(VFS("vfs", vfs))]
     command += ["--personality", Choice("personality", cards.NAMES)("personality", personality)]
     command += ["--uplink", Text("a wire", "uplink='loopback'")("uplink", uplink)]
@@ -252,7 +252,7 @@ def _environment() -> dict[str, str]:
 
 
 def _await(read: int, child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What the child says first; raises the error that it tells of."""
+    """Returns what the child says first; raises the error that the child tells of."""
     deadline = time.monotonic() + START_SECONDS
     said = b""
     while not said.endswith(b"\n"):

@@ -160,7 +160,7 @@ class PortSegment:
             os.close(lock)
 
     def disown(self) -> None:
-        """In a forked child: the lock must end with the parent, which alone writes."""
+        """Leaves the lock, in a forked child, to the parent, which alone writes."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)

@@ -106,7 +106,7 @@ class Snapshot:
         return out
 
     def text(self, *, names: Naming = "libie", pool: bool = False, own: bool = False) -> str:
-        """As `ethtool -S` prints it; then, behind `#`, units, age and what else must be known."""
+        """Returns lines as of `ethtool -S`; then, behind `#`, units, age and what else to know."""
         rows = self.counters(names=names, pool=pool, own=own)
         lines = ["NIC statistics:"]
         lines += [f"     {name}: {value}" for name, value in rows.items()]

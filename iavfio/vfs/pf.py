@@ -69,7 +69,7 @@ class Pf(Protocol):
         """All VFs by number, as they are now. Raises HostError's kinds or IavfioError."""
 
     def command(self, vf: int, step: Mapping[str, Value], state: VfState) -> str:
-        """What `put` does, as a line of shell or JSON."""
+        """Returns what `put` does as a line of shell or JSON."""
 
     def put(self, vf: int, step: Mapping[str, Value], state: VfState) -> None:
         """Changes settings of one group. Raises HostError's kinds or IavfioError."""
@@ -81,7 +81,7 @@ class Pf(Protocol):
         """Makes `number` VFs of none, or none of all. Raises HostError's kinds or ConfigError."""
 
     def file(self) -> RecordFile[VfRecord]:
-        """Where its changes are recorded."""
+        """Returns the file in which the PF's changes are recorded."""
 
 
 def require(states: list[VfState], pf: Pf, vf: int) -> VfState:

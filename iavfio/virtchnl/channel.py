@@ -224,7 +224,7 @@ class Channel:
             self._send(message, payload, end)
             reply = self._await(message, end, limit)
         except BaseException as error:
-            # Also after Ctrl-C in the middle of a wait: the reply may still come.
+            # The reply may still come, after Ctrl-C in the middle of a wait as well.
             self._give_up(message, error)
             raise
         self._broken = 0

@@ -20,17 +20,17 @@ class Doubt:
         self._sent = 0.0  # when the last of them was sent
 
     def clear(self) -> None:
-        """Hears that the queue was set up anew: nothing of the time before can come."""
+        """Notes that the queue was set up anew: no reply from before can come any more."""
         self.open = self.passed = False
         self._before = self._after = 0
 
     def version_sent(self, now: float) -> None:
-        """Hears of a VERSION that is being sent."""
+        """Notes that a VERSION is being sent, at the time `now`."""
         self._after += 1
         self._sent = now
 
     def request_sent(self) -> None:
-        """Hears of any other request that is being sent."""
+        """Notes that a request other than VERSION is being sent."""
         self._before += self._after
         self._after = 0
         self.passed = False

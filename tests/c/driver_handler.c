@@ -56,7 +56,7 @@ static void receive(struct rig *rig, uint32_t action, uint8_t mark, uint32_t len
     rig_rx(rig, length, RIG_EOP | (mark % 2 ? (uint64_t)RX_FLTSTAT_RSS_HASH << 12 : 0));
 }
 
-/* As rig_tx, beside a worker: packets completed, `most` report requests at most. */
+/* Completes as rig_tx does, beside a worker: `most` report requests at most. Returns the packets completed. */
 static uint32_t complete(struct rig *rig, uint32_t most)
 {
     uint32_t tail = __atomic_load_n(&rig->tx_tail, __ATOMIC_ACQUIRE);

@@ -382,7 +382,7 @@ static void test_close(void)
         assert(pool_idle(rig.pool) == BUFFERS);
         /* Neither counters nor registers are touched any more. */
         assert(rig.rq->pp_recycle_ring + rig.sq->refused_full == counted);
-        /* So what came late is in no counter: rig_end wants books that are complete. */
+        /* What came late is in no counter then, and rig_end wants books that are complete. */
         rig.rq->pp_recycle_ring += rig_given(&rig) - rig_returned(&rig);
         rig_end(&rig);
     }

@@ -54,7 +54,7 @@ static void test_reset(void)
     rig_new(&rig, ENTRIES, BUFFERS);
     watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
     assert(watchdog && !error && !watchdog_add(watchdog, rig.pair));
-    /* Not armed: whatever the registers say is of no interest. */
+    /* The watchdog is not armed: whatever the registers say is of no interest. */
     assert(watchdog_wait(watchdog, 5) == 0 && watchdog_reset_seen(watchdog) == 0);
     alive(&rig);
     watchdog_arm(watchdog, 1);
@@ -349,7 +349,7 @@ static void test_idle_sends_are_counted(void)
         assert(load(&rig.sq->bytes) == 60 * packets && pair_in_flight(rig.pair) == 0);
     }
     assert(rig.sq->hangs == 0);
-    /* Not while somebody is at work, nor of a pair that was taken off. */
+    /* The watchdog does not reap while somebody is at work, nor a pair that was taken off. */
     post(&rig, h, 10);
     __atomic_store_n(&rig.pair->tx_guard, 1, __ATOMIC_SEQ_CST);
     rig_tx(&rig, 100);

@@ -12,7 +12,7 @@ EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 31, (1 << 32) -
 
 
 def mutations(inputs: Sequence[bytes], seed: int = 0) -> Iterator[bytes]:
-    """Without end: the inputs themselves first, then one to four changes of one of them."""
+    """Yields without end: first the inputs, then one of them with one to four changes."""
     yield from inputs
     dice = random.Random(seed)
     while True:

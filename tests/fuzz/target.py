@@ -42,7 +42,7 @@ class Words:
         return self._at < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """So many bytes, fewer at the end."""
+        """Returns the next `count` bytes, fewer at the end."""
         taken = self._data[self._at : self._at + count]
         self._at += count
         return taken

@@ -77,7 +77,7 @@ def record(card: str, drive: Callable[[SoftVf], None]) -> str:
 
 
 def main() -> None:
-    """See the top."""
+    """Writes the journals of all drivers on all cards."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else REPO / "docs/journals"
     directory.mkdir(parents=True, exist_ok=True)
     for card in CARDS:

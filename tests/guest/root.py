@@ -204,7 +204,7 @@ def _bootstrap(cache: Path, new: Path, log: Path) -> None:
 
 
 def _finish(new: Path) -> None:
-    """What the guest wants to find: mount points, a name, an ordinary user."""
+    """Makes what the guest wants to find: mount points, a name, an ordinary user."""
     for place in ("job", "share", "repo"):
         (new / place).mkdir(exist_ok=True)
     (new / "etc" / "hostname").write_text("guest\n", encoding="ascii")

@@ -86,7 +86,7 @@ class RawDriver(Rings):
         self.client.write32(ARQT, slot)
 
     def open(self, queues: int = 1, entries: int = 512) -> None:
-        """From VFACTIVE to queues that run; the receive rings are posted."""
+        """Leads from VFACTIVE to queues that run; the receive rings are posted."""
         self.wait_active()
         self.start_length_last()
         self.heard, self.entries = 0, entries

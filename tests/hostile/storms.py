@@ -51,7 +51,7 @@ def reconnecting(path: Path) -> tuple[Step, Step]:
 
 
 def messages(path: Path) -> tuple[Step, Step]:
-    """As many virtchnl messages as the mailbox holds."""
+    """Sends as many virtchnl messages as the mailbox holds."""
     driver = RawDriver(path)
     driver.open()
 

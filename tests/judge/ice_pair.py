@@ -71,7 +71,7 @@ class Ice:
         }
 
     def begin(self, trusted: bool) -> None:
-        """As a VF is that nobody has used: the PF keeps much over a reset."""
+        """Makes the VF as one that nobody has used: the PF keeps much over a reset."""
         for step in (
             Host("vlan", 0),
             Host("link", "auto"),
@@ -150,7 +150,7 @@ def _without_flow_rules(reply: Reply) -> Reply:
 
 
 def text(replies: list[Reply]) -> str:
-    """For messages of tests."""
+    """Returns replies as text, for messages of tests."""
     shown = (
         f"event {payload.hex()}" if opcode == EVENT else f"{opcode}: {status} {payload.hex()}"
         for opcode, status, payload in replies

@@ -34,7 +34,7 @@ class LivePf(launch.SoftPf):
     """A PF that skips the test which asks it for what only the software PF can do."""
 
     def control(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """As SoftPf.control."""
+        """Asks as SoftPf.control does; skips the test where Linux's PF has no such command."""
         try:
             return super().control(command, **arguments)
         except ConfigError as error:

@@ -89,7 +89,7 @@ class DistantPf(SoftPf):
         return False
 
     def control(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """As SoftPf.control."""
+        """Asks the PF's control line as SoftPf.control does its socket."""
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
         while request:
             request = request[os.write(self._line, request) :]

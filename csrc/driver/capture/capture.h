@@ -16,7 +16,7 @@ struct capture_config {
     struct queue_pair *pair[CAPTURE_PAIRS];
     const struct filter_step *filter; /* checked; NULL: every frame. It is not copied. */
     uint32_t snaplen; /* bytes of a frame that are kept */
-    /* Of the VLAN tag that the device strips, which is put back; 0: the queues have no vlan column. */
+    /* EtherType of the VLAN tag that the device strips, which is put back; 0: the queues have no vlan column. */
     uint32_t tag_type;
     uint32_t
         max_frame; /* bytes of the longest frame that the queues receive, without a stripped tag */

@@ -98,8 +98,8 @@ static inline void cache_grown(struct cache *cache, uint32_t n, struct pool_tall
     tally->cached += n;
 }
 
-/* As cache_take, for a thread that does not own the cache: up to n indexes from the shared store to out[].
- * Returns how many. */
+/* Takes as cache_take does, for a thread that does not own the cache: up to n indexes from the shared store to
+ * out[]. Returns how many. */
 static inline uint32_t shared_take(struct pool *pool, uint32_t *out, uint32_t n,
                                    struct pool_tally *tally)
 {
@@ -121,7 +121,7 @@ static inline uint32_t shared_take(struct pool *pool, uint32_t *out, uint32_t n,
     return done;
 }
 
-/* As cache_give, for a thread that does not own the cache. */
+/* Gives back as cache_give does, for a thread that does not own the cache. */
 static inline void shared_give(struct pool *pool, const uint32_t *in, uint32_t n,
                                struct pool_tally *tally)
 {

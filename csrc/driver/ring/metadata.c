@@ -85,7 +85,7 @@ static void flex_constants(struct rx_constants *to, uint32_t flex, bool ovs)
     to->nat_good = CSUM_GOOD << CSUM_UDP_SHIFT;
     to->tag1 = RXF_L2TAG1P;
     to->tag2 = RXF_QW2_L2TAG2P;
-    /* As in writeback_mark: a value that equals no_mark after masking is no mark. */
+    /* A value that equals no_mark after masking is no mark, as in writeback_mark. */
     if (flex != RXDID_COMMS_IPSEC)
         to->mark = to->no_mark = flex == RXDID_FLEX_NIC_2 ? 0xffff : FLOW_NONE;
     if (!ovs && flex < RXDID_COMMS_GENERIC)

@@ -77,7 +77,7 @@ static inline uint8_t csum_with_errors(uint32_t class, bool ipe, bool l4e, bool 
         column = csum_set(column, CSUM_IP_SHIFT, CSUM_BAD);
     if (outer_bad)
         column = csum_set(column, CSUM_OUTER_SHIFT, CSUM_BAD);
-    /* Only an explicit error is bad; a checksum that was not looked at is unknown. */
+    /* A checksum is bad only by an explicit error; one that the device did not look at is unknown. */
     if ((class & CLASS_L4) && (l4e || ipe || inner_bad || outer_bad || pprs || outer6_ext))
         column = csum_set(column, CSUM_L4_SHIFT, l4e && !outer6_ext ? CSUM_BAD : CSUM_UNKNOWN);
     if (eudpe)

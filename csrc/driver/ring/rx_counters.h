@@ -21,9 +21,9 @@ struct rx_tally { /* counts of one receive call, on its stack */
 /* Adds one call's tally: to the block when the caller owns the cache, else to the deferred counts. */
 void rx_counters_add(struct queue_pair *pair, const struct rx_tally *tally, bool owner);
 void rx_counters_add_pool(struct queue_pair *pair, const struct pool_tally *tally, bool owner);
-/* Moves the deferred counts into the block. Only for the owner of the cache. */
+/* Moves the deferred counts into the block; only the owner of the cache may call it. */
 void rx_counters_merge(struct queue_pair *pair);
-/* As rx_counters_merge, for a caller that has the block open. */
+/* Does what rx_counters_merge does, for a caller that has the block open. */
 void rx_counters_merge_open(struct queue_pair *pair);
 
 static inline bool rx_counters_deferred(const struct queue_pair *pair)

@@ -30,7 +30,7 @@ static inline bool tx_usual(const struct queue_pair *pair, const uint8_t *segmen
            pair->tx_free >= pair->tx_roomy;
 }
 
-/* As tx_any for unchecked packets, with the usual burst first. */
+/* Posts unchecked packets as tx_any does, with the usual burst first. */
 static inline uint32_t tx_post(struct queue_pair *pair, const uint64_t *handles,
                                const uint64_t *chain, const uint8_t *segments, uint32_t n,
                                uint32_t *refused, bool owner)

@@ -76,7 +76,7 @@ INLINE struct run tx_burst_end(struct run run, struct queue_pair *pair, const ui
                                                                                                    \
         if (lanes == 1 || run.count == n)                                                          \
             return run;                                                                            \
-        /* This also finds out what the vector loop stopped at. */                                 \
+        /* The scalar loop also finds out what the vector loop stopped at. */                      \
         rest = scalar_tx_at(pair, run.count, handles + run.count, n - run.count, checked);         \
         return run_sum(run, rest);                                                                 \
     }                                                                                              \

@@ -20,7 +20,7 @@ static inline uint32_t quota_take(struct worker_quota *quota, uint32_t want)
     return (uint32_t)left;
 }
 
-/* Of `took` packets `moved` were there: the rest goes back. */
+/* Gives back what was taken and not used: `moved` of the `took` packets were there. */
 static inline void quota_settle(struct worker_quota *quota, uint32_t took, uint32_t moved)
 {
     if (moved)

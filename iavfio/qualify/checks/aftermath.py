@@ -40,7 +40,7 @@ class Wanted:
 
     @classmethod
     def of(cls, vfs: Vfs) -> Wanted:
-        """As many as both VFs can have."""
+        """Returns as many queues as both VFs can have, 2 at most, and a random RSS key."""
         found = vfs.receiver.session.resources
         most = min(2, *(port.session.resources.queue_pairs for port in vfs.ports))
         return cls(most, secrets.token_bytes(found.key_size), found.lut_size)
@@ -58,7 +58,7 @@ class Wanted:
         return tuple(reversed(range(self.queues)))
 
     def queue_of(self, hashed: int) -> int:
-        """Where a flow must arrive."""
+        """Returns the queue at which a flow with this hash must arrive."""
         return self.table[hashed % self.size % self.queues]
 
     def sport_for(self, queue: int) -> int:

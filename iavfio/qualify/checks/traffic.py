@@ -21,7 +21,7 @@ FCS = 4
 
 
 def first_way(vfs: Vfs, seen: Seen) -> None:
-    """As `both_ways`; that two VFs of one PF do not reach each other is a failure."""
+    """Checks `both_ways`; that two VFs of one PF do not reach each other is a failure."""
     try:
         vfs.way()
     except NotRun as reason:

@@ -56,7 +56,7 @@ def _capabilities(port: Port) -> dict[str, object]:
 
 
 def _stripped(vfs: Vfs, descriptors: str) -> None:
-    """With the column the tag is there and nowhere else; a frame without a tag has none."""
+    """Checks that tags are in the column and nowhere else, and none where none was sent."""
     source, sink = vfs.start(metadata=("vlan",), descriptors=descriptors)
     name = f"{descriptors} descriptors, stripping on"
     plain = [frame(sink.mac, source.mac, i, 60 + i) for i in range(len(TCIS) + 1)]
@@ -75,7 +75,7 @@ def _stripped(vfs: Vfs, descriptors: str) -> None:
 
 
 def _unstripped(vfs: Vfs, descriptors: str) -> None:
-    """Without the column the tag stays in the frame."""
+    """Checks that without the column the tag stays in the frame."""
     source, sink = vfs.start(descriptors=descriptors)
     name = f"{descriptors} descriptors, stripping off"
     plain = [frame(sink.mac, source.mac, i, 60 + i) for i in range(len(TCIS))]

@@ -28,7 +28,7 @@ from iavfio.softvf.pf import rss
 PLAIN_TPID = 0x8100
 MOST_MACS = 64  # of one VF that the data plane's switch has room for
 LEGACY = 1  # the only format of an X710's VF
-# Of the card's registers: MAC, ten numbers that `Queues` has as well, RSS key, table and classes.
+# The card's registers hold MAC, ten numbers that `Queues` has too, RSS key, table and classes.
 HELD = struct.Struct("<6s3H4H52s64sQ")
 SHOWN_SPEEDS = {1000: 0x04, 10000: 0x08, 40000: 0x10, 20000: 0x20, 25000: 0x40, 2500: 0x80}
 
@@ -149,7 +149,7 @@ class LinuxPf:
     # ---- requests and what they bring about
 
     def ask(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> int:
-        """One request, and all that it brings about; the driver's return code."""
+        """Makes a request and does all that it brings about; returns the driver's return code."""
         answer = self._request(what, vf, opcode, payload)
         concerned = {vf} | {frame.vf for frame in answer.frames if frame.kind != Kind.COMMAND}
         concerned |= self.switch.commands(answer.commands)
@@ -192,7 +192,7 @@ class LinuxPf:
                 self._set_rstat(vf, frame.status)
             else:
                 vf.in_reset = True
-                # Not inside the event in hand: its mailbox is still being worked on.
+                # The reset begins after the event in hand, whose mailbox is still worked on.
                 lead = self.personality.notice_lead_ms / 1000
                 self.scheduler.call_later(lead, self._reset_of(vf))
 

@@ -30,7 +30,7 @@ def flag(request: Request, key: str, default: bool | None = None) -> bool:
 
 
 def word(request: Request, key: str, words: tuple[str, ...]) -> str:
-    """One of `words`."""
+    """Returns the request's value of `key`, one of `words`. Raises ConfigError for another."""
     value = request.get(key)
     if value not in words:
         raise ConfigError(f'"{key}" must be one of {", ".join(words)}, not {value!r}')

@@ -84,11 +84,11 @@ class Pf:
         self.drop_inbox(self.vfs[vf])
 
     def flr(self, vf: int) -> None:
-        """See PfDriver.flr."""
+        """Finishes in software the reset of a VF by FLR, whose hardware half has been done."""
         self.resets.flr(self.vfs[vf])
 
     def client_gone(self, vf: int) -> None:
-        """See PfDriver.client_gone."""
+        """Drops what waits in the inbox of a VF whose user went away; `flr` reports its FLR."""
         self.drop_inbox(self.vfs[vf])
 
     def mdd(self, vf: int, text: str) -> None:

@@ -80,7 +80,7 @@ def _learn(pf: Pf, vf: Vf, mac: bytes, kind: int) -> None:
 
 
 def delete(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
-    """DEL_ETH_ADDR: an unknown address is refused; those before it are gone.
+    """DEL_ETH_ADDR: an unknown address is refused; the addresses before it are gone.
 
     The administrator's is kept without a word. A trusted VF that deletes its own MAC gets another
     of its unicast addresses in its place.
@@ -97,7 +97,7 @@ def delete(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
             vf.macs.remove(mac)
             vf.leaving.add(mac)
         elif mac not in vf.leaving:
-            # Those before it leave the list at the next request that succeeds.
+            # The addresses before this one leave the list at the next request that succeeds.
             raise Refused(Status.ADDRESS, f"{mac_text(mac)} is not a filter of the VF")
     vf.leaving.clear()
     left = next((mac for mac in vf.macs if not mac[0] & 1), ZERO_MAC)

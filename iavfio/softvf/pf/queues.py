@@ -255,7 +255,7 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
 
 
 def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Which queues each vector serves, and under which ITR."""
+    """Sets which queues each vector serves, and under which ITR."""
     message = ffi.from_buffer("struct vc_irq_map_info *", payload)
     vf.require_active()
     p = pf.personality

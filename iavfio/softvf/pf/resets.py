@@ -58,7 +58,7 @@ class Resets:
             self._after(vf, p.notice_lead_ms, self._enter_and_begin)
             return
         vf.enter(Phase.RESETTING)
-        # Not inside the event in hand: its mailbox is still being worked on.
+        # The reset begins after the event in hand, whose mailbox is still being worked on.
         self._after(vf, 0, self._begin)
 
     def flr(self, vf: Vf) -> None:

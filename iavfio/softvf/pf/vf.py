@@ -36,7 +36,7 @@ NEXT: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
     {
         Phase.INIT: frozenset({Phase.ACTIVE, Phase.RESETTING, Phase.DISABLED, Phase.GONE}),
         Phase.ACTIVE: frozenset({Phase.RESETTING, Phase.DISABLED, Phase.GONE}),
-        # Only the end of a reset leads out of it: a VF that acts early finds nothing set up.
+        # Only the end of a reset leads out of RESETTING: a VF that acts early finds nothing set up.
         Phase.RESETTING: frozenset({Phase.INIT, Phase.GONE}),
         # A stopped VF must be reset by somebody whom the PF trusts before it may talk again.
         Phase.DISABLED: frozenset({Phase.RESETTING, Phase.GONE}),
@@ -130,7 +130,7 @@ class Vf:
         self.phase = phase
 
     def forget(self) -> None:
-        """What the PF frees in a reset: everything that messages of the VF had set up."""
+        """Frees what the PF frees in a reset: everything that messages of the VF had set up."""
         self.caps = self.unlocked = 0
         if not self.serves_early:  # i40e keeps the word that says how link speeds are told
             self.asked = 0
@@ -189,5 +189,5 @@ class Vf:
 
 
 def mac_text(mac: bytes) -> str:
-    """For log lines and answers."""
+    """Returns a MAC address as text, for log lines and answers."""
     return ":".join(f"{byte:02x}" for byte in mac)

@@ -194,7 +194,7 @@ def disable_vlan_insertion_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _row(name: str, handler: Handler, fixed: int, per: int = 0) -> Message:
-    """Only ice serves VLAN V2."""
+    """Returns the row of a VLAN V2 message, which only ice serves."""
     cap = lib.VC_CAP_VLAN_V2
     return Message(name, handler, fixed, per, count_at=2, gate=cap, served_by="ice")
 

@@ -86,7 +86,7 @@ def _check_strip(pf: Pf, vf: Vf, on: bool) -> None:
 
 
 def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Tags go to L2TAG1."""
+    """Has the device move VLAN tags from frames into L2TAG1 of their descriptors."""
     if _has_no_say(pf, vf):
         return b""
     _check_strip(pf, vf, True)
@@ -96,7 +96,7 @@ def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def disable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Tags stay in the frame."""
+    """Has the device leave VLAN tags in the frames."""
     if _has_no_say(pf, vf):
         return b""
     _check_strip(pf, vf, False)

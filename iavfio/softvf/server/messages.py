@@ -118,7 +118,7 @@ def fixed(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
 
 
 def with_argsz(layout: struct.Struct, payload: bytes) -> tuple[int, ...]:
-    """As `fixed`, for a request whose first word says how long an answer the client can take."""
+    """Reads as `fixed` does, with a first word that says how long an answer may be."""
     fields = fixed(layout, payload)
     if not layout.size <= fields[0] <= MAX_MESSAGE:
         raise RequestRefused(f"argsz {fields[0]} where at least {layout.size} are needed")

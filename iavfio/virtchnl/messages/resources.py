@@ -71,7 +71,7 @@ class Resources:
 
 
 def _encode_version(vsi_id: int, version: Version) -> list[bytes]:
-    """There is no VSI yet."""
+    """Returns the payload; the VSI's id is not used, since there is no VSI yet."""
     data, info = blank("vc_version_info", VERSION.length)
     info.major, info.minor = version.major, version.minor
     return [bytes(data)]

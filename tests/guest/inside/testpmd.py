@@ -50,7 +50,7 @@ class Terminal:
         os.close(theirs)
 
     def until_prompt(self, seconds: float) -> tuple[str, bool]:
-        """What came up to the prompt, and whether it came."""
+        """Returns the text up to the prompt, and whether the prompt came."""
         text, deadline = b"", time.monotonic() + seconds
         while PROMPT not in text:
             ready, _, _ = select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))
@@ -73,7 +73,7 @@ def _plain(text: bytes) -> str:
 
 
 def main() -> None:
-    """See the top."""
+    """Does what the module's docstring says."""
     limit, words, commands = float(sys.argv[1]), sys.argv[2].split(), json.loads(sys.argv[3])
     if Path("/job").is_dir():  # a guest's: on a host nothing is mounted over anything
         lean_plugins()

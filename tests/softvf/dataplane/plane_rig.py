@@ -126,7 +126,7 @@ class Received:
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
-    """Until the data thread has done its part; generous, for a busy machine."""
+    """Waits until the data thread has done its part; generous, for a busy machine."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"never happened: {what}"
@@ -311,7 +311,7 @@ class Vf:
         return self.plane.stats(self.index)[STATS.split().index(name)]
 
     def settle(self) -> None:
-        """Until the last posted descriptor, which has RS, is written back."""
+        """Waits until the last posted descriptor, which has RS, is written back."""
         last = (self.tx_tail - 1) % self.ring
         wait_for(lambda: self.done(last), f"Tx slot {last} done")
 

@@ -133,11 +133,11 @@ class Rings:
         return True
 
     def wait_active(self) -> None:
-        """Until the PF has finished the reset."""
+        """Waits until the PF has finished the reset."""
         self._poll(lambda: self.client.read32(RSTAT) == 2, "VFACTIVE")
 
     def wait_message(self, head: int) -> None:
-        """Until ARQH moves there."""
+        """Waits until ARQH has moved to `head`."""
         self._poll(lambda: self.client.read32(ARQH) == head, f"ARQH {head}")
 
     def _poll(self, done: Callable[[], bool], what: str) -> None:
