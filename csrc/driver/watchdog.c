@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The watchdog: one thread a device that sees resets, the loss of the device, requests and mail, has hung send
+/* The C watchdog: one thread a device that sees resets, the loss of the device, requests and mail, has hung send
  * queues looked at and idle ones counted. */
 #include <errno.h>
 #include <poll.h>

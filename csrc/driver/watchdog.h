@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The watchdog from the inside, for tests with a clock of their own. */
+/* The C watchdog from the inside, for tests with a clock of their own. */
 #ifndef IAVFIO_DRIVER_WATCHDOG_H
 #define IAVFIO_DRIVER_WATCHDOG_H
 

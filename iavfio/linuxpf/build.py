@@ -2,8 +2,8 @@
 """Builds judges: a PF driver of Linux, untouched, in a User Mode Linux kernel of its own.
 
 `python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the
-cache yet, of these or of all. A judge's file is named by the version of the kernel's package and the
-hash of our files. Nothing of the kernel's source is changed: our file is added to the driver's
+cache yet, of these or of all. The version of the kernel's package and the hash of our files name a
+judge's file. Nothing of the kernel's source is changed: our file is added to the driver's
 directory, and the functions that would reach a card are taken over by the compiler's -D.
 """
 

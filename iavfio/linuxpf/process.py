@@ -92,7 +92,7 @@ class Answer:
 
     @property
     def commands(self) -> list[tuple[int, bytes]]:
-        """Commands of the PF's admin queue: opcode, 16 bytes of parameters and the buffer."""
+        """Commands on the PF's firmware admin queue: opcode, 16 bytes of parameters, the buffer."""
         return [(frame.opcode, frame.data) for frame in self._of(Kind.COMMAND)]
 
     @property

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The C thread that checks a VF's registers, and the Python thread that acts on what it sees.
+"""A port's watchdog: the C watchdog, which checks registers, and the watchdog thread, which acts.
 
-C sees a reset first and stops the queues, since a Python thread can be late behind the GIL; the
-Python thread then calls the methods of a Watcher (docs/spec/virtchnl.md 8).
+The C watchdog sees a reset first and stops the queues, since a Python thread can be late behind the
+GIL; the watchdog thread then calls the methods of a Watcher (docs/spec/virtchnl.md 8).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logger("port")
 
 
 class Watcher(Protocol):
-    """Who is called, in the watchdog's thread, about what it saw."""
+    """Who is called, in the watchdog thread, about what the C watchdog saw."""
 
     def device_lost(self) -> None:
         """Registers read all ones, or the other side hung up."""
@@ -61,7 +61,7 @@ class Watcher(Protocol):
 
 
 class Watchdog:
-    """One C watch and one Python thread for a port.
+    """The watchdog of a port: its C watchdog and its watchdog thread, which is Python's.
 
     `mailbox_fd` is vector 0's eventfd; `request_fd` and `error_fd` tell of the host's request and
     of errors, where there are such. The watcher is held by a weak reference: the thread ends with

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The card's switch, as commands of the admin queue leave it: one VSI a VF with filters and flags.
+"""The card's switch, as commands on the firmware admin queue leave it: VSIs, filters, flags.
 
 Commands and fields are those of the X710's datasheet ("Admin Queue: Switch Configuration"). The
 firmware that numbers the VSIs is in iavfio/linuxpf/kernel/judge_i40e.c.
