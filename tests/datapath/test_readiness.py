@@ -232,8 +232,10 @@ def test_a_cancelled_task_leaves_the_queue_free() -> None:
 
         for _ in range(3):
             task = asyncio.create_task(receive())
-            while peer.tx[0].send([udp(port.mac, peer.mac)] * 3) and len(got) % 2 == 0:
-                await asyncio.sleep(0.01)
+            before = len(got)
+            peer.tx[0].send([udp(port.mac, peer.mac)] * 3)
+            while len(got) == before:
+                await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
