@@ -161,7 +161,7 @@ def test_frames_that_vanish_are_told_and_make_it_fail(tmp_path: Path) -> None:
     done = run("softvf", str(path), "--timing", "max", "--rewrite", "src-mac=keep")
     assert done.returncode == 1
     assert "on the wire by the PF's count: 0" in done.stderr
-    assert "not on the wire: 100; counted as lost: tx_discards 100" in done.stderr
+    assert "not on the wire: 100; counted as lost: tx_errors 100" in done.stderr
 
 
 @pytest.mark.parametrize("number", SIGNALS)
