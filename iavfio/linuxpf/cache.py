@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from iavfio.errors import IavfioError
 
-class Unavailable(Exception):
+
+class Unavailable(IavfioError):
     """The lab cannot be had here; the text says why and what would help."""
 
 
-class LabError(Exception):
+class LabError(IavfioError):
     """Something in the lab failed that should have worked."""
 
 

@@ -72,8 +72,8 @@ FAULTS: list[tuple[str, Callable[[SoftPf], object], str]] = [
     ("reset-traffic", spoil("lose", 7), "frames arrived"),
     ("reopening", spoil("lose"), "frames lost"),
     ("throughput", spoil("lose", 100), "no counter says why"),
-    ("soak", spoil("corrupt", 1000), "corrupt"),
-    ("soak", spoil("twice", 1000), "twice|duplicate"),
+    ("soak", spoil("corrupt", 40), "corrupt"),
+    ("soak", spoil("twice", 40), "twice|duplicate"),
 ]
 
 
