@@ -14,6 +14,7 @@ import mmap
 import os
 import select
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -112,6 +113,8 @@ def rules() -> dict[str, int]:
     found["beyond the width"] = dma(1 << 48)
     found["no memory there"] = dma(0x200000, at=PAGE)
     found["split"] = undma(0x101000, PAGE)[0]
+    found["split at its end"] = undma(0x103000, PAGE)[0]
+    found["split at its start"] = undma(0x100000, PAGE)[0]
     result, size = undma(0x100000, 4 * PAGE)
     found["unmap"] = result or size
     found["unmap nothing"] = undma(0x100000, 4 * PAGE)[1]
@@ -248,6 +251,13 @@ def child() -> dict[str, Any]:
             os.close(fd)
         os._exit(0 if result == -errno.ENOTTY else 1)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return {"child": status, "parent": os.pread(device, 2, CONFIG).hex()}
+
+
+def spawned() -> dict[str, Any]:
+    """A program that is started by vfork shares its parent's memory while it closes its files."""
+    _, _, device = _open()
+    status = subprocess.run(["/bin/true"], close_fds=True).returncode
     return {"child": status, "parent": os.pread(device, 2, CONFIG).hex()}
 
 

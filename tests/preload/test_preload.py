@@ -94,6 +94,8 @@ def test_refusals_are_the_kernels(preload: Preload) -> None:
         "beyond the width": -errno.EINVAL,
         "no memory there": -errno.EFAULT,
         "split": -errno.EINVAL,
+        "split at its end": -errno.EINVAL,
+        "split at its start": -errno.EINVAL,
         "unmap": 4 * 4096,
         "unmap nothing": 0,
         "other memory in its place": 0,
@@ -150,6 +152,10 @@ def test_program_sees_these_devices_and_no_others(preload: Preload) -> None:
 
 def test_forked_child_leaves_the_parents_device_alone(preload: Preload) -> None:
     assert inside(preload, "child") == {"child": 0, "parent": "8680"}
+
+
+def test_started_program_leaves_the_parents_device_alone(preload: Preload) -> None:
+    assert inside(preload, "spawned") == {"child": 0, "parent": "8680"}
 
 
 def test_daemon_opens_devices_after_its_fork(preload: Preload) -> None:
