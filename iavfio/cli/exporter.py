@@ -31,7 +31,7 @@ STATUS = (
 @click.option(
     "--softvf",
     "software_pfs",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="DIR",
     help="Add the software PF that serves DIR; may be given several times.",
@@ -44,6 +44,9 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
     Ports are read at each scrape, from their shared segments: they are not disturbed, those that
     come later are found, and those that end are left out.
     """
+    from iavfio.stats.runtime import check_readable
+
+    check_readable()
     try:
         from iavfio.metrics.server import ALL, openmetrics, registry, serving
     except ModuleNotFoundError as error:

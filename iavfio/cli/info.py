@@ -11,6 +11,7 @@ import click
 from iavfio.cli.group import Command
 from iavfio.cli.options import Vf, device_arguments, device_options
 from iavfio.cli.printing import note, tell
+from iavfio.cli.private_pf import check_used
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 
@@ -31,6 +32,7 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
     """
     from iavfio.opening import open_port
 
+    check_used([target])
     with naming_the_holder([target]), open_port(target, **device_arguments(device)) as port:
         port.wait_link(0.5)
         facts = _facts(port)

@@ -15,7 +15,7 @@ import click
 from iavfio.arguments import Amount, Range, nearest, vf_mac
 from iavfio.errors import ConfigError
 from iavfio.logs import on_one_line
-from iavfio.ranges import FRAME, IMIX, ISA, MOST_SIZES
+from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -106,7 +106,7 @@ class CpuList(ParamType):
             return value
         cpus: list[int] = []
         for part in value.split(","):
-            found = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part, re.ASCII)
+            found = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part, re.ASCII)
             first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
             if first > last:
                 self.fail(
@@ -114,7 +114,7 @@ class CpuList(ParamType):
                     param,
                     ctx,
                 )
-            cpus += range(first, min(last, 1 << 16) + 1)
+            cpus += range(first, min(last, max(first, CPU.high)) + 1)
         usable = os.sched_getaffinity(0)
         for cpu in cpus:
             if cpu not in usable:
@@ -420,7 +420,7 @@ class Personality(ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, dict[str, Any]]:
-        from iavfio.softvf.personality import named, parse_option
+        from iavfio.softvf.personality import check_effect, named, parse_option
 
         if isinstance(value, tuple):
             return value
@@ -428,7 +428,9 @@ class Personality(ParamType):
         if name not in PERSONALITIES:
             self.fail(f"{name!r} is no card; choose of {', '.join(PERSONALITIES)}", param, ctx)
         try:
-            options = dict(map(parse_option, twists))
+            pairs = list(map(parse_option, twists))
+            check_effect(name, pairs)
+            options = dict(pairs)
             named(name, **options)
         except ConfigError as wrong:
             self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)

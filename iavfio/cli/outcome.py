@@ -19,6 +19,7 @@ from iavfio.errors import ConfigError, IavfioError
 from iavfio.exhaustion import exhaustion
 
 DONE, TROUBLE, WRONG_USE = 0, 1, 2
+NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # of click 8.2 and later
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # with a file's name where it was not stdout
 
 
@@ -69,6 +70,9 @@ def _outcome(work: Callable[[], Any]) -> int:
 
 def _show(wrong: click.ClickException) -> None:
     """Prints the error as click does, but as wide as the terminal."""
+    if isinstance(wrong, NO_ARGUMENTS):
+        note(wrong.format_message())  # the help, which has its own Usage line
+        return
     context = getattr(wrong, "ctx", None)
     if isinstance(context, click.Context):
         note(wrapped(context.get_usage()))

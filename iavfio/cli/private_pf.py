@@ -8,8 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from iavfio.cli.options import Personality
+
+PRIVATE = ("personality", "uplink", "writeback")
+DEVICE = ("vfio_mode", "vf_token", "unsafe_noiommu")
 
 
 def personality_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +38,22 @@ def private_uplink_option(default: str) -> Callable[..., Any]:
     )
 
 
+def check_used(targets: Sequence[str]) -> None:
+    """Raises UsageError for an option that was given and that none of the targets has a use for."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    private = "softvf" in targets
+    pci = any(each != "softvf" and not each.startswith("vfio-user:") for each in targets)
+    for names, used, whose in (
+        (PRIVATE, private, "a private software VF, and none is named: write softvf for one"),
+        (DEVICE, pci, "a PCI device, and none is named"),
+    ):
+        for name in names:
+            if not used and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')} is of {whose}; leave it out")
+
+
 def with_private_vfs(
     stack: ExitStack,
     targets: Sequence[str],
@@ -45,6 +65,7 @@ def with_private_vfs(
 
     `uplink`: what its wire is; `how`: more of what `iavfio.softvf` takes.
     """
+    check_used(targets)
     count = targets.count("softvf")
     if not count:
         return list(targets)

@@ -92,18 +92,20 @@ def command(
     Prints the sockets, then "ready". Ctrl-C ends it and prints a summary. A socket serves one
     client at a time: iavfio, QEMU's vfio-user-pci, or any other of this user or root.
     """
-    from iavfio.softvf.personality import OPTIONS
+    from iavfio.softvf.personality import OPTIONS, check_effect, parse_option
     from iavfio.softvf.process import Settings, run
 
     if any(option in ("?", "help") for option in options):
         for name, option in OPTIONS.items():
             tell(definition(name, str(option)))
         return 0
+    card = personality or ("e810" if pf == "software" else "x710")
+    check_effect(card, map(parse_option, options))
     if pf != "software":
         _build(pf)
     settings = Settings(
         vfs=vfs,
-        personality=personality or ("e810" if pf == "software" else "x710"),
+        personality=card,
         pf=pf,
         directory=directory,
         uplink=uplink,

@@ -10,7 +10,7 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
-from iavfio.cli.printing import note, tell
+from iavfio.cli.printing import note, tell, wrapped
 from iavfio.cli.rates import print_rates
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import EVERY, LINES
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iavfio.stats import KnownPort
 
 DEAD = "dead (process gone)"
+MOST_TOLD = 5  # damaged files
 STATUS = (
     "Example: iavfio stats --interval 1 --count 10. "
     "Exit status: 0 done; 1 the port may not be read, or with --interval it has ended; 2 wrong "
@@ -68,19 +69,31 @@ def command(
     disturbed: its shared segment is read, no lock is taken, no device is opened. A user sees the
     ports that their owners published for him; root sees all.
     """
+    shapes = [
+        option
+        for option, given in (("--pool", pool), ("--all", own), ("--names", names != "libie"))
+        if given
+    ]
     if clean:
         if port is not None:
             raise click.UsageError("--clean takes no PORT: it removes what every dead port left")
         if interval is not None:
             raise click.UsageError("--clean takes no --interval: it shows no rates")
+        if shapes:
+            raise click.UsageError(f"--clean takes no {shapes[0]}: it shows no counters")
         _clean(as_json)
     elif interval is not None:
-        if pool or own or names != "libie":
+        if shapes:
             raise click.UsageError("--interval takes no --pool, --all or --names: it shows rates")
         return print_rates(port, interval, count, as_json)
     elif count is not None:
         raise click.UsageError("--count needs --interval: use --interval 1")
     elif port is None:
+        if shapes:
+            raise click.UsageError(
+                f"{shapes[0]} needs a PORT, whose counters it changes: iavfio stats PORT "
+                f"{shapes[0]}{' kernel' if shapes[0] == '--names' else ''}"
+            )
         _list(as_json)
     else:
         _dump(port, as_json, pool, own, names)
@@ -97,6 +110,18 @@ def _clean(as_json: bool) -> None:
     else:
         for name in removed:
             tell(f"{name}: removed, its process is gone")
+    _note_damaged()
+
+
+def _note_damaged() -> None:
+    """Tells of files that have a port's name and are none; nobody else removes them."""
+    from iavfio.stats import damaged
+
+    found = damaged()
+    for error in found[:MOST_TOLD]:
+        note(wrapped(f"iavfio: {error}"))
+    if len(found) > MOST_TOLD:
+        note(f"iavfio: and {len(found) - MOST_TOLD} more files that are no segments")
 
 
 def _list(as_json: bool) -> None:
@@ -109,6 +134,7 @@ def _list(as_json: bool) -> None:
         _table(known)
     else:
         note(f"no port is running (none has counters in {shown_base()})")
+    _note_damaged()
 
 
 def _table(known: list[KnownPort]) -> None:

@@ -20,13 +20,21 @@ USER = "vfio-user:"
 
 def port_of(target: str) -> KnownPort | None:
     """The living port that has the VF `target` open, as far as this user may see; else None."""
-    from iavfio.stats import ports
-
     wanted = _device_of(target)
-    for port in ports():
+    for port in _visible_ports():
         if port.alive and _device_of(port.device) == wanted:
             return port
     return None
+
+
+def _visible_ports() -> list[KnownPort]:
+    """Ports for a hint: none where their directory may not be read, which is another mistake."""
+    from iavfio.stats import ports
+
+    try:
+        return ports()
+    except IavfioError:
+        return []
 
 
 def check_distinct(targets: Sequence[str]) -> None:
@@ -55,9 +63,9 @@ def _device_of(target: str) -> str:
 def near_ports(word: str) -> str:
     """Says which ports run, the nearest to `word` first, to somebody who named none of them."""
     from iavfio.arguments import nearest
-    from iavfio.stats import ports, shown_base
+    from iavfio.stats import shown_base
 
-    names = sorted({port.name for port in ports() if port.alive})
+    names = sorted({port.name for port in _visible_ports() if port.alive})
     if not names:
         return f"no port is running (none has counters in {shown_base()})"
     close = nearest(word, names)

@@ -40,7 +40,8 @@ def _prefix(context: click.Context, option: click.Parameter, value: str) -> str:
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the socket is made, instead of DPDK's directory for the prefix.",
+    help="Where the socket is made, instead of DPDK's directory for the prefix; the directory is "
+    "made when it is not there.",
 )
 @runtime_dir_option
 def command(file_prefix: str, directory: Path | None) -> None:
@@ -52,7 +53,9 @@ def command(file_prefix: str, directory: Path | None) -> None:
     """
     from iavfio.metrics.dpdk import Telemetry
     from iavfio.metrics.telemetry import runtime_dir, serving
+    from iavfio.stats.runtime import check_readable
 
+    check_readable()
     with serving(directory or runtime_dir(file_prefix), Telemetry()) as server:
         click.echo(f"serving DPDK's telemetry at {server.path}")
         while True:

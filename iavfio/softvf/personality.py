@@ -7,13 +7,13 @@ A personality is a value: what the PCI function shows, and the dialect that its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
 from iavfio.arguments import unknown
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, Remedy
 
 BAR_MIN = 0x10000
 BAR_MAX = 0x400000
@@ -249,6 +249,12 @@ class Option:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def driver(self) -> str:
+        """The PF driver that alone has it, with which its text begins: ice, i40e; "" for any."""
+        before, colon, _ = self.text.partition(":")
+        return before if colon and before in ("ice", "i40e") else ""
+
 
 OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
@@ -327,6 +333,29 @@ def parse_option(text: str) -> tuple[str, Value]:
         return name, option.parse(value.strip())
     except ValueError as error:
         raise ConfigError(f"option {name}: {value!r} is not {error}") from None
+
+
+def check_effect(name: str, options: Iterable[tuple[str, Value]]) -> None:
+    """Raises ConfigError for an option that is given twice, or that changes nothing on a card.
+
+    One that only says how the card is anyway passes.
+    """
+    card, seen = named(name), set()
+    for key, value in options:
+        if key in seen:
+            raise ConfigError(f"option {key} is given twice", "", "give it once")
+        seen.add(key)
+        driver = OPTIONS[key].driver
+        if driver not in ("", card.driver) and getattr(card, key) != value:
+            cards = " or ".join(each.name for each in _CARDS.values() if each.driver == driver)
+            raise ConfigError(
+                f"option {key} has no effect on {name}",
+                f"it is of a PF that {driver} drives, and {card.driver} drives this one",
+                Remedy(
+                    f"leave it out, or choose personality={cards}",
+                    f"leave it out, or use --personality {cards}",
+                ),
+            )
 
 
 def _checked(name: str, value: Value) -> Value:

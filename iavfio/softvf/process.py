@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SOFTWARE = "software"
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
+INTERFACES = Path("/sys/class/net")
 UPLINKS = "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen[:size=N,flows=N]"
 MOST_FILES = 65536
 OWN_FILES, IN_HAND = 24, 24
@@ -170,10 +171,31 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
 
 def _wire(uplink: str) -> AbstractContextManager[str]:
     """The uplink as the data plane can read it; the process starts fast where nothing is to do."""
-    if not uplink.startswith("pcap:"):
+    kind, _, rest = uplink.partition(":")
+    if kind == "tap":
+        _check_tap(uplink, rest)
+    if kind != "pcap":
         return contextlib.nullcontext(uplink)
+    for path in rest.split(",")[:2]:
+        if path and Path(path).is_dir():
+            raise ConfigError(
+                f"cannot open the uplink {uplink!r}", f"{path} is a directory", "name a file in it"
+            )
     wire: AbstractContextManager[str] = import_module("iavfio.softvf.capture_input").classic(uplink)
     return wire
+
+
+def _check_tap(uplink: str, name: str) -> None:
+    """Raises ConfigError for an interface that is there and is no TAP."""
+    there = INTERFACES / name
+    if not name or "/" in name or not there.exists() or (there / "tun_flags").exists():
+        return
+    raise ConfigError(
+        f"cannot open the uplink {uplink!r}",
+        f"{name} is a network interface of this host and no TAP",
+        "make a TAP for this user under a name that is free: ip tuntap add vftap0 mode tap user "
+        "$USER, and name it here: tap:vftap0",
+    )
 
 
 def hear(plane: DataPlane, pf: Pf | LinuxPf, log: ViolationLog, servers: list[VfServer]) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """libie-compatible counters: one table, a shared segment, ethtool text and JSON."""
 
-from iavfio.stats.listing import KnownPort, clean, known_ports, ports, read
+from iavfio.stats.listing import KnownPort, clean, damaged, known_ports, ports, read
 from iavfio.stats.names import GLOBAL, RX, TX, Counter
 from iavfio.stats.reader import PortStats, SegmentReader
 from iavfio.stats.runtime import base_dir, shown_base
@@ -20,6 +20,7 @@ __all__ = [
     "Snapshot",
     "base_dir",
     "clean",
+    "damaged",
     "known_ports",
     "ports",
     "read",

@@ -14,9 +14,18 @@ from pathlib import Path
 
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.stats import liveness
+from iavfio.stats.layout import MAGIC
 from iavfio.stats.patience import Patience
 from iavfio.stats.reader import SegmentReader
-from iavfio.stats.runtime import SUFFIX, UserDir, check_name, shown_base, user_dirs, user_name
+from iavfio.stats.runtime import (
+    SUFFIX,
+    UserDir,
+    check_name,
+    check_readable,
+    shown_base,
+    user_dirs,
+    user_name,
+)
 from iavfio.stats.schemas import PORT
 from iavfio.stats.snapshot import DEAD, Snapshot
 
@@ -49,7 +58,11 @@ class KnownPort:
 
 
 def ports() -> list[KnownPort]:
-    """All ports whose counters this user may read, its own first; dead ones are said to be dead."""
+    """All ports whose counters this user may read, its own first; dead ones are said to be dead.
+
+    Raises IavfioError where the directory of all ports may not be read.
+    """
+    check_readable()
     found = []
     for _, reader in _readers():
         alive = reader.alive
@@ -76,7 +89,10 @@ def snapshots() -> list[Snapshot]:
 
 
 def known_ports() -> list[str]:
-    """Names of the ports that `ports()` finds, sorted; dead ones too."""
+    """Names of the ports that `ports()` finds, sorted; dead ones too.
+
+    They serve as hints: there are none where the directory of all ports may not be read.
+    """
     return sorted({reader.name for _, reader in _readers()})
 
 
@@ -85,8 +101,8 @@ def read(port: str) -> Snapshot:
 
     A segment whose owner died is read all the same: `alive` is False then. Raises ConfigError when
     there is no such port (naming those that there are) and for what cannot be a name; IavfioError
-    when this user may not read it, when the ports of several users have that name, or when all
-    files of that name are damaged.
+    when this user may not read it, or the directory of all ports, when the ports of several users
+    have that name, or when all files of that name are damaged.
     """
     return find(port).snapshot()
 
@@ -96,7 +112,7 @@ def find(port: str) -> SegmentReader:
     user, _, name = port.rpartition("/")
     if not name or "/" in user:
         name = port
-    check_name(name)
+    _check_known(name)
     refusals: list[IavfioError] = []  # of files that may hide the port, or may be anybody's
     found: list[tuple[UserDir, SegmentReader]] = []
     for home in user_dirs():
@@ -121,12 +137,37 @@ def find(port: str) -> SegmentReader:
         )
     if living:
         return living[0][1]
-    raise refusals[0] if refusals else _missing(port)
+    if refusals:
+        raise refusals[0]
+    check_readable()
+    raise _missing(port)
 
 
 def clean() -> list[str]:
-    """Removes the segments of dead ports, those of this user or, as root, of all; their names."""
+    """Removes the segments of dead ports, those of this user or, as root, of all; their names.
+
+    A file that is no segment stays: `damaged` tells of it. Raises IavfioError where the directory
+    of all ports may not be read.
+    """
+    check_readable()
     return _remove(None)
+
+
+def damaged() -> list[IavfioError]:
+    """What is wrong with each file of this user, as root of all, that has a port's name and cannot
+    be read as a segment.
+    """
+    found = []
+    for home in user_dirs():
+        if home.mine or os.geteuid() == 0:
+            for path in home.segments():
+                try:
+                    SegmentReader(path, home.uid)
+                except IavfioError as error:
+                    found.append(error)
+                except OSError:
+                    continue  # it went this moment, or is a link
+    return found
 
 
 def reclaim(device: str) -> None:
@@ -148,7 +189,7 @@ def _remove(device: str | None) -> list[str]:
                 with suppress(OSError):
                     if device is not None and not _left_by(path, home, device):
                         continue
-                    if liveness.remove_if_dead(folder, path.name):
+                    if liveness.remove_if_dead(folder, path.name, MAGIC):
                         removed.append(path.name.removesuffix(SUFFIX))
             if device is None:
                 _remove_drafts(folder)
@@ -183,6 +224,14 @@ def _readers() -> Iterator[tuple[UserDir, SegmentReader]]:
                 break
             with suppress(OSError, IavfioError):
                 yield home, SegmentReader(path, home.uid)
+
+
+def _check_known(name: str) -> None:
+    try:
+        check_name(name)
+    except ConfigError as wrong:
+        wrong.advise(wrong.cause, "name a running port; 'iavfio stats' lists them")
+        raise
 
 
 def _denied(home: UserDir, path: Path) -> IavfioError:

@@ -31,8 +31,9 @@ def is_alive(fd: int) -> bool:
     return kind != fcntl.F_UNLCK
 
 
-def remove_if_dead(folder: int, name: str) -> bool:
-    """Removes a file whose writer has ended; False when it lives or another removes it just now.
+def remove_if_dead(folder: int, name: str, begins: bytes = b"") -> bool:
+    """Removes a file whose writer has ended; False when it lives or another removes it just now,
+    and when it does not begin with `begins`.
 
     `folder` is the descriptor of its directory. A writer locks its file before the file gets this
     name and never again, so what is dead stays dead; the lock on byte 1 makes sure that the name
@@ -43,6 +44,8 @@ def remove_if_dead(folder: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     try:
+        if begins and os.pread(fd, len(begins), 0) != begins:
+            return False
         if not _lock_removal(fd) or is_alive(fd) or not same_file(fd, folder, name):
             return False
         os.unlink(name, dir_fd=folder)

@@ -164,5 +164,5 @@ def _in_the_way(path: Path, error: OSError) -> IavfioError:
     return IavfioError(
         f"{path} is in the way of this port's counters",
         str(error.strerror),
-        f"remove it: rm {path}",
+        f"move it away: mv {path} {path}.old" if path.is_dir() else f"remove it: rm {path}",
     )

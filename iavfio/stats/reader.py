@@ -45,6 +45,8 @@ class SegmentReader:
         weakref.finalize(self, os.close, fd)
         self._fd = fd
         info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode):
+            raise _unreadable(path, "it is a directory", f"move it away: mv {path} {path}.old")
         if not stat.S_ISREG(info.st_mode) or owner not in (None, info.st_uid):
             raise _unreadable(path, "it is another user's, or no regular file")
         if info.st_size < HEADER:
@@ -253,5 +255,7 @@ def _guarded(memory: mmap.mmap) -> BusErrorGuard:
     return BusErrorGuard(ffi.from_buffer(memory))
 
 
-def _unreadable(path: Path, cause: str) -> IavfioError:
-    return IavfioError(f"{path} is no readable stats segment", cause, f"remove it: rm {path}")
+def _unreadable(path: Path, cause: str, remedy: str = "") -> IavfioError:
+    return IavfioError(
+        f"{path} is no readable stats segment", cause, remedy or f"remove it: rm {path}"
+    )

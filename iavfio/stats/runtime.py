@@ -46,9 +46,37 @@ def base_dir() -> Path:
 
 
 def shown_base() -> str:
-    """The same for a message, which says so when there is no such directory."""
-    base = base_dir()
-    return str(base) if base.is_dir() else f"{base}: there is no such directory"
+    """The same for a message, which says so when it is not there or may not be read."""
+    base, error = base_dir(), _not_listed()
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"{base}: there is no such directory"
+    return f"{base}, which this user may not read" if error else str(base)
+
+
+def check_readable() -> None:
+    """Raises IavfioError where the base is there and this user may not look for ports in it.
+
+    One that is not there is no error: no port has made it yet.
+    """
+    base, error = base_dir(), _not_listed()
+    if error is None or isinstance(error, FileNotFoundError | NotADirectoryError):
+        return
+    what = f"{base} may not be read by this user"
+    raise exhaustion(error, f"{base} cannot be read") or IavfioError(
+        what,
+        f"whether ports run cannot be seen there: {error.strerror}",
+        f"run as its owner or as root, or name another directory: {ENVIRONMENT}=/run/iavfio, or "
+        "--runtime-dir",
+    ) from error
+
+
+def _not_listed() -> OSError | None:
+    """Why the base cannot be listed; None where it can."""
+    try:
+        os.scandir(base_dir()).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def user_name(uid: int) -> str:
@@ -98,7 +126,8 @@ def user_dirs() -> list[UserDir]:
     """The directories of all users, the caller's own first.
 
     A directory belongs to whoever owns it, whatever number its name has. One that others than its
-    owner may write to is left out, and so is a link.
+    owner may write to is left out, and so is a link. Where the base may not be read there are none:
+    `check_readable` tells it.
     """
     found = []
     for entry in _entries():
@@ -113,7 +142,7 @@ def _entries() -> Iterator[os.DirEntry[str]]:
         with os.scandir(base_dir()) as entries:
             yield from (entry for entry in entries if entry.name.startswith(PREFIX))
     except OSError:
-        return  # there is no such directory, or it may not be read: nothing is published there
+        return  # a port is opened all the same; who looks for ports asks check_readable
 
 
 def own_dir() -> UserDir:

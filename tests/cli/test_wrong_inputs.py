@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from iavfio.cli import run
+from iavfio.cli.options import PERSONALITIES
+from iavfio.softvf.personality import check_effect, parse_option
 from tests.sanitizer import SANITIZER
 
 HIGHEST_CPU = max(os.sched_getaffinity(0))
+LOWEST_FREE = next(cpu for cpu in range(1 << 16) if cpu not in os.sched_getaffinity(0))
 OTHER_ISA = "neon" if os.uname().machine == "x86_64" else "avx2"
 LONG = "/" + "d" * 120
 BENCH = ["bench", "softvf"]
+TOKEN = "00112233-4455-6677-8899-aabbccddeeff"
 SOCKET = "vfio-user:/nowhere/vf0.sock"
 
 WRONG: list[tuple[list[str], int, str]] = [
@@ -101,6 +105,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     ([*BENCH, "--cpus", f"{HIGHEST_CPU}-{HIGHEST_CPU + 1}"], 2, f"CPU {HIGHEST_CPU + 1} cannot"),
     ([*BENCH, "--cpus", f"{HIGHEST_CPU},{HIGHEST_CPU}"], 2, "named twice"),
     ([*BENCH, "--cpus", f"{HIGHEST_CPU},{HIGHEST_CPU}-{HIGHEST_CPU}"], 2, "named twice"),
+    ([*BENCH, "--cpus", "0-99999999999"], 2, f"CPU {LOWEST_FREE} cannot be used"),
+    ([*BENCH, "--cpus", "99999999999"], 2, "CPU 99999999999 cannot be used"),
     # addresses, names, words
     ([*BENCH, "--dst", "zz"], 2, "02:00:00:00:00:01"),
     ([*BENCH, "--dst", "02:00:00:00:00"], 2, "six bytes"),
@@ -131,7 +137,19 @@ WRONG: list[tuple[list[str], int, str]] = [
     ([*BENCH, "--mode", "forward", "--verify"], 2, "only who gets his own frames"),
     ([*BENCH, "--mode", "rxdrop", "--dst", "02:00:00:00:00:01"], 2, "nothing is sent"),
     ([*BENCH, "--mode", "rxdrop", "--src", "02:00:00:00:00:01"], 2, "nothing is sent"),
+    # what has no effect on such a VF
+    (["bench", "vfio-user:SOCK", "--personality", "x710"], 2, "of a private software VF, and none"),
+    (["bench", "vfio-user:SOCK", "--writeback", "immediate"], 2, "--writeback is of a private"),
+    (["capture", "vfio-user:SOCK", "-w", "-", "--uplink", "none"], 2, "write softvf for one"),
+    (["qualify", "vfio-user:SOCK", "--personality", "e810"], 2, "--personality is of a private"),
+    (["info", "softvf", "--vfio-mode", "cdev"], 2, "--vfio-mode is of a PCI device, and none"),
+    (["info", "vfio-user:SOCK", "--vfio-mode", "auto"], 2, "--vfio-mode is of a PCI device"),
+    ([*BENCH, "--unsafe-noiommu"], 2, "--unsafe-noiommu is of a PCI device"),
+    ([*BENCH, "--vf-token", TOKEN], 2, "--vf-token is of a PCI device"),
+    ([*BENCH, "--personality", "x710,trusted=on,trusted=off"], 2, "trusted is given twice"),
+    ([*BENCH, "--personality", "e810,fragmented=on"], 2, "option fragmented has no effect on e810"),
     # directories that do not exist are not made
+    (["exporter", "--softvf", "nowhere", "--once"], 2, "'nowhere' does not exist"),
     ([*BENCH, "--runtime-dir", "nowhere"], 2, "'nowhere' does not exist"),
     (["info", "softvf", "--runtime-dir", "nowhere"], 2, "'nowhere' does not exist"),
     (["stats", "--runtime-dir", "nowhere"], 2, "'nowhere' does not exist"),
@@ -169,6 +187,9 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["softvf", "--uplink", "pcap:,"], 2, "names no file"),
     (["softvf", "--uplink", "pcap:/nowhere/in.pcap"], 2, "No such file"),
     (["softvf", "--uplink", "pcap:/dev/null"], 2, "too short"),
+    (["softvf", "--uplink", "pcap:EMPTY"], 2, "empty is a directory: name"),
+    (["softvf", "--uplink", "pcap:BINARY,/etc"], 2, "/etc is a directory: name"),
+    (["softvf", "--uplink", "tap:lo"], 2, "lo is a network interface of this host and no TAP"),
     (["softvf", "--uplink", "tap:"], 2, "no interface name"),
     (["softvf", "--uplink", f"tap:{'x' * 16}"], 2, "no interface name"),
     (["softvf", "--uplink", "gen:size=1"], 2, "size=64..9728"),
@@ -181,6 +202,14 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["softvf", "--option", "trustd=on"], 2, "did you mean trusted?"),
     (["softvf", "--option", "trusted"], 2, "needs a value"),
     (["softvf", "--option", "trusted=perhaps"], 2, "on or off"),
+    (["softvf", "--option", "trusted=on", "--option", "trusted=off"], 2, "trusted is given twice"),
+    (["softvf", "--option", "mfp=on"], 2, "mfp has no effect on e810: it is of a PF that i40e"),
+    (["softvf", "--option", "fragmented=on"], 2, "--personality x710 or x722"),
+    *(
+        (["softvf", "--personality", card, "--option", option], 2, "--personality e810")
+        for card in ("x710", "x722")
+        for option in ("vlan_pruning=on", "true_promisc=on", "double_vlan=1", "reset_messages=drop")
+    ),
     (["softvf", "--option", "vectors=1"], 2, "2 to 65"),
     (["softvf", "--option", "vectors=66"], 2, "2 to 65"),
     (["softvf", "--option", "max_ring=9000"], 2, "64 to 8160"),
@@ -196,6 +225,11 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["softvf", "extra"], 2, "unexpected extra argument"),
     # counters
     (["stats", ""], 2, "no port name"),
+    (["stats", ""], 2, "name a running port; 'iavfio stats' lists them"),
+    (["stats", "--pool"], 2, "--pool needs a PORT"),
+    (["stats", "--all", "--json"], 2, "--all needs a PORT"),
+    (["stats", "--names", "kernel"], 2, "iavfio stats PORT --names kernel"),
+    (["stats", "--clean", "--all"], 2, "--clean takes no --all"),
     (["stats", "../../etc/passwd"], 2, "no port name"),
     (["stats", "no-such-port"], 2, "no port named"),
     (["stats", "--names", "linux"], 2, "kernel"),
@@ -345,6 +379,27 @@ def test_a_process_ends_with_the_same_status(
     assert done.returncode == status
     assert done.stdout == ""
     assert done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "journal", "qualify", "vf"])
+def test_a_group_without_a_command_shows_its_help_alone(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(name.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("Usage: ") == 1
+    assert "Commands:" in said.err
+    assert "Error" not in said.err
+    assert run([*name.split(), "--help"]) == 0
+    assert capsys.readouterr().out == said.err
+
+
+@pytest.mark.parametrize("option", ["mfp=off", "vlan_pruning=off", "trusted=on"])
+def test_an_option_that_says_how_a_card_is_anyway_passes(option: str) -> None:
+    name, value = parse_option(option)
+    for card in PERSONALITIES:
+        check_effect(card, [(name, value)])
 
 
 @pytest.mark.parametrize(

@@ -223,9 +223,36 @@ def test_clean_removes_the_dead_and_only_them() -> None:
     (home / "junk.stats").write_bytes(b"no segment")
     (home / "note.txt").write_text("somebody's own")
     with PortSegmentOpen("live"):
-        assert clean() == ["d0", "d1", "junk"]
-        assert sorted(path.name for path in home.iterdir()) == ["live.stats", "note.txt"]
+        assert clean() == ["d0", "d1"]
+        left = ["junk.stats", "live.stats", "note.txt"]
+        assert sorted(path.name for path in home.iterdir()) == left
         assert clean() == []
+
+
+def test_what_is_no_segment_stays_and_is_told() -> None:
+    """Its owner put it there, or a disk damaged it: no process of a port has left it."""
+    home = own_dir().path
+    os.mkfifo(home / "fifo.stats")
+    (home / "folder.stats").mkdir()
+    (home / "junk.stats").write_bytes(os.urandom(4096))
+    (home / "none.stats").touch()
+    leave("d0")
+    told = cli()
+    assert (told.returncode, told.stdout.split()[5]) == (0, "d0")
+    for name, reason in (
+        ("fifo", "no regular file\n  remove it: rm "),
+        ("folder", f"it is a directory\n  move it away: mv {home}/folder.stats {home}/folder"),
+        ("junk", "another version of iavfio wrote it, or it is damaged\n  remove it: rm "),
+        ("none", "it is too short\n  remove it: rm "),
+    ):
+        assert f"{home}/{name}.stats is no readable stats segment: " in told.stderr
+        assert reason in told.stderr
+    assert cli("--clean").stdout == "d0: removed, its process is gone\n"
+    kept = ["fifo.stats", "folder.stats", "junk.stats", "none.stats"]
+    assert sorted(path.name for path in home.iterdir()) == kept
+    with pytest.raises(IavfioError, match=r"folder\.stats\.old") as refused:
+        PortSegment.create("folder", 1)
+    assert "rm " not in str(refused.value)
 
 
 def test_clean_removes_old_drafts_of_writers_that_died() -> None:

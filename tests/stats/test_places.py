@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from iavfio._driver import ffi
+from iavfio.cli.targets import near_ports, port_of
 from iavfio.errors import ConfigError, IavfioError
-from iavfio.stats import PortSegment, SegmentReader, base_dir, known_ports, ports, read
+from iavfio.stats import PortSegment, SegmentReader, base_dir, clean, known_ports, ports, read
 from iavfio.stats.runtime import own_dir, user_dirs, user_name
 from tests.stats.others import NOBODY, in_child
 
@@ -231,6 +232,29 @@ def test_base_that_cannot_be_used_is_an_error_with_a_remedy(
     with pytest.raises(IavfioError, match="--runtime-dir"):
         publish()()
     assert known_ports() == []
+
+
+@as_root
+def test_a_base_that_may_not_be_read_is_told_and_hinders_no_port(base: Path) -> None:
+    """Who looks for ports learns why none is seen; who opens one, or errs otherwise, does not."""
+    base.chmod(0o733)
+
+    def look() -> None:
+        for search in (ports, lambda: read("p0"), lambda: read("0/p0"), clean):
+            with pytest.raises(IavfioError, match=f"{base} may not be read by this user") as told:
+                search()
+            assert "--runtime-dir" in told.value.remedy
+            assert not isinstance(told.value, ConfigError)
+        assert known_ports() == []
+        segment = publish(device="0000:3b:02.0")()
+        assert segment.path.exists()
+        segment.close()
+        assert port_of("0000:3b:02.0") is None
+        assert "which this user may not read" in near_ports("nosuch")
+        with pytest.raises(ConfigError, match="is no port name"):
+            read("../../x")
+
+    assert in_child(look, uid=NOBODY) == 0
 
 
 def test_relative_base_is_the_same_from_everywhere(
