@@ -26,7 +26,7 @@ from iavfio.cli.options import (
 )
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import personality_option, with_private_vfs
+from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import check_distinct, naming_the_holder
 from iavfio.ranges import (
@@ -182,6 +182,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             f"{len(targets)} VFs were named and bench takes one or two, as in: iavfio bench softvf"
         )
     check_distinct(targets)
+    check_used(targets)
     plan = _plan(options)
     results: list[Result] = []
     ports: list[Port] = []

@@ -23,7 +23,12 @@ from iavfio.cli.options import (
 )
 from iavfio.cli.outcome import DONE
 from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import personality_option, private_uplink_option, with_private_vfs
+from iavfio.cli.private_pf import (
+    check_used,
+    personality_option,
+    private_uplink_option,
+    with_private_vfs,
+)
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
@@ -183,6 +188,7 @@ def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
     from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
     from iavfio.opening import open_port
 
+    check_used([target])
     queues, ring = options["queues"], options["ring"]
     for number in options["numbers"]:
         if number >= queues:

@@ -65,7 +65,6 @@ def with_private_vfs(
 
     `uplink`: what its wire is; `how`: more of what `iavfio.softvf` takes.
     """
-    check_used(targets)
     count = targets.count("softvf")
     if not count:
         return list(targets)

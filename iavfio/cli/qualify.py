@@ -17,7 +17,7 @@ from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import tell
-from iavfio.cli.private_pf import personality_option, with_private_vfs
+from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import check_distinct
@@ -116,6 +116,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             "iavfio qualify softvf softvf --soak 5"
         )
     check_distinct(targets)
+    check_used(targets)
     checks = _chosen(options["only"], options["skip"])
     path = options["output"] or _path(targets[0])
     check_writable(path)

@@ -21,7 +21,12 @@ from iavfio.cli.options import (
 )
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import personality_option, private_uplink_option, with_private_vfs
+from iavfio.cli.private_pf import (
+    check_used,
+    personality_option,
+    private_uplink_option,
+    with_private_vfs,
+)
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
@@ -138,6 +143,7 @@ def _open(stack: ExitStack, target: str, options: dict[str, Any], longest: int) 
     from iavfio.opening import open_port
     from iavfio.port.settings import ETHERNET
 
+    check_used([target])
     (vf,) = with_private_vfs(stack, [target], options["personality"], options["uplink"])
     with naming_the_holder([vf]):
         opened = open_port(vf, name=options["name"], **device_arguments(options))
