@@ -191,7 +191,7 @@ static struct worker_counters loopback(struct rig *rig, enum fault fault, uint64
     assert(worker && !error);
     while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < limit)
         usleep(500);
-    worker_finish(worker, 60, 5000);
+    worker_finish(worker, 600, 20000);
     counters = finish(worker);
     *faults = loop.faults;
     loop_end(&loop);
@@ -248,7 +248,7 @@ static void test_reordered(void)
     assert(worker);
     while (__atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED) < 5010)
         usleep(500);
-    worker_finish(worker, 60, 5000);
+    worker_finish(worker, 600, 20000);
     c = finish(worker);
     loop_end(&loop);
     assert(c.received == 5010 && c.reordered == 50 && !c.lost && !c.duplicated && !c.corrupted);
@@ -313,7 +313,7 @@ static void test_stop_start(void)
         loop_start(&loop, &rig);
         sent = __atomic_load_n(&worker_counters(worker)->sent, __ATOMIC_RELAXED);
     }
-    worker_finish(worker, 60, 5000);
+    worker_finish(worker, 600, 20000);
     c = finish(worker);
     loop_end(&loop);
     assert(c.sent == rig.sq->posted && rig.sq->posted == rig.sq->packets + rig.sq->drop_reset);
@@ -419,7 +419,7 @@ static void test_window(void)
         usleep(200);
     window = *worker_window(worker);
     assert(window.stop_ns - window.start_ns >= asked && window.sent);
-    worker_finish(worker, 60, 5000);
+    worker_finish(worker, 600, 20000);
     total = finish(worker);
     assert(total.sent == window.sent && total.received == total.sent);
     assert(window.received <= total.received && window.stop_ns < total.stop_ns);
