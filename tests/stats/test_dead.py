@@ -334,7 +334,7 @@ def test_openers_and_cleaners_race_without_losing_a_living_port() -> None:
 
 def test_file_in_the_way_is_an_error_with_its_remedy() -> None:
     (own_dir().path / "p0.stats").mkdir()
-    with pytest.raises(IavfioError, match="rm "):
+    with pytest.raises(IavfioError, match="mv "):
         PortSegment.create("p0", 1)
 
 
