@@ -117,4 +117,4 @@ def _table(lut: object) -> tuple[int, ...]:
     queues = several("lut", lut, "queue numbers")
     if not queues:
         raise ConfigError("the RSS table is empty", "", "give queue numbers, as in lut=[0, 1]")
-    return tuple(QUEUE("lut", queue) for queue in queues)
+    return tuple(QUEUE(f"lut[{i}]", queue) for i, queue in enumerate(queues))

@@ -12,6 +12,7 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -60,13 +61,14 @@ class SoftPf:
 
         Raises ConfigError when there is no such VF, StateError after `close`.
         """
-        number = VF("vf", vf)
-        if number >= len(self.sockets):
+        last = len(self.sockets) - 1
+        if type(vf) is int and last < vf <= VF.high:
             raise ConfigError(
-                f"there is no VF {number}",
+                f"there is no VF {vf}",
                 f"this software PF has {len(self.sockets)}, numbered from 0",
-                f"start it with more: iavfio.softvf(vfs={number + 1})",
+                f"start it with more: iavfio.softvf(vfs={vf + 1})",
             )
+        number = replace(VF, high=last)("vf", vf)
         if self.closed:
             raise StateError("this software PF is closed", "", "start a new one")
         return iavfio.open(self.sockets[number], **options)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from iavfio.arguments import wrong_type
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.stats import liveness
 from iavfio.stats.layout import MAGIC
@@ -109,6 +110,8 @@ def read(port: str) -> Snapshot:
 
 def find(port: str) -> SegmentReader:
     """The segment that `read` takes its copy from; raises what `read` raises."""
+    if not isinstance(port, str):
+        raise wrong_type("port", port, "the name of a port", "as in 'vf0'; ports() lists them")
     user, _, name = port.rpartition("/")
     if not name or "/" in user:
         name = port

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iavfio
-from iavfio import ConfigError, IavfioError, Port, Rss, handlers
+from iavfio import ConfigError, IavfioError, Port, Rss, handlers, stats
 from iavfio.datapath.isa import usable
 from iavfio.datapath.worker import Lane, Worker
 from iavfio.port.settings import CHECKS
@@ -27,6 +27,7 @@ MAC = "02:00:00:00:00:01"
 OPEN: Any = iavfio.open
 POOL: Any = iavfio.Pool
 RSS: Any = Rss
+READ: Any = stats.read
 SOFTVF: Any = iavfio.softvf
 WORKER: Any = Worker
 HANDLER: Any = iavfio.handler
@@ -304,7 +305,9 @@ Make = Callable[[Any], object]
 OBJECTS: list[tuple[str, Make, str]] = [
     ("pf.open(5)", lambda pf: pf.open(5), "there is no VF 5: this software PF has 2"),
     ("pf.open(2)", lambda pf: pf.open(2), "iavfio.softvf(vfs=3)"),
-    ("pf.open(-1)", lambda pf: pf.open(-1), "vf=-1 is not possible"),
+    ("pf.open(-1)", lambda pf: pf.open(-1), "vf=-1 is not possible: vf can be 0 to 1\n  use vf=0"),
+    ("pf.open(64)", lambda pf: pf.open(64), "vf=64 is not possible: vf can be 0 to 1\n  use vf=1"),
+    ("pf.open(NumPy 2)", lambda pf: pf.open(np.int8(2)), "vf can be 0 to 1"),
     ("pf.open(True)", lambda pf: pf.open(True), "vf is a whole number, not the bool True"),
     ("pf.open('0')", lambda pf: pf.open("0"), "not the str '0'"),
     ("pf.open(None)", lambda pf: pf.open(None), "not None"),
@@ -333,6 +336,10 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("open stats_mode 5", lambda _: OPEN("softvf", stats_mode=-1), "as in stats_mode=0o640"),
     ("open noiommu", lambda _: OPEN("softvf", unsafe_noiommu=1), "True or False"),
     ("open release", lambda _: OPEN("softvf", release_on_request="no"), "True or False"),
+    ("read(None)", lambda _: READ(None), "port is the name of a port, not None"),
+    ("read(5)", lambda _: READ(5), "not the int 5"),
+    ("read(b'x')", lambda _: READ(b"x"), "not the bytes b'x'"),
+    ("read path", lambda _: READ(Path("x")), "ports() lists them"),
     ("pool 63", lambda _: POOL(63), "use buffers=64"),
     ("pool '64'", lambda _: POOL("64"), "not the str '64'"),
     ("pool True", lambda _: POOL(True), "not the bool True"),
@@ -347,8 +354,10 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("rss zero key", lambda _: RSS(key=bytes(52)), "it spreads nothing"),
     ("rss short zero key", lambda _: RSS(key=bytearray(40)), "it spreads nothing"),
     ("rss no lut", lambda _: RSS(lut=()), "the RSS table is empty"),
-    ("rss lut 300", lambda _: RSS(lut=(300,)), "lut can be 0 to 255"),
-    ("rss lut -1", lambda _: RSS(lut=(-1,)), "lut can be 0 to 255"),
+    ("rss lut 300", lambda _: RSS(lut=(300,)), "lut[0] can be 0 to 255"),
+    ("rss lut 256", lambda _: RSS.make(lut=[0, 256]), "use lut[1]=255"),
+    ("rss lut 0.5", lambda _: RSS.make(lut=[0.5]), "lut[0] is a whole number, not the float 0.5"),
+    ("rss lut -1", lambda _: RSS(lut=(-1,)), "lut[0] can be 0 to 255"),
     ("rss lut 'a'", lambda _: RSS(lut=("a",)), "not the str 'a'"),
     ("rss lut int", lambda _: RSS.make(lut=5), "lut is a list of queue numbers"),
     ("rss field", lambda _: RSS.make(fields=["ipv4-udpp"]), "did you mean ipv4-udp?"),
