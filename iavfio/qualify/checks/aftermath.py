@@ -20,6 +20,7 @@ from iavfio.qualify.vfs import Received, Vfs, exchange
 from iavfio.virtchnl.messages.stats import GET_STATS, VsiStats
 
 FLOWS = 64
+CLASSES = 16  # most queues that a PF's own table spreads over
 EXTRA = bytes.fromhex("02000000fe02")
 ANSWER = 3.0  # seconds in which the PF answers
 QUIET = 0.2  # seconds in which no buffer may change
@@ -43,7 +44,7 @@ class Wanted:
         """Returns as many queues as both VFs can have, 2 at most, and a random RSS key."""
         found = vfs.receiver.session.resources
         most = min(2, *(port.session.resources.queue_pairs for port in vfs.ports))
-        return cls(most, secrets.token_bytes(found.key_size), found.lut_size)
+        return cls(most, _random_key(found.key_size), found.lut_size)
 
     def start(self, vfs: Vfs) -> tuple[Port, Port]:
         """Starts the VFs with these settings."""
@@ -67,6 +68,20 @@ class Wanted:
             return PORT
         ports = range(PORT, PORT + 4096)
         return next(port for port in ports if self.queue_of(toeplitz(self.key, port)) == queue)
+
+
+def _random_key(size: int) -> bytes:
+    """Returns a key that spreads the flows over all of the first CLASSES queues.
+
+    The hash is linear, so one key in five sends 64 flows to half of the queues or fewer: where a
+    PF's own table is in force then, no flow may come to a queue that runs, and nothing would tell
+    the table from a loss of all frames. b"" for a PF without RSS.
+    """
+    while size:
+        key = secrets.token_bytes(size)
+        if len({toeplitz(key, PORT + i) % CLASSES for i in range(FLOWS)}) == CLASSES:
+            return key
+    return b""
 
 
 def in_force(vfs: Vfs, wanted: Wanted, when: str) -> None:
