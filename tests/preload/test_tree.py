@@ -62,6 +62,7 @@ def test_ids_are_as_the_kernel_writes_them(tmp_path: Path) -> None:
     assert (tmp_path / "devices").read_text() == f"{one.group} {one.bdf} {one.socket}\n"
 
 
+@no_preload
 def test_a_library_of_the_users_own_stays(tmp_path: Path) -> None:
     preload = Preload(tmp_path, [member(0)], {"IAVFIO_PRELOAD_TRACE": "1"})
     found = preload.environment({"LD_PRELOAD": "/lib/own.so", "HOME": "/home"})
