@@ -154,7 +154,7 @@ def own_dir() -> UserDir:
     base = _usable_base()
     usual = base / f"{PREFIX}{uid}"
     try:
-        home = UserDir(_existing(usual, uid) or _made(usual), uid)
+        home = UserDir(_existing(usual, uid) or _made(usual, uid), uid)
         fd = home.open()
         try:
             os.fchmod(fd, 0o755)  # whatever the umask was: each segment has a mode of its own
@@ -180,11 +180,16 @@ def _existing(usual: Path, uid: int) -> Path | None:
     return next((path for path in ours if path.name.split(".")[0] == usual.name), None)
 
 
-def _made(usual: Path) -> Path:
-    """A new directory. Somebody else may sit on the usual name: readers go by the owner."""
+def _made(usual: Path, uid: int) -> Path:
+    """A new directory. Somebody else may sit on the usual name: readers go by the owner.
+
+    Where another thread or process of this user has made it meanwhile, that one is taken.
+    """
     try:
         usual.mkdir(mode=0o700)
     except FileExistsError:
+        if there := _existing(usual, uid):
+            return there
         usual = usual.with_name(f"{usual.name}.{secrets.token_hex(6)}")
         usual.mkdir(mode=0o700)
     return usual
