@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from iavfio.errors import ConfigError
 from iavfio.linuxpf.process import What
 from iavfio.softvf.personality import TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, hardware_faults
+from iavfio.softvf.pf import arguments, hardware_faults, requests
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.vf import mac_text
 
@@ -113,11 +113,7 @@ def _udp_tunnel(pf: LinuxPf, request: Request) -> dict[str, Any]:
 
 
 def _send(pf: LinuxPf, request: Request) -> dict[str, Any]:
-    vf = _vf(pf, request)
-    opcode = arguments.integer(request, "opcode", 0, 0xFFFF)
-    retval = arguments.integer(request, "retval", -(1 << 31), (1 << 31) - 1, 0)
-    vf.hardware.send_to_vf(opcode, retval, arguments.hex_bytes(request, "payload"))
-    return {}
+    return requests.send(_vf(pf, request).hardware, request)
 
 
 def _snapshot(pf: LinuxPf, request: Request) -> dict[str, Any]:
@@ -143,14 +139,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 
 def control(pf: LinuxPf, request: Request) -> dict[str, Any]:
     """Carries out one request; raises ConfigError for what cannot be, and changes nothing then."""
-    name = request.get("command")
-    command = COMMANDS.get(name) if isinstance(name, str) else None
-    if command is None:
-        raise ConfigError(
-            f"there is no command {name!r} for Linux's own PF driver",
-            remedy=f"this PF has {', '.join(COMMANDS)}; start without --pf for a software PF",
-        )
-    return command(pf, request)
+    return requests.carry_out(
+        COMMANDS,
+        pf,
+        request,
+        " for Linux's own PF driver",
+        f"this PF has {', '.join(COMMANDS)}; start without --pf for a software PF",
+    )
 
 
 def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
 from iavfio.softvf.personality import LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues
+from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, requests
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
@@ -198,11 +198,7 @@ def _fault(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _send(pf: Pf, request: Request) -> dict[str, Any]:
-    vf = _vf(pf, request)
-    opcode = arguments.integer(request, "opcode", 0, 0xFFFF)
-    retval = arguments.integer(request, "retval", -(1 << 31), (1 << 31) - 1, 0)
-    vf.hardware.send_to_vf(opcode, retval, arguments.hex_bytes(request, "payload"))
-    return {}
+    return requests.send(_vf(pf, request).hardware, request)
 
 
 def _stats_base(pf: Pf, request: Request) -> dict[str, Any]:
@@ -242,8 +238,4 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 
 def control(pf: Pf, request: Request) -> dict[str, Any]:
     """Carries out one request; raises ConfigError for what cannot be, and changes nothing then."""
-    name = request.get("command")
-    command = COMMANDS.get(name) if isinstance(name, str) else None
-    if command is None:
-        raise ConfigError(f"there is no command {name!r}", remedy=f"PF: {', '.join(COMMANDS)}")
-    return command(pf, request)
+    return requests.carry_out(COMMANDS, pf, request, remedy=f"PF: {', '.join(COMMANDS)}")
