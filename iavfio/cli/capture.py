@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import signals
+from iavfio.cli import one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     CaptureFile,
@@ -18,19 +18,12 @@ from iavfio.cli.options import (
     PortName,
     Rotation,
     Vf,
-    device_arguments,
     device_options,
 )
 from iavfio.cli.outcome import DONE
-from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import (
-    check_used,
-    personality_option,
-    private_uplink_option,
-    with_private_vfs,
-)
+from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.private_pf import personality_option, private_uplink_option
 from iavfio.cli.runtime_dir import runtime_dir_option
-from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
 
 if TYPE_CHECKING:
@@ -38,7 +31,6 @@ if TYPE_CHECKING:
     from iavfio.capture.filter import Filter
     from iavfio.port.port import Port
 
-LINK_SECONDS = 5.0
 STATUS = (
     "Example: iavfio capture 0000:3b:02.0 -w web.pcapng --duration 10 tcp port 443. Exit status: 0 "
     "done, or the reader of the pipe has gone; 1 a file cannot be written whole, or a device "
@@ -186,9 +178,7 @@ def _filter(words: tuple[str, ...]) -> Filter | None:
 def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
     """A running port that has every tag in its column, where the PF can strip tags."""
     from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
-    from iavfio.opening import open_port
 
-    check_used([target])
     queues, ring = options["queues"], options["ring"]
     for number in options["numbers"]:
         if number >= queues:
@@ -198,19 +188,13 @@ def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
     pool = Pool(
         max(DEFAULT_BUFFERS, 2 * queues * ring + 4096), contiguous=options["unsafe_noiommu"]
     )
-    wire = options["uplink"]
-    (vf,) = with_private_vfs(stack, [target], options["personality"], wire)
-    with naming_the_holder([vf]):
-        opened = open_port(vf, name=options["name"], pool=pool, **device_arguments(options))
-    port = stack.enter_context(opened)
+    port = one_port.opened(stack, target, options, pool=pool)
     tags = ["vlan"] if port.session.may_strip_vlan else []
     mtu = options["mtu"] or port.settings.mtu
     port.configure(queues=queues, rx_ring=ring, mtu=mtu, metadata=tags)
     if options["promiscuous"]:
         port.configure(promiscuous=True)
-    port.start()
-    if not port.wait_link(LINK_SECONDS).up:
-        note(f"iavfio: {port.name}: the link is down")
+    one_port.start(port)
     return port
 
 
@@ -259,9 +243,7 @@ def _summary(
         error=None if captured.error is None else str(captured.error),
     )
     if as_json:
-        import msgspec
-
-        text = msgspec.json.format(msgspec.json.encode(record)).decode()
+        text = json_text(record)
         if path == "-":
             note(text)
         else:

@@ -12,7 +12,7 @@ import click
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import note, paragraph, tell, wrapped
+from iavfio.cli.printing import json_text, note, paragraph, tell, wrapped
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import GBIT
 
@@ -134,13 +134,11 @@ def _tell_rest(target: str | None, report: Report, host: Host) -> None:
 
 
 def _tell_json(target: str | None, report: Report, changes: Sequence[Change], host: Host) -> None:
-    import msgspec
-
     from iavfio.doctor.facts import host_facts
     from iavfio.doctor.records import report_record
 
     record = report_record(target or "", report, changes, host_facts(report.devices, host.tree))
-    tell(msgspec.json.format(msgspec.json.encode(record)).decode())
+    tell(json_text(record))
 
 
 def _fix(host: Host, report: Report, yes: bool, dry: bool, as_json: bool) -> list[Change]:
@@ -172,12 +170,10 @@ def _undo(dry: bool, as_json: bool) -> int:
 
     changes = undo(Tree(), LinuxKernel(), _shown(dry and not as_json), dry=dry)
     if as_json:
-        import msgspec
-
         from iavfio.doctor.records import UndoneRecord, changed_records
 
         record = UndoneRecord(changed_records(changes))
-        tell(msgspec.json.format(msgspec.json.encode(record)).decode())
+        tell(json_text(record))
         return DONE
     for change in () if dry else changes:
         tell(paragraph(str(change)))

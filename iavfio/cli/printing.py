@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -133,3 +134,10 @@ def _width(fd: int, own: bool) -> int:
         return os.get_terminal_size(fd).columns
     except OSError:
         return 0
+
+
+def json_text(record: Any) -> str:
+    """Returns a record of a versioned schema as one JSON object, indented."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(record)).decode()

@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import signals
+from iavfio.cli import one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     Number,
     PortName,
     Vf,
     Words,
-    device_arguments,
     device_options,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import (
-    check_used,
-    personality_option,
-    private_uplink_option,
-    with_private_vfs,
-)
+from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.private_pf import personality_option, private_uplink_option
 from iavfio.cli.runtime_dir import runtime_dir_option
-from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
 
 if TYPE_CHECKING:
@@ -37,7 +30,6 @@ if TYPE_CHECKING:
     from iavfio.capture.schedule import Timing
     from iavfio.port.port import Port
 
-LINK_SECONDS = 5.0
 STATUS = (
     "Example: iavfio replay 0000:3b:02.0 web.pcapng.gz --timing x2 --rewrite "
     "dst-mac=02:00:00:00:00:01. Exit status: 0 every frame that was sent is on the wire, by the "
@@ -140,20 +132,13 @@ def command(target: str, path: str, as_json: bool, **options: Any) -> int:
 
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any], longest: int) -> Port:
-    from iavfio.opening import open_port
     from iavfio.port.settings import ETHERNET
 
-    check_used([target])
-    (vf,) = with_private_vfs(stack, [target], options["personality"], options["uplink"])
-    with naming_the_holder([vf]):
-        opened = open_port(vf, name=options["name"], **device_arguments(options))
-    port = stack.enter_context(opened)
+    port = one_port.opened(stack, target, options)
     most = min(port.control.limits.mtu, MTU.high)
     wanted = min(max(longest - ETHERNET, port.settings.mtu), most)
     port.configure(ring=options["ring"], mtu=options["mtu"] or wanted)
-    port.start()
-    if not port.wait_link(LINK_SECONDS).up:
-        note(f"iavfio: {port.name}: the link is down: nothing can be sent")
+    one_port.start(port, ": nothing can be sent")
     return port
 
 
@@ -211,10 +196,8 @@ def _summary(
         error=None if done.error is None else str(done.error),
     )
     if as_json:
-        import msgspec
-
         with printing():
-            click.echo(msgspec.json.format(msgspec.json.encode(record)).decode())
+            click.echo(json_text(record))
         return
     from iavfio.capture.words import replay_summary
 

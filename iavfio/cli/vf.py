@@ -10,7 +10,7 @@ import click
 
 from iavfio.arguments import counted, nearest
 from iavfio.cli.group import Command
-from iavfio.cli.printing import definition, tell
+from iavfio.cli.printing import definition, json_text, tell
 
 if TYPE_CHECKING:
     from iavfio.vfs import Changed, Pf, VfState
@@ -172,7 +172,6 @@ class _Run:
             tell(f"{self._pf.name} is as it was")
 
     def _tell_json(self, was: int, now: int, done: Sequence[Changed]) -> None:
-        import msgspec
 
         from iavfio.vfs.records import ChangedRecord, ChangeRecord
 
@@ -181,18 +180,16 @@ class _Run:
             for each in done
         ]
         record = ChangeRecord(self._pf.name, self._dry, was, now, changed)
-        tell(msgspec.json.format(msgspec.json.encode(record)).decode())
+        tell(json_text(record))
 
 
 def _list(pf: Pf, as_json: bool) -> None:
     facts, states = pf.describe(), pf.vfs()
     if as_json:
-        import msgspec
-
         from iavfio.vfs.records import PfRecord
 
         record = PfRecord(**facts, vfs=states)
-        tell(msgspec.json.format(msgspec.json.encode(record)).decode())
+        tell(json_text(record))
         return
     name = f" {facts['interface']}" if facts["interface"] else ""
     driver = facts["driver"] or "no driver"
