@@ -111,7 +111,6 @@ class PortControl:
             self.hardware = Hardware(device.space, self.bar, self.interrupts.fds, self.segment)
             self.queues = QueueSet(status, self.pool, self.settings, self.limits)
             status.move(State.STOPPED)
-            status.publish_link()
             events = self.interrupts.fds[0], device.request_event(), device.error_event()
             self.watchdog = Watchdog(status.name, self.bar, device.fd, *events)
             say_less_than_usual(status, self.session, self.settings, self.interrupts)
@@ -412,12 +411,13 @@ class PortControl:
                 wanted = self._want_running
                 if not wanted and self.session.dma_live:
                     self._take_down()  # stop() was called while the queues were brought up
-                self.status.move(State.RUNNING if wanted else State.STOPPED)
-            self.resets.append(record)
+                self.status.move(
+                    State.RUNNING if wanted else State.STOPPED,
+                    first=lambda: self.resets.append(record),
+                )
             self.outage.running(record, began)
             self.trust.ask_again()  # the host resets a VF whose trust it changes
             self.status.end("PF closes")
-            self.status.publish_link()
             self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
             return record
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -47,6 +48,10 @@ WHY_NOT: dict[tuple[State, State], tuple[str, str]] = {  # cause, remedy
 CLOSED_CAUSE = ("the port was closed", "open it again: iavfio.open(...)")
 
 
+def nothing() -> None:
+    """Is what a move does first when there is nothing to do."""
+
+
 @dataclass
 class Lifecycle:
     """A port's state; changes go through the table. Any thread may wait for one."""
@@ -56,11 +61,16 @@ class Lifecycle:
     reason: str = ""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def move(self, to: State, reason: str = "") -> None:
-        """Goes to `to`, or raises StateError with the reason why that cannot be."""
+    def move(self, to: State, reason: str = "", first: Callable[[], None] = nothing) -> None:
+        """Goes to `to`, or raises StateError with the reason why that cannot be.
+
+        `first` is called when the move is certain and nobody can see it yet: what it does is true
+        for whoever sees the new state.
+        """
         with self._changed:
             if to not in ALLOWED[self.state]:
                 raise self.refusal(to)
+            first()
             self.state, self.reason = to, reason
             self._changed.notify_all()
 

@@ -13,7 +13,7 @@ from iavfio.errors import DeviceLost, StateError
 from iavfio.logs import logger, on_one_line
 from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
-from iavfio.port.state import Lifecycle, State
+from iavfio.port.state import Lifecycle, State, nothing
 from iavfio.stats import PortSegment
 from iavfio.stats.layout import State as SegmentState
 
@@ -107,29 +107,46 @@ class PortStatus:
         """The state of the port's lifecycle."""
         return self.lifecycle.state
 
-    def move(self, state: State, reason: str = "") -> None:
-        """Goes to `state`. Raises StateError when the present one does not lead there."""
-        self.lifecycle.move(state, reason)
+    def move(self, state: State, reason: str = "", first: Callable[[], None] = nothing) -> None:
+        """Goes to `state`. Raises StateError when the present one does not lead there.
+
+        Whoever sees the new state sees the segment, link and notes that go with it as well, and
+        what `first` did.
+        """
+
+        def publish() -> None:
+            self._publish(state)
+            first()
+
+        self.lifecycle.move(state, reason, publish)
+        with self._link_changed:
+            self._link_changed.notify_all()  # a wait for the link ends with the port as well
         calm = state in (State.STOPPED, State.RUNNING, State.CLOSED)
         log.log(logging.INFO if calm else logging.DEBUG, "%s: %s", self.name, state.value)
-        if self._segment is not None:
-            self._segment.set_state(SHOWN[state])
-        if state in (State.STOPPED, State.RUNNING):
-            self._forget(FAILED)
+
+    def _publish(self, state: State) -> None:
         if state in (State.RESETTING, State.FAILED, State.CLOSED):
             self.set_link(Link.now(False, 0))  # the PF tells it anew after a reset
+        if state in (State.STOPPED, State.RUNNING):
+            self._forget(FAILED)
+            self.publish_link()  # the address may be another since a reset
+        if self._segment is not None:
+            self._segment.set_state(SHOWN[state])
 
     def fail(self, kind: str, reason: str) -> None:
         """Goes to failed: the event is of that `kind`, and a note says so until it works again.
 
         Raises StateError for a port that is closed.
         """
-        self.move(State.FAILED, reason)
         remedy = REOPEN if kind == "lost" else HOW_TO_START[State.FAILED]
         text = f"{LINES.get(kind, '%s') % reason}\n  {remedy}"
-        with self._saying:
-            self._conditions[FAILED] = text
-            self.notes.append(text)
+
+        def say() -> None:
+            with self._saying:
+                self._conditions[FAILED] = text
+                self.notes.append(text)
+
+        self.move(State.FAILED, reason, say)
         self.emit(kind, reason)
 
     def in_service(self, lost: bool) -> bool:

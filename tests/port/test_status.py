@@ -130,3 +130,87 @@ def test_the_link_is_down_in_every_state_without_queues_of_the_pf(status: PortSt
     assert status.link.up  # a stopped port still hears its PF
     status.move(State.RESETTING)
     assert (status.link.up, status.link.mbps) == (False, 0)
+
+
+class Shown:
+    """A segment that keeps in which state of the port each thing was shown in it."""
+
+    name = "p"
+
+    def __init__(self, status: PortStatus) -> None:
+        self.status = status
+        self.calls: list[tuple[object, ...]] = []
+
+    def set_state(self, state: str) -> None:
+        self.calls.append((self.status.state, state))
+
+    def set_link(self, up: bool, mbps: int, mac: bytes) -> None:
+        self.calls.append((self.status.state, up, mbps, mac))
+
+
+@pytest.mark.parametrize("end", [State.RESETTING, State.FAILED, State.CLOSED])
+def test_who_sees_that_a_port_no_longer_runs_sees_no_link_anywhere(
+    status: PortStatus, end: State
+) -> None:
+    """Readers of the segment and of the port look while the port's own thread is on its way."""
+    for state in (State.STOPPED, State.RUNNING):
+        status.move(state)
+    shown = Shown(status)
+    status.publish_in(shown)  # type: ignore[arg-type]
+    status.set_link(Link.now(True, 10_000))
+    shown.calls.clear()
+    status.move(end, "gone", lambda: shown.calls.append(("first", status.link.up)))
+    assert shown.calls == [
+        (State.RUNNING, False, 0, bytes(6)),
+        (State.RUNNING, {"closed": "stopped"}.get(end.value, end.value)),
+        ("first", False),
+    ]
+    assert status.state is end
+
+
+def test_who_sees_a_port_running_sees_its_address_and_no_old_failure(status: PortStatus) -> None:
+    for state in (State.STOPPED, State.RUNNING):
+        status.move(state)
+    shown = Shown(status)
+    status.publish_in(shown)  # type: ignore[arg-type]
+    notes: list[list[str]] = []
+    with status.lock:
+        status.fail("failed", "no answer")
+    assert "no answer" in status.notes[0]
+    status.move(State.RESETTING)
+    status.mac = b"\2\0\0\0\0\7"
+    shown.calls.clear()
+    status.move(State.RUNNING, first=lambda: notes.append(list(status.notes)))
+    assert shown.calls == [
+        (State.RESETTING, False, 0, b"\2\0\0\0\0\7"),
+        (State.RESETTING, "running"),
+    ]
+    assert notes == [[]]
+
+
+def test_who_sees_that_a_port_failed_sees_why(
+    status: PortStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status.move(State.STOPPED)
+    seen: list[tuple[State, bool]] = []
+    move = status.lifecycle.move
+
+    def watched(to: State, reason: str, first: Callable[[], None]) -> None:
+        def then() -> None:
+            first()
+            seen.append((status.state, any("no answer" in note for note in status.notes)))
+
+        move(to, reason, then)
+
+    monkeypatch.setattr(status.lifecycle, "move", watched)
+    with status.lock:
+        status.fail("failed", "no answer")
+    assert seen == [(State.STOPPED, True)]
+
+
+def test_a_move_that_is_refused_does_nothing_first(status: PortStatus) -> None:
+    status.move(State.CLOSED)
+    done: list[int] = []
+    with pytest.raises(StateError):
+        status.move(State.RUNNING, first=lambda: done.append(1))
+    assert done == []
