@@ -66,6 +66,7 @@ struct softvf_config {
     uint16_t insert_tpid;
     uint32_t num_queues;
     uint32_t max_frame;
+    uint32_t rate; /* Mbit/s that the VF may send, of frames with FCS; 0: as fast as it can */
     uint32_t lut_size;
     uint64_t hashcfg;
     uint8_t rss_key[64];

@@ -171,6 +171,12 @@ struct spoil {
     uint32_t every, frames; /* every = 0: none */
 };
 
+/* What a VF with a rate may send at the moment, in bits: time fills it, frames empty it (shaper.c). */
+struct shaper {
+    int64_t bits; /* negative: overdrawn */
+    uint64_t filled_ns;
+};
+
 struct vf {
     uint32_t index;
     uint8_t *bar;
@@ -192,6 +198,7 @@ struct vf {
     int32_t credit; /* of work; negative: overdrawn */
     uint32_t next_queue; /* which send queue comes first */
     struct unfinished unfinished;
+    struct shaper shaper;
     struct vector vector[MAX_VECTORS];
     uint64_t vectors_busy; /* bitmap of vectors that have a cause and are armed */
     struct vf_config *config;

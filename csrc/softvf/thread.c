@@ -13,6 +13,7 @@
 #include "softvf/copy.h"
 #include "softvf/clock.h"
 #include "softvf/dma.h"
+#include "softvf/shaper.h"
 #include "softvf/signal.h"
 #include "softvf/sigbus.h"
 #include "softvf/switch.h"
@@ -45,6 +46,8 @@ static uint32_t serve(struct plane *plane, struct vf *vf)
     vf->credit = vf->credit < 0 ? vf->credit + QUANTUM : QUANTUM;
     if (vf->credit <= 0)
         return 1;
+    if (vf->config->c.rate && !shaper_open(vf, clock_ns()))
+        return 0;
     plane->spent = (uint32_t)(QUANTUM - vf->credit);
     do {
         last = 0;
@@ -82,11 +85,11 @@ uint32_t thread_round(struct plane *plane)
     return done;
 }
 
-/* A vector that waits for its ITR must not wait for a nap as well. */
+/* A vector that waits for its ITR, and a VF that waits for its rate, must not wait for a nap as well. */
 static bool timers_pending(const struct plane *plane)
 {
     for (uint32_t i = 0; i < plane->vfs; i++)
-        if (plane->vf[i].vectors_busy)
+        if (plane->vf[i].vectors_busy || (plane->vf[i].tx_enabled && shaper_waits(&plane->vf[i])))
             return true;
     return false;
 }

@@ -3,6 +3,7 @@
 #include "softvf/bar.h"
 #include "softvf/fast_path.h"
 #include "softvf/report.h"
+#include "softvf/shaper.h"
 #include "softvf/switch.h"
 #include "softvf/tx.h"
 #include "softvf/tx_packet.h"
@@ -210,17 +211,19 @@ uint32_t tx_serve(struct plane *plane, struct vf *vf, uint32_t queue)
     if (q->stalled || (tail == q->head && !waits) || !ready(plane, vf, queue, tail))
         return 0;
     tx_queue_look_up(vf, q);
-    while (done < ROUND && plane->spent < QUANTUM && (q->head != tail || waits)) {
-        uint32_t n = q->ring && !waits ? fast_path(plane, vf, q, tail, ROUND - done) : 0;
+    while (done < ROUND && plane->spent < QUANTUM && (q->head != tail || waits) &&
+           !shaper_waits(vf)) {
+        uint32_t most = vf->config->c.rate ? 1 : ROUND - done; /* a rate counts frame by frame */
+        uint64_t sent = shaper_sent(q);
+        uint32_t n = q->ring && !waits ? fast_path(plane, vf, q, tail, most) : 0;
+        bool served = n || serve_one(plane, vf, queue, tail);
 
         waits = false;
-        done += n;
         plane->spent += n;
-        if (n)
-            continue;
-        if (!serve_one(plane, vf, queue, tail))
+        shaper_charge(vf, shaper_sent(q) - sent);
+        if (!served)
             break;
-        done++;
+        done += n ? n : 1;
     }
     if (q->rs_head != q->rs_tail) {
         tx_queue_flush(plane, vf, q, plane->immediate || q->stopped);

@@ -67,7 +67,7 @@ def command(
     undo                 put all back
 
     What was there before the first change is recorded, until 'undo' or the next boot. A software PF
-    has neither qos nor rates, and the VFs that it was started with.
+    has neither qos nor min-rate, and the VFs that it was started with.
     """
     from iavfio.host import LinuxKernel, Tree
     from iavfio.vfs import find

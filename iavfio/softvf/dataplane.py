@@ -89,6 +89,7 @@ class VfConfig:
     x722_classes: bool = False
     num_queues: int = 1
     max_frame: int = 9728
+    rate: int = 0  # Mbit/s that it may send, of frames with FCS; 0: as fast as it can
 
 
 class DataPlane:
@@ -382,6 +383,7 @@ class DataPlane:
             raw.strip_tpids[i] = tpid
         raw.port_vlan, raw.insert_tpid = config.port_vlan, config.insert_tpid
         raw.num_queues, raw.max_frame = config.num_queues, config.max_frame
+        raw.rate = config.rate
         raw.hashcfg = config.hashcfg
         raw.lut_size = len(config.rss_lut)
         ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))

@@ -18,18 +18,29 @@ from iavfio.vfs.words import NO_MAC, Value
 
 FILE = "software-vfs.json"
 CONTROL = "control.sock"
-REQUESTS = {"mac": "mac", "vlan": "vlan", "trust": "on", "spoofchk": "on", "link": "state"}
+REQUESTS = {
+    "mac": "mac",
+    "vlan": "vlan",
+    "trust": "on",
+    "spoofchk": "on",
+    "link": "state",
+    "rate": "mbps",
+}
 
 
 class SoftwarePf:
     """The PF that serves a directory. Its VFs are as many as it was started with."""
 
-    settable = tuple(REQUESTS)
-
     def __init__(self, directory: Path, tree: Tree) -> None:
         self._directory, self._tree = directory.resolve(), tree
         self.name = str(self._directory)
         self.interface = ""
+
+    @property
+    def settable(self) -> tuple[str, ...]:
+        """The words that it takes: the card that Linux's own PF drives keeps no rates."""
+        told = ask(self._directory, "snapshot", vf=0)["snapshot"]
+        return tuple(name for name in REQUESTS if name != "rate" or "rate" in told)
 
     @property
     def instance(self) -> str:
@@ -66,6 +77,7 @@ class SoftwarePf:
             trust=bool(told["trusted"]),
             spoofchk=bool(told["spoofchk"]),
             link=str(told["link"]["mode"]),
+            rate=int(told["rate"]) if "rate" in told else None,
         )
 
     def command(self, vf: int, step: Mapping[str, Value], state: VfState) -> str:

@@ -159,15 +159,16 @@ SETTINGS: list[tuple[list[str], str, Any]] = [
     (["vlan", "100"], "port_vlan", 100),
     (["mac", "02:00:00:00:00:07"], "admin_mac", "02:00:00:00:00:07"),
     (["link", "disable"], "link", "disable"),
+    (["rate", "1000"], "rate", 1000),
 ]
 
 
 def test_the_same_words_on_a_software_pf(directory: Path, capsys: Capture) -> None:
     def state(vf: int) -> dict[str, Any]:
         told = ask(directory, "snapshot", vf=vf)["snapshot"]
-        return {key: told[key] for key in ("trusted", "spoofchk", "port_vlan", "admin_mac")} | {
-            "link": told["link"]["mode"]
-        }
+        return {
+            key: told[key] for key in ("trusted", "spoofchk", "port_vlan", "admin_mac", "rate")
+        } | {"link": told["link"]["mode"]}
 
     before = [state(0), state(1)]
     for words, key, value in SETTINGS:
@@ -182,7 +183,7 @@ def test_the_same_words_on_a_software_pf(directory: Path, capsys: Capture) -> No
     assert [state(0), state(1)] == before
 
 
-@pytest.mark.parametrize("word", ["rate", "min-rate", "qos"])
+@pytest.mark.parametrize("word", ["min-rate", "qos"])
 def test_a_software_pf_says_which_words_it_has_not(
     directory: Path, capsys: Capture, word: str
 ) -> None:

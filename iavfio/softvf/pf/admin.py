@@ -7,6 +7,7 @@
 {"command": "mac", "vf": 0, "mac": "02:00:00:00:00:01"}        resets the VF; zero = unset
 {"command": "vlan", "vf": 0, "vlan": 100}                      port VLAN, 0 = none; resets
 {"command": "spoofchk", "vf": 0, "on": false}
+{"command": "rate", "vf": 0, "mbps": 1000}                     what it may send; 0 = no limit
 {"command": "reset", "vf": 0, "notify": true, "latency_ms": 100}
 {"command": "pf_reset", "kind": "pfr" | "corer" | "globr" | "empr", "notify": true}
 {"command": "pf_driver", "state": "unload" | "load"}
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
 from iavfio.softvf.personality import LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, requests
+from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, rate, requests
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.resets import PF_RESETS
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 Command = Callable[["Pf", Request], dict[str, Any]]
 U64 = (1 << 64) - 1
+MOST_RATE = (1 << 32) - 1  # Mbit/s: as many as the kernel's field takes
 
 
 def _vf(pf: Pf, request: Request) -> Vf:
@@ -115,6 +117,20 @@ def _spoofchk(pf: Pf, request: Request) -> dict[str, Any]:
     vf.spoof_check = arguments.flag(request, "on")
     pf.publish(vf)
     return {}
+
+
+def _rate(pf: Pf, request: Request) -> dict[str, Any]:
+    """No reset follows. i40e refuses what is above the speed of the link, ice does not."""
+    most = MOST_RATE if pf.personality.is_ice else pf.link_speed
+    vf, mbps = _vf(pf, request), arguments.integer(request, "mbps", 0, MOST_RATE)
+    if mbps > most:
+        raise ConfigError(
+            f"a rate of {mbps} Mbit/s is above the link's speed",
+            remedy=f'"mbps": {most}, or 0 for no limit',
+        )
+    vf.rate = mbps
+    pf.publish(vf)
+    return {"in_force": rate.in_force(pf.personality, mbps)}
 
 
 def _reset(pf: Pf, request: Request) -> dict[str, Any]:
@@ -224,6 +240,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "mac": _mac,
         "vlan": _vlan,
         "spoofchk": _spoofchk,
+        "rate": _rate,
         "reset": _reset,
         "pf_reset": _pf_reset,
         "pf_driver": _pf_driver,

@@ -10,7 +10,7 @@ from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Personality, Tunnel
-from iavfio.softvf.pf import admin, link, rss
+from iavfio.softvf.pf import admin, link, rate, rss
 from iavfio.softvf.pf.faults import Answer, Faults
 from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.resets import Resets
@@ -171,6 +171,7 @@ class Pf:
                 x722_classes=rss.tells_apart(p),
                 num_queues=vf.num_queue_pairs,
                 max_frame=self.max_frame(vf),
+                rate=rate.in_force(p, vf.rate),
             ),
         )
 

@@ -61,6 +61,7 @@ def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
         "promisc": {"unicast": vf.promisc_unicast, "multicast": vf.promisc_multicast},
         "trusted": vf.trusted,
         "spoofchk": vf.spoof_check,
+        "rate": vf.rate,
         "link": {"mode": vf.link_mode, "up": link.is_up(pf, vf), "speed": pf.link_speed},
         "rss": {
             "key": vf.rss_key.hex(),

@@ -41,6 +41,45 @@ def start_one_queue(pf: Rig) -> None:
     assert pf.status(8, select(pf.vsi, 1, 1)) == 0
 
 
+@pytest.mark.parametrize(
+    ("card", "asked", "in_force"),
+    [
+        ("e810", 7, 7),
+        ("e810", 200_000, 200_000),
+        ("x710", 1, 50),
+        ("x710", 99, 50),
+        ("x710", 100, 100),
+        ("x722", 1049, 1000),
+        ("x710", 10_000, 10_000),
+        ("x710", 0, 0),
+        ("e810", 0, 0),
+    ],
+)
+def test_the_rate_that_the_host_gives_a_vf(card: str, asked: int, in_force: int) -> None:
+    """i40e's credits are of 50 Mbit/s (docs/spec/pf-dialects.md 5). No VF is reset or told."""
+    with rig(card, vfs=2) as pf:
+        pf.negotiate()
+        pf.hardware[0].take()
+        request = {"command": "rate", "vf": 0, "mbps": asked}
+        assert pf.pf.control(request) == {"in_force": in_force}
+        snapshot = pf.pf.control({"command": "snapshot", "vf": 0})["snapshot"]
+        assert snapshot["rate"] == asked
+        assert pf.plane.config[0].rate == in_force
+        assert pf.hardware[0].take() == []
+        pf.pf.control({"command": "reset", "vf": 0})
+        pf.clock.advance(1000)
+        pf.negotiate()
+        assert pf.plane.config[0].rate == in_force, "it is the host's"
+
+
+def test_i40e_refuses_a_rate_above_the_speed_of_the_link() -> None:
+    with rig("x710") as pf:
+        pf.pf.control({"command": "rate", "vf": 0, "mbps": 500})
+        with pytest.raises(ConfigError, match="above the link's speed"):
+            pf.pf.control({"command": "rate", "vf": 0, "mbps": 10_001})
+        assert pf.pf.control({"command": "snapshot", "vf": 0})["snapshot"]["rate"] == 500
+
+
 def test_the_wire() -> None:
     with rig("e810", vfs=2) as pf:
         pf.negotiate()
