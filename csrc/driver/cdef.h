@@ -282,6 +282,18 @@ struct worker_quota {
     uint64_t moved;
 };
 
+/* Nanoseconds: exact below 2 << HISTOGRAM_SUB_BITS, then 1 << HISTOGRAM_SUB_BITS buckets in each power of two, so
+ * that a bucket is narrower than 1.6 % of its value. One writer. */
+#define HISTOGRAM_SUB_BITS 6
+#define HISTOGRAM_BUCKETS 2368 /* to 2^42 ns, more than an hour */
+
+struct histogram {
+    uint64_t count, sum_ns;
+    uint64_t least_ns, most_ns; /* 0: none */
+    uint64_t missed; /* packets whose time of sending was not known any more */
+    uint64_t bucket[HISTOGRAM_BUCKETS];
+};
+
 struct worker_config {
     uint32_t mode;
     uint32_t pairs;
@@ -302,6 +314,9 @@ struct worker_config {
     uint8_t src[WORKER_MAX_PAIRS][6]; /* sends on: pairs may belong to several ports */
     uint32_t sender_base; /* sender id of pair 0: unique among the workers of a run */
     struct verify *table; /* verify: sequences of all senders, shared by a run's workers */
+    struct stamps *
+        stamps; /* LOOPBACK: when packets were made, shared by a run's workers; NULL: not measured */
+    struct histogram *latency; /* with `stamps`: of what this worker receives */
     uint32_t flows; /* UDP source ports to spread over RSS, at least 1 */
     int cpu; /* pin, -1 = no */
     handler_fn handler; /* HANDLER: what follows too */
@@ -337,6 +352,10 @@ struct worker_counters {
 };
 /* The sequences of senders * flows flows; each flow lands on one queue, and so on one worker. NULL when there
  * is no memory for them, or too many are wanted. */
+struct stamps *stamps_new(uint32_t senders, uint32_t flows);
+void stamps_free(struct stamps *stamps);
+/* The bucket that so many nanoseconds belong to. */
+uint32_t histogram_index(uint64_t ns);
 struct verify *verify_new(uint32_t senders, uint32_t flows);
 void verify_free(struct verify *table);
 

@@ -29,9 +29,10 @@ class Plan:
     `sizes`: frame sizes with FCS, as RFC 2544 counts them, used in turn.
     `duration`: the measured window in seconds, None = 3, or with `count` until that is reached.
     `count` ends it after so many packets in all, sent ones or, where the run generates none,
-    received ones; 0 = by time alone. `rate` in packets a second, 0 = as fast as possible; `cpus`:
-    one worker on each, empty = one anywhere. `max_loss`: the largest share of lost packets that a
-    sound run may have, None = 0 on software VFs and any on a card.
+    received ones; 0 = by time alone. `rate` in packets a second, 0 = as fast as possible;
+    `latency`: measure how long each packet is under way; `cpus`: one worker on each, empty = one
+    anywhere. `max_loss`: the largest share of lost packets that a sound run may have, None = 0 on
+    software VFs and any on a card.
     """
 
     mode: Mode = "loopback"
@@ -42,6 +43,7 @@ class Plan:
     rate: float = 0.0
     flows: int = 64
     verify: bool = False
+    latency: bool = False
     cpus: tuple[int, ...] = ()
     dst: bytes | None = None
     src: bytes | None = None
@@ -57,6 +59,7 @@ class Plan:
                 ("loopback",),
                 "only who gets his own frames knows them",
             ),
+            ("latency", self.latency, ("loopback",), "only who gets his own frames knows them"),
             ("dst", self.dst, (*GENERATING, "forward"), "nothing is sent"),
             ("src", self.src, (*GENERATING, "forward"), "nothing is sent"),
         ):

@@ -12,8 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from iavfio.arguments import counted
 from iavfio.bench.account import account
 from iavfio.bench.result import Result, Row, Spread
+from iavfio.datapath.latency import summary
 
 WIDTH = 100  # where the output is no terminal
 NOTHING = json.dumps({"interrupted": True, "runs": {"mpps": [], "sound": []}}, indent=2)
@@ -48,6 +50,10 @@ def print_results(results: Sequence[Result], out: Console) -> None:
             f"verified every packet: lost {t.lost}, duplicated {t.duplicated}, "
             f"reordered {t.reordered}, corrupted {t.corrupted}",
         )
+    if last.latency is not None:
+        _line(out, f"latency of {counted(last.latency.count, 'packet')}: {summary(last.latency)}")
+        if last.latency.missed:
+            _line(out, f"  not measured: {counted(last.latency.missed, 'packet')}")
     origin = last.provenance
     _line(out, f"on {origin['cpu']}, Linux {origin['kernel']}, {origin['commit']}")
     devices = origin["devices"]

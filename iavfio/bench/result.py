@@ -11,6 +11,7 @@ from typing import Any
 
 from iavfio.arguments import counted
 from iavfio.bench.plan import FCS, WIRE_OVERHEAD, Plan
+from iavfio.datapath.latency import Latency
 from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
@@ -45,7 +46,7 @@ class Result:
     the receive rings when the PF was asked before and after the run; `capacity`: packets that rings
     of both sides can hold, the most that can be on its way when a run is cut short; `drained`:
     whether everything that was on its way had time to arrive; `interrupted`: what cut the run
-    short, or None.
+    short, or None; `latency`: how long the run's packets were under way, None when not asked for.
     """
 
     plan: Plan
@@ -64,6 +65,7 @@ class Result:
     queues: int
     ring: int
     memory: Footprint
+    latency: Latency | None = None
     notes: tuple[str, ...] = ()
 
     # ---- what was counted
@@ -301,6 +303,7 @@ class Result:
                 "reordered": t.reordered,
                 "corrupted": t.corrupted,
             },
+            "latency": None if self.latency is None else self.latency.as_dict(),
             "sound": self.sound,
             "reasons": list(self.reasons),
             "interrupted": self.interrupted is not None,

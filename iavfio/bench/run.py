@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from iavfio.bench.plan import FCS, Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
+from iavfio.datapath.latency import LatencyTable
 from iavfio.datapath.thread import Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
@@ -47,7 +48,9 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
     notes: list[str] = []
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
-        workers = _start(plan, ports, stack)
+        lanes = _lanes(plan, ports)
+        times = LatencyTable(len(lanes), plan.flows) if plan.latency else None
+        workers = _start(plan, lanes, times, stack)
         try:
             _watch(workers, progress)
         except KeyboardInterrupt as signal:
@@ -86,6 +89,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         queues=len(ports[0].rx),
         ring=ports[0].settings.rx_ring,
         memory=Footprint.of(ports),
+        latency=None if times is None else times.latency,
         notes=tuple(notes),
     )
 
@@ -107,15 +111,18 @@ def _lanes(plan: Plan, ports: Sequence[Port]) -> list[Lane]:
     return lanes
 
 
-def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
+def _start(
+    plan: Plan, lanes: Sequence[Lane], times: LatencyTable | None, stack: ExitStack
+) -> list[Worker]:
     """Starts one worker a CPU, with the queue pairs dealt out in turn; returns the workers."""
-    lanes = _lanes(plan, ports)
     cpus: list[int | None] = list(plan.cpus) or [None]
     cpus = cpus[: len(lanes)]
     table = None
     if plan.verify:
         table = VerifyTable(len(lanes), plan.flows)
         stack.callback(table.close)
+    if times is not None:
+        stack.callback(times.close)
     quota = Quota(plan.count) if plan.count else None
     signature = secrets.randbits(63) | 1
     workers: list[Worker] = []
@@ -130,6 +137,7 @@ def _start(plan: Plan, ports: Sequence[Port], stack: ExitStack) -> list[Worker]:
             sizes=[size - FCS for size in plan.sizes],
             signature=signature,
             verify=table,
+            latency=times,
             sender_base=base,
             flows=plan.flows,
             limit=quota or 0,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -130,6 +131,18 @@ if TYPE_CHECKING:
     "--verify", is_flag=True, help="Check sequence and payload of every packet, in loopback."
 )
 @click.option(
+    "--latency",
+    is_flag=True,
+    help="Measure how long packets are under way, in loopback: from the making of their burst to "
+    "the poll that finds them.",
+)
+@click.option(
+    "--hgrm",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the latencies there, as HdrHistogram's plotters read them.",
+)
+@click.option(
     "--cpus",
     type=CpuList(),
     metavar="N[-N][,...]",
@@ -188,6 +201,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     ports: list[Port] = []
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
+        _check_hgrm(options["hgrm"])
         try:
             _open(stack, targets, plan, options, ports)
             if not options["no_preflight"]:
@@ -208,6 +222,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
                 print(report.as_json(results) if results else report.NOTHING)
             elif results:
                 report.print_results(results, report.console())
+        written = options["hgrm"] is None or _write_hgrm(options["hgrm"], results)
         if interrupted is not None:
             for port in ports:
                 port.close(HURRY)
@@ -216,7 +231,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
                 note(wrapped(f"iavfio: {text}"))
     if interrupted is not None:
         return signals.status(interrupted)
-    return DONE if all(result.sound for result in results) else TROUBLE
+    return DONE if written and all(result.sound for result in results) else TROUBLE
 
 
 def _plan(options: dict[str, Any]) -> Plan:
@@ -231,6 +246,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         rate=options["rate"],
         flows=options["flows"],
         verify=options["verify"],
+        latency=options["latency"] or options["hgrm"] is not None,
         cpus=options["cpus"] or (),
         dst=options["dst"],
         src=options["src"],
@@ -280,6 +296,38 @@ def _open(
     for port in ports:
         if not port.wait_link(5.0).up:
             note(f"iavfio: {port.name}: the link is down")
+
+
+def _check_hgrm(path: str | None) -> None:
+    """Makes the file of --hgrm, before anything is measured that could not be written there.
+
+    Raises ConfigError when it cannot be.
+    """
+    from iavfio.errors import ConfigError
+
+    if path is None:
+        return
+    try:
+        Path(path).write_text("")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written", str(error.strerror), "choose another --hgrm FILE"
+        ) from error
+
+
+def _write_hgrm(path: str, results: Sequence[Result]) -> bool:
+    """Writes the latencies of all runs together; returns whether the file took them."""
+    from iavfio.datapath.latency import Latency
+
+    total = Latency.none()
+    for result in results:
+        total += result.latency or Latency.none()
+    try:
+        Path(path).write_text("".join(f"{line}\n" for line in total.hgrm()))
+    except OSError as error:
+        note(f"iavfio: {path} is not written whole: {error.strerror}\n  choose another --hgrm FILE")
+        return False
+    return True
 
 
 def _wire(plan: Plan, private: int) -> str:

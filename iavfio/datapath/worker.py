@@ -9,6 +9,7 @@ from typing import Any
 
 from iavfio._driver import ffi, lib
 from iavfio.arguments import Choice, several, wrong_type
+from iavfio.datapath.latency import LatencyTable
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
@@ -85,10 +86,11 @@ class Worker(WorkerThread):
     `macs`: what forward does with the addresses: keep, swap, or own (the lane's `src`, and `dst`
     unless that is zero). `burst`: packets a call; `sizes`: frame lengths without FCS, in turn;
     `signature`: carried and looked for by every packet of a run; `verify`: a table for sequence
-    numbers; `sender_base`: number of the first lane among all of a run; `flows`: UDP source ports
-    to use; `limit`: packets to send, or to receive where none are generated, 0 = until stopped, or
-    a Quota that several workers share; `window`: seconds to measure, 0 = until `finish`; `rate`:
-    packets a second over all lanes, 0 = as fast as possible; `cpu` to run on.
+    numbers; `latency`: a table for times, in mode loopback; `sender_base`: number of the first lane
+    among all of a run; `flows`: UDP source ports to use; `limit`: packets to send, or to receive
+    where none are generated, 0 = until stopped, or a Quota that several workers share; `window`:
+    seconds to measure, 0 = until `finish`; `rate`: packets a second over all lanes, 0 = as fast as
+    possible; `cpu` to run on.
     Raises ConfigError for what cannot work, StateError when a queue is stopped or in use.
     """
 
@@ -102,6 +104,7 @@ class Worker(WorkerThread):
         sizes: Sequence[int] = (60,),
         signature: int = 0,
         verify: VerifyTable | None = None,
+        latency: LatencyTable | None = None,
         sender_base: int = 0,
         flows: int = 1,
         limit: int | Quota = 0,
@@ -128,6 +131,14 @@ class Worker(WorkerThread):
             config.dst[i], config.src[i] = lane.dst, lane.src
         config.macs, config.verify = FORWARD_MACS[macs], int(verify is not None)
         config.table = ffi.NULL if verify is None else verify.raw
+        if latency is not None:
+            if mode != "loopback":
+                raise ConfigError(
+                    f"latency cannot be measured in mode {mode}",
+                    "only who gets his own frames knows when they left",
+                    "use mode loopback",
+                )
+            config.stamps, config.latency = latency.raw, latency.histogram()
         config.sender_base, config.flows = sender_base, flows
         config.signature, config.rate = signature, rate
         if isinstance(limit, Quota):
@@ -139,7 +150,9 @@ class Worker(WorkerThread):
         for i, size in enumerate(sizes):
             config.size[i] = size
         config.cpu = -1 if cpu is None else cpu
-        super().__init__(config, [pair for lane in lanes for pair in lane.pairs], (verify, limit))
+        super().__init__(
+            config, [pair for lane in lanes for pair in lane.pairs], (verify, latency, limit)
+        )
 
 
 def _lanes(lanes: Sequence[Lane]) -> list[Lane]:

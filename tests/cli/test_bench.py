@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,3 +172,36 @@ def test_the_table_is_as_wide_as_the_terminal(columns: int) -> None:
     table = [line for line in told.stdout.splitlines() if line and line[0] in "┏┃┡│├└"]
     assert table and max(map(len, table)) <= columns
     assert "Mpps" in told.stdout
+
+
+def test_latency_of_every_packet_and_its_distribution(tmp_path: Path) -> None:
+    file = tmp_path / "latency.hgrm"
+    status, result, _ = bench("softvf", "softvf", "--count", "3000", "--hgrm", str(file))
+    assert (status, result["sound"]) == (0, True)
+    found = result["latency"]
+    assert (found["packets"], found["missed"]) == (result["received"], 0)
+    assert 0 < found["least_ns"] <= found["percentiles_ns"]["50"] <= found["most_ns"]
+    rows = file.read_text().splitlines()[2:-3]
+    assert int(rows[-1].split()[2]) == found["packets"]
+
+
+def test_latency_is_told_in_a_line_and_not_where_it_is_not_asked_for() -> None:
+    told = subprocess.run(
+        [*BENCH, "softvf", "--count", "100", "--latency"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "latency of 100 packets: min " in told.stdout
+    assert bench("softvf", "--count", "100")[1]["latency"] is None
+
+
+def test_latency_that_cannot_be_measured_or_written_is_refused(tmp_path: Path) -> None:
+    status, _, error = bench("softvf", "--mode", "rxdrop", "--latency")
+    assert status == 2 and "--latency cannot be used with --mode rxdrop" in error
+    status, _, error = bench("softvf", "--count", "10", "--hgrm", str(tmp_path / "no" / "file"))
+    assert status == 2 and "cannot be written" in error
+    status, result, error = bench("softvf", "--count", "10", "--hgrm", "/dev/full")
+    assert status == 1 and "/dev/full is not written whole: No space left" in error
+    assert result["received"] == 10, "what was measured is told"

@@ -8,6 +8,7 @@
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx_clean.h"
 #include "driver/worker/generate.h"
+#include "driver/worker/latency.h"
 #include "driver/worker/traffic.h"
 
 /* A frame that left the device this long ago is not coming back. On a busy host a software device or the
@@ -144,6 +145,7 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
     bool owner = lane->out->owner;
     struct pool_tally tally = {0};
     uint32_t moved = traffic_flush(worker, lane);
+    uint64_t made;
     uint32_t n, i;
 
     if (quota_used(worker->quota))
@@ -151,11 +153,13 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
     if (batch->count || !worker->generating)
         return moved;
     n = allowance(worker, lane);
+    made = config->stamps ? clock_ticks() : 0;
     for (i = 0; i < n; i++) {
         const struct frame *frame = &lane->frame[lane->size];
         uint32_t want = parts_of(pair->pool, frame);
         uint32_t spare[CHAIN_MAX];
         uint32_t got = want;
+        uint64_t identity;
         const uint32_t *index = buffers_get(pair, &got, owner, spare, &tally);
 
         if (unlikely(got < want)) {
@@ -163,8 +167,10 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
             worker->total.alloc_fail++;
             break;
         }
-        write_frame(worker, lane, frame, batch, i, index,
-                    frame_identity(lane->sender, lane->flow, lane->sequence[lane->flow]++));
+        identity = frame_identity(lane->sender, lane->flow, lane->sequence[lane->flow]++);
+        if (config->stamps)
+            latency_stamp(config->stamps, identity, made);
+        write_frame(worker, lane, frame, batch, i, index, identity);
         lane->flow = lane->flow + 1 == config->flows ? 0 : lane->flow + 1;
         lane->size = lane->size + 1 == config->sizes ? 0 : lane->size + 1;
     }

@@ -19,6 +19,8 @@ static int config_check(const struct worker_config *config)
             return -EINVAL;
     if (config->mode == WORKER_HANDLER)
         return handler_check(config);
+    if (config->stamps && (config->mode != WORKER_LOOPBACK || !config->latency))
+        return -EINVAL;
     if (!worker_generates(config->mode))
         return 0;
     if (!config->sizes || config->sizes > WORKER_SIZES || !config->flows ||
@@ -132,6 +134,11 @@ static int fill_in(struct worker *worker)
         if (tsc_hz() <= 0)
             return -ENOTSUP;
         worker->ticks_per_packet = tsc_hz() / config->rate;
+    }
+    if (config->stamps) {
+        if (tsc_hz() <= 0)
+            return -ENOTSUP;
+        worker->ns_per_tick = 1e9 / tsc_hz();
     }
     worker->own_quota.limit = config->limit;
     worker->quota = config->quota ? config->quota : config->limit ? &worker->own_quota : NULL;

@@ -6,6 +6,7 @@
 #include "driver/ring/rx.h"
 #include "driver/ring/rx_counters.h"
 #include "driver/ring/tx.h"
+#include "driver/worker/latency.h"
 #include "driver/worker/traffic.h"
 
 #define SWAP_PREFETCH 4
@@ -89,6 +90,8 @@ static void check(struct worker *worker, struct lane *lane, uint32_t n)
     bool chained = lane->in->pair->scattered;
     struct verify *table = traffic_table(worker);
     const struct batch *batch = &worker->received;
+    const struct stamps *stamps = worker->config.stamps;
+    uint64_t found = stamps ? clock_ticks() : 0;
     uint64_t mine = 0, bytes = 0;
     uint32_t sender = 0, credit = 0;
 
@@ -105,6 +108,8 @@ static void check(struct worker *worker, struct lane *lane, uint32_t n)
         if (signature != worker->config.signature)
             continue;
         memcpy(&identity, data + FRAME_IDENTITY, sizeof(identity));
+        if (stamps)
+            latency_record(stamps, worker->config.latency, identity, found, worker->ns_per_tick);
         if (chained && batch->segments[i] > 1)
             length = batch_length(batch, i, true);
         mine++;

@@ -57,6 +57,7 @@ struct worker {
     uint64_t generated;
     uint64_t start_ticks;
     double ticks_per_packet;
+    double ns_per_tick; /* where latency is measured */
     uint32_t idle_rounds;
     uint64_t quiet_since; /* as in struct hold, but of all that the worker does */
     uint64_t slept_ns; /* bound of the last sleep; 0: something came since */
