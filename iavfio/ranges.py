@@ -35,6 +35,7 @@ WINDOW = Amount(0, 1e7, "seconds")  # 0: until it is finished
 PACKETS = Range(1, 1 << 62, "packets")
 LIMIT = Range(0, 1 << 62, "packets")  # 0: without one
 RATE = Amount(0, 1e10, "packets a second")
+PRECISION = Amount(0.0001, 0.5, "as a share of the rate")
 PERCENT = Amount(0, 100, "percent")
 SHARE = Amount(0, 1, "as a share of all packets")
 SOAK = Amount(0, 1e7, "seconds")

@@ -15,30 +15,18 @@ from iavfio.arguments import counted
 from iavfio.cli import signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
-    CodePath,
-    CpuList,
     FrameSizes,
     Mac,
     Number,
-    PortName,
     Vf,
-    device_arguments,
-    device_options,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
-from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
+from iavfio.cli.run_ports import check_targets, open_ports, run_options
 from iavfio.cli.runtime_dir import runtime_dir_option
-from iavfio.cli.targets import check_distinct, naming_the_holder
 from iavfio.ranges import (
-    BUFFERS,
-    BURST,
-    FLOWS,
-    MTU,
     PACKETS,
-    QUEUES,
     RATE,
-    RING,
     RUNS,
     SECONDS,
     SHARE,
@@ -84,15 +72,6 @@ if TYPE_CHECKING:
     help="Frame sizes with FCS, as RFC 2544 counts them.",
 )
 @click.option(
-    "--queues", type=Number(QUEUES), default=1, show_default=True, help="Queue pairs per VF."
-)
-@click.option(
-    "--ring", type=Number(RING), default=512, show_default=True, help="Descriptors per ring."
-)
-@click.option(
-    "--burst", type=Number(BURST), default=32, show_default=True, help="Packets per call."
-)
-@click.option(
     "--duration",
     type=Number(SECONDS, "SECONDS"),
     help="Seconds of the measured window; draining comes after it.  [default: 3, or until --count]",
@@ -110,9 +89,6 @@ if TYPE_CHECKING:
     help="Packets a second, in loopback and txonly; 0 = as fast as possible.",
 )
 @click.option(
-    "--flows", type=Number(FLOWS), default=64, show_default=True, help="UDP flows, for RSS."
-)
-@click.option(
     "--max-loss",
     type=Number(SHARE),
     metavar="SHARE",
@@ -121,11 +97,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--repeat", type=Number(RUNS), default=1, help="Runs; median and spread are told at the end."
-)
-@click.option(
-    "--no-preflight",
-    is_flag=True,
-    help="Do not send a frame each way first, to see whether it arrives.",
 )
 @click.option(
     "--verify", is_flag=True, help="Check sequence and payload of every packet, in loopback."
@@ -142,36 +113,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the latencies there, as HdrHistogram's plotters read them.",
 )
-@click.option(
-    "--cpus",
-    type=CpuList(),
-    metavar="N[-N][,...]",
-    help="One worker on each of these CPUs: 2,3 or 0-3.",
-)
-@click.option("--mtu", type=Number(MTU), help="MTU; by default what the sizes need.")
 @click.option("--dst", type=Mac(), metavar="MAC", help="Destination of generated frames.")
 @click.option("--src", type=Mac(), metavar="MAC", help="Source; by default the VF's own.")
-@click.option(
-    "--isa",
-    type=CodePath(),
-    default="auto",
-    show_default=True,
-    metavar="PATH",
-    help="auto, scalar, avx2, avx512 or neon.",
-)
-@click.option(
-    "--pool", "buffers", type=Number(BUFFERS), help="Packet buffers; by default what rings need."
-)
-@personality_option
-@click.option(
-    "--writeback",
-    type=click.Choice(["hardware", "immediate"]),
-    default="hardware",
-    show_default=True,
-    help="How a private software VF writes descriptors back.",
-)
-@click.option("--name", type=PortName(), help="Port name for 'iavfio stats'; the second gets '-2'.")
-@device_options
+@run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @runtime_dir_option
 def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
@@ -190,12 +134,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     from iavfio.port.bounds import HURRY
     from iavfio.port.footprint import Footprint
 
-    if not 1 <= len(targets) <= 2:
-        raise click.UsageError(
-            f"{len(targets)} VFs were named and bench takes one or two, as in: iavfio bench softvf"
-        )
-    check_distinct(targets)
-    check_used(targets)
+    check_targets("bench", targets)
     plan = _plan(options)
     results: list[Result] = []
     ports: list[Port] = []
@@ -203,7 +142,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     with ExitStack() as stack:
         _check_hgrm(options["hgrm"])
         try:
-            _open(stack, targets, plan, options, ports)
+            open_ports(stack, targets, plan, options, ports)
             if not options["no_preflight"]:
                 preflight(plan, ports)
             if not as_json:
@@ -254,50 +193,6 @@ def _plan(options: dict[str, Any]) -> Plan:
     )
 
 
-def _open(
-    stack: ExitStack,
-    targets: Sequence[str],
-    plan: Plan,
-    options: dict[str, Any],
-    ports: list[Port],
-) -> None:
-    """Opens and starts a port for each target; `ports` holds those that are open."""
-    from iavfio.bench.plan import mtu_for
-    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
-    from iavfio.errors import ConfigError
-    from iavfio.opening import open_port
-
-    queues, ring = options["queues"], options["ring"]
-    rings = len(targets) * queues * ring
-    if options["buffers"] is not None and options["buffers"] <= rings:
-        raise ConfigError(
-            f"a pool of {options['buffers']} buffers is too small",
-            f"the receive rings alone hold {rings}",
-            f"use --pool {max(BUFFERS.low, 2 * rings)}, or leave it out",
-        )
-    pool = Pool(
-        options["buffers"] or max(DEFAULT_BUFFERS, 2 * rings + 4096),
-        contiguous=options["unsafe_noiommu"],
-    )
-    private, wire = options["personality"], _wire(plan, targets.count("softvf"))
-    targets = with_private_vfs(stack, targets, private, wire, writeback=options["writeback"])
-    name = options["name"]
-    for i, target in enumerate(targets):
-        own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
-        with naming_the_holder([target]):
-            opened = open_port(target, name=own, pool=pool, **device_arguments(options))
-        port = stack.enter_context(opened)
-        ports.append(port)
-        mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))
-        port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
-    plan.checked(ports)
-    for port in ports:
-        port.start()
-    for port in ports:
-        if not port.wait_link(5.0).up:
-            note(f"iavfio: {port.name}: the link is down")
-
-
 def _check_hgrm(path: str | None) -> None:
     """Makes the file of --hgrm, before anything is measured that could not be written there.
 
@@ -328,17 +223,6 @@ def _write_hgrm(path: str, results: Sequence[Result]) -> bool:
         note(f"iavfio: {path} is not written whole: {error.strerror}\n  choose another --hgrm FILE")
         return False
     return True
-
-
-def _wire(plan: Plan, private: int) -> str:
-    """The uplink of a private software PF with so many VFs that fits the mode."""
-    size = max(plan.sizes)
-    return {
-        "loopback": "loopback" if private == 1 else "none",
-        "txonly": "none",
-        "rxdrop": f"gen:size={size},flows={plan.flows}",
-        "forward": f"gen:size={size},flows={plan.flows}",
-    }[plan.mode]
 
 
 def _headline(plan: Plan, ports: list[Port]) -> str:

@@ -25,6 +25,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "info": "Show a VF: identity, limits, and what the PF granted or denied.",
     "journal": "Record, print and compare what drivers say to their PF.",
     "list": "List Intel PFs and VFs of this host.",
+    "ndr": "Find the highest rate at which a way loses nothing, with its latency.",
     "preload": "Run any VFIO program, such as DPDK's, on software VFs.",
     "qualify": "Try a card in every way that iavfio uses it, and write down what it does.",
     "replay": "Send the frames of a capture file, as captured or at a rate.",

@@ -26,6 +26,7 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
         ("iavfio doctor --json", DOCTOR, "ReportRecord"),
         ("iavfio doctor --undo --json", DOCTOR, "UndoneRecord"),
     ),
+    "ndr": (("iavfio ndr --json", "iavfio.bench.records", "NdrRecord"),),
     "replay": (("iavfio replay --json", CAPTURE, "ReplayRecord"),),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
