@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iavfio import resources
 from iavfio.arguments import Flag, Instance, Text, wrong_type
 from iavfio.errors import ConfigError
 from iavfio.exhaustion import exhaustion
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from iavfio.softvf.launch import SoftPf
 
 PORT_NAME = Text("the name of a port", "name='uplink'")
-KUBERNETES = re.compile(r"(PCIDEVICE_[A-Z0-9_]+)(?::(\d+))?")
 
 
 def open_port(
@@ -44,11 +44,16 @@ def open_port(
     ("0000:3b:02.0"), "vfio-user:/path/of/socket", or "PCIDEVICE_RESOURCE[:index]" as the Kubernetes
     device plugin sets it. `name`: of the port for `iavfio stats`, default from the target
     (a socket's base name gets a number when it is taken). `pool`:
-    default the process's own. `mode`, `unsafe_noiommu`, `vf_token`: see iavfio.pyvfio.open.
+    default the process's own. `mode`, `unsafe_noiommu`, `vf_token`: see iavfio.pyvfio.open; the
+    token's default is the one in PCIDEVICE_RESOURCE_INFO.
     `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
     host wants the VF back. Raises IavfioError with cause and remedy.
     """
-    target = resolved(_target(target))
+    target = _target(target)
+    resource = resources.find(target)
+    if resource is not None:
+        target = resource.address
+        vf_token = resource.token if vf_token is None else vf_token
     if name is not None:
         from iavfio.stats.runtime import check_name
 
@@ -129,29 +134,6 @@ def _target(target: object) -> str:
         return target
     hint = f"as in 'vfio-user:{target}'" if isinstance(target, os.PathLike) else "as in 'softvf'"
     raise wrong_type("target", target, "the name of a VF", hint)
-
-
-def resolved(target: str) -> str:
-    """A Kubernetes resource variable as the PCI address that it names; other targets as they are.
-
-    Raises ConfigError when the variable names no such device.
-    """
-    match = KUBERNETES.fullmatch(target)
-    if match is None:
-        return target
-    variable, index = match[1], int(match[2] or 0)
-    addresses = [part for part in os.environ.get(variable, "").split(",") if part]
-    if not addresses:
-        raise ConfigError(
-            f"{variable} names no device",
-            "it is not set in this environment",
-            "request the resource in the pod's spec, or give a PCI address",
-        )
-    if index >= len(addresses):
-        raise ConfigError(
-            f"{variable} has no device {index}", f"it names {len(addresses)}", f"use {variable}:0"
-        )
-    return addresses[index]
 
 
 def _default_name(target: str, device_target: str) -> str:

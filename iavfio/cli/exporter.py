@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from iavfio.cli import service
 from iavfio.cli.group import Command
 from iavfio.cli.listen import Listen
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -65,5 +66,6 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
     with serving(host, port, metrics) as url:
         others = " and at all other addresses of this host" if host in ALL else ""
         click.echo(f"serving metrics at {url}{others}")
-        while True:
-            time.sleep(1.0)  # until a signal ends it
+        with service.running(f"serving metrics at {url}"):
+            while True:
+                time.sleep(1.0)  # until a signal ends it

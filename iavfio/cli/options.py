@@ -16,6 +16,7 @@ from iavfio.arguments import Amount, Range, nearest, vf_mac
 from iavfio.errors import ConfigError
 from iavfio.logs import on_one_line
 from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES
+from iavfio.resources import is_resource, resolved
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -30,7 +31,6 @@ ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 SOCKET_CONTROL = "/control.sock"
 SOCKET_NAME = len(SOCKET_CONTROL)
 PCI_DEVICES = Path("/sys/bus/pci/devices")
-KUBERNETES = re.compile(r"PCIDEVICE_[A-Z0-9_]+(?::\d+)?")
 ADDRESS = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 
 
@@ -200,9 +200,9 @@ class Vf(ParamType):
         text = str(value)
         if text.startswith("vfio-user:"):
             return f"vfio-user:{SocketPath().convert(text, param, ctx)}"
-        if text != "softvf" and not ADDRESS.fullmatch(text) and not KUBERNETES.fullmatch(text):
+        if text != "softvf" and not ADDRESS.fullmatch(text) and not is_resource(text):
             self.fail(f"{text!r} names no VF; {vf_hint(text)}", param, ctx)
-        bdf = normal(text)
+        bdf = normal(resolved(text))
         if bdf is not None and not (PCI_DEVICES / bdf).exists():
             self.fail(f"there is no PCI device {bdf}; list devices with: iavfio list", param, ctx)
         return text
@@ -368,7 +368,7 @@ class Rotation(ParamType):
 
 
 class PciAddress(ParamType):
-    """A PCI address, or the name of a network interface that sits on one."""
+    """A PCI address, a Kubernetes resource variable, or an interface that sits on one."""
 
     name = "bdf"
 
@@ -379,7 +379,7 @@ class PciAddress(ParamType):
                 param,
                 ctx,
             )
-        return str(value)
+        return resolved(str(value))
 
 
 class Token(ParamType):

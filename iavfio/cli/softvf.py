@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import click
 
+from iavfio.cli import service
 from iavfio.cli.group import Command
 from iavfio.cli.options import PERSONALITIES, PFS, Number, SocketDirectory, Twist
 from iavfio.cli.printing import definition, printing, tell
@@ -115,7 +116,7 @@ def command(
         verbose=verbose,
     )
     summary = io.StringIO()
-    signal = run(settings, _print_ready, summary=summary)
+    signal = run(settings, _print_ready, summary=summary, ended=service.stopping)
     tell(summary.getvalue().rstrip("\n"))
     return 128 + signal if signal else 0
 
@@ -142,3 +143,4 @@ def _print_ready(ready: dict[str, Any]) -> None:
 
     with printing():
         print_ready(ready)
+    service.ready(f"serving {len(ready['sockets'])} VFs, control at {ready['control']}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.errors import IavfioError
+from iavfio.resources import resolved
 
 if TYPE_CHECKING:
     from iavfio.stats import KnownPort
@@ -39,13 +40,11 @@ def _visible_ports() -> list[KnownPort]:
 
 def check_distinct(targets: Sequence[str]) -> None:
     """Raises UsageError where two names are of one VF; each "softvf" is a VF of its own."""
-    from iavfio.opening import resolved
-
     seen: set[str] = set()
     for target in targets:
         if target == "softvf":
             continue
-        device = _device_of(resolved(target))
+        device = _device_of(target)
         if device in seen:
             raise click.UsageError(
                 f"the VF {target} is named twice: name two VFs of one PF, or one alone"
@@ -57,6 +56,7 @@ def _device_of(target: str) -> str:
     """Returns one name for all names of a VF: its full PCI address, or its socket's own path."""
     from iavfio.pyvfio.opening import normal_bdf
 
+    target = resolved(target)
     return normal_bdf(target) or os.path.realpath(target.removeprefix(USER))
 
 

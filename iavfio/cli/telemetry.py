@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from iavfio.cli import service
 from iavfio.cli.group import Command
 from iavfio.cli.runtime_dir import runtime_dir_option
 
@@ -58,5 +59,6 @@ def command(file_prefix: str, directory: Path | None) -> None:
     check_readable()
     with serving(directory or runtime_dir(file_prefix), Telemetry()) as server:
         click.echo(f"serving DPDK's telemetry at {server.path}")
-        while True:
-            server.serve(1.0)
+        with service.running(f"serving DPDK's telemetry at {server.path}"):
+            while True:
+                server.serve(1.0)

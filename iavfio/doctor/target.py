@@ -8,6 +8,7 @@ from iavfio.errors import ConfigError
 from iavfio.host import read, resolve
 from iavfio.host.address import normal
 from iavfio.host.errors import BadAddress
+from iavfio.resources import resolved
 from iavfio.stats import known_ports
 from iavfio.stats import read as read_port
 
@@ -21,6 +22,7 @@ def find(host: Host, target: str | None) -> tuple[Host, list[str] | None]:
     if target is None:
         return host, None
     host.named = True
+    target = resolved(target)
     if target.rpartition("/")[2] in known_ports() and not target.startswith("/"):
         return _port(host, target)
     try:

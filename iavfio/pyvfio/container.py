@@ -195,8 +195,10 @@ class Group:
         self._kernel = kernel
         self.number = number
         self.users = 0
-        name = f"noiommu-{number}" if sysfs.is_noiommu(kernel, number) else number
-        self.path = f"/dev/vfio/{name}"
+        self.path = f"/dev/vfio/{number}"
+        # In a container the device plugin of Kubernetes gives a noiommu group the plain name.
+        if sysfs.is_noiommu(kernel, number) and not kernel.exists(self.path):
+            self.path = f"/dev/vfio/noiommu-{number}"
         self.fd = open_node(kernel, self.path, bdf)
         try:
             status = bytearray(abi.GROUP_STATUS.pack(abi.GROUP_STATUS.size, 0))

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from iavfio import pyvfio
+from iavfio import pyvfio, resources
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
-from iavfio.opening import open_port, resolved
+from iavfio.opening import open_port
 from iavfio.port.port import Port
 from iavfio.port.settings import Settings
 from iavfio.pyvfio import Device
@@ -52,7 +52,9 @@ class Vfs:
     """
 
     def __init__(self, targets: Sequence[str], arguments: Mapping[str, Any]) -> None:
-        self.targets = tuple(map(resolved, targets))
+        self.targets = tuple(map(resources.resolved, targets))
+        found = filter(None, map(resources.find, targets))
+        self._tokens = {resource.address: resource.token for resource in found}
         self.records = [Record(target) for target in self.targets]
         self.soak = 0.0
         self.tell: Callable[[str], None] = lambda text: None  # how far a long check has come
@@ -71,8 +73,8 @@ class Vfs:
         if not self._ports:
             with ExitStack() as opened:
                 ports = [
-                    opened.enter_context(open_port(target, pool=self._pool, **self._arguments))
-                    for target in self.targets
+                    opened.enter_context(open_port(vf, pool=self._pool, **self._opening(vf)))
+                    for vf in self.targets
                 ]
                 opened.pop_all()
             self._ports = ports
@@ -80,7 +82,13 @@ class Vfs:
 
     def device(self, target: str) -> Device:
         """The device of a VF that has no port, opened as its port would be."""
-        return pyvfio.open(target, **self._arguments)
+        return pyvfio.open(target, **self._opening(target))
+
+    def _opening(self, target: str) -> dict[str, Any]:
+        """How a VF is opened: with its resource's token, where no other is given."""
+        if self._arguments.get("vf_token") is None:
+            return self._arguments | {"vf_token": self._tokens.get(target)}
+        return self._arguments
 
     @property
     def sender(self) -> Port:

@@ -60,12 +60,14 @@ def run(
     ready: Callable[[dict[str, Any]], None],
     parent: int | None = None,
     summary: TextIO | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> int:
     """Serves until a signal, the control socket's `stop`, or the end of the parent (a pidfd).
 
     Returns the number of the signal that ended it, 0 when none did.
 
-    `ready` is called once with {"sockets": [...], "control": path} when clients may come.
+    `ready` is called once with {"sockets": [...], "control": path} when clients may come, `ended`
+    when what ends it has come and before anything is taken down.
     Before that, raises ConfigError or StateError for what cannot be.
     """
     if not 1 <= settings.vfs <= MAX_VFS:
@@ -111,6 +113,7 @@ def run(
         if voice:
             voice.serving(card.name, names)
         loop.run()
+        ended()
         if voice:
             voice.ended(loop.stopped_by)
         if summary is not None:

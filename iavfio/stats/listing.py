@@ -14,6 +14,7 @@ from pathlib import Path
 
 from iavfio.arguments import wrong_type
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.resources import resolved
 from iavfio.stats import liveness
 from iavfio.stats.layout import MAGIC
 from iavfio.stats.patience import Patience
@@ -98,7 +99,7 @@ def known_ports() -> list[str]:
 
 
 def read(port: str) -> Snapshot:
-    """Counters of a running port, by its name, by its device, or as USER/NAME.
+    """Counters of a running port, by its name, its device (also PCIDEVICE_...), or as USER/NAME.
 
     A segment whose owner died is read all the same: `alive` is False then. Raises ConfigError when
     there is no such port (naming those that there are) and for what cannot be a name; IavfioError
@@ -112,7 +113,7 @@ def find(port: str) -> SegmentReader:
     """The segment that `read` takes its copy from; raises what `read` raises."""
     if not isinstance(port, str):
         raise wrong_type("port", port, "the name of a port", "as in 'vf0'; ports() lists them")
-    user, _, name = port.rpartition("/")
+    user, _, name = resolved(port).rpartition("/")
     if not name or "/" in user:
         name = port
     _check_known(name)

@@ -14,8 +14,8 @@ import iavfio
 from iavfio._driver import lib
 from iavfio.datapath.pool import Pool
 from iavfio.errors import ConfigError, PfRefused
-from iavfio.opening import resolved
 from iavfio.port.negotiation import Session
+from iavfio.resources import resolved
 
 
 def descriptors() -> int:
