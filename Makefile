@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness mutants wheel docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness mutants wheel man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ mutants: build  ## put each defect of tests/mutants in, see that its tests fail,
 
 wheel: venv  ## build the wheel into dist/, install it into a new venv and try it from another directory
 	@tools/wheel
+
+man: build  ## manual pages of all commands, made of their help, in build-docs/man/man1
+	@$(PY) tools/man_pages.py build-docs/man/man1
 
 docs: build $(VENV)/.docs  ## the site into build-docs/html, with API pages from docstrings; a warning is an error
 	@rm -rf docs/api && sphinx-build -q -W --keep-going docs build-docs/html && echo "the site is in build-docs/html"

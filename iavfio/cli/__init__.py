@@ -6,6 +6,7 @@ This file imports next to nothing, so that a signal in the first moments finds `
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -35,5 +36,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     from iavfio.cli.group import group
     from iavfio.cli.outcome import outcome
 
+    if "_IAVFIO_COMPLETE" in os.environ:  # a shell asks for words, not for work
+        from iavfio.cli.completion import answer
+
+        return outcome(answer)
     arguments = None if argv is None else [*argv]  # `list` is a subcommand here
     return outcome(lambda: group.main(args=arguments, prog_name="iavfio", standalone_mode=False))

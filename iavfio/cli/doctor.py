@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
 from iavfio.cli.outcome import DONE, TROUBLE
@@ -27,7 +28,12 @@ STATUS = (
 
 
 @click.command("doctor", cls=Command, needs=("iavfio.doctor",), status=STATUS)
-@click.argument("target", metavar="[BDF|PORT]", required=False)
+@click.argument(
+    "target",
+    metavar="[BDF|PORT]",
+    required=False,
+    shell_complete=candidates.port_or_function,
+)
 @click.option("--fix", "fixing", is_flag=True, help="Mend what can be put back; asks for each.")
 @click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
 @click.option("--undo", "undoing", is_flag=True, help="Put back what --fix changed in this boot.")

@@ -20,6 +20,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "bench": "Measure throughput with exact packet accounting.",
     "bind": "Bind VFs to vfio-pci, recording what was changed.",
     "capture": "Write what a VF receives to a pcapng file, or into a pipe.",
+    "completion": "Print the script by which a shell completes the command line.",
     "doctor": "Name what of this host keeps VFs from working or from working fast.",
     "exporter": "Serve the counters of all running ports as metrics for Prometheus.",
     "info": "Show a VF: identity, limits, and what the PF granted or denied.",

@@ -19,6 +19,8 @@ from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES
 from iavfio.resources import is_resource, resolved
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # no generic class before click 8.2
@@ -207,6 +209,13 @@ class Vf(ParamType):
             self.fail(f"there is no PCI device {bdf}; list devices with: iavfio list", param, ctx)
         return text
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from iavfio.cli import candidates
+
+        return candidates.vf(incomplete)
+
 
 def vf_hint(text: str) -> str:
     """What somebody may have meant who named a VF by a word that names none."""
@@ -242,6 +251,13 @@ class SocketPath(ParamType):
         if "\0" not in path:
             self._check(Path(path), param, ctx)
         return path
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from iavfio.cli import candidates
+
+        return candidates.socket(incomplete)
 
     def _check(self, path: Path, param: click.Parameter | None, ctx: click.Context | None) -> None:
         if not os.path.lexists(path):
@@ -381,6 +397,13 @@ class PciAddress(ParamType):
             )
         return resolved(str(value))
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from iavfio.cli import candidates
+
+        return candidates.function(incomplete)
+
 
 class Token(ParamType):
     """The VF token of a PF that vfio-pci has: a UUID."""
@@ -451,3 +474,11 @@ class Twist(ParamType):
             except ConfigError as wrong:
                 self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)
         return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from iavfio.cli import candidates
+        from iavfio.softvf.personality import OPTIONS
+
+        return candidates.words([*(f"{name}=" for name in OPTIONS), "help"], incomplete)

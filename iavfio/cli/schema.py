@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from iavfio.arguments import unknown
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.printing import tell
 
@@ -44,7 +45,12 @@ STATUS = "Example: iavfio schema stats. Exit status: 0 done; 2 wrong use."
 
 
 @click.command("schema", cls=Command, status=STATUS)
-@click.argument("name", metavar="[COMMAND]", required=False)
+@click.argument(
+    "name",
+    metavar="[COMMAND]",
+    required=False,
+    shell_complete=lambda ctx, param, text: candidates.words(RECORDS, text),
+)
 def command(name: str | None) -> None:
     """Print the JSON schema of the objects that COMMAND prints; without COMMAND, list those known.
 

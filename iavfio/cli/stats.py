@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
 from iavfio.cli.printing import note, tell, wrapped
@@ -28,7 +29,7 @@ STATUS = (
 
 
 @click.command("stats", cls=Command, needs=("iavfio.stats",), status=STATUS)
-@click.argument("port", required=False)
+@click.argument("port", required=False, shell_complete=candidates.port)
 @click.option(
     "--interval",
     type=Number(EVERY, "SECONDS"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -25,7 +26,7 @@ FOOTER = "q quits"
 
 
 @click.command("top", cls=Command, needs=("iavfio.stats",), status=STATUS)
-@click.argument("ports", metavar="[PORT]...", nargs=-1)
+@click.argument("ports", metavar="[PORT]...", nargs=-1, shell_complete=candidates.port)
 @click.option(
     "--interval",
     type=Number(EVERY, "SECONDS"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.arguments import counted, nearest
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.printing import definition, json_text, tell
 
@@ -29,8 +30,13 @@ ACTIONS = ("list", "create", "destroy", "set", "undo")
     needs=("iavfio.vfs",),
     status=STATUS,
 )
-@click.argument("pf", metavar="PF")
-@click.argument("action", metavar="[ACTION]", default="list")
+@click.argument("pf", metavar="PF", shell_complete=candidates.pf)
+@click.argument(
+    "action",
+    metavar="[ACTION]",
+    default="list",
+    shell_complete=lambda ctx, param, text: candidates.words(ACTIONS, text),
+)
 @click.argument("words", metavar="[WORD]...", nargs=-1)
 @click.option("--force", is_flag=True, help="Destroy VFs that are in use as well.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show each change, make none.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, Vf
 from iavfio.cli.printing import note, tell
@@ -27,7 +28,7 @@ LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 
 
 @click.command("why", cls=Command, needs=("iavfio.opening",), status=STATUS)
-@click.argument("target", metavar="PORT")
+@click.argument("target", metavar="PORT", shell_complete=candidates.port_or_vf)
 @click.option(
     "--interval",
     type=Number(INTERVAL, "SECONDS"),
