@@ -174,6 +174,15 @@ def test_the_link_is_what_linux_says(pf: SoftPf, pool: Pool) -> None:
         assert until(lambda: port.link.up and port.link.mbps == 25000)
 
 
+def test_the_capabilities_told_are_those_granted(pf: SoftPf, pool: Pool) -> None:
+    """i40e itself keeps what the VF asked for."""
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=10)
+        report = port.capabilities
+        assert snapshot(pf)["caps"] == report.granted
+        assert report.granted != report.asked
+
+
 def test_what_only_a_software_pf_has_is_refused_with_the_reason(pf: SoftPf, kernel: str) -> None:
     with pytest.raises(ConfigError, match="start without --pf"):
         pf.control("stats_base", vf=0, values=[0] * 12)

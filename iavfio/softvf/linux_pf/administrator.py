@@ -167,7 +167,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
         "resets": vf.resets,
         "version": list(queues.version),
         "vsi_id": pf.personality.vsi_id(vf.index),
-        "caps": queues.caps,
+        "caps": vf.caps,
         "num_queue_pairs": queues.pairs,
         "queues": {
             "enabled_rx": sorted(queues.rx),

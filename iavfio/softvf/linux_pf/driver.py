@@ -30,6 +30,7 @@ MOST_MACS = 64  # of one VF that the data plane's switch has room for
 LEGACY = 1  # the only format of an X710's VF
 # The card's registers hold MAC, ten numbers that `Queues` has too, RSS key, table and classes.
 HELD = struct.Struct("<6s3H4H52s64sQ")
+CAPS = slice(8, 12)  # of an answer to GET_VF_RESOURCES (docs/spec/virtchnl.md 4)
 SHOWN_SPEEDS = {1000: 0x04, 10000: 0x08, 40000: 0x10, 20000: 0x20, 25000: 0x40, 2500: 0x80}
 
 
@@ -42,6 +43,7 @@ class LinuxVf:
         self.resets = 0
         self.stopped_by_mdd = False
         self.link_mode = "auto"
+        self.caps = 0  # granted: i40e keeps only those that were asked for
         self.stalled: set[int] = set()  # send queues, by a fault
         self.spoil = ""  # by a fault
         self.waiting: deque[Frame] = deque()  # frames that come after a reset that runs
@@ -187,6 +189,8 @@ class LinuxPf:
         while vf.waiting and not vf.in_reset:
             frame = vf.waiting.popleft()
             if frame.kind == Kind.MESSAGE:
+                if frame.opcode == lib.VC_OP_GET_VF_RESOURCES and not frame.status:
+                    vf.caps = int.from_bytes(frame.data[CAPS], "little")
                 vf.hardware.send_to_vf(frame.opcode, frame.status, frame.data)
             elif frame.kind == Kind.RSTAT:
                 self._set_rstat(vf, frame.status)
@@ -206,7 +210,7 @@ class LinuxPf:
 
     def _begin(self, vf: LinuxVf) -> None:
         """The card has stopped everything of the VF's."""
-        vf.resets += 1
+        vf.resets, vf.caps = vf.resets + 1, 0
         vf.ready = vf.stopped_by_mdd = False
         vf.stalled.clear()
         vf.running_rx.clear()

@@ -63,7 +63,7 @@ class Queues:
     port_vlan: int
     wire_up: bool
     disabled: bool
-    caps: int
+    asked: int  # capabilities that the VF's driver wants: i40e keeps no others
     version: tuple[int, int]
     rx: dict[int, RxQueue]
     tx: dict[int, TxQueue]
@@ -115,7 +115,7 @@ def _vector(number: int, first: int, base: int, causes: list[tuple[int, int]]) -
 
 def decode(raw: bytes) -> Queues:
     """Decodes what the judge tells of one VF."""
-    pairs, base, forced, up, trusted, spoof, vlan, wire, disabled, caps, version, *lists = (
+    pairs, base, forced, up, trusted, spoof, vlan, wire, disabled, asked, version, *lists = (
         HEAD.unpack_from(raw)
     )
     rx, tx, causes = {}, {}, []
@@ -137,7 +137,7 @@ def decode(raw: bytes) -> Queues:
         port_vlan=vlan,
         wire_up=bool(wire),
         disabled=bool(disabled),
-        caps=caps,
+        asked=asked,
         version=(version >> 16, version & 0xFFFF),
         rx=rx,
         tx=tx,
