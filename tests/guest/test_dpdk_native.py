@@ -25,9 +25,9 @@ import iavfio
 from iavfio.preload import prepare
 from iavfio.softvf.personality import Value
 from tests.guest.test_dpdk import MAC, SCRIPT
-from tests.preload import test_dpdk as native
+from tests.preload import testpmd as native
 
-pytestmark = [*native.pytestmark, pytest.mark.full]
+pytestmark = [*native.NEEDED, pytest.mark.full]
 TIMES = 100
 RING = 512
 COUNT, SENT = "dump_mempool mb_pool_0", "show port xstats 0"
