@@ -24,7 +24,7 @@ from tests.guest.smallkernel import load_small_kernel
 
 KernelName = Literal["newest", "older", "small"]
 Iommu = Literal["none", "intel", "virtio"]
-BOOT_S = 120.0
+BOOT_S = 300.0
 LIFE_S = 1800  # no guest outlives this, whatever happens to who started it
 
 

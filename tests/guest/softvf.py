@@ -24,13 +24,13 @@ from tests.guest.places import REPO
 from tests.guest.root import load_root
 
 TAP = "tap0"
-START_S = 20.0
+START_S = 90.0  # Linux's own driver takes its time on a busy machine
 
 
 def _real_pf(words: Sequence[str]) -> list[str]:
     """With $IAVFIO_TEST_PF Linux drives the PF, as tests/judge/live.py tells."""
     name = os.environ.get("IAVFIO_TEST_PF")
-    if not name:
+    if not name or "--pf" in words:
         return []
     if "x710" not in words:
         pytest.skip("Linux's PF drives no other card than the x710 here")
