@@ -99,7 +99,7 @@ def known_ports() -> list[str]:
 
 
 def read(port: str) -> Snapshot:
-    """Counters of a running port, by its name, its device (also PCIDEVICE_...), or as USER/NAME.
+    """Counters of a running port, by its name, its device, a Kubernetes resource, or as USER/NAME.
 
     A segment whose owner died is read all the same: `alive` is False then. Raises ConfigError when
     there is no such port (naming those that there are) and for what cannot be a name; IavfioError
