@@ -48,6 +48,11 @@ class TrustCheck:
         """The answer may be another one now."""
         self._unsure, self._pause, self._skip = True, 1, 0
 
+    @property
+    def told(self) -> Trust:
+        """What the PF has told since the last reset; "unknown" as long as it has not."""
+        return "unknown" if self._unsure else self._last
+
     def check(self, wish: Wish, session: Session) -> None:
         """Probes the PF where it is needed. Under the port's lock."""
         status = self._status
