@@ -15,9 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-from iavfio.logs import logger
-
-log = logger("port")
+from iavfio.port.callbacks import Callbacks
 
 
 @dataclass
@@ -48,11 +46,18 @@ class PortEvent:
     text: str
 
 
-class EventLock:
-    """A port's lock, reentrant. Events emitted under it are delivered at its last release."""
+Failed = Callable[[Callable[[PortEvent], None], PortEvent, Exception], None]
 
-    def __init__(self, receivers: list[Callable[[PortEvent], None]]) -> None:
+
+class EventLock:
+    """A port's lock, reentrant. Events emitted under it are delivered at its last release.
+
+    `failed` is told of a receiver that raised an Exception, and at which event.
+    """
+
+    def __init__(self, receivers: Callbacks[PortEvent], failed: Failed) -> None:
         self._receivers = receivers
+        self._failed = failed
         self._lock = threading.RLock()
         self._depth = 0  # written by the holder only
         self._queue: deque[PortEvent] = deque()
@@ -86,9 +91,9 @@ class EventLock:
             for call in list(self._receivers):
                 try:
                     call(event)
-                except Exception:
+                except Exception as error:
                     # Neither a reset's recovery nor the caller's own request may fail for it.
-                    log.exception("a callback failed at %s", event)
+                    self._failed(call, event, error)
 
     @contextmanager
     def within(self, timeout: float) -> Iterator[bool]:

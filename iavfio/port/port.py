@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
@@ -183,8 +183,18 @@ class Port:
 
     @property
     def on_event(self) -> list[Callable[[PortEvent], None]]:
-        """Callbacks for events; append yours. They may call anything, `close` included."""
+        """Callbacks for events; append yours. They may call anything, `close` included.
+
+        What cannot be called is refused with ConfigError when it is put in. One that raises an
+        exception is logged and noted; nothing else fails for it.
+        """
         return self.control.status.on_event
+
+    @on_event.setter
+    def on_event(self, callbacks: Iterable[Callable[[PortEvent], None]]) -> None:
+        events = self.control.status.on_event
+        if callbacks is not events:  # as it is after `port.on_event += [...]`
+            events[:] = callbacks
 
     @property
     def resets(self) -> list[Reset]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from iavfio.errors import DeviceLost, StateError
 from iavfio.logs import logger, on_one_line
+from iavfio.port.callbacks import Callbacks, callback_name
 from iavfio.port.events import EventLock, PortEvent
 from iavfio.port.link import Link
 from iavfio.port.state import Lifecycle, State, nothing
@@ -70,10 +71,10 @@ class PortStatus:
         self.name = name
         self.mac = bytes(6)
         self.notes: list[str] = []
-        self.on_event: list[Callable[[PortEvent], None]] = []
+        self.on_event: Callbacks[PortEvent] = Callbacks()
         self.lifecycle = Lifecycle(name)
         self.link = Link()
-        self.lock = EventLock(self.on_event)
+        self.lock = EventLock(self.on_event, self._callback_failed)
         self._link_changed = threading.Condition()
         self._segment: PortSegment | None = None
         self._conditions: dict[str, str] = {}
@@ -229,6 +230,24 @@ class PortStatus:
             self.notes.append(text)
         self.emit("note", text)
 
+    def _callback_failed(
+        self, callback: Callable[[PortEvent], None], event: PortEvent, error: Exception
+    ) -> None:
+        """Logs each failure with its traceback, and notes a callback that fails once."""
+        name = callback_name(callback)
+        log.error(
+            "%s: the callback %s failed at the event %s: %s",
+            self.name,
+            name,
+            event.kind,
+            type(error).__name__,
+            exc_info=error,
+        )
+        self.note(
+            f"the callback {name} fails: it raises exceptions, which are logged and go no further\n"
+            "  mend it after the log's traceback, or take it out: port.on_event.remove(...)"
+        )
+
     def begin(self, condition: str, text: str) -> None:
         """Notes something that may end again, and is not said anew before `end`."""
         with self._saying:
@@ -260,4 +279,6 @@ class PortStatus:
     def disown(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
-        self.lock = EventLock(self.on_event)  # whoever held the old one does not exist here
+        self.lock = EventLock(
+            self.on_event, self._callback_failed
+        )  # whoever held the old one does not exist here
