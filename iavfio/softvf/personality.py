@@ -290,7 +290,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "ice: promiscuous VFs get all frames (vf-true-promisc-support)",
         ),
         "vlan_pruning": Option(
-            _bool, "ice: VLAN filters hold back what is received (vf-vlan-pruning)"
+            _bool,
+            "VLAN filters hold back what is received, on i40e of untrusted VFs (vf-vlan-pruning)",
         ),
         "udp_tunnel": Option(_tunnels, "tunnels of the host: vxlan:4789,geneve:6081, or none"),
         "reset_ms": Option(_milliseconds, "from the start of a reset to VFACTIVE"),

@@ -208,7 +208,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     *(
         (["softvf", "--personality", card, "--option", option], 2, "--personality e810")
         for card in ("x710", "x722")
-        for option in ("vlan_pruning=on", "true_promisc=on", "double_vlan=1", "reset_messages=drop")
+        for option in ("true_promisc=on", "double_vlan=1", "reset_messages=drop")
     ),
     (["softvf", "--option", "vectors=1"], 2, "2 to 65"),
     (["softvf", "--option", "vectors=66"], 2, "2 to 65"),
@@ -395,7 +395,7 @@ def test_a_group_without_a_command_shows_its_help_alone(
     assert capsys.readouterr().out == said.err
 
 
-@pytest.mark.parametrize("option", ["mfp=off", "vlan_pruning=off", "trusted=on"])
+@pytest.mark.parametrize("option", ["mfp=off", "true_promisc=off", "trusted=on"])
 def test_an_option_that_says_how_a_card_is_anyway_passes(option: str) -> None:
     name, value = parse_option(option)
     for card in PERSONALITIES:

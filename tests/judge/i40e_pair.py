@@ -10,10 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
+from iavfio.softvf.linux_pf.queues import decode
+from iavfio.softvf.linux_pf.switch import Switch, Vsi
+from tests.judge.i40e_programmed import Programmed, by_linux, by_software, unlike
 from tests.softvf.pf.pf_rig import LINUX_CAPS, Rig, rig
 
 BROADCAST = b"\xff" * 6
@@ -57,12 +60,6 @@ class Held:
     lut: bytes
     hashcfg: int
 
-    def unlike(self, other: Held) -> dict[str, tuple[Any, Any]]:
-        """The fields that differ, by name, with both values."""
-        names = [field.name for field in fields(self)]
-        both = {name: (getattr(self, name), getattr(other, name)) for name in names}
-        return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
-
 
 RESOURCES = Step(3, struct.pack("<I", LINUX_CAPS))
 
@@ -73,6 +70,8 @@ class JudgeSide:
     def __init__(self, process: JudgeProcess) -> None:
         self._process = process
         self._port_vlan = 0
+        self._switch = Switch()
+        self._switch.commands(process.start.commands)
 
     def fresh(self, trusted: bool) -> None:
         """A VF as after power-on: no settings of the administrator's but trust, four pairs."""
@@ -95,18 +94,29 @@ class JudgeSide:
         """The replies to a step."""
         match step.deed:
             case None:
-                return self._process.say(step.opcode, step.payload)
+                self._process.said += 1
+                return self._ask(What.MESSAGE, step.opcode, step.payload)
             case "flr":
-                return self._process.host(What.FLR)
+                return self._ask(What.FLR)
             case "trust":
-                return self._process.host(What.TRUST, int(step.value))
+                return self._ask(What.TRUST, int(step.value))
             case "mac":
-                return self._process.host(What.MAC, payload=step.value)
+                return self._ask(What.MAC, payload=step.value)
             case "port_vlan":
                 self._port_vlan = step.value
-                return self._process.host(What.PORT_VLAN, step.value)
+                return self._ask(What.PORT_VLAN, step.value)
             case "link":
-                return self._process.host(What.LINK, LINK[step.value])
+                return self._ask(What.LINK, LINK[step.value])
+
+    def _ask(self, what: What, value: int = 0, payload: bytes = b"") -> list[Reply]:
+        answer = self._process.request(what, 0, value, payload)
+        self._switch.commands(answer.commands)
+        return self._process.replies(answer, 0)
+
+    def programmed(self) -> Programmed:
+        """What the card would do for the VF now."""
+        queues = decode(self._process.request(What.QUEUES).queues)
+        return by_linux(self._switch.vsi(0) or Vsi(), queues)
 
     def held(self) -> Held:
         """What the PF holds now: its filters, its flags and the card's registers."""
@@ -144,6 +154,7 @@ class SoftSide:
             case None:
                 made.pf.message(0, step.opcode, step.payload)
             case "flr":
+                made.plane.reset_vf(0)  # the function does the hardware's half itself
                 made.pf.flr(0)
             case "trust":
                 made.pf.control({"command": "trust", "vf": 0, "on": step.value})
@@ -173,6 +184,10 @@ class SoftSide:
             hashcfg=vf.hashcfg,
         )
 
+    def programmed(self) -> Programmed:
+        """What the data plane does for the VF now."""
+        return by_software(self._rig.config, self._rig.plane.calls)
+
 
 @contextmanager
 def soft_side(trusted: bool, **options: Any) -> Iterator[SoftSide]:
@@ -192,18 +207,19 @@ class Exchange:
     real: list[Reply]
     soft: list[Reply]
     unlike: dict[str, tuple[Any, Any]]  # what the PFs hold after it, real and software
+    programmed: dict[str, tuple[Any, Any]]  # and what serves the VF's frames
 
     @property
     def equal(self) -> bool:
-        """Whether replies, their order and what the PFs hold are the same."""
-        return self.real == self.soft and not self.unlike
+        """Whether replies, their order and what the PFs hold and programmed are the same."""
+        return self.real == self.soft and not self.unlike and not self.programmed
 
     def __str__(self) -> str:
         trust = "trusted" if self.trusted else "untrusted"
         return (
             f"i40e of {self.kernel}, {trust}, after {len(self.before)} steps, {self.step}:\n"
             f"  i40e says     {show(self.real)}\n  software PF   {show(self.soft)}\n"
-            f"  held unlike   {self.unlike}"
+            f"  held unlike   {self.unlike}\n  effects       {self.programmed}"
         )
 
 
@@ -221,8 +237,10 @@ def duel(
     with soft_side(trusted, pf_kernel=kernel, **options) as soft:
         for at, step in enumerate(steps):
             real, played = judge.take(step), soft.take(step)
-            unlike = judge.held().unlike(soft.held())
-            done.append(Exchange(kernel, trusted, tuple(steps[:at]), step, real, played, unlike))
+            held = unlike(judge.held(), soft.held())
+            programmed = unlike(judge.programmed(), soft.programmed())
+            before = tuple(steps[:at])
+            done.append(Exchange(kernel, trusted, before, step, real, played, held, programmed))
             if not done[-1].equal:
                 break
     return done

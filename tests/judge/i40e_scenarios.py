@@ -195,6 +195,8 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
             "map queue 4": (mapped((V, 1, 16, 0, 0, 0)),),
             "map queue 15": (mapped((V, 1, 0x8000, 0, 0, 0)),),
             "map ITR 9": (mapped((V, 1, 1, 1, 9, 9)),),
+            "map good, then vector 9": (mapped((V, 1, 3, 3, 0, 1), (V, 9, 4, 4, 0, 1)),),
+            "map a queue to two vectors": (mapped((V, 1, 3, 3, 0, 1), (V, 2, 1, 1, 0, 1)),),
             "map another VSI": (mapped((OTHER, 1, 1, 1, 0, 0)),),
             "map nothing": (Step(7, struct.pack("<H", 0) + bytes(12)),),
             "enable": (ALL4, MAP4, enable(15, 15)),
@@ -315,6 +317,8 @@ def _vlans() -> dict[str, tuple[Step, ...]]:
         "VLAN deleted": (add_vlan(5, 6), del_vlan(5), del_vlan(5)),
         "VLAN deleted unknown": (del_vlan(5),),
         "VLAN deleted 4096": (del_vlan(4096),),
+        "promiscuous, then a VLAN": (modes(3), add_vlan(5), modes(0)),
+        "port VLAN of a promiscuous VF": (modes(3), Step(deed="port_vlan", value=100)),
         "port VLAN": (
             Step(deed="port_vlan", value=100),
             resources(),

@@ -16,8 +16,8 @@ from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
 from tests.qualify.rig import CARDS, FAST, run, spoil
 
-# What a PF answers of filters, and whether frames are held back. An E810 without pruning holds
-# back what a VF sends alone.
+# What a PF answers of filters, and whether frames are held back. A PF without pruning holds back
+# what a VF sends alone.
 KINDS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("e810", {}, {"capability": "VLAN_V2", "filtering": "none"}),
     ("e810", {"vlan_pruning": True}, {"capability": "VLAN_V2", "filtering": "in force"}),
@@ -27,8 +27,8 @@ KINDS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"double_vlan": True, "vlan_pruning": True},
         {"capability": "VLAN_V2", "filtering": "in force"},
     ),
-    ("x710", {}, {"capability": "VLAN", "filtering": "in force"}),
-    ("x722", {}, {"capability": "VLAN", "filtering": "in force"}),
+    ("x710", {}, {"capability": "VLAN", "filtering": "none"}),
+    ("x722", {"vlan_pruning": True}, {"capability": "VLAN", "filtering": "in force"}),
 ]
 
 

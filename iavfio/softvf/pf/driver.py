@@ -10,7 +10,7 @@ from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Personality, Tunnel
-from iavfio.softvf.pf import admin, link, rate, rss
+from iavfio.softvf.pf import admin, link, rate, rss, vlans
 from iavfio.softvf.pf.faults import Answer, Faults
 from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.resets import Resets
@@ -21,7 +21,6 @@ from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
 FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024
-PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
 
 
 # A VF may send these while another message waits: VERSION shows whether the PF is past that one.
@@ -150,8 +149,8 @@ class Pf:
             VfConfig(
                 macs=tuple(vf.macs),
                 primary_mac=vf.primary_mac if vf.primary_mac != ZERO_MAC else None,
-                vlans=frozenset({(PLAIN_TPID, vid) for vid in vf.vlans} | vf.tagged),
-                vlan_pruning=p.vlan_pruning or not p.is_ice,
+                vlans=vlans.filters(p, vf),
+                vlan_pruning=vlans.prunes(p, vf),
                 promisc_unicast=vf.promisc_unicast and (p.true_promisc or not p.is_ice),
                 default_vsi=vf.promisc_unicast and not p.true_promisc and p.is_ice,
                 promisc_multicast=vf.promisc_multicast,

@@ -255,17 +255,18 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
 
 
 def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Sets which queues each vector serves, and under which ITR."""
+    """Sets which queues each vector serves, and under which ITR.
+
+    Both PFs go entry by entry: those before the refused one are in force.
+    """
     message = ffi.from_buffer("struct vc_irq_map_info *", payload)
     vf.require_active()
     p = pf.personality
     n = int(message.num_vectors)
     if n > p.max_vectors:
         raise Refused(Status.PARAM, f"{n} vectors, the VF has {p.max_vectors}")
-    maps = [message.vecmap[i] for i in range(n)]
-    for entry in maps:
+    for entry in [message.vecmap[i] for i in range(n)]:
         _check_map(pf, vf, entry)
-    for entry in maps:
         rx, tx = int(entry.rxq_map), int(entry.txq_map)
         rx_itr, tx_itr = int(entry.rxitr_idx) & ITR_NONE, int(entry.txitr_idx) & ITR_NONE
         pf.plane.map_vector(vf.index, int(entry.vector_id), rx, tx, rx_itr, tx_itr)

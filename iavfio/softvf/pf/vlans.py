@@ -12,9 +12,34 @@ from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
 
 if TYPE_CHECKING:
+    from iavfio.softvf.personality import Personality
     from iavfio.softvf.pf.driver import Pf
 
 VIDS = 4096
+PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
+
+
+def prunes(personality: Personality, vf: Vf) -> bool:
+    """Whether filters hold back what is received: with the PF's private flag vf-vlan-pruning.
+
+    i40e spares a VF that is trusted (docs/spec/pf-dialects.md 4).
+    """
+    return personality.vlan_pruning and (personality.is_ice or not vf.trusted)
+
+
+def filters(personality: Personality, vf: Vf) -> frozenset[tuple[int, int]]:
+    """The switch's VLAN filters, as type and number.
+
+    Where i40e prunes, there is one of VLAN 0 from the start: tagged frames need one of their own.
+    """
+    first = {0} if not personality.is_ice and prunes(personality, vf) and not vf.port_vlan else ()
+    return frozenset({(PLAIN_TPID, vid) for vid in vf.vlans.union(first)} | vf.tagged)
+
+
+def strip_at_first(personality: Personality, vf: Vf) -> str:
+    """What becomes of tags before the VF says anything: i40e strips from the reset on."""
+    strips = personality.strip_default and not personality.is_ice and not vf.port_vlan
+    return "l2tag1" if strips else "none"
 
 
 def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:

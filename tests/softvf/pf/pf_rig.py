@@ -147,6 +147,10 @@ class RecordingPlane(DataPlane):
         self.calls.append(("disable", vf, queue, rx))
         super().disable_queue(vf, queue, rx)
 
+    def reset_vf(self, vf: int) -> None:
+        self.calls.append(("reset", vf))
+        super().reset_vf(vf)
+
     def map_vector(self, vf: int, vector: int, *maps: int) -> None:
         self.calls.append(("map", vf, vector, *maps))
         super().map_vector(vf, vector, *maps)

@@ -246,3 +246,11 @@ def test_a_port_vlan_leaves_stripping_as_it_is_without_a_word_on_i40e() -> None:
             for opcode in (27, 28):
                 assert pf.status(opcode) == status
                 assert pf.config.strip == before
+
+
+@pytest.mark.parametrize(
+    ("card", "strip"), [("e810", "none"), ("x710", "l2tag1"), ("x722", "l2tag1")]
+)
+def test_i40e_strips_from_the_reset_on(card: str, strip: str) -> None:
+    with rig(card) as pf:
+        assert pf.config.strip == strip
