@@ -80,7 +80,7 @@ class Rule:
         if trial.loss_share > self.max_loss:
             return f"{trial.loss} of {trial.sent} packets were lost ({trial.loss_share:.4%})"
         if trial.pps < trial.asked * (1 - self.precision):
-            return f"{trial.pps:.0f} of {trial.asked:.0f} packets a second could be sent"
+            return f"only {trial.pps:.0f} of {trial.asked:.0f} packets a second could be sent"
         return ""
 
 
