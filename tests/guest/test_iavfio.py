@@ -139,7 +139,7 @@ def test_without_an_iommu_it_takes_a_word_and_two_capabilities(bench: Bench) -> 
         pytest.skip("this way has an IOMMU")
     plain = bench.iavfio(f"bench {BDF} --duration 1")
     assert plain.status != 0
-    assert "unsafe_noiommu=True" in plain.output
+    assert "use --unsafe-noiommu" in plain.output
     assert "Traceback" not in plain.output
     for missing in ("sys_rawio", "sys_admin"):
         drop = f"setpriv --bounding-set=-{missing} --inh-caps=-{missing}"
