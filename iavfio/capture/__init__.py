@@ -4,9 +4,10 @@
 from iavfio.capture.capture import Capture, Captured, Counts
 from iavfio.capture.filter import Filter
 from iavfio.capture.packet_file import Frames, load
-from iavfio.capture.replay import Replay, Replayed, SentCounts
+from iavfio.capture.replay import Replay, Replayed
 from iavfio.capture.rewrite import Rule, parse_rule
 from iavfio.capture.schedule import Timing
+from iavfio.capture.sending import SentCounts
 
 __all__ = [
     "Capture",

@@ -3,46 +3,30 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from iavfio._driver import ffi, lib
-from iavfio.capture.outages import wait_out
 from iavfio.capture.packet_file import Frames
 from iavfio.capture.rewrite import Rule, rewrite
 from iavfio.capture.schedule import Timing, due_times
-from iavfio.datapath.thread import running
-from iavfio.errors import ConfigError, DeviceError, IavfioError, StateError
+from iavfio.capture.sending import (
+    COMPLETION,
+    PF_SECONDS,
+    SHORTEST,
+    Sending,
+    SentCounts,
+    lost,
+    on_wire,
+    sample,
+)
+from iavfio.errors import ConfigError, IavfioError
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
-from iavfio.stats import Snapshot
 
-TURN_NS = 50_000_000  # between looks at the clock and at signals
-SHORTEST: int = lib.TX_MIN_FRAME
-PF_SECONDS = 0.5  # that the PF has for its last counters
-COMPLETION = 1.0  # seconds in which a device completes what is posted; less after a signal
-SENT = ("tx_unicast", "tx_multicast", "tx_broadcast")
-LOST = ("tx_discards", "tx_errors")
-
-Progress = Callable[[float, "SentCounts"], None]
-
-
-@dataclass(frozen=True)
-class SentCounts:
-    """What was sent so far: frames given to the device, their bytes without FCS, whole rounds.
-
-    `late_ns`: the most that a frame was sent after it was due.
-    """
-
-    sent: int = 0
-    bytes: int = 0
-    rounds: int = 0
-    late_ns: int = 0
+Progress = Callable[[float, SentCounts], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +77,6 @@ class Replay:
         rules: Sequence[Rule] = (),
     ) -> None:
         self._port = port
-        self._pair = port.tx[queue].pair
         longest = port.tx[queue].max_frame
         cut = frames.lengths < frames.wire
         short = ~cut & (frames.lengths < SHORTEST)
@@ -110,33 +93,23 @@ class Replay:
                 "the longest frame follows from --mtu" if "too_long" in self.left_out else "",
             )
         self.not_rewritten = rewrite(self.frames, rules, port.mac)
-        self._due, self._round_ns = due_times(self.frames, timing or Timing(speed=1.0))
-        self._rounds = rounds
-        self._raw = self._new()
-        self._before = self._sample()
-
-    def _new(self) -> Any:
-        frames = self.frames
-        config: Any = ffi.new("struct replay_config *")
-        config.pair = running(self._pair)
-        config.data = ffi.cast("uint8_t *", ffi.from_buffer(frames.data))
-        config.offsets = ffi.cast("uint64_t *", ffi.from_buffer(frames.offsets))
-        config.lengths = ffi.cast("uint32_t *", ffi.from_buffer(frames.lengths))
-        config.due = ffi.NULL
-        if self._due is not None:
-            config.due = ffi.cast("uint64_t *", ffi.from_buffer(self._due))
-        config.frames, config.rounds = len(frames), self._rounds
-        config.round_ns = self._round_ns
-        raw = lib.replay_new(config)
-        if raw == ffi.NULL:
-            raise MemoryError
-        return ffi.gc(raw, lib.replay_free)
+        due, round_ns = due_times(self.frames, timing or Timing(speed=1.0))
+        self._sending = Sending(
+            port,
+            queue,
+            self.frames.data,
+            self.frames.offsets,
+            self.frames.lengths,
+            due,
+            rounds=rounds,
+            round_ns=round_ns,
+        )
+        self._before = sample(port)
 
     @property
     def counts(self) -> SentCounts:
         """What was sent so far."""
-        raw = lib.replay_counts(self._raw)
-        return SentCounts(raw.sent, raw.bytes, raw.rounds, raw.late_ns)
+        return self._sending.counts
 
     def run(self, duration: float | None = None, progress: Progress | None = None) -> Replayed:
         """Sends until all is sent, for `duration` seconds at most, or until Ctrl-C.
@@ -150,7 +123,7 @@ class Replay:
         interrupted: KeyboardInterrupt | None = None
         try:
             while not ended_by:
-                ended_by = self._turn(end)
+                ended_by = self._sending.turn(end)
                 now = time.monotonic()
                 if progress is not None and now - shown >= 1.0:
                     shown = now
@@ -162,44 +135,17 @@ class Replay:
             error, ended_by = trouble, "error"
         seconds = time.monotonic() - began
         unsent = drain(self._port, COMPLETION / 10 if interrupted else COMPLETION)
-        after = self._sample()
+        after = sample(self._port)
         moved = after.since(self._before)
         return Replayed(
             seconds=seconds,
             counts=self.counts,
             completed=sum(sq["packets"] for sq in moved.sq),
-            on_wire=sum(moved.pf[name] for name in SENT),
-            lost=_lost(moved),
+            on_wire=on_wire(moved),
+            lost=lost(moved),
             unsent=unsent,
             resets=moved.resets,
             ended_by=ended_by,
             error=error,
             interrupted=interrupted,
         )
-
-    def _turn(self, end: int | None) -> str:
-        """Sends for a while; says what ended the replay, "" while it goes on."""
-        until = time.monotonic_ns() + TURN_NS
-        code = int(lib.replay_run(self._raw, until if end is None else min(until, end)))
-        if code == 1:
-            return "done"
-        if code < 0 and code != -errno.EINTR:
-            wait_out(self._port, code)
-            if self._pair.raw is not None:
-                lib.replay_rebind(self._raw, self._pair.raw)
-        if end is not None and time.monotonic_ns() >= end:
-            return "duration"
-        return ""
-
-    def _sample(self) -> Snapshot:
-        try:
-            self._port.refresh_stats(PF_SECONDS)
-        except (DeviceError, StateError):
-            pass  # the summary says what the PF said last
-        return self._port.stats.snapshot()
-
-
-def _lost(moved: Snapshot) -> dict[str, int]:
-    found = {name: moved.pf[name] for name in LOST}
-    found["sq_drop_reset"] = sum(sq["drop_reset"] for sq in moved.sq)
-    return {name: count for name, count in found.items() if count > 0}

@@ -25,9 +25,10 @@ from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
 
 if TYPE_CHECKING:
-    from iavfio.capture.replay import Replay, Replayed, SentCounts
+    from iavfio.capture.replay import Replay, Replayed
     from iavfio.capture.rewrite import Rule
     from iavfio.capture.schedule import Timing
+    from iavfio.capture.sending import SentCounts
     from iavfio.port.port import Port
 
 STATUS = (

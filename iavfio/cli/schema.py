@@ -21,12 +21,14 @@ LIVE = "iavfio.live.rates"
 VFS = "iavfio.vfs.records"
 CAPTURE = "iavfio.capture.records"
 DOCTOR = "iavfio.doctor.records"
+GENERATOR = "iavfio.generator.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
     "capture": (("iavfio capture --json", CAPTURE, "CaptureRecord"),),
     "doctor": (
         ("iavfio doctor --json", DOCTOR, "ReportRecord"),
         ("iavfio doctor --undo --json", DOCTOR, "UndoneRecord"),
     ),
+    "gen": (("iavfio gen --json", GENERATOR, "GenRecord"),),
     "ndr": (("iavfio ndr --json", "iavfio.bench.records", "NdrRecord"),),
     "replay": (("iavfio replay --json", CAPTURE, "ReplayRecord"),),
     "stats": (

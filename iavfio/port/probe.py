@@ -51,18 +51,21 @@ def probe_frame(dst: bytes, src: bytes, size: int = 60) -> bytes:
     return dst + src + bytes.fromhex("0800") + bytes(ip) + udp + payload
 
 
-def probe_send(port: Port, frame: bytes, listen: Port | None = None) -> Probe:
+def probe_send(
+    port: Port, frame: bytes, listen: Port | None = None, mark: bytes | None = None
+) -> Probe:
     """Sends `frame` on queue 0 of a running port and says what became of it.
 
     `listen`: a running port at which it should arrive; frames that it receives meanwhile are
-    released. Returns within about a second. Raises StateError when a queue is in use or not
-    running, and what `refresh_stats` raises when the PF does not answer.
+    released. `mark`: bytes of the frame by which it is known there, None for one of `probe_frame`.
+    Returns within about a second. Raises StateError when a queue is in use or not running, and what
+    `refresh_stats` raises when the PF does not answer.
     """
     with port.control.housekeeping.conditions.suspended():
-        return _probe_send(port, frame, listen)
+        return _probe_send(port, frame, listen, mark or frame[HEADERS : HEADERS + MARK])
 
 
-def _probe_send(port: Port, frame: bytes, listen: Port | None) -> Probe:
+def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> Probe:
     before = _pf_counters(port)
     queue = port.tx[0]
     with queue.build([frame]) as burst:
@@ -70,7 +73,7 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None) -> Probe:
     if not sent:
         return Probe(False, False, False, None if listen is None else False)
     completed = within(COMPLETION, lambda: _drained(port))
-    arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, frame))
+    arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, mark))
     moved = (0, 0)
 
     def counted() -> bool:
@@ -96,11 +99,10 @@ def _drained(port: Port) -> bool:
     return port.tx[0].in_flight == 0
 
 
-def _received(port: Port, frame: bytes) -> bool:
-    at = slice(HEADERS, HEADERS + MARK)
+def _received(port: Port, mark: bytes) -> bool:
     for queue in port.rx:
         with queue.recv() as burst:
-            if any(bytes(burst.bytes(i))[at] == frame[at] for i in range(len(burst))):
+            if any(mark in b"".join(burst.segments_of(i)) for i in range(len(burst))):
                 return True
     return False
 

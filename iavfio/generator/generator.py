@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A generator: streams out of one port, counted exactly, and received by another."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from iavfio.arguments import Instance, counted, several
+from iavfio.capture.losses import losses
+from iavfio.capture.sending import (
+    COMPLETION,
+    PF_SECONDS,
+    Sending,
+    lost,
+    on_wire,
+    sample,
+)
+from iavfio.errors import ConfigError, IavfioError, Remedy
+from iavfio.generator import signature
+from iavfio.generator.crafting import CHUNK, Crafted, craft
+from iavfio.generator.receiver import Receiver
+from iavfio.generator.result import Generated, StreamCounts
+from iavfio.generator.schedule import SECOND, Chunk, Pace, Schedule
+from iavfio.generator.stream import FCS, Stream
+from iavfio.port.draining import drain
+from iavfio.port.port import Port
+from iavfio.port.preflight import Journey, check_journey, check_link
+from iavfio.port.settings import ETHERNET
+from iavfio.ranges import LIMIT, SECONDS
+
+NOBODY = bytes.fromhex("020000000001")  # where frames go by default without a receiver
+MOST_STREAMS = 64
+STREAM = Instance(Stream, 'Stream(dst_ip="198.19.0.1")')
+
+Progress = Callable[[float, int], None]
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What each stream has sent: before the chunk in hand, and with as much of it as has gone."""
+
+    packets: tuple[int, ...]
+    bytes: tuple[int, ...]
+    chunk: Chunk | None = None
+    sending: Sending | None = None
+
+
+class Generator:
+    """Sends streams on queue 0 of a running port, in one order that their rates give.
+
+    `expect`: a running port, which may be the same, at which the frames should arrive; each packet
+    is then known there by its signature. Frames are built here, once. Raises ConfigError for
+    streams that the port cannot send, or that the receiver could not tell.
+    """
+
+    def __init__(
+        self, port: Port, streams: Sequence[Stream], *, expect: Port | None = None
+    ) -> None:
+        given = [
+            STREAM(f"streams[{i}]", each)
+            for i, each in enumerate(several("streams", streams, "streams"))
+        ]
+        if not 1 <= len(given) <= MOST_STREAMS:
+            raise ConfigError(
+                f"{len(given)} streams are not possible", f"a run has 1 to {MOST_STREAMS}"
+            )
+        self.port, self.expect = port, expect
+        self.streams = tuple(given)
+        self.names = _names(given)
+        self._run = secrets.randbelow(1 << 16)
+        peer = NOBODY if expect is None else expect.mac
+        self.crafted = [
+            craft(stream, i, self._run, port.mac, peer) for i, stream in enumerate(given)
+        ]
+        for name, stream, crafted in zip(self.names, given, self.crafted, strict=True):
+            _check_length(name, crafted, port, expect)
+            if expect is not None and not stream.signed:
+                raise ConfigError(
+                    f"stream {name} cannot be counted by a receiver",
+                    "frames of a template are sent as they are, without a signature",
+                    "send it without a receiver: the PF's counters tell what is on the wire",
+                )
+        self.pps = [
+            stream.recipe.rate.pps(float(crafted.lengths.mean()), port.link.mbps)
+            for stream, crafted in zip(given, self.crafted, strict=True)
+        ]
+        self._schedule = Schedule(
+            [
+                Pace(pps, stream.burst, stream.count)
+                for pps, stream in zip(self.pps, given, strict=True)
+            ]
+        )
+        sizes = [len(crafted.data) for crafted in self.crafted]
+        self._bases = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._data = np.concatenate([crafted.data for crafted in self.crafted])
+        self.crafted = [  # in the one array, of which C reads
+            replace(crafted, data=self._data[base : base + size])
+            for crafted, base, size in zip(self.crafted, self._bases, sizes, strict=True)
+        ]
+        self._lengths = [crafted.lengths.astype(np.int64) for crafted in self.crafted]
+        self._sent = _Sent((0,) * len(given), (0,) * len(given))
+
+    def preflight(self) -> None:
+        """Sends the shortest and the longest frame of each stream. Raises IavfioError for the first
+        that would vanish, with what mends it; also when a link is down.
+        """
+        for port in {id(each): each for each in (self.port, self.expect) if each}.values():
+            check_link(port)
+        probes = self._run ^ 1  # another run, so that they are not counted in this one
+        for i, (stream, crafted) in enumerate(zip(self.streams, self.crafted, strict=True)):
+            ends = {int(crafted.lengths.argmin()), int(crafted.lengths.argmax())}
+            for index in sorted(ends):
+                frame, mark = bytearray(crafted[index]), None
+                if stream.signed:
+                    tail = np.frombuffer(frame, np.uint8)[None, -signature.BYTES :]
+                    signature.write(tail, np.zeros(1, np.int64), probes, i)
+                    mark = tail.tobytes()
+                check_journey(
+                    Journey(
+                        self.port,
+                        bytes(frame),
+                        self.expect,
+                        mark,
+                        keep_src="leave src_mac out",
+                        keep_dst="leave dst_mac out",
+                    )
+                )
+
+    def run(
+        self,
+        duration: float | None = None,
+        count: int = 0,
+        progress: Progress | None = None,
+    ) -> Generated:
+        """Sends until every stream has sent its count, `count` packets are sent in all (0: no such
+        end), `duration` seconds are over, or Ctrl-C. Once a generator.
+
+        `progress(seconds, packets)` is called about once a second. Raises ConfigError for arguments
+        that cannot be; nothing that has to do with the device or a signal: the result says so in
+        `error` and `interrupted`.
+        """
+        if duration is not None:
+            SECONDS("duration", duration)
+        LIMIT("count", count)
+        before = sample(self.port)
+        before_there = None if self.expect is None else sample(self.expect)
+        ended_by, error = "", None
+        interrupted: KeyboardInterrupt | None = None
+        receiver = None
+        with ExitStack() as stack:
+            if self.expect is not None:
+                receiver = stack.enter_context(Receiver(self.expect, self._run, len(self.streams)))
+            began = time.monotonic_ns()
+            end = None if duration is None else began + int(duration * SECOND)
+            try:
+                ended_by = self._send(began, end, count, progress)
+            except KeyboardInterrupt as signal:
+                interrupted, ended_by = signal, "signal"
+                self.port.device.limit(PF_SECONDS)  # its server may be silent
+            except IavfioError as trouble:
+                error, ended_by = trouble, "error"
+            seconds = (time.monotonic_ns() - began) / SECOND
+            packets, sizes = self._totals()
+            self._sent = _Sent(packets, sizes)  # what was not sent returns to the pool
+            unsent = sum(queue.in_flight for queue in self.port.tx)
+            try:
+                unsent = drain(self.port, COMPLETION / 10 if interrupted else COMPLETION)
+                if receiver is not None:
+                    receiver.wait(sum(packets))
+            except KeyboardInterrupt as signal:  # somebody does not want to wait for the last ones
+                interrupted = signal
+        moved = sample(self.port).since(before)
+        missed = {}
+        if self.expect is not None and before_there is not None:
+            missed = losses(sample(self.expect).since(before_there))
+        return Generated(
+            streams=[
+                StreamCounts.of(
+                    name, packets[i], sizes[i], None if receiver is None else receiver.streams[i]
+                )
+                for i, name in enumerate(self.names)
+            ],
+            seconds=seconds,
+            on_wire=on_wire(moved),
+            lost=lost(moved),
+            missed=missed,
+            unsent=unsent,
+            others=0 if receiver is None else receiver.others,
+            resets=moved.resets,
+            ended_by=ended_by,
+            error=error or (None if receiver is None else receiver.error),
+            interrupted=interrupted,
+        )
+
+    def _send(self, began: int, end: int | None, count: int, progress: Progress | None) -> str:
+        shown = began
+        while True:
+            packets, sizes = self._totals()
+            most = min(CHUNK, count - sum(packets)) if count else CHUNK
+            chunk = self._schedule.chunk(packets, most)
+            if not len(chunk):
+                return "count" if count and sum(packets) >= count else "done"
+            sending = self._sending(chunk, began)
+            self._sent = _Sent(packets, sizes, chunk, sending)
+            ended = ""
+            while not ended:
+                ended = sending.turn(end)
+                now = time.monotonic_ns()
+                if progress is not None and now - shown >= SECOND:
+                    shown = now
+                    progress((now - began) / SECOND, sum(self._totals()[0]))
+            if ended != "done":
+                return ended
+
+    def _sending(self, chunk: Chunk, began: int) -> Sending:
+        """The chunk's frames with their numbers, on their way."""
+        offsets = np.empty(len(chunk), dtype=np.uint64)
+        lengths = np.empty(len(chunk), dtype=np.uint32)
+        data = self._data
+        for i, crafted in enumerate(self.crafted):
+            here = np.flatnonzero(chunk.streams == i)
+            frames = chunk.numbers[here] % len(crafted)
+            offsets[here] = crafted.offsets[frames] + np.uint64(self._bases[i])
+            lengths[here] = crafted.lengths[frames]
+            if crafted.signatures is not None:
+                signature.renumber(
+                    data, crafted.signatures[frames] + self._bases[i], chunk.numbers[here]
+                )
+        due = None
+        if chunk.due is not None:
+            since = time.monotonic_ns() - began
+            due = np.maximum(chunk.due - since, 0).astype(np.uint64)
+        return Sending(self.port, 0, data, offsets, lengths, due)
+
+    def _totals(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Packets and bytes of each stream that the device has taken so far."""
+        state = self._sent
+        if state.chunk is None or state.sending is None:
+            return state.packets, state.bytes
+        gone = state.sending.counts.sent
+        streams, numbers = state.chunk.streams[:gone], state.chunk.numbers[:gone]
+        packets, sizes = [], []
+        for i, lengths in enumerate(self._lengths):
+            mine = numbers[streams == i]
+            packets.append(state.packets[i] + len(mine))
+            sizes.append(state.bytes[i] + int(lengths[mine % len(lengths)].sum()))
+        return tuple(packets), tuple(sizes)
+
+
+def longest(streams: Sequence[Stream]) -> int:
+    """Bytes of the longest frame of the streams, without FCS."""
+    found = []
+    for stream in streams:
+        recipe = stream.recipe
+        if recipe.template is not None:
+            found.append(int(recipe.template.lengths.max()))
+        else:
+            found.append(recipe.size.highest - FCS)
+    return max(found)
+
+
+def _names(streams: Sequence[Stream]) -> list[str]:
+    """A name for each stream: its own, or its number. Raises ConfigError for two of one name."""
+    names = [stream.name or f"stream{i}" for i, stream in enumerate(streams)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two streams are named {name}", "results are told by name")
+    return names
+
+
+def _check_length(name: str, crafted: Crafted, port: Port, expect: Port | None) -> None:
+    size = int(crafted.lengths.max())
+    for each, does in ((port, "sends"), (expect, "receives")):
+        if each is not None and size > each.settings.frame:
+            raise ConfigError(
+                f"stream {name} has frames of {size + FCS} bytes",
+                f"{each.name} {does} {counted(each.settings.frame + FCS, 'byte')} at most, "
+                "with FCS, for its MTU",
+                Remedy(
+                    f"{each.name}.configure(mtu={size - ETHERNET})",
+                    f"use --mtu {size - ETHERNET}",
+                ),
+            )

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The summary of a generator's run in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from iavfio.arguments import counted
+from iavfio.capture.losses import told
+from iavfio.capture.words import ENDED
+from iavfio.generator.records import GenRecord, StreamRecord
+
+
+def gen_summary(r: GenRecord) -> Iterator[str]:
+    """The lines of a run's summary."""
+    seconds = r.seconds or 1e-9
+    mbits = (r.sent_bytes + 4 * r.sent) * 8 / seconds / 1e6
+    mpps = r.sent / seconds / 1e6
+    yield (
+        f"{counted(r.sent, 'packet')} sent in {r.seconds:.3f} s "
+        f"({mpps:.3f} Mpps, {mbits:.1f} Mbit/s); ended by: {ENDED[r.ended_by]}"
+    )
+    for stream in r.streams:
+        yield _stream(stream)
+    yield f"on the wire by the PF's count: {r.on_wire}"
+    if r.lost or r.unsent:
+        yield f"counted as not sent: {told(r.lost)}; not completed: {r.unsent}"
+    if r.missed:
+        yield f"lost by {r.expect} on the way in: {told(r.missed)}"
+    if r.others:
+        yield f"received that is not of this run: {r.others}"
+    if r.resets:
+        yield f"resets of the VF meanwhile: {r.resets}"
+    for reason in r.reasons:
+        yield f"not sound: {reason}"
+
+
+def _stream(s: StreamRecord) -> str:
+    text = f"  {s.name}: {s.sent} sent, {s.sent_bytes} bytes, {s.pps:.0f} pps"
+    if s.received is None:
+        return text
+    return (
+        f"{text}; {s.received} received, {s.lost} lost, {s.duplicated} duplicated, "
+        f"{s.reordered} reordered"
+    )
