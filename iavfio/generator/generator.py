@@ -33,9 +33,12 @@ from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
 from iavfio.port.settings import ETHERNET
 from iavfio.ranges import LIMIT, SECONDS
+from iavfio.stats import Snapshot
 
 NOBODY = bytes.fromhex("020000000001")  # where frames go by default without a receiver
 MOST_STREAMS = 64
+SETTLING = 5.0  # seconds that a device and its PF have for what was sent last
+STEP = 0.02
 STREAM = Instance(Stream, 'Stream(dst_ip="198.19.0.1")')
 
 Progress = Callable[[float, int], None]
@@ -170,12 +173,12 @@ class Generator:
             self._sent = _Sent(packets, sizes)  # what was not sent returns to the pool
             unsent = sum(queue.in_flight for queue in self.port.tx)
             try:
-                unsent = drain(self.port, COMPLETION / 10 if interrupted else COMPLETION)
+                unsent = drain(self.port, COMPLETION if interrupted else SETTLING)
                 if receiver is not None:
                     receiver.wait(sum(packets))
             except KeyboardInterrupt as signal:  # somebody does not want to wait for the last ones
                 interrupted = signal
-        moved = sample(self.port).since(before)
+        moved = self._settled(before, sum(packets), 0.0 if interrupted else SETTLING)
         missed = {}
         if self.expect is not None and before_there is not None:
             missed = losses(sample(self.expect).since(before_there))
@@ -217,6 +220,19 @@ class Generator:
                     progress((now - began) / SECOND, sum(self._totals()[0]))
             if ended != "done":
                 return ended
+
+    def _settled(self, before: Snapshot, sent: int, seconds: float) -> Snapshot:
+        """What the port's counters moved by, once the PF accounts for all that was sent.
+
+        A PF counts a moment later than the device completes; waits at most so many seconds.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            moved = sample(self.port).since(before)
+            told = on_wire(moved) + sum(lost(moved).values())
+            if told >= sent or moved.resets or time.monotonic() >= end:
+                return moved
+            time.sleep(STEP)
 
     def _sending(self, chunk: Chunk, began: int) -> Sending:
         """The chunk's frames with their numbers, on their way."""

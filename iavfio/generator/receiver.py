@@ -19,7 +19,7 @@ from iavfio.port.port import Port
 from iavfio.ranges import BURST
 
 POLL = 0.02  # seconds that it sleeps for a packet at most, over all queues
-QUIET = 3.0  # seconds without a packet after which none is expected any more
+QUIET = 5.0  # seconds without a packet after which none is expected any more
 
 
 class Receiver:
@@ -45,7 +45,7 @@ class Receiver:
         return sum(stream.received for stream in self.streams)
 
     def wait(self, packets: int) -> None:
-        """Waits until so many have come, or until none has come for three seconds."""
+        """Waits until so many have come, or until none has come for five seconds."""
         self._last = max(self._last, time.monotonic())
         while self.received < packets and self._thread.is_alive():
             if time.monotonic() - self._last > QUIET and not self._waiting():

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MARK = 16  # random bytes by which a probe is known again
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
-COMPLETION = 0.5  # seconds in which a device takes a frame that it can send at all
-COUNTING = 0.3  # seconds in which the PF counts it
-ARRIVAL = 0.3  # seconds in which it comes back, where somebody sends it back
+COMPLETION = 1.0  # seconds in which a device takes a frame that it can send at all
+COUNTING = 1.0  # seconds in which the PF counts it
+ARRIVAL = 2.0  # seconds in which it comes back, where somebody sends it back
 STEP = 0.005
 
 
@@ -58,7 +58,7 @@ def probe_send(
 
     `listen`: a running port at which it should arrive; frames that it receives meanwhile are
     released. `mark`: bytes of the frame by which it is known there, None for one of `probe_frame`.
-    Returns within about a second. Raises StateError when a queue is in use or not running, and what
+    Returns within a few seconds. Raises StateError when a queue is in use or not running, and what
     `refresh_stats` raises when the PF does not answer.
     """
     with port.control.housekeeping.conditions.suspended():
