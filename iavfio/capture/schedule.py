@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from iavfio.errors import ConfigError
 
 FCS = 4  # bytes behind each frame: a rate in bit/s counts them
 SECOND = 1_000_000_000
+NEVER = 1 << 62  # ns, 146 years: whatever is due later is due then, so that C's sums have room
 FASTEST_PPS, FASTEST_BPS = 1e10, 1e13
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -45,7 +47,7 @@ def parse_timing(text: str) -> Timing:
         return Timing(speed=1.0)
     if text == "max":
         return Timing()
-    found = re.fullmatch(r"x(\d{1,6}(?:\.\d{1,6})?)", text, re.ASCII)
+    found = re.fullmatch(r"x(\d{1,7}(?:\.\d{1,6})?)", text, re.ASCII)
     if found and 0.001 <= float(found[1]) <= 1e6:
         return Timing(speed=float(found[1]))
     raise ConfigError(
@@ -75,19 +77,27 @@ def due_times(frames: Frames, timing: Timing) -> tuple[NDArray[np.uint64] | None
     """When each frame is due, in ns after the beginning of a round, and how long a round is.
 
     None: at once. A capture's round is longer than the time between its first and last frame by the
-    mean gap. Frames whose times go backwards are due with the one before.
+    mean gap. Frames whose times go backwards are due with the one before, and none is due later
+    than `NEVER`.
     """
     count = len(frames)
     if timing.pps:
         gap = SECOND / timing.pps
-        return (np.arange(count) * gap).astype(np.uint64), round(count * gap)
+        return _bounded(np.arange(count) * gap), min(round(count * gap), NEVER)
     if timing.bps:
         bits = (frames.lengths.astype(np.float64) + FCS) * 8
         ends = np.cumsum(bits) / timing.bps * SECOND
-        return np.concatenate(([0.0], ends[:-1])).astype(np.uint64), round(float(ends[-1]))
+        return _bounded(np.concatenate(([0.0], ends[:-1]))), min(round(float(ends[-1])), NEVER)
     if not timing.speed:
         return None, 0
-    since = np.maximum.accumulate(frames.times) - frames.times[0]
-    due = (since / timing.speed).astype(np.uint64)
+    # Unsigned, since the times of a file may be further apart than a signed number is large.
+    since = np.maximum.accumulate(frames.times).view(np.uint64) - frames.times[:1].view(np.uint64)
+    due = _bounded(since / timing.speed)
     last = int(due[-1])
     return due, last + (last // (count - 1) if count > 1 else 0)
+
+
+def _bounded(times: NDArray[np.floating[Any]]) -> NDArray[np.uint64]:
+    """Times in whole ns, none of them later than NEVER."""
+    bounded: NDArray[np.uint64] = np.minimum(times, float(NEVER)).astype(np.uint64)
+    return bounded

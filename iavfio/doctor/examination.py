@@ -99,7 +99,7 @@ def _look(
 ) -> list[Finding]:
     try:
         return [Finding(name, severity, device, seen) for seen in look()]
-    except (IavfioError, OSError, ValueError) as error:
+    except (IavfioError, OSError, ValueError, ArithmeticError) as error:
         told = error.what if isinstance(error, IavfioError) else str(error)
         host.unread[f"{name} {device}".strip()] = told
         return []

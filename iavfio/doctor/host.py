@@ -16,6 +16,7 @@ from iavfio.vfs.netlink import Netlink
 from iavfio.vfs.words import Value
 
 SELF = "self"
+MOST_CPUS = 1 << 16  # a list that names others is none: no kernel has so many
 
 
 @dataclass
@@ -150,8 +151,9 @@ def cpu_list(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
+        ends = (first, last or first)
+        if all(end.isdecimal() and len(end) < 6 and int(end) < MOST_CPUS for end in ends):
+            found.update(range(int(ends[0]), int(ends[1]) + 1))
     return frozenset(found)
 
 

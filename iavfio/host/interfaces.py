@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,15 @@ class Routes:
         found: dict[str, list[str]] = {}
         for line in sysfs.text(tree.proc / "net/route").splitlines()[1:]:
             fields = line.split()
-            if len(fields) >= 8 and int(fields[3], 16) & RTF_UP:
-                found.setdefault(fields[0], []).append(_ipv4_route(fields[1], fields[7]))
+            with suppress(ValueError, struct.error):  # a line in another form is no route
+                if len(fields) >= 8 and int(fields[3], 16) & RTF_UP:
+                    found.setdefault(fields[0], []).append(_ipv4_route(fields[1], fields[7]))
         for line in sysfs.text(tree.proc / "net/ipv6_route").splitlines():
             fields = line.split()
             # Link-local and multicast routes come by themselves with every interface that is up.
             if len(fields) == 10 and not fields[0].startswith(("fe8", "ff")):
-                found.setdefault(fields[9], []).append(_ipv6_route(fields[0], fields[1]))
+                with suppress(ValueError):
+                    found.setdefault(fields[9], []).append(_ipv6_route(fields[0], fields[1]))
         return cls({name: tuple(dict.fromkeys(lines)) for name, lines in found.items()})
 
 

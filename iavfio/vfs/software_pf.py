@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, IavfioError
+from iavfio.foreign import a_list, an_object, flag, plain, whole
 from iavfio.host import Tree
 from iavfio.host.records import RecordFile, boot_of, directory_of
 from iavfio.softvf.asking import ask
@@ -18,6 +20,9 @@ from iavfio.vfs.words import NO_MAC, Value
 
 FILE = "software-vfs.json"
 CONTROL = "control.sock"
+MOST_VFS = 1 << 12
+MOST_VLAN = (1 << 12) - 1
+LONGEST_PATH = 4096  # characters
 REQUESTS = {
     "mac": "mac",
     "vlan": "vlan",
@@ -53,32 +58,51 @@ class SoftwarePf:
 
     def describe(self) -> dict[str, Any]:
         info = ask(self._directory, "info")
-        return {
-            "pf": self.name,
-            "kind": "software",
-            "interface": "",
-            "driver": str(info["personality"]),
-            "max_vfs": len(info["vfs"]),
-            "settable": list(self.settable),
-        }
+        with self._understood():
+            return {
+                "pf": self.name,
+                "kind": "software",
+                "interface": "",
+                "driver": plain(info["personality"]),
+                "max_vfs": len(a_list(info["vfs"], MOST_VFS)),
+                "settable": list(self.settable),
+            }
 
     def vfs(self) -> list[VfState]:
-        return [self._state(each) for each in ask(self._directory, "info")["vfs"]]
+        info = ask(self._directory, "info")
+        with self._understood():
+            return [self._state(an_object(each)) for each in a_list(info["vfs"], MOST_VFS)]
 
     def _state(self, listed: Mapping[str, Any]) -> VfState:
-        vf = int(listed["index"])
-        told = ask(self._directory, "snapshot", vf=vf)["snapshot"]
+        """A VF's state; LookupError or ValueError for an answer that is none of a software PF."""
+        vf = whole(listed["index"], 0, MOST_VFS)
+        told = an_object(ask(self._directory, "snapshot", vf=vf)["snapshot"])
         return VfState(
             vf=vf,
-            bdf=str(listed["socket"]),
-            driver="connected" if listed["connected"] else "",
-            mac=str(told["admin_mac"] or NO_MAC),
-            vlan=int(told["port_vlan"]),
-            trust=bool(told["trusted"]),
-            spoofchk=bool(told["spoofchk"]),
-            link=str(told["link"]["mode"]),
-            rate=int(told["rate"]) if "rate" in told else None,
+            bdf=plain(listed["socket"], LONGEST_PATH),
+            driver="connected" if flag(listed["connected"]) else "",
+            # Linux's own driver does not tell whether the host has set one.
+            mac=plain(told["admin_mac"] or NO_MAC) if "admin_mac" in told else None,
+            vlan=whole(told["port_vlan"], 0, MOST_VLAN),
+            trust=flag(told["trusted"]),
+            spoofchk=flag(told["spoofchk"]),
+            link=plain(an_object(told["link"])["mode"]),
+            rate=whole(told["rate"]) if "rate" in told else None,
         )
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Whoever made the socket may answer anything: what is read inside is checked."""
+        try:
+            yield
+        except IavfioError:
+            raise  # a refusal, which is a ValueError too
+        except (LookupError, ValueError) as odd:
+            raise IavfioError(
+                f"what answers at {self._directory / CONTROL} is no software PF of this version",
+                f"{odd} is missing" if isinstance(odd, LookupError) else f"its answer is {odd}",
+                "name the directory that 'iavfio softvf --socket DIR' serves",
+            ) from None
 
     def command(self, vf: int, step: Mapping[str, Value], state: VfState) -> str:
         requests = [{"command": n, "vf": vf, REQUESTS[n]: v} for n, v in step.items()]

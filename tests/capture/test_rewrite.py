@@ -14,7 +14,7 @@ from scapy.packet import Raw
 
 from iavfio.capture.packet_file import Frames
 from iavfio.capture.rewrite import parse_rule, rewrite
-from iavfio.capture.schedule import Timing, due_times, parse_rate, parse_timing
+from iavfio.capture.schedule import NEVER, Timing, due_times, parse_rate, parse_timing
 from iavfio.errors import ConfigError
 
 OWN = bytes.fromhex("02000000cafe")
@@ -153,6 +153,35 @@ def test_times_of_a_rate() -> None:
     due, period = due_times(frames_of(TIMED), parse_rate("8Mbit/s"))  # 100 bytes with FCS
     assert due is not None and due.tolist() == [0, 100_000, 200_000, 300_000, 400_000]
     assert period == 500_000
+
+
+@pytest.mark.parametrize(
+    ("times", "timing"),
+    [
+        ([0, 0xFFFFFFFF * 10**9], Timing(speed=0.001)),
+        ([0, 1 << 62], Timing(speed=1.0)),
+        ([-(1 << 63), (1 << 63) - 1, 5], Timing(speed=1.0)),
+        ([0] * 40_000, Timing(bps=1.0)),
+        ([0] * 5000, Timing(pps=1e-6)),
+    ],
+)
+def test_frames_that_are_centuries_apart_are_due_in_order_and_never(
+    times: list[int], timing: Timing
+) -> None:
+    one = frames_of([bytes(60_000)])
+    offsets, lengths = np.resize(one.offsets, len(times)), np.resize(one.lengths, len(times))
+    frames = Frames(one.data, offsets, lengths, lengths, np.array(times, dtype=np.int64))
+    due, period = due_times(frames, timing)
+    assert due is not None
+    assert np.all(due[1:] >= due[:-1])
+    assert due[0] == 0
+    assert due[-1] == NEVER
+    assert NEVER <= period < 1 << 64
+
+
+@pytest.mark.parametrize(("text", "speed"), [("x0.001", 0.001), ("x1000000", 1e6)])
+def test_the_ends_of_what_a_refusal_names_are_taken(text: str, speed: float) -> None:
+    assert parse_timing(text) == Timing(speed=speed)
 
 
 @pytest.mark.parametrize("text", ["", "fast", "x", "x0", "x-1", "2x", "xx2", "x99999999"])

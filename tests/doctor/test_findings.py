@@ -13,6 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from iavfio.doctor import examine, names
 from iavfio.doctor.examination import named
+from iavfio.doctor.host import cpu_list
 from iavfio.stats import KnownPort
 from tests.doctor.well_host import (
     OTHER,
@@ -549,6 +550,28 @@ def test_findings_by_name_are_fit_for_a_report(
     monkeypatch.setattr("iavfio.doctor.examination.Host", lambda **how: replace(host.look(), **how))
     assert named([VF, "0000:77:00.0"]) == ["error: iommu.kernel", f"error: vf.driver {VF}"]
     assert named([]) == []  # of a software VF: nothing about VFIO
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-3,8", {0, 1, 2, 3, 8}),
+        ("65535", {65535}),
+        ("65536,1", {1}),
+        ("0-99999999999999999999,5", {5}),
+        ("99999999999999999999-99999999999999999999", set()),
+        ("3-1,-2,2-,x-1", {2}),
+    ],
+)
+def test_a_list_of_cpus_has_no_more_than_a_kernel_can(text: str, cpus: set[int]) -> None:
+    assert cpu_list(text) == cpus
+
+
+def test_a_slot_of_more_lanes_than_there_are_finds_nothing(host: WellHost) -> None:
+    for which in ("current", "max"):
+        host.device_file(PF, f"{which}_link_width", "9" * 400)
+    report = examine(host.look())
+    assert not [finding for finding in report.findings if finding.name.startswith("pcie")]
 
 
 def test_odd_files_find_nothing_and_end_nothing(host: WellHost) -> None:

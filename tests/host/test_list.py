@@ -121,6 +121,7 @@ def test_another_vendor_s_pf_is_named_by_pci_ids(tmp_path: Path) -> None:
         ("link-local", ()),
         ("bond", ("member of bond0",)),
         ("macvlan", ("below mv0",)),
+        ("odd", ("route 10.0.0.0/24", "route 2001:db8::/64")),
     ],
 )
 def test_what_makes_an_interface_active(
@@ -145,6 +146,12 @@ def test_what_makes_an_interface_active(
                 link(path / name, host.root / "sys/devices/virtual/net/bond0")
         case "macvlan":
             link(path / "upper_mv0", host.root / "sys/devices/virtual/net/mv0")
+        case "odd":  # lines in another form are no routes, and hide none
+            host.route("v0", "no number")
+            host.route("v0", "1000000000A")
+            host.route("v0")
+            lines = [f"2001 40 {tail}", f"{'x' * 32} 40 {tail}", f"20010db8{'0' * 24} 4- {tail}"]
+            ipv6.write_text("\n".join([*lines, f"20010db8{'0' * 24} 40 {tail}"]))
     (interface,) = read(host.tree, VF0).interfaces
     assert interface.uses == expected
     assert interface.active is bool(expected)

@@ -199,6 +199,81 @@ def test_a_software_pf_keeps_its_number_of_vfs(directory: Path, capsys: Capture)
     assert "iavfio softvf --socket" in told
 
 
+ODD: list[tuple[object, object]] = [
+    ({}, {}),
+    ({"vfs": 5, "personality": []}, {}),
+    ({"vfs": [7], "personality": "e810"}, {}),
+    ({"vfs": [{"index": "0"}], "personality": "e810"}, {}),
+    ({"vfs": [{"index": 1e400, "socket": "a", "connected": True}], "personality": "x"}, {}),
+    ({"vfs": [{"index": 0, "socket": "a", "connected": 1}], "personality": "x"}, {"snapshot": {}}),
+    ({"vfs": [{"index": 0, "socket": "a", "connected": True}], "personality": "x"}, {}),
+    (
+        {"vfs": [{"index": 0, "socket": "a", "connected": True}], "personality": "x"},
+        {"snapshot": {"admin_mac": None, "port_vlan": [], "link": 4}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("info", "snapshot"), ODD)
+def test_a_socket_that_answers_something_else_is_no_software_pf(
+    directory: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    info: object,
+    snapshot: object,
+) -> None:
+    monkeypatch.setattr(
+        "iavfio.vfs.software_pf.ask",
+        lambda _, command, **__: {"info": info, "snapshot": snapshot}[command],
+    )
+    for words in (["list"], ["set", "0", "trust", "on"], ["undo"]):
+        assert run(["vf", str(directory), *words]) == 1
+        told = capsys.readouterr().err
+        assert "control.sock is no software PF of this version" in told
+        assert "iavfio softvf --socket DIR" in told
+
+
+def test_what_a_software_pf_says_commands_no_terminal(
+    directory: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: dict[str, dict[str, Any]] = {
+        "info": {
+            "vfs": [{"index": 0, "socket": "\x1b[2J", "connected": False}],
+            "personality": "\x1b]0;me\x07",
+        },
+        "snapshot": {
+            "snapshot": {
+                "admin_mac": "\x9b1m",
+                "port_vlan": 0,
+                "trusted": False,
+                "spoofchk": True,
+                "link": {"mode": "\u202e"},
+            }
+        },
+    }
+    monkeypatch.setattr(
+        "iavfio.vfs.software_pf.ask", lambda _, command, **__: dict(answers[command])
+    )
+    assert run(["vf", str(directory)]) == 0
+    told = capsys.readouterr().out
+    assert told.replace("\n", "").isprintable()
+    assert "?[2J" in told
+
+
+def test_a_linux_pf_does_not_tell_of_a_host_s_mac(
+    directory: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(at: Path, command: str, **arguments: Any) -> dict[str, Any]:
+        told = ask(at, command, **arguments)
+        if command == "snapshot":
+            del told["snapshot"]["admin_mac"]
+        return told
+
+    monkeypatch.setattr("iavfio.vfs.software_pf.ask", without)
+    assert run(["vf", str(directory)]) == 0
+    assert "mac not told, vlan 0" in capsys.readouterr().out
+
+
 def test_a_record_of_a_software_pf_goes_with_it(tmp_path: Path, directory: Path) -> None:
     with iavfio.softvf(vfs=1) as pf:
         other = Path(pf.sockets[0].removeprefix("vfio-user:")).parent
