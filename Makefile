@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness mutants wheel man docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness nightly mutants wheel man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,10 +81,14 @@ asan: venv  ## run the tests with address and undefined-behaviour sanitizers in 
 harness: venv  ## run the C harnesses: leak check with ASan+UBSan, then TSan
 	@tools/harness $(JOBS)
 
-fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or a user for SECONDS=600 in all; FUZZFLAGS="--only mailbox"
-	@tools/fuzz $(SECONDS) $(JOBS) $(FUZZFLAGS)
+fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or a user for SECONDS=600 in all, or EACH=20; FUZZFLAGS="--only mailbox"
+	@tools/fuzz $(SECONDS) $(JOBS) --lanes 2 $(if $(EACH),--each $(EACH)) $(FUZZFLAGS)
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
+
+nightly: ## what takes too long for .ci/run: a minute of each fuzz target, an hour of soak
+	@$(MAKE) fuzz EACH=60
+	@$(MAKE) soak SECONDS=3600
 
 mutants: build  ## put each defect of tests/mutants in, see that its tests fail, write docs/spec/mutants.md (MUTANTFLAGS="--area pyvfio")
 	@tools/mutants --lanes $(JOBS) --page $(MUTANTFLAGS)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A fuzzer for harnesses: PROGRAM [SECONDS CRASH-FILE CORPUS-FOLDER]. Without arguments it takes the seeds and
+/* A fuzzer for harnesses: PROGRAM [SECONDS CRASH-FILE CORPUS-FOLDER], or PROGRAM repeat INPUT. Without arguments it takes the seeds and
  * some thousand mutations, the same each time, as a test. With them it goes on until the time is over, keeps
  * inputs that reach code which none before did (gcc -fsanitize-coverage=trace-pc), and leaves the input at work
- * in CRASH-FILE when the process dies. The harness has the entry point of libFuzzer. */
+ * in CRASH-FILE when the process dies: its size in four bytes, then its bytes (python -m tests.fuzz makes an input
+ * of that). The harness has the entry point of libFuzzer. */
 #ifndef TESTS_C_FUZZ_H
 #define TESTS_C_FUZZ_H
 
@@ -113,25 +114,27 @@ static inline void fuzz_change(struct fuzz_input *input)
         input->size = 1;
 }
 
+static inline void fuzz_load_file(const char *path)
+{
+    uint8_t data[FUZZ_LONGEST];
+    int fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, data, sizeof(data));
+
+    if (fd >= 0)
+        close(fd);
+    if (size > 0)
+        fuzz_keep(data, (size_t)size);
+}
+
 static inline void fuzz_load(const char *folder)
 {
     DIR *open = opendir(folder);
     struct dirent *entry;
     char path[4096];
-    uint8_t data[FUZZ_LONGEST];
 
     while (open && (entry = readdir(open))) {
-        ssize_t size;
-        int fd;
-
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-        fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            continue;
-        size = read(fd, data, sizeof(data));
-        close(fd);
-        if (size > 0)
-            fuzz_keep(data, (size_t)size);
+        fuzz_load_file(path);
     }
     if (open)
         closedir(open);
@@ -170,12 +173,32 @@ static inline double fuzz_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* One input of a file, and nothing else. */
+static inline int fuzz_repeat(const char *path)
+{
+    while (fuzz_count)
+        free(fuzz_kept[--fuzz_count]);
+    fuzz_load_file(path);
+    if (!fuzz_count) {
+        fprintf(stderr, "%s cannot be read\n", path);
+        return 2;
+    }
+    fuzz_feed(fuzz_kept[0], NULL);
+    free(fuzz_kept[0]);
+    puts("nothing found");
+    return 0;
+}
+
 static inline int fuzz_main(int argc, char **argv)
 {
     double end = argc > 1 ? fuzz_now() + atof(argv[1]) : 0;
-    struct fuzz_input *shared = argc > 2 ? fuzz_shared(argv[2]) : NULL;
+    struct fuzz_input *shared = NULL;
     uint64_t executions = 0;
 
+    if (argc == 3 && !strcmp(argv[1], "repeat"))
+        return fuzz_repeat(argv[2]);
+    if (argc > 2)
+        shared = fuzz_shared(argv[2]);
     if (argc > 3)
         fuzz_load(argv[3]);
     assert(fuzz_count);

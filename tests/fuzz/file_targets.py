@@ -23,7 +23,7 @@ from iavfio.softvf.personality import OPTIONS, parse_option
 from iavfio.stats.reader import SegmentReader
 from tests.fuzz.target import Target, Words
 
-SECONDS = 20  # until a capture of 4 KiB must be over, on a machine that is busy
+SECONDS = 90  # until a capture of 4 KiB must be over, on a machine that is busy
 
 
 @cache

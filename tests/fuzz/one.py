@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-MODULES = ["iavfio.arguments", "iavfio.host", "iavfio.pyvfio", "iavfio.softvf", "iavfio.stats"]
-MODULES += ["iavfio.virtchnl"]
-HANG = 30  # seconds for one input
+MODULES = ["iavfio.arguments", "iavfio.capture", "iavfio.doctor", "iavfio.host", "iavfio.metrics"]
+MODULES += ["iavfio.pyvfio", "iavfio.softvf", "iavfio.stats", "iavfio.vfs", "iavfio.virtchnl"]
+HANG = 120  # seconds for one input: only what never ends takes so long, however busy the machine is
 
 
 def main() -> None:

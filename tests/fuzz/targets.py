@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""All targets that are functions of Python, by name."""
+"""All targets by name: functions of Python, and programs of tests/c."""
 
 from __future__ import annotations
 
-from tests.fuzz import driver_targets, file_targets, peer_targets
+from tests.fuzz import (
+    capture_targets,
+    driver_targets,
+    file_targets,
+    host_targets,
+    peer_targets,
+)
 
+HARNESSES = {  # target in C: program of tests/c
+    "rx_tx": "driver_fuzz",
+    "capture": "driver_capture_fuzz",
+    "decode": "preload_fuzz",
+}
 TARGETS = {
     target.name: target
-    for module in (driver_targets, file_targets, peer_targets)
+    for module in (driver_targets, file_targets, capture_targets, host_targets, peer_targets)
     for target in module.TARGETS
 }

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.mutation import mutations
 from tests.fuzz.target import CORPUS
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import HARNESSES, TARGETS
 
 EXAMPLES = int(os.environ.get("IAVFIO_FUZZ_EXAMPLES", "60"))
 
@@ -41,6 +41,6 @@ def test_mutations_are_the_same_for_the_same_seed_and_reach_far() -> None:
 
 def test_kept_inputs_belong_to_targets_and_are_small() -> None:
     for folder in CORPUS.iterdir() if CORPUS.exists() else ():
-        assert folder.name in TARGETS or folder.name in ("rx_tx", "decode"), folder
+        assert folder.name in (*TARGETS, *HARNESSES), folder
         for path in folder.iterdir():
             assert path.stat().st_size <= 4096, path
