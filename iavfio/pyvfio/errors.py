@@ -97,6 +97,8 @@ class Closed(VfioError):
 
 def system_error(what: str, error: OSError, remedy: str) -> VfioError:
     """The error for a system call that failed; `remedy` where no limit of this process is why."""
-    if error.errno in (codes.EMFILE, codes.ENFILE):
+    if error.errno == codes.EMFILE:
         remedy = "raise the limit of open files: ulimit -n 4096"
+    elif error.errno == codes.ENFILE:
+        remedy = "raise the host's limit of open files: sysctl fs.file-max"
     return VfioError(what, str(error.strerror or error), remedy, error.errno or 0)

@@ -126,9 +126,12 @@ def _short(size: int, error: OSError) -> VfioError:
     if error.errno == errno.EFBIG:
         cause = "this process may not make files as long (RLIMIT_FSIZE)"
         remedy = "raise the limit: ulimit -f unlimited"
-    elif error.errno in (errno.EMFILE, errno.ENFILE):
-        cause = "no file descriptor is left for it (RLIMIT_NOFILE)"
+    elif error.errno == errno.EMFILE:
+        cause = f"no file descriptor is left for it (RLIMIT_NOFILE): {error.strerror}"
         remedy = "raise the limit: ulimit -n 4096"
+    elif error.errno == errno.ENFILE:
+        cause = f"the whole host has as many files open as it may: {error.strerror}"
+        remedy = "raise the limit: sysctl fs.file-max"
     else:
         cause = f"{error.strerror}; {_available()}"
         remedy = (

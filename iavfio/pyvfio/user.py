@@ -38,6 +38,7 @@ from iavfio.pyvfio.space import AddressSpace, IovaRange
 
 DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset, address, size
 DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
+OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # not the server's fault
 ACCESS = struct.Struct("<QII")  # offset, region, count
 
 
@@ -257,7 +258,7 @@ class UserDevice(Device):
                 at = info.offset + area.offset
                 memory = mmap.mmap(fd or 0, area.size, mmap.MAP_SHARED, prot, offset=at)
             except (OSError, ValueError, OverflowError) as error:
-                if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENOMEM):
+                if isinstance(error, OSError) and error.errno in OUR_LIMITS:
                     what = f"{self.name}: BAR{info.index} cannot be mapped"
                     raise system_error(what, error, "free memory") from error
                 raise ProtocolError(

@@ -17,7 +17,15 @@ from tests.pyvfio.fake_kernel import FakeKernel, open_fds
 from tests.pyvfio.rigs import BDF
 from tests.pyvfio.vfio_user_peer import Peer
 
-CODES = (errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EIO, errno.ENOMEM, errno.EBUSY)
+CODES = (
+    errno.EPERM,
+    errno.EINVAL,
+    errno.ENODEV,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.EBUSY,
+    errno.EMFILE,
+)
 
 
 def host(root: Path, mode: str) -> FakeKernel:
@@ -87,6 +95,9 @@ def test_every_call_fails_once(
         assert kernel.files == {}, f"after call {at} failed ({what}): {kernel.calls[-8:]}"
         assert kernel.accounting.locked == 0
         assert all(device.open_count == 0 for device in kernel.devices.values())
+        session(kernel, mode, memory)  # a second try works
+        assert kernel.files == {}
+        assert kernel.accounting.locked == 0
     else:
         raise AssertionError("the session never came to its end")
     assert what == "nothing" and kernel.left_over() == []
