@@ -13,16 +13,18 @@ from iavfio.bench.plan import FCS, Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
 from iavfio.datapath.latency import LatencyTable
-from iavfio.datapath.thread import Counters
+from iavfio.datapath.thread import DRAINING, Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.port.draining import drain
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
 
+STEP = 0.002  # seconds between two looks at what is missing
 TICK = 0.02  # seconds: how late Ctrl-C may be noticed
-QUIET = 0.1  # seconds without a packet after which nothing more will come
-DRAIN_LIMIT = 1.0  # seconds of draining at most, outside of the measured window
+QUIET = 0.1  # seconds without a packet, all being accounted for, after which none is too many
+PATIENCE = 2.0  # the same while some are missing: a busy host may stop a software VF for long
+DRAIN_LIMIT = 6.0  # seconds of draining at most, outside of the measured window
 HURRIED_QUIET, HURRIED_LIMIT = 0.01, 0.04  # the same after Ctrl-C
 JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no longer waited for
 COMPLETION = 0.1  # seconds in which a device completes what is posted; 0.02 after Ctrl-C
@@ -52,7 +54,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         times = LatencyTable(len(lanes), plan.flows) if plan.latency else None
         workers = _start(plan, lanes, times, stack)
         try:
-            _watch(workers, progress)
+            watch(workers, progress)
         except KeyboardInterrupt as signal:
             interrupted = signal
             for port in ports:  # a worker may be waiting for a server that is silent
@@ -150,7 +152,7 @@ def _start(
     return workers
 
 
-def _watch(workers: Sequence[Worker], progress: Progress | None) -> None:
+def watch(workers: Sequence[Worker], progress: Progress | None) -> None:
     """Waits until every worker has closed its window or has ended."""
     began = shown = time.monotonic()
     while not all(worker.window or worker.ended for worker in workers):
@@ -164,15 +166,19 @@ def _watch(workers: Sequence[Worker], progress: Progress | None) -> None:
 def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
     """Lets packets that are on their way arrive; returns whether nothing more came at the end.
 
-    Frames that somebody else generates may never stop coming: where the run does not make its own,
-    there is nothing to wait for, but that forward sends on what it has received. A second Ctrl-C
-    ends the draining at once.
+    Silence alone says little: a software VF whose thread is without a CPU is silent, too. So
+    packets that are missing are waited for longer, and no longer than they are. Frames that
+    somebody else generates may never stop coming: where the run does not make its own, there is
+    nothing to wait for, but that forward sends on what it has received. A second Ctrl-C ends the
+    draining at once.
     """
     quiet, limit = (HURRIED_QUIET, HURRIED_LIMIT) if hurried else (QUIET, DRAIN_LIMIT)
     if not plan.generates:
         quiet = 0.0
     began = time.monotonic()
     try:
+        if plan.mode == "loopback" and not hurried:
+            _await_missing(workers, limit)
         for worker in workers:
             worker.finish(quiet, limit)
         for worker in workers:
@@ -183,6 +189,17 @@ def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
     for worker in workers:
         worker.close()
     return not plan.generates or took < limit
+
+
+def _await_missing(workers: Sequence[Worker], limit: float) -> None:
+    """Waits until what the workers have sent is received, or nothing comes any more."""
+    for worker in workers:
+        worker.finish(PATIENCE, limit)
+    while not all(worker.ended for worker in workers):
+        counters = _sum([worker.counters for worker in workers])
+        if counters.state >= DRAINING and counters.received >= counters.sent:
+            return
+        time.sleep(STEP)
 
 
 def _waiting(ports: Sequence[Port]) -> int:

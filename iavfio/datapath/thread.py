@@ -20,7 +20,7 @@ from iavfio.exhaustion import exhaustion
 from iavfio.ranges import BURST, CPU
 
 MOST_PAIRS: int = lib.WORKER_MAX_PAIRS
-ENDED = 3  # of Counters.state
+DRAINING, ENDED = 2, 3  # of Counters.state
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A run ends when its packets are accounted for, however long a software VF stands still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import iavfio
+from iavfio.bench import run as bench
+from iavfio.bench.plan import Plan
+from iavfio.datapath.worker import Worker
+from tests.port.rig import until
+
+WINDOW = 0.25
+FROZEN = 0.5  # seconds beyond the window: what was told as lost after a tenth of one
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_software_vf_that_stands_still_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    watch = bench.watch
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
+        for port in (a, b):
+            port.start(wait_link=30)
+
+        def frozen(workers: Sequence[Worker], progress: Any) -> None:
+            until(lambda: all(w.counters.received > 1000 or w.window for w in workers), 30)
+            os.kill(pf.pid, signal.SIGSTOP)
+            threading.Timer(WINDOW + FROZEN, os.kill, (pf.pid, signal.SIGCONT)).start()
+            watch(workers, progress)
+
+        monkeypatch.setattr(bench, "watch", frozen)
+        result = bench.run(Plan(duration=WINDOW, verify=verify), [a, b])
+    assert result.reasons == ()
+    assert result.sent == result.received > 0
+    assert (result.lost, result.in_flight, result.drained) == (0, 0, True)
+
+
+def test_packets_that_nobody_counts_are_lost_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "PATIENCE", 0.3)
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
+        for port in (a, b):
+            port.start(wait_link=30)
+        pf.control("fault", vf=1, kind="spoil", how="lose", every=10)
+        result = bench.run(Plan(count=1000, rate=20000.0), [a, b])
+    lost = result.sent - result.received
+    assert lost > 0 and result.drained
+    assert (result.lost, result.in_flight) == (lost, 0)
+    assert any("missing, and no counter says why" in reason for reason in result.reasons)
