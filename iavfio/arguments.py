@@ -9,24 +9,83 @@ program works with, or raises ConfigError with the real reason. Settings of a po
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from iavfio.errors import ConfigError, Remedy
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 MOST_ITEMS = 4096
 MOST_TOLD = 20  # words in a message
 Check = Callable[[str, Any], T]
+WHOLE = re.compile(r"[+-]?[0-9]+")
+REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf|nan")
 
 
 def use(name: str, value: object) -> Remedy:
     """The advice to give an argument another value, for Python and for the command line."""
     return Remedy(f"use {name}={value!r}", f"use --{name.replace('_', '-')} {value}")
+
+
+def whole(text: str) -> int:
+    """The whole number that a text writes with the digits 0 to 9.
+
+    Raises ValueError for all else, also for what `int` takes beside that: 1_000, blanks around it,
+    digits of other scripts.
+    """
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def real(text: str) -> float:
+    """The number that a text writes with the digits 0 to 9, or inf or nan; as `whole` for others.
+
+    Raises ValueError for all else.
+    """
+    if not REAL.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+def without_effect(name: str, whose: str) -> ConfigError:
+    """The error for an argument or option that changes nothing here; `whose`: what it is of."""
+    return ConfigError(f"{name} is of {whose}", "", f"leave {name} out")
+
+
+def known_keywords(call: Callable[P, R]) -> Callable[P, R]:
+    """A function whose unknown keywords raise ConfigError that names the nearest of those it has.
+
+    Python's own TypeError names none. For calls that are not in the path of packets.
+    """
+    code = call.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = tuple(name for name in names if name not in ("self", "cls"))
+    what = f"argument of {call.__qualname__.removesuffix('.__init__')}"
+
+    @functools.wraps(call)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        for word in keywords:
+            if word not in known:
+                raise unknown(what, word, known)
+        return call(*args, **keywords)
+
+    return checked
+
+
+def known_fields(kind: type[T]) -> type[T]:
+    """A class whose unknown keywords raise ConfigError, as those of `known_keywords` do."""
+    method = "__init__"
+    setattr(kind, method, known_keywords(getattr(kind, method)))
+    return kind
 
 
 def shown(value: object) -> str:
@@ -131,13 +190,15 @@ class Range:
 class Amount:
     """A real number from `low` to `high` of `unit`. Not a number is never in range.
 
-    `above` leaves `low` itself out.
+    `above` leaves `low` itself out. `endless` is the value that stands for no limit, where one
+    does.
     """
 
     low: float
     high: float
     unit: str
     above: bool = False
+    endless: float | None = None
 
     def __str__(self) -> str:
         return f"{'more than ' if self.above else ''}{self.low:g} to {self.high:g} {self.unit}"
@@ -152,10 +213,26 @@ class Amount:
             value = float(min(max(value, -(10**300)), 10**300))  # beyond them float() overflows
         number: float = typed(name, value, float, f"a number of {self.unit}")
         if math.isnan(number):
-            raise ConfigError(f"{name} is not a number", f"{name} can be {self}")
+            raise ConfigError(
+                f"{name} is not a number", f"{name} can be {self}", self._instead(name, number)
+            )
         if not self.low <= number <= self.high or (self.above and number == self.low):
-            raise ConfigError(f"{name}={number:g} is not possible", f"{name} can be {self}")
+            raise ConfigError(
+                f"{name}={number:g} is not possible",
+                f"{name} can be {self}",
+                self._instead(name, number),
+            )
         return number
+
+    def _instead(self, name: str, number: float) -> str:
+        """The advice to give another value, "" where none is near."""
+        if self.endless is not None:
+            instead = use(name, self.endless)
+            end = " for no limit"
+            return Remedy(f"{instead}{end}", f"{instead.command}{end}")
+        if number > self.high:
+            return use(name, self.high)
+        return use(name, self.low) if number < self.low and not self.above else ""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,15 @@ class NoSuchQueue(ConfigError, IndexError):
     """The port has no queue of that number."""
 
 
+class NoSuchPacket(ConfigError, IndexError):
+    """The burst has no packet of that number."""
+
+    def __init__(self, number: int, count: int) -> None:
+        last = f"packets are numbered 0 to {count - 1}" if count else "the burst is empty"
+        remedy = "use 'for packet in burst', or a number below len(burst)" if count else ""
+        super().__init__(f"there is no packet {number}", last, remedy)
+
+
 class StateError(IavfioError, RuntimeError):
     """The call is not allowed in the state that the port, queue or burst is in."""
 

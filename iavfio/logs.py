@@ -153,7 +153,7 @@ def levels_of(text: str) -> dict[str, int]:
                 f"there are {', '.join(f'{ROOT}.{room}' for room in ROOMS)}",
                 f"did you mean {ROOT}.{close}?" if close else "",
             )
-        word = level.strip().lower()
+        word = level.strip()
         if word not in LEVELS:
             close = nearest(word, LEVELS)
             raise ConfigError(

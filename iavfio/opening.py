@@ -7,13 +7,14 @@ parallel: both take a tenth of a second.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iavfio import resources
-from iavfio.arguments import Flag, Instance, Text, wrong_type
+from iavfio.arguments import Flag, Instance, Text, known_keywords, nearest, shown, wrong_type
 from iavfio.errors import ConfigError
 from iavfio.exhaustion import exhaustion
 from iavfio.ranges import PERMISSIONS
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from iavfio.softvf.launch import SoftPf
 
 PORT_NAME = Text("the name of a port", "name='uplink'")
+SOFTVF, SOCKET = "softvf", "vfio-user:"
+READ_ONLY = 0o644  # what the mode of a segment may grant at most; its owner reads it
 
 
+@known_keywords
 def open_port(
     target: str,
     *,
@@ -45,15 +49,16 @@ def open_port(
     device plugin sets it. `name`: of the port for `iavfio stats`, default from the target
     (a socket's base name gets a number when it is taken). `pool`:
     default the process's own. `mode`, `unsafe_noiommu`, `vf_token`: see iavfio.pyvfio.open; the
-    token's default is the one in PCIDEVICE_RESOURCE_INFO.
-    `stats_mode`: permissions of the stats segment. `release_on_request`: close the port when the
-    host wants the VF back. Raises IavfioError with cause and remedy.
+    token's default is the one in PCIDEVICE_RESOURCE_INFO. They are of PCI devices, and refused for
+    others. `stats_mode`: permissions of the stats segment, 0o400 to 0o644. `release_on_request`:
+    close the port when the host wants the VF back. Raises IavfioError with cause and remedy.
     """
     target = _target(target)
     resource = resources.find(target)
     if resource is not None:
         target = resource.address
         vf_token = resource.token if vf_token is None else vf_token
+    _check_target(target)
     if name is not None:
         from iavfio.stats.runtime import check_name
 
@@ -61,11 +66,15 @@ def open_port(
     permissions = _permissions(stats_mode)
     Flag()("unsafe_noiommu", unsafe_noiommu)
     Flag()("release_on_request", release_on_request)
+    if not is_pci(target) and (mode, unsafe_noiommu, vf_token) != ("auto", False, None):
+        from iavfio.pyvfio.opening import check_arguments
+
+        check_arguments(False, mode, unsafe_noiommu, vf_token)
     starting = None
     private: SoftPf | None = None
     device = None
     try:
-        if target == "softvf":
+        if target == SOFTVF:
             from iavfio.softvf.launch import begin
 
             starting = begin(vfs=1, uplink="loopback")
@@ -115,17 +124,52 @@ def open_port(
 
 
 def _permissions(mode: object) -> int:
-    """The mode of a segment. Decimal digits that look octal get their "0o" in the error."""
-    try:
-        return PERMISSIONS("stats_mode", mode)
-    except ConfigError as wrong:
-        if isinstance(mode, int) and not isinstance(mode, bool):
-            octal = re.fullmatch(r"[0-7]{3}", str(mode)) is not None
-            wrong.advise(
-                "stats_mode can be 0o0 to 0o777, permission bits",
-                f"write stats_mode=0o{mode}" if octal else "as in stats_mode=0o640",
-            )
-        raise
+    """The mode of a segment, which its owner can read and others cannot write or execute.
+
+    Decimal digits that look octal get their "0o" in the error.
+    """
+    if isinstance(mode, bool) or not hasattr(type(mode), "__index__"):
+        return PERMISSIONS("stats_mode", mode)  # raises: it is no number
+    number: int = operator.index(mode)  # type: ignore[arg-type]
+    if number & 0o400 and not number & ~READ_ONLY:
+        return number
+    digits = str(number)
+    octal = int(digits, 8) if re.fullmatch("[0-7]{3}", digits) else 0
+    fits = octal & 0o400 and not octal & ~READ_ONLY
+    raise ConfigError(
+        f"stats_mode={shown(number)} is not possible",
+        f"{number} is the mode {number:#o}, and one of a segment is 0o400 to 0o644: its owner "
+        "reads it, group and others read it or do nothing"
+        if 0 <= number <= PERMISSIONS.high
+        else "it can be 0o400 to 0o644: others read a segment at most, and its owner reads it",
+        f"write stats_mode=0o{digits}" if fits else "as in stats_mode=0o640",
+    )
+
+
+def is_pci(target: str) -> bool:
+    """Whether the kernel's VFIO opens a target: it is no software VF and no socket."""
+    return target != SOFTVF and not target.startswith(SOCKET)
+
+
+def _check_target(target: str) -> None:
+    """Raises UnknownDevice for a word that names no VF, with the nearest that does."""
+    if not is_pci(target):
+        return
+    from iavfio.pyvfio.errors import UnknownDevice
+    from iavfio.pyvfio.opening import normal_bdf
+
+    if normal_bdf(target) is not None:
+        return
+    near = SOFTVF if nearest(target, [SOFTVF]) else ""
+    if "/" in target:
+        near = SOCKET + target[target.index("/") :]
+    raise UnknownDevice(
+        f"{shown(target)} names no device",
+        "a VF is softvf, a PCI address, vfio-user:/path/of/socket, or PCIDEVICE_RESOURCE",
+        f"did you mean {shown(near)}?"
+        if near
+        else "use 'softvf' for a software VF, or an address as in 'iavfio list' (0000:3b:02.0)",
+    )
 
 
 def _target(target: object) -> str:
@@ -144,5 +188,5 @@ def _default_name(target: str, device_target: str) -> str:
     bdf = normal_bdf(target)
     if bdf is not None:
         return bdf
-    base = "softvf" if target == "softvf" else Path(device_target.removeprefix(USER)).stem
+    base = SOFTVF if target == SOFTVF else Path(device_target.removeprefix(USER)).stem
     return base if NAME.fullmatch(base) else "port"

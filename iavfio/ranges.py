@@ -24,7 +24,7 @@ BURST = Range(1, 256, "packets a call")
 RECV = Range(1, 1 << 16, "packets a call")
 PASSED = Range(0, 1 << 20, "packets")  # that wait for Python; 0: none may
 WAIT = Amount(0, 1e6, "seconds")
-SLEEP = Amount(-1e6, 1e6, "seconds")  # negative: without a limit
+SLEEP = Amount(-1e6, 1e6, "seconds", endless=-1)  # negative: without a limit
 PERMISSIONS = Range(0, 0o777, "permission bits, as in 0o640")
 
 CPU = Range(0, 1 << 16, "")  # the number of a CPU

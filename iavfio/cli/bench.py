@@ -19,6 +19,7 @@ from iavfio.cli.options import (
     Mac,
     Number,
     Vf,
+    Word,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 @click.argument("targets", nargs=-1, metavar="VF [VF]", type=Vf())
 @click.option(
     "--mode",
-    type=click.Choice(["rxdrop", "txonly", "loopback", "forward"]),
+    type=Word(["rxdrop", "txonly", "loopback", "forward"]),
     default="loopback",
     show_default=True,
     help="Receive only, send only, send and receive, or send on what comes, from the own address.",

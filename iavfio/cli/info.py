@@ -33,7 +33,8 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
     from iavfio.opening import open_port
 
     check_used([target])
-    with naming_the_holder([target]), open_port(target, **device_arguments(device)) as port:
+    arguments = device_arguments(device, target)
+    with naming_the_holder([target]), open_port(target, **arguments) as port:
         port.wait_link(0.5)
         facts = _facts(port)
         if as_json:

@@ -28,7 +28,7 @@ def opened(stack: ExitStack, target: str, options: dict[str, Any], **more: Any) 
     check_used([target])
     (vf,) = with_private_vfs(stack, [target], options["personality"], options["uplink"])
     with naming_the_holder([vf]):
-        port = open_port(vf, name=options["name"], **device_arguments(options), **more)
+        port = open_port(vf, name=options["name"], **device_arguments(options, vf), **more)
     return stack.enter_context(port)
 
 

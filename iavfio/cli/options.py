@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from iavfio.arguments import Amount, Range, nearest, vf_mac
+from iavfio.arguments import Amount, Range, nearest, real, vf_mac, whole
 from iavfio.errors import ConfigError
 from iavfio.logs import on_one_line
 from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     ParamType = click.ParamType[Any]
+    Choice = click.Choice[str]
 else:
-    ParamType = click.ParamType  # no generic class before click 8.2
+    ParamType, Choice = click.ParamType, click.Choice  # no generic classes before click 8.2
 
 PERSONALITIES = ("e810", "x710", "x722")
 LEAST_FILE = 100_000  # bytes of a rotated file
@@ -36,6 +37,21 @@ PCI_DEVICES = Path("/sys/bus/pci/devices")
 ADDRESS = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 
 
+class Word(Choice):
+    """One of a few words, written exactly so; another one is told the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        words = [str(choice) for choice in self.choices]
+        close = nearest(value, words)
+        if value not in words and close:
+            self.fail(
+                f"{value!r} is not one of {', '.join(map(repr, words))}; did you mean {close}?",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that say how a device is opened; see `iavfio.open`."""
     for option in (
@@ -44,7 +60,7 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--vfio-mode",
-            type=click.Choice(["auto", "cdev", "group"]),
+            type=Word(["auto", "cdev", "group"]),
             default="auto",
             show_default=True,
             help="How a PCI device is opened: by its own node, or by its IOMMU group.",
@@ -59,8 +75,14 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def device_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """What `device_options` took, as arguments of `iavfio.open`."""
+def device_arguments(options: dict[str, Any], *targets: str) -> dict[str, Any]:
+    """What `device_options` took, as arguments of `iavfio.open`; none where no target is a PCI
+    device, to which they belong.
+    """
+    from iavfio.opening import is_pci
+
+    if not any(map(is_pci, targets)):
+        return {}
     return {
         "mode": options["vfio_mode"],
         "vf_token": options["vf_token"],
@@ -78,12 +100,13 @@ class Number(ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value  # a default
-        whole = isinstance(self.span, Range)
+        integer = isinstance(self.span, Range)
         try:
-            number = int(value) if whole else float(value)
+            number = whole(value) if integer else real(value)
         except ValueError:
-            kind = "a whole number" if whole else "a number"
-            self.fail(f"{value!r} is not {kind}; it takes {self.span}", param, ctx)
+            kind = "a whole number" if integer else "a number"
+            plain = " in plain digits" if any(map(str.isdecimal, value)) else ""
+            self.fail(f"{value!r} is not {kind}{plain}; it takes {self.span}", param, ctx)
         try:
             return self.span("value", number)
         except ConfigError:
@@ -137,8 +160,10 @@ class FrameSizes(ParamType):
     ) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
-        if value.lower() == "imix":
+        if value == "imix":
             return IMIX
+        if nearest(value, ["imix"]):
+            self.fail(f"{value!r} is no frame size; did you mean imix?", param, ctx)
         sizes = []
         for part in value.split(","):
             if not re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII):
@@ -180,7 +205,9 @@ class CodePath(ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in ISA.words:
-            self.fail(f"{value!r} is no code path; choose of {', '.join(ISA.words)}", param, ctx)
+            close = nearest(value, ISA.words)
+            hint = f"did you mean {close}?" if close else f"choose of {', '.join(ISA.words)}"
+            self.fail(f"{value!r} is no code path; {hint}", param, ctx)
         if value != "auto":
             from iavfio.datapath.isa import usable
 
@@ -449,7 +476,11 @@ class Personality(ParamType):
             return value
         name, *twists = str(value).split(",")
         if name not in PERSONALITIES:
-            self.fail(f"{name!r} is no card; choose of {', '.join(PERSONALITIES)}", param, ctx)
+            close = nearest(name, PERSONALITIES)
+            hint = f"did you mean {close}? " if close else ""
+            self.fail(
+                f"{name!r} is no card; {hint}choose of {', '.join(PERSONALITIES)}", param, ctx
+            )
         try:
             pairs = list(map(parse_option, twists))
             check_effect(name, pairs)

@@ -128,7 +128,7 @@ def _width(fd: int, own: bool) -> int:
     if not own:
         return 0
     columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns):
+    if columns.isascii() and columns.isdecimal() and len(columns) < 6 and int(columns):
         return int(columns)
     try:
         return os.get_terminal_size(fd).columns

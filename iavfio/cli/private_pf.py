@@ -10,7 +10,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from iavfio.arguments import without_effect
 from iavfio.cli.options import Personality
+from iavfio.logs import on_one_line
 
 PRIVATE = ("personality", "uplink", "writeback")
 DEVICE = ("vfio_mode", "vf_token", "unsafe_noiommu")
@@ -43,15 +45,20 @@ def check_used(targets: Sequence[str]) -> None:
     context = click.get_current_context(silent=True)
     if context is None:
         return
+    from iavfio.opening import is_pci
+    from iavfio.pyvfio.opening import KERNEL_ONLY
+
     private = "softvf" in targets
-    pci = any(each != "softvf" and not each.startswith("vfio-user:") for each in targets)
+    pci = any(map(is_pci, targets))
     for names, used, whose in (
         (PRIVATE, private, "a private software VF, and none is named: write softvf for one"),
-        (DEVICE, pci, "a PCI device, and none is named"),
+        (DEVICE, pci, KERNEL_ONLY),
     ):
         for name in names:
             if not used and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')} is of {whose}; leave it out")
+                raise click.UsageError(
+                    on_one_line(str(without_effect(f"--{name.replace('_', '-')}", whose)))
+                )
 
 
 def with_private_vfs(

@@ -129,7 +129,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
         with ExitStack() as stack:
             wire = "loopback" if targets.count("softvf") == 1 else "none"
             opened = with_private_vfs(stack, targets, options["personality"], wire)
-            vfs = Vfs(opened, device_arguments(options))
+            vfs = Vfs(opened, device_arguments(options, *opened))
             stack.callback(vfs.close)
             vfs.soak = options["soak"]
             records = vfs.records

@@ -14,6 +14,7 @@ from iavfio.cli.options import (
     CpuList,
     Number,
     PortName,
+    Word,
     device_arguments,
     device_options,
 )
@@ -68,7 +69,7 @@ _OPTIONS = (
     personality_option,
     click.option(
         "--writeback",
-        type=click.Choice(["hardware", "immediate"]),
+        type=Word(["hardware", "immediate"]),
         default="hardware",
         show_default=True,
         help="How a private software VF writes descriptors back.",
@@ -129,7 +130,7 @@ def open_ports(
     for i, target in enumerate(targets):
         own = None if name is None else name if i == 0 else f"{name}-{i + 1}"
         with naming_the_holder([target]):
-            opened = open_port(target, name=own, pool=pool, **device_arguments(options))
+            opened = open_port(target, name=own, pool=pool, **device_arguments(options, target))
         port = stack.enter_context(opened)
         ports.append(port)
         mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))

@@ -13,7 +13,7 @@ import click
 
 from iavfio.cli import service
 from iavfio.cli.group import Command
-from iavfio.cli.options import PERSONALITIES, PFS, Number, SocketDirectory, Twist
+from iavfio.cli.options import PERSONALITIES, PFS, Number, SocketDirectory, Twist, Word
 from iavfio.cli.printing import definition, printing, tell
 from iavfio.errors import ConfigError
 from iavfio.ranges import VFS
@@ -29,14 +29,14 @@ from iavfio.ranges import VFS
 )
 @click.option(
     "--personality",
-    type=click.Choice(PERSONALITIES),
+    type=Word(PERSONALITIES),
     default=None,
     show_default="e810; x710 with --pf linux-i40e",
     help="The card (and its PF driver) to imitate.",
 )
 @click.option(
     "--pf",
-    type=click.Choice(PFS),
+    type=Word(PFS),
     default="software",
     show_default=True,
     help="Who drives the VFs: a software PF, or Linux's own i40e, which is built once (7 minutes).",
@@ -56,14 +56,14 @@ from iavfio.ranges import VFS
 )
 @click.option(
     "--writeback",
-    type=click.Choice(["hardware", "immediate"]),
+    type=Word(["hardware", "immediate"]),
     default="hardware",
     show_default=True,
     help="When completed descriptors become visible.",
 )
 @click.option(
     "--doorbells",
-    type=click.Choice(["shared", "trapped"]),
+    type=Word(["shared", "trapped"]),
     default="shared",
     show_default=True,
     help="Whether clients may map the two pages of doorbells.",

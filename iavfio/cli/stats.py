@@ -10,7 +10,7 @@ import click
 
 from iavfio.cli import candidates
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number
+from iavfio.cli.options import Number, Word
 from iavfio.cli.printing import note, tell, wrapped
 from iavfio.cli.rates import print_rates
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -46,7 +46,7 @@ STATUS = (
 @click.option("--all", "own", is_flag=True, help="Add iavfio's own counters (drops, polls, ...).")
 @click.option(
     "--names",
-    type=click.Choice(["libie", "kernel"]),
+    type=Word(["libie", "kernel"]),
     default="libie",
     show_default=True,
     help="Names of libie, or the fewer ones of the mainline driver.",

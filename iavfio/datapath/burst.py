@@ -7,6 +7,7 @@ made per packet; one C call moves a whole burst (docs/design.md 5).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from html import escape
 from types import TracebackType
@@ -21,7 +22,7 @@ from iavfio.datapath.columns import MAX_CHAIN, Columns, Gathered
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.pool import Pool
-from iavfio.errors import ConfigError, StateError
+from iavfio.errors import ConfigError, NoSuchPacket, StateError
 
 _NULL: Any = ffi.NULL
 _send: Any = lib.pair_send  # an attribute of lib costs a look-up each time
@@ -80,14 +81,15 @@ class Burst(Packets):
         return self.segments_of(index)[0]
 
     def segments_of(self, index: int) -> list[memoryview]:
-        """All segments of one packet as writable zero-copy views. Raises IndexError."""
+        """All segments of one packet as writable zero-copy views.
+
+        Raises ConfigError, which is an IndexError, where the burst has no packet of that number.
+        """
         columns = self.live()
-        try:
-            inside = -self._n <= index < self._n
-        except TypeError:
-            raise wrong_type("index", index, "the number of a packet") from None
-        if not inside:
-            raise IndexError(f"packet {index} of a burst of {self._n}")
+        if type(index) is not int:
+            index = _number(index)
+        if not -self._n <= index < self._n:
+            raise NoSuchPacket(index, self._n)
         index %= self._n
         handles = [int(columns.handles[index])]
         if columns.chain is not None and columns.segments is not None:
@@ -305,6 +307,16 @@ class Selection(Packets):
         return packets_html(self, f"Selection of {counted(len(self), 'packet')}")
 
 
+def _number(index: Any) -> int:
+    """The number of a packet, NumPy's too. Raises ConfigError for what is none."""
+    if isinstance(index, bool | np.bool_) or not hasattr(type(index), "__index__"):
+        raise wrong_type("index", index, "the number of a packet")
+    try:
+        return operator.index(index)
+    except TypeError:  # an array has the method without being a number
+        raise wrong_type("index", index, "the number of a packet") from None
+
+
 def _indices(which: Any, count: int) -> NDArray[np.intp]:
     """Packet numbers of a mask, slice, number or list of numbers. A repeated one raises."""
     if isinstance(which, slice):
@@ -324,7 +336,8 @@ def _indices(which: Any, count: int) -> NDArray[np.intp]:
         raise ConfigError("packets are chosen by mask, slice or whole numbers", "", "")
     numbers = array.astype(np.intp)
     if numbers.min() < -count or numbers.max() >= count:
-        raise IndexError(f"packet {int(numbers.max())} of a burst of {count}")
+        low = int(numbers.min())
+        raise NoSuchPacket(low if low < -count else int(numbers.max()), count)
     numbers = np.where(numbers < 0, numbers + count, numbers)
     if np.unique(numbers).size != numbers.size:
         raise ConfigError(

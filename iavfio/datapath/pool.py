@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
-from iavfio.arguments import Choice, Flag
+from iavfio.arguments import Choice, Flag, known_keywords
 from iavfio.errors import VfioError
 from iavfio.pyvfio import AddressSpace, DmaMemory, allocate_contiguous
 from iavfio.pyvfio.memory import HugePages
@@ -41,6 +41,7 @@ class Pool:
     size that makes no sense, VfioError when memory is short.
     """
 
+    @known_keywords
     def __init__(
         self,
         buffers: int = DEFAULT_BUFFERS,

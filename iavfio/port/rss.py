@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iavfio._driver import lib
-from iavfio.arguments import Flag, Names, Range, several, wrong_type
+from iavfio.arguments import Flag, Names, Range, known_fields, known_keywords, several, wrong_type
 from iavfio.errors import ConfigError, Remedy
 
 # The key of the Toeplitz verification suite, which most drivers default to, extended to 52 bytes.
@@ -37,6 +37,7 @@ CLASSES = Names("packet class of RSS", tuple(FIELDS))
 QUEUE = Range(0, 255, "")  # the number of a queue in the table
 
 
+@known_fields
 @dataclass(frozen=True)
 class Rss:
     """How flows are spread over queues.
@@ -63,6 +64,7 @@ class Rss:
             object.__setattr__(self, name, value)
 
     @classmethod
+    @known_keywords
     def make(
         cls,
         *,

@@ -31,6 +31,7 @@ Mode = Literal["auto", "cdev", "group", "noiommu"]
 MODES: tuple[Mode, ...] = ("auto", "cdev", "group", "noiommu")
 BDF = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
 USER = "vfio-user:"
+KERNEL_ONLY = "a PCI device, and none is named"  # what arguments are of that only VFIO needs
 
 
 def normal_bdf(text: str) -> str | None:
@@ -65,17 +66,7 @@ def open_device(
             "it is neither a PCI address nor a vfio-user socket",
             "use an address as in 'iavfio list' (0000:3b:02.0) or vfio-user:/path/of/socket",
         )
-    if mode not in MODES:
-        raise BadArgument(f"there is no mode {mode!r}", "", f"choose of {', '.join(MODES)}")
-    if vf_token is not None:
-        try:
-            vf_token = str(uuid.UUID(vf_token))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise BadArgument(
-                f"{vf_token!r} is no VF token",
-                "a token is a UUID",
-                "pass it as xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
-            ) from error
+    vf_token = check_arguments(bdf is not None, mode, unsafe_noiommu, vf_token, space)
     if bdf is None:
         return _opened(UserDevice(target.removeprefix(USER)))
     real = kernel if kernel is not None else RealKernel()
@@ -113,6 +104,40 @@ def open_device(
     return _opened(
         GroupDevice(real, bdf, space=space, token=vf_token, unsafe_noiommu=unsafe_noiommu)
     )
+
+
+def check_arguments(
+    pci: bool,
+    mode: object,
+    unsafe_noiommu: bool = False,
+    vf_token: str | None = None,
+    space: AddressSpace | None = None,
+) -> str | None:
+    """The VF token in its usual form, None without one.
+
+    Raises BadArgument for a mode or token that cannot be, and for an argument that has no effect:
+    all four are of devices that the kernel's VFIO opens, `pci`, and not of sockets.
+    """
+    if mode not in MODES:
+        raise BadArgument(f"there is no mode {mode!r}", "", f"choose of {', '.join(MODES)}")
+    if vf_token is not None:
+        try:
+            vf_token = str(uuid.UUID(vf_token))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadArgument(
+                f"{vf_token!r} is no VF token",
+                "a token is a UUID",
+                "pass it as xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+            ) from error
+    for name, given in (
+        ("mode", mode != "auto"),
+        ("unsafe_noiommu", unsafe_noiommu),
+        ("vf_token", vf_token is not None),
+        ("space", space is not None),
+    ):
+        if given and not pci:
+            raise BadArgument(f"{name} is of {KERNEL_ONLY}", "", f"leave {name} out")
+    return vf_token
 
 
 def _opened(device: Device) -> Device:

@@ -12,7 +12,7 @@ from typing import Any
 from iavfio import pyvfio, resources
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import RxQueue, TxQueue
-from iavfio.opening import open_port
+from iavfio.opening import is_pci, open_port
 from iavfio.port.port import Port
 from iavfio.port.settings import Settings
 from iavfio.pyvfio import Device
@@ -85,7 +85,12 @@ class Vfs:
         return pyvfio.open(target, **self._opening(target))
 
     def _opening(self, target: str) -> dict[str, Any]:
-        """How a VF is opened: with its resource's token, where no other is given."""
+        """How a VF is opened: with its resource's token, where no other is given.
+
+        The arguments belong to PCI devices alone.
+        """
+        if not is_pci(target):
+            return {}
         if self._arguments.get("vf_token") is None:
             return self._arguments | {"vf_token": self._tokens.get(target)}
         return self._arguments

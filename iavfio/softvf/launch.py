@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import iavfio
 from iavfio import errors
-from iavfio.arguments import Choice, Flag, Text, wrong_type
+from iavfio.arguments import Choice, Flag, Text, known_keywords, wrong_type
 from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
 from iavfio.logs import logger
 from iavfio.ranges import VF, VFS
@@ -150,6 +150,7 @@ class Starting:
         _end(self._child, self._directory, os.getpid())
 
 
+@known_keywords
 def softvf(
     vfs: int = 1,
     personality: str = "e810",
@@ -229,7 +230,8 @@ def _arguments(
 ) -> list[str]:
     """Returns the arguments of the process. Raises ConfigError for what cannot be."""
     command = ["--vfs", str(VFS("vfs", vfs))]
-    command += ["--personality", Choice("personality", cards.NAMES)("personality", personality)]
+    Choice("personality", cards.NAMES)("personality", personality)
+    command += ["--personality", personality]
     command += ["--uplink", Text("a wire", "uplink='loopback'")("uplink", uplink)]
     command += ["--writeback", WRITEBACK("writeback", writeback)]
     command += ["--doorbells", DOORBELLS("doorbells", doorbells)]
@@ -237,10 +239,12 @@ def _arguments(
     command += ["--verbose"] if Flag()("verbose", verbose) else []
     if options is not None and not isinstance(options, Mapping):
         raise wrong_type("options", options, "a dictionary", "as in options={'trusted': True}")
+    twists = []
     for key, value in (options or {}).items():
         text = ("on" if value else "off") if isinstance(value, bool) else str(value)
-        cards.parse_option(f"{key}={text}")
+        twists.append(cards.parse_option(f"{key}={text}"))
         command += ["--option", f"{key}={text}"]
+    cards.check_effect(personality, twists)
     return command
 
 

@@ -7,12 +7,13 @@ A personality is a value: what the PCI function shows, and the dialect that its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
-from iavfio.arguments import unknown
+from iavfio.arguments import real, unknown, whole
 from iavfio.errors import ConfigError, Remedy
 
 BAR_MIN = 0x10000
@@ -22,6 +23,8 @@ VECTOR_LIMIT = 65
 Tunnel = Literal["vxlan", "geneve"]
 TUNNELS = ("vxlan", "geneve")
 TUNNEL_LIMIT = 16
+HEXADECIMAL = re.compile("0x[0-9a-fA-F]{1,16}")
+PORT = re.compile("[0-9]{1,5}")
 LINK_SPEEDS = (100, 1000, 2500, 5000, 10000, 20000, 25000, 40000, 50000, 100000)
 
 
@@ -171,7 +174,7 @@ def _bool(text: str) -> bool:
     words = {"on": True, "yes": True, "true": True, "1": True}
     words |= {"off": False, "no": False, "false": False, "0": False}
     try:
-        return words[text.lower()]
+        return words[text]
     except KeyError:
         raise ValueError("on or off") from None
 
@@ -188,7 +191,7 @@ def _choice(*words: str) -> Callable[[str], str]:
 def _range(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
-            value = int(text, 0)
+            value = int(text, 16) if HEXADECIMAL.fullmatch(text) else whole(text)
         except ValueError:
             value = low - 1
         if not low <= value <= high:
@@ -209,7 +212,7 @@ def _one_of(*values: int) -> Callable[[str], int]:
 
 def _milliseconds(text: str) -> float:
     try:
-        value = float(text)
+        value = real(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 60_000:
@@ -218,9 +221,9 @@ def _milliseconds(text: str) -> float:
 
 
 def _bar(text: str) -> int:
-    number, unit = (text[:-1], 1024) if text[-1:] in ("K", "k") else (text, 1)
+    number, unit = (text[:-1], 1024) if text[-1:] == "K" else (text, 1)
     try:
-        size = int(number, 0) * unit
+        size = (int(number, 16) if HEXADECIMAL.fullmatch(number) else whole(number)) * unit
     except ValueError:
         size = 0
     if not BAR_MIN <= size <= BAR_MAX or size & (size - 1):
@@ -232,7 +235,7 @@ def _tunnels(text: str) -> str:
     parts = [part.strip() for part in text.split(",")] if text not in ("", "none") else []
     for part in parts:
         kind, _, port = part.partition(":")
-        if kind not in TUNNELS or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        if kind not in TUNNELS or not PORT.fullmatch(port) or not 0 < int(port) < 1 << 16:
             raise ValueError("none, or pairs such as vxlan:4789,geneve:6081")
     if len({part.partition(":")[2] for part in parts}) < len(parts) or len(parts) > TUNNEL_LIMIT:
         raise ValueError(f"at most {TUNNEL_LIMIT} tunnels, each on a UDP port of its own")

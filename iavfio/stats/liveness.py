@@ -40,7 +40,7 @@ def remove_if_dead(folder: int, name: str, begins: bytes = b"") -> bool:
     still means the file that was looked at. Raises OSError when this user may not do it.
     """
     try:
-        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        fd = _open_to_lock(folder, name)
     except FileNotFoundError:
         return False
     try:
@@ -52,6 +52,26 @@ def remove_if_dead(folder: int, name: str, begins: bytes = b"") -> bool:
         return True
     finally:
         os.close(fd)
+
+
+def _open_to_lock(folder: int, name: str) -> int:
+    """Opens a segment so that it can be locked; one of this user that has a read-only mode and is
+    dead becomes writable for it. Raises OSError.
+    """
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, os.O_RDWR | flags, dir_fd=folder)
+    except PermissionError:
+        fd = os.open(name, os.O_RDONLY | flags, dir_fd=folder)
+        try:
+            if os.fstat(fd).st_uid != os.geteuid():
+                raise
+            if is_alive(fd):
+                return os.dup(fd)
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+        return os.open(name, os.O_RDWR | flags, dir_fd=folder)
 
 
 def _lock_removal(fd: int) -> bool:

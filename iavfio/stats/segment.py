@@ -66,10 +66,10 @@ class PortSegment:
         IavfioError when there is no room for it.
         """
         check_name(name)
-        if mode & 0o600 != 0o600 or mode & ~READABLE:
+        if not mode & 0o400 or mode & ~READABLE:
             raise ConfigError(
                 f"a stats segment cannot have mode {mode:#o}",
-                "its owner reads and writes it, others may at most read it",
+                "its owner reads it, others may at most read it",
                 "use stats_mode=0o600, 0o640 or 0o644",
             )
         home = own_dir()

@@ -308,8 +308,7 @@ def test_a_pf_that_refuses_for_ever_is_given_up_by_one_deadline(
 ) -> None:
     """Refusals, resets and smaller requests share the time of the negotiation."""
     monkeypatch.setattr(negotiation, "NEGOTIATE_DEADLINE", 0.3)
-    options: dict[str, Any] = {"reset_ms": 1, "resources_once": False}
-    with iavfio.softvf(options=options) as pf:
+    with iavfio.softvf(options={"reset_ms": 1}) as pf:
         opcode = lib.VC_OP_GET_VF_RESOURCES
         # Far more than there is time to ask for; who asks on for ever is answered in the end.
         pf.control("fault", vf=0, kind="retval", opcode=opcode, value=-5, count=16)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iavfio
-from iavfio import ConfigError, IavfioError, Port, Rss, handlers, stats
+from iavfio import ConfigError, IavfioError, Port, Rss, handlers
 from iavfio.datapath.isa import usable
 from iavfio.datapath.worker import Lane, Worker
 from iavfio.port.settings import CHECKS
@@ -24,15 +23,12 @@ from iavfio.softvf.launch import SoftPf
 OTHER_ISA = next(word for word in ("neon", "avx512", "avx2") if word not in usable())
 MAC = "02:00:00:00:00:01"
 # Callables without types: what mypy would refuse is what is tried here.
-OPEN: Any = iavfio.open
-POOL: Any = iavfio.Pool
 RSS: Any = Rss
-READ: Any = stats.read
-SOFTVF: Any = iavfio.softvf
 WORKER: Any = Worker
 HANDLER: Any = iavfio.handler
 RUN: Any = handlers.run
 SWAP = handlers.builtin("swap_macs")
+NO_NUMBERS: list[Any] = [1.5, 0.0, None, "x", b"", [], [0], {}, True, np.zeros(1), np.float64(0)]
 NO_UINT8 = np.zeros((2, 60))
 ROWS = np.zeros((2, 60), dtype=np.uint8)
 
@@ -221,7 +217,13 @@ CALLS: list[tuple[str, Call, str]] = [
     ("recv True", lambda p: p.rx[0].recv(True), "not the bool True"),
     ("recv huge", lambda p: p.rx[0].recv(10**12), "use max=65536"),
     ("recv nan s", lambda p: p.rx[0].recv(timeout=math.nan), "timeout is not a number"),
-    ("recv inf s", lambda p: p.rx[0].recv(timeout=math.inf), "seconds"),
+    ("recv inf s", lambda p: p.rx[0].recv(timeout=math.inf), "use timeout=-1 for no limit"),
+    ("recv -inf s", lambda p: p.rx[0].recv(timeout=-math.inf), "use timeout=-1 for no limit"),
+    ("any inf", lambda p: p.rx.any(math.inf), "use timeout=-1 for no limit"),
+    ("wait inf", lambda p: p.rx.wait(math.inf), "use timeout=-1 for no limit"),
+    ("wait nan", lambda p: p.rx.wait(math.nan), "use timeout=-1 for no limit"),
+    ("link inf", lambda p: p.wait_link(math.inf), "use timeout=1000000"),
+    ("link -1", lambda p: p.wait_link(-1), "use timeout=0"),
     ("recv str s", lambda p: p.rx[0].recv(timeout="1"), "a number of seconds, not the str"),
     ("link nan", lambda p: p.wait_link(math.nan), "timeout is not a number"),
     ("link -1", lambda p: p.wait_link(-1), "0 to 1e+06 seconds"),
@@ -240,6 +242,24 @@ CALLS: list[tuple[str, Call, str]] = [
     ("field 3", lambda p: p.tx[0].build([bytes(60)]).field(0, 3), "1, 2, 4 or 8 bytes"),
     ("field '2'", lambda p: p.tx[0].build([bytes(60)]).field(0, "2"), "1, 2, 4 or 8 bytes"),
     ("column", lambda p: p.tx[0].build([bytes(60)]).column("vlan"), "configure(metadata={..."),
+    *(
+        (
+            f"{call} {index!r}",
+            lambda p, call=call, index=index: getattr(p.tx[0].build([bytes(60)]), call)(index),
+            "index is the number of a packet, not",
+        )
+        for call in ("bytes", "segments_of")
+        for index in NO_NUMBERS
+    ),
+    *(
+        (
+            f"{call} {index}",
+            lambda p, call=call, index=index: getattr(p.tx[0].build([bytes(60)]), call)(index),
+            f"there is no packet {index}: packets are numbered 0 to 0",
+        )
+        for call in ("bytes", "segments_of", "__getitem__")
+        for index in (1, -2, 1 << 40)
+    ),
     ("column 2", lambda p: column(p, "nosuch"), "known are rss, ptype, csum, vlan, mark, time"),
     ("column 3", lambda p: column(p, "vlam"), "did you mean vlan?"),
     ("column 4", lambda p: column(p, 5), "there is no column 5"),
@@ -299,102 +319,6 @@ def test_a_wrong_call_is_refused_and_moves_nothing(running: Port, call: Call, re
     gc.collect()
     assert reason in message
     assert (running.state, running.settings, running.pool.held) == ("running", before, held)
-
-
-Make = Callable[[Any], object]
-OBJECTS: list[tuple[str, Make, str]] = [
-    ("pf.open(5)", lambda pf: pf.open(5), "there is no VF 5: this software PF has 2"),
-    ("pf.open(2)", lambda pf: pf.open(2), "iavfio.softvf(vfs=3)"),
-    ("pf.open(-1)", lambda pf: pf.open(-1), "vf=-1 is not possible: vf can be 0 to 1\n  use vf=0"),
-    ("pf.open(64)", lambda pf: pf.open(64), "vf=64 is not possible: vf can be 0 to 1\n  use vf=1"),
-    ("pf.open(NumPy 2)", lambda pf: pf.open(np.int8(2)), "vf can be 0 to 1"),
-    ("pf.open(True)", lambda pf: pf.open(True), "vf is a whole number, not the bool True"),
-    ("pf.open('0')", lambda pf: pf.open("0"), "not the str '0'"),
-    ("pf.open(None)", lambda pf: pf.open(None), "not None"),
-    ("pf.open(1.0)", lambda pf: pf.open(1.0), "not the float 1.0"),
-    ("open(5)", lambda _: OPEN(5), "target is the name of a VF, not the int 5"),
-    ("open(None)", lambda _: OPEN(None), "not None"),
-    ("open path", lambda _: OPEN(Path("/x.sock")), "as in 'vfio-user:/x.sock'"),
-    ("open ''", lambda _: OPEN(""), "names no device"),
-    ("open nosuch", lambda _: OPEN("nosuch"), "iavfio list"),
-    ("open address", lambda _: OPEN("0000:ff:1f.7"), "there is no PCI device 0000:ff:1f.7"),
-    ("open socket", lambda _: OPEN("vfio-user:"), "path of the socket is empty"),
-    ("open zero", lambda _: OPEN("vfio-user:a\0b"), "zero byte"),
-    ("open long", lambda _: OPEN(f"vfio-user:/{'d' * 107}"), "107"),
-    ("open pod", lambda _: OPEN("PCIDEVICE_NOT_SET"), "not set in this environment"),
-    ("open name ''", lambda _: OPEN("softvf", name=""), "name is empty"),
-    ("open name /", lambda _: OPEN("softvf", name="a/b"), "is no port name"),
-    ("open name 5", lambda _: OPEN("softvf", name=5), "not the int 5"),
-    ("open mode", lambda _: OPEN("softvf", mode="x"), "there is no mode 'x'"),
-    ("open token", lambda _: OPEN("softvf", vf_token="x"), "a token is a UUID"),
-    ("open token 5", lambda _: OPEN("softvf", vf_token=5), "a token is a UUID"),
-    ("open pool", lambda _: OPEN("softvf", pool=4096), "pool is an object of Pool"),
-    ("open stats_mode", lambda _: OPEN("softvf", stats_mode="640"), "not the str '640'"),
-    ("open stats_mode 2", lambda _: OPEN("softvf", stats_mode=0o1777), "0o0 to 0o777"),
-    ("open stats_mode 3", lambda _: OPEN("softvf", stats_mode=644), "write stats_mode=0o644"),
-    ("open stats_mode 4", lambda _: OPEN("softvf", stats_mode=0o7777), "as in stats_mode=0o640"),
-    ("open stats_mode 5", lambda _: OPEN("softvf", stats_mode=-1), "as in stats_mode=0o640"),
-    ("open noiommu", lambda _: OPEN("softvf", unsafe_noiommu=1), "True or False"),
-    ("open release", lambda _: OPEN("softvf", release_on_request="no"), "True or False"),
-    ("read(None)", lambda _: READ(None), "port is the name of a port, not None"),
-    ("read(5)", lambda _: READ(5), "not the int 5"),
-    ("read(b'x')", lambda _: READ(b"x"), "not the bytes b'x'"),
-    ("read path", lambda _: READ(Path("x")), "ports() lists them"),
-    ("pool 63", lambda _: POOL(63), "use buffers=64"),
-    ("pool '64'", lambda _: POOL("64"), "not the str '64'"),
-    ("pool True", lambda _: POOL(True), "not the bool True"),
-    ("pool 1e4", lambda _: POOL(1e4), "not the float"),
-    ("pool None", lambda _: POOL(None), "not None"),
-    ("pool giant", lambda _: POOL(1 << 25), "use buffers=16777216"),
-    ("pool huge", lambda _: POOL(huge="yes"), "known are auto, never, require"),
-    ("pool node", lambda _: POOL(numa_node="0"), "not the str '0'"),
-    ("pool contiguous", lambda _: POOL(contiguous=1), "True or False"),
-    ("rss key", lambda _: RSS(key="abc"), "key is a key in bytes, not the str"),
-    ("rss no key", lambda _: RSS(key=b""), "the RSS key is empty"),
-    ("rss zero key", lambda _: RSS(key=bytes(52)), "it spreads nothing"),
-    ("rss short zero key", lambda _: RSS(key=bytearray(40)), "it spreads nothing"),
-    ("rss no lut", lambda _: RSS(lut=()), "the RSS table is empty"),
-    ("rss lut 300", lambda _: RSS(lut=(300,)), "lut[0] can be 0 to 255"),
-    ("rss lut 256", lambda _: RSS.make(lut=[0, 256]), "use lut[1]=255"),
-    ("rss lut 0.5", lambda _: RSS.make(lut=[0.5]), "lut[0] is a whole number, not the float 0.5"),
-    ("rss lut -1", lambda _: RSS(lut=(-1,)), "lut[0] can be 0 to 255"),
-    ("rss lut 'a'", lambda _: RSS(lut=("a",)), "not the str 'a'"),
-    ("rss lut int", lambda _: RSS.make(lut=5), "lut is a list of queue numbers"),
-    ("rss field", lambda _: RSS.make(fields=["ipv4-udpp"]), "did you mean ipv4-udp?"),
-    ("rss fields", lambda _: RSS.make(fields=5), "not the int 5"),
-    ("rss symmetric", lambda _: RSS(symmetric=1), "True or False"),
-    ("softvf '2'", lambda _: SOFTVF(vfs="2"), "not the str '2'"),
-    ("softvf 0", lambda _: SOFTVF(vfs=0), "use vfs=1"),
-    ("softvf 65", lambda _: SOFTVF(vfs=65), "use vfs=64"),
-    ("softvf True", lambda _: SOFTVF(vfs=True), "not the bool True"),
-    ("softvf card", lambda _: SOFTVF(personality="e811"), "did you mean e810?"),
-    ("softvf card 5", lambda _: SOFTVF(personality=5), "not the int 5"),
-    ("softvf wire", lambda _: SOFTVF(uplink="pcap:"), "names no file"),
-    ("softvf no wire", lambda _: SOFTVF(uplink=""), "uplink is empty"),
-    ("softvf wire 0", lambda _: SOFTVF(uplink="a\0b"), "zero byte"),
-    ("softvf write-back", lambda _: SOFTVF(writeback="now"), "hardware, immediate"),
-    ("softvf doorbells", lambda _: SOFTVF(doorbells=None), "not None"),
-    ("softvf options", lambda _: SOFTVF(options=["trusted"]), "options is a dictionary"),
-    ("softvf option", lambda _: SOFTVF(options={"trustd": True}), "did you mean trusted?"),
-    ("softvf value", lambda _: SOFTVF(options={"max_mtu": -1}), "from 0 to 16383"),
-    ("softvf verbose", lambda _: SOFTVF(verbose=1), "True or False"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"), [row[1:] for row in OBJECTS], ids=[row[0] for row in OBJECTS]
-)
-def test_nothing_wrong_is_made(pf: SoftPf, make: Make, reason: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        make(pf)
-    assert reason in str(refused.value)
-
-
-def test_a_closed_software_pf_opens_nothing() -> None:
-    with iavfio.softvf() as closed:
-        pass
-    with pytest.raises(iavfio.StateError, match="closed"):
-        closed.open(0)
 
 
 # ---- whose limit it is
