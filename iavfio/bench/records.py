@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `iavfio ndr --json` prints, as types; `iavfio schema ndr` prints their schema.
+"""What `iavfio ndr` and `iavfio bench` print with --json, as types.
 
 A field that is added keeps the version; one that goes or changes its meaning gets a new one.
 """
@@ -74,3 +74,114 @@ class NdrRecord(
     sizes: list[SizeRecord]
     interrupted: bool
     provenance: dict[str, Any]
+
+
+class RowRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A queue's part of a run."""
+
+    port: str
+    queue: Count
+    packets: Count
+    bytes: Annotated[Count, Meta(description="without FCS")]
+    drops: int
+    mpps: float
+    gbps: float
+    line_share: float | None
+
+
+class WaitingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Packets that waited in receive rings."""
+
+    before: int
+    after: int
+
+
+class VerifyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What --verify found."""
+
+    on: bool
+    lost: Count
+    duplicated: Count
+    reordered: Count
+    corrupted: Count
+
+
+class MemoryRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes that the ports hold."""
+
+    buffers: Count
+    pool: Count
+    rings: Count
+    stats: Count
+
+
+class RunsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All runs of --repeat; the figures of the spread are there when one was finished."""
+
+    mpps: list[float]
+    sound: list[bool]
+    mpps_median: float | None = None
+    mpps_least: float | None = None
+    mpps_most: float | None = None
+
+
+class NothingRecord(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="iavfio.bench.nothing/1",
+):
+    """A run that was ended before its first packet."""
+
+    interrupted: bool
+    runs: RunsRecord
+
+
+class BenchRecord(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="iavfio.bench.result/1",
+):
+    """The last run of a bench, and with --repeat the rates of all."""
+
+    mode: str
+    isa: str
+    duration_s: float
+    mpps: float
+    gbps: Annotated[float, Meta(description="of frames with FCS")]
+    line_share: Annotated[float | None, Meta(description="with preamble and gap")]
+    sent: Count
+    received: Count
+    offered: Count
+    delivered: Count
+    lost: int
+    loss_share: float
+    max_loss: float
+    in_flight: int
+    not_completed: int
+    given_back: int
+    pf_sent: int
+    pf_received: int
+    waiting: WaitingRecord
+    foreign: Annotated[int, Meta(description="packets that nobody here had sent")]
+    drops: Annotated[dict[str, int], Meta(description="by the counter that tells of them")]
+    cycles_per_packet: float
+    empty_poll_share: float
+    sizes: Annotated[list[int], Meta(description="bytes with FCS")]
+    queues: Count
+    ring: Count
+    memory: MemoryRecord
+    burst: Count
+    verify: VerifyRecord
+    latency: Annotated[LatencyRecord | None, Meta(description="of --latency")]
+    sound: bool
+    reasons: Annotated[list[str], Meta(description="why it is not sound")]
+    interrupted: bool
+    notes: list[str]
+    rows: list[RowRecord]
+    ports: Annotated[dict[str, dict[str, int]], Meta(description="counters of each port")]
+    provenance: dict[str, Any]
+    runs: RunsRecord | None = None

@@ -18,7 +18,10 @@ from iavfio.bench.result import Result, Row, Spread
 from iavfio.datapath.latency import summary
 
 WIDTH = 100  # where the output is no terminal
-NOTHING = json.dumps({"interrupted": True, "runs": {"mpps": [], "sound": []}}, indent=2)
+SCHEMA, SCHEMA_NOTHING = "iavfio.bench.result/1", "iavfio.bench.nothing/1"
+NOTHING = json.dumps(
+    {"schema": SCHEMA_NOTHING, "interrupted": True, "runs": {"mpps": [], "sound": []}}, indent=2
+)
 """The JSON object of a run that was ended before its first packet."""
 NARROW = 72  # below this only what matters most fits
 
@@ -65,7 +68,7 @@ def print_results(results: Sequence[Result], out: Console) -> None:
 
 def as_json(results: Sequence[Result]) -> str:
     """Returns the last run as a JSON object; of several also `runs`: each rate, the spread."""
-    found: dict[str, Any] = results[-1].as_dict()
+    found: dict[str, Any] = {"schema": SCHEMA} | results[-1].as_dict()
     if len(results) > 1:
         spread = Spread.of(results)
         found["runs"] = {

@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs the command line within this process and returns the exit status."""
+    from iavfio.cli.failure import stream_for
     from iavfio.cli.group import group
     from iavfio.cli.outcome import outcome
 
@@ -40,5 +41,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         from iavfio.cli.completion import answer
 
         return outcome(answer)
-    arguments = None if argv is None else [*argv]  # `list` is a subcommand here
-    return outcome(lambda: group.main(args=arguments, prog_name="iavfio", standalone_mode=False))
+    arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a subcommand here
+    return outcome(
+        lambda: group.main(args=arguments, prog_name="iavfio", standalone_mode=False),
+        stream_for(arguments),
+    )

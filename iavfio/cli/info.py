@@ -15,6 +15,8 @@ from iavfio.cli.private_pf import check_used
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 
+SCHEMA = "iavfio.info.vf/1"
+
 if TYPE_CHECKING:
     from iavfio.port.port import Port
 
@@ -45,7 +47,7 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
                 "granted": [c.name for c in port.capabilities.granted_list],
                 "denied": {c.name: c.without for c in port.capabilities.denied},
             }
-            tell(json.dumps(facts, indent=2))
+            tell(json.dumps({"schema": SCHEMA} | facts, indent=2))
         else:
             width = max(map(len, facts))
             for name, value in facts.items():

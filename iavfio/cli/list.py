@@ -10,6 +10,8 @@ import click
 from iavfio.cli.group import Command
 from iavfio.cli.printing import note, tell
 
+SCHEMA = "iavfio.list.function/1"
+
 
 @click.command("list", cls=Command, needs=("iavfio.host.listing",))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
@@ -24,7 +26,8 @@ def command(as_json: bool) -> None:
 
     found = discover(Tree())
     if as_json:
-        tell(json.dumps(listing.data(found), indent=2))
+        items = [{"schema": SCHEMA} | item for item in listing.data(found)]
+        tell(json.dumps(items, indent=2))
         return
     for line in listing.lines(found):
         tell(line)

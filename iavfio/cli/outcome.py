@@ -8,11 +8,11 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from iavfio.cli import signals
+from iavfio.cli import failure, signals
 from iavfio.cli.printing import note, unwritable, wrapped
 from iavfio.cli.streams import discard_output
 from iavfio.errors import ConfigError, IavfioError
@@ -23,13 +23,15 @@ NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # of click 8.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # with a file's name where it was not stdout
 
 
-def outcome(work: Callable[[], Any]) -> int:
+def outcome(work: Callable[[], Any], as_json: TextIO | None = None) -> int:
     """Does the work of a command and returns its exit status; raises nothing.
+
+    `as_json`: where an error is told as a JSON object too, see `iavfio.cli.failure`.
 
     A command returns None or a status. A reader of stdout that has seen enough, such as head, ends
     it without a word; a stdout that takes nothing is trouble, whatever the command found.
     """
-    status = _outcome(work)
+    status = _outcome(work, as_json)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -41,7 +43,7 @@ def outcome(work: Callable[[], Any]) -> int:
     return status
 
 
-def _outcome(work: Callable[[], Any]) -> int:
+def _outcome(work: Callable[[], Any], as_json: TextIO | None) -> int:
     try:
         status = work()
     except click.exceptions.Exit as leave:
@@ -49,6 +51,7 @@ def _outcome(work: Callable[[], Any]) -> int:
     except click.ClickException as wrong:
         with contextlib.suppress(OSError):
             _show(wrong)
+        failure.tell(as_json, wrong.exit_code, wrong.format_message())
         return wrong.exit_code
     except click.exceptions.Abort:
         return signals.status(KeyboardInterrupt())
@@ -59,7 +62,7 @@ def _outcome(work: Callable[[], Any]) -> int:
         return DONE
     except Exception as error:
         try:
-            return report(error)
+            return report(error, as_json)
         except MemoryError:  # not even for the words
             os.write(
                 2, b"iavfio: there is not enough memory\n  raise its limit: ulimit -v unlimited\n"
@@ -80,13 +83,16 @@ def _show(wrong: click.ClickException) -> None:
     note(wrapped(f"Error: {wrong.format_message()}"))
 
 
-def report(error: Exception) -> int:
-    """Tells an error on stderr and returns its exit status."""
+def report(error: Exception, as_json: TextIO | None = None) -> int:
+    """Tells an error on stderr, and as an object where `as_json` says; returns its exit status."""
     if os.environ.get("IAVFIO_DEBUG"):
         raise error
     reason = explained(error)
     note(wrapped(f"iavfio: {reason.command_text}"))
-    return WRONG_USE if isinstance(reason, ConfigError) else TROUBLE
+    status = WRONG_USE if isinstance(reason, ConfigError) else TROUBLE
+    remedy = getattr(reason.remedy, "command", reason.remedy)
+    failure.tell(as_json, status, reason.what, reason.cause, remedy)
+    return status
 
 
 def explained(error: Exception) -> IavfioError:

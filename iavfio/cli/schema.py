@@ -22,14 +22,23 @@ VFS = "iavfio.vfs.records"
 CAPTURE = "iavfio.capture.records"
 DOCTOR = "iavfio.doctor.records"
 GENERATOR = "iavfio.generator.records"
+CLI = "iavfio.cli.records"
+BENCH = "iavfio.bench.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
+    "bench": (
+        ("iavfio bench --json", BENCH, "BenchRecord"),
+        ("iavfio bench --json, ended before its first packet", BENCH, "NothingRecord"),
+    ),
     "capture": (("iavfio capture --json", CAPTURE, "CaptureRecord"),),
     "doctor": (
         ("iavfio doctor --json", DOCTOR, "ReportRecord"),
         ("iavfio doctor --undo --json", DOCTOR, "UndoneRecord"),
     ),
     "gen": (("iavfio gen --json", GENERATOR, "GenRecord"),),
-    "ndr": (("iavfio ndr --json", "iavfio.bench.records", "NdrRecord"),),
+    "failure": (("any command --json that fails", CLI, "FailureRecord"),),
+    "info": (("iavfio info --json", CLI, "InfoRecord"),),
+    "list": (("iavfio list --json, a list", CLI, "FunctionRecord"),),
+    "ndr": (("iavfio ndr --json", BENCH, "NdrRecord"),),
     "replay": (("iavfio replay --json", CAPTURE, "ReplayRecord"),),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
@@ -38,6 +47,7 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
         ("iavfio stats --interval --json, a line", LIVE, "PortRates"),
         ("iavfio stats --interval --json, the last lines", LIVE, "PortTotal"),
     ),
+    "why": (("iavfio why --json", CLI, "WhyRecord"),),
     "vf": (
         ("iavfio vf PF list --json", VFS, "PfRecord"),
         ("iavfio vf PF create, destroy, set, undo --json", VFS, "ChangeRecord"),

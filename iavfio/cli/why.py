@@ -20,6 +20,7 @@ from iavfio.ranges import INTERVAL
 if TYPE_CHECKING:
     from iavfio.port.why import Finding
 
+SCHEMA = "iavfio.why.findings/1"
 STATUS = (
     "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
     "2 wrong use, also a port or VF that does not exist; 130 Ctrl-C; 143 SIGTERM."
@@ -50,7 +51,12 @@ def command(target: str, interval: float, as_json: bool) -> int:
     port = _port(target)
     found, hints = _probe(target) if port is None else _watch(port, interval)
     if as_json:
-        told = {"port": target, "findings": [asdict(f) for f in found], "hints": hints}
+        told = {
+            "schema": SCHEMA,
+            "port": target,
+            "findings": [asdict(f) for f in found],
+            "hints": hints,
+        }
         tell(json.dumps(told, indent=2))
     elif found:
         tell("\n".join(map(str, found)))

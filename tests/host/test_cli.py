@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from iavfio.cli import run
+from iavfio.cli.records import FunctionRecord
 from tests.host.fake_host import FakeHost
 
 VF0, VF1 = "0000:3b:01.0", "0000:3b:01.1"
@@ -121,7 +122,8 @@ def test_list_as_text_and_json(host: FakeHost, capsys: pytest.CaptureFixture[str
     assert run(["list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [VF0, VF1]
     assert run(["list", "--json"]) == 0
-    assert [entry["bdf"] for entry in json.loads(capsys.readouterr().out)] == [VF0, VF1]
+    listed = msgspec.json.decode(capsys.readouterr().out, type=list[FunctionRecord])
+    assert [entry.bdf for entry in listed] == [VF0, VF1]
 
 
 def test_list_without_any_card_names_the_software_vf(

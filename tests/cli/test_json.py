@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What commands print with --json has a schema, and a failure is an object as well."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from iavfio.bench.records import BenchRecord
+from iavfio.cli import run
+from iavfio.cli.failure import stream_for
+from iavfio.cli.records import FailureRecord, InfoRecord, WhyRecord
+from iavfio.cli.schema import RECORDS
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("command", sorted(RECORDS))
+def test_each_schema_can_be_printed(command: str, capsys: Capture) -> None:
+    assert run(["schema", command]) == 0
+    text = capsys.readouterr().out
+    assert json.loads(text)
+    for _, module, name in RECORDS[command]:
+        record = getattr(importlib.import_module(module), name)
+        assert record.__struct_config__.tag in text
+
+
+@pytest.mark.parametrize("command", ["bench", "info", "list", "why"])
+def test_every_command_that_prints_json_has_a_schema(command: str) -> None:
+    assert command in RECORDS
+
+
+def test_info_and_why_and_bench_print_what_their_schema_says(capsys: Capture) -> None:
+    for arguments, record in (
+        (["info", "softvf"], InfoRecord),
+        (["why", "softvf"], WhyRecord),
+        (["bench", "softvf", "--count", "100", "--latency"], BenchRecord),
+        (["bench", "softvf", "--count", "100", "--repeat", "2", "--no-preflight"], BenchRecord),
+    ):
+        run([*arguments, "--json"])
+        msgspec.json.decode(capsys.readouterr().out, type=record)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["bench", "softvf", "--duration", "nan"], 2, "out of range"),
+        (["bench", "softvf", "--nosuch"], 2, "No such option"),
+        (["bench"], 2, "iavfio bench softvf"),
+        (["bench", "softvf", "--src", "02:00:00:00:00:09"], 1, ""),
+        (["bench", "softvf", "--pool", "100"], 2, "too small"),
+        (["info", "nosuch"], 2, "names no VF"),
+        (["why", "nosuch"], 2, "names no VF"),
+        (["stats", "no-such-port"], 2, "no port named"),
+        (["stats", "--pool"], 2, "needs a PORT"),
+        (["stats", "no-such-port", "--interval", "1"], 2, "no port named"),
+        (["list", "extra"], 2, "unexpected extra argument"),
+        (["doctor", "--fix"], 2, "add --yes or --dry-run"),
+        (["ndr", "softvf", "--size", "x"], 2, "is no frame size"),
+        (["qualify", "softvf", "--only", "nosuch"], 2, "nosuch"),
+        (["bnch"], 2, "Did you mean"),
+    ],
+)
+def test_a_failure_is_an_object(
+    arguments: list[str],
+    status: int,
+    words: str,
+    capsys: Capture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IAVFIO_DEBUG", raising=False)
+    assert run([*arguments, "--json"]) == status
+    said = capsys.readouterr()
+    told = msgspec.json.decode(said.out, type=FailureRecord)
+    assert told.status == status
+    assert words in told.error and told.error
+    assert said.err
+
+
+def test_packets_on_stdout_stay_packets() -> None:
+    import sys
+
+    assert stream_for(["capture", "softvf", "-w", "-", "--json"]) is sys.stderr
+    assert stream_for(["capture", "softvf", "-w", "x", "--json"]) is sys.stdout
+    assert stream_for(["preload", "s", "--", "list", "--json"]) is None
+    assert stream_for(["list"]) is None
