@@ -20,6 +20,7 @@ from click.shell_completion import (
 
 from iavfio.cli.candidates import PART
 from iavfio.cli.group import Command, group
+from iavfio.cli.options import Word
 from iavfio.cli.printing import tell
 from iavfio.errors import IavfioError
 
@@ -110,7 +111,7 @@ def _register() -> None:
 
 
 @click.command("completion", cls=Command, status=STATUS)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=Word(SHELLS))
 def command(shell: str) -> None:
     """Print the script by which SHELL completes iavfio's commands, options and words.
 

@@ -163,7 +163,7 @@ def _open(
         name = options["name"]
         own = name if name is None or not i else f"{name}-{i + 1}"
         with naming_the_holder([vf]):
-            port = stack.enter_context(open_port(vf, name=own, **device_arguments(options)))
+            port = stack.enter_context(open_port(vf, name=own, **device_arguments(options, vf)))
         most = min(port.control.limits.mtu, MTU.high)
         wanted = min(max(longest(streams) - ETHERNET, port.settings.mtu), most)
         port.configure(

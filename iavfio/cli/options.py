@@ -75,13 +75,13 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def device_arguments(options: dict[str, Any], *targets: str) -> dict[str, Any]:
+def device_arguments(options: dict[str, Any], target: str, *more: str) -> dict[str, Any]:
     """What `device_options` took, as arguments of `iavfio.open`; none where no target is a PCI
     device, to which they belong.
     """
     from iavfio.opening import is_pci
 
-    if not any(map(is_pci, targets)):
+    if not any(map(is_pci, (target, *more))):
         return {}
     return {
         "mode": options["vfio_mode"],

@@ -37,7 +37,7 @@ def test_default_place_does_not_depend_on_the_session(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.parametrize("mode", [0o400, 0o444, 0o600, 0o640, 0o644])
 def test_mode_is_as_asked_whatever_the_umask(base: Path, mode: int, umask: int) -> None:
     before = os.umask(umask)
     try:
@@ -49,7 +49,7 @@ def test_mode_is_as_asked_whatever_the_umask(base: Path, mode: int, umask: int) 
     segment.close()
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o400, 0o200, 0o666, 0o620, 0o755, 0o4644, 0o1600, -1])
+@pytest.mark.parametrize("mode", [0o000, 0o044, 0o200, 0o666, 0o620, 0o755, 0o4644, 0o1600, -1])
 def test_mode_that_lets_others_write_or_locks_the_owner_out_is_refused(
     base: Path, mode: int
 ) -> None:
@@ -99,6 +99,16 @@ def test_root_sees_all_and_others_as_the_mode_says(base: Path, mode: int) -> Non
     finally:
         os.write(told[1], b"x")
         os.waitpid(pid, 0)
+
+
+@as_root
+def test_a_dead_segment_that_its_owner_cannot_write_is_replaced(base: Path) -> None:
+    """The removal's lock needs a file that is open for writing."""
+    for _ in range(2):
+        assert in_child(publish(mode=0o400), uid=NOBODY) == 0
+    assert read(f"{NOBODY}/p0").alive is False
+    assert in_child(clean, uid=NOBODY) == 0
+    assert known_ports() == []
 
 
 @as_root
