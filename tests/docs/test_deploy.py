@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
+import yaml
 
 from iavfio.cli.group import group
 from iavfio.doctor.permissions import RULE
@@ -102,7 +102,6 @@ def test_the_containers_run_commands_that_there_are() -> None:
 
 def test_manifests_are_what_kubernetes_reads() -> None:
     """By PyYAML and by kubectl, which joins them without asking a server."""
-    yaml: Any = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install pyyaml")
     found = {}
     for path in (DEPLOY / "kubernetes").glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
