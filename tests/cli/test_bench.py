@@ -42,7 +42,8 @@ def test_forward_between_two_vfs_arrives() -> None:
 
 def test_a_foreign_source_is_told_before_the_first_packet() -> None:
     status, result, error = bench("softvf", "--src", "02:00:00:00:00:09", "--duration", "0.2")
-    assert (status, result) == (1, {})
+    assert (status, result["schema"], result["status"]) == (1, "iavfio.failure/1", 1)
+    assert "02:00:00:00:00:09 vanish" in result["error"] and "spoof check" in result["cause"]
     assert "02:00:00:00:00:09" in error and "spoof check" in error and "spoofchk off" in error
 
 
