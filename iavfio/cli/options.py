@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 else:
     ParamType, Choice = click.ParamType, click.Choice  # no generic classes before click 8.2
 
-PERSONALITIES = ("e810", "x710", "x722")
 LEAST_FILE = 100_000  # bytes of a rotated file
-PFS = ("software", "linux-i40e", "linux-i40e-6.12", "linux-i40e-6.1")
 SOCKET_PATH = 107  # bytes that a UNIX socket's address holds
-ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 SOCKET_CONTROL = "/control.sock"
 SOCKET_NAME = len(SOCKET_CONTROL)
 PCI_DEVICES = Path("/sys/bus/pci/devices")
@@ -460,56 +457,3 @@ class PortName(ParamType):
                 ctx,
             )
         return str(value)
-
-
-class Personality(ParamType):
-    """A card to imitate, and twists of it: "x710" or "x710,max_mtu=0,trusted=on"."""
-
-    name = "personality"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, dict[str, Any]]:
-        from iavfio.softvf.personality import check_effect, named, parse_option
-
-        if isinstance(value, tuple):
-            return value
-        name, *twists = str(value).split(",")
-        if name not in PERSONALITIES:
-            close = nearest(name, PERSONALITIES)
-            hint = f"did you mean {close}? " if close else ""
-            self.fail(
-                f"{name!r} is no card; {hint}choose of {', '.join(PERSONALITIES)}", param, ctx
-            )
-        try:
-            pairs = list(map(parse_option, twists))
-            check_effect(name, pairs)
-            options = dict(pairs)
-            named(name, **options)
-        except ConfigError as wrong:
-            self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)
-        return name, options
-
-
-class Twist(ParamType):
-    """KEY=VALUE of the personality, checked; "help" asks for the list."""
-
-    name = "twist"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from iavfio.softvf.personality import parse_option
-
-        if value not in ("?", "help"):
-            try:
-                parse_option(value)
-            except ConfigError as wrong:
-                self.fail(f"{on_one_line(str(wrong))}; {ALL_OPTIONS}", param, ctx)
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        from iavfio.cli import candidates
-        from iavfio.softvf.personality import OPTIONS
-
-        return candidates.words([*(f"{name}=" for name in OPTIONS), "help"], incomplete)

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from iavfio.arguments import without_effect
-from iavfio.cli.options import Personality
+from iavfio.cli.cards import Personality
 from iavfio.logs import on_one_line
 
 PRIVATE = ("personality", "uplink", "writeback")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from iavfio.cli import run
-from iavfio.cli.options import PERSONALITIES
+from iavfio.cli.cards import PERSONALITIES
 from iavfio.softvf.personality import check_effect, parse_option
 from tests.sanitizer import SANITIZER
 
