@@ -136,7 +136,8 @@ def test_counters_agree_exactly(judge: Judge) -> None:
 @pytest.mark.parametrize("way", ["", "-R", "-u -b 20M", "-u -b 20M -R"])
 def test_iperf3_over_the_uplink(judge: Judge, way: str) -> None:
     with iperf3_server(judge.pf):
-        result = json.loads(judge.guest.check(f"sleep 0.5; iperf3 -J -t 2 -c {HOST} {way}"))
+        command = f"sleep 0.5; iperf3 -J -n 2M -c {HOST} {way}"
+        result = json.loads(judge.guest.check(command, timeout=180))
     end = result["end"]
     moved = end["sum"]["bytes"] if "-u" in way else end["sum_received"]["bytes"]
     assert moved > 1_000_000
@@ -184,7 +185,7 @@ def lost_at_the_tap(judge: Judge) -> int:
 
 def test_iperf3_between_two_vfs(judge: Judge) -> None:
     judge.guest.check("ip netns exec b iperf3 -s -D --pidfile /tmp/iperf.pid; sleep 0.5")
-    result = json.loads(judge.guest.check(f"iperf3 -J -t 2 -c {SECOND}"))
+    result = json.loads(judge.guest.check(f"iperf3 -J -n 2M -c {SECOND}", timeout=180))
     judge.guest.check("kill $(tr -d '\\0' < /tmp/iperf.pid)")
     assert result["end"]["sum_received"]["bytes"] > 1_000_000
 
