@@ -12,9 +12,14 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from iavfio import logs
 from iavfio.softvf import launch
+
+# How long an example takes is the machine's to say.
+settings.register_profile("iavfio", parent=settings.default, deadline=None)
+settings.load_profile("iavfio")
 
 REAL_PF = os.environ.get("IAVFIO_TEST_PF")
 

@@ -184,6 +184,8 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
 
     if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut))
         return -EINVAL;
+    if (fresh->c.rate != config->rate)
+        plane->vf[vf].shaper = (struct shaper){0}; /* what was sent by another rate is paid */
     fresh->c = *config;
     memcpy(fresh->vlan_bitmap, vlans, sizeof(fresh->vlan_bitmap));
     rss_prepare(&fresh->rss, config->rss_key, sizeof(config->rss_key), config->hashcfg,

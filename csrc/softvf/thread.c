@@ -61,6 +61,7 @@ static uint32_t serve(struct plane *plane, struct vf *vf)
         done += last;
     } while (last >= ROUND && plane->spent < QUANTUM);
     vf->credit = QUANTUM - (int32_t)plane->spent;
+    vf->shaper.backlog = done || shaper_waits(vf);
     return done;
 }
 

@@ -43,14 +43,16 @@ class Trial:
     def of(cls, result: Result) -> Trial:
         """Returns the trial that a run of mode loopback was."""
         wrong = [] if result.loss > 0 else list(result.reasons)
+        sent = result.window.sent
+        gbps, line = result.rates(sent, result.window.sent_bytes)
         return cls(
             asked=result.plan.rate,
             seconds=result.duration,
             sent=result.sent,
             loss=max(result.loss, 0),
-            pps=result.window.sent / result.duration if result.duration else 0.0,
-            gbps=result.gbps,
-            line_share=result.line_share,
+            pps=sent / result.duration if result.duration else 0.0,
+            gbps=gbps,
+            line_share=line,
             latency=result.latency or Latency.none(),
             wrong="; ".join(wrong),
         )

@@ -156,13 +156,11 @@ class Result:
     @cached_property
     def in_flight(self) -> int:
         """Packets that had no time to arrive: in the rings, and on the way when a run was cut
-        short.
+        short. One that was received is not, even where its send is not completed yet.
         """
-        held = self.unsent + self.given_back
-        if self.drained:
-            return held
         missing = self.offered - self.delivered - sum(self.drops.values())
-        return max(held, min(missing, self.capacity + held))
+        room = self.unsent + self.given_back + (0 if self.drained else self.capacity)
+        return max(0, min(missing, room))
 
     @property
     def loss(self) -> int:
@@ -220,17 +218,28 @@ class Result:
     @property
     def gbps(self) -> float:
         """Gbit/s of frames with FCS, without preamble and gap."""
-        w = self.window
-        octets = w.sent_bytes if self._by_sent else w.received_bytes
-        if not self.duration or not self.delivered:
+        if not self.delivered:
             return 0.0
-        return (octets + FCS * self.packets) * 8 / self.duration / 1e9
+        w = self.window
+        return self.rates(self.packets, w.sent_bytes if self._by_sent else w.received_bytes)[0]
 
     @property
     def line_share(self) -> float | None:
         """Share of the links' speed, with preamble and gap; None when no speed is known."""
         speed = sum(self.link_mbps.values()) / 1e3
         return (self.gbps + self.mpps * WIRE_OVERHEAD * 8 / 1e3) / speed if speed else None
+
+    def rates(self, packets: int, octets: int) -> tuple[float, float | None]:
+        """Gbit/s of so many packets in the window, `octets` without FCS; their share of the line.
+
+        The share is None when no speed is known.
+        """
+        if not self.duration:
+            return 0.0, None
+        gbps = (octets + FCS * packets) * 8 / self.duration / 1e9
+        speed = sum(self.link_mbps.values()) / 1e3
+        line = gbps + packets * WIRE_OVERHEAD * 8 / self.duration / 1e9
+        return gbps, line / speed if speed else None
 
     @property
     def cycles(self) -> float:

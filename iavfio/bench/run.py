@@ -27,7 +27,8 @@ PATIENCE = 2.0  # the same while some are missing: a busy host may stop a softwa
 DRAIN_LIMIT = 6.0  # seconds of draining at most, outside of the measured window
 HURRIED_QUIET, HURRIED_LIMIT = 0.01, 0.04  # the same after Ctrl-C
 JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no longer waited for
-COMPLETION = 0.1  # seconds in which a device completes what is posted; 0.02 after Ctrl-C
+COMPLETION = 2.0  # seconds in which a device completes what is posted; after Ctrl-C
+HURRIED_COMPLETION = 0.02
 HURRIED_DEVICE = 0.05  # seconds after Ctrl-C until a silent server is given up
 
 Progress = Callable[[float, Counters], None]
@@ -66,7 +67,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
     in_flight = 0
     for port in ports:
-        in_flight += drain(port, COMPLETION if interrupted is None else COMPLETION / 5)
+        in_flight += drain(port, COMPLETION if interrupted is None else HURRIED_COMPLETION)
         try:
             port.refresh_stats(None if interrupted is None else HURRIED_LIMIT)
         except (DeviceError, StateError) as error:
@@ -195,7 +196,8 @@ def _await_missing(workers: Sequence[Worker], limit: float) -> None:
     """Waits until what the workers have sent is received, or nothing comes any more."""
     for worker in workers:
         worker.finish(PATIENCE, limit)
-    while not all(worker.ended for worker in workers):
+    end = time.monotonic() + limit + JOIN
+    while time.monotonic() < end and not all(worker.ended for worker in workers):
         counters = _sum([worker.counters for worker in workers])
         if counters.state >= DRAINING and counters.received >= counters.sent:
             return

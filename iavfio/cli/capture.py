@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import one_port, signals
+from iavfio.cli import failure, one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     CaptureFile,
@@ -249,6 +249,7 @@ def _summary(
         else:
             with printing():
                 click.echo(text)
+        failure.told()
         return
     from iavfio.capture.words import capture_summary
 

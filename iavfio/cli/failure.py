@@ -6,10 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TextIO
 
 SCHEMA = "iavfio.failure/1"
+_told = threading.Event()
+
+
+def told() -> None:
+    """Says that the command has printed its own object, which tells of the error, too."""
+    _told.set()
 
 
 def stream_for(arguments: Sequence[str]) -> TextIO | None:
@@ -18,6 +25,7 @@ def stream_for(arguments: Sequence[str]) -> TextIO | None:
     The arguments are looked at as words, since a wrong one leaves nothing else. What stands behind
     "--" is another program's.
     """
+    _told.clear()
     words = list(arguments)
     words = words[: words.index("--")] if "--" in words else words
     if "--json" not in words:
@@ -27,8 +35,8 @@ def stream_for(arguments: Sequence[str]) -> TextIO | None:
 
 def tell(stream: TextIO | None, status: int, error: str, cause: str = "", remedy: str = "") -> None:
     """Prints the object in a line. A stream that takes nothing is told of elsewhere."""
-    if stream is None:
+    if stream is None or _told.is_set():
         return
-    told = {"schema": SCHEMA, "status": status, "error": error, "cause": cause, "remedy": remedy}
+    record = {"schema": SCHEMA, "status": status, "error": error, "cause": cause, "remedy": remedy}
     with contextlib.suppress(OSError, ValueError):
-        print(json.dumps(told), file=stream)
+        print(json.dumps(record), file=stream)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import one_port, signals
+from iavfio.cli import failure, one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, PortName, Vf, Words, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
@@ -126,6 +126,7 @@ def command(target: str, as_json: bool, **options: Any) -> int:
         if as_json:
             with printing():
                 click.echo(json_text(record))
+            failure.told()
         else:
             for line in (*gen_summary(record), *(text for port in ports for text in port.notes)):
                 note(wrapped(line))
@@ -150,6 +151,7 @@ def _open(
     stack: ExitStack, target: str, streams: list[Stream], options: dict[str, Any]
 ) -> list[Port]:
     """The sending port, and the receiving one where there is one; both run."""
+    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
     from iavfio.generator.generator import longest
     from iavfio.opening import open_port
     from iavfio.port.settings import ETHERNET
@@ -162,14 +164,20 @@ def _open(
     for i, vf in enumerate(vfs):
         name = options["name"]
         own = name if name is None or not i else f"{name}-{i + 1}"
+        queues = options["queues"] if i else 1
+        pool = Pool(
+            max(DEFAULT_BUFFERS, 2 * queues * options["ring"] + 4096),
+            contiguous=options["unsafe_noiommu"],
+        )
         with naming_the_holder([vf]):
-            port = stack.enter_context(open_port(vf, name=own, **device_arguments(options, vf)))
+            opened = open_port(vf, name=own, pool=pool, **device_arguments(options, vf))
+        port = stack.enter_context(opened)
         most = min(port.control.limits.mtu, MTU.high)
         wanted = min(max(longest(streams) - ETHERNET, port.settings.mtu), most)
         port.configure(
             ring=options["ring"],
             mtu=options["mtu"] or wanted,
-            queues=options["queues"] if i else 1,
+            queues=queues,
         )
         ports.append(port)
     for port in ports:

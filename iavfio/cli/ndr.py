@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import signals
+from iavfio.cli import failure, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import FrameSizes, Number, Vf
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import note, printing, wrapped
+from iavfio.cli.printing import json_text, note, printing, wrapped
 from iavfio.cli.progress import Progress
 from iavfio.cli.run_ports import check_targets, open_ports, run_options
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -98,8 +98,6 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     was carried and what was not (RFC 2544, 26.1). A trial fails by its loss, or because less than
     asked could be sent. Latency is that of every packet of the best trial.
     """
-    import msgspec
-
     from iavfio.bench.ndr_report import as_csv, as_html, lines, table
     from iavfio.bench.report import console
     from iavfio.port.bounds import HURRY
@@ -107,25 +105,22 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     check_targets("ndr", targets)
     files = [options[name] for name in ("csv_file", "html_file") if options[name] is not None]
     for path in files:
-        _write(path, "")
+        _check(path)
     search = _Search(targets, options)
     with ExitStack() as stack:
         search.run(stack)
         record = search.record()
         with printing():
             if as_json:
-                print(msgspec.json.format(msgspec.json.encode(record), indent=2).decode())
+                click.echo(json_text(record))
+                failure.told()
             elif record.sizes:
                 out = console()
                 out.print(table(record, out.width))
                 for line in lines(record):
                     out.print(line, highlight=False, markup=False, soft_wrap=True)
-        for path, text in (
-            (options["csv_file"], as_csv(record)),
-            (options["html_file"], as_html(record)),
-        ):
-            if path is not None:
-                _write(path, text)
+        written = _written(options["csv_file"], as_csv(record))
+        written &= _written(options["html_file"], as_html(record))
         if search.interrupted is not None:
             note("iavfio: ended early: searches that were not finished are left out")
             for port in search.ports:
@@ -134,7 +129,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     failed = [each for each in record.sizes if each.throughput is None]
     for each in failed:
         note(wrapped(f"iavfio: {each.size} bytes: no rate was carried: {each.limit}"))
-    return TROUBLE if failed else DONE
+    return TROUBLE if failed or not written else DONE
 
 
 class _Search:
@@ -228,13 +223,25 @@ class _Search:
         )
 
 
-def _write(path: str, text: str) -> None:
-    """Writes a file. Raises ConfigError when it cannot be written."""
+def _check(path: str) -> None:
+    """Makes the file. Raises ConfigError when it cannot be made, before anything is measured."""
     from iavfio.errors import ConfigError
 
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).write_text("", encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written", str(error.strerror), "choose another file"
         ) from error
+
+
+def _written(path: str | None, text: str) -> bool:
+    """Writes a report; returns False, and says why, when the file does not take it whole."""
+    if path is None:
+        return True
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        note(f"iavfio: {path} is not written whole: {error.strerror}\n  choose another file")
+        return False
+    return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import one_port, signals
+from iavfio.cli import failure, one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     Number,
@@ -199,6 +199,7 @@ def _summary(
     if as_json:
         with printing():
             click.echo(json_text(record))
+        failure.told()
         return
     from iavfio.capture.words import replay_summary
 

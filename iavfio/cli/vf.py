@@ -207,13 +207,17 @@ def _list(pf: Pf, as_json: bool) -> None:
 def _line(state: VfState) -> str:
     from iavfio.vfs.words import WORDS, shown
 
-    told = [
-        f"{name} {shown(name, state.value(name))}"
-        for name in WORDS
-        if state.value(name) is not None and (name not in ("qos", "min-rate") or state.value(name))
-    ]
+    told = [f"{name} {shown(name, state.value(name))}" for name in WORDS if _shows(name, state)]
     who = state.bdf + (f" ({state.driver})" if state.driver else "")
     return definition(f"VF {state.vf}", ", ".join([who, *told]))
+
+
+def _shows(name: str, state: VfState) -> bool:
+    """Whether a setting is worth its place: qos and min-rate where they are set."""
+    value = state.value(name)
+    if name in ("qos", "min-rate"):
+        return bool(value)
+    return value is not None or name == "mac"  # of which one wants to know that nobody tells
 
 
 def _would(each: Changed) -> str:

@@ -17,8 +17,6 @@ from iavfio.capture.packet_file import load
 from iavfio.capture.sending import SHORTEST
 from iavfio.errors import ConfigError
 
-MOST_BYTES = 1 << 28  # of one stream's frames
-
 
 @dataclass(frozen=True)
 class Template:

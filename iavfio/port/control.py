@@ -413,13 +413,17 @@ class PortControl:
                     self._take_down()  # stop() was called while the queues were brought up
                 self.status.move(
                     State.RUNNING if wanted else State.STOPPED,
-                    first=lambda: self.resets.append(record),
+                    first=lambda: self._came_back(record),
                 )
             self.outage.running(record, began)
-            self.trust.ask_again()  # the host resets a VF whose trust it changes
-            self.status.end("PF closes")
             self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
             return record
+
+    def _came_back(self, record: Reset) -> None:
+        """What is so for whoever sees that the port works again."""
+        self.resets.append(record)
+        self.trust.ask_again()  # the host resets a VF whose trust it changes
+        self.status.end("PF closes")
 
     @contextmanager
     def _resetting(self, cause: str) -> Iterator[float]:

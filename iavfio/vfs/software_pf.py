@@ -44,7 +44,9 @@ class SoftwarePf:
     @property
     def settable(self) -> tuple[str, ...]:
         """The words that it takes: the card that Linux's own PF drives keeps no rates."""
-        told = ask(self._directory, "snapshot", vf=0)["snapshot"]
+        answer = ask(self._directory, "snapshot", vf=0)
+        with self._understood():
+            told = an_object(answer["snapshot"])
         return tuple(name for name in REQUESTS if name != "rate" or "rate" in told)
 
     @property

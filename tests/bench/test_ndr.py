@@ -202,7 +202,7 @@ def test_on_a_vf_with_a_rate_nothing_is_lost_and_no_more_is_found() -> None:
     with iavfio.softvf(uplink="loopback") as pf, pf.open(0) as port:
         pf.control("rate", vf=0, mbps=mbps)
         port.configure(ring=ring)
-        port.start(wait_link=10)
+        port.start(wait_link=60)
 
         def measure(rate: float) -> Trial:
             return Trial.of(run(plan_of(plan, size, rate), [port]))

@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import iavfio
 from iavfio.bench.records import BenchRecord
 from iavfio.cli import run
 from iavfio.cli.failure import stream_for
 from iavfio.cli.records import FailureRecord, InfoRecord, WhyRecord
 from iavfio.cli.schema import RECORDS
+from tests.port.rig import until
 
 Capture = pytest.CaptureFixture[str]
 
@@ -83,9 +89,39 @@ def test_a_failure_is_an_object(
     assert said.err
 
 
-def test_packets_on_stdout_stay_packets() -> None:
-    import sys
+@pytest.mark.parametrize("command", ["gen", "capture", "replay"])
+def test_a_record_that_tells_of_a_failure_is_the_only_object(command: str, tmp_path: Path) -> None:
+    """The device dies while the command works."""
+    file = tmp_path / "frames.pcapng"
+    with iavfio.softvf(uplink="gen") as pf:
+        (socket,) = pf.sockets
+        if command == "replay":
+            assert run(["capture", socket, "-w", str(file), "--count", "10"]) == 0
+        words = {
+            "gen": ["--stream", "rate=1kpps", "--duration", "100"],
+            "capture": ["-w", str(file)],
+            "replay": [str(file), "--rate", "100pps", "--loop", "0"],
+        }[command]
+        with subprocess.Popen(
+            [sys.executable, "-m", "iavfio.cli", command, socket, *words, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            side = "rx0" if command == "capture" else "tx0"
 
+            def moving() -> bool:
+                stats = pf.control("snapshot", vf=0)["snapshot"]["queues"]["stats"]
+                return bool(stats.get(side, [0])[0] > 10)
+
+            assert until(moving, 60)
+            os.kill(pf.pid, signal.SIGKILL)
+            out, error = process.communicate(timeout=100)
+    assert (process.returncode, "Traceback" in error) == (1, False), error
+    assert json.loads(out)["error"]
+
+
+def test_packets_on_stdout_stay_packets() -> None:
     assert stream_for(["capture", "softvf", "-w", "-", "--json"]) is sys.stderr
     assert stream_for(["capture", "softvf", "-w", "x", "--json"]) is sys.stdout
     assert stream_for(["preload", "s", "--", "list", "--json"]) is None

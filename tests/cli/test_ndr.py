@@ -45,6 +45,15 @@ def test_a_search_with_all_its_reports(tmp_path: Path) -> None:
     assert NOT_A_CARD in page.read_text() and page.read_text().rstrip().endswith("</html>")
 
 
+def test_a_report_that_a_disk_does_not_take_is_told_beside_the_record() -> None:
+    told = ndr(
+        "softvf", "--size", "64", *SHORT, "--max-rate", "1000", "--html", "/dev/full", "--json"
+    )
+    assert told.returncode == 1
+    assert msgspec.json.decode(told.stdout, type=NdrRecord).sizes[0].throughput
+    assert "/dev/full is not written whole: No space left" in told.stderr
+
+
 def test_the_table_is_marked_as_a_software_vf_s() -> None:
     told = ndr("softvf", "--size", "128", *SHORT, "--max-rate", "1000")
     assert told.returncode == 0, told.stderr

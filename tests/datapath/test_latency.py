@@ -94,7 +94,7 @@ def test_what_waits_for_a_rate_takes_as_long_as_the_rate_says() -> None:
     with iavfio.softvf(uplink="loopback") as pf, pf.open(0) as port:
         pf.control("rate", vf=0, mbps=mbps)
         port.configure(ring=256)
-        port.start(wait_link=10)
+        port.start(wait_link=60)
         found = run(Plan(count=packets, sizes=(size,), flows=1, latency=True), [port])
     assert (found.sound, found.received, found.lost) == (True, packets, 0)
     latency = found.latency

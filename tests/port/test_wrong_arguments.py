@@ -124,7 +124,6 @@ OBJECTS: list[tuple[str, Make, str]] = [
             ("e810", "mfp", True),
             ("e810", "fragmented", "on"),
             ("e810", "resources_once", False),
-            ("x710", "vlan_pruning", True),
             ("x710", "double_vlan", True),
             ("x722", "true_promisc", True),
             ("x722", "reset_messages", "drop"),

@@ -211,6 +211,10 @@ ODD: list[tuple[object, object]] = [
         {"vfs": [{"index": 0, "socket": "a", "connected": True}], "personality": "x"},
         {"snapshot": {"admin_mac": None, "port_vlan": [], "link": 4}},
     ),
+    (
+        {"vfs": [{"index": 0, "socket": "a", "connected": True}], "personality": "x"},
+        {"snapshot": 5},
+    ),
 ]
 
 

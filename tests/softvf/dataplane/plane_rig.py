@@ -125,7 +125,7 @@ class Received:
         return self.bit(14, 8)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
     """Waits until the data thread has done its part; generous, for a busy machine."""
     end = time.monotonic() + seconds
     while not condition():

@@ -57,6 +57,32 @@ def test_a_vf_that_waits_for_its_rate_holds_nobody_up_and_loses_nothing() -> Non
         assert (a.stat("tx_uc"), a.stat("tx_error"), b.stat("rx_discard")) == (count, 0, 0)
 
 
+@pytest.mark.parametrize("before", [0, 1000])
+def test_what_was_sent_before_a_rate_is_no_debt(before: int) -> None:
+    """72 Mbit without a rate, or by a higher one: at 1 Mbit/s a debt would last for a minute."""
+    with rig(vfs=2, ring=512, uplink="none") as r:
+        a, b = r.vfs
+        a.open(rate=before)
+        b.open()
+        for _ in range(2):
+            a.send(*[frame(9, 1, 9000)] * 500)
+            a.settle()
+        a.publish(rate=0)
+        a.publish(rate=1)
+        a.send(frame(2, 1, 60))
+        assert b.take().data == frame(2, 1, 60)
+
+
+@pytest.mark.parametrize("mbps", [1, 10_000, (1 << 32) - 1])
+def test_any_rate_lets_frames_pass(mbps: int) -> None:
+    with rig(vfs=2) as r:
+        a, b = r.vfs
+        a.open(rate=mbps)
+        b.open()
+        a.send(*[frame(2, 1, 60)] * 30)
+        assert [b.take().data for _ in range(30)] == [frame(2, 1, 60)] * 30
+
+
 def test_a_reset_drops_what_waits_and_keeps_the_rate() -> None:
     with rig(vfs=2, ring=512) as r:
         a, b = r.vfs
