@@ -15,8 +15,9 @@ bool shaper_open(struct vf *vf, uint64_t now_ns)
     int64_t most = (int64_t)((shaper->backlog ? LONGEST_NS : DEPTH_NS) * rate / NS_PER_BIT);
     uint64_t bits = (since < LONGEST_NS ? since : LONGEST_NS) * rate / NS_PER_BIT;
 
-    if (bits) { /* else the time is left to add up */
-        shaper->filled_ns = now_ns;
+    if (bits) { /* what is left of the time adds up to the next bit */
+        shaper->filled_ns =
+            since < LONGEST_NS ? shaper->filled_ns + bits * NS_PER_BIT / rate : now_ns;
         shaper->bits += (int64_t)bits;
         if (shaper->bits > most)
             shaper->bits = most;

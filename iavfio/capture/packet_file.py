@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.logs import on_one_line
 
 GZIP = b"\x1f\x8b"
 PCAP = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}  # magic: ns of a tick
@@ -70,9 +71,15 @@ def load(path: str | Path) -> Frames:
     """
     name = str(path)
     try:
-        raw = Path(path).read_bytes()
+        endless = Path(path).is_char_device()
+        raw = b"" if endless else Path(path).read_bytes()
+    except (FileNotFoundError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{on_one_line(name)} cannot be read", why) from error
     except OSError as error:
         raise IavfioError(f"{name} cannot be read", error.strerror or str(error)) from error
+    if endless:
+        raise ConfigError(f"{name} is no capture", "it is a device, and has no end", CONVERT)
     if raw[:2] == GZIP:
         raw = _unpacked(name, raw)
     data = np.frombuffer(bytearray(raw), dtype=np.uint8)

@@ -204,7 +204,7 @@ def _check_hgrm(path: str | None) -> None:
     if path is None:
         return
     try:
-        Path(path).write_text("")
+        Path(path).open("a").close()
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written", str(error.strerror), "choose another --hgrm FILE"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ USER = "vfio-user:"
 PLACES = ("/run/iavfio-softvf/*", "/run/iavfio", "/tmp/*")  # where software PFs have their sockets
 CONTROL = "control.sock"
 MOST = 200  # words are offered at most
+# What a shell takes as it stands: anybody may make a socket in /tmp, and Enter follows Tab.
+SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 PART = "part"  # a word that goes on: the shell puts no blank behind it
 
 
@@ -48,6 +51,8 @@ def socket(incomplete: str) -> Items:
     found = []
     for path in _entries(Path(f"{folder}/" if "/" in written else ".")):
         whole = f"{prefix}{written[: len(written) - len(start)]}{path.name}"
+        if not SAFE.fullmatch(path.name):
+            continue
         if not path.name.startswith(start) or path.name.startswith(".") > start.startswith("."):
             continue
         if path.is_dir():
@@ -122,6 +127,8 @@ def _served() -> Iterator[Path]:
     for place in PLACES:
         for path in sorted(Path("/").glob(f"{place[1:]}/vf*.sock")):
             with suppress(OSError):
+                if not SAFE.fullmatch(str(path)):
+                    continue
                 if path.is_socket() and os.access(path, os.W_OK):
                     yield path
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 SIZES = "64,128,256,512,1024,1280,1518"  # RFC 2544, 9.1
+AGAIN = 3  # times that a trial is repeated in which a VF was reset
 FILE = click.Path(dir_okay=False, writable=True)
 
 
@@ -174,13 +175,17 @@ class _Search:
             self.interrupted = signal
 
     def _search(self, size: int, progress: Progress) -> SizeRecord:
-        from iavfio.bench.ndr import loss_curve, search
+        from iavfio.bench.ndr import RESET, loss_curve, search
         from iavfio.bench.ndr_report import size_record
 
         def measure(rate: float) -> Trial:
             at = f"{rate:.0f} packets a second" if rate else "as fast as possible"
             progress.begin(f"{size} bytes", at)
             trial = self._trial(size, rate)
+            for _ in range(AGAIN):
+                if RESET not in trial.wrong:
+                    break
+                trial = self._trial(size, rate)
             outcome = self.rule.why_failed(trial) or "carried"
             progress.end(f"{size} bytes, {at}: {outcome}")
             return trial
@@ -224,11 +229,14 @@ class _Search:
 
 
 def _check(path: str) -> None:
-    """Makes the file. Raises ConfigError when it cannot be made, before anything is measured."""
+    """Makes the file, or leaves what it has, before anything is measured.
+
+    Raises ConfigError when it cannot be written.
+    """
     from iavfio.errors import ConfigError
 
     try:
-        Path(path).write_text("", encoding="utf-8")
+        Path(path).open("a").close()
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written", str(error.strerror), "choose another file"

@@ -50,7 +50,7 @@ def read_streams(path: str | Path) -> list[Stream]:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise IavfioError(f"{path} cannot be read", error.strerror or str(error)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested without end
         raise ConfigError(f"{path} is no TOML file", str(error), f"write\n  {EXAMPLE}") from None
     for key in tables:
         if key != TABLE:

@@ -72,6 +72,13 @@ def test_a_share_may_be_lost(carries: float, share: float) -> None:
     assert truth * (1 - 3 * rule.precision) <= found.best.pps <= truth * (1 + rule.precision)
 
 
+@pytest.mark.parametrize(("sent", "passes"), [(99, True), (98, False)])
+def test_one_packet_of_slack_for_trials_of_few(sent: int, passes: bool) -> None:
+    """Half a percent of 100 packets is no packet, and the last may be under way."""
+    one = Trial(10.0, 10.0, sent, 0, sent / 10, 0.0, None, Latency.none())
+    assert (Rule().why_failed(one) == "") is passes
+
+
 def test_a_first_trial_that_was_held_up_does_not_bound_the_search() -> None:
     honest = way(10_000, 1e9, 1e9)
     found = search(lambda rate: honest(rate) if rate else trial(0, 1000, 1e9), Rule())

@@ -45,9 +45,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PCIDEVICE_X", "0000:fe:1f.6,0000:fe:1f.7")
     (tmp_path / "pf").mkdir()
-    for name in ("vf0.sock", "vf1.sock", "control.sock"):
+    for served in (b"vf0.sock", b"vf1.sock", b"control.sock", *HOSTILE):
         with socket.socket(socket.AF_UNIX) as line:
-            line.bind(f"pf/{name}")
+            line.bind(b"pf/" + served)
     return tmp_path
 
 
@@ -67,6 +67,18 @@ def ask(host: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     return asked
 
 
+# Anybody may make a socket in /tmp, and Enter runs what Tab put on the line: none is offered.
+HOSTILE = (
+    b"vf$(touch x).sock",
+    b"vf`touch x`.sock",
+    b"vf;x.sock",
+    b"vf x.sock",
+    b"vf'.sock",
+    b"vf\n2.sock",
+    b"vf\x1b[2J.sock",
+    b"vf\xff.sock",
+    "vf\N{LATIN SMALL LETTER U WITH DIAERESIS}.sock".encode(),
+)
 SOCKETS = ["plain,vfio-user:{host}/pf/vf0.sock", "plain,vfio-user:{host}/pf/vf1.sock"]
 RESOURCES = ["plain,PCIDEVICE_X", "plain,PCIDEVICE_X:1"]
 

@@ -16,6 +16,7 @@ from iavfio.bench.ndr_report import NOT_A_CARD
 from iavfio.bench.records import NdrRecord
 
 NDR = [sys.executable, "-m", "iavfio.cli", "ndr"]
+SLOW = ("--max-rate", "2000")  # what a busy machine sends as well
 SHORT = ("--duration", "0.1", "--precision", "0.3")
 
 
@@ -30,7 +31,9 @@ def ndr(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_search_with_all_its_reports(tmp_path: Path) -> None:
     table, page = tmp_path / "ndr.csv", tmp_path / "ndr.html"
     files = ("--csv", str(table), "--html", str(page))
-    told = ndr("softvf", "softvf", "--size", "64,1518,64", *SHORT, "--curve", *files, "--json")
+    told = ndr(
+        "softvf", "softvf", "--size", "64,1518,64", *SHORT, *SLOW, "--curve", *files, "--json"
+    )
     assert told.returncode == 0, told.stderr
     record = msgspec.json.decode(told.stdout, type=NdrRecord)
     assert [each.size for each in record.sizes] == [64, 1518]
@@ -38,7 +41,7 @@ def test_a_search_with_all_its_reports(tmp_path: Path) -> None:
     for each in record.sizes:
         best = each.throughput
         assert best is not None and (best.lost, best.failed) == (0, "")
-        assert best.sent > 0 and best.latency.packets == best.sent
+        assert 0 < best.latency.packets <= best.sent
         assert each.limit and 2 <= len(each.curve) <= 10
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["size"] for row in rows] == ["64", "1518"]

@@ -69,7 +69,7 @@ def test_a_signal_ends_it_with_the_summary(number: signal.Signals, tmp_path: Pat
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=default_signals,
     )  # fmt: skip
     try:
-        assert until(lambda: sent(name) > 20, 60)
+        assert until(lambda: sent(name) > 20, 90)
     finally:
         child.send_signal(number)
         out, error = child.communicate(timeout=60)
