@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
 from iavfio.capture.outages import wait_out
+from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.thread import running
 from iavfio.errors import DeviceError, StateError
 from iavfio.port.port import Port
@@ -76,7 +78,9 @@ class Sending:
         raw = lib.replay_new(config)
         if raw == ffi.NULL:
             raise MemoryError
-        self._raw = ffi.gc(raw, lib.replay_free)
+        self._raw = raw
+        # Buffers go back by way of the pair, so it lives at least as long.
+        weakref.finalize(self, _free, raw, self._pair)
 
     @property
     def counts(self) -> SentCounts:
@@ -101,6 +105,13 @@ class Sending:
         if end is not None and time.monotonic_ns() >= end:
             return "duration"
         return ""
+
+
+def _free(raw: Any, pair: QueuePair) -> None:
+    if pair.raw is not None:
+        lib.replay_rebind(raw, pair.raw)
+        lib.replay_release(raw)
+    lib.replay_free(raw)
 
 
 def sample(port: Port) -> Snapshot:

@@ -357,6 +357,7 @@ static void test_replay(uint32_t buffers, bool timed)
     assert(next == 40 * FILE_FRAMES && counts->sent == next && counts->rounds == 40);
     assert(counts->bytes == 40ull * (60 + 61 + 5000 + 17 + 2049));
     assert(replay_run(replay, clock_ns() + LONG) == 1); /* it is over */
+    replay_release(replay);
     replay_free(replay);
     rig_end(&rig);
 }
@@ -393,6 +394,7 @@ static void test_replay_stopped(bool again)
         send_all(&rig, &file, &next);
         assert(next == FILE_FRAMES && replay_counts(replay)->sent == FILE_FRAMES);
     }
+    replay_release(replay);
     replay_free(replay);
     rig_end(&rig);
 }

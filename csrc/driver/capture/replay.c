@@ -43,12 +43,17 @@ const struct replay_counts *replay_counts(const struct replay *replay)
     return &replay->counts;
 }
 
-void replay_free(struct replay *replay)
+void replay_release(struct replay *replay)
 {
-    if (replay && replay->loaded)
+    if (replay->loaded)
         pair_release_chains(replay->config.pair, replay->handles + replay->first,
                             replay->chain + CHAIN_ROW * replay->first,
                             replay->segments + replay->first, replay->loaded);
+    replay->loaded = 0;
+}
+
+void replay_free(struct replay *replay)
+{
     free(replay);
 }
 

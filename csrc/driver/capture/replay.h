@@ -35,7 +35,9 @@ const struct replay_counts *replay_counts(const struct replay *replay);
 /* Sends until everything is sent (returns 1), until `until_ns` (CLOCK_MONOTONIC, returns 0), or until the queue
  * cannot be sent on (what pair_send says). To be called again until it is done. */
 int replay_run(struct replay *replay, uint64_t until_ns);
-/* Gives back the buffers of frames that were not sent. */
+/* Gives back the buffers of frames that were not sent; no frame is sent after it. */
+void replay_release(struct replay *replay);
+/* After replay_release. */
 void replay_free(struct replay *replay);
 
 #endif
