@@ -22,8 +22,8 @@ from typing import Any
 
 import iavfio
 from bench import circulation, record
-from iavfio.bench.plan import FCS
 from iavfio.bench.provenance import SOFTWARE, provenance
+from iavfio.datapath.pair import FCS
 from iavfio.datapath.thread import Counters
 from iavfio.datapath.worker import Lane, Worker
 

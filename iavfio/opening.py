@@ -11,7 +11,7 @@ import operator
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 from iavfio import resources
 from iavfio.arguments import Flag, Instance, Text, known_keywords, nearest, shown, wrong_type
@@ -128,9 +128,9 @@ def _permissions(mode: object) -> int:
 
     Decimal digits that look octal get their "0o" in the error.
     """
-    if isinstance(mode, bool) or not hasattr(type(mode), "__index__"):
+    if isinstance(mode, bool) or not isinstance(mode, SupportsIndex):
         return PERMISSIONS("stats_mode", mode)  # raises: it is no number
-    number: int = operator.index(mode)  # type: ignore[arg-type]
+    number = operator.index(mode)
     if number & 0o400 and not number & ~READ_ONLY:
         return number
     digits = str(number)

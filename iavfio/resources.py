@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,12 @@ def names() -> list[str]:
 
 def _addresses(variable: str) -> list[str]:
     addresses = [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
+    _check(variable, addresses)
+    return [address.lower() for address in addresses]
+
+
+def _check(variable: str, addresses: Iterable[str]) -> None:
+    """Raises ConfigError for the first that is no PCI address."""
     for address in addresses:
         if not ADDRESS.fullmatch(address):
             raise ConfigError(
@@ -91,7 +98,6 @@ def _addresses(variable: str) -> list[str]:
                 "the resource is none of VFs, or something else has set the variable",
                 "choose VFs in the device plugin's configuration, or give a PCI address",
             )
-    return [address.lower() for address in addresses]
 
 
 def _details(variable: str) -> dict[str, Any]:
@@ -106,13 +112,7 @@ def _details(variable: str) -> dict[str, Any]:
         }
     except ValueError as wrong:
         raise ConfigError(f"{variable} cannot be read", f"it has {wrong}", REPORT) from None
-    for address in details:
-        if not ADDRESS.fullmatch(address):
-            raise ConfigError(
-                f"{variable} names {foreign.printable(address)!r}, which is no PCI address",
-                "the resource is none of VFs, or something else has set the variable",
-                "choose VFs in the device plugin's configuration, or give a PCI address",
-            )
+    _check(variable, details)
     return details
 
 

@@ -175,8 +175,7 @@ struct spoil {
 struct shaper {
     int64_t bits; /* negative: overdrawn */
     uint64_t filled_ns;
-    bool
-        backlog; /* frames wait: all time that passes counts, also that in which the thread was away */
+    bool backlog; /* frames wait: the time in which the thread was away counts, too */
 };
 
 struct vf {

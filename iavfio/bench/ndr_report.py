@@ -158,35 +158,32 @@ WIDTH, BAR, LEFT = 720, 26, 90
 
 def _throughput_plot(record: NdrRecord) -> str:
     rates = [each.throughput.pps if each.throughput else 0.0 for each in record.sizes]
-    most = max(rates, default=0.0) or 1.0
-    height = BAR * len(rates) + 10
-    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="rate by frame size">']
-    for row, (each, rate) in enumerate(zip(record.sizes, rates, strict=True)):
-        y, length = BAR * row + 5, (WIDTH - LEFT - 130) * rate / most
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{each.size} bytes</text>'
-            f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 8}" fill="#2a6f97"/>'
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{rate:,.0f} pps</text>'
-        )
-    return "".join([*parts, "</svg>"])
+    bars = [
+        (f"{each.size} bytes", rate, f"{rate:,.0f} pps")
+        for each, rate in zip(record.sizes, rates, strict=True)
+    ]
+    return _bars("rate by frame size", "#2a6f97", bars)
 
 
 def _latency_plot(latency: LatencyRecord) -> str:
-    """Percentiles as bars, on a scale of microseconds that begins at 0."""
-    points = [
-        ("least", latency.least_ns),
-        *((f"p{n}", v) for n, v in latency.percentiles_ns.items()),
-    ]
+    points = [("least", latency.least_ns)]
+    points += [(f"p{name}", value) for name, value in latency.percentiles_ns.items()]
     points.append(("longest", latency.most_ns))
-    most = max((value for _, value in points), default=0) or 1
-    height = BAR * len(points) + 10
-    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="latency">']
-    for row, (name, value) in enumerate(points):
+    bars = [(name, value, f"{value / 1000:,.1f} us") for name, value in points]
+    return _bars("latency", "#bc6c25", bars)
+
+
+def _bars(label: str, colour: str, bars: Sequence[tuple[str, float, str]]) -> str:
+    """A plot of bars, each with its name, length and text, on a scale that begins at 0."""
+    most = max((length for _, length, _ in bars), default=0.0) or 1.0
+    height = BAR * len(bars) + 10
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
+    for row, (name, value, text) in enumerate(bars):
         y, length = BAR * row + 5, (WIDTH - LEFT - 130) * value / most
         parts.append(
             f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{name}</text>'
-            f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 8}" fill="#bc6c25"/>'
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{value / 1000:,.1f} us</text>'
+            f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 8}" fill="{colour}"/>'
+            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{text}</text>'
         )
     return "".join([*parts, "</svg>"])
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
 from iavfio.port.port import Port
 from iavfio.port.settings import ETHERNET
@@ -15,7 +16,6 @@ from iavfio.port.settings import ETHERNET
 Mode = Literal["rxdrop", "txonly", "loopback", "forward"]
 MODES: tuple[Mode, ...] = ("rxdrop", "txonly", "loopback", "forward")
 GENERATING: tuple[Mode, ...] = ("txonly", "loopback")
-FCS = 4
 WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each frame (IEEE 802.3)
 NOBODY = bytes.fromhex("020000000001")  # where txonly sends by default: nobody's address
 SECONDS = 3.0  # of a window whose end is not asked for

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iavfio.bench.plan import FCS, Plan
+from iavfio.bench.plan import Plan
+from iavfio.datapath.pair import FCS
 from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
 from iavfio.port.probe import probe_frame

@@ -14,11 +14,13 @@ from rich.table import Table
 
 from iavfio.arguments import counted
 from iavfio.bench.account import account
+from iavfio.bench.records import BenchRecord, NothingRecord
 from iavfio.bench.result import Result, Row, Spread
 from iavfio.datapath.latency import summary
 
 WIDTH = 100  # where the output is no terminal
-SCHEMA, SCHEMA_NOTHING = "iavfio.bench.result/1", "iavfio.bench.nothing/1"
+SCHEMA = BenchRecord.__struct_config__.tag
+SCHEMA_NOTHING = NothingRecord.__struct_config__.tag
 NOTHING = json.dumps(
     {"schema": SCHEMA_NOTHING, "interrupted": True, "runs": {"mpps": [], "sound": []}}, indent=2
 )

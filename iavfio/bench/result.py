@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from iavfio.arguments import counted
-from iavfio.bench.plan import FCS, WIRE_OVERHEAD, Plan
+from iavfio.bench.plan import WIRE_OVERHEAD, Plan
 from iavfio.datapath.latency import Latency
+from iavfio.datapath.pair import FCS
 from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
@@ -218,27 +219,30 @@ class Result:
     @property
     def gbps(self) -> float:
         """Gbit/s of frames with FCS, without preamble and gap."""
-        if not self.delivered:
-            return 0.0
-        w = self.window
-        return self.rates(self.packets, w.sent_bytes if self._by_sent else w.received_bytes)[0]
+        return self._rated[0]
 
     @property
     def line_share(self) -> float | None:
         """Share of the links' speed, with preamble and gap; None when no speed is known."""
-        speed = sum(self.link_mbps.values()) / 1e3
-        return (self.gbps + self.mpps * WIRE_OVERHEAD * 8 / 1e3) / speed if speed else None
+        return self._rated[1]
+
+    @property
+    def _rated(self) -> tuple[float, float | None]:
+        if not self.delivered:
+            return self.rates(0, 0)
+        w = self.window
+        return self.rates(self.packets, w.sent_bytes if self._by_sent else w.received_bytes)
 
     def rates(self, packets: int, octets: int) -> tuple[float, float | None]:
         """Gbit/s of so many packets in the window, `octets` without FCS; their share of the line.
 
         The share is None when no speed is known.
         """
-        if not self.duration:
-            return 0.0, None
-        gbps = (octets + FCS * packets) * 8 / self.duration / 1e9
         speed = sum(self.link_mbps.values()) / 1e3
-        line = gbps + packets * WIRE_OVERHEAD * 8 / self.duration / 1e9
+        gbps = line = 0.0
+        if self.duration:
+            gbps = (octets + FCS * packets) * 8 / self.duration / 1e9
+            line = gbps + packets * WIRE_OVERHEAD * 8 / self.duration / 1e9
         return gbps, line / speed if speed else None
 
     @property

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from iavfio.bench.plan import FCS, Plan
+from iavfio.bench.plan import Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
 from iavfio.datapath.latency import LatencyTable
+from iavfio.datapath.pair import FCS
 from iavfio.datapath.thread import DRAINING, Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError

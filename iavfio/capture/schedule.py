@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iavfio.capture.packet_file import Frames
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
 
-FCS = 4  # bytes behind each frame: a rate in bit/s counts them
 SECOND = 1_000_000_000
 NEVER = 1 << 62  # ns, 146 years: whatever is due later is due then, so that C's sums have room
 FASTEST_PPS, FASTEST_BPS = 1e10, 1e13

@@ -6,13 +6,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from iavfio.arguments import counted
-from iavfio.cli import signals
+from iavfio.cli import report_file, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     FrameSizes,
@@ -141,7 +140,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     ports: list[Port] = []
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
-        _check_hgrm(options["hgrm"])
+        report_file.check(options["hgrm"], "--hgrm")
         try:
             open_ports(stack, targets, plan, options, ports)
             if not options["no_preflight"]:
@@ -162,7 +161,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
                 print(report.as_json(results) if results else report.NOTHING)
             elif results:
                 report.print_results(results, report.console())
-        written = options["hgrm"] is None or _write_hgrm(options["hgrm"], results)
+        written = report_file.write(options["hgrm"], "--hgrm", lambda: _hgrm(results))
         if interrupted is not None:
             for port in ports:
                 port.close(HURRY)
@@ -194,36 +193,14 @@ def _plan(options: dict[str, Any]) -> Plan:
     )
 
 
-def _check_hgrm(path: str | None) -> None:
-    """Makes the file of --hgrm, before anything is measured that could not be written there.
-
-    Raises ConfigError when it cannot be.
-    """
-    from iavfio.errors import ConfigError
-
-    if path is None:
-        return
-    try:
-        Path(path).open("a").close()
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written", str(error.strerror), "choose another --hgrm FILE"
-        ) from error
-
-
-def _write_hgrm(path: str, results: Sequence[Result]) -> bool:
-    """Writes the latencies of all runs together; returns whether the file took them."""
+def _hgrm(results: Sequence[Result]) -> str:
+    """The latencies of all runs together."""
     from iavfio.datapath.latency import Latency
 
     total = Latency.none()
     for result in results:
         total += result.latency or Latency.none()
-    try:
-        Path(path).write_text("".join(f"{line}\n" for line in total.hgrm()))
-    except OSError as error:
-        note(f"iavfio: {path} is not written whole: {error.strerror}\n  choose another --hgrm FILE")
-        return False
-    return True
+    return "".join(f"{line}\n" for line in total.hgrm())
 
 
 def _headline(plan: Plan, ports: list[Port]) -> str:

@@ -21,7 +21,7 @@ from iavfio.cli.options import (
     device_options,
 )
 from iavfio.cli.outcome import DONE
-from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.printing import json_text, note, tell_record, wrapped
 from iavfio.cli.private_pf import personality_option, private_uplink_option
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
@@ -177,7 +177,7 @@ def _filter(words: tuple[str, ...]) -> Filter | None:
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
     """A running port that has every tag in its column, where the PF can strip tags."""
-    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
+    from iavfio.datapath.pool import Pool, buffers_for
 
     queues, ring = options["queues"], options["ring"]
     for number in options["numbers"]:
@@ -185,9 +185,7 @@ def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
             raise click.UsageError(
                 f"--queue {number} does not exist: --queues {queues} has 0 to {queues - 1}"
             )
-    pool = Pool(
-        max(DEFAULT_BUFFERS, 2 * queues * ring + 4096), contiguous=options["unsafe_noiommu"]
-    )
+    pool = Pool(buffers_for(queues * ring), contiguous=options["unsafe_noiommu"])
     port = one_port.opened(stack, target, options, pool=pool)
     tags = ["vlan"] if port.session.may_strip_vlan else []
     mtu = options["mtu"] or port.settings.mtu
@@ -243,13 +241,11 @@ def _summary(
         error=None if captured.error is None else str(captured.error),
     )
     if as_json:
-        text = json_text(record)
         if path == "-":
-            note(text)
+            note(json_text(record))
+            failure.told()
         else:
-            with printing():
-                click.echo(text)
-        failure.told()
+            tell_record(record)
         return
     from iavfio.capture.words import capture_summary
 

@@ -13,7 +13,7 @@ from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import json_text, note, paragraph, tell, wrapped
+from iavfio.cli.printing import note, paragraph, tell, tell_record, wrapped
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import GBIT
 
@@ -144,7 +144,7 @@ def _tell_json(target: str | None, report: Report, changes: Sequence[Change], ho
     from iavfio.doctor.records import report_record
 
     record = report_record(target or "", report, changes, host_facts(report.devices, host.tree))
-    tell(json_text(record))
+    tell_record(record)
 
 
 def _fix(host: Host, report: Report, yes: bool, dry: bool, as_json: bool) -> list[Change]:
@@ -179,7 +179,7 @@ def _undo(dry: bool, as_json: bool) -> int:
         from iavfio.doctor.records import UndoneRecord, changed_records
 
         record = UndoneRecord(changed_records(changes))
-        tell(json_text(record))
+        tell_record(record)
         return DONE
     for change in () if dry else changes:
         tell(paragraph(str(change)))

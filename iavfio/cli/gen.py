@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import failure, one_port, signals
+from iavfio.cli import one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, PortName, Vf, Words, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.printing import note, tell_record, wrapped
 from iavfio.cli.private_pf import (
     check_used,
     personality_option,
@@ -124,9 +124,7 @@ def command(target: str, as_json: bool, **options: Any) -> int:
         )
         record = record_of(done, generator, target)
         if as_json:
-            with printing():
-                click.echo(json_text(record))
-            failure.told()
+            tell_record(record)
         else:
             for line in (*gen_summary(record), *(text for port in ports for text in port.notes)):
                 note(wrapped(line))
@@ -151,10 +149,9 @@ def _open(
     stack: ExitStack, target: str, streams: list[Stream], options: dict[str, Any]
 ) -> list[Port]:
     """The sending port, and the receiving one where there is one; both run."""
-    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
+    from iavfio.datapath.pool import Pool, buffers_for
     from iavfio.generator.generator import longest
     from iavfio.opening import open_port
-    from iavfio.port.settings import ETHERNET
 
     targets = [target] if options["expect"] is None else [target, options["expect"]]
     check_distinct(targets)
@@ -165,20 +162,12 @@ def _open(
         name = options["name"]
         own = name if name is None or not i else f"{name}-{i + 1}"
         queues = options["queues"] if i else 1
-        pool = Pool(
-            max(DEFAULT_BUFFERS, 2 * queues * options["ring"] + 4096),
-            contiguous=options["unsafe_noiommu"],
-        )
+        pool = Pool(buffers_for(queues * options["ring"]), contiguous=options["unsafe_noiommu"])
         with naming_the_holder([vf]):
             opened = open_port(vf, name=own, pool=pool, **device_arguments(options, vf))
         port = stack.enter_context(opened)
-        most = min(port.control.limits.mtu, MTU.high)
-        wanted = min(max(longest(streams) - ETHERNET, port.settings.mtu), most)
-        port.configure(
-            ring=options["ring"],
-            mtu=options["mtu"] or wanted,
-            queues=queues,
-        )
+        mtu = options["mtu"] or one_port.mtu_for(port, longest(streams))
+        port.configure(ring=options["ring"], mtu=mtu, queues=queues)
         ports.append(port)
     for port in ports:
         one_port.start(port)
@@ -186,6 +175,8 @@ def _open(
 
 
 def _headline(generator: Generator) -> None:
+    from iavfio.datapath.pair import FCS
+
     there = "" if generator.expect is None else f" to {generator.expect.name}"
     for name, stream, crafted in zip(
         generator.names, generator.streams, generator.crafted, strict=True
@@ -193,7 +184,7 @@ def _headline(generator: Generator) -> None:
         note(
             wrapped(
                 f"{name} from {generator.port.name}{there}: {len(crafted)} frames of "
-                f"{int(crafted.lengths.mean()) + 4} bytes on average, {stream.recipe.rate}"
+                f"{int(crafted.lengths.mean()) + FCS} bytes on average, {stream.recipe.rate}"
             )
         )
 

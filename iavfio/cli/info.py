@@ -10,12 +10,10 @@ import click
 
 from iavfio.cli.group import Command
 from iavfio.cli.options import Vf, device_arguments, device_options
-from iavfio.cli.printing import note, tell
+from iavfio.cli.printing import note, tagged, tell
 from iavfio.cli.private_pf import check_used
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
-
-SCHEMA = "iavfio.info.vf/1"
 
 if TYPE_CHECKING:
     from iavfio.port.port import Port
@@ -40,6 +38,8 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
         port.wait_link(0.5)
         facts = _facts(port)
         if as_json:
+            from iavfio.cli.records import InfoRecord
+
             facts["capabilities"] = {
                 "asked": [
                     c.name for c in port.capabilities.granted_list + port.capabilities.denied
@@ -47,7 +47,7 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
                 "granted": [c.name for c in port.capabilities.granted_list],
                 "denied": {c.name: c.without for c in port.capabilities.denied},
             }
-            tell(json.dumps({"schema": SCHEMA} | facts, indent=2))
+            tell(json.dumps(tagged(InfoRecord, facts), indent=2))
         else:
             width = max(map(len, facts))
             for name, value in facts.items():

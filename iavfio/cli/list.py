@@ -8,9 +8,7 @@ import json
 import click
 
 from iavfio.cli.group import Command
-from iavfio.cli.printing import note, tell
-
-SCHEMA = "iavfio.list.function/1"
+from iavfio.cli.printing import note, tagged, tell
 
 
 @click.command("list", cls=Command, needs=("iavfio.host.listing",))
@@ -26,7 +24,9 @@ def command(as_json: bool) -> None:
 
     found = discover(Tree())
     if as_json:
-        items = [{"schema": SCHEMA} | item for item in listing.data(found)]
+        from iavfio.cli.records import FunctionRecord
+
+        items = [tagged(FunctionRecord, item) for item in listing.data(found)]
         tell(json.dumps(items, indent=2))
         return
     for line in listing.lines(found):

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import failure, signals
+from iavfio.cli import report_file, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import FrameSizes, Number, Vf
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.cli.progress import Progress
 from iavfio.cli.run_ports import check_targets, open_ports, run_options
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -104,24 +103,22 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     from iavfio.port.bounds import HURRY
 
     check_targets("ndr", targets)
-    files = [options[name] for name in ("csv_file", "html_file") if options[name] is not None]
-    for path in files:
-        _check(path)
+    report_file.check(options["csv_file"], "--csv")
+    report_file.check(options["html_file"], "--html")
     search = _Search(targets, options)
     with ExitStack() as stack:
         search.run(stack)
         record = search.record()
-        with printing():
-            if as_json:
-                click.echo(json_text(record))
-                failure.told()
-            elif record.sizes:
+        if as_json:
+            tell_record(record)
+        elif record.sizes:
+            with printing():
                 out = console()
                 out.print(table(record, out.width))
                 for line in lines(record):
                     out.print(line, highlight=False, markup=False, soft_wrap=True)
-        written = _written(options["csv_file"], as_csv(record))
-        written &= _written(options["html_file"], as_html(record))
+        written = report_file.write(options["csv_file"], "--csv", lambda: as_csv(record))
+        written &= report_file.write(options["html_file"], "--html", lambda: as_html(record))
         if search.interrupted is not None:
             note("iavfio: ended early: searches that were not finished are left out")
             for port in search.ports:
@@ -226,30 +223,3 @@ class _Search:
             interrupted=self.interrupted is not None,
             provenance=origin,
         )
-
-
-def _check(path: str) -> None:
-    """Makes the file, or leaves what it has, before anything is measured.
-
-    Raises ConfigError when it cannot be written.
-    """
-    from iavfio.errors import ConfigError
-
-    try:
-        Path(path).open("a").close()
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written", str(error.strerror), "choose another file"
-        ) from error
-
-
-def _written(path: str | None, text: str) -> bool:
-    """Writes a report; returns False, and says why, when the file does not take it whole."""
-    if path is None:
-        return True
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        note(f"iavfio: {path} is not written whole: {error.strerror}\n  choose another file")
-        return False
-    return True

@@ -10,6 +10,7 @@ from iavfio.cli.options import device_arguments
 from iavfio.cli.printing import note
 from iavfio.cli.private_pf import check_used, with_private_vfs
 from iavfio.cli.targets import naming_the_holder
+from iavfio.ranges import MTU
 
 if TYPE_CHECKING:
     from iavfio.port.port import Port
@@ -32,8 +33,21 @@ def opened(stack: ExitStack, target: str, options: dict[str, Any], **more: Any) 
     return stack.enter_context(port)
 
 
+def mtu_for(port: Port, longest: int) -> int:
+    """The MTU for frames of at most so many bytes without FCS; as near as the PF allows."""
+    from iavfio.port.settings import ETHERNET
+
+    most = min(port.control.limits.mtu, MTU.high)
+    return min(max(longest - ETHERNET, port.settings.mtu), most)
+
+
 def start(port: Port, without_link: str = "") -> None:
     """Starts the port and waits a while for its link; says when it stays down, and what then."""
     port.start()
+    await_link(port, without_link)
+
+
+def await_link(port: Port, without_link: str = "") -> None:
+    """Waits a while for the link of a running port; says when it stays down, and what then."""
     if not port.wait_link(LINK_SECONDS).up:
         note(f"iavfio: {port.name}: the link is down{without_link}")

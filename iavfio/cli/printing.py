@@ -9,12 +9,13 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from iavfio.cli import failure
 from iavfio.cli.streams import discard_output
 from iavfio.errors import IavfioError
 
@@ -134,6 +135,18 @@ def _width(fd: int, own: bool) -> int:
         return os.get_terminal_size(fd).columns
     except OSError:
         return 0
+
+
+def tell_record(record: Any) -> None:
+    """Prints a record on stdout as a JSON object; a failure that follows prints no other."""
+    with printing():
+        click.echo(json_text(record))
+    failure.told()
+
+
+def tagged(kind: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The object of a record type with these fields, headed by the name of its schema."""
+    return {"schema": kind.__struct_config__.tag} | dict(fields)
 
 
 def json_text(record: Any) -> str:

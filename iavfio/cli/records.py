@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from iavfio.cli import failure
+
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -19,7 +21,7 @@ class FailureRecord(
     frozen=True,
     forbid_unknown_fields=True,
     tag_field="schema",
-    tag="iavfio.failure/1",
+    tag=failure.SCHEMA,
 ):
     """A command that failed; stderr has the same for people."""
 

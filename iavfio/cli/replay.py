@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import failure, one_port, signals
+from iavfio.cli import one_port, signals
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     Number,
@@ -19,7 +19,7 @@ from iavfio.cli.options import (
     device_options,
 )
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import json_text, note, printing, wrapped
+from iavfio.cli.printing import note, tell_record, wrapped
 from iavfio.cli.private_pf import personality_option, private_uplink_option
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
@@ -133,12 +133,9 @@ def command(target: str, path: str, as_json: bool, **options: Any) -> int:
 
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any], longest: int) -> Port:
-    from iavfio.port.settings import ETHERNET
-
     port = one_port.opened(stack, target, options)
-    most = min(port.control.limits.mtu, MTU.high)
-    wanted = min(max(longest - ETHERNET, port.settings.mtu), most)
-    port.configure(ring=options["ring"], mtu=options["mtu"] or wanted)
+    mtu = options["mtu"] or one_port.mtu_for(port, longest)
+    port.configure(ring=options["ring"], mtu=mtu)
     one_port.start(port, ": nothing can be sent")
     return port
 
@@ -197,9 +194,7 @@ def _summary(
         error=None if done.error is None else str(done.error),
     )
     if as_json:
-        with printing():
-            click.echo(json_text(record))
-        failure.told()
+        tell_record(record)
         return
     from iavfio.capture.words import replay_summary
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli import one_port
 from iavfio.cli.options import (
     CodePath,
     CpuList,
@@ -18,7 +19,6 @@ from iavfio.cli.options import (
     device_arguments,
     device_options,
 )
-from iavfio.cli.printing import note
 from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
 from iavfio.cli.targets import check_distinct, naming_the_holder
 from iavfio.ranges import BUFFERS, BURST, FLOWS, MTU, QUEUES, RING
@@ -108,7 +108,7 @@ def open_ports(
 ) -> None:
     """Opens and starts a port for each target; `ports` holds those that are open."""
     from iavfio.bench.plan import mtu_for
-    from iavfio.datapath.pool import DEFAULT_BUFFERS, Pool
+    from iavfio.datapath.pool import Pool, buffers_for
     from iavfio.errors import ConfigError
     from iavfio.opening import open_port
 
@@ -121,7 +121,7 @@ def open_ports(
             f"use --pool {max(BUFFERS.low, 2 * rings)}, or leave it out",
         )
     pool = Pool(
-        options["buffers"] or max(DEFAULT_BUFFERS, 2 * rings + 4096),
+        options["buffers"] or buffers_for(rings),
         contiguous=options["unsafe_noiommu"],
     )
     private, wire = options["personality"], _wire(plan, targets.count("softvf"))
@@ -139,8 +139,7 @@ def open_ports(
     for port in ports:
         port.start()
     for port in ports:
-        if not port.wait_link(5.0).up:
-            note(f"iavfio: {port.name}: the link is down")
+        one_port.await_link(port)
 
 
 def _wire(plan: Plan, private: int) -> str:

@@ -11,7 +11,7 @@ import click
 from iavfio.arguments import counted, nearest
 from iavfio.cli import candidates
 from iavfio.cli.group import Command
-from iavfio.cli.printing import definition, json_text, tell
+from iavfio.cli.printing import definition, tell, tell_record
 
 if TYPE_CHECKING:
     from iavfio.vfs import Changed, Pf, VfState
@@ -178,7 +178,6 @@ class _Run:
             tell(f"{self._pf.name} is as it was")
 
     def _tell_json(self, was: int, now: int, done: Sequence[Changed]) -> None:
-
         from iavfio.vfs.records import ChangedRecord, ChangeRecord
 
         changed = [
@@ -186,7 +185,7 @@ class _Run:
             for each in done
         ]
         record = ChangeRecord(self._pf.name, self._dry, was, now, changed)
-        tell(json_text(record))
+        tell_record(record)
 
 
 def _list(pf: Pf, as_json: bool) -> None:
@@ -195,7 +194,7 @@ def _list(pf: Pf, as_json: bool) -> None:
         from iavfio.vfs.records import PfRecord
 
         record = PfRecord(**facts, vfs=states)
-        tell(json_text(record))
+        tell_record(record)
         return
     name = f" {facts['interface']}" if facts["interface"] else ""
     driver = facts["driver"] or "no driver"

@@ -13,14 +13,13 @@ import click
 from iavfio.cli import candidates
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, Vf
-from iavfio.cli.printing import note, tell
+from iavfio.cli.printing import note, tagged, tell
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import INTERVAL
 
 if TYPE_CHECKING:
     from iavfio.port.why import Finding
 
-SCHEMA = "iavfio.why.findings/1"
 STATUS = (
     "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
     "2 wrong use, also a port or VF that does not exist; 130 Ctrl-C; 143 SIGTERM."
@@ -51,13 +50,10 @@ def command(target: str, interval: float, as_json: bool) -> int:
     port = _port(target)
     found, hints = _probe(target) if port is None else _watch(port, interval)
     if as_json:
-        told = {
-            "schema": SCHEMA,
-            "port": target,
-            "findings": [asdict(f) for f in found],
-            "hints": hints,
-        }
-        tell(json.dumps(told, indent=2))
+        from iavfio.cli.records import WhyRecord
+
+        told = {"port": target, "findings": [asdict(f) for f in found], "hints": hints}
+        tell(json.dumps(tagged(WhyRecord, told), indent=2))
     elif found:
         tell("\n".join(map(str, found)))
     else:

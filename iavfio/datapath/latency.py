@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class Latency:
         """The mean in nanoseconds, 0 of no packet."""
         return self.total_ns / self.count if self.count else 0.0
 
+    @cached_property
+    def _below(self) -> npt.NDArray[np.uint64]:
+        """How many packets are in each bucket and those before it."""
+        return np.cumsum(self.buckets, dtype=np.uint64)
+
     def percentile(self, percent: float) -> int:
         """Returns the nanoseconds that so many percent of the packets took at most.
 
@@ -65,7 +71,7 @@ class Latency:
         wanted = PERCENT("percent", percent) / 100 * self.count
         if not self.count:
             return 0
-        index = int(np.searchsorted(np.cumsum(self.buckets), max(wanted, 1)))
+        index = int(np.searchsorted(self._below, max(wanted, 1)))
         return min(bounds(min(index, BUCKETS - 1))[1], self.most_ns)
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,10 +93,9 @@ class Latency:
         yield f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}"
         yield ""
         share, step = 0.0, 0
-        below = np.cumsum(self.buckets)
         while self.count:
             value = self.percentile(100 * share)
-            within = int(below[lib.histogram_index(value)])
+            within = int(self._below[lib.histogram_index(value)])
             rest = f"{1 / (1 - share):14.2f}" if share < 1 else f"{'inf':>14}"
             yield f"{value / 1000:12.3f} {share:14.12f} {within:10d} {rest}"
             if share >= 1:

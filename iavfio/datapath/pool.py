@@ -30,6 +30,11 @@ ROOM: int = lib.POOL_ROOM
 DEFAULT_BUFFERS = 16384
 
 
+def buffers_for(descriptors: int) -> int:
+    """How many buffers ports want whose receive rings have so many descriptors together."""
+    return max(DEFAULT_BUFFERS, 2 * descriptors + 4096)
+
+
 class Pool:
     """`buffers` packet buffers of 2048 bytes of data room and 128 of headroom each.
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
 from iavfio.generator import signature
 from iavfio.generator.field import Field, matrix
-from iavfio.generator.stream import FCS, L4_BYTES, Stream
+from iavfio.generator.stream import L4_BYTES, Stream
 
 Rows = NDArray[np.uint8]
 CHUNK = 1024  # frames that are sent between two looks: as many differ in their sequence
@@ -132,6 +133,13 @@ def _ethernet(rows: Rows, stream: Stream, dst: bytes, src: bytes) -> None:
     _put(rows, at, 2, [kind] * len(rows))
 
 
+def _protocol(stream: Stream) -> int:
+    """The number of the protocol in the IP header."""
+    if stream.proto == "icmp" and stream.recipe.version == 6:
+        return ICMP6
+    return NUMBERS[stream.proto]
+
+
 def _ip(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     recipe, frames = stream.recipe, len(rows)
     at = 14 + 4 * len(recipe.tags)
@@ -140,15 +148,14 @@ def _ip(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     if recipe.version == 4:
         rows[:, at : at + 2] = 0x45, stream.dscp << 2
         _put_word(rows, at + 2, sizes - at)
-        rows[:, at + 8 : at + 10] = stream.ttl, NUMBERS[stream.proto]
+        rows[:, at + 8 : at + 10] = stream.ttl, _protocol(stream)
         _put(rows, at + 12, 4, src)
         _put(rows, at + 16, 4, dst)
         _put_word(rows, at + 10, _checksum(rows[:, at : at + 20]))
         return
-    number = ICMP6 if stream.proto == "icmp" else NUMBERS[stream.proto]
     rows[:, at : at + 2] = 0x60 | stream.dscp >> 2, (stream.dscp & 3) << 6
     _put_word(rows, at + 4, sizes - at - 40)
-    rows[:, at + 6 : at + 8] = number, stream.ttl
+    rows[:, at + 6 : at + 8] = _protocol(stream), stream.ttl
     _put(rows, at + 8, 16, src)
     _put(rows, at + 24, 16, dst)
 
@@ -156,7 +163,6 @@ def _ip(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
 def _l4(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     recipe, frames = stream.recipe, len(rows)
     at = recipe.headers - L4_BYTES[stream.proto]
-    number = ICMP6 if stream.proto == "icmp" else NUMBERS[stream.proto]
     lengths = sizes - at
     if stream.proto == "icmp":
         rows[:, at] = ECHO_REQUEST[recipe.version]
@@ -174,7 +180,7 @@ def _l4(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     pseudo = np.zeros(frames, dtype=np.int64)
     if not (stream.proto == "icmp" and recipe.version == 4):
         width = 8 if recipe.version == 4 else 32
-        pseudo = _sum(rows[:, at - width : at]) + lengths + number
+        pseudo = _sum(rows[:, at - width : at]) + lengths + _protocol(stream)
     check = _checksum(rows[:, at:], pseudo)
     if stream.proto == "udp":
         check[check == 0] = 0xFFFF  # 0 would say that there is none (RFC 768)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from iavfio.arguments import Instance, counted, several
+from iavfio.bench.plan import NOBODY
 from iavfio.capture.losses import losses
 from iavfio.capture.sending import (
     COMPLETION,
@@ -21,13 +22,14 @@ from iavfio.capture.sending import (
     on_wire,
     sample,
 )
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError, IavfioError, Remedy
 from iavfio.generator import signature
 from iavfio.generator.crafting import CHUNK, Crafted, craft
 from iavfio.generator.receiver import Receiver
 from iavfio.generator.result import Generated, StreamCounts
 from iavfio.generator.schedule import SECOND, Chunk, Pace, Schedule
-from iavfio.generator.stream import FCS, Stream
+from iavfio.generator.stream import Stream
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
@@ -35,7 +37,6 @@ from iavfio.port.settings import ETHERNET
 from iavfio.ranges import LIMIT, SECONDS
 from iavfio.stats import Snapshot
 
-NOBODY = bytes.fromhex("020000000001")  # where frames go by default without a receiver
 MOST_STREAMS = 64
 SETTLING = 5.0  # seconds that a device and its PF have for what was sent last
 STEP = 0.02

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 
 from iavfio.arguments import shown
-from iavfio.capture.schedule import FCS, Timing, parse_rate
+from iavfio.bench.plan import WIRE_OVERHEAD
+from iavfio.capture.schedule import Timing, parse_rate
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
 
-WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each frame (IEEE 802.3)
 SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
 AT_ONCE = Timing()
 ADVICE = "write 1000, 10kpps, 1.5Mpps, 100Mbit/s, 2.5Gbit/s, 10% of line rate, or max"

@@ -10,14 +10,14 @@ from os import PathLike
 from typing import Any
 
 from iavfio.arguments import Choice, Range, received_mac, shown, vf_mac
+from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
+from iavfio.generator import signature
 from iavfio.generator.field import Field, Span, addresses, numbers
 from iavfio.generator.rate import Rate, parse_stream_rate
 from iavfio.generator.templates import Template, from_file, from_frames
 from iavfio.ranges import FRAME, IMIX, LIMIT
 
-SIGNATURE = 12  # bytes at the end of a frame
-FCS = 4
 HIGHEST_VLAN = 4094
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 PROTO = Choice("protocol", ("udp", "tcp", "icmp", "ethernet"))
@@ -123,7 +123,7 @@ class Stream:
             sport=numbers("sport", self.sport, 0xFFFF),
             dport=numbers("dport", self.dport, 0xFFFF),
             flags=_flags(self.flags),
-            size=_sizes(self, headers + SIGNATURE + FCS),
+            size=_sizes(self, headers + signature.BYTES + FCS),
             rate=parse_stream_rate(self.rate),
             template=template,
         )

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from iavfio.arguments import counted
 from iavfio.capture.losses import told
 from iavfio.capture.words import ENDED
+from iavfio.datapath.pair import FCS
 from iavfio.generator.records import GenRecord, StreamRecord
 
 
 def gen_summary(r: GenRecord) -> Iterator[str]:
     """The lines of a run's summary."""
     seconds = r.seconds or 1e-9
-    mbits = (r.sent_bytes + 4 * r.sent) * 8 / seconds / 1e6
+    mbits = (r.sent_bytes + FCS * r.sent) * 8 / seconds / 1e6
     mpps = r.sent / seconds / 1e6
     yield (
         f"{counted(r.sent, 'packet')} sent in {r.seconds:.3f} s "

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -411,10 +411,8 @@ class PortControl:
                 wanted = self._want_running
                 if not wanted and self.session.dma_live:
                     self._take_down()  # stop() was called while the queues were brought up
-                self.status.move(
-                    State.RUNNING if wanted else State.STOPPED,
-                    first=lambda: self._came_back(record),
-                )
+                now = State.RUNNING if wanted else State.STOPPED
+                self.status.move(now, first=lambda: self._came_back(record))
             self.outage.running(record, began)
             self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
             return record
@@ -490,11 +488,9 @@ class PortControl:
         self.watchdog.disarm()
         self.bar.mark_lost()
         self.queues.halt(-errno.ENODEV)
-        try:
+        with suppress(StateError):  # closed meanwhile
             if self.status.state is not State.FAILED:
                 self.status.fail("lost", "the device is gone")
-        except StateError:
-            pass  # closed meanwhile
 
     def after_fork_in_child(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from iavfio.datapath.pair import FCS
 from iavfio.errors import IavfioError
 from iavfio.port.port import Port
 from iavfio.port.probe import Probe, probe_send
-
-FCS = 4  # bytes behind a frame, which its size counts here
 
 
 @dataclass(frozen=True)

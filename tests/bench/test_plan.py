@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from iavfio.bench.plan import FCS, mtu_for
+from iavfio.bench.plan import mtu_for
+from iavfio.datapath.pair import FCS
 from iavfio.port.settings import Settings
 from iavfio.ranges import FRAME, MTU
 

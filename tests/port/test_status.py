@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from iavfio.errors import StateError
 from iavfio.port.link import Link
 from iavfio.port.state import State
 from iavfio.port.status import PortStatus
+from iavfio.stats import PortSegment
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_who_sees_that_a_port_no_longer_runs_sees_no_link_anywhere(
     for state in (State.STOPPED, State.RUNNING):
         status.move(state)
     shown = Shown(status)
-    status.publish_in(shown)  # type: ignore[arg-type]
+    status.publish_in(cast(PortSegment, shown))
     status.set_link(Link.now(True, 10_000))
     shown.calls.clear()
     status.move(end, "gone", lambda: shown.calls.append(("first", status.link.up)))
@@ -172,7 +174,7 @@ def test_who_sees_a_port_running_sees_its_address_and_no_old_failure(status: Por
     for state in (State.STOPPED, State.RUNNING):
         status.move(state)
     shown = Shown(status)
-    status.publish_in(shown)  # type: ignore[arg-type]
+    status.publish_in(cast(PortSegment, shown))
     notes: list[list[str]] = []
     with status.lock:
         status.fail("failed", "no answer")
