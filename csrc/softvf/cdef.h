@@ -40,12 +40,19 @@ struct softvf_wire_stats {
     uint64_t link_down; /* of those received: came while the wire was down, lost */
     uint64_t bad_length; /* shorter than an Ethernet header, or too long for the switch */
     uint64_t unmatched; /* for no VF */
+    /* For VFs of which none got it; where these had several reasons, the last one's: */
+    uint64_t not_receiving, vlan_filtered, over_max_frame, no_room;
+    uint64_t stopped; /* malicious driver detection stopped the queue at this frame */
+    uint64_t spoiled; /* a fault that was asked for lost it */
     uint64_t sent, sent_bytes, not_sent;
     uint64_t capture_waits; /* 1: for its start */
     uint64_t capture_ended; /* 1: it was played to its end */
     uint64_t capture_damaged; /* 1: ... which is inside a record */
     uint64_t capture_too_long; /* frames that were left out */
     uint64_t capture_partial; /* frames that were captured in part, and played so */
+    uint64_t capture_rounds; /* how many times it was played to its end */
+    uint64_t
+        capture_late_us; /* of a paced capture: how far its latest frame came behind its time */
 };
 
 /* What the PF decided for one VF; published whole. */

@@ -190,11 +190,12 @@ static const uint8_t *append_fcs(struct plane *plane, const struct view *view)
     return plane->with_fcs;
 }
 
-static bool has_room(struct plane *plane, struct vf *vf, uint32_t queue, struct rx_queue *q,
-                     uint32_t need)
+/* RX_DELIVERED when the ring has so many descriptors. */
+static enum rx_fate claim(struct plane *plane, struct vf *vf, uint32_t queue, struct rx_queue *q,
+                          uint32_t need)
 {
     if (distance(q, q->head, q->tail) >= need)
-        return true;
+        return RX_DELIVERED;
     q->tail = load_tail(plane, vf, queue);
     if (q->tail >= q->entries) {
         uint32_t tail = q->tail;
@@ -202,33 +203,35 @@ static bool has_room(struct plane *plane, struct vf *vf, uint32_t queue, struct 
         q->tail = q->head;
         mdd(plane, vf, queue, tail, "docs/spec/descriptors.md 15",
             "the tail lies outside the ring: it is the index of a descriptor");
-        return false;
+        return RX_STOPPED;
     }
     if (distance(q, q->head, q->tail) >= need)
-        return true;
+        return RX_DELIVERED;
     vf->stats[RX_DISCARD]++;
     q->no_descriptor++;
-    return false;
+    return RX_NO_ROOM;
 }
 
-static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struct view *view,
-                       struct rx_facts *facts)
+static enum rx_fate into_queue(struct plane *plane, struct vf *vf, uint32_t queue,
+                               struct view *view, struct rx_facts *facts)
 {
     struct rx_queue *q = &vf->rx[queue];
     bool gap = facts->strip != SOFTVF_STRIP_NONE;
     uint32_t len = view->len - (gap ? 4 : 0) + (q->keep_crc ? ETHER_FCS : 0);
     uint32_t need = len <= q->buffer_size ? 1 : (len + q->buffer_size - 1) / q->buffer_size;
     const uint8_t *frame = view->frame;
+    enum rx_fate fate;
 
     rx_queue_look_up(vf, q);
     /* The length on the wire counts: with the tag, also one that is stripped, and with the FCS, also one that
      * is not kept (docs/spec/descriptors.md 10). */
     if (view->len + ETHER_FCS > q->max_frame || need > RX_MAX_CHAIN) {
         vf->stats[RX_DISCARD]++;
-        return;
+        return RX_TOO_LONG;
     }
-    if (!has_room(plane, vf, queue, q, need))
-        return;
+    fate = claim(plane, vf, queue, q, need);
+    if (fate != RX_DELIVERED)
+        return fate;
     if (q->wb_pending + need > q->entries) /* a tail that moves by itself must not overrun it */
         writeback_flush(plane, vf, q, true);
     if (!view->checked) {
@@ -242,13 +245,14 @@ static void into_queue(struct plane *plane, struct vf *vf, uint32_t queue, struc
         uint32_t part = len - at < q->buffer_size ? len - at : q->buffer_size;
 
         if (fill(plane, vf, queue, frame, at, part, gap))
-            return;
+            return RX_STOPPED;
         write_back(q, part, i + 1 == need ? facts : NULL);
         at += part;
     }
     q->packets++;
     q->bytes += len;
     vector_cause(vf, q->vector);
+    return RX_DELIVERED;
 }
 
 /* What a fault does to this frame, SOFTVF_SPOIL_KINDS for nothing. */
@@ -280,11 +284,12 @@ static struct view untagged(struct plane *plane, const struct view *view)
     return other;
 }
 
-void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
+enum rx_fate rx_frame(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
     struct rx_facts facts = {.info = &view->info, .loopback = view->from >= 0};
     enum softvf_spoil spoil;
+    enum rx_fate fate;
     struct view changed;
     uint32_t queue = 0;
     uint16_t tci;
@@ -292,15 +297,15 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
     plane->spent += WORK_DELIVERY;
     if (!vf->may_receive || !vf->rx_enabled || !vf->bus_master) {
         vf->stats[RX_DISCARD]++;
-        return;
+        return RX_NOT_RECEIVING;
     }
     spoil = spoil_of(vf);
     if (spoil == SOFTVF_SPOIL_LOSE)
-        return;
+        return RX_SPOILED;
     if ((spoil == SOFTVF_SPOIL_TAG_LOST || spoil == SOFTVF_SPOIL_TAGGED_LOST) &&
         vlan_outer(view->frame, view->len, &tci)) {
         if (spoil == SOFTVF_SPOIL_TAGGED_LOST)
-            return;
+            return RX_SPOILED;
         changed = untagged(plane, view);
         view = &changed;
         facts.info = &view->info;
@@ -320,7 +325,7 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         queue = rss_queue(config, facts.hash);
     if (queue >= MAX_QUEUES || !(vf->rx_enabled >> queue & 1)) {
         vf->stats[RX_DISCARD]++;
-        return;
+        return RX_NOT_RECEIVING;
     }
     if (config->c.strip != SOFTVF_STRIP_NONE && spoil != SOFTVF_SPOIL_TAG_KEPT)
         facts.strip = stripped_tag(&config->c, view, &facts.tci);
@@ -331,7 +336,8 @@ void rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         changed = corrupted(plane, view);
         view = &changed;
     }
-    into_queue(plane, vf, queue, view, &facts);
+    fate = into_queue(plane, vf, queue, view, &facts);
     if (spoil == SOFTVF_SPOIL_TWICE)
         into_queue(plane, vf, queue, view, &facts);
+    return fate;
 }

@@ -76,7 +76,7 @@ static bool has_vlan(const struct vf_config *config, uint16_t tpid, uint16_t tci
 }
 
 /* Hands a frame to a VF if its VLAN rules let it in; a port VLAN's tag is taken off on the way. */
-static void admit(struct plane *plane, struct vf *vf, struct view *view)
+static enum rx_fate admit(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
     struct view bare = {.frame = plane->untagged, .len = view->len - 4, .from = view->from};
@@ -85,27 +85,30 @@ static void admit(struct plane *plane, struct vf *vf, struct view *view)
 
     if (config->c.port_vlan) {
         if (tpid != PORT_VLAN_TPID || (tci & 0xfff) != config->c.port_vlan)
-            return;
+            return RX_VLAN;
         memcpy(plane->untagged, view->frame, 12);
         memcpy(plane->untagged + 12, view->frame + 16, view->len - 16);
-        rx_frame(plane, vf, &bare);
-        return;
+        return rx_frame(plane, vf, &bare);
     }
     /* Untagged and priority-tagged frames belong to no VLAN. */
     if (!config->c.vlan_pruning || !tpid || (tci & 0xfff) == 0 || has_vlan(config, tpid, tci))
-        rx_frame(plane, vf, view);
+        return rx_frame(plane, vf, view);
+    return RX_VLAN;
 }
 
-static void deliver(struct plane *plane, uint64_t targets, struct view *view)
+/* RX_DELIVERED when one of the VFs got it, else what became of it at the last of them. */
+static enum rx_fate deliver(struct plane *plane, uint64_t targets, struct view *view)
 {
+    enum rx_fate fate = RX_DELIVERED;
+    bool delivered = false;
+
     for (; targets; targets &= targets - 1) {
         struct vf *vf = &plane->vf[__builtin_ctzll(targets)];
 
-        if (vf->vlan_rules)
-            admit(plane, vf, view);
-        else
-            rx_frame(plane, vf, view);
+        fate = vf->vlan_rules ? admit(plane, vf, view) : rx_frame(plane, vf, view);
+        delivered |= fate == RX_DELIVERED;
     }
+    return delivered ? RX_DELIVERED : fate;
 }
 
 /* The VFs whose filters take a frame, wherever it comes from. */
@@ -243,7 +246,7 @@ uint32_t switch_from_wire(struct plane *plane)
         targets &= plane->active;
         if (!targets)
             wire_unmatched(plane, view.frame);
-        deliver(plane, targets, &view);
+        wire_delivered(plane, deliver(plane, targets, &view));
     }
     return done;
 }

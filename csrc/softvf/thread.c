@@ -95,6 +95,17 @@ static bool timers_pending(const struct plane *plane)
     return false;
 }
 
+/* How long the thread may nap: no longer than until a paced capture's next frame. */
+static long nap_until_due(const struct plane *plane, long nap)
+{
+    uint64_t due = plane->uplink->due, now;
+
+    if (!due)
+        return nap;
+    now = clock_ns();
+    return due <= now ? 0 : due - now < (uint64_t)nap ? (long)(due - now) : nap;
+}
+
 static void *run(void *argument)
 {
     struct plane *plane = argument;
@@ -116,7 +127,7 @@ static void *run(void *argument)
             idle = 0;
             nap = NAP_MIN_NS;
         } else if (++idle > SPIN_TURNS) {
-            struct timespec ts = {.tv_nsec = nap};
+            struct timespec ts = {.tv_nsec = nap_until_due(plane, nap)};
 
             nanosleep(&ts, NULL);
             nap = nap * 2 > NAP_MAX_NS ? NAP_MAX_NS : nap * 2;

@@ -25,7 +25,12 @@ struct uplink {
     const struct uplink_ops *ops;
     bool loopback; /* frames re-enter from the wire: the switch does it */
     bool greedy; /* generator: asked only while a VF has room, its destination MAC is overwritten */
-    bool patient; /* a capture: asked only while a VF has room; the following belongs to it */
+    bool patient; /* a capture: begins when VFs are up; the following belongs to it */
+    bool
+        paced; /* its frames come at their times; without it, it is asked only while VFs have room */
+    uint64_t due; /* when its next frame comes, in ns of CLOCK_MONOTONIC; 0: not known */
+    uint64_t late_ns; /* the furthest that a frame came behind its time */
+    uint64_t rounds; /* how many times it was played to its end */
     uint32_t start; /* so many VFs must be up before it begins, or one of the two above */
     bool started;
     bool ended,

@@ -4,7 +4,7 @@
 
 #include "softvf/uplink.h"
 
-/* kind: none | loopback | tap:NAME | pcap:IN[,OUT] | gen[:size=N,flows=N]. NULL with a reason in
+/* kind: none | loopback | tap:NAME | pcap:IN[,OUT][,start=,loop=,pace=] | gen[:size=N,flows=N]. NULL with a reason in
  * error[size]. */
 struct uplink *uplink_open(const char *kind, char *error, size_t size);
 

@@ -38,7 +38,7 @@ static bool has_started(struct plane *plane)
     return uplink->started;
 }
 
-/* A capture is read while all VFs that are up have room, as if the sender knew. */
+/* A capture without a pace is read while all VFs that are up have room, as if the sender knew. */
 static uint32_t room_for_capture(struct plane *plane)
 {
     uint32_t room = ~0u;
@@ -59,7 +59,8 @@ uint32_t wire_budget(struct plane *plane)
 {
     if (!has_started(plane))
         return 0;
-    return plane->uplink->patient && plane->link ? room_for_capture(plane) : BURST;
+    return plane->uplink->patient && !plane->uplink->paced && plane->link ? room_for_capture(plane)
+                                                                          : BURST;
 }
 
 /* ---- from the wire ---- */
@@ -85,6 +86,8 @@ static void tell_left_out(struct plane *plane)
                    "of %llu frames the capture holds only the beginning, which is played",
                    (unsigned long long)uplink->partial);
     }
+    wire->capture_rounds = uplink->rounds;
+    wire->capture_late_us = uplink->late_ns / 1000;
     if (uplink->ended && !wire->capture_ended) {
         wire->capture_ended = 1;
         wire->capture_damaged = uplink->damaged;
@@ -92,6 +95,10 @@ static void tell_left_out(struct plane *plane)
             report(plane, NULL, SOFTVF_UPLINK, GUIDE,
                    "the capture is cut or damaged behind %llu frames: what follows is left out",
                    (unsigned long long)wire->received);
+        else if (uplink->rounds > 1)
+            report(plane, NULL, SOFTVF_UPLINK, GUIDE,
+                   "the capture is played %llu times: %llu frames",
+                   (unsigned long long)uplink->rounds, (unsigned long long)wire->received);
         else
             report(plane, NULL, SOFTVF_UPLINK, GUIDE, "the capture is played: %llu frames",
                    (unsigned long long)wire->received);
@@ -145,6 +152,27 @@ void wire_unmatched(struct plane *plane, const uint8_t *frame)
                "%02x:%02x:%02x:%02x:%02x:%02x and none takes what is left over",
                (unsigned long long)plane->wire.unmatched, frame[0], frame[1], frame[2], frame[3],
                frame[4], frame[5]);
+}
+
+void wire_delivered(struct plane *plane, enum rx_fate fate)
+{
+    struct softvf_wire_stats *wire = &plane->wire;
+    struct {
+        uint64_t *count;
+        const char *why;
+    } lost[] = {
+        [RX_DELIVERED] = {NULL, NULL},
+        [RX_NOT_RECEIVING] = {&wire->not_receiving, "their VF, or its queue, does not receive"},
+        [RX_VLAN] = {&wire->vlan_filtered, "their VF's VLAN filters or port VLAN keep them out"},
+        [RX_TOO_LONG] = {&wire->over_max_frame, "they are longer than the receive queue takes"},
+        [RX_NO_ROOM] = {&wire->no_room, "the receive queue has no descriptors for them"},
+        [RX_STOPPED] = {&wire->stopped, "malicious driver detection stopped the queue"},
+        [RX_SPOILED] = {&wire->spoiled, "a fault that was asked for loses them"},
+    };
+
+    if (fate != RX_DELIVERED && worth_telling(++*lost[fate].count))
+        report(plane, NULL, SOFTVF_UPLINK, GUIDE, "%llu frames from the wire are lost: %s",
+               (unsigned long long)*lost[fate].count, lost[fate].why);
 }
 
 /* ---- onto the wire ---- */

@@ -4,6 +4,7 @@
 #define IAVFIO_SOFTVF_WIRE_H
 
 #include "softvf/plane.h"
+#include "softvf/rx.h"
 
 /* How many frames the switch may ask for now. */
 uint32_t wire_budget(struct plane *plane);
@@ -12,6 +13,8 @@ uint32_t wire_budget(struct plane *plane);
 bool wire_next(struct plane *plane, struct view *view);
 /* Counts a frame from the wire that no VF takes. */
 void wire_unmatched(struct plane *plane, const uint8_t *frame);
+/* Counts, by the reason, a frame from the wire that no VF got for whom it was. */
+void wire_delivered(struct plane *plane, enum rx_fate fate);
 /* Sends a frame of a VF. */
 void wire_send(struct plane *plane, struct vf *vf, const struct view *view);
 

@@ -53,7 +53,7 @@ from iavfio.ranges import VFS
     "--uplink",
     default="loopback",
     show_default=True,
-    help="none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], or gen.",
+    help="none, loopback, tap:NAME, pcap:IN[,OUT][,start=N][,loop=N][,pace=P], or gen.",
 )
 @click.option(
     "--writeback",

@@ -20,6 +20,7 @@ from typing import IO, BinaryIO
 from iavfio.errors import ConfigError
 
 KIND = "pcap:"
+OPTIONS = ("start=", "loop=", "pace=")  # all other parts name files: the capture, then the output
 GZIP, SECTION = b"\x1f\x8b", b"\n\r\r\n"
 CLASSIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d")
 NANOSECONDS, ETHERNET, LONGEST_BLOCK = 0xA1B23C4D, 1, 1 << 25
@@ -35,7 +36,7 @@ def classic(uplink: str) -> Iterator[str]:
     one, and OSError where there is no room for it.
     """
     parts = uplink.removeprefix(KIND).split(",")
-    at = next((i for i, part in enumerate(parts) if not part.startswith("start=")), None)
+    at = next((i for i, part in enumerate(parts) if not part.startswith(OPTIONS)), None)
     if not uplink.startswith(KIND) or at is None or not parts[at]:
         yield uplink
         return

@@ -34,7 +34,10 @@ SOFTWARE = "software"
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
 INTERFACES = Path("/sys/class/net")
-UPLINKS = "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N], gen[:size=N,flows=N]"
+UPLINKS = (
+    "uplinks: none, loopback, tap:NAME, pcap:IN[,OUT][,start=N][,loop=N][,pace=P], "
+    "gen[:size=N,flows=N]"
+)
 MOST_FILES = 65536
 OWN_FILES, IN_HAND = 24, 24
 
@@ -179,7 +182,7 @@ def _wire(uplink: str) -> AbstractContextManager[str]:
         _check_tap(uplink, rest)
     if kind != "pcap":
         return contextlib.nullcontext(uplink)
-    for path in rest.split(",")[:2]:
+    for path in rest.split(","):
         if path and Path(path).is_dir():
             raise ConfigError(
                 f"cannot open the uplink {uplink!r}", f"{path} is a directory", "name a file in it"

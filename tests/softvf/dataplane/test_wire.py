@@ -143,7 +143,8 @@ def test_a_whole_capture_says_that_it_is_over(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(pcap([frame(mac(1), 9)] * 3))
     with rig(uplink=f"pcap:{tmp_path}/in") as r:
         r.vfs[0].open()
-        assert played(r) == {"received": 3, "received_bytes": 192, "capture_ended": 1}
+        want = {"received": 3, "received_bytes": 192, "capture_ended": 1, "capture_rounds": 1}
+        assert played(r) == want
         assert notes(r) == ["the capture is played: 3 frames"]
 
 
