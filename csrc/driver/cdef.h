@@ -318,6 +318,8 @@ struct worker_config {
         stamps; /* LOOPBACK: when packets were made, shared by a run's workers; NULL: not measured */
     struct histogram *latency; /* with `stamps`: of what this worker receives */
     uint32_t flows; /* UDP source ports to spread over RSS, at least 1 */
+    uint32_t ipv6; /* whether the generated frames are of IPv6 */
+    uint32_t open_loop; /* LOOPBACK: send on whatever has come back; a burst may overrun the way */
     int cpu; /* pin, -1 = no */
     handler_fn handler; /* HANDLER: what follows too */
     void *state; /* passed to it */

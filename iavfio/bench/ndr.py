@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The no-drop rate: the most that a way carries without loss, by trials (RFC 2544, 26.1 to 26.3).
+"""Trials at a rate, when one carries its rate, and the loss by rate (RFC 2544, 26.1 to 26.3).
 
-`search` and `loss_curve` know nothing of ports: they ask for trials at rates, and say what follows
-from them.
+Nothing here knows of ports: who asks for trials brings what makes them. `iavfio.bench.search` looks
+for the highest rate, `iavfio.bench.back_to_back` for the longest burst.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from iavfio.bench.plan import Plan
 from iavfio.bench.result import Result
 from iavfio.datapath.latency import Latency
 
-MOST_TRIALS = 60  # of a search: more than any precision needs
 RESET = "a VF was reset in the trial"
-UPWARDS = 1.25  # the next rate, while every one is carried
-LEAST_RATE = 1.0  # packets a second below which nothing is looked for
 STEPS = tuple(share / 10 for share in range(10, 0, -1))  # of the loss curve (RFC 2544, 26.3)
 
 
@@ -61,6 +58,11 @@ class Trial:
         )
 
     @property
+    def rate(self) -> float:
+        """Packets a second that were asked for, or where nothing was, that were sent."""
+        return self.asked or self.pps
+
+    @property
     def loss_share(self) -> float:
         """Lost packets of those that were sent."""
         return self.loss / self.sent if self.sent else 0.0
@@ -68,13 +70,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Rule:
-    """When a trial passes: `max_loss` is a share of the sent packets.
+    """When a trial passes: `max_loss` is a share of the sent packets, MLRsearch's goal loss ratio.
 
     `precision`: how near the search comes, and by how much less than asked a trial may have sent.
+    `trials` of full length decide about a rate; it is carried where no more than the share
+    `exceed` of them fail (draft-ietf-bmwg-mlrsearch: goal duration sum and goal exceed ratio).
     """
 
     max_loss: float = 0.0
     precision: float = 0.005
+    trials: int = 1
+    exceed: float = 0.5
 
     def why_failed(self, trial: Trial) -> str:
         """Returns why the trial did not carry its rate, in words; "" when it did."""
@@ -90,49 +96,7 @@ class Rule:
         return ""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search found: `best` carried its rate, None when no trial did.
-
-    `limit`: what kept the next higher rate from being carried.
-    """
-
-    best: Trial | None
-    limit: str
-    trials: tuple[Trial, ...]
-
-
 Measure = Callable[[float], Trial]
-
-
-def search(measure: Measure, rule: Rule, ceiling: float = 0.0) -> Found:
-    """Finds the highest rate that is carried, by bisection between what is and what is not.
-
-    `measure(rate)` makes a trial at so many packets a second, 0 = as fast as possible. `ceiling`:
-    the most that is tried; 0: the first trial tells what can be sent, and the search goes up from
-    there as long as more is carried.
-    """
-    trials = [measure(ceiling)]
-    limit = rule.why_failed(trials[0])
-    if ceiling and not limit:
-        return Found(trials[0], "no more was asked for", tuple(trials))
-    best: Trial | None = None
-    low, high = 0.0, ceiling or trials[0].pps
-    bounded = bool(ceiling)  # whether `high` is known not to be carried
-    rate = high / 2 if bounded else high
-    while high >= LEAST_RATE and len(trials) < MOST_TRIALS:
-        trial = measure(rate)
-        trials.append(trial)
-        failed = rule.why_failed(trial)
-        if failed:
-            high, limit, bounded = rate, failed, True
-        else:
-            best, low = trial, rate
-        if bounded and high - low <= rule.precision * high:
-            break
-        rate = (low + high) / 2 if bounded else rate * UPWARDS
-        high = max(high, rate)
-    return Found(best, limit, tuple(trials))
 
 
 def loss_curve(measure: Measure, most: float) -> tuple[Trial, ...]:

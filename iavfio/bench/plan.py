@@ -20,6 +20,7 @@ WIRE_OVERHEAD = 20  # bytes of preamble, start delimiter and gap around each fra
 NOBODY = bytes.fromhex("020000000001")  # where txonly sends by default: nobody's address
 SECONDS = 3.0  # of a window whose end is not asked for
 SMALLEST = 64  # with FCS: Ethernet, IPv4, UDP and the signature fit
+SMALLEST_IPV6 = 82  # the same with IPv6's header, which is 20 bytes longer
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Plan:
     `count` ends it after so many packets in all, sent ones or, where the run generates none,
     received ones; 0 = by time alone. `rate` in packets a second, 0 = as fast as possible;
     `latency`: measure how long each packet is under way; `cpus`: one worker on each, empty = one
-    anywhere. `max_loss`: the largest share of lost packets that a sound run may have, None = 0 on
-    software VFs and any on a card.
+    anywhere. `ipv6`: generate IPv6 frames; `open_loop`: in loopback, send on also while more is
+    under way than the receive rings hold, as a burst must. `max_loss`: the largest share of lost
+    packets that a sound run may have, None = 0 on software VFs and any on a card.
     """
 
     mode: Mode = "loopback"
@@ -44,6 +46,8 @@ class Plan:
     flows: int = 64
     verify: bool = False
     latency: bool = False
+    ipv6: bool = False
+    open_loop: bool = False
     cpus: tuple[int, ...] = ()
     dst: bytes | None = None
     src: bytes | None = None
@@ -60,6 +64,7 @@ class Plan:
                 "only who gets his own frames knows them",
             ),
             ("latency", self.latency, ("loopback",), "only who gets his own frames knows them"),
+            ("ipv6", self.ipv6, GENERATING, "who sends the frames chooses their protocol"),
             ("dst", self.dst, (*GENERATING, "forward"), "nothing is sent"),
             ("src", self.src, (*GENERATING, "forward"), "nothing is sent"),
         ):
@@ -78,6 +83,11 @@ class Plan:
         return 0.0 if self.count else SECONDS
 
     @property
+    def smallest(self) -> int:
+        """Bytes of the shortest frame that can be generated, with FCS."""
+        return SMALLEST_IPV6 if self.ipv6 else SMALLEST
+
+    @property
     def generates(self) -> bool:
         """Whether the run makes the frames that it sends."""
         return self.mode in GENERATING
@@ -88,10 +98,10 @@ class Plan:
             raise ConfigError(f"{len(ports)} ports", "one VF, or two that reach each other", "")
         longest = min(port.settings.frame for port in ports) + FCS
         for size in self.sizes:
-            if not SMALLEST <= size <= longest:
+            if not self.smallest <= size <= longest:
                 raise ConfigError(
                     f"frames of {size} bytes cannot be sent",
-                    f"{SMALLEST} to {longest} (with FCS) fit the MTU",
+                    f"{self.smallest} to {longest} (with FCS) hold the headers and fit the MTU",
                     "raise it with --mtu, or choose another --size",
                 )
         if not self.count and not (math.isfinite(self.seconds) and self.seconds > 0):

@@ -24,5 +24,7 @@ def preflight(plan: Plan, ports: Sequence[Port]) -> None:
     for port, peer in zip(ports, reversed(ports), strict=True):
         listen = peer if plan.mode == "loopback" else None
         for size in sorted({min(plan.sizes), max(plan.sizes)}):
-            frame = probe_frame(plan.destination(peer), plan.src or port.mac, size - FCS)
+            frame = probe_frame(
+                plan.destination(peer), plan.src or port.mac, size - FCS, ipv6=plan.ipv6
+            )
             check_journey(Journey(port, frame, listen))

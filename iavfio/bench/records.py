@@ -40,6 +40,41 @@ class TrialRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency: LatencyRecord
 
 
+class GoalRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The highest rate that one goal loss ratio allows."""
+
+    max_loss: Annotated[float, Meta(description="share of packets that a trial may lose")]
+    throughput: Annotated[
+        TrialRecord | None, Meta(description="the highest rate that was carried; null: none")
+    ]
+    conditional_pps: Annotated[
+        float, Meta(description="MLRsearch's conditional throughput; 0: no rate was carried")
+    ]
+    decided: Annotated[
+        bool, Meta(description="whether as many trials stand behind it as were asked for")
+    ]
+    limit: Annotated[str, Meta(description="what kept the next higher rate from being carried")]
+
+
+class BackToBackRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The longest bursts without loss: RFC 2544, 26.4 as RFC 9004 updates it."""
+
+    average: Annotated[float, Meta(description="frames of the longest burst, of all searches")]
+    least: Count
+    most: Count
+    deviation: Annotated[float, Meta(description="standard deviation in frames")]
+    frames: Annotated[list[int], Meta(description="the longest burst of each search; 0: none")]
+    tried: Annotated[Count, Meta(description="frames of the longest burst that was tried")]
+    trials: Annotated[Count, Meta(description="bursts that were sent in all")]
+    pps: Annotated[float, Meta(description="how fast the longest bursts were sent")]
+    line_share: Annotated[float | None, Meta(description="with preamble and gap")]
+    buffer_s: Annotated[
+        float | None,
+        Meta(description="seconds that the way can hold back, corrected; null: not to be seen"),
+    ]
+    notes: Annotated[list[str], Meta(description="what keeps it from being the benchmark")]
+
+
 class SizeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was found with frames of one size."""
 
@@ -50,6 +85,15 @@ class SizeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[str, Meta(description="what kept the next higher rate from being carried")]
     trials: list[TrialRecord]
     curve: Annotated[list[TrialRecord], Meta(description="of --curve, from the highest rate down")]
+    goals: Annotated[
+        list[GoalRecord], Meta(description="for each goal loss ratio; the first is throughput's")
+    ] = []
+    notes: Annotated[
+        list[str], Meta(description="trials that contradict each other, by their numbers")
+    ] = []
+    back_to_back: Annotated[
+        BackToBackRecord | None, Meta(description="of --back-to-back; null: not asked for")
+    ] = None
 
 
 class NdrRecord(
@@ -74,6 +118,13 @@ class NdrRecord(
     sizes: list[SizeRecord]
     interrupted: bool
     provenance: dict[str, Any]
+    ip_version: Annotated[int, Meta(description="of the frames, 4 or 6")] = 4
+    confirming_trials: Annotated[
+        int, Meta(ge=1, description="trials of full length that decide about a rate")
+    ] = 1
+    exceed_ratio: Annotated[
+        float, Meta(description="share of them that may fail where the rate is carried")
+    ] = 0.5
 
 
 class RowRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

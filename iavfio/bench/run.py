@@ -144,6 +144,8 @@ def _start(
             latency=times,
             sender_base=base,
             flows=plan.flows,
+            ipv6=plan.ipv6,
+            open_loop=plan.open_loop,
             limit=quota or 0,
             window=plan.seconds,
             rate=plan.rate / len(cpus),

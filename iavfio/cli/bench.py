@@ -186,6 +186,7 @@ def _plan(options: dict[str, Any]) -> Plan:
         flows=options["flows"],
         verify=options["verify"],
         latency=options["latency"] or options["hgrm"] is not None,
+        ipv6=options["ipv6"],
         cpus=options["cpus"] or (),
         dst=options["dst"],
         src=options["src"],

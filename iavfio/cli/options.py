@@ -15,7 +15,7 @@ import click
 from iavfio.arguments import Amount, Range, nearest, real, vf_mac, whole
 from iavfio.errors import ConfigError
 from iavfio.logs import on_one_line
-from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES
+from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES, SHARE
 from iavfio.resources import is_resource, resolved
 
 if TYPE_CHECKING:
@@ -175,6 +175,20 @@ class FrameSizes(ParamType):
                 f"{len(sizes)} frame sizes are too many; {MOST_SIZES} can be used", param, ctx
             )
         return tuple(sizes)
+
+
+class Shares(ParamType):
+    """Shares of all packets: one, or a list, each once."""
+
+    name = "shares"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        one = Number(SHARE)
+        return tuple(dict.fromkeys(one.convert(part, param, ctx) for part in value.split(",")))
 
 
 class Mac(ParamType):

@@ -41,6 +41,9 @@ _OPTIONS = (
         "--flows", type=Number(FLOWS), default=64, show_default=True, help="UDP flows, for RSS."
     ),
     click.option(
+        "--ipv6", is_flag=True, help="Generate IPv6 frames, of 82 bytes or more, and not IPv4."
+    ),
+    click.option(
         "--no-preflight",
         is_flag=True,
         help="Do not send a frame each way first, to see whether it arrives.",

@@ -87,10 +87,12 @@ class Worker(WorkerThread):
     unless that is zero). `burst`: packets a call; `sizes`: frame lengths without FCS, in turn;
     `signature`: carried and looked for by every packet of a run; `verify`: a table for sequence
     numbers; `latency`: a table for times, in mode loopback; `sender_base`: number of the first lane
-    among all of a run; `flows`: UDP source ports to use; `limit`: packets to send, or to receive
-    where none are generated, 0 = until stopped, or a Quota that several workers share; `window`:
-    seconds to measure, 0 = until `finish`; `rate`: packets a second over all lanes, 0 = as fast as
-    possible; `cpu` to run on.
+    among all of a run; `flows`: UDP source ports to use; `ipv6`: generate IPv6 frames, of 78 bytes
+    or more; `open_loop`: in mode loopback, send on while more is under way than a receive ring
+    holds, which may then lose it; `limit`: packets to send, or to receive where none are generated,
+    0 = until stopped, or a Quota that several workers share; `window`: seconds to measure, 0 =
+    until `finish`; `rate`: packets a second over all lanes, 0 = as fast as possible; `cpu` to run
+    on.
     Raises ConfigError for what cannot work, StateError when a queue is stopped or in use.
     """
 
@@ -107,6 +109,8 @@ class Worker(WorkerThread):
         latency: LatencyTable | None = None,
         sender_base: int = 0,
         flows: int = 1,
+        ipv6: bool = False,
+        open_loop: bool = False,
         limit: int | Quota = 0,
         window: float = 0.0,
         rate: float = 0.0,
@@ -140,6 +144,7 @@ class Worker(WorkerThread):
                 )
             config.stamps, config.latency = latency.raw, latency.histogram()
         config.sender_base, config.flows = sender_base, flows
+        config.ipv6, config.open_loop = int(ipv6), int(open_loop)
         config.signature, config.rate = signature, rate
         if isinstance(limit, Quota):
             config.quota = limit.raw

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 MARK = 16  # random bytes by which a probe is known again
-HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
+ETHERNET, IPV4, IPV6, UDP = 14, 20, 40, 8  # bytes of headers
+ETHERTYPES = {IPV4: bytes.fromhex("0800"), IPV6: bytes.fromhex("86dd")}
 COMPLETION = 1.0  # seconds in which a device takes a frame that it can send at all
 COUNTING = 1.0  # seconds in which the PF counts it
 ARRIVAL = 2.0  # seconds in which it comes back, where somebody sends it back
@@ -39,16 +40,44 @@ class Probe:
     arrived: bool | None = None
 
 
-def probe_frame(dst: bytes, src: bytes, size: int = 60) -> bytes:
-    """An IPv4 UDP frame of `size` bytes (without FCS) to the discard port, with a random mark."""
-    payload = (secrets.token_bytes(MARK) + bytes(size))[: max(size - HEADERS, MARK)]
-    udp = bytes.fromhex("c0000009") + (8 + len(payload)).to_bytes(2, "big") + bytes(2)
-    ip = bytearray(bytes.fromhex("450000000000000040110000c6120001c6130001"))
-    ip[2:4] = (20 + len(udp) + len(payload)).to_bytes(2, "big")
-    words = sum(int.from_bytes(ip[i : i + 2], "big") for i in range(0, 20, 2))
-    words = (words & 0xFFFF) + (words >> 16)
-    ip[10:12] = ((words + (words >> 16) & 0xFFFF) ^ 0xFFFF).to_bytes(2, "big")
-    return dst + src + bytes.fromhex("0800") + bytes(ip) + udp + payload
+def probe_frame(dst: bytes, src: bytes, size: int = 60, *, ipv6: bool = False) -> bytes:
+    """A UDP frame of `size` bytes (without FCS) to the discard port, with a random mark.
+
+    Its addresses are of the benchmark networks of RFC 2544, or with `ipv6` of RFC 5180.
+    """
+    header = IPV6 if ipv6 else IPV4
+    room = max(size - ETHERNET - header - UDP, MARK)
+    payload = (secrets.token_bytes(MARK) + bytes(room))[:room]
+    length = (UDP + room).to_bytes(2, "big")
+    udp = bytes.fromhex("c0000009") + length
+    if ipv6:
+        addresses = bytes.fromhex(f"20010002{'0' * 23}120010002000080{'0' * 17}1")
+        check = internet_checksum(addresses + length + b"\0\x11" + udp + payload) or 0xFFFF
+        ip = bytes.fromhex("60000000") + length + bytes.fromhex("1140") + addresses
+    else:
+        check = 0  # there is none, which IPv6 does not allow
+        start = (
+            b"\x45\0" + (IPV4 + UDP + room).to_bytes(2, "big") + bytes.fromhex("0000000040110000")
+        )
+        start += bytes.fromhex("c6120001c6130001")
+        ip = start[:10] + internet_checksum(start).to_bytes(2, "big") + start[12:]
+    return dst + src + ETHERTYPES[header] + ip + udp + check.to_bytes(2, "big") + payload
+
+
+def internet_checksum(octets: bytes) -> int:
+    """The Internet checksum (RFC 1071); a last odd byte is the upper half of a word."""
+    padded = octets + bytes(len(octets) % 2)
+    total = sum(int.from_bytes(padded[i : i + 2], "big") for i in range(0, len(padded), 2))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def _mark_of(frame: bytes) -> bytes:
+    """The random bytes of a frame of `probe_frame`."""
+    header = IPV6 if frame[12:14] == ETHERTYPES[IPV6] else IPV4
+    at = ETHERNET + header + UDP
+    return frame[at : at + MARK]
 
 
 def probe_send(
@@ -62,7 +91,7 @@ def probe_send(
     `refresh_stats` raises when the PF does not answer.
     """
     with port.control.housekeeping.conditions.suspended():
-        return _probe_send(port, frame, listen, mark or frame[HEADERS : HEADERS + MARK])
+        return _probe_send(port, frame, listen, mark or _mark_of(frame))
 
 
 def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> Probe:

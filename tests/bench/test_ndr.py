@@ -6,7 +6,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,11 +18,21 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import iavfio
-from iavfio.bench.ndr import LEAST_RATE, MOST_TRIALS, Rule, Trial, loss_curve, plan_of, search
-from iavfio.bench.ndr_report import COLUMNS, NOT_A_CARD, as_csv, as_html, lines, size_record, table
+from iavfio.bench.back_to_back import back_to_back
+from iavfio.bench.ndr import Rule, Trial, loss_curve, plan_of
+from iavfio.bench.ndr_page import as_html
+from iavfio.bench.ndr_report import COLUMNS, NOT_A_CARD, as_csv, lines, size_record, table
 from iavfio.bench.plan import Plan
 from iavfio.bench.records import NdrRecord
 from iavfio.bench.run import run
+from iavfio.bench.search import (
+    ENOUGH,
+    LEAST_RATE,
+    MOST_TRIALS,
+    contradictions,
+    search,
+    search_goals,
+)
 from iavfio.datapath.latency import BUCKETS, Latency
 
 SECONDS = 10.0
@@ -119,11 +131,140 @@ def test_the_loss_curve_ends_after_two_trials_without_loss() -> None:
     assert len(loss_curve(way(1e6, 1, 1e6), 1000)) == 10
 
 
+def test_one_failure_in_three_leaves_the_rate_and_its_conditional_throughput() -> None:
+    losses = iter([0, 5, 0])
+    rule = Rule(trials=3)
+    found = search(lambda rate: trial(rate, rate, rate - next(losses)), rule, ceiling=1000)
+    assert found.best is not None and (found.best.asked, found.best.loss) == (1000, 0)
+    assert (found.conditional_pps, found.decided, found.limit) == (1000, True, ENOUGH)
+    assert contradictions(found.trials, rule) == (
+        (
+            "trial 1 carried 1000 packets a second, and trial 2 did not carry 1000: 50 of 10000 "
+            "packets were lost (0.5000%)"
+        ),
+        (
+            "trial 3 carried 1000 packets a second, and trial 2 did not carry 1000: 50 of 10000 "
+            "packets were lost (0.5000%)"
+        ),
+    )
+
+
+def test_two_failures_in_three_take_the_rate_away() -> None:
+    """The search goes on below, and what it finds has as many trials behind it."""
+    outcomes = {1000.0: [0, 5, 5]}
+
+    def measure(rate: float) -> Trial:
+        waiting = outcomes.get(rate, [])
+        return trial(rate, rate, rate - (waiting.pop(0) if waiting else 0))
+
+    found = search(measure, Rule(trials=3, precision=0.01), ceiling=1000)
+    assert found.best is not None and 985 < found.best.asked < 1000
+    assert "packets were lost" in found.limit and found.decided
+    rates = [each.asked for each in found.trials]
+    assert rates.count(1000) == 3 and rates.count(found.best.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "exceed", "carried"),
+    [
+        ([0, 0, 0], 0.0, True),
+        ([0, 1], 0.0, False),
+        ([1, 0, 0], 0.5, True),
+        ([1, 0, 1], 0.5, False),
+        ([0, 1, 1, 0], 0.5, True),
+    ],
+)
+def test_the_share_that_may_fail_decides(outcomes: list[int], exceed: float, carried: bool) -> None:
+    """A rate is decided by no more trials than it takes (draft-ietf-bmwg-mlrsearch)."""
+    waiting = list(outcomes)
+    rule = Rule(trials=4 if len(outcomes) == 4 else 3, exceed=exceed)
+
+    def measure(rate: float) -> Trial:
+        lost = waiting.pop(0) if rate == 1000 and waiting else 0
+        return trial(rate, rate, rate - lost)
+
+    found = search(measure, rule, ceiling=1000)
+    assert found.best is not None and (found.best.asked == 1000) is carried
+
+
+def test_a_lower_rate_that_fails_after_a_higher_one_passed_is_a_contradiction() -> None:
+    trials = [trial(900, 900, 1e9), trial(800, 800, 700), trial(1000, 1000, 700)]
+    assert contradictions(trials, Rule()) == (
+        (
+            "trial 1 carried 900 packets a second, and trial 2 did not carry 800: 1000 of 8000 "
+            "packets were lost (12.5000%)"
+        ),
+    )
+    assert contradictions(trials, Rule(max_loss=0.2)) == ()
+    assert len(contradictions(trials[:2] * 9, Rule())) == 6
+
+
+@given(RATES, st.floats(0.01, 0.3))
+def test_one_search_finds_the_no_drop_and_the_partial_drop_rate(carries: float, may: float) -> None:
+    rules = (Rule(), Rule(max_loss=may))
+    ndr, pdr = search_goals(way(1e9, carries, 1e9), rules)
+    alone = search(way(1e9, carries, 1e9), rules[1])
+    assert ndr.best is not None and pdr.best is not None
+    assert ndr.best.pps == pytest.approx(carries, rel=0.015)
+    assert pdr.best.pps == pytest.approx(carries / (1 - may), rel=0.015)
+    assert len(pdr.trials) < len(ndr.trials) + len(alone.trials)
+    assert pdr.trials[: len(ndr.trials)] == ndr.trials
+
+
+@given(st.integers(0, 5000), st.floats(0, 0.9), st.integers(1, 4))
+def test_the_longest_burst_tells_the_buffer(held: int, drains: float, repeat: int) -> None:
+    """RFC 9004: what is sent on while the burst comes in needs no buffer."""
+    sends = 1e6
+
+    def measure(frames: int) -> Trial:
+        kept = held + int(frames * drains)
+        return replace(trial(0, sends, 0), sent=frames, loss=max(frames - kept, 0))
+
+    found = back_to_back(measure, 1 << 20, 0.0001, repeat, drains * sends)
+    truth = held / (1 - drains)
+    assert len(found.searches) == repeat and found.deviation == 0
+    assert found.average == pytest.approx(truth, rel=0.001, abs=1 / (1 - drains) + 1)
+    assert found.buffer_s is not None
+    assert found.buffer_s == pytest.approx(held / sends, rel=0.002, abs=3e-6)
+    assert found.notes == (
+        (
+            "bursts were sent at 50.0% of line rate, as fast as this host can; RFC 9004 wants the "
+            "least gap between frames"
+        ),
+    )
+
+
+def test_a_way_that_takes_every_burst_has_no_buffer_to_be_seen() -> None:
+    whole = replace(trial(0, 1e6, 1e9), line_share=1.0)
+    found = back_to_back(lambda frames: replace(whole, sent=frames), 5000, 0.01, 3, 1e6)
+    assert (found.average, found.buffer_s, found.frames) == (5000, None, (5000,) * 3)
+    assert [each.trials for each in found.searches] == [1, 1, 1]
+    assert found.notes == (
+        (
+            "in 3 of 3 searches the longest burst that was tried (5000 frames) lost nothing: "
+            "there is no limit to be seen"
+        ),
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"wrong": "a device failed"}, {"sent": 0}])
+def test_a_burst_that_is_no_measurement_does_not_pass(wrong: dict[str, Any]) -> None:
+    bad = replace(trial(0, 1e6, 1e9), **wrong)
+    assert back_to_back(lambda frames: bad, 100, 0.01, 2, 0).frames == (0, 0)
+
+
 def record(software: bool = True, port: str = "vf0") -> NdrRecord:
-    rule = Rule()
-    found = search(way(1e6, 750_000, 1e6), rule)
+    rules = (Rule(), Rule(max_loss=0.1))
+    found = search_goals(way(1e6, 750_000, 1e6), rules)
     curve = loss_curve(way(1e6, 750_000, 1e6), 1e6)
-    nothing = search(lambda rate: trial(rate, rate or 10, 0), rule)
+    nothing = search_goals(lambda rate: trial(rate, rate or 10, 0), rules)
+    bursts = back_to_back(
+        lambda frames: replace(trial(0, 1e6, 0), sent=frames, loss=max(frames - 700, 0)),
+        100_000,
+        0.0001,
+        2,
+        750_000,
+    )
     return NdrRecord(
         software_device=software,
         ports=[port],
@@ -135,19 +276,23 @@ def record(software: bool = True, port: str = "vf0") -> NdrRecord:
         trial_seconds=SECONDS,
         max_loss=0.0,
         precision=0.005,
-        sizes=[size_record(64, found, curve, rule), size_record(1518, nothing, (), rule)],
+        sizes=[size_record(64, found, curve, bursts), size_record(1518, nothing)],
         interrupted=False,
         provenance={"cpu": "a", "kernel": "b", "commit": "c", "devices": {port: "E810 VF"}},
     )
 
 
-def test_csv_has_a_row_for_each_size() -> None:
+def test_csv_has_a_row_for_each_size_and_goal() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(record()))))
     assert tuple(rows[0]) == COLUMNS
-    assert [row["size"] for row in rows] == ["64", "1518"]
+    assert [(row["size"], row["max_loss"]) for row in rows] == [
+        ("64", "0.0"), ("64", "0.1"), ("1518", "0.0"), ("1518", "0.1")
+    ]  # fmt: skip
     assert float(rows[0]["pps"]) == pytest.approx(750_000, rel=0.01)
+    assert float(rows[1]["pps"]) == pytest.approx(750_000 / 0.9, rel=0.02)
     assert (rows[0]["lost"], rows[0]["p50_ns"], rows[0]["most_ns"]) == ("0", "100", "100")
-    assert rows[1]["pps"] == "" and "lost" in rows[1]["limit"]
+    assert (rows[0]["burst_average"], rows[0]["burst_deviation"]) == ("700.0", "0.0")
+    assert rows[2]["pps"] == rows[2]["burst_average"] == "" and "lost" in rows[2]["limit"]
 
 
 class Page(HTMLParser):
@@ -181,7 +326,8 @@ def test_the_page_is_whole_loads_nothing_and_says_what_was_measured(software: bo
     assert "<b>&vf0" in words and "<b>" not in text
     assert (NOT_A_CARD in words) is software
     assert "1518 bytes" in words and "carried" in words and "none" in words
-    assert text.count("<svg") == 2
+    assert "conditional throughput" in words and "buffer of the way, corrected" in words
+    assert text.count("<svg") == 3
 
 
 def test_the_record_is_what_its_schema_says() -> None:
@@ -190,7 +336,7 @@ def test_the_record_is_what_its_schema_says() -> None:
     assert b'"schema":"iavfio.ndr.report/1"' in told
 
 
-@pytest.mark.parametrize(("width", "columns"), [(40, 3), (100, 7)])
+@pytest.mark.parametrize(("width", "columns"), [(40, 4), (100, 9)])
 def test_the_table_fits_the_terminal(width: int, columns: int) -> None:
     out = Console(width=width, record=True, file=io.StringIO())
     shown = table(record(), width)
@@ -200,6 +346,9 @@ def test_the_table_fits_the_terminal(width: int, columns: int) -> None:
     said = list(lines(record()))
     assert said[-1] == NOT_A_CARD
     assert any("lost 0 of" in line for line in said)
+    assert any("at most 0.1 lost: 83" in line for line in said)
+    assert any("back to back: 700.0 frames on average of 2 searches" in line for line in said)
+    assert any("buffer of the way, corrected: 175.0 us" in line for line in said)
 
 
 def test_on_a_vf_with_a_rate_nothing_is_lost_and_no_more_is_found() -> None:

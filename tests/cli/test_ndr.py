@@ -48,6 +48,24 @@ def test_a_search_with_all_its_reports(tmp_path: Path) -> None:
     assert NOT_A_CARD in page.read_text() and page.read_text().rstrip().endswith("</html>")
 
 
+def test_goals_bursts_and_ipv6_in_one_record() -> None:
+    told = ndr(
+        *("softvf", "--ipv6", "--size", "82", *SHORT, "--max-rate", "1000"),
+        *("--goal-loss-ratio", "0,0.5", "--trials", "1"),
+        *("--back-to-back", "--searches", "2", "--json"),
+    )
+    assert told.returncode == 0, told.stderr
+    record = msgspec.json.decode(told.stdout, type=NdrRecord)
+    assert (record.ip_version, record.confirming_trials, record.max_loss) == (6, 1, 0)
+    (size,) = record.sizes
+    assert [goal.max_loss for goal in size.goals] == [0, 0.5]
+    assert all(goal.decided and goal.throughput for goal in size.goals)
+    burst = size.back_to_back
+    assert burst is not None and len(burst.frames) == 2
+    assert 0 < burst.least <= burst.average <= burst.most <= burst.tried <= 101
+    assert burst.trials >= 2
+
+
 def test_a_report_that_a_disk_does_not_take_is_told_beside_the_record() -> None:
     told = ndr(
         "softvf", "--size", "64", *SHORT, "--max-rate", "1000", "--html", "/dev/full", "--json"
@@ -71,6 +89,10 @@ def test_the_table_is_marked_as_a_software_vf_s() -> None:
         (("softvf", "--precision", "0"), "precision"),
         (("softvf", "--precision", "nan"), "precision"),
         (("softvf", "--max-loss", "2"), "max-loss"),
+        (("softvf", "--max-loss", "0,x"), "'x' is not a number"),
+        (("softvf", "--exceed-ratio", "1"), "exceed-ratio"),
+        (("softvf", "--trials", "0"), "use --trials 1"),
+        (("softvf", "--ipv6", "--size", "81"), "frames of 81 bytes cannot be sent"),
         (("softvf", "--duration", "0"), "duration"),
         (("softvf", "--html", "/nowhere/ndr.html"), "/nowhere/ndr.html"),
         (("softvf", "--csv", "/"), "/"),

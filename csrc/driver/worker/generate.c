@@ -33,6 +33,7 @@ int generate_setup(struct worker *worker, struct lane *lane, uint32_t number)
         frame->length = config->size[i];
         frame->bytes = at;
         at += frame->length;
+        frame->headers = frame_headers(config->ipv6);
         frame_compose(frame, config->dst[number], config->src[number], config->signature);
     }
     return 0;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "driver/lines.h"
+#include "driver/worker/frame.h"
 #include "driver/worker/generate.h"
 #include "driver/worker/handler.h"
 #include "driver/worker/setup.h"
@@ -27,7 +28,7 @@ static int config_check(const struct worker_config *config)
         config->flows > FLOWS_MAX || config->sender_base + config->pairs > SENDERS_MAX)
         return -EINVAL;
     for (uint32_t i = 0; i < config->sizes; i++)
-        if (config->size[i] < FRAME_MIN || config->size[i] > TX_MAX_FRAME)
+        if (config->size[i] < frame_least(config->ipv6) || config->size[i] > TX_MAX_FRAME)
             return -EINVAL;
     if (config->table && (config->sender_base + config->pairs > config->table->senders ||
                           config->flows > config->table->flows))
@@ -90,7 +91,7 @@ static int lanes_setup(struct worker *worker)
             error = generate_setup(worker, lane, i);
     }
     for (uint32_t i = 0; i < config->pairs; i++)
-        worker->lane[i].window = window_of(worker, senders);
+        worker->lane[i].window = config->open_loop ? UINT32_MAX : window_of(worker, senders);
     if (config->mode == WORKER_HANDLER && !error)
         error = handler_setup(worker);
     return error;

@@ -91,23 +91,24 @@ static void check(struct worker *worker, struct lane *lane, uint32_t n)
     struct verify *table = traffic_table(worker);
     const struct batch *batch = &worker->received;
     const struct stamps *stamps = worker->config.stamps;
+    const uint32_t headers = frame_headers(worker->config.ipv6);
     uint64_t found = stamps ? clock_ticks() : 0;
     uint64_t mine = 0, bytes = 0;
     uint32_t sender = 0, credit = 0;
 
     for (uint32_t i = 0; i < n; i++)
-        __builtin_prefetch(pool_data(pool, batch->handles[i]) + FRAME_SIGNATURE);
+        __builtin_prefetch(pool_data(pool, batch->handles[i]) + headers);
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *data = pool_data(pool, batch->handles[i]);
         uint32_t length = handle_length(batch->handles[i]);
         uint64_t signature, identity;
 
-        if (length < FRAME_FILLER)
+        if (length < headers + FRAME_MARKS)
             continue;
-        memcpy(&signature, data + FRAME_SIGNATURE, sizeof(signature));
+        memcpy(&signature, data + headers, sizeof(signature));
         if (signature != worker->config.signature)
             continue;
-        memcpy(&identity, data + FRAME_IDENTITY, sizeof(identity));
+        memcpy(&identity, data + headers + FRAME_IDENTITY, sizeof(identity));
         if (stamps)
             latency_record(stamps, worker->config.latency, identity, found, worker->ns_per_tick);
         if (chained && batch->segments[i] > 1)
@@ -125,7 +126,7 @@ static void check(struct worker *worker, struct lane *lane, uint32_t n)
             continue;
         if (chained && batch->segments[i] > 1)
             data = linear(worker, pool, i);
-        if (frame_intact(data, length))
+        if (frame_intact(data, headers, length))
             verify_packet(table, identity, &worker->verify);
         else
             worker->verify.corrupted++;
