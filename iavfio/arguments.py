@@ -290,6 +290,45 @@ class Instance(Generic[T]):
         return value
 
 
+def unfinished(call: Any) -> str:
+    """What a function would return instead of running, as "a coroutine"; "" for a plain function.
+
+    Seen through functools.partial, and in the `__call__` of an object.
+    """
+    import inspect  # only for callbacks, which are given once
+
+    while isinstance(call, functools.partial):
+        call = call.func
+    forms = [call] if inspect.isroutine(call) else [call, type(call).__call__]
+    for form in forms:
+        if inspect.iscoroutinefunction(form):
+            return "a coroutine"
+        if inspect.isasyncgenfunction(form):
+            return "an asynchronous generator"
+        if inspect.isgeneratorfunction(form):
+            return "a generator"
+    return ""
+
+
+@dataclass(frozen=True)
+class Function:
+    """Something to call, which runs to its end then; `example` shows a use."""
+
+    example: str
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if not callable(value):
+            raise wrong_type(name, value, "a function", f"as in {self.example}")
+        returns = unfinished(value)
+        if returns:
+            raise ConfigError(
+                f"{name}={shown(value)} is not possible",
+                f"a call of it only returns {returns}, which nobody runs",
+                f"give a plain function, as in {self.example}",
+            )
+        return value
+
+
 @dataclass(frozen=True)
 class Text:
     """A text that is not empty; `what` says of what, `example` shows one."""

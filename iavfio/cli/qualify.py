@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile, Vf, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import tell
+from iavfio.cli.printing import tell, tell_record
 from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
 from iavfio.cli.runtime_dir import runtime_dir_option
@@ -33,6 +32,9 @@ STATUS = (
     "Exit status: 0 no check failed; 1 a check failed, or a device or the host did; 2 wrong use; "
     "130 Ctrl-C; 143 SIGTERM, both with a bundle of what was done."
 )
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 
 
 class TargetsOrCommand(Group):
@@ -98,7 +100,7 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
 )
 @personality_option
 @device_options
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@JSON
 @runtime_dir_option
 def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Run the checks on one VF, or better on two of one PF, which reach each other by its switch.
@@ -141,7 +143,7 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
             bundle = make(targets, outcomes, records, time.monotonic() - began)
             bundle.write(path)
     if bundle is not None:
-        _print(bundle, path, as_json)
+        _print(bundle, path, as_json, f"; the bundle is {path}")
     if interrupted is not None:
         return signals.status(interrupted)
     return TROUBLE if any(outcome.status == FAILED for outcome in outcomes) else DONE
@@ -167,13 +169,14 @@ def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
             outcomes += [Outcome(check.name, NOT_RUN, why) for check in checks[len(outcomes) :]]
 
 
-def _print(bundle: Bundle, path: Path, as_json: bool) -> None:
+def _print(bundle: Bundle, path: Path, as_json: bool, made: str = "") -> None:
     from iavfio.qualify.report import table
+    from iavfio.qualify.results import results_of
 
     if as_json:
-        tell(json.dumps(bundle.results | {"bundle": str(path)}, indent=2))
+        tell_record(results_of(bundle, str(path)))
     else:
-        tell("\n".join(table(bundle)) + f"; the bundle is {path}")
+        tell("\n".join(table(bundle)) + made)
 
 
 def _chosen(only: list[str], skip: list[str]) -> list[Check]:
@@ -197,13 +200,15 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @command.command("show", cls=Command, needs=("iavfio.qualify.report",))
 @click.argument("bundle", type=FILE)
-def show(bundle: Path) -> None:
-    """Print the results that a bundle holds."""
-    from iavfio.qualify.bundle import Bundle
-    from iavfio.qualify.report import table
+@JSON
+def show(bundle: Path, as_json: bool) -> None:
+    """Print the results that a bundle holds.
 
-    for text in table(Bundle.read(bundle)):
-        tell(text)
+    Example: iavfio qualify show card.tar
+    """
+    from iavfio.qualify.bundle import Bundle
+
+    _print(Bundle.read(bundle), bundle, as_json)
 
 
 @command.command(
@@ -214,15 +219,22 @@ def show(bundle: Path) -> None:
 )
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
-def diff(first: Path, second: Path) -> int:
+@JSON
+def diff(first: Path, second: Path, as_json: bool) -> int:
     """Print what differs between two bundles, FIRST called A and SECOND called B.
 
     Such as a software VF's and a card's: iavfio qualify diff soft.tar card.tar
     """
     from iavfio.qualify.bundle import Bundle
-    from iavfio.qualify.comparison import comparison, differences
+    from iavfio.qualify.comparison import comparison
+    from iavfio.qualify.results import comparison_of
 
     a, b = Bundle.read(first), Bundle.read(second)
-    for text in comparison(a, b, (str(first), str(second))):
-        tell(text)
-    return TROUBLE if differences(a, b) else DONE
+    paths = (str(first), str(second))
+    record = comparison_of(a, b, paths)
+    if as_json:
+        tell_record(record)
+    else:
+        for text in comparison(a, b, paths):
+            tell(text)
+    return TROUBLE if record.differences else DONE

@@ -22,6 +22,7 @@ VFS = "iavfio.vfs.records"
 CAPTURE = "iavfio.capture.records"
 DOCTOR = "iavfio.doctor.records"
 GENERATOR = "iavfio.generator.records"
+QUALIFY = "iavfio.qualify.results"
 CLI = "iavfio.cli.records"
 BENCH = "iavfio.bench.records"
 RECORDS = {  # command: what prints an object, and the module and name of its type
@@ -39,6 +40,10 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
     "info": (("iavfio info --json", CLI, "InfoRecord"),),
     "list": (("iavfio list --json, a list", CLI, "FunctionRecord"),),
     "ndr": (("iavfio ndr --json", BENCH, "NdrRecord"),),
+    "qualify": (
+        ("iavfio qualify --json, qualify show --json", QUALIFY, "ResultsRecord"),
+        ("iavfio qualify diff --json", QUALIFY, "ComparisonRecord"),
+    ),
     "replay": (("iavfio replay --json", CAPTURE, "ReplayRecord"),),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),

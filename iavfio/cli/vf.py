@@ -24,6 +24,19 @@ STATUS = (
 ACTIONS = ("list", "create", "destroy", "set", "undo")
 
 
+def _offered(context: click.Context, option: click.Parameter, text: str) -> candidates.Items:
+    """Behind `set VF`: names of settings that do not stand there yet, and the values of one."""
+    from iavfio.vfs.words import WORDS
+
+    before = context.params.get("words") or ()
+    if context.params.get("action") != "set" or not before:
+        return []
+    if len(before) % 2:
+        return candidates.words([name for name in WORDS if name not in before[1::2]], text)
+    word = WORDS.get(before[-1])
+    return candidates.words(word.values if word else (), text)
+
+
 @click.command(
     "vf",
     cls=Command,
@@ -37,7 +50,7 @@ ACTIONS = ("list", "create", "destroy", "set", "undo")
     default="list",
     shell_complete=lambda ctx, param, text: candidates.words(ACTIONS, text),
 )
-@click.argument("words", metavar="[WORD]...", nargs=-1)
+@click.argument("words", metavar="[WORD]...", nargs=-1, shell_complete=_offered)
 @click.option("--force", is_flag=True, help="Destroy VFs that are in use as well.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show each change, make none.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each change as it is made.")

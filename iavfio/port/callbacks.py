@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar
 
-from iavfio.arguments import shown
+from iavfio.arguments import shown, unfinished
 from iavfio.errors import ConfigError
 
 E = TypeVar("E")
 
 
 def checked(callback: Any) -> Any:
-    """Returns `callback`. Raises ConfigError for what cannot be called, or not without `await`."""
+    """Returns `callback`. Raises ConfigError for what cannot be called, or would not run then."""
     remedy = "port.on_event.append(function), where function(event) takes one PortEvent"
     if not callable(callback):
         raise ConfigError(
             f"{shown(callback)} is no callback for events", "it cannot be called", remedy
         )
-    if inspect.iscoroutinefunction(callback):
+    returns = unfinished(callback)
+    if returns:
         raise ConfigError(
             f"{callback_name(callback)} is no callback for events",
-            "it is a coroutine function, and nobody would await what it returns",
+            f"a call of it only returns {returns}, which nobody runs",
             remedy,
         )
     return callback
@@ -34,6 +34,19 @@ def callback_name(callback: Any) -> str:
     name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
     code = getattr(callback, "__code__", None)
     return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def run(callback: Callable[[E], Any], event: E) -> None:
+    """Calls it. Raises what it raises, and ConfigError where it returns what nobody runs."""
+    result = callback(event)
+    if result is not None and isinstance(result, Coroutine | Generator | AsyncGenerator):
+        if not isinstance(result, AsyncGenerator):
+            result.close()  # Python would warn that it was never awaited
+        raise ConfigError(
+            f"{callback_name(callback)} did not run",
+            f"it returned the {type(result).__name__} {shown(result)}, which nobody runs",
+            "port.on_event.append(function), where function(event) does the work itself",
+        )
 
 
 class Callbacks(list[Callable[[E], None]], Generic[E]):

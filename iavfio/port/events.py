@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-from iavfio.port.callbacks import Callbacks
+from iavfio.port.callbacks import Callbacks, run
 
 
 @dataclass
@@ -46,13 +46,20 @@ class PortEvent:
     text: str
 
 
-Failed = Callable[[Callable[[PortEvent], None], PortEvent, Exception], None]
+Failed = Callable[[Callable[[PortEvent], None], PortEvent, BaseException], None]
+
+
+def in_main_thread() -> bool:
+    """Whether this is the thread in which Python delivers signals."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class EventLock:
     """A port's lock, reentrant. Events emitted under it are delivered at its last release.
 
-    `failed` is told of a receiver that raised an Exception, and at which event.
+    `failed` is told of a receiver that raised, and at which event. Only KeyboardInterrupt in the
+    main thread goes further: it may be the user's Ctrl-C. All else, SystemExit too, would end a
+    thread of iavfio or the request of somebody who knows nothing of the receiver.
     """
 
     def __init__(self, receivers: Callbacks[PortEvent], failed: Failed) -> None:
@@ -88,12 +95,17 @@ class EventLock:
     def _call_all(self) -> None:
         while self._queue:
             event = self._queue.popleft()
+            interrupt: KeyboardInterrupt | None = None
             for call in list(self._receivers):
                 try:
-                    call(event)
-                except Exception as error:
-                    # Neither a reset's recovery nor the caller's own request may fail for it.
-                    self._failed(call, event, error)
+                    run(call, event)
+                except BaseException as error:
+                    if isinstance(error, KeyboardInterrupt) and in_main_thread():
+                        interrupt = error
+                    else:  # neither a recovery nor the caller's own request may fail for it
+                        self._failed(call, event, error)
+            if interrupt is not None:
+                raise interrupt
 
     @contextmanager
     def within(self, timeout: float) -> Iterator[bool]:

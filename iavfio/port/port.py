@@ -185,8 +185,10 @@ class Port:
     def on_event(self) -> list[Callable[[PortEvent], None]]:
         """Callbacks for events; append yours. They may call anything, `close` included.
 
-        What cannot be called is refused with ConfigError when it is put in. One that raises an
-        exception is logged and noted; nothing else fails for it.
+        What cannot be called, or would not run when it is called (a coroutine function, a
+        generator), is refused with ConfigError when it is put in. One that raises anything is
+        logged with its traceback and noted; nothing else fails for it. So SystemExit ends nothing;
+        KeyboardInterrupt goes on in the main thread only, where it may be Ctrl-C.
         """
         return self.control.status.on_event
 

@@ -231,7 +231,7 @@ class PortStatus:
         self.emit("note", text)
 
     def _callback_failed(
-        self, callback: Callable[[PortEvent], None], event: PortEvent, error: Exception
+        self, callback: Callable[[PortEvent], None], event: PortEvent, error: BaseException
     ) -> None:
         """Logs each failure with its traceback, and notes a callback that fails once."""
         name = callback_name(callback)

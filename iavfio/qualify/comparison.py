@@ -35,10 +35,18 @@ SAME = (
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not alike. `text` calls the bundles A and B."""
+    """One thing that is not alike. `text` calls the bundles A and B.
+
+    `name` is that of the fact or figure, "" for the check itself; `a` and `b` are the values of
+    both sides, of a check its status, None where a side has none.
+    """
 
     kind: Kind
     text: str
+    check: str
+    name: str = ""
+    a: Any = None
+    b: Any = None
 
 
 def differences(a: Bundle, b: Bundle) -> list[Difference]:
@@ -52,7 +60,8 @@ def differences(a: Bundle, b: Bundle) -> list[Difference]:
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name not in ours or name not in theirs:
             side = "A" if name in ours else "B"
-            found.append(Difference("only", f"{name}: was tried in {side} only"))
+            ends = [here[name].status if name in here else None for here in (ours, theirs)]
+            found.append(Difference("only", f"{name}: was tried in {side} only", name, "", *ends))
         else:
             found += _of_check(name, ours[name], theirs[name])
     return found
@@ -75,20 +84,22 @@ def comparison(a: Bundle, b: Bundle, names: tuple[str, str]) -> Iterator[str]:
 
 def _of_check(name: str, a: Outcome, b: Outcome) -> Iterator[Difference]:
     if a.status != b.status:
-        yield Difference("end", f"{name}: {_end(a)} in A, {_end(b)} in B")
+        text = f"{name}: {_end(a)} in A, {_end(b)} in B"
+        yield Difference("end", text, name, "", a.status, b.status)
         return  # a check that did not pass has not seen everything
     for key in sorted({*a.facts, *b.facts}):
         left, right = _fact(a, key), _fact(b, key)
         if left != right:
-            yield Difference("fact", f"{name}: {key} is {left} in A and {right} in B")
+            text = f"{name}: {key} is {left} in A and {right} in B"
+            yield Difference("fact", text, name, key, a.facts.get(key), b.facts.get(key))
     for key in sorted({*a.figures, *b.figures}):
-        if key not in a.figures or key not in b.figures:
-            side = "A" if key in a.figures else "B"
-            yield Difference("only", f"{name}: {key} was measured in {side} only")
-            continue
-        left, right = a.figures[key], b.figures[key]
-        if not _alike(left, right):
-            yield Difference("figure", f"{name}: {key} is {left:g} in A and {right:g} in B")
+        left, right = a.figures.get(key), b.figures.get(key)
+        if left is None or right is None:
+            text = f"{name}: {key} was measured in {'B' if left is None else 'A'} only"
+            yield Difference("only", text, name, key, left, right)
+        elif not _alike(left, right):
+            text = f"{name}: {key} is {left:g} in A and {right:g} in B"
+            yield Difference("figure", text, name, key, left, right)
 
 
 def _end(outcome: Outcome) -> str:

@@ -18,17 +18,24 @@ MOST_RATE = (1 << 32) - 1  # Mbit/s; the kernel's field has 32 bits
 
 @dataclass(frozen=True)
 class Word:
-    """One setting. `group`: settings that the kernel takes in one attribute have the same."""
+    """One setting. `group`: settings that the kernel takes in one attribute have the same.
+
+    `values`: words that it takes, for a shell to offer; other values may go as well.
+    """
 
     name: str
     takes: str  # for --help and errors
     read: Callable[[str], Value]  # raises ValueError
     group: str
     example: str
+    values: tuple[str, ...] = ()
+
+
+FLAG = ("on", "off")
 
 
 def _flag(text: str) -> bool:
-    if text not in ("on", "off"):
+    if text not in FLAG:
         raise ValueError
     return text == "on"
 
@@ -58,12 +65,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 
 ROWS = (
-    Word("mac", "a unicast address, or none", _mac, "mac", "02:00:00:00:00:01"),
+    Word("mac", "a unicast address, or none", _mac, "mac", "02:00:00:00:00:01", ("none",)),
     Word("vlan", "0 to 4094; 0 = no port VLAN", _whole(0, 4094), "vlan", "100"),
     Word("qos", "0 to 7, the priority in the port VLAN's tag", _whole(0, 7), "vlan", "3"),
-    Word("trust", "on or off", _flag, "trust", "on"),
-    Word("spoofchk", "on or off", _flag, "spoofchk", "off"),
-    Word("link", "auto, enable or disable", _link, "link", "auto"),
+    Word("trust", "on or off", _flag, "trust", "on", FLAG),
+    Word("spoofchk", "on or off", _flag, "spoofchk", "off", FLAG),
+    Word("link", "auto, enable or disable", _link, "link", "auto", LINKS),
     Word(
         "rate",
         "Mbit/s that the VF may send at most; 0 = no limit",

@@ -35,7 +35,7 @@ def test_each_schema_can_be_printed(command: str, capsys: Capture) -> None:
         assert record.__struct_config__.tag in text
 
 
-@pytest.mark.parametrize("command", ["bench", "info", "list", "why"])
+@pytest.mark.parametrize("command", ["bench", "info", "list", "qualify", "why"])
 def test_every_command_that_prints_json_has_a_schema(command: str) -> None:
     assert command in RECORDS
 

@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import iavfio
 from iavfio.cli import progress
 from iavfio.cli import run as cli
 from iavfio.qualify.bundle import Bundle
+from iavfio.qualify.results import ResultsRecord
 from iavfio.qualify.vfs import Vfs
 from tests.port.rig import until
 
@@ -88,9 +89,9 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(
         f"2 passed, 0 FAILED, 0 not run; the bundle is {tmp_path / 'a.tar'}\n"
     )
     assert cli([*arguments, "--json", "-o", str(tmp_path / "b.tar")]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["check"] for one in found["checks"]] == ["identity", "link"]
-    assert found["bundle"] == str(tmp_path / "b.tar")
+    found = msgspec.json.decode(capsys.readouterr().out, type=ResultsRecord)
+    assert [one.check for one in found.checks] == ["identity", "link"]
+    assert found.bundle == str(tmp_path / "b.tar")
 
 
 def test_one_vf_named_twice_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from iavfio.cli import run as cli
+from iavfio.cli.printing import json_text
+from iavfio.cli.records import FailureRecord
 from iavfio.qualify.bundle import FORMAT, Bundle
 from iavfio.qualify.comparison import MEANING, SAME, comparison, differences
 from iavfio.qualify.outcome import Outcome
+from iavfio.qualify.results import ComparisonRecord, ResultsRecord, comparison_of
 
 RESULTS: dict[str, Any] = {"format": FORMAT, "host": {}, "devices": {}}
 
@@ -99,3 +103,42 @@ def test_bundles_that_differ_are_status_1(
         files.append(str(tmp_path / name))
     assert cli(["qualify", "diff", *files]) == 1
     assert "6 differences." in capsys.readouterr().out
+
+
+def test_a_record_of_a_comparison_has_both_sides() -> None:
+    record = comparison_of(SOFT, CARD, ("soft.tar", "card.tar"))
+    told = msgspec.json.decode(json_text(record), type=ComparisonRecord)
+    assert told == record
+    assert (told.a.bundle, told.a.targets) == ("soft.tar", ["softvf"])
+    assert (told.b.bundle, told.b.time) == ("card.tar", "today")
+    assert [(found.check, found.name, found.a, found.b) for found in told.differences] == [
+        ("rss", "", "passed", "failed"),
+        ("latency", "trip_median_us", 3, 7),
+        ("spoof", "spoof_check", True, False),
+        ("spoof", "spoofed_counted_as", "discarded", None),
+        ("unbind", "", "not run", None),
+        ("sizes", "", None, "passed"),
+    ]
+
+
+def test_the_commands_print_records_of_their_schemas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / "a.tar"), str(tmp_path / "b.tar")]
+    bare = Bundle(RESULTS | {"checks": [], "provenance": "none"})  # as another program may make it
+    for file, made in zip(files, (SOFT, bare), strict=True):
+        made.write(Path(file))
+    results = []
+    for file in files:
+        assert cli(["qualify", "show", file, "--json"]) == 0
+        results.append(msgspec.json.decode(capsys.readouterr().out, type=ResultsRecord))
+    assert [check.check for check in results[0].checks] == ["rss", "latency", "spoof", "unbind"]
+    assert results[0].checks[1].figures == {"trip_median_us": 3.0, "trip_max_us": 9.0}
+    assert (results[1].bundle, results[1].seconds) == (files[1], None)
+    assert (results[1].provenance, results[1].checks) == ({}, [])
+    for other, status, count in ((0, 0, 0), (1, 1, 4)):
+        assert cli(["qualify", "diff", files[0], files[other], "--json"]) == status
+        told = msgspec.json.decode(capsys.readouterr().out, type=ComparisonRecord)
+        assert len(told.differences) == count
+    assert cli(["qualify", "diff", files[0], str(tmp_path / "c.tar"), "--json"]) == 2
+    assert msgspec.json.decode(capsys.readouterr().out, type=FailureRecord).status == 2
