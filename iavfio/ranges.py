@@ -39,6 +39,7 @@ PRECISION = Amount(0.0001, 0.5, "as a share of the rate")
 EXCEED = Amount(0, 0.9, "as a share of the trials")  # of a rate that may fail
 DECIDING = Range(1, 100, "trials")  # that decide about a rate
 SEARCHES = Range(1, 1000, "searches")
+WORSE = Amount(0, 1000, "percent")
 PERCENT = Amount(0, 100, "percent")
 SHARE = Amount(0, 1, "as a share of all packets")
 SOAK = Amount(0, 1e7, "seconds")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `iavfio ndr` and `iavfio bench` print with --json, as types.
+"""What `iavfio ndr`, `bench` and `report diff` print with --json, as types.
 
 A field that is added keeps the version; one that goes or changes its meaning gets a new one.
 """
@@ -236,3 +236,53 @@ class BenchRecord(
     ports: Annotated[dict[str, dict[str, int]], Meta(description="counters of each port")]
     provenance: dict[str, Any]
     runs: RunsRecord | None = None
+
+
+class MetricRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure in two reports. A ratio is the new one's to the old one's."""
+
+    size: Annotated[str, Meta(description='bytes with FCS; several as "64,1518"')]
+    kind: Annotated[str, Meta(description='"throughput", "loss", "latency" or "burst"')]
+    name: str
+    unit: str
+    more_is_better: bool
+    old: Annotated[float | None, Meta(description="null: no rate was carried")]
+    new: float | None
+    ratio: Annotated[float | None, Meta(description="null: one of both is 0 or missing")]
+    ratio_least: Annotated[
+        float | None, Meta(description="by the spread of runs, or how exactly each is known")
+    ]
+    ratio_most: float | None
+    within_spread: Annotated[bool, Meta(description="whether 1 lies between these two")]
+    verdict: Annotated[str, Meta(description='"same", "better" or "worse"')]
+
+
+class DifferenceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the two were not measured alike in."""
+
+    what: str
+    old: str
+    new: str
+
+
+class ComparisonRecord(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="iavfio.report.diff/1",
+):
+    """Two reports compared: `iavfio report diff OLD NEW --json`."""
+
+    kind: Annotated[str, Meta(description='"ndr" or "bench"')]
+    old: Annotated[str, Meta(description="the file")]
+    new: str
+    worse_percent: Annotated[float, Meta(description="of --worse")]
+    worse: Annotated[bool, Meta(description="whether any figure is worse by more than that")]
+    metrics: list[MetricRecord]
+    only_old: Annotated[list[str], Meta(description="what only the old report has")]
+    only_new: list[str]
+    differences: list[DifferenceRecord]
+    software_device: Annotated[
+        list[bool], Meta(description="of the old and the new: true says nothing of a card")
+    ]

@@ -31,6 +31,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "preload": "Run any VFIO program, such as DPDK's, on software VFs.",
     "qualify": "Try a card in every way that iavfio uses it, and write down what it does.",
     "replay": "Send the frames of a capture file, as captured or at a rate.",
+    "report": "Compare reports of ndr and bench: what became better, what worse.",
     "schema": "Print the JSON schema of what a command prints.",
     "softvf": "Run a software PF with VFs that any VFIO-user client can open.",
     "stats": "Dump the libie counters of a running port, as ethtool -S does, or its rates.",

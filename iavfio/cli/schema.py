@@ -45,6 +45,7 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
         ("iavfio qualify diff --json", QUALIFY, "ComparisonRecord"),
     ),
     "replay": (("iavfio replay --json", CAPTURE, "ReplayRecord"),),
+    "report": (("iavfio report diff --json", BENCH, "ComparisonRecord"),),
     "stats": (
         ("iavfio stats PORT --json", STATS, "CountersRecord"),
         ("iavfio stats --json, a list", STATS, "PortRecord"),

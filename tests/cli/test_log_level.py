@@ -26,7 +26,8 @@ def run(*arguments: str, log: str = "") -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", sorted(SUMMARIES))
 def test_every_command_has_the_option(command: str) -> None:
-    words = {"journal": ["journal", "show"], "qualify": ["qualify", "run"]}.get(command, [command])
+    below = {"journal": "show", "qualify": "run", "report": "diff"}
+    words = [command, *([below[command]] if command in below else [])]
     told = run(*words, "--help").stdout
     assert "--log-level LEVEL" in told and "IAVFIO_LOG" in told
 

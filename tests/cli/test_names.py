@@ -25,6 +25,7 @@ ABSENT: dict[str, list[list[str]]] = {
     "qualify diff": [FILE * 2],
     "qualify run": [[PCI], [SOCKET], ["nosuch"]],
     "qualify show": [FILE],
+    "report diff": [FILE * 2],
     "stats": [["nosuch"], ["root/nosuch"], ["nosuch", "--interval", "1"]],
     "unbind": [[PCI], ["nosuch0"]],
     "why": [[PCI], [SOCKET], ["nosuch"]],
