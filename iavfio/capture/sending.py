@@ -32,13 +32,15 @@ LOST = ("tx_discards", "tx_errors")
 class SentCounts:
     """What was sent so far: frames given to the device, their bytes without FCS, whole rounds.
 
-    `late_ns`: the most that a frame was sent after it was due.
+    `late_ns`: the most that a frame was sent after it was due. `full`: tries that found the send
+    ring full.
     """
 
     sent: int = 0
     bytes: int = 0
     rounds: int = 0
     late_ns: int = 0
+    full: int = 0
 
 
 class Sending:
@@ -86,7 +88,7 @@ class Sending:
     def counts(self) -> SentCounts:
         """What was sent so far."""
         raw = lib.replay_counts(self._raw)
-        return SentCounts(raw.sent, raw.bytes, raw.rounds, raw.late_ns)
+        return SentCounts(raw.sent, raw.bytes, raw.rounds, raw.late_ns, raw.full)
 
     def turn(self, end: int | None) -> str:
         """Sends for 50 ms at most, and not after `end` (monotonic ns; None: no end).

@@ -34,7 +34,8 @@ STATUS = (
     "Example: iavfio gen 0000:3b:02.0 --expect 0000:3b:02.1 --stream 'proto=udp "
     "dst_ip=198.19.0.0/24 dport=80,443 size=imix rate=10kpps' --duration 10. Exit status: 0 every "
     "packet that was sent is on the wire, by the PF's count, and with --expect arrived once; 1 "
-    "some did not, or a device failed; 2 wrong use; 130 Ctrl-C and 143 SIGTERM, with the summary."
+    "some did not, less than 95 % of an asked rate was reached, or a device failed; 2 wrong use; "
+    "130 Ctrl-C and 143 SIGTERM, with the summary."
 )
 
 

@@ -29,6 +29,7 @@ from iavfio.generator.crafting import CHUNK, Crafted, craft
 from iavfio.generator.receiver import Receiver
 from iavfio.generator.result import Generated, StreamCounts
 from iavfio.generator.schedule import SECOND, Chunk, Pace, Schedule
+from iavfio.generator.shortfall import Effort, shortfall
 from iavfio.generator.stream import Stream
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
@@ -47,12 +48,21 @@ Progress = Callable[[float, int], None]
 
 @dataclass(frozen=True)
 class _Sent:
-    """What each stream has sent: before the chunk in hand, and with as much of it as has gone."""
+    """What each stream has sent: before the chunk in hand, and with as much of it as has gone.
+
+    `full`: tries before this chunk that found the send ring full.
+    """
 
     packets: tuple[int, ...]
     bytes: tuple[int, ...]
     chunk: Chunk | None = None
     sending: Sending | None = None
+    full: int = 0
+
+    @property
+    def all_full(self) -> int:
+        """Tries that found the send ring full, with those of the chunk in hand."""
+        return self.full + (0 if self.sending is None else self.sending.counts.full)
 
 
 class Generator:
@@ -160,7 +170,7 @@ class Generator:
         with ExitStack() as stack:
             if self.expect is not None:
                 receiver = stack.enter_context(Receiver(self.expect, self._run, len(self.streams)))
-            began = time.monotonic_ns()
+            began, cpu = time.monotonic_ns(), time.thread_time()
             end = None if duration is None else began + int(duration * SECOND)
             try:
                 ended_by = self._send(began, end, count, progress)
@@ -170,7 +180,9 @@ class Generator:
             except IavfioError as trouble:
                 error, ended_by = trouble, "error"
             seconds = (time.monotonic_ns() - began) / SECOND
+            cpu = time.thread_time() - cpu
             packets, sizes = self._totals()
+            full = self._sent.all_full
             self._sent = _Sent(packets, sizes)  # what was not sent returns to the pool
             unsent = sum(queue.in_flight for queue in self.port.tx)
             try:
@@ -200,6 +212,13 @@ class Generator:
             ended_by=ended_by,
             error=error or (None if receiver is None else receiver.error),
             interrupted=interrupted,
+            shortfall=shortfall(
+                self._schedule.paces,
+                packets,
+                Effort(seconds, cpu, full, moved.resets, sum(packets)),
+                ended_by in ("done", "count"),
+            ),
+            pf_age=moved.age,
         )
 
     def _send(self, began: int, end: int | None, count: int, progress: Progress | None) -> str:
@@ -211,7 +230,7 @@ class Generator:
             if not len(chunk):
                 return "count" if count and sum(packets) >= count else "done"
             sending = self._sending(chunk, began)
-            self._sent = _Sent(packets, sizes, chunk, sending)
+            self._sent = _Sent(packets, sizes, chunk, sending, self._sent.all_full)
             ended = ""
             while not ended:
                 ended = sending.turn(end)

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from iavfio.generator.generator import Generator
 from iavfio.generator.result import Generated
+from iavfio.generator.shortfall import Shortfall
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -35,6 +36,18 @@ class StreamRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reordered: Annotated[
         Count | None, Meta(description="of the received: those that came behind a later one")
     ]
+    asked_pps: Annotated[
+        float, Meta(ge=0, description="packets a second that were asked for; 0: what can be sent")
+    ] = 0.0
+
+
+class ShortfallRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was missed of the rates that were asked for."""
+
+    share: Annotated[float, Meta(description="of the asked rate that was reached")]
+    late_s: Annotated[float, Meta(description="seconds behind at the end")]
+    missed: Annotated[bool, Meta(description="whether the run is not sound by it")]
+    why: str
 
 
 class GenRecord(
@@ -74,6 +87,12 @@ class GenRecord(
     reasons: Annotated[list[str], Meta(description="why it is not, in words")]
     ended_by: Annotated[str, Meta(description='"count", "done", "duration", "signal" or "error"')]
     error: Annotated[str | None, Meta(description="what ended it early, in words")]
+    shortfall: Annotated[
+        ShortfallRecord | None, Meta(description="null: the asked rates were kept, or none was")
+    ] = None
+    pf_age_s: Annotated[
+        float | None, Meta(description="age of the PF's counters in seconds; null: it never told")
+    ] = 0.0
 
 
 def record_of(done: Generated, generator: Generator, device: str) -> GenRecord:
@@ -95,9 +114,10 @@ def record_of(done: Generated, generator: Generator, device: str) -> GenRecord:
                 lost=counts.lost,
                 duplicated=counts.duplicated,
                 reordered=counts.reordered,
+                asked_pps=round(pps, 3),
             )
-            for counts, stream, crafted in zip(
-                done.streams, generator.streams, generator.crafted, strict=True
+            for counts, stream, crafted, pps in zip(
+                done.streams, generator.streams, generator.crafted, generator.pps, strict=True
             )
         ],
         seconds=round(done.seconds, 6),
@@ -113,4 +133,17 @@ def record_of(done: Generated, generator: Generator, device: str) -> GenRecord:
         reasons=done.reasons,
         ended_by=done.ended_by,
         error=None if done.error is None else str(done.error),
+        shortfall=_shortfall(done.shortfall),
+        pf_age_s=None if done.pf_age is None else round(done.pf_age, 3),
+    )
+
+
+def _shortfall(missed: Shortfall | None) -> ShortfallRecord | None:
+    if missed is None:
+        return None
+    return ShortfallRecord(
+        share=round(missed.share, 6),
+        late_s=round(missed.late, 6),
+        missed=missed.missed,
+        why=missed.why,
     )

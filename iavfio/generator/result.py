@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from iavfio.arguments import counted
 from iavfio.errors import IavfioError
 from iavfio.generator.arrivals import Arrivals
+from iavfio.generator.shortfall import Shortfall
+
+FRESH = 1.0  # seconds that the PF's last answer may be old
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Generated:
     `on_wire`: frames that the PF counts as sent, a lower bound after a reset, which makes the PF
     forget; `lost`: frames that the device refused or failed to send, or that a reset took, by
     counter; `missed`: frames that the receiving port lost, by counter; `unsent`: given to the
-    device and not completed; `others`: packets that the receiver got and that are not of this run.
+    device and not completed; `others`: packets that the receiver got and that are not of this run;
+    `shortfall`: what was missed of the asked rates, None: nothing; `pf_age`: seconds since the PF
+    last told its counters, None: it never did.
     """
 
     streams: list[StreamCounts]
@@ -59,6 +64,8 @@ class Generated:
     ended_by: str
     error: IavfioError | None
     interrupted: KeyboardInterrupt | None
+    shortfall: Shortfall | None = None
+    pf_age: float | None = 0.0
 
     @property
     def sent(self) -> int:
@@ -71,17 +78,32 @@ class Generated:
         return sum(stream.bytes for stream in self.streams)
 
     @property
+    def stale(self) -> str:
+        """How old the PF's counters are, in words, where it did not answer at the end; else ""."""
+        if self.pf_age is None:
+            return "the PF has never told its counters"
+        if self.pf_age > FRESH:
+            return f"the PF does not answer: its counters are {self.pf_age:.1f} s old"
+        return ""
+
+    @property
     def reasons(self) -> list[str]:
-        """Why the sums do not add up; empty when they do."""
+        """Why the sums do not add up, or the rate was missed by far; empty when all is well."""
         found = []
         if self.resets:
             gone = sum(self.lost.values()) + self.unsent
             if gone:
                 found.append(f"{counted(gone, 'packet')} were lost in a reset or not completed")
+        elif self.on_wire != self.sent and self.stale:
+            found.append(
+                f"{self.stale}, and {self.on_wire} of {self.sent} are known to be on the wire"
+            )
         elif self.on_wire != self.sent:
             found.append(
                 f"the streams sent {self.sent} and the PF counts {self.on_wire} on the wire"
             )
+        if self.shortfall is not None and self.shortfall.missed:
+            found.append(str(self.shortfall))
         for stream in self.streams:
             if stream.lost:
                 found.append(f"{stream.name}: {stream.lost} of {stream.sent} did not arrive")
@@ -91,5 +113,7 @@ class Generated:
 
     @property
     def sound(self) -> bool:
-        """Whether everything that was sent is on the wire and, with a receiver, arrived once."""
+        """Whether everything that was sent is on the wire and, with a receiver, arrived once, at
+        about the rate that was asked for.
+        """
         return self.error is None and not self.reasons

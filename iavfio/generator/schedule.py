@@ -33,6 +33,10 @@ class Pace:
         groups *= self.burst / self.pps if self.pps else 1.0
         return groups
 
+    def due_at(self, number: int) -> float:
+        """When the packet of that number is due, in seconds."""
+        return float(self.due(np.array([number]))[0])
+
     def until(self, when: float) -> int:
         """How many packets are due before `when`, up to `count`."""
         interval = self.burst / self.pps if self.pps else 1.0
@@ -83,14 +87,14 @@ class Schedule:
         if not open_streams or most <= 0:
             empty = np.empty(0, dtype=np.int64)
             return Chunk(empty, empty, empty if self.paced else None)
-        first = min(float(self.paces[i].due(np.array([sent[i]]))[0]) for i in open_streams)
+        first = min(self.paces[i].due_at(sent[i]) for i in open_streams)
         turns = [self.paces[i] for i in open_streams]
         speed = sum(pace.pps if pace.pps else pace.burst for pace in turns)
         horizon = first + most / speed
         streams, numbers, due, whole = [], [], [], math.inf
         for i in open_streams:
             pace = self.paces[i]
-            soonest = float(pace.due(np.array([sent[i]]))[0]) <= first
+            soonest = pace.due_at(sent[i]) <= first
             end = max(pace.until(horizon), sent[i] + soonest)  # whatever rounding does
             taken = np.arange(sent[i], min(end, sent[i] + most), dtype=np.int64)
             times = pace.due(taken)

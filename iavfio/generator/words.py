@@ -9,7 +9,9 @@ from iavfio.arguments import counted
 from iavfio.capture.losses import told
 from iavfio.capture.words import ENDED
 from iavfio.datapath.pair import FCS
-from iavfio.generator.records import GenRecord, StreamRecord
+from iavfio.generator.records import GenRecord, ShortfallRecord, StreamRecord
+from iavfio.generator.result import FRESH
+from iavfio.generator.shortfall import Shortfall
 
 
 def gen_summary(r: GenRecord) -> Iterator[str]:
@@ -23,7 +25,10 @@ def gen_summary(r: GenRecord) -> Iterator[str]:
     )
     for stream in r.streams:
         yield _stream(stream)
-    yield f"on the wire by the PF's count: {r.on_wire}"
+    if r.shortfall is not None and not r.shortfall.missed:
+        yield f"rate: {_missed(r.shortfall)}"
+    age = "" if r.pf_age_s is not None and r.pf_age_s <= FRESH else f", {_old(r.pf_age_s)}"
+    yield f"on the wire by the PF's count: {r.on_wire}{age}"
     if r.lost or r.unsent:
         yield f"counted as not sent: {told(r.lost)}; not completed: {r.unsent}"
     if r.missed:
@@ -34,6 +39,14 @@ def gen_summary(r: GenRecord) -> Iterator[str]:
         yield f"resets of the VF meanwhile: {r.resets}"
     for reason in r.reasons:
         yield f"not sound: {reason}"
+
+
+def _old(age: float | None) -> str:
+    return "which the PF never told" if age is None else f"as it told {age:.1f} s ago"
+
+
+def _missed(s: ShortfallRecord) -> str:
+    return str(Shortfall(s.share, s.late_s, s.why))
 
 
 def _stream(s: StreamRecord) -> str:
