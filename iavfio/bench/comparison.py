@@ -28,8 +28,10 @@ from iavfio.errors import ConfigError, IavfioError
 METRICS = ("throughput", "loss", "latency", "burst")
 LATENCY_ERROR = 1 / 64  # of a latency: how wide a bucket of the distribution is
 ADVICE = "write one with: iavfio ndr VF --json > FILE, or iavfio bench VF --json > FILE"
-SETTINGS = ("mode", "isa", "queues", "ring", "burst", "flows", "ip_version", "trial_seconds")
-SETTINGS += ("precision", "confirming_trials", "exceed_ratio")
+SETTINGS = (
+    *("mode", "isa", "queues", "ring", "burst", "flows", "ip_version"),
+    *("trial_seconds", "precision", "confirming_trials", "exceed_ratio"),
+)
 ORIGIN = ("cpu", "cpus", "kernel", "iavfio", "commit")
 
 
