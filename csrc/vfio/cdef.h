@@ -21,6 +21,13 @@ uint16_t vu_conn_lost_command(const struct vu_conn *conn);
 void vu_conn_abandon(struct vu_conn *conn);
 /* From now on no wait of anybody lasts longer than left_ms from here; negative: no such limit. */
 void vu_conn_limit(struct vu_conn *conn, int left_ms);
+/* A request that is given up half-way says something of its server: until a message comes from there, every
+ * further one on that connection waits no longer than VU_GIVEN_UP_MS, so that what cleans up behind Ctrl-C
+ * does not wait for a server that stands still. */
+enum { VU_GIVEN_UP_MS = 500, VU_HASTE_MS = 50 };
+/* The process was told to end (1) or not (0): from now on no request of any connection waits longer than
+ * VU_HASTE_MS. */
+void vu_hasten(int on);
 int vu_request(struct vu_conn *conn, uint16_t command, const void *payload, uint32_t size,
                const int *fds, uint32_t nfds, void *reply, uint32_t capacity, uint32_t *reply_size,
                int *reply_fds, uint32_t *reply_nfds, int timeout_ms);

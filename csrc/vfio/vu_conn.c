@@ -41,6 +41,7 @@ struct vu_conn {
     uint16_t lost_command; /* whose deadline was missed, 0: none was */
     uint16_t next_id;
     int64_t limit; /* no wait lasts beyond it, in ms of CLOCK_MONOTONIC */
+    int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
     pthread_mutex_t lock;
     /* The message that is being received; guarded by the lock. */
     struct vu_header header;
@@ -119,6 +120,13 @@ void vu_conn_limit(struct vu_conn *conn, int left_ms)
     __atomic_store_n(&conn->limit, left_ms < 0 ? INT64_MAX : now_ms() + left_ms, __ATOMIC_RELAXED);
 }
 
+static int64_t hastened; /* when this process was told to end, 0: it was not */
+
+void vu_hasten(int on)
+{
+    __atomic_store_n(&hastened, on ? now_ms() : 0, __ATOMIC_RELAXED);
+}
+
 static int fail(struct vu_conn *conn, int error)
 {
     __atomic_store_n(&conn->broken, error, __ATOMIC_RELAXED);
@@ -131,11 +139,26 @@ static int missed(struct vu_conn *conn, const struct vu_call *call)
     return fail(conn, -ETIMEDOUT);
 }
 
+/* When a wait ends that began at `began` and may last `patience` after `since`; for ever if that is 0. */
+static int64_t impatient(int64_t since, int64_t began, int64_t patience)
+{
+    return since ? (began > since ? began : since) + patience : INT64_MAX;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *call)
 {
+    int64_t began = call->deadline - call->timeout_ms;
     int64_t limit = __atomic_load_n(&conn->limit, __ATOMIC_RELAXED);
+    int64_t given_up = __atomic_load_n(&conn->given_up, __ATOMIC_RELAXED);
+    int64_t told = __atomic_load_n(&hastened, __ATOMIC_RELAXED);
 
-    return call->deadline < limit ? call->deadline : limit;
+    limit = least(limit, impatient(given_up, began, VU_GIVEN_UP_MS));
+    return least(call->deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
 }
 
 /* Sleeps until the socket is ready for `events` or it is time to look at the clock; 0 or -errno. */
@@ -313,6 +336,7 @@ static int end_message(struct vu_conn *conn, struct vu_call *call)
     uint32_t error = conn->header.flags & VU_FLAG_ERROR ? conn->header.error : 0;
     int result;
 
+    __atomic_store_n(&conn->given_up, 0, __ATOMIC_RELAXED); /* the server is at work again */
     if (!answers(conn, call)) {
         result = refuse(conn);
         forget_message(conn);
@@ -457,6 +481,8 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
 
 void vu_call_end(struct vu_conn *conn, struct vu_call *call)
 {
+    if (call->left) /* not over: what cleans up behind this caller has little patience, too */
+        __atomic_store_n(&conn->given_up, call->left, __ATOMIC_RELAXED);
     if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
         if (call->phase == CALL_SENDS && call->sent && !vu_conn_broken(conn))
             fail(conn, -ECANCELED); /* half a message is out: no way back */

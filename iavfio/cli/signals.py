@@ -78,6 +78,10 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def _raise(number: int, _: FrameType | None) -> None:
+    # A module that is not there, or half imported, has no server yet that could keep us waiting.
+    hasten = getattr(sys.modules.get("iavfio.pyvfio.connection"), "hasten", None)
+    if hasten is not None:
+        hasten()
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 

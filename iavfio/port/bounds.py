@@ -33,6 +33,33 @@ def closing(error: BaseException | None) -> float:
     return HURRY if isinstance(error, KeyboardInterrupt) else CLOSE
 
 
+class Finishing:
+    """Steps that are taken to their end: a signal hastens them, and is raised afterwards.
+
+    `signal` is the first that came. What a second one interrupts is left undone.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.signal: KeyboardInterrupt | None = None
+
+    def take(self, step: Callable[[], object]) -> None:
+        """Takes a step that may be taken twice; raises what it raises."""
+        try:
+            step()
+        except KeyboardInterrupt as signal:
+            if self.signal is not None:
+                raise
+            self.signal = signal
+            self._device.limit(HURRY)
+            step()
+
+    def end(self) -> None:
+        """Raises the signal that came."""
+        if self.signal is not None:
+            raise self.signal
+
+
 @contextmanager
 def limited(device: Device, seconds: float, allowed: Callable[[], bool]) -> Iterator[None]:
     """No access to the device waits longer than so many seconds inside; math.inf sets no limit.

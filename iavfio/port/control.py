@@ -14,13 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from iavfio.datapath.pool import Pool
-from iavfio.errors import (
-    DeviceLost,
-    IavfioError,
-    ResetError,
-    ResetUnderWay,
-    StateError,
-)
+from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
 from iavfio.port.desired import PROMISCUITY, Wish, withdraw
@@ -121,8 +115,8 @@ class PortControl:
         self._closing.release()
         try:
             self.watchdog.begin(self.housekeeping)
-        except BaseException:
-            self.close()  # no thread could be started: nobody would watch over the port
+        except BaseException as failure:  # nobody would watch over the port
+            self.close(bounds.closing(failure))
             raise
 
     def _discard(self) -> None:
@@ -140,17 +134,19 @@ class PortControl:
         return os.getpid() == self._owner and not self._closing.locked()
 
     def close(self, seconds: float = bounds.CLOSE) -> bool:
-        """Stops, tells the PF, gives all memory back; raises nothing. Whether it was the first.
+        """Stops, tells the PF, gives all memory back. Whether it was the first.
 
         A reset that is being handled and a request that is under way are given up. What has not
-        ended in `seconds` ends without the PF, or with the connection to a silent server.
+        ended in `seconds` ends without the PF, or with the connection to a silent server. A signal
+        hastens it; KeyboardInterrupt comes when all is done.
         """
         if os.getpid() != self._owner or not self._closing.acquire(blocking=False):
             return False
         deadline = Deadline(seconds)
         self.device.limit(seconds)
         self.session.abandoned.set()
-        self.watchdog.end()
+        finishing = bounds.Finishing(self.device)
+        finishing.take(self.watchdog.end)
         with self.status.lock, self.session.within(deadline.left * bounds.PF_SHARE):
             self.session.abandoned.clear()
             self._want_running = False
@@ -163,12 +159,13 @@ class PortControl:
                 self.device.close,
             ):
                 try:
-                    step()
+                    finishing.take(step)
                 except (IavfioError, OSError) as error:
                     self.status.note(f"not closed in order: {error}")
             self.status.move(State.CLOSED)
             self.segment.close()
             self.watchdog.free()
+        finishing.end()
         return True
 
     def _end_traffic(self) -> None:

@@ -274,16 +274,21 @@ class Port:
         self.control.stop()
 
     def close(self, within: float = bounds.CLOSE) -> None:
-        """Stops, tells the PF, gives all memory back; raises nothing. Twice is harmless.
+        """Stops, tells the PF, gives all memory back; raises no error. Twice is harmless.
 
         A reset that is being handled and a request that is under way are given up. What the PF has
         not answered `within` seconds is done without it: the device loses bus master, or a silent
-        server its connection. After Ctrl-C a `with` block takes 30 ms at most.
+        server its connection. After Ctrl-C a `with` block takes 30 ms at most; during a close
+        Ctrl-C hastens it, and KeyboardInterrupt is raised when the port is closed.
         """
-        if self.control.close(WAIT("within", within)):
-            atexit_close.forget(self)
-            for call in self._on_close:
-                call()
+        seconds, first = WAIT("within", within), True
+        try:
+            first = self.control.close(seconds)
+        finally:
+            if first:
+                atexit_close.forget(self)
+                for call in self._on_close:
+                    call()
 
     def own(self, resource: Closeable) -> None:
         """Something that closes with the port: the software VF that was started for it."""

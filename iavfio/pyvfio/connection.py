@@ -35,6 +35,14 @@ START = "start a software VF with: iavfio softvf --socket DIR"
 PEER = struct.Struct("iII")  # SO_PEERCRED: pid, uid, gid
 
 
+def hasten(on: bool = True) -> None:
+    """From now on no request to any server waits longer than 50 ms: this process is to end.
+
+    For whoever answers SIGINT and SIGTERM (docs/spec/reliability.md F66). False takes it back.
+    """
+    lib.vu_hasten(on)
+
+
 class Command(IntEnum):
     """Message commands (docs/spec/vfio-user.md 3)."""
 
@@ -142,7 +150,8 @@ class Connection:
     ) -> tuple[bytes, list[int]]:
         """One request and its reply. Raises OSError with the server's errno, or DeviceLost.
 
-        A reply that is not there in time ends the connection (docs/spec/reliability.md I3).
+        A reply that is not there in time ends the connection (docs/spec/reliability.md I3). After
+        a request that a signal ended, others wait for half a second until the server is heard.
         """
         if self._conn is None:
             raise DeviceLost(f"{self.path}: the connection is closed")

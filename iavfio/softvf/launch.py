@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -290,6 +291,7 @@ def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:
     if status is not None:
         log.warning("software PF %d: it had ended before, with status %d", child.pid, status)
     child.terminate()
+    child.send_signal(signal.SIGCONT)  # one that was stopped hears the other only then
     try:
         child.wait(2.0)
     except subprocess.TimeoutExpired:

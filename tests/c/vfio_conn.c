@@ -61,6 +61,48 @@ static void test_given_up_then_late_reply(script run)
     stop(&peer, conn);
 }
 
+/* How many slices a request waits in vain, which may wait for a minute; ends it. */
+static int slices_in_vain(struct vu_conn *conn)
+{
+    uint32_t value = 0, payload = 0x1234;
+    struct vu_call call = question(&payload, &value);
+    int slices = 0, result;
+
+    call.timeout_ms = 60000;
+    while ((result = vu_call_run(conn, &call, 10)) == -EAGAIN)
+        slices++;
+    vu_call_end(conn, &call);
+    CHECK(result == -ETIMEDOUT);
+    return slices;
+}
+
+/* Who cleans up behind a caller that gave up does not wait long for a server that stands still, and ends the
+ * connection by that. */
+static void test_given_up_and_silent(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, reads_nothing_at_all);
+    uint32_t value = 0, payload = 0x1234;
+    struct vu_call call = question(&payload, &value);
+
+    CHECK(vu_call_run(conn, &call, 5) == -EAGAIN);
+    vu_call_end(conn, &call);
+    CHECK(slices_in_vain(conn) <= VU_GIVEN_UP_MS / 10 + 1);
+    CHECK(slices_in_vain(conn) == 0);
+    stop(&peer, conn);
+}
+
+static void test_hastened(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, reads_nothing_at_all);
+
+    vu_hasten(1);
+    CHECK(slices_in_vain(conn) <= VU_HASTE_MS / 10 + 1);
+    vu_hasten(0);
+    stop(&peer, conn);
+}
+
 /* A caller that is held up between two slices, as by a long hold of Python's lock, misses no reply. */
 static void test_time_between_slices_does_not_count(void)
 {
@@ -329,6 +371,8 @@ int main(void)
     test_foreign_requests();
     test_given_up_then_late_reply(answers_late);
     test_given_up_then_late_reply(answers_half_late);
+    test_given_up_and_silent();
+    test_hastened();
     test_time_between_slices_does_not_count();
     test_missed_deadline_ends_it();
     test_flood();
