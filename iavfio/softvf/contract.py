@@ -69,6 +69,9 @@ class VfHardware(Protocol):
     def mute(self, on: bool) -> None:
         """Holds the VF's interrupts back, as if all vectors were masked: a fault."""
 
+    def lose_msix(self) -> None:
+        """Switches MSI-X off in config space without the client's VFIO: a fault."""
+
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def test_msix_lost_in_a_reset_from_outside_comes_back(rig: KernelRig) -> None:
             assert rig.fire(2, vector) and has_event(fd)
 
 
+def came_back(port: iavfio.Port, known: int) -> bool:
+    return len(port.resets) > known and port.state == "running"
+
+
 def has_event(fd: int) -> bool:
     try:
         return bool(os.eventfd_read(fd))
@@ -83,6 +88,29 @@ def test_port_comes_through_a_reset_that_takes_its_interrupts(pool: Pool) -> Non
         assert until(lambda: len(port.resets) == 1 and port.state == "running")
         port.wait_link(5)
         works(port)  # asleep in recv(timeout=...): only an interrupt wakes it
+    assert healthy(pool)
+
+
+# docs/spec/reliability.md F25
+@pytest.mark.parametrize("personality", ["x710", "e810"])
+def test_port_brings_msix_back_that_a_reset_took_behind_vfios_back(
+    pool: Pool, personality: str
+) -> None:
+    with (
+        iavfio.softvf(personality=personality, options=FAST) as pf,
+        pf.open(0, pool=pool) as port,
+    ):
+        port.start(wait_link=5)
+        assert not port.control.interrupts.lost
+        pf.control("fault", vf=0, kind="reset", how="msix")
+        for _ in range(2):
+            known = len(port.resets)
+            pf.control("reset", vf=0)
+            assert until(partial(came_back, port, known))
+            assert not port.control.interrupts.lost
+            port.wait_link(5)
+            works(port)
+        assert pf.violations() == []
     assert healthy(pool)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIZE = 4096
 COMMAND, STATUS, BARS = 0x04, 0x06, 0x10
 COMMAND_MEMORY, COMMAND_MASTER = 0x2, 0x4
-MSIX_ENABLE, MSIX_FUNCTION_MASK = 0x8000, 0x4000
+MSIX_ENABLE = 0x8000
 PREFETCHABLE_64 = 0xC
 DEVICE_CONTROL = 8  # offset in the PCI Express capability
 FLR = 0x8000
@@ -27,17 +27,20 @@ ADVANCED_ERRORS, ARI, TPH, ACS = (0x0001, 2), (0x000E, 1), (0x0017, 1), (0x000D,
 
 
 class ConfigSpace:
-    """4096 bytes, a mask of what a driver may change, and three bits that act when they change."""
+    """4096 bytes, a mask of what a driver may change, and two bits that act when they change.
+
+    MSI-X Message Control is not a driver's: SET_IRQS sets and clears Enable, and what a client
+    writes there is dropped (docs/spec/vfio.md 5).
+    """
 
     def __init__(
         self,
         personality: Personality,
         on_bus_master: Callable[[bool], None],
-        on_msix: Callable[[], None],
         on_flr: Callable[[], None],
     ) -> None:
         self._personality = personality
-        self._on_bus_master, self._on_msix, self._on_flr = on_bus_master, on_msix, on_flr
+        self._on_bus_master, self._on_flr = on_bus_master, on_flr
         self._bytes = bytearray(SIZE)
         self._mask = bytearray(SIZE)
         self._build()
@@ -50,14 +53,13 @@ class ConfigSpace:
 
     @property
     def msix_enabled(self) -> bool:
-        """Whether Message Control.Enable is set."""
+        """Whether Message Control.Enable is set: without it no vector fires."""
         return bool(self._u16(self._personality.msix_offset + 2) & MSIX_ENABLE)
 
-    @property
-    def msix_masked(self) -> bool:
-        """Whether Message Control.Function Mask is set while MSI-X is enabled."""
-        control = self._u16(self._personality.msix_offset + 2)
-        return control & (MSIX_ENABLE | MSIX_FUNCTION_MASK) == MSIX_ENABLE | MSIX_FUNCTION_MASK
+    def enable_msix(self, on: bool) -> None:
+        """Sets or clears Message Control.Enable."""
+        size = self._personality.msix_count - 1
+        self._set(self._personality.msix_offset + 2, size | MSIX_ENABLE * on, 2)
 
     def read(self, offset: int, count: int) -> bytes:
         """Any bytes inside the configuration space."""
@@ -65,7 +67,7 @@ class ConfigSpace:
 
     def write(self, offset: int, data: bytes) -> None:
         """Changes what a driver may change, then acts on what has changed."""
-        master, msix = self.bus_master, (self.msix_enabled, self.msix_masked)
+        master = self.bus_master
         part = slice(offset, offset + len(data))
         mask, old, new = (_number(each) for each in (self._mask[part], self._bytes[part], data))
         self._bytes[part] = (old & ~mask | new & mask).to_bytes(len(data), "little")
@@ -75,8 +77,6 @@ class ConfigSpace:
             return
         if self.bus_master != master:
             self._on_bus_master(self.bus_master)
-        if (self.msix_enabled, self.msix_masked) != msix:
-            self._on_msix()
 
     def reset(self) -> None:
         """Puts everything back, as an FLR does: Bus Master off, MSI-X disabled, BARs zero."""
@@ -115,7 +115,7 @@ class ConfigSpace:
     def _build_msix(self) -> None:
         p, at = self._personality, self._personality.msix_offset
         self._set(at, 0x11 | p.pcie_offset << 8, 2)
-        self._set(at + 2, p.msix_count - 1, 2, MSIX_ENABLE | MSIX_FUNCTION_MASK)
+        self._set(at + 2, p.msix_count - 1, 2)
         self._set(at + 4, 3, 4)  # table: BAR3 + 0
         self._set(at + 8, p.pba_offset | 3, 4)
 

@@ -52,7 +52,7 @@ class Vf:
         self._scheduler = scheduler
         self._pf: PfDriver | None = None
         self.bus_master = False
-        self.config = ConfigSpace(personality, self._set_bus_master, self._msix_changed, self.flr)
+        self.config = ConfigSpace(personality, self._set_bus_master, self.flr)
         self.msix = Msix(index, personality, plane, self.config)
         self.mailbox = Mailbox(self)
         self.registers = Registers(index, personality, plane, self.mailbox, self)
@@ -111,6 +111,10 @@ class Vf:
         """Holds interrupts back, as if all vectors were masked."""
         self.account.run(self.msix.mute, on)
 
+    def lose_msix(self) -> None:
+        """Switches MSI-X off behind the client's back."""
+        self.account.run(self.msix.lose)
+
     def violation(self, rule: str, text: str, kind: ViolationKind = "violation") -> None:
         """Logs and counts what the VF's driver did wrong."""
         self._log.add(self.index, kind, rule, text)
@@ -151,9 +155,6 @@ class Vf:
         self.plane.set_bus_master(self.index, on)
         if on:
             self.mailbox.work()
-
-    def _msix_changed(self) -> None:
-        self.msix.publish()
 
     # ---- what the client asks
 

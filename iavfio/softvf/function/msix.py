@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """MSI-X of one VF: eventfds, mask bits, table and pending bits (docs/spec/registers.md 5.4).
 
-A vfio-user client never shows its MSI-X enable bit to the device: QEMU and the kernel emulate table
-and enable bit themselves and hand out eventfds. So a vector with an eventfd counts as enabled, and
-the table's mask bits count only once a client has written the table.
+What vfio-pci and the card do together: the first SET_IRQS with eventfds enables MSI-X in config
+space, the one that disables the index ends it, and a config write of a client does neither. A bit
+that is lost otherwise stays so until the index is disabled and set anew (docs/spec/vfio.md 5). The
+table is the client's own, as QEMU and the kernel have it: its mask bits count only once a client
+has written there.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Msix:
         self._client_masked = [False] * self._count
         self._table = bytearray(self._count * ENTRY)
         self._table_used = False
+        self._in_use = False  # the index, since its first eventfds
         self._muted = False
         self._clear_table()
 
@@ -53,13 +56,16 @@ class Msix:
             client or (self._table_used and bool(self._table[v * ENTRY + VECTOR_CONTROL] & MASKED))
             for v, client in enumerate(self._client_masked)
         ]
-        wired = bool(self._eventfds[Interrupt.MSIX])
-        enabled = wired and not self._config.msix_masked and not self._muted
-        self._plane.set_msix(self._vf, enabled, masked)
+        self._plane.set_msix(self._vf, self._config.msix_enabled and not self._muted, masked)
 
     def mute(self, on: bool) -> None:
         """Holds interrupts back, as if all vectors were masked."""
         self._muted = on
+        self.publish()
+
+    def lose(self) -> None:
+        """Switches MSI-X off behind the client's back, as a reset that VFIO does not know of."""
+        self._config.enable_msix(False)
         self.publish()
 
     # ---- what the client wires
@@ -67,8 +73,11 @@ class Msix:
     def assign(self, index: int, start: int, eventfds: Sequence[int | None]) -> None:
         """Gives vectors from `start` on their eventfds; None takes a vector's eventfd away.
 
-        The eventfds belong to this object afterwards.
+        The eventfds belong to this object afterwards. MSI-X is enabled by the first, also without.
         """
+        if index == Interrupt.MSIX and not self._in_use:
+            self._in_use = True
+            self._config.enable_msix(True)
         for vector, eventfd in enumerate(eventfds, start):
             self._set_eventfd(index, vector, eventfd)
         self.publish()
@@ -112,11 +121,18 @@ class Msix:
             self._set_eventfd(index, vector, None)
         if index == Interrupt.MSIX:
             self._client_masked = [False] * self._count
+            self._in_use = False
+            self._config.enable_msix(False)
 
     # ---- BAR3
 
     def reset(self) -> None:
-        """Clears the table, as an FLR does; eventfds stay, because they are the client's wiring."""
+        """Clears the table, as an FLR does.
+
+        Eventfds and Enable stay: they are the client's wiring, which VFIO restores after a reset
+        that it makes (docs/spec/vfio.md 5).
+        """
+        self._config.enable_msix(self._in_use)
         self._clear_table()
         self.publish()
 

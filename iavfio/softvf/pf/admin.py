@@ -18,7 +18,7 @@
 {"command": "fault", "vf": 0, "kind": "spoil", "how": "lose" | "corrupt" | "twice" | "hash" |
     "checksum" | "uncounted" | "tag" | "tag_kept" | "tag_lost" | "tagged_lost", "every": 7}
     frames that the VF receives; the last four are of frames with a VLAN tag
-{"command": "fault", "vf": 0, "kind": "reset", "how": "hang" | "mute" | "counters" | "dma"}
+{"command": "fault", "vf": 0, "kind": "reset", "how": "hang" | "mute" | "msix" | "counters" | "dma"}
     its resets go wrong from the next one on
 {"command": "fault", "vf": 0, "kind": "clear"}
 {"command": "udp_tunnel", "kind": "vxlan" | "geneve", "port": 4789, "on": true}    of the host

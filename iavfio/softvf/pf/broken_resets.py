@@ -19,6 +19,7 @@ HOW: Mapping[str, str] = MappingProxyType(
     {
         "hang": "the reset does not finish",
         "mute": "no interrupt fires after it",
+        "msix": "MSI-X is off in config space after it, and VFIO does not know",
         "counters": "the PF's counters run backwards after it",
         "dma": "receive buffers of before are written after it, while no receive queue is enabled",
     }
@@ -41,6 +42,8 @@ def end(pf: Pf, vf: Vf) -> None:
     """A reset is over, and the VF will be active."""
     if vf.broken_reset == "mute":
         vf.hardware.mute(True)
+    elif vf.broken_reset == "msix":
+        vf.hardware.lose_msix()
     elif vf.broken_reset == "counters":
         vf.backwards = BACKWARDS_FROM
     elif vf.broken_reset == "dma" and vf.late_timer is None:

@@ -87,9 +87,13 @@ class Hardware:
         self.log: list[tuple[ViolationKind, str, str]] = []
         self.errors: list[tuple[str, str]] = []
         self.muted = False
+        self.msix_losses = 0
 
     def mute(self, on: bool) -> None:
         self.muted = on
+
+    def lose_msix(self) -> None:
+        self.msix_losses += 1
 
     def send_to_vf(self, opcode: int, retval: int, payload: bytes) -> None:
         self.sent.append((opcode, retval, payload))

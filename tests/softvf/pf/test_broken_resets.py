@@ -75,6 +75,25 @@ def test_interrupts_are_held_back_from_the_reset_on(
 
 @each_card
 @each_reset
+def test_msix_is_lost_by_each_reset_before_the_vf_is_active(
+    card: str, reset: Callable[[Rig], object]
+) -> None:
+    with rig(card) as pf:
+        pf.negotiate()
+        fault(pf, how="msix")
+        assert pf.hardware[0].msix_losses == 0
+        for count in (1, 2):
+            reset(pf)
+            settled(pf)
+            assert pf.hardware[0].msix_losses == count
+        fault(pf, "clear")
+        reset(pf)
+        settled(pf)
+        assert pf.hardware[0].msix_losses == 2
+
+
+@each_card
+@each_reset
 def test_counters_run_backwards_from_the_reset_on(
     card: str, reset: Callable[[Rig], object]
 ) -> None:
