@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -22,6 +23,27 @@ class Keyboard:
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
+        self._before = None if fd is None else termios.tcgetattr(fd)
+
+    def take(self) -> None:
+        """Single keys come from now on, without an echo; Ctrl-C and Ctrl-Z remain signals."""
+        self._set(lambda fd: tty.setcbreak(fd))
+
+    def give_back(self) -> None:
+        """The terminal is as it was at first."""
+        self._set(lambda fd: termios.tcsetattr(fd, termios.TCSADRAIN, self._before or []))
+
+    def _set(self, change: Callable[[int], object]) -> None:
+        """In the background the program is stopped here until it is in the foreground."""
+        while self._fd is not None:
+            try:
+                change(self._fd)
+                return
+            except termios.error as error:
+                if error.args[0] == errno.EIO:
+                    self._fd = None  # the terminal hung up
+                elif error.args[0] != errno.EINTR:
+                    raise
 
     def wait(self, seconds: float) -> None:
         """Waits `seconds`, or less when a key is pressed. Raises Quit for q."""
@@ -44,10 +66,9 @@ def keyboard() -> Iterator[Keyboard]:
     if not sys.stdin.isatty():
         yield Keyboard(None)
         return
-    fd = sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
+    keys = Keyboard(sys.stdin.fileno())
     try:
-        tty.setcbreak(fd)  # Ctrl-C remains a signal
-        yield Keyboard(fd)
+        keys.take()
+        yield keys
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        keys.give_back()

@@ -38,9 +38,10 @@ FOOTER = "q quits"
 def command(ports: tuple[str, ...], interval: float) -> None:
     """Show what PORTs do, or all ports: rates, share of the line, queues, losses, resets, link.
 
-    q or Ctrl-C ends it with a summary. Where the output is no terminal, one interval is shown as
-    plain text; 'iavfio stats --interval' prints lines for a log or a program. Ports are read from
-    their shared segments and not disturbed. NO_COLOR is respected.
+    q or Ctrl-C ends it with a summary; Ctrl-Z stops it, and fg brings the view back. Where the
+    output is no terminal, one interval is shown as plain text; 'iavfio stats --interval' prints
+    lines for a log or a program. Ports are read from their shared segments and not disturbed.
+    NO_COLOR is respected.
     """
     from rich.console import Console
 
@@ -70,19 +71,37 @@ def _live(watch: Watch, console: Console, interval: float) -> None:
     from rich.live import Live
 
     from iavfio.cli.keyboard import Quit, keyboard
+    from iavfio.cli.suspension import Suspension
     from iavfio.live.clock import beats
     from iavfio.live.text import total_line
     from iavfio.live.view import View, frame
 
     view = View(interval)
     shown = frame(view, FOOTER)
+
+    def leave() -> None:
+        console.set_alt_screen(False)
+        console.show_cursor(True)
+        keys.give_back()
+
+    def come_back() -> None:
+        keys.take()
+        console.set_alt_screen(True)
+        console.show_cursor(False)
+        live.refresh()
+
+    def wait(seconds: float) -> None:
+        with suspension.allowed():
+            keys.wait(seconds)
+
     try:
         with (
+            Suspension(leave, come_back) as suspension,
             keyboard() as keys,
             Live(shown, console=console, screen=True, auto_refresh=False) as live,
         ):
             live.refresh()
-            for _ in beats(interval, wait=keys.wait):
+            for _ in beats(interval, wait=wait):
                 view.update(watch.step(), watch.totals())
                 live.refresh()
     except Quit:
