@@ -71,6 +71,27 @@ STATUS = (
 @click.option("--count", type=Number(PACKETS), help="End after so many packets of all streams.")
 @click.option("--duration", type=Number(SECONDS, "SECONDS"), help="End after so many seconds.")
 @click.option(
+    "--answer",
+    is_flag=True,
+    help="Answer ARP requests, neighbour solicitations and echo requests for the streams' source "
+    "addresses, and at the VF of --expect for their destinations.",
+)
+@click.option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Ask for this router's MAC address first, by ARP or ND, and send to it what has no "
+    "dst_mac. May be given once for each IP version.",
+)
+@click.option(
+    "--gateway-timeout",
+    type=Number(SECONDS, "SECONDS"),
+    default=3.0,
+    show_default=True,
+    help="Seconds in which it must answer.",
+)
+@click.option(
     "--no-preflight",
     is_flag=True,
     help="Do not send frames of each stream first, to see whether they pass.",
@@ -107,15 +128,25 @@ def command(target: str, as_json: bool, **options: Any) -> int:
     as possible. Before the first packet a frame of each stream is sent, and what would make it
     vanish is told with the command that mends it.
     """
+    from iavfio.generator.answers import gateway
     from iavfio.generator.generator import Generator
     from iavfio.generator.records import record_of
     from iavfio.generator.words import gen_summary
     from iavfio.port.bounds import HURRY
 
     streams = _streams(options)
+    for text in options["gateways"]:
+        gateway(text)
     with ExitStack() as stack:
         ports = _open(stack, target, streams, options)
-        generator = Generator(ports[0], streams, expect=ports[1] if len(ports) > 1 else None)
+        generator = Generator(
+            ports[0],
+            streams,
+            expect=ports[1] if len(ports) > 1 else None,
+            answer=options["answer"],
+            gateways=options["gateways"],
+            gateway_seconds=options["gateway_timeout"],
+        )
         if not options["no_preflight"]:
             generator.preflight()
         if not as_json:
@@ -151,6 +182,7 @@ def _open(
 ) -> list[Port]:
     """The sending port, and the receiving one where there is one; both run."""
     from iavfio.datapath.pool import Pool, buffers_for
+    from iavfio.generator.answers import ends_of, groups
     from iavfio.generator.generator import longest
     from iavfio.opening import open_port
 
@@ -169,6 +201,9 @@ def _open(
         port = stack.enter_context(opened)
         mtu = options["mtu"] or one_port.mtu_for(port, longest(streams))
         port.configure(ring=options["ring"], mtu=mtu, queues=queues)
+        if options["answer"]:
+            joined = groups(ends_of(streams, "dst_ip" if i else "src_ip"))
+            port.configure(extra_macs=joined or (), all_multicast=joined is None)
         ports.append(port)
     for port in ports:
         one_port.start(port)

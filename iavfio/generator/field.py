@@ -62,6 +62,13 @@ class Field:
             index -= span.count
         raise IndexError("a field has no value of that number")
 
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and any(
+            0 <= (value - span.first) // span.step < span.count
+            and not (value - span.first) % span.step
+            for span in self.spans
+        )
+
     def values(self, frames: int, seed: str) -> list[int]:
         """The value of each of so many frames. `seed` decides which random ones come."""
         if self.random:

@@ -25,6 +25,7 @@ from iavfio.capture.sending import (
 from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError, IavfioError, Remedy
 from iavfio.generator import signature
+from iavfio.generator.answers import Answers, ends_of, gateway, next_hops
 from iavfio.generator.crafting import CHUNK, Crafted, craft
 from iavfio.generator.receiver import Receiver
 from iavfio.generator.result import Generated, StreamCounts
@@ -41,6 +42,8 @@ from iavfio.stats import Snapshot
 MOST_STREAMS = 64
 SETTLING = 5.0  # seconds that a device and its PF have for what was sent last
 STEP = 0.02
+GATEWAY_SECONDS = 3.0
+MEETING = 1.0  # seconds in which a router asks for what it does not know
 STREAM = Instance(Stream, 'Stream(dst_ip="198.19.0.1")')
 
 Progress = Callable[[float, int], None]
@@ -69,12 +72,23 @@ class Generator:
     """Sends streams on queue 0 of a running port, in one order that their rates give.
 
     `expect`: a running port, which may be the same, at which the frames should arrive; each packet
-    is then known there by its signature. Frames are built here, once. Raises ConfigError for
-    streams that the port cannot send, or that the receiver could not tell.
+    is then known there by its signature. `answer`: the port answers ARP requests, neighbour
+    solicitations and echo requests for the streams' source addresses, and `expect` for their
+    destinations. `gateways`: addresses of the next router, at most one for each IP version, whose
+    MAC address streams get that name none; each has `gateway_seconds` to answer. Frames are built
+    here, once. Raises ConfigError for streams that the port cannot send, or that the receiver could
+    not tell, and IavfioError for a gateway that does not answer.
     """
 
     def __init__(
-        self, port: Port, streams: Sequence[Stream], *, expect: Port | None = None
+        self,
+        port: Port,
+        streams: Sequence[Stream],
+        *,
+        expect: Port | None = None,
+        answer: bool = False,
+        gateways: Sequence[str] = (),
+        gateway_seconds: float = GATEWAY_SECONDS,
     ) -> None:
         given = [
             STREAM(f"streams[{i}]", each)
@@ -88,9 +102,14 @@ class Generator:
         self.streams = tuple(given)
         self.names = _names(given)
         self._run = secrets.randbelow(1 << 16)
+        self._answers = _answers(port, expect, given) if answer else []
+        hops = next_hops(
+            port, given, [gateway(each) for each in gateways], gateway_seconds, self._answers
+        )
         peer = NOBODY if expect is None else expect.mac
         self.crafted = [
-            craft(stream, i, self._run, port.mac, peer) for i, stream in enumerate(given)
+            craft(stream, i, self._run, port.mac, hop or peer)
+            for i, (stream, hop) in enumerate(zip(given, hops, strict=True))
         ]
         for name, stream, crafted in zip(self.names, given, self.crafted, strict=True):
             _check_length(name, crafted, port, expect)
@@ -126,6 +145,8 @@ class Generator:
         """
         for port in {id(each): each for each in (self.port, self.expect) if each}.values():
             check_link(port)
+        if self._answers:
+            self._meet()
         probes = self._run ^ 1  # another run, so that they are not counted in this one
         for i, (stream, crafted) in enumerate(zip(self.streams, self.crafted, strict=True)):
             ends = {int(crafted.lengths.argmin()), int(crafted.lengths.argmax())}
@@ -146,6 +167,17 @@ class Generator:
                     )
                 )
 
+    def _meet(self) -> None:
+        """Sends a frame of each stream and answers who asks: a router that does not know where the
+        first one goes drops it, and asks.
+        """
+        self.port.tx[0].send([crafted[0] for crafted in self.crafted])
+        end = quiet = time.monotonic() + MEETING
+        while time.monotonic() < min(end, quiet):
+            if sum(answers.poll() for answers in self._answers):
+                quiet = time.monotonic() + MEETING / 5
+            time.sleep(STEP / 10)
+
     def run(
         self,
         duration: float | None = None,
@@ -164,16 +196,18 @@ class Generator:
         LIMIT("count", count)
         before = sample(self.port)
         before_there = None if self.expect is None else sample(self.expect)
+        own = [answers for answers in self._answers if answers.port is self.port]
+        answered = sum(answers.counts.sent for answers in own)
         ended_by, error = "", None
         interrupted: KeyboardInterrupt | None = None
         receiver = None
         with ExitStack() as stack:
             if self.expect is not None:
-                receiver = stack.enter_context(Receiver(self.expect, self._run, len(self.streams)))
+                receiver = stack.enter_context(self._receiver(self.expect))
             began, cpu = time.monotonic_ns(), time.thread_time()
             end = None if duration is None else began + int(duration * SECOND)
             try:
-                ended_by = self._send(began, end, count, progress)
+                ended_by = self._send(began, end, count, progress, own)
             except KeyboardInterrupt as signal:
                 interrupted, ended_by = signal, "signal"
                 self.port.device.limit(PF_SECONDS)  # its server may be silent
@@ -191,7 +225,8 @@ class Generator:
                     receiver.wait(sum(packets))
             except KeyboardInterrupt as signal:  # somebody does not want to wait for the last ones
                 interrupted = signal
-        moved = self._settled(before, sum(packets), 0.0 if interrupted else SETTLING)
+        answered = sum(answers.counts.sent for answers in own) - answered
+        moved = self._settled(before, sum(packets) + answered, 0.0 if interrupted else SETTLING)
         missed = {}
         if self.expect is not None and before_there is not None:
             missed = losses(sample(self.expect).since(before_there))
@@ -203,7 +238,7 @@ class Generator:
                 for i, name in enumerate(self.names)
             ],
             seconds=seconds,
-            on_wire=on_wire(moved),
+            on_wire=max(on_wire(moved) - answered, 0),
             lost=lost(moved),
             missed=missed,
             unsent=unsent,
@@ -219,9 +254,21 @@ class Generator:
                 ended_by in ("done", "count"),
             ),
             pf_age=moved.age,
+            answered={answers.port.name: answers.counts for answers in self._answers},
         )
 
-    def _send(self, began: int, end: int | None, count: int, progress: Progress | None) -> str:
+    def _receiver(self, port: Port) -> Receiver:
+        there = [answers for answers in self._answers if answers.port is port]
+        return Receiver(port, self._run, len(self.streams), there[0] if there else None)
+
+    def _send(
+        self,
+        began: int,
+        end: int | None,
+        count: int,
+        progress: Progress | None,
+        own: Sequence[Answers],
+    ) -> str:
         shown = began
         while True:
             packets, sizes = self._totals()
@@ -234,6 +281,8 @@ class Generator:
             ended = ""
             while not ended:
                 ended = sending.turn(end)
+                for answers in own:
+                    answers.poll()
                 now = time.monotonic_ns()
                 if progress is not None and now - shown >= SECOND:
                     shown = now
@@ -287,6 +336,27 @@ class Generator:
             packets.append(state.packets[i] + len(mine))
             sizes.append(state.bytes[i] + int(lengths[mine % len(lengths)].sum()))
         return tuple(packets), tuple(sizes)
+
+
+def _answers(port: Port, expect: Port | None, streams: Sequence[Stream]) -> list[Answers]:
+    """Who answers: the port for what the streams come from, the receiver for where they go."""
+    if expect is port:
+        raise ConfigError(
+            "a port that receives its own frames cannot answer",
+            "its queues belong to the receiver",
+            "use two VFs, or leave answering out",
+        )
+    sources = ends_of(streams, "src_ip")
+    if not sources:
+        raise ConfigError(
+            "there is no address to answer for",
+            "no stream has IP headers that are built here",
+            "leave answering out",
+        )
+    found = [Answers(port, sources)]
+    if expect is not None:
+        found.append(Answers(expect, ends_of(streams, "dst_ip")))
+    return found
 
 
 def longest(streams: Sequence[Stream]) -> int:

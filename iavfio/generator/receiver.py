@@ -14,6 +14,7 @@ from iavfio.datapath.burst import Burst
 from iavfio.datapath.packets import LENGTH_SHIFT
 from iavfio.errors import IavfioError
 from iavfio.generator import signature
+from iavfio.generator.answers import Answers
 from iavfio.generator.arrivals import Arrivals
 from iavfio.port.port import Port
 from iavfio.ranges import BURST
@@ -26,11 +27,12 @@ class Receiver:
     """Receives on all queues of a running port until it is closed; a context manager.
 
     `streams`: the arrivals of each stream of the run; `others`: packets without a signature of the
-    run; `error`: what ended the receiving early.
+    run; `error`: what ended the receiving early. `answers`: answers the requests among the others,
+    which are then none of these.
     """
 
-    def __init__(self, port: Port, run: int, streams: int) -> None:
-        self.port = port
+    def __init__(self, port: Port, run: int, streams: int, answers: Answers | None = None) -> None:
+        self.port, self._answers = port, answers
         self.streams = [Arrivals() for _ in range(streams)]
         self.others = 0
         self.error: IavfioError | None = None
@@ -80,6 +82,8 @@ class Receiver:
         for stream in np.unique(signed.streams[known]).tolist():
             self.streams[stream].add(signed.numbers[signed.streams == stream])
         self.others += len(burst) - int(np.count_nonzero(known))
+        if self._answers is not None:
+            self.others -= self._answers.take(burst, ~signed.mine)
         self._last = time.monotonic()
 
     def __enter__(self) -> Receiver:

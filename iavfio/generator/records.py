@@ -41,6 +41,16 @@ class StreamRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
 
 
+class AnsweredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests that a port answered, of --answer."""
+
+    port: str
+    arp: Count
+    nd: Annotated[Count, Meta(description="neighbour solicitations")]
+    echo: Annotated[Count, Meta(description="echo requests, of IPv4 and IPv6")]
+    unsent: Annotated[Count, Meta(description="not answered: the send ring had no room")]
+
+
 class ShortfallRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was missed of the rates that were asked for."""
 
@@ -93,6 +103,7 @@ class GenRecord(
     pf_age_s: Annotated[
         float | None, Meta(description="age of the PF's counters in seconds; null: it never told")
     ] = 0.0
+    answered: Annotated[list[AnsweredRecord], Meta(description="since the ports were opened")] = []
 
 
 def record_of(done: Generated, generator: Generator, device: str) -> GenRecord:
@@ -134,6 +145,10 @@ def record_of(done: Generated, generator: Generator, device: str) -> GenRecord:
         ended_by=done.ended_by,
         error=None if done.error is None else str(done.error),
         shortfall=_shortfall(done.shortfall),
+        answered=[
+            AnsweredRecord(name, each.arp, each.nd, each.echo, each.unsent)
+            for name, each in done.answered.items()
+        ],
         pf_age_s=None if done.pf_age is None else round(done.pf_age, 3),
     )
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iavfio.arguments import counted
 from iavfio.errors import IavfioError
+from iavfio.generator.answers import Answered
 from iavfio.generator.arrivals import Arrivals
 from iavfio.generator.shortfall import Shortfall
 
@@ -50,7 +51,7 @@ class Generated:
     counter; `missed`: frames that the receiving port lost, by counter; `unsent`: given to the
     device and not completed; `others`: packets that the receiver got and that are not of this run;
     `shortfall`: what was missed of the asked rates, None: nothing; `pf_age`: seconds since the PF
-    last told its counters, None: it never did.
+    last told its counters, None: it never did; `answered`: requests that ports answered, by name.
     """
 
     streams: list[StreamCounts]
@@ -66,6 +67,7 @@ class Generated:
     interrupted: KeyboardInterrupt | None
     shortfall: Shortfall | None = None
     pf_age: float | None = 0.0
+    answered: dict[str, Answered] = field(default_factory=dict)
 
     @property
     def sent(self) -> int:

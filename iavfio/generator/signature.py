@@ -19,10 +19,14 @@ MODULUS = 1 << 32
 
 @dataclass(frozen=True)
 class Signed:
-    """The signatures of some frames: those of the run that are whole, in order of arrival."""
+    """The signatures of some frames: those of the run that are whole, in order of arrival.
+
+    `mine`: which of the frames these were.
+    """
 
     streams: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    mine: NDArray[np.bool_]
 
 
 def write(rows: NDArray[np.uint8], starts: NDArray[np.int64], run: int, stream: int) -> None:
@@ -47,4 +51,4 @@ def read(tails: NDArray[np.uint8], run: int) -> Signed:
     numbers = words[:, 2] << 16 | words[:, 3]
     others = words[:, 4] << 16 | words[:, 5]
     known = (words[:, 0] == run) & (numbers ^ others == HIGHEST)
-    return Signed(words[known, 1], numbers[known])
+    return Signed(words[known, 1], numbers[known], known)

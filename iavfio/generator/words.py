@@ -35,6 +35,11 @@ def gen_summary(r: GenRecord) -> Iterator[str]:
         yield f"lost by {r.expect} on the way in: {told(r.missed)}"
     if r.others:
         yield f"received that is not of this run: {r.others}"
+    for each in r.answered:
+        yield (
+            f"answered by {each.port}: {each.arp} ARP requests, {each.nd} neighbour solicitations, "
+            f"{each.echo} echo requests" + (f"; no room for {each.unsent}" if each.unsent else "")
+        )
     if r.resets:
         yield f"resets of the VF meanwhile: {r.resets}"
     for reason in r.reasons:
