@@ -54,7 +54,9 @@ STATUS = (
     metavar="'KEY=VALUE ...'",
     help="A stream: name, proto (udp, tcp, icmp, ethernet), src_mac, dst_mac, vlan, qinq, pcp, "
     "src_ip, dst_ip, sport, dport, ttl, dscp, flags, ethertype, size (with FCS, or imix), rate "
-    "(10kpps, 1Gbit/s, 10%, max), burst, count, seed, pcap. May be given several times.",
+    "(10kpps, 1Gbit/s, 10%, max), burst, count, seed, pcap, tunnel (vxlan, geneve, gre, gtpu), "
+    "vni, outer_src_ip, outer_dst_ip, outer_sport, inner_src_mac, inner_dst_mac. May be given "
+    "several times.",
 )
 @click.option(
     "--config",

@@ -154,12 +154,11 @@ def groups(ends: Ends) -> tuple[bytes, ...] | None:
 
 
 def ends_of(streams: Sequence[Stream], side: str) -> list[tuple[int, Field]]:
-    """The addresses of streams on a side, "src_ip" or "dst_ip"; templates have none."""
-    return [
-        (stream.recipe.version, getattr(stream.recipe, side))
-        for stream in streams
-        if stream.recipe.version and stream.signed
-    ]
+    """The addresses of streams on a side, "src_ip" or "dst_ip", of a tunnel the outer ones;
+    templates have none.
+    """
+    links = [stream.recipe.link for stream in streams if stream.signed]
+    return [(version, src if side == "src_ip" else dst) for version, src, dst in links if version]
 
 
 def next_hops(
@@ -179,7 +178,8 @@ def next_hops(
     used = set()
     for stream in streams:
         recipe = stream.recipe
-        ways = [each for each in gateways if each.version == recipe.version]
+        version, sources, _ = recipe.link
+        ways = [each for each in gateways if each.version == version]
         if len(ways) > 1:
             raise ConfigError(
                 f"two gateways are named: {ways[0]} and {ways[1]}",
@@ -193,7 +193,7 @@ def next_hops(
         key = (ways[0], tags)
         used.add(ways[0])
         if key not in found:
-            source = ip_address(recipe.src_ip[0].to_bytes(ways[0].max_prefixlen // 8, "big"))
+            source = ip_address(sources[0].to_bytes(ways[0].max_prefixlen // 8, "big"))
             found[key] = resolve(port, ways[0], source, tags, seconds, answers)
         hops.append(found[key])
     for each in gateways:

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
 from iavfio.generator import signature
-from iavfio.generator.field import Field, matrix
+from iavfio.generator.field import Field
+from iavfio.generator.rows import IP_BYTES, Rows, checksum, put, put_ip, put_word, udp_checksum
 from iavfio.generator.stream import L4_BYTES, Stream
+from iavfio.generator.tunnel import ETHERTYPES, Tunnel
 
-Rows = NDArray[np.uint8]
 CHUNK = 1024  # frames that are sent between two looks: as many differ in their sequence
 DRAWN = 16384  # frames after which random values come again
 MOST_FRAMES = 1 << 16
 MOST_BYTES = 1 << 28
 NUMBERS = {"udp": 17, "tcp": 6, "icmp": 1}
 ICMP6 = 58
-ETHERTYPES = {4: 0x0800, 6: 0x86DD}
 ECHO_REQUEST = {4: 8, 6: 128}
 
 
@@ -74,6 +74,8 @@ def craft(stream: Stream, number: int, run: int, own: bytes, peer: bytes) -> Cra
     if recipe.version:
         _ip(rows, stream, sizes)
         _l4(rows, stream, sizes)
+    if recipe.tunnel is not None:
+        _tunnel(rows, stream, sizes, recipe.tunnel)
     at = np.arange(frames, dtype=np.int64) * stride
     return Crafted(rows.reshape(-1), at.astype(np.uint64), sizes.astype(np.uint32), at + starts)
 
@@ -95,6 +97,7 @@ def _frame_count(stream: Stream) -> int:
     """How many frames there are to be: whole periods, and no fewer than are sent at a time."""
     r = stream.recipe
     varying = [r.size, r.src_ip, r.dst_ip, r.sport, r.dport, *(ids for _, ids in r.tags)]
+    varying += [] if r.tunnel is None else r.tunnel.fields
     period = 1
     for field in varying:
         period = math.lcm(period, field.period)
@@ -112,25 +115,22 @@ def _column(stream: Stream, name: str, field: Field, frames: int) -> list[int]:
     return field.values(frames, f"{stream.seed} {name}")
 
 
-def _put(rows: Rows, at: int, width: int, values: list[int]) -> None:
-    rows[:, at : at + width] = np.frombuffer(matrix(values, width), np.uint8).reshape(-1, width)
-
-
-def _put_word(rows: Rows, at: int, values: NDArray[np.int64]) -> None:
-    rows[:, at], rows[:, at + 1] = values >> 8 & 0xFF, values & 0xFF
-
-
 def _ethernet(rows: Rows, stream: Stream, dst: bytes, src: bytes) -> None:
     rows[:, :12] = np.frombuffer(dst + src, np.uint8)
     at = 12
     for kind, ids in stream.recipe.tags:
         name = "qinq" if kind == 0x88A8 else "vlan"
         tci = [stream.pcp << 13 | each for each in _column(stream, name, ids, len(rows))]
-        _put(rows, at, 2, [kind] * len(rows))
-        _put(rows, at + 2, 2, tci)
+        put(rows, at, 2, [kind] * len(rows))
+        put(rows, at + 2, 2, tci)
         at += 4
-    kind = ETHERTYPES.get(stream.recipe.version, stream.ethertype)
-    _put(rows, at, 2, [kind] * len(rows))
+    tunnel = stream.recipe.tunnel
+    put_word(rows, at, _ethertype(stream) if tunnel is None else ETHERTYPES[tunnel.version])
+
+
+def _ethertype(stream: Stream) -> int:
+    """The EtherType before the stream's own packets."""
+    return ETHERTYPES.get(stream.recipe.version, stream.ethertype)
 
 
 def _protocol(stream: Stream) -> int:
@@ -142,22 +142,33 @@ def _protocol(stream: Stream) -> int:
 
 def _ip(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     recipe, frames = stream.recipe, len(rows)
-    at = 14 + 4 * len(recipe.tags)
-    src = _column(stream, "src_ip", recipe.src_ip, frames)
-    dst = _column(stream, "dst_ip", recipe.dst_ip, frames)
-    if recipe.version == 4:
-        rows[:, at : at + 2] = 0x45, stream.dscp << 2
-        _put_word(rows, at + 2, sizes - at)
-        rows[:, at + 8 : at + 10] = stream.ttl, _protocol(stream)
-        _put(rows, at + 12, 4, src)
-        _put(rows, at + 16, 4, dst)
-        _put_word(rows, at + 10, _checksum(rows[:, at : at + 20]))
-        return
-    rows[:, at : at + 2] = 0x60 | stream.dscp >> 2, (stream.dscp & 3) << 6
-    _put_word(rows, at + 4, sizes - at - 40)
-    rows[:, at + 6 : at + 8] = _protocol(stream), stream.ttl
-    _put(rows, at + 8, 16, src)
-    _put(rows, at + 24, 16, dst)
+    ends = (
+        _column(stream, "src_ip", recipe.src_ip, frames),
+        _column(stream, "dst_ip", recipe.dst_ip, frames),
+    )
+    at = recipe.headers - L4_BYTES[stream.proto] - IP_BYTES[recipe.version]
+    put_ip(
+        rows,
+        at,
+        recipe.version,
+        sizes - at,
+        _protocol(stream),
+        ends,
+        hops=stream.ttl,
+        dscp=stream.dscp,
+    )
+
+
+def _tunnel(rows: Rows, stream: Stream, sizes: NDArray[np.int64], tunnel: Tunnel) -> None:
+    tunnel.write(
+        rows,
+        14 + 4 * len(stream.recipe.tags),
+        sizes,
+        lambda name, field: _column(stream, name, field, len(rows)),
+        inner=_ethertype(stream),
+        hops=stream.ttl,
+        dscp=stream.dscp,
+    )
 
 
 def _l4(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
@@ -166,37 +177,21 @@ def _l4(rows: Rows, stream: Stream, sizes: NDArray[np.int64]) -> None:
     lengths = sizes - at
     if stream.proto == "icmp":
         rows[:, at] = ECHO_REQUEST[recipe.version]
-        _put(rows, at + 4, 2, _column(stream, "sport", recipe.sport, frames))  # the identifier
+        put(rows, at + 4, 2, _column(stream, "sport", recipe.sport, frames))  # the identifier
         place = 2
     else:
-        _put(rows, at, 2, _column(stream, "sport", recipe.sport, frames))
-        _put(rows, at + 2, 2, _column(stream, "dport", recipe.dport, frames))
+        put(rows, at, 2, _column(stream, "sport", recipe.sport, frames))
+        put(rows, at + 2, 2, _column(stream, "dport", recipe.dport, frames))
         place = 6
         if stream.proto == "tcp":
             rows[:, at + 12 : at + 16] = 0x50, recipe.flags, 0xFF, 0xFF
             place = 16
         else:
-            _put_word(rows, at + 4, lengths)
-    pseudo = np.zeros(frames, dtype=np.int64)
-    if not (stream.proto == "icmp" and recipe.version == 4):
-        width = 8 if recipe.version == 4 else 32
-        pseudo = _sum(rows[:, at - width : at]) + lengths + _protocol(stream)
-    check = _checksum(rows[:, at:], pseudo)
-    if stream.proto == "udp":
-        check[check == 0] = 0xFFFF  # 0 would say that there is none (RFC 768)
-    _put_word(rows, at + place, check)
-
-
-def _sum(part: Rows) -> NDArray[np.int64]:
-    """The sum of each row's 16-bit words; a last odd byte is the upper half of one."""
-    upper: NDArray[np.int64] = part[:, 0::2].sum(axis=1, dtype=np.int64) << 8
-    lower: NDArray[np.int64] = part[:, 1::2].sum(axis=1, dtype=np.int64)
-    return upper + lower
-
-
-def _checksum(part: Rows, more: NDArray[np.int64] | int = 0) -> NDArray[np.int64]:
-    """The Internet checksum (RFC 1071) of each row, and of the sum `more`."""
-    total: NDArray[np.int64] = _sum(part) + more
-    while (total > 0xFFFF).any():
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+            put_word(rows, at + 4, lengths)
+    if stream.proto == "icmp" and recipe.version == 4:  # it alone knows no pseudo header
+        put_word(rows, at + place, checksum(rows[:, at:]))
+        return
+    check = udp_checksum(rows, at, recipe.version, lengths, _protocol(stream))
+    if stream.proto != "udp":
+        check[check == 0xFFFF] = 0
+    put_word(rows, at + place, check)

@@ -15,14 +15,22 @@ from iavfio.errors import ConfigError
 from iavfio.generator import signature
 from iavfio.generator.field import Field, Span, addresses, numbers
 from iavfio.generator.rate import Rate, parse_stream_rate
+from iavfio.generator.rows import ETHERNET, IP_BYTES
 from iavfio.generator.templates import Template, from_file, from_frames
+from iavfio.generator.tunnel import KINDS, Tunnel, check_inside
 from iavfio.ranges import FRAME, IMIX, LIMIT
 
 HIGHEST_VLAN = 4094
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 PROTO = Choice("protocol", ("udp", "tcp", "icmp", "ethernet"))
+TUNNEL = Choice("tunnel", tuple(KINDS))
+TUNNEL_KEYS = (
+    *("vni", "outer_src_ip", "outer_dst_ip", "outer_sport"),
+    *("inner_src_mac", "inner_dst_mac"),
+)
+OUTER_PORT = 49152
+INNER_SRC, INNER_DST = "02:00:00:00:00:03", "02:00:00:00:00:04"
 L4_BYTES = {"udp": 8, "tcp": 20, "icmp": 8, "ethernet": 0}
-IP_BYTES = {0: 0, 4: 20, 6: 40}
 TCP_FLAGS = "FSRPAUEC"  # in the order of their bits
 CHECKS: dict[str, Choice | Range] = {
     "proto": PROTO,
@@ -61,6 +69,15 @@ class Recipe:
     size: Field
     rate: Rate
     template: Template | None
+    tunnel: Tunnel | None = None
+
+    @property
+    def link(self) -> tuple[int, Field, Field]:
+        """IP version, source and destination of the outermost IP header."""
+        outer = self.tunnel
+        if outer is None:
+            return self.version, self.src_ip, self.dst_ip
+        return outer.version, outer.src_ip, outer.dst_ip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +90,9 @@ class Stream:
     "1Gbit/s" (with FCS), "10%" of line rate (with preamble and gap), or "max". `burst` frames go
     back to back; `count` ends the stream, 0 = never. `frames` (bytes, or anything with __bytes__)
     or `pcap` (a file's name) are templates: sent as they are, but for MAC addresses;
-    src_mac="keep" keeps theirs. Raises ConfigError.
+    src_mac="keep" keeps theirs. `tunnel` (vxlan, geneve, gre, gtpu) puts headers around all that,
+    with `outer_src_ip`, `outer_dst_ip`, `outer_sport` and the key `vni` as fields. Raises
+    ConfigError.
     """
 
     name: str = ""
@@ -96,6 +115,13 @@ class Stream:
     burst: int = 1
     count: int = 0
     seed: int = 1
+    tunnel: str = ""
+    vni: Any = None
+    outer_src_ip: Any = None
+    outer_dst_ip: Any = None
+    outer_sport: Any = None
+    inner_src_mac: str | bytes | None = None
+    inner_dst_mac: str | bytes | None = None
     frames: Sequence[Any] | None = field(default=None, repr=False)
     pcap: str | PathLike[str] | None = None
     recipe: Recipe = field(init=False, repr=False, compare=False)
@@ -110,8 +136,10 @@ class Stream:
             check(name, getattr(self, name))
         template = _template(self)
         version, src, dst = _ends(self)
+        tunnel = _tunnel(self, version)
         tags = _tags(self)
-        headers = 14 + 4 * len(tags) + IP_BYTES[version] + L4_BYTES[self.proto]
+        headers = ETHERNET + 4 * len(tags) + IP_BYTES[version] + L4_BYTES[self.proto]
+        headers += 0 if tunnel is None else tunnel.bytes
         recipe = Recipe(
             version=version,
             headers=headers,
@@ -126,6 +154,7 @@ class Stream:
             size=_sizes(self, headers + signature.BYTES + FCS),
             rate=parse_stream_rate(self.rate),
             template=template,
+            tunnel=tunnel,
         )
         object.__setattr__(self, "recipe", recipe)
 
@@ -144,7 +173,7 @@ def _template(stream: Stream) -> Template | None:
         if stream.src_mac == "keep":
             raise ConfigError("src_mac=keep is not possible", "it is of templates", "leave it out")
         return None
-    for name in ("proto", "vlan", "qinq", "src_ip", "dst_ip", "sport", "dport", "size"):
+    for name in ("proto", "vlan", "qinq", "src_ip", "dst_ip", "sport", "dport", "size", "tunnel"):
         if getattr(stream, name) != type(stream).__dataclass_fields__[name].default:
             raise ConfigError(
                 f"{name} cannot be given with a template",
@@ -163,24 +192,67 @@ def _ends(stream: Stream) -> tuple[int, Field, Field]:
                     f"{name} cannot be given with proto=ethernet", "it has no IP header"
                 )
         return 0, Field((Span(0),)), Field((Span(0),))
+    return _both_ends("", stream.src_ip, stream.dst_ip)
+
+
+def _both_ends(outer: str, src: Any, dst: Any) -> tuple[int, Field, Field]:
     found = {
-        name: addresses(name, given)
-        for name, given in (("src_ip", stream.src_ip), ("dst_ip", stream.dst_ip))
+        name: addresses(f"{outer}{name}", given)
+        for name, given in (("src_ip", src), ("dst_ip", dst))
         if given is not None
     }
     versions = {version for _, version in found.values()} or {4}
     if len(versions) > 1:
         raise ConfigError(
-            "src_ip and dst_ip are of different versions",
-            f"one is IPv4, the other IPv6: {shown(stream.src_ip)}, {shown(stream.dst_ip)}",
+            f"{outer}src_ip and {outer}dst_ip are of different versions",
+            f"one is IPv4, the other IPv6: {shown(src)}, {shown(dst)}",
             "give both of one version",
         )
     version = versions.pop()
-    src, dst = DEFAULTS[version]
+    here, there = DEFAULTS[version]
     return (
         version,
-        found.get("src_ip", addresses("src_ip", src))[0],
-        found.get("dst_ip", addresses("dst_ip", dst))[0],
+        found.get("src_ip", addresses("src_ip", here))[0],
+        found.get("dst_ip", addresses("dst_ip", there))[0],
+    )
+
+
+def _tunnel(stream: Stream, version: int) -> Tunnel | None:
+    if stream.tunnel == "":
+        for name in TUNNEL_KEYS:
+            if getattr(stream, name) is not None:
+                raise ConfigError(
+                    f"{name} without a tunnel is not possible",
+                    "it is of the headers around the stream's packets",
+                    f"add tunnel=vxlan, or one of {', '.join(KINDS)}",
+                )
+        return None
+    TUNNEL("tunnel", stream.tunnel)
+    kind = KINDS[stream.tunnel]
+    check_inside(stream.tunnel, version)
+    for name, wanted, whose in (
+        ("outer_sport", kind.port is not None, "UDP"),
+        ("inner_src_mac", kind.bridges, "an Ethernet frame inside"),
+        ("inner_dst_mac", kind.bridges, "an Ethernet frame inside"),
+    ):
+        if getattr(stream, name) is not None and not wanted:
+            raise ConfigError(
+                f"{name} with tunnel={stream.tunnel} is not possible",
+                f"it is of {whose}, which that tunnel has not",
+                "leave it out",
+            )
+    outer, src, dst = _both_ends("outer_", stream.outer_src_ip, stream.outer_dst_ip)
+    key = kind.key if stream.vni is None else stream.vni
+    sport = OUTER_PORT if stream.outer_sport is None else stream.outer_sport
+    macs = (stream.inner_dst_mac or INNER_DST), (stream.inner_src_mac or INNER_SRC)
+    return Tunnel(
+        stream.tunnel,
+        outer,
+        src,
+        dst,
+        numbers("outer_sport", sport, 0xFFFF),
+        None if key is None else numbers("vni", key, kind.highest_key),
+        received_mac("inner_dst_mac", macs[0]) + vf_mac("inner_src_mac", macs[1]),
     )
 
 
