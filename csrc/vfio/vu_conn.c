@@ -41,6 +41,8 @@ struct vu_conn {
     uint16_t lost_command; /* whose deadline was missed, 0: none was */
     uint16_t next_id;
     int64_t limit; /* no wait lasts beyond it, in ms of CLOCK_MONOTONIC */
+    int64_t grace; /* that each request may wait nevertheless, in ms */
+    int64_t lost_after; /* how long the one whose deadline was missed had waited, in ms */
     int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
     pthread_mutex_t lock;
     /* The message that is being received; guarded by the lock. */
@@ -115,9 +117,19 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* The last request may begin just before the limit, and its grace is within left_ms as well. */
 void vu_conn_limit(struct vu_conn *conn, int left_ms)
 {
-    __atomic_store_n(&conn->limit, left_ms < 0 ? INT64_MAX : now_ms() + left_ms, __ATOMIC_RELAXED);
+    int grace = left_ms < VU_GRACE_FROM_MS ? 0 : left_ms / 3;
+    int64_t limit = left_ms < 0 ? INT64_MAX : now_ms() + left_ms - grace;
+
+    __atomic_store_n(&conn->grace, grace, __ATOMIC_RELAXED);
+    __atomic_store_n(&conn->limit, limit, __ATOMIC_RELAXED);
+}
+
+int64_t vu_conn_lost_after(const struct vu_conn *conn)
+{
+    return __atomic_load_n(&conn->lost_after, __ATOMIC_RELAXED);
 }
 
 static int64_t hastened; /* when this process was told to end, 0: it was not */
@@ -135,6 +147,9 @@ static int fail(struct vu_conn *conn, int error)
 
 static int missed(struct vu_conn *conn, const struct vu_call *call)
 {
+    int64_t began = call->deadline - call->timeout_ms;
+
+    __atomic_store_n(&conn->lost_after, now_ms() - began, __ATOMIC_RELAXED);
     __atomic_store_n(&conn->lost_command, call->command, __ATOMIC_RELAXED);
     return fail(conn, -ETIMEDOUT);
 }
@@ -156,7 +171,10 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
     int64_t limit = __atomic_load_n(&conn->limit, __ATOMIC_RELAXED);
     int64_t given_up = __atomic_load_n(&conn->given_up, __ATOMIC_RELAXED);
     int64_t told = __atomic_load_n(&hastened, __ATOMIC_RELAXED);
+    int64_t grace = __atomic_load_n(&conn->grace, __ATOMIC_RELAXED);
 
+    if (grace && began + grace > limit)
+        limit = began + grace;
     limit = least(limit, impatient(given_up, began, VU_GIVEN_UP_MS));
     return least(call->deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
 }

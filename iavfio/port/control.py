@@ -487,7 +487,9 @@ class PortControl:
         self.queues.halt(-errno.ENODEV)
         with suppress(StateError):  # closed meanwhile
             if self.status.state is not State.FAILED:
-                self.status.fail("lost", "the device is gone")
+                loss = self.device.loss
+                why = f"the device does not answer: {loss}" if loss else "the device is gone"
+                self.status.fail("lost", why)
 
     def after_fork_in_child(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""

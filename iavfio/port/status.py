@@ -158,7 +158,10 @@ class PortStatus:
         """
         state = self.lifecycle.state
         if state is State.FAILED and lost:
-            raise DeviceLost(f"the device of port {self.name} is gone", "", REOPEN)
+            _, device, why = self.lifecycle.reason.rpartition("the device ")
+            raise DeviceLost(
+                f"the device of port {self.name} {why if device else 'is gone'}", "", REOPEN
+            )
         if state in (State.FAILED, State.CLOSED):
             what = f"the PF cannot be asked by port {self.name}"
             raise StateError(what, self.why_stopped(), self.how_to_start())

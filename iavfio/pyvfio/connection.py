@@ -33,6 +33,13 @@ FOREVER = 1e6  # seconds, more than any limit
 CONTROL = "control.sock"  # where a software PF takes commands, beside its VFs' sockets
 START = "start a software VF with: iavfio softvf --socket DIR"
 PEER = struct.Struct("iII")  # SO_PEERCRED: pid, uid, gid
+STATES = {  # of a server's main thread, as /proc tells it
+    "R": "waits for a CPU: this host has more to run than it has CPUs for",
+    "T": "is stopped",
+    "t": "is stopped by a debugger",
+    "Z": "has ended",
+    "X": "has ended",
+}
 
 
 def hasten(on: bool = True) -> None:
@@ -65,7 +72,9 @@ class Connection:
         self.path = path
         self.max_fds = 1
         self.max_data = 1 << 20
-        fd = _connect(path).detach()
+        self._loss = ""
+        sock = _connect(path)
+        self._server, fd = _peer(sock)[0], sock.detach()
         self._conn = lib.vu_conn_new(fd)
         if self._conn == ffi.NULL:
             self._conn = None
@@ -197,10 +206,13 @@ class Connection:
                     f"name a VF's socket, as in {Path(self.path).with_name('vf0.sock')}",
                     code,
                 )
+            waited = lib.vu_conn_lost_after(self._conn) / 1e3
             return DeviceLost(
                 f"{self.path} does not answer",
-                f"there was no reply to {lost.name} in time, so the connection was given up",
-                "see whether its server runs and is not stopped; then open it again. " + START,
+                f"there was no reply to {lost.name} within {waited:.2g} s, so the connection was "
+                f"given up; {_state(self._server)}",
+                "see whether its server runs, is not stopped and has a CPU; then open it again. "
+                + START,
                 code,
             )
         if code == errno.EMFILE:
@@ -220,10 +232,20 @@ class Connection:
             code,
         )
 
-    def limit(self, seconds: float) -> None:
-        """No wait for the server, of any thread, ends later than so many seconds from now.
+    @property
+    def loss(self) -> str:
+        """Why a server that did not answer was given up, in words; "" for one that ended."""
+        if self._conn is None or lib.vu_conn_broken(self._conn) != -errno.ETIMEDOUT:
+            return ""
+        if not self._loss:  # as it was when somebody asked first
+            self._loss = self._failure(Command.VERSION, errno.ETIMEDOUT).cause
+        return self._loss
 
-        math.inf lifts the limit. One that is reached ends the connection, as every deadline.
+    def limit(self, seconds: float) -> None:
+        """No wait for a silent server, of any thread, ends later than so many seconds from now.
+
+        math.inf lifts the limit. One that is reached ends the connection, as every deadline. From
+        1 s on a slow server is spared that answers each request within a third of the limit.
         """
         if self._conn is not None:
             lib.vu_conn_limit(self._conn, -1 if seconds > FOREVER else max(0, int(seconds * 1e3)))
@@ -302,8 +324,7 @@ def _trust(sock: socket.socket, path: str) -> None:
     Whoever serves it gets this process's DMA memory and can make each access wait. So it must be
     this user or root; for root too, since a user's server could be meant to catch root.
     """
-    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-    pid, uid, _ = PEER.unpack(raw)
+    pid, uid = _peer(sock)
     if uid not in (os.geteuid(), 0):
         raise PermissionDenied(
             f"{path} is served by another user",
@@ -311,3 +332,19 @@ def _trust(sock: socket.socket, path: str) -> None:
             f"run both as the same user: sudo -u '#{uid}' ...",
             errno.EACCES,
         )
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Process and user of whoever serves the socket; process 0 is one of another PID namespace."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+    pid, uid, _ = PEER.unpack(raw)
+    return int(pid), int(uid)
+
+
+def _state(server: int) -> str:
+    """What the process of a server that does not answer is doing now."""
+    try:
+        letter = Path(f"/proc/{server}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return "its server has ended, or its process cannot be seen from here"
+    return f"its server (process {server}) {STATES.get(letter, 'sleeps, and did not read it')}"

@@ -228,6 +228,7 @@ class Device(ABC):
         """No access waits longer than so many seconds from now; math.inf lifts the limit.
 
         It matters where another process plays the device: one that is silent until then is lost.
+        From 1 s on one that is slow, and answers each access within a third of that, is not.
         """
 
     @abstractmethod
@@ -337,6 +338,11 @@ class Device(ABC):
     def lost(self) -> bool:
         """Whether the device is known to be gone."""
         return any(bar.lost for bar in self._bars.values())
+
+    @property
+    def loss(self) -> str:
+        """Why the device is lost, where more is known than that it is gone; else empty."""
+        return ""
 
     def _check(self) -> None:
         if self._closed:

@@ -145,6 +145,10 @@ class UserDevice(Device):
     def lost(self) -> bool:
         return self._connection.broken or super().lost
 
+    @property
+    def loss(self) -> str:
+        return self._connection.loss
+
     def _region_info(self, index: int) -> RegionInfo:
         info, fd = self._region(index)
         if fd is not None:

@@ -185,6 +185,10 @@ static void test_limit(void)
     stop(&peer, conn);
     conn = start(&peer, answers_late);
     vu_conn_limit(conn, 1);
+    nap(5);
+    vu_conn_limit(conn, 3000); /* for 2 s; from then on each request has a second of its own */
+    nap(2005);
+    CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
     vu_conn_limit(conn, -1);
     CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
     stop(&peer, conn);

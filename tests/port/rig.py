@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.pool import Pool
@@ -45,6 +48,17 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+def freeze(pf: SoftPf) -> None:
+    """Stops all threads of a software PF, and returns when they stand still."""
+    os.kill(pf.pid, signal.SIGSTOP)
+    tasks = list(Path(f"/proc/{pf.pid}/task").iterdir())
+    assert until(lambda: all(map(_stands, tasks)), 60)
+
+
+def _stands(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(") ")[2][0] == "T"
 
 
 def collect(queues: Iterable[RxQueue], count: int, seconds: float = 10.0) -> list[bytes]:

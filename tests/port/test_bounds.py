@@ -6,25 +6,32 @@ See docs/spec/reliability.md 7.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from iavfio import pyvfio
 from iavfio.datapath.pool import Pool
-from iavfio.errors import IavfioError, ResetError
+from iavfio.errors import DeviceLost, IavfioError, ResetError, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, BroughtUp
 from iavfio.port.port import Port
 from iavfio.port.queue_set import QueueSet
-from iavfio.pyvfio import Device
+from iavfio.pyvfio import Device, connection
+from iavfio.pyvfio._vfio import lib
+from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
 from tests.port.expected import snapshot
-from tests.port.rig import healthy, until, works
+from tests.port.rig import freeze, healthy, until, works
 
 SLACK = 4.0  # seconds: the machine that runs the tests may be busy
 
@@ -142,6 +149,52 @@ def test_a_stop_while_a_reset_brings_the_queues_up_ends_their_dma(
         port.start(wait_link=5)
         works(port)
     assert pf.violations() == []
+
+
+def test_a_server_that_was_given_up_is_not_called_gone(pf: SoftPf, port: Port) -> None:
+    """The port says how long it waited, and what the server's process was doing."""
+    freeze(pf)
+    try:
+        port.stop()
+        assert port.state == "failed"
+        why = port.why_stopped()
+        assert why.startswith("the device does not answer: there was no reply to ")
+        assert re.search(rf" within [\d.]+ s, .* its server \(process {pf.pid}\) is stopped$", why)
+        assert port.notes[-1].splitlines()[0] == why
+        with pytest.raises(DeviceLost, match="of port vf0 does not answer: there was no reply"):
+            port.refresh_stats()
+        with pytest.raises(StateError, match="is stopped"):
+            port.configure(queues=1)
+    finally:
+        os.kill(pf.pid, signal.SIGCONT)
+
+
+def test_what_comes_after_the_limit_has_a_third_of_it_for_each_request(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers is not given up for what all requests took together."""
+    slices: list[int] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def vu_call_run(self, *arguments: Any) -> int:
+            slices.append(int(lib.vu_call_run(*arguments)))
+            return slices[-1]
+
+    with pyvfio.open(pf.sockets[0]) as device:
+        device.limit(1.5)
+        time.sleep(1.05)  # two thirds, and more
+        freeze(pf)
+        try:
+            monkeypatch.setattr(connection, "lib", Counting())
+            with pytest.raises(DeviceLost, match="no reply to DEVICE_GET_REGION_INFO within"):
+                device.config.read16(0)
+        finally:
+            os.kill(pf.pid, signal.SIGCONT)
+    assert 1 < len(slices) <= 500 / SLICE_MS + 2
+    assert slices[:-1] == [-errno.EAGAIN] * (len(slices) - 1)
 
 
 class Recorded:

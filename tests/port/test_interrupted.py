@@ -13,7 +13,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
-from tests.port.rig import until
+from tests.port.rig import freeze, until
 from tests.sanitizer import no_race
 
 Step = tuple[str, ...]
@@ -104,17 +103,6 @@ def _here() -> Step:
             names.append(frame.f_code.co_qualname)
         frame = frame.f_back
     return tuple(names)
-
-
-def freeze(pf: SoftPf) -> None:
-    """Stops all threads of the server, and returns when they stand still."""
-    os.kill(pf.pid, signal.SIGSTOP)
-    tasks = list(Path(f"/proc/{pf.pid}/task").iterdir())
-    assert until(lambda: all(map(_stands, tasks)), 60)
-
-
-def _stands(task: Path) -> bool:
-    return (task / "stat").read_text().rpartition(") ")[2][0] == "T"
 
 
 def lifetime(pf: SoftPf, pool: Pool) -> None:
