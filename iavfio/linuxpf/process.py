@@ -51,6 +51,7 @@ class What(IntEnum):
     COUNT = 16
     WIRE = 17
     RESET = 18
+    RATE = 19
 
 
 class Kind(IntEnum):
@@ -92,8 +93,11 @@ class Answer:
 
     @property
     def commands(self) -> list[tuple[int, bytes]]:
-        """Commands on the PF's firmware admin queue: opcode, 16 bytes of parameters, the buffer."""
-        return [(frame.opcode, frame.data) for frame in self._of(Kind.COMMAND)]
+        """Commands that the firmware of the PF's admin queue took.
+
+        Each is an opcode, and 16 bytes of parameters with the buffer.
+        """
+        return [(frame.opcode, frame.data) for frame in self._of(Kind.COMMAND) if not frame.status]
 
     @property
     def registers(self) -> list[int]:
@@ -108,7 +112,7 @@ class Answer:
 
     @property
     def queues(self) -> bytes:
-        """What the card would read to serve the VF, as judge_i40e.c lays it out."""
+        """What the card would read to serve the VF, as the driver's judge_*.c lays it out."""
         found = self._of(Kind.QUEUES)
         return found[-1].data if found else b""
 

@@ -1,50 +1,155 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the software PF answers otherwise than the judge, each with its reason.
+"""Where the software PF does otherwise than the judge, each with its reason.
 
-A difference that no row explains fails the tests (docs/spec/pf-dialects.md 7).
+A difference that no row explains fails the tests, and so does a row that explains none
+(docs/spec/pf-dialects.md 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from iavfio.linuxpf.process import Reply
 from tests.judge.ice_pair import Say, Step
 
-Where = Callable[[Step, Sequence[Reply], Sequence[Reply]], bool]
+CONFIG_VSI_QUEUES, RESET_VF, STRIP = 6, 2, 54
+ADD_VLANS = (12, 52)
+ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
+QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
+RESETTING = ("flr", "trust", "mac", "vlan")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One step, what both answered and did otherwise, and the steps before with their replies."""
+
+    before: Sequence[tuple[Step, Sequence[Reply]]]
+    step: Step
+    ice: Sequence[Reply]
+    soft: Sequence[Reply]
+    effects: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def status(self) -> tuple[int | None, int | None]:
+        """The status of the first reply of each side."""
+        first = [replies[0][1] if replies else None for replies in (self.ice, self.soft)]
+        return first[0], first[1]
+
+    def since_reset(self) -> Iterable[tuple[Say, int]]:
+        """Messages since the last reset that were answered, with the status; this one is last."""
+        said: list[tuple[Say, int]] = []
+        for step, replies in (*self.before, (self.step, self.ice)):
+            if isinstance(step, Say):
+                said = [] if step.opcode == RESET_VF else said
+                if replies:
+                    said.append((step, replies[0][1]))
+            elif step.deed in RESETTING:
+                said = []
+        return said
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of difference: where it shows (step, the judge's replies, the soft ones), why."""
+    """One kind of difference: its name, where it shows, why, in which VLAN modes (True: double)."""
 
-    where: Where
+    name: str
+    explains: Callable[[Exchange], bool]
     reason: str
+    modes: tuple[bool, ...] = (False, True)
 
 
-def _status(replies: Sequence[Reply]) -> int | None:
-    return replies[0][1] if replies else None
+def _opcode(exchange: Exchange) -> int:
+    return exchange.step.opcode if isinstance(exchange.step, Say) else 0
+
+
+def _configured(exchange: Exchange) -> set[int]:
+    """Queues whose receive side a CONFIG_VSI_QUEUES has set up since the last reset."""
+    named: set[int] = set()
+    for step, status in exchange.since_reset():
+        if step.opcode != CONFIG_VSI_QUEUES or status:
+            continue
+        (count,) = struct.unpack_from("<H", step.payload, 2)
+        for at in range(HEADER, HEADER + count * ELEMENT, ELEMENT):
+            (length,) = struct.unpack_from("<H", step.payload, at + RX_LENGTH_AT)
+            named |= {step.payload[at + QUEUE_AT]} if length else set()
+    return named
+
+
+def _runs_by_an_old_context(exchange: Exchange) -> bool:
+    """Only queues that nobody configured since the reset run more on ice."""
+    if not exchange.effects or not exchange.effects.keys() <= {"rx", "formats"}:
+        return False
+    named = _configured(exchange)
+    return all(
+        soft.items() <= real.items() and not named & (real.keys() - soft.keys())
+        for real, soft in exchange.effects.values()
+    )
+
+
+def _strips_two_tags(exchange: Exchange) -> bool:
+    """Both the outer and the inner tag were to be stripped."""
+    if {*exchange.effects} != {"strip"}:
+        return False
+    settings = [
+        struct.unpack_from("<II", step.payload)
+        for step, _ in exchange.since_reset()
+        if step.opcode == STRIP
+    ]
+    return any(outer for outer, _ in settings) and any(inner for _, inner in settings)
+
+
+def _stays_promiscuous(exchange: Exchange) -> bool:
+    """ice's card stays promiscuous, where VLANs came meanwhile."""
+    flags = exchange.effects
+    return (
+        bool(flags)
+        and flags.keys() <= {"unicast", "multicast"}
+        and all(real and not soft for real, soft in flags.values())
+        and any(step.opcode in ADD_VLANS for step, _ in exchange.since_reset())
+    )
 
 
 ROWS = (
     Row(
-        lambda step, ice, soft: isinstance(step, Say) and 45 <= step.opcode <= 48,
+        "rules for flows",
+        lambda exchange: 45 <= _opcode(exchange) <= 48,
         "ice serves ADD_RSS_CFG to DEL_FDIR_FILTER; the software PF does not grant them, and a "
         "judge without a DDP package cannot say what their profiles would do",
     ),
     Row(
-        lambda step, ice, soft: (
-            isinstance(step, Say)
-            and step.opcode == 10
-            and (_status(ice), _status(soft)) == (0, -53)
-        ),
+        "a full switch",
+        lambda exchange: _opcode(exchange) == 10 and exchange.status == (0, -53),
         "the software PF's switch holds 64 addresses of a VF; the judge's firmware has room for "
         "everything",
+    ),
+    Row(
+        "an old context",
+        _runs_by_an_old_context,
+        "a queue that is enabled without a CONFIG_VSI_QUEUES that succeeded receives by the "
+        "context that its last user left in the card's registers; the software PF has it stand "
+        "still and notes a violation",
+    ),
+    Row(
+        "promiscuity of a VLAN",
+        _stays_promiscuous,
+        "ice switches promiscuity off for the VLANs that the VF has at that moment, or for all "
+        "when it has none: what was on for others stays on (ice_vf_get_promisc_masks). On the "
+        "software PF promiscuity is of all VLANs, and off is off",
+        modes=(False,),
+    ),
+    Row(
+        "two tags",
+        _strips_two_tags,
+        "in double VLAN mode ice strips the outer and the inner tag at once, into two fields of "
+        "the descriptor; the software card strips one, the one that was named last",
+        modes=(True,),
     ),
 )
 
 
-def reason(step: Step, ice: Sequence[Reply], soft: Sequence[Reply]) -> str | None:
-    """Why these replies may differ; None when nobody has said."""
-    return next((row.reason for row in ROWS if row.where(step, ice, soft)), None)
+def explain(exchange: Exchange) -> Row | None:
+    """The row of a difference; None when nobody has said why it is there."""
+    return next((row for row in ROWS if row.explains(exchange)), None)

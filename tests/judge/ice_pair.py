@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
+from tests.judge.ice_card import Card
+from tests.judge.ice_programmed import Programmed, by_linux, by_software
 from tests.softvf.pf.pf_rig import Rig, rig
 
 CAPS = 0xBEBD8CF9  # what Linux asks for (docs/spec/virtchnl.md 4)
@@ -35,7 +37,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Host:
-    """A deed of the administrator's: trust, mac, vlan, link, spoofchk; or an FLR."""
+    """A deed of the administrator's: trust, mac, vlan, link, spoofchk, rate; or an FLR."""
 
     deed: str
     value: Any = None
@@ -50,17 +52,31 @@ Step = Say | Host
 class Ice:
     """The judge's VF 0."""
 
-    def __init__(self, process: JudgeProcess) -> None:
-        self.process = process
+    def __init__(self, process: JudgeProcess, double_vlan: bool) -> None:
+        self.process, self._double_vlan = process, double_vlan
+        self._card = Card()
+        self._card.commands(process.start.commands)
+        self._own_key = b""
 
     def do(self, step: Step) -> list[Reply]:
         """Carries out a step; what the VF was sent."""
         if isinstance(step, Say):
-            return self.process.say(step.opcode, step.payload)
+            self.process.said += 1
+            return self._ask(What.MESSAGE, step.opcode, step.payload)
         return self._deeds()[step.deed](step.value)
 
+    def _ask(self, what: What, value: int = 0, payload: bytes = b"") -> list[Reply]:
+        answer = self.process.request(what, 0, value, payload)
+        self._card.commands(answer.commands)
+        return self.process.replies(answer, 0)
+
+    def programmed(self) -> Programmed:
+        """What the card would do for the VF now."""
+        queues = self.process.request(What.QUEUES).queues
+        return by_linux(self._card, queues, self._own_key, self._double_vlan)
+
     def _deeds(self) -> dict[str, Callable[[Any], list[Reply]]]:
-        host = self.process.host
+        host = self._ask
         return {
             "flr": lambda _: host(What.FLR),
             "trust": lambda on: host(What.TRUST, int(on)),
@@ -68,6 +84,7 @@ class Ice:
             "vlan": lambda vid: host(What.PORT_VLAN, vid),
             "link": lambda mode: host(What.LINK, LINK_MODES[mode]),
             "spoofchk": lambda on: host(What.SPOOFCHK, int(on)),
+            "rate": lambda mbps: host(What.RATE, mbps),
         }
 
     def begin(self, trusted: bool) -> None:
@@ -77,6 +94,7 @@ class Ice:
             Host("link", "auto"),
             Host("mac", ZERO_MAC),
             Host("spoofchk", True),
+            Host("rate", 0),
             Host("trust", trusted),
             Host("flr"),
             Say(1, struct.pack("<II", 1, 1)),
@@ -89,6 +107,7 @@ class Ice:
         self.do(Say(44))  # from here on the PF knows which RXDIDs it offers, for all its VFs
         self.do(Host("flr"))
         self.do(Say(1, struct.pack("<II", 1, 1)))
+        self._own_key = self.programmed().key or self._own_key
 
 
 class Soft:
@@ -100,6 +119,7 @@ class Soft:
         self.rig.say(3, struct.pack("<I", CAPS))
         self.rig.say(44)
         self.do(Host("flr"))
+        self._own_key = self.rig.config.rss_key
 
     def do(self, step: Step) -> list[Reply]:
         """Carries out a step; what the VF was sent until half a second later."""
@@ -109,15 +129,29 @@ class Soft:
         if isinstance(step, Say):
             sent = self.rig.say(step.opcode, step.payload)
         elif step.deed == "flr":
+            self.rig.plane.reset_vf(0)  # the function does the hardware's half itself
             self.rig.pf.flr(0)
         else:
             self.rig.pf.control(_request(step))
         self.rig.clock.advance(500)
         return sent + hardware.take()
 
+    def programmed(self) -> Programmed:
+        """What the data plane does for the VF now."""
+        made = self.rig
+        double_vlan = made.personality.double_vlan
+        return by_software(made.config, made.plane.calls, self._own_key, double_vlan)
+
 
 def _request(step: Host) -> dict[str, Any]:
-    names = {"trust": "on", "spoofchk": "on", "mac": "mac", "vlan": "vlan", "link": "state"}
+    names = {
+        "trust": "on",
+        "spoofchk": "on",
+        "mac": "mac",
+        "vlan": "vlan",
+        "link": "state",
+        "rate": "mbps",
+    }
     value = step.value.hex(":") if step.deed == "mac" else step.value
     return {"command": step.deed, "vf": 0, names[step.deed]: value}
 
@@ -133,7 +167,7 @@ def soft(trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
 def judge(kernel: Path, double_vlan: bool = False) -> Iterator[Ice]:
     """A real ice."""
     with JudgeProcess(kernel, *(["judge_dvm=1"] if double_vlan else [])) as process:
-        yield Ice(process)
+        yield Ice(process, double_vlan)
 
 
 def comparable(replies: list[Reply]) -> list[Reply]:
@@ -149,7 +183,7 @@ def _without_flow_rules(reply: Reply) -> Reply:
     return opcode, status, payload[:8] + struct.pack("<I", caps) + payload[12:]
 
 
-def text(replies: list[Reply]) -> str:
+def text(replies: Sequence[Reply]) -> str:
     """Returns replies as text, for messages of tests."""
     shown = (
         f"event {payload.hex()}" if opcode == EVENT else f"{opcode}: {status} {payload.hex()}"

@@ -83,6 +83,8 @@ def _contexts() -> Iterable[tuple[str, Scenario]]:
     yield "a byte too few", (Say(6, config_queues(V, pair(V, 0))[:-1]),)
     wrong = config_queues(V, pair(V, 0), pair(V, 1), pair(V, 2, frame=1))
     yield "third pair wrong", (*RUNNING, Say(6, wrong), enable(15, 15), disable(15, 15))
+    again = (FOUR, enable(15, 15))
+    yield "third pair wrong, then right", (*RUNNING, Say(6, wrong), *again, disable(15, 15), *again)
     yield "queue 3 wrong", (*RUNNING, configure(3, frame=1), enable(15, 15), disable(15, 15))
     yield "configured while it runs", (*RUNNING, FOUR, enable(15, 15))
 

@@ -223,6 +223,91 @@ static int make_pf(void)
     return err < 0 ? err : 0;
 }
 
+/* ---- what the card would read to serve a VF ---- */
+
+enum { /* packet classes that are hashed; those of IPv6 are shifted by RSS_IPV6 */
+       RSS_OTHER = BIT(0),
+       RSS_TCP = BIT(1),
+       RSS_UDP = BIT(2),
+       RSS_SCTP = BIT(3),
+       RSS_IPV6 = 4
+};
+
+struct queue_pair {
+    u16 rx, tx; /* numbers in the card */
+    u32 rx_ctrl, rx_cause, tx_cause, rx_format;
+    u32 rx_context[8];
+} __packed;
+
+struct queues {
+    u16 pairs, vsi, rx_enabled, tx_enabled;
+    u8 mac[ETH_ALEN];
+    u16 rss;
+    u32 rate; /* kbit/s */
+    struct queue_pair pair[ICE_MAX_RSS_QS_PER_VF];
+} __packed;
+
+static u16 hashed(const struct ice_vsi *vsi)
+{
+    struct ice_flow_prof *profile;
+    u16 found = 0;
+
+    list_for_each_entry(profile, &pf->hw.fl_profs[ICE_BLK_RSS], l_entry)
+    {
+        u32 headers = profile->segs[profile->segs_cnt - 1].hdrs;
+        u16 class = headers & ICE_FLOW_SEG_HDR_TCP    ? RSS_TCP
+                    : headers & ICE_FLOW_SEG_HDR_UDP  ? RSS_UDP
+                    : headers & ICE_FLOW_SEG_HDR_SCTP ? RSS_SCTP
+                                                      : RSS_OTHER;
+
+        if (test_bit(vsi->idx, profile->vsis))
+            found |= headers & ICE_FLOW_SEG_HDR_IPV6 ? class << RSS_IPV6 : class;
+    }
+    return found;
+}
+
+static u32 rate_of(const struct ice_vsi *vsi)
+{
+    struct ice_vsi_ctx *context = ice_get_vsi_ctx(&pf->hw, vsi->idx);
+    struct ice_sched_node *node = context ? context->sched.vsi_node[0] : NULL;
+
+    return node ? judge_rate(le32_to_cpu(node->info.node_teid), pf->hw.psm_clk_freq) : 0;
+}
+
+static int tell_queues(u32 number)
+{
+    static struct queues q;
+    struct ice_vf *vf = ice_get_vf_by_id(pf, number);
+    struct ice_vsi *vsi = vf ? ice_get_vf_vsi(vf) : NULL;
+    int i, word;
+
+    if (!vsi)
+        return -EINVAL;
+    memset(&q, 0, sizeof(q));
+    q.pairs = min_t(u16, vsi->alloc_txq, ICE_MAX_RSS_QS_PER_VF);
+    q.vsi = vsi->vsi_num;
+    q.rx_enabled = vf->rxq_ena[0];
+    q.tx_enabled = vf->txq_ena[0];
+    ether_addr_copy(q.mac, vf->hw_lan_addr);
+    q.rss = hashed(vsi);
+    q.rate = rate_of(vsi);
+    for (i = 0; i < q.pairs; i++) {
+        struct queue_pair *pair = &q.pair[i];
+
+        pair->rx = vsi->rxq_map[i];
+        pair->tx = vsi->txq_map[i];
+        pair->rx_ctrl = bar[QRX_CTRL(pair->rx) / 4];
+        pair->rx_cause = bar[QINT_RQCTL(pair->rx) / 4];
+        pair->tx_cause = bar[QINT_TQCTL(pair->tx) / 4];
+        pair->rx_format = bar[QRXFLXP_CNTXT(pair->rx) / 4];
+        for (word = 0; word < ARRAY_SIZE(pair->rx_context); word++)
+            pair->rx_context[word] = bar[QRX_CONTEXT(word, pair->rx) / 4];
+    }
+    ice_put_vf(vf);
+    judge_put(OUT_QUEUES, number, 0, 0, &q, sizeof(q));
+    return 0;
+}
+
 /* ---- requests ---- */
 
 static void say(u32 vf, u32 opcode, u32 len)
@@ -271,9 +356,13 @@ static int act(const struct judge_request *in)
         return ice_set_vf_link_state(netdev, in->vf, in->opcode);
     case JUDGE_SPOOFCHK:
         return ice_set_vf_spoofchk(netdev, in->vf, in->opcode);
-    case JUDGE_REFUSE:
-        judge_refuse(in->opcode, in->vf);
+    case JUDGE_REFUSE: /* a count, and a code of the firmware's above it */
+        judge_refuse(in->opcode, in->vf & 0xffff, in->vf >> 16);
         return 0;
+    case JUDGE_RATE:
+        return ice_set_vf_bw(netdev, in->vf, 0, in->opcode);
+    case JUDGE_QUEUES:
+        return tell_queues(in->vf);
     case JUDGE_RESET_ALL:
         ice_reset_all_vfs(pf);
         return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 /* The firmware that the ice judge's driver talks to: it answers admin-queue commands as a card does whose switch and
- * scheduler have room for everything, and hands messages to VFs to the host. */
+ * scheduler have room for everything, and hands messages to VFs to the host. Commands go to the host as they are after
+ * the answer, with the numbers that the firmware gave to rules and lists. */
 #include <linux/etherdevice.h>
 
 #include "judge_ice.h"
@@ -8,16 +9,46 @@
 #define NODES 4096 /* scheduler nodes that are not leaves */
 #define LEAF 0x100000 /* leaves have ids from here on and are remembered for a while only */
 #define LEAVES 4096
+#define RULES 0x8000 /* of the switch */
+#define LISTS 0x400 /* of VSIs, to which rules send */
+#define RATES 0x800 /* profiles of the scheduler; number 0 is no limit */
+#define CLOCK_UNIT 32 /* a rate is a multiple of the scheduler's clock by this and a power of two */
 
 static struct ice_aqc_txsched_elem_data nodes[NODES], leaves[LEAVES];
+static struct ice_aqc_rl_profile_elem rates[RATES];
+static DECLARE_BITMAP(rules, RULES);
+static DECLARE_BITMAP(lists, LISTS);
+static DECLARE_BITMAP(used_rates, RATES);
 static u32 next_leaf;
 static u16 next_resource;
 static u32 refused_opcode, refusals;
+static enum ice_aq_err refusal;
 
-void judge_refuse(u32 opcode, u32 count)
+void judge_refuse(u32 opcode, u32 count, u32 code)
 {
     refused_opcode = opcode;
     refusals = count;
+    refusal = code ?: ICE_AQ_RC_ENOSPC;
+}
+
+/* A number that is free, or an errno. */
+static int take(unsigned long *used, int first, int count)
+{
+    int number = find_next_zero_bit(used, count, first);
+
+    if (number == count)
+        return -EIO;
+    set_bit(number, used);
+    return number;
+}
+
+u32 judge_rate(u32 node, u64 clock)
+{
+    u16 profile = le16_to_cpu(nodes[node % NODES].data.eir_bw.bw_profile_idx) % RATES;
+    const struct ice_aqc_rl_profile_elem *rate = &rates[profile];
+    u64 tick = clock / ((u64)CLOCK_UNIT << le16_to_cpu(rate->rl_encode));
+
+    return profile ? le16_to_cpu(rate->rl_multiply) * tick * 8 / 1000 : 0;
 }
 
 static u32 new_node(u32 parent, const struct ice_aqc_txsched_elem *data, u8 type)
@@ -88,8 +119,11 @@ static void scheduler_limits(struct ice_aqc_query_txsched_res_resp *to)
 
     to->sched_props.logical_levels = cpu_to_le16(9);
     to->sched_props.phys_levels = cpu_to_le16(9);
-    for (i = 0; i < ICE_AQC_TOPO_MAX_LEVEL_NUM; i++)
+    for (i = 0; i < ICE_AQC_TOPO_MAX_LEVEL_NUM; i++) {
         to->layer_props[i].max_sibl_grp_sz = cpu_to_le16(i == 8 ? 8 : i < 2 ? 1 + 7 * i : 64);
+        to->layer_props[i].max_cir_rl_profiles = to->layer_props[i].max_eir_rl_profiles =
+            to->layer_props[i].max_srl_profiles = cpu_to_le16(RATES - 1);
+    }
 }
 
 static int scheduler(u16 opcode, struct ice_aqc_sched_elem_cmd *cmd, void *buf)
@@ -117,6 +151,14 @@ static int scheduler(u16 opcode, struct ice_aqc_sched_elem_cmd *cmd, void *buf)
         *elem = id >= LEAF ? leaves[id % LEAVES] : nodes[id % NODES];
         break;
     }
+    case ice_aqc_opc_cfg_sched_elems: {
+        const struct ice_aqc_txsched_elem_data *elem = buf;
+
+        for (i = 0; i < le16_to_cpu(cmd->num_elem_req); i++)
+            if (le32_to_cpu(elem[i].node_teid) < LEAF)
+                nodes[le32_to_cpu(elem[i].node_teid) % NODES].data = elem[i].data;
+        break;
+    }
     case ice_aqc_opc_delete_sched_elems: {
         struct ice_aqc_delete_elem *del = buf;
 
@@ -133,6 +175,64 @@ static int scheduler(u16 opcode, struct ice_aqc_sched_elem_cmd *cmd, void *buf)
     }
     }
     cmd->num_elem_resp = cmd->num_elem_req;
+    return 0;
+}
+
+static bool is_list(const struct ice_aqc_alloc_free_res_elem *res)
+{
+    u16 type = le16_to_cpu(res->res_type) & ICE_AQC_RES_TYPE_M;
+
+    return type == ICE_AQC_RES_TYPE_VSI_LIST_REP || type == ICE_AQC_RES_TYPE_VSI_LIST_PRUNE;
+}
+
+static int resource(u16 opcode, struct ice_aqc_alloc_free_res_elem *res, u16 size)
+{
+    bool allocates = opcode == ice_aqc_opc_alloc_res;
+    int number;
+
+    if (!res || size < sizeof(*res))
+        return 0;
+    number = is_list(res) ? (allocates ? take(lists, 0, LISTS) : 0) : next_resource++ & 0x3ff;
+    if (number < 0)
+        return number;
+    if (allocates)
+        res->elem[0].e.sw_resp = cpu_to_le16(number);
+    else if (is_list(res))
+        clear_bit(le16_to_cpu(res->elem[0].e.sw_resp) % LISTS, lists);
+    return 0;
+}
+
+static int rule(u16 opcode, struct ice_sw_rule_lkup_rx_tx *rule)
+{
+    int number;
+
+    if (le16_to_cpu(rule->hdr.type) > ICE_AQC_SW_RULES_T_LKUP_TX)
+        return 0;
+    if (opcode == ice_aqc_opc_remove_sw_rules)
+        clear_bit(le16_to_cpu(rule->index) % RULES, rules);
+    if (opcode != ice_aqc_opc_add_sw_rules)
+        return 0;
+    number = take(rules, 0, RULES);
+    if (number < 0)
+        return number;
+    rule->index = cpu_to_le16(number);
+    return 0;
+}
+
+/* One profile at a time: the driver asks for no more. */
+static int rate(u16 opcode, struct ice_aqc_rl_profile_elem *profile)
+{
+    int number = le16_to_cpu(profile->profile_id) % RATES;
+
+    if (opcode == ice_aqc_opc_remove_rl_profiles) {
+        clear_bit(number, used_rates);
+        return 0;
+    }
+    number = take(used_rates, 1, RATES);
+    if (number < 0)
+        return number;
+    profile->profile_id = cpu_to_le16(number);
+    rates[number] = *profile;
     return 0;
 }
 
@@ -165,13 +265,9 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
         desc->params.get_sw_conf.num_elems = cpu_to_le16(1);
         break;
     }
-    case ice_aqc_opc_alloc_res: {
-        struct ice_aqc_alloc_free_res_elem *res = buf;
-
-        if (res && size >= sizeof(*res))
-            res->elem[0].e.sw_resp = cpu_to_le16(next_resource++ & 0x3ff);
-        break;
-    }
+    case ice_aqc_opc_alloc_res:
+    case ice_aqc_opc_free_res:
+        return resource(opcode, buf, size);
     case ice_aqc_opc_add_vsi: {
         struct ice_aqc_add_get_update_free_vsi *cmd = &desc->params.vsi_cmd;
         u16 number = 16 + cmd->vf_id;
@@ -179,13 +275,10 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
         desc->params.add_update_free_vsi_res.vsi_num = cpu_to_le16(number);
         break;
     }
-    case ice_aqc_opc_add_sw_rules: {
-        struct ice_sw_rule_lkup_rx_tx *rule = buf;
-
-        if (le16_to_cpu(rule->hdr.type) <= 1)
-            rule->index = cpu_to_le16(next_resource++ & 0x7fff);
-        break;
-    }
+    case ice_aqc_opc_add_sw_rules:
+    case ice_aqc_opc_update_sw_rules:
+    case ice_aqc_opc_remove_sw_rules:
+        return rule(opcode, buf);
     case ice_aqc_opc_get_dflt_topo:
         default_topology(&desc->params.get_topo, buf);
         break;
@@ -203,7 +296,7 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
     case ice_aqc_opc_add_rl_profiles:
     case ice_aqc_opc_remove_rl_profiles:
         desc->params.rl_profile.num_processed = desc->params.rl_profile.num_profiles;
-        break;
+        return rate(opcode, buf);
     case ice_aqc_opc_get_link_status: {
         struct ice_aqc_get_link_status_data *link = buf;
 
@@ -233,8 +326,8 @@ int judge_sq_send_cmd(struct ice_hw *hw, struct ice_ctl_q_info *cq, struct ice_a
                       void *buf, u16 buf_size, struct ice_sq_cd *cd)
 {
     u16 opcode = le16_to_cpu(desc->opcode);
-    u8 seen[16 + 64];
-    u16 extra = buf ? min_t(u16, buf_size, 64) : 0;
+    u16 extra = buf ? min_t(u16, buf_size, ICE_AQ_MAX_BUF_LEN) : 0;
+    static u8 seen[16 + ICE_AQ_MAX_BUF_LEN];
     int err;
 
     cq->sq_last_status = ICE_AQ_RC_OK;
@@ -243,17 +336,18 @@ int judge_sq_send_cmd(struct ice_hw *hw, struct ice_ctl_q_info *cq, struct ice_a
                   le32_to_cpu(desc->cookie_low), buf, buf_size);
         return 0;
     }
+    if (refusals && opcode == refused_opcode) {
+        refusals--;
+        err = -EIO;
+        cq->sq_last_status = refusal;
+    } else {
+        err = firmware(desc, buf, buf_size);
+        if (err)
+            cq->sq_last_status = ICE_AQ_RC_ENOMEM;
+    }
     memcpy(seen, &desc->params.raw, 16);
     if (extra)
         memcpy(seen + 16, buf, extra);
-    judge_put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
-    if (refusals && opcode == refused_opcode) {
-        refusals--;
-        cq->sq_last_status = ICE_AQ_RC_ENOSPC;
-        return -EIO;
-    }
-    err = firmware(desc, buf, buf_size);
-    if (err)
-        cq->sq_last_status = ICE_AQ_RC_ENOMEM;
+    judge_put(OUT_COMMAND, 0, opcode, err, seen, 16 + extra);
     return err;
 }

@@ -120,8 +120,8 @@ def _spoofchk(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _rate(pf: Pf, request: Request) -> dict[str, Any]:
-    """No reset follows. i40e refuses what is above the speed of the link, ice does not."""
-    most = MOST_RATE if pf.personality.is_ice else pf.link_speed
+    """No reset follows. Both PFs refuse what is above the speed of the link."""
+    most = pf.link_speed
     vf, mbps = _vf(pf, request), arguments.integer(request, "mbps", 0, MOST_RATE)
     if mbps > most:
         raise ConfigError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.contract import ViolationKind
 from iavfio.softvf.pf.messages import Message, Unlock
 from iavfio.softvf.pf.resources import RXDIDS
 from iavfio.softvf.pf.status import Refused, Status
@@ -25,6 +26,8 @@ FRAME_MIN = 64
 I40E_FRAME_LIMIT = 16384
 ICE_RING_MIN = 64
 UNIT = 128  # ring bases and buffer sizes are kept in units of 128 bytes
+CHAINED = 5  # buffers that a frame on the E810 fills at most
+PORT_VLAN_TAG = 4  # bytes that a VF on a port VLAN need not count
 RXDID_LEGACY = 1
 RXDID_BITS = 64  # ice shifts a 64-bit mask, so 65 is taken for 1
 ITR_NONE = 3
@@ -73,19 +76,29 @@ def _configure_ice(pf: Pf, vf: Vf, pairs: list[Any]) -> None:
 
 
 def _configure_ice_pair(pf: Pf, vf: Vf, pair: Any) -> None:
-    """The send queue runs before the receive queue is looked at."""
+    """The send queue runs before the receive queue is looked at.
+
+    The receive queue's context is written before its descriptor format is looked at: one that is
+    refused leaves the oldest format.
+    """
     _check_ids(pf, vf, pair)
     _check_rings(pf, pair)
     _configure_tx(pf, vf, pair.txq)
     if pair.rxq.ring_len:
         _check_ice_rx(pf, vf, pair.rxq)
     _configure_rx(pf, vf, pair.rxq)
+    if pair.rxq.ring_len and vf.has(lib.VC_CAP_RX_FLEX_DESC):
+        _check_rxdid(pf, f"queue {pair.rxq.queue_id}", int(pair.rxq.rxdid))
 
 
 def _disable(pf: Pf, vf: Vf, queue: int) -> None:
+    """ice forgets to note that the receive queue does not run any more.
+
+    Only DISABLE_QUEUES makes it one that ENABLE_QUEUES starts (docs/spec/pf-dialects.md 5).
+    """
     pf.plane.disable_queue(vf.index, queue, True)
     pf.plane.disable_queue(vf.index, queue, False)
-    vf.rx_enabled &= ~(1 << queue)
+    vf.rx_stopped |= vf.rx_enabled & 1 << queue
     vf.tx_enabled &= ~(1 << queue)
     if queue in vf.queues:
         vf.queues[queue].tx = False  # ice starts a send queue when it is configured
@@ -166,21 +179,24 @@ def _check_ice_rx(pf: Pf, vf: Vf, rx: Any) -> None:
     longest = pf.max_frame(vf)
     if not FRAME_MIN <= rx.max_pkt_size <= longest:
         raise _refuse(f"{where}: max_pkt_size {rx.max_pkt_size} is not in {FRAME_MIN}..{longest}")
-    if vf.has(lib.VC_CAP_RX_FLEX_DESC):
-        _check_rxdid(pf, where, int(rx.rxdid))
 
 
 def _check_rxdid(pf: Pf, where: str, rxdid: int) -> None:
     """ice knows what it offers only after GET_SUPPORTED_RXDIDS of any of its VFs."""
     if not pf.rxdids_told:
         raise _refuse(f"{where}: rxdid {rxdid} before GET_SUPPORTED_RXDIDS")
-    if not RXDIDS >> rxdid % RXDID_BITS & 1:
+    if not _offered(rxdid):
         raise _refuse(f"{where}: rxdid {rxdid} was not offered")
+
+
+def _offered(rxdid: int) -> bool:
+    return bool(RXDIDS >> rxdid % RXDID_BITS & 1)
 
 
 def _stop(pf: Pf, vf: Vf, queue: int, rx: bool) -> bool:
     """Stops a queue that is configured while it runs; returns whether it ran."""
-    ran = bool((vf.rx_enabled if rx else vf.tx_enabled) >> queue & 1)
+    runs = vf.rx_enabled & ~vf.rx_stopped if rx else vf.tx_enabled
+    ran = bool(runs >> queue & 1)
     if ran:
         vf.hardware.violation(
             "docs/spec/virtchnl.md 9",
@@ -215,6 +231,19 @@ def _configure_tx(pf: Pf, vf: Vf, tx: Any) -> None:
         pf.plane.enable_queue(vf.index, queue, False)
 
 
+def _buffer_size(pf: Pf, asked: int) -> int:
+    """What the context holds: i40e rounds down, ice up, beyond the buffer's end."""
+    return (asked + (UNIT - 1 if pf.personality.is_ice else 0)) // UNIT * UNIT
+
+
+def _longest_frame(pf: Pf, vf: Vf, rx: Any) -> int:
+    """ice adds the port VLAN's tag, and takes no more than a frame's buffers hold."""
+    longest = int(rx.max_pkt_size)
+    if not pf.personality.is_ice:
+        return longest
+    return min(longest + (PORT_VLAN_TAG if vf.port_vlan else 0), CHAINED * int(rx.databuffer_size))
+
+
 def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
     queue = int(rx.queue_id)
     if pf.personality.is_ice and not rx.ring_len:
@@ -222,16 +251,16 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
     offer = vf.queues.setdefault(queue, Offer())
     ran = _stop(pf, vf, queue, rx=True)
     base = _base(vf, "Rx", queue, int(rx.dma_ring_addr))
-    size = int(rx.databuffer_size) // UNIT * UNIT
+    size = _buffer_size(pf, int(rx.databuffer_size))
     if size != rx.databuffer_size:
-        vf.hardware.violation(
-            "docs/spec/descriptors.md 10",
-            f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}",
-            "note",
-        )
+        text = f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}"
+        if size > rx.databuffer_size:
+            text += ": the device may write beyond the end of the buffer"
+        kind: ViolationKind = "violation" if size > rx.databuffer_size else "note"
+        vf.hardware.violation("docs/spec/descriptors.md 10", text, kind)
     length = _ice_length(rx) if pf.personality.is_ice else int(rx.ring_len)
     offer.rx, offer.rx_iova = length > 0 and size > 0, base
-    flex = vf.has(lib.VC_CAP_RX_FLEX_DESC)
+    flex = vf.has(lib.VC_CAP_RX_FLEX_DESC) and pf.rxdids_told and _offered(int(rx.rxdid))
     offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)
     if rx.ring_len and not size:
         vf.hardware.violation(
@@ -246,7 +275,7 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
         base,
         length,
         size,
-        int(rx.max_pkt_size),
+        _longest_frame(pf, vf, rx),
         pf.personality.rxdid_written or (int(rx.rxdid) % RXDID_BITS if flex else RXDID_LEGACY),
         offer.keep_crc,
     )
@@ -332,6 +361,12 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             vf.hardware.violation("docs/spec/virtchnl.md 9", f"{text}, the PF reports success")
     own = (1 << vf.num_queue_pairs) - 1  # i40e turns on what lies beyond, which is another's
     rx, tx = rx & own, tx & own
+    if rx & vf.rx_stopped:
+        vf.hardware.violation(
+            "docs/spec/virtchnl.md 9",
+            f"Rx queues {rx & vf.rx_stopped:#x} were stopped by a CONFIG_VSI_QUEUES that was "
+            "refused: ice takes them for enabled, so they stay dead until DISABLE_QUEUES",
+        )
     for queue in _bits(rx & ~vf.rx_enabled):
         if vf.queues.get(queue, Offer()).rx:
             pf.plane.enable_queue(vf.index, queue, True)
@@ -364,6 +399,7 @@ def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         if pf.personality.is_ice and queue in vf.queues:
             vf.queues[queue].tx = False
     vf.rx_enabled &= ~rx
+    vf.rx_stopped &= ~rx
     vf.tx_enabled &= ~tx
     return b""
 

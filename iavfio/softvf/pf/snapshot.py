@@ -45,7 +45,7 @@ def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
         "queues": {
             "configured_rx": sorted(q for q, offer in vf.queues.items() if offer.rx),
             "configured_tx": sorted(q for q, offer in vf.queues.items() if offer.tx),
-            "enabled_rx": [q for q in range(16) if vf.rx_enabled >> q & 1],
+            "enabled_rx": [q for q in range(16) if (vf.rx_enabled & ~vf.rx_stopped) >> q & 1],
             "enabled_tx": [q for q in range(16) if vf.tx_enabled >> q & 1],
             "stats": _queue_stats(pf, vf),
             "vectors": {str(v): list(maps) for v, maps in sorted(vf.vector_maps.items())},

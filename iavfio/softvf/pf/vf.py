@@ -94,6 +94,7 @@ class Vf:
     queues: dict[int, Offer] = field(default_factory=dict)
     rx_enabled: int = 0
     tx_enabled: int = 0
+    rx_stopped: int = 0  # ice: by a refused CONFIG_VSI_QUEUES; they count as enabled all the same
     vector_maps: dict[int, tuple[int, int]] = field(default_factory=dict)  # Rx, Tx bitmaps
     rss_key: bytes = bytes(52)
     rss_lut: bytes = bytes(64)
@@ -140,7 +141,7 @@ class Vf:
         self.vlan_count = 0
         self.promisc_unicast = self.promisc_multicast = False
         self.queues, self.vector_maps, self.stalled = {}, {}, set()
-        self.rx_enabled = self.tx_enabled = 0
+        self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
         self.symmetric = False
         self.strip, self.strip_tpids = "none", (0x8100,)
         self.insert_tpid, self.insertion = 0x8100, True

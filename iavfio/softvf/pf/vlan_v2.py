@@ -153,8 +153,10 @@ def enable_vlan_stripping_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         raise Refused(Status.UNSUPPORTED, "VLAN stripping while the CRC is kept")
     try:
         for where, setting in asked:
-            vf.strip_tpids = (_tpid(where, setting),)
-            vf.strip = STRIPPED[where]
+            tpid = _tpid(where, setting)
+            vf.strip, vf.strip_tpids = STRIPPED[where], (tpid,)
+            if where == "outer":
+                vf.insert_tpid = tpid  # the card knows one type of outer tags
     finally:
         pf.publish(vf)
     return b""
@@ -180,7 +182,10 @@ def enable_vlan_insertion_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
                 "docs/spec/virtchnl.md 5",
                 f"insertion of type {tpid:#06x} while {vf.strip_tpids[0]:#06x} is stripped",
             )
-        vf.insert_tpid, vf.insertion = tpid, True
+        vf.insertion = True
+        if where == "outer":  # the card knows one type of outer tags, and 8100 alone of inner ones
+            vf.insert_tpid = tpid
+            vf.strip_tpids = (tpid,) if vf.strip == STRIPPED["outer"] else vf.strip_tpids
     pf.publish(vf)
     return b""
 

@@ -37,8 +37,11 @@ def filters(personality: Personality, vf: Vf) -> frozenset[tuple[int, int]]:
 
 
 def strip_at_first(personality: Personality, vf: Vf) -> str:
-    """What becomes of tags before the VF says anything: i40e strips from the reset on."""
-    strips = personality.strip_default and not personality.is_ice and not vf.port_vlan
+    """What becomes of tags before the VF says anything: they are stripped from the reset on.
+
+    ice in double VLAN mode leaves them, and decides anew at GET_VF_RESOURCES.
+    """
+    strips = personality.strip_default and not personality.double_vlan and not vf.port_vlan
     return "l2tag1" if strips else "none"
 
 
@@ -75,7 +78,7 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
                 "note",
             )
             break
-        if vid:
+        if vid and not pf.personality.double_vlan:  # where ice adds no filter for an inner tag
             vf.vlans.add(vid)
     pf.publish(vf)
     return b""

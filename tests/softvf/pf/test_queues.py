@@ -97,8 +97,10 @@ def test_what_ice_refuses_after_it_has_started_the_send_queue(wrong: dict[str, i
         pf.negotiate()
         assert configure(pf, 0, **wrong) == -5
         assert len(pf.violations) == 1
+        context = ("disable", "configure_rx") if "rxdid" in wrong else ()  # its format comes last
         assert [c[0] for c in pf.plane.calls if c[0] != "rx_polling"] == [
             *("disable", "configure_tx", "enable"),
+            *context,
             *("disable", "disable"),
         ]
 
@@ -219,7 +221,8 @@ def test_on_ice_a_refusal_disables_the_queues_down_from_the_refused_position(wro
                    if name == "disable" for rx in more}  # fmt: skip
         assert stopped >= {(q, rx) for q in range(wrong_at + 1) for rx in (True, False)}
         assert not any(queue in left for queue, _ in stopped)
-        # What was disabled works again after a message that is right.
+        # What was disabled works again once it was disabled in the VF's own name.
+        assert pf.status(9, select(1, 0xF, 0xF)) == 0
         assert configure(pf, 0, 1, 2, 3) == 0
         assert enable(pf, 0xF, 0xF)[0][1] == 0
         assert pf.snapshot()["queues"]["enabled_rx"] == [0, 1, 2, 3]
@@ -232,6 +235,27 @@ def test_on_ice_the_position_in_the_list_counts_and_not_the_queues_number() -> N
         assert pf.status(6, config_queues(1, pair(1, 3), pair(1, 2, frame=0))) == -5
         state = pf.snapshot()["queues"]
         assert state["enabled_rx"] == [2, 3]
+
+
+def test_on_ice_a_queue_that_a_refusal_stopped_stays_dead_until_it_is_disabled() -> None:
+    """ice takes it for enabled all the while: ENABLE_QUEUES succeeds and does nothing."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        running(pf, 2)
+        assert pf.status(6, config_queues(1, pair(1, 0, frame=0))) == -5
+
+        def started(*messages: tuple[int, bytes]) -> list[int]:
+            pf.plane.calls.clear()
+            assert [pf.status(*message) for message in messages] == [0] * len(messages)
+            return [call[2] for call in pf.plane.calls if call[0] == "enable" and call[3]]
+
+        anew, enable_both = (6, config_queues(1, pair(1, 0))), (8, select(1, 3, 3))
+        assert started(enable_both) == []
+        assert any("0x1 were stopped" in text for text in pf.violations)
+        assert started(anew, enable_both) == []
+        assert pf.snapshot()["queues"]["enabled_rx"] == [1]
+        assert started((9, select(1, 1, 1)), anew, enable_both) == [0]
+        assert pf.snapshot()["queues"]["enabled_rx"] == [0, 1]
 
 
 def test_on_ice_a_message_that_is_refused_as_a_whole_disables_nothing() -> None:
@@ -272,15 +296,42 @@ def test_kept_crc() -> None:
         assert ("configure_rx", 0, 0, 0x20000, 512, 2048, 1522, 1, True) in pf.plane.calls
 
 
-@pytest.mark.parametrize("card", CARDS)
-def test_unaligned_rings_and_odd_buffers_lose_their_low_bits(card: str) -> None:
+@pytest.mark.parametrize(
+    ("card", "size", "violations"), [("e810", 2048, 3), ("x710", 1920, 2), ("x722", 1920, 2)]
+)
+def test_what_unaligned_rings_and_odd_buffers_become(card: str, size: int, violations: int) -> None:
+    """Rings lose their low bits. i40e rounds buffers down; ice rounds up, past the buffer's end."""
     with rig(card) as pf:
         pf.negotiate()
         assert configure(pf, 0, tx_ring=0x10040, rx_ring=0x20001, buffer=2000) == 0
         assert ("configure_tx", 0, 0, 0x10000, 512) in pf.plane.calls
-        assert ("configure_rx", 0, 0, 0x20000, 512, 1920, 1522, 1, False) in pf.plane.calls
-        assert len(pf.violations) == 2
-        assert len(pf.notes) == 1
+        assert ("configure_rx", 0, 0, 0x20000, 512, size, 1522, 1, False) in pf.plane.calls
+        assert len(pf.violations) == violations
+        assert len(pf.notes) == 3 - violations
+        assert f"databuffer_size 2000 is taken as {size}" in " ".join(pf.violations + pf.notes)
+
+
+@pytest.mark.parametrize(
+    ("card", "vlan", "buffer", "longest"),
+    [
+        ("e810", 0, 2048, 9000),
+        ("e810", 0, 1024, 5120),  # five buffers
+        ("e810", 0, 1000, 5000),
+        ("e810", 100, 2048, 9004),
+        ("e810", 100, 1024, 5120),
+        ("x710", 0, 1024, 9000),
+        ("x710", 100, 1024, 9000),
+    ],
+)
+def test_the_longest_frame_of_a_queue(card: str, vlan: int, buffer: int, longest: int) -> None:
+    """ice takes no more than five buffers hold, and adds the port VLAN's tag."""
+    with rig(card) as pf:
+        pf.pf.control({"command": "vlan", "vf": 0, "vlan": vlan})
+        pf.clock.advance(1000)
+        pf.negotiate()
+        assert configure(pf, 0, buffer=buffer, frame=9000) == 0
+        (context,) = [call for call in pf.plane.calls if call[0] == "configure_rx"]
+        assert context[6] == longest
 
 
 @pytest.mark.parametrize("card", CARDS)

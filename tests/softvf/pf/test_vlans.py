@@ -249,8 +249,41 @@ def test_a_port_vlan_leaves_stripping_as_it_is_without_a_word_on_i40e() -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "strip"), [("e810", "none"), ("x710", "l2tag1"), ("x722", "l2tag1")]
+    ("card", "double_vlan", "strip"),
+    [
+        ("e810", False, "l2tag1"),
+        ("e810", True, "none"),
+        ("x710", False, "l2tag1"),
+        ("x722", False, "l2tag1"),
+    ],
 )
-def test_i40e_strips_from_the_reset_on(card: str, strip: str) -> None:
-    with rig(card) as pf:
+def test_tags_are_stripped_from_the_reset_on(card: str, double_vlan: bool, strip: str) -> None:
+    with rig(card, double_vlan=double_vlan) as pf:
         assert pf.config.strip == strip
+
+
+def test_one_type_of_outer_tags_is_stripped_and_inserted() -> None:
+    """The card's VSI has room for one (docs/spec/pf-dialects.md 4); ice does not compare them."""
+    with rig("e810", double_vlan=True) as pf:
+        pf.negotiate()
+        assert pf.ask(51)[0] == 0
+        assert pf.status(54, setting(pf.vsi, outer=2)) == 0  # strip 88a8
+        assert (pf.config.strip_tpids, pf.config.insert_tpid) == ((0x88A8,), 0x88A8)
+        assert pf.status(56, setting(pf.vsi, outer=1)) == 0  # insert 8100
+        assert (pf.config.strip_tpids, pf.config.insert_tpid) == ((0x8100,), 0x8100)
+        assert pf.status(54, setting(pf.vsi, outer=4)) == 0
+        assert pf.status(56, setting(pf.vsi, inner=1)) == 0, "an inner tag's type is its own"
+        assert (pf.config.strip_tpids, pf.config.insert_tpid) == ((0x9100,), 0x9100)
+
+
+def test_plain_vlans_behind_a_port_vlan_in_double_vlan_mode() -> None:
+    """The VF's own tags are stripped, and filters of them are none (docs/spec/pf-dialects.md 4)."""
+    with rig("e810", double_vlan=True) as pf:
+        pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
+        pf.clock.advance(1000)
+        pf.negotiate(V1)
+        assert pf.config.strip == "l2tag1"
+        for first in (1, 9):
+            assert pf.status(12, vlans(pf.vsi, *range(first, first + 8))) == 0
+        assert pf.config.vlans == frozenset()
+        assert (pf.status(28), pf.config.strip) == (0, "none")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The E810 as the commands on the PF's firmware admin queue leave it: VSIs, switch rules, queues.
+
+Commands and fields are those of the E810's datasheet (Intel Ethernet Controller E810, sections
+"Admin Queue Commands: Switch Configuration" and "Transmit Scheduler"). The firmware that numbers
+VSIs, rules and lists is in iavfio/linuxpf/kernel/judge_ice_firmware.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from iavfio.softvf.linux_pf.queues import TxQueue
+
+ALLOCATE = 0x208
+ADD_VSI, UPDATE_VSI, FREE_VSI = 0x210, 0x211, 0x213
+ADD_RULES, UPDATE_RULES, REMOVE_RULES = 0x2A0, 0x2A1, 0x2A2
+SET_KEY, SET_LUT = 0xB02, 0xB03
+ADD_TX, DISABLE_TX = 0xC30, 0xC31
+PARAMETERS = 16  # bytes before the buffer
+NUMBER = 0x3FF  # bits of a VSI or of a list
+RESOURCE_TYPE, LISTS = 0x7F, (3, 4)  # bits; those of lists of VSIs, to send to and to prune by
+LOOKUPS = (0, 1)  # types of rules that look at a frame, on its way in and on its way out
+FILL_LIST, EMPTY_LIST = (3, 5), (4, 6)  # types of elements about a list of VSIs
+RULE = struct.Struct("<4H I 2H 6s 6x H H")  # up to the tag of the frame that the rule looks for
+TO_LIST = 1 << 14
+TX_QUEUE = struct.Struct("<H2xI22s2x16x")  # number, node, context, node's settings
+TX_GROUP, UNIT = 8, 128  # bytes before the queues of a group; of a ring's base
+MAC, PROMISCUOUS, VLAN, DEFAULT, PROMISCUOUS_VLAN = 1, 3, 4, 5, 9  # recipes
+SWITCH, SECURITY, INNER, OUTER, OPTIONS = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 7  # valid sections
+NOTHING = 3  # what is done with a tag: it stays in the frame
+OUTER_TYPES = {0: 0, 1: 0x88A8, 2: 0x8100, 3: 0x9100}
+
+
+@dataclass
+class Vsi:
+    """One port of the switch. Modes are those of the VSI's properties."""
+
+    prunes_rx: bool = False
+    prunes_tx: bool = False
+    check_mac: bool = False
+    inner_port_vlan: int = 0
+    inner_mode: int = NOTHING
+    outer_port_vlan: int = 0
+    outer_mode: int = NOTHING
+    outer_tpid: int = 0
+    outer_blocked: bool = False  # no tag of a descriptor's is inserted
+    symmetric: bool = False
+    key: bytes = b""
+    lut: bytes = b""
+
+    def update(self, buffer: bytes) -> None:
+        """Takes over the sections of properties that are valid."""
+        valid, _, _, prune, _, security, _, inner_vlan = struct.unpack_from("<HBBBBBBH", buffer)
+        outer_vlan, outer_flags = struct.unpack_from("<HB", buffer, 24)
+        if valid & SWITCH:
+            self.prunes_rx = bool(prune & 1)
+        if valid & SECURITY:
+            self.check_mac, self.prunes_tx = bool(security & 1 << 2), bool(security & 1 << 4)
+        if valid & INNER:
+            self.inner_port_vlan, self.inner_mode = inner_vlan & 0xFFF, buffer[12] >> 3 & 3
+        if valid & OUTER:
+            self.outer_port_vlan, self.outer_mode = outer_vlan & 0xFFF, outer_flags & 3
+            self.outer_tpid = OUTER_TYPES[outer_flags >> 2 & 3]
+            self.outer_blocked = bool(outer_flags & 1 << 7)
+        if valid & OPTIONS:
+            self.symmetric = buffer[78] >> 6 == 1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a frame must have, and the VSI or list of VSIs that it concerns."""
+
+    recipe: int
+    way_in: bool
+    mac: bytes
+    tpid: int
+    vlan: int
+    action: int
+
+
+class Card:
+    """All of the card that commands set up."""
+
+    def __init__(self) -> None:
+        self.vsis: dict[int, Vsi] = {}
+        self.tx: dict[int, TxQueue] = {}  # queues that run, by their numbers in the card
+        self._rules: dict[int, Rule] = {}
+        self._lists: dict[int, set[int]] = {}
+
+    def commands(self, these: Iterable[tuple[int, bytes]]) -> None:
+        """Carries out commands that the firmware took."""
+        for opcode, data in these:
+            self._command(opcode, data[:PARAMETERS], data[PARAMETERS:])
+
+    def rules(self, vsi: int, *recipes: int) -> list[Rule]:
+        """The rules of these recipes that concern a VSI."""
+        found = (rule for rule in self._rules.values() if rule.recipe in recipes)
+        return [rule for rule in found if vsi in self._destination(rule.action)]
+
+    def _destination(self, action: int) -> set[int]:
+        number = action >> 4 & NUMBER
+        return self._lists.get(number, set()) if action & TO_LIST else {number}
+
+    def _command(self, opcode: int, parameters: bytes, buffer: bytes) -> None:
+        number = int.from_bytes(parameters[:2], "little") & NUMBER
+        if opcode == ADD_VSI:
+            self.vsis[number] = Vsi()
+        if opcode in (ADD_VSI, UPDATE_VSI):
+            self.vsis[number].update(buffer)
+        elif opcode == FREE_VSI:
+            self.vsis.pop(number, None)
+        elif opcode == ALLOCATE and buffer[0] & RESOURCE_TYPE in LISTS:
+            self._lists[int.from_bytes(buffer[4:6], "little")] = set()
+        elif opcode in (ADD_RULES, UPDATE_RULES, REMOVE_RULES):
+            self._rule(opcode, buffer)
+        elif opcode == SET_KEY:
+            self.vsis[number].key = buffer[:52]
+        elif opcode == SET_LUT:
+            self.vsis[number].lut = buffer
+        elif opcode == ADD_TX:
+            self.tx.update(_tx_queues(parameters, buffer))
+        elif opcode == DISABLE_TX:
+            for queue in _disabled(parameters, buffer):
+                self.tx.pop(queue, None)
+
+    def _rule(self, opcode: int, buffer: bytes) -> None:
+        kind, _, at, count = struct.unpack_from("<4H", buffer)
+        if kind in FILL_LIST + EMPTY_LIST:
+            members = set(struct.unpack_from(f"<{count}H", buffer, 8))
+            present = self._lists.setdefault(at, set())
+            self._lists[at] = present | members if kind in FILL_LIST else present - members
+        elif opcode == REMOVE_RULES:
+            self._rules.pop(int.from_bytes(buffer[12:14], "little"), None)
+        elif kind in LOOKUPS:
+            _, _, recipe, _, action, index, _, mac, tpid, tci = RULE.unpack_from(buffer)
+            self._rules[index] = Rule(recipe, kind == 0, mac, _swap(tpid), _swap(tci), action)
+
+
+def _swap(value: int) -> int:
+    """A field of a frame, which has the high byte first."""
+    return int.from_bytes(value.to_bytes(2, "little"), "big")
+
+
+def _tx_queues(parameters: bytes, buffer: bytes) -> Iterator[tuple[int, TxQueue]]:
+    at = 0
+    for _ in range(parameters[0]):
+        count, at = buffer[at + 4], at + TX_GROUP
+        for _ in range(count):
+            number, _, raw = TX_QUEUE.unpack_from(buffer, at)
+            context = int.from_bytes(raw, "little")
+            base, entries = context & ((1 << 57) - 1), context >> 135 & 0x1FFF
+            yield number, TxQueue(base * UNIT, entries)
+            at += TX_QUEUE.size
+
+
+def _disabled(parameters: bytes, buffer: bytes) -> Iterator[int]:
+    at = 0
+    for _ in range(parameters[1]):
+        count = buffer[at + 4]
+        yield from struct.unpack_from(f"<{count}H", buffer, at + 6)
+        at += 6 + 2 * count + 2 * (count % 2 == 0)  # an item's length is a multiple of 4

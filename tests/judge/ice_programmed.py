@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a PF has set up for VF 0's traffic: not what it remembers, but what serves frames.
+
+ice's are its commands on the firmware admin queue (ice_card.py) and the card's registers, which the
+judge tells as `struct queues` of iavfio/linuxpf/kernel/judge_ice.c. The software PF's are its calls
+of the data plane.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, rx_queue
+from tests.judge.ice_card import (
+    DEFAULT,
+    MAC,
+    NOTHING,
+    PROMISCUOUS,
+    PROMISCUOUS_VLAN,
+    VLAN,
+    Card,
+    Rule,
+    Vsi,
+)
+
+HEAD = struct.Struct("<4H6sHI")
+PAIR = struct.Struct("<2H4I32s")
+ENABLED = 1 << 2  # QENA_STAT of QRX_CTRL
+CAUSE_ENABLED = 1 << 30
+MULTICAST = 1 << 0  # of an address's first byte
+BROADCAST = b"\xff" * 6
+# Bits of SET_RSS_HASHCFG that stand for a class each: others of IPv4, TCP, UDP, SCTP; then IPv6.
+CLASSES = (35, 33, 31, 34, 45, 43, 41, 44)
+EXACT = 100  # a rate is right within one part of so many
+Cause = tuple[int, int]  # vector and ITR of one direction of a queue
+Call = tuple[Any, ...]  # a row of RecordingPlane.calls: name, VF, arguments
+
+
+@dataclass(frozen=True)
+class Programmed:
+    """Filters and flags of the switch, RSS, the scheduler; queues that run; vectors of all."""
+
+    macs: frozenset[bytes]
+    broadcast: bool
+    vlans: frozenset[tuple[int, int]]
+    every_vlan: bool  # frames of VLANs without a filter come in, too
+    sends_every_vlan: bool
+    port_vlan: int
+    strip: str
+    outer_tpid: int  # of tags that are stripped and inserted; 0 in single VLAN mode
+    spoof_check: bool
+    unicast: bool
+    default_vsi: bool
+    multicast: bool
+    key: bytes | None  # None is the PF's own
+    lut: bytes
+    classes: frozenset[int]
+    symmetric: bool
+    rate: int  # kbit/s
+    rx: dict[int, RxQueue]
+    formats: dict[int, int]  # RXDIDs of the receive queues that run
+    tx: dict[int, TxQueue]
+    rx_causes: dict[int, Cause]
+    tx_causes: dict[int, Cause]
+    mute: frozenset[int]  # queues that receive and have a vector, whose cause is off
+
+
+def by_linux(card: Card, raw: bytes, own_key: bytes, double_vlan: bool) -> Programmed:
+    """What ice has programmed into the card; `own_key` is the PF's.
+
+    In single VLAN mode the card knows no outer tags.
+    """
+    pairs, number, *_, classes, rate = HEAD.unpack_from(raw)
+    vsi, rules = card.vsis.get(number) or Vsi(), card.rules
+    port_vlan = vsi.inner_port_vlan or vsi.outer_port_vlan
+    macs = frozenset(rule.mac for rule in rules(number, MAC))
+    promiscuous = rules(number, PROMISCUOUS, PROMISCUOUS_VLAN)
+    rx, formats, tx, mute = {}, {}, {}, set()
+    causes: tuple[dict[int, Cause], dict[int, Cause]] = ({}, {})
+    for queue in range(pairs):
+        _, tx_queue_at, control, rx_cause, tx_cause, form, context = PAIR.unpack_from(
+            raw, HEAD.size + queue * PAIR.size
+        )
+        for found, cause in zip(causes, (rx_cause, tx_cause), strict=True):
+            if cause & 0x7FF:
+                found[queue] = cause & 0x7FF, cause >> 11 & 3
+        decoded = rx_queue(context)
+        if control & ENABLED and decoded.entries and decoded.buffer_size:
+            rx[queue], formats[queue] = decoded, form & 0x3F
+            if queue in causes[0] and not rx_cause & CAUSE_ENABLED:
+                mute.add(queue)
+        if tx_queue_at in card.tx:
+            tx[queue] = card.tx[tx_queue_at]
+    return Programmed(
+        macs=macs - {BROADCAST},
+        broadcast=BROADCAST in macs,
+        vlans=frozenset(
+            (rule.tpid, rule.vlan)
+            for rule in rules(number, VLAN)
+            if rule.vlan not in (0, port_vlan)
+        ),
+        every_vlan=not vsi.prunes_rx,
+        sends_every_vlan=not (vsi.prunes_tx or port_vlan),
+        port_vlan=port_vlan,
+        strip=_stripped(vsi, double_vlan),
+        outer_tpid=vsi.outer_tpid if double_vlan and not port_vlan else 0,
+        spoof_check=vsi.check_mac,
+        unicast=_any(promiscuous, multicast=False),
+        default_vsi=bool(rules(number, DEFAULT)),
+        multicast=_any(promiscuous, multicast=True),
+        key=None if vsi.key == own_key else vsi.key,
+        lut=vsi.lut,
+        classes=frozenset(bit for at, bit in enumerate(CLASSES) if classes >> at & 1),
+        symmetric=vsi.symmetric,
+        rate=rate,
+        rx=rx,
+        formats=formats,
+        tx=tx,
+        rx_causes=causes[0],
+        tx_causes=causes[1],
+        mute=frozenset(mute),
+    )
+
+
+def _stripped(vsi: Vsi, double_vlan: bool) -> str:
+    """Where tags of the VF's own VLANs go; the port VLAN's tag is nobody's to see."""
+    if double_vlan and vsi.outer_mode != NOTHING and not vsi.outer_port_vlan:
+        return "l2tag2_2"
+    return "l2tag1" if vsi.inner_mode != NOTHING and not vsi.inner_port_vlan else "none"
+
+
+def _any(rules: list[Rule], multicast: bool) -> bool:
+    return any(bool(rule.mac[0] & MULTICAST) == multicast for rule in rules)
+
+
+def by_software(
+    config: VfConfig, calls: Iterable[Call], own_key: bytes, double_vlan: bool
+) -> Programmed:
+    """What the software PF has asked of the data plane; `own_key` is its own."""
+    rx: dict[int, RxQueue] = {}
+    formats: dict[int, int] = {}
+    tx: dict[int, TxQueue] = {}
+    running: set[tuple[int, bool]] = set()
+    causes: dict[bool, dict[int, Cause]] = {True: {}, False: {}}
+    for name, _, *arguments in calls:
+        match name, arguments:
+            case "reset", _:
+                rx, tx, running, causes = {}, {}, set(), {True: {}, False: {}}
+            case "configure_rx", [queue, ring, entries, size, longest, form, keep_crc]:
+                rx[queue] = RxQueue(ring, entries, size, longest, keep_crc)
+                formats[queue] = form
+            case "configure_tx", [queue, ring, entries]:
+                tx[queue] = TxQueue(ring, entries)
+            case "enable", [queue, is_rx]:
+                running.add((queue, is_rx))
+            case "disable", [queue, is_rx]:
+                running.discard((queue, is_rx))
+            case "map", [vector, rx_map, tx_map, rx_itr, tx_itr]:
+                _map(causes[True], vector, rx_map, rx_itr)
+                _map(causes[False], vector, tx_map, tx_itr)
+    return Programmed(
+        macs=frozenset(config.macs),
+        broadcast=True,
+        vlans=config.vlans,
+        every_vlan=not (config.port_vlan or (config.vlan_pruning and config.vlans)),
+        sends_every_vlan=not (config.port_vlan or (config.spoof_check and config.vlans)),
+        port_vlan=config.port_vlan,
+        strip=config.strip,
+        outer_tpid=config.insert_tpid if double_vlan and not config.port_vlan else 0,
+        spoof_check=config.spoof_check,
+        unicast=config.promisc_unicast,
+        default_vsi=config.default_vsi,
+        multicast=config.promisc_multicast,
+        key=None if config.rss_key == own_key else config.rss_key,
+        lut=config.rss_lut,
+        classes=frozenset(bit for bit in CLASSES if config.hashcfg >> bit & 1),
+        symmetric=config.symmetric,
+        rate=config.rate * 1000,
+        rx={queue: rx[queue] for queue in sorted(rx) if (queue, True) in running},
+        formats={queue: formats[queue] for queue in sorted(rx) if (queue, True) in running},
+        tx={queue: tx[queue] for queue in sorted(tx) if (queue, False) in running},
+        rx_causes=causes[True],
+        tx_causes=causes[False],
+        mute=frozenset(),
+    )
+
+
+def _map(causes: dict[int, Cause], vector: int, queues: int, itr: int) -> None:
+    """A queue is on the vector of its last map."""
+    causes.update({queue: (vector, itr) for queue in range(16) if queues >> queue & 1})
+
+
+def unlike(real: Programmed, soft: Programmed) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two differ, by name, with both values."""
+    both = {name: (getattr(real, name), getattr(soft, name)) for name in vars(real)}
+    found = {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+    if abs(real.rate - soft.rate) * EXACT <= soft.rate:
+        found.pop("rate", None)  # the card has no more exact one
+    return found
