@@ -14,6 +14,7 @@ from iavfio.bench.records import (
     NdrRecord,
     TrialRecord,
 )
+from iavfio.notebook import Bars
 
 
 def as_html(record: NdrRecord) -> str:
@@ -50,7 +51,6 @@ svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#444
 BODY
 </body></html>
 """
-WIDTH, BAR, LEFT = 720, 26, 90
 
 
 def _throughput_plot(record: NdrRecord) -> str:
@@ -59,7 +59,7 @@ def _throughput_plot(record: NdrRecord) -> str:
         (f"{each.size} bytes", rate, f"{rate:,.0f} pps")
         for each, rate in zip(record.sizes, rates, strict=True)
     ]
-    return _bars("rate by frame size", "#2a6f97", bars)
+    return Bars("rate by frame size", bars).svg
 
 
 def _latency_plot(latency: LatencyRecord) -> str:
@@ -67,22 +67,7 @@ def _latency_plot(latency: LatencyRecord) -> str:
     points += [(f"p{name}", value) for name, value in latency.percentiles_ns.items()]
     points.append(("longest", latency.most_ns))
     bars = [(name, value, f"{value / 1000:,.1f} us") for name, value in points]
-    return _bars("latency", "#bc6c25", bars)
-
-
-def _bars(label: str, colour: str, bars: Sequence[tuple[str, float, str]]) -> str:
-    """A plot of bars, each with its name, length and text, on a scale that begins at 0."""
-    most = max((length for _, length, _ in bars), default=0.0) or 1.0
-    height = BAR * len(bars) + 10
-    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
-    for row, (name, value, text) in enumerate(bars):
-        y, length = BAR * row + 5, (WIDTH - LEFT - 130) * value / most
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{name}</text>'
-            f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 8}" fill="{colour}"/>'
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{text}</text>'
-        )
-    return "".join([*parts, "</svg>"])
+    return Bars("latency", bars, "#bc6c25").svg
 
 
 def _results(record: NdrRecord) -> str:
@@ -139,7 +124,7 @@ def _bursts(burst: BackToBackRecord) -> str:
         f"buffer of the way, corrected: {held}."
     )
     notes = "".join(f"<p class=mark>{html.escape(note)}.</p>" for note in burst.notes)
-    plot = _bars("longest burst without loss", "#606c38", bars)
+    plot = Bars("longest burst without loss", bars, "#606c38").svg
     return f"<h3>Back to back</h3>{plot}<p>{html.escape(said)}</p>{notes}"
 
 

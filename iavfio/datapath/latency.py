@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from iavfio._driver import ffi, lib
+from iavfio.arguments import counted
 from iavfio.errors import IavfioError
+from iavfio.notebook import Bars, table
 from iavfio.ranges import PERCENT
 
 SUB_BITS: int = lib.HISTOGRAM_SUB_BITS
@@ -84,6 +86,14 @@ class Latency:
             "most_ns": self.most_ns,
             "percentiles_ns": {f"{p:g}": self.percentile(p) for p in PERCENTILES},
         }
+
+    def _repr_html_(self) -> str:
+        points = [("least", self.least_ns)]
+        points += [(f"p{p:g}", self.percentile(p)) for p in PERCENTILES]
+        points.append(("longest", self.most_ns))
+        title = f"latency of {counted(self.count, 'packet')}"
+        bars = [(name, value, f"{value / 1000:,.1f} us") for name, value in points]
+        return Bars(title, bars, "#bc6c25").svg + table(title, ((n, text) for n, _, text in bars))
 
     def hgrm(self, ticks: int = 5) -> Iterator[str]:
         """Yields the lines of an .hgrm file, as HdrHistogram's plotters read it; in microseconds.
