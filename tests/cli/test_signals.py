@@ -207,6 +207,29 @@ def test_a_signal_that_a_finalizer_swallows_comes_again(number: signal.Signals) 
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
+HASTENED = """
+import os, signal
+from iavfio.cli import signals
+from iavfio.pyvfio import connection
+connection.hasten = lambda: print("hastened")
+signals.end_at_once()
+with signals.raised():
+    try:
+        os.kill(os.getpid(), signal.{number})
+    except KeyboardInterrupt as interrupt:
+        print(signals.status(interrupt))
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_hastens_what_waits_for_a_server(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HASTENED.replace("{number}", number.name)],
+        capture_output=True, text=True, timeout=60, check=False, preexec_fn=default_signals,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"hastened\n{128 + number}\n", "")
+
+
 def test_ignored_signals_stay_ignored() -> None:
     """A shell's background job must not end with the Ctrl-C that is meant for another."""
 
