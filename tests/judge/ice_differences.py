@@ -15,7 +15,7 @@ from typing import Any
 from iavfio.linuxpf.process import Reply
 from tests.judge.ice_pair import Say, Step
 
-CONFIG_VSI_QUEUES, RESET_VF, STRIP = 6, 2, 54
+CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
 ADD_VLANS = (12, 52)
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
@@ -43,8 +43,10 @@ class Exchange:
         said: list[tuple[Say, int]] = []
         for step, replies in (*self.before, (self.step, self.ice)):
             if isinstance(step, Say):
-                said = [] if step.opcode == RESET_VF else said
-                if replies:
+                answered = bool(replies) and replies[0][0] == step.opcode
+                if step.opcode == RESET_VF or (step.opcode == REQUEST_QUEUES and not answered):
+                    said = []
+                if answered:
                     said.append((step, replies[0][1]))
             elif step.deed in RESETTING:
                 said = []
@@ -86,6 +88,20 @@ def _runs_by_an_old_context(exchange: Exchange) -> bool:
     return all(
         soft.items() <= real.items() and not named & (real.keys() - soft.keys())
         for real, soft in exchange.effects.values()
+    )
+
+
+def _has_an_itr_of_its_own(exchange: Exchange) -> bool:
+    """Queues are on the same vectors, and some are moderated otherwise."""
+    causes = exchange.effects
+    return (
+        bool(causes)
+        and causes.keys() <= {"rx_causes", "tx_causes"}
+        and all(
+            {queue: vector for queue, (vector, _) in real.items()}
+            == {queue: vector for queue, (vector, _) in soft.items()}
+            for real, soft in causes.values()
+        )
     )
 
 
@@ -131,6 +147,12 @@ ROWS = (
         "a queue that is enabled without a CONFIG_VSI_QUEUES that succeeded receives by the "
         "context that its last user left in the card's registers; the software PF has it stand "
         "still and notes a violation",
+    ),
+    Row(
+        "an ITR of its own",
+        _has_an_itr_of_its_own,
+        "on ice each queue has an ITR index of its own, so one that its vector's next map does not "
+        "name keeps the one that it had; on the software card a vector has one for each direction",
     ),
     Row(
         "promiscuity of a VLAN",

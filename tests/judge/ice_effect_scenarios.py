@@ -13,6 +13,7 @@ from tests.judge.ice_messages import (
     add,
     delete,
     plain,
+    request,
     tags,
     unicast,
     untag,
@@ -28,7 +29,7 @@ Scenario = tuple[Step, ...]
 FLR, RESET = Host("flr"), Say(2)
 KEY = Say(23, rss_key(V, bytes(range(52))))
 SPREAD = Say(24, rss_lut(V, bytes([3, 2, 1, 0] * 16)))
-SYMMETRIC = Say(18, struct.pack("<HHI", V, 1, 0))
+SYMMETRIC, PLAIN_HASH = (Say(18, struct.pack("<HHI", V, kind, 0)) for kind in (2, 0))
 VLANS = (Say(51), tags((5, 0x8100), (6, 0x8100)))
 
 
@@ -92,6 +93,8 @@ def _queues() -> Iterable[tuple[str, Scenario]]:
             (RESOURCES, configure(0, buffer=buffer, frame=9000), enable(1, 1)),
         )
     moved = Say(7, irq_map((V, 2, 15, 15, 2, 0)))
+    fewer = Say(7, irq_map((V, 1, 1, 2, 0, 1), (V, 2, 1, 0, 2, 0)))
+    beyond = Say(7, irq_map((V, 3, 3, 3, 0, 0), (V, 4, 0x8005, 15, 0, 0)))
     other = Say(7, irq_map((V, 3, 3, 0, 0, 0), (V, 4, 12, 15, 1, 1)))
     yield "queues that move to other vectors", (RESOURCES, *RUNNING, moved, other, moved)
     yield "vectors after the start", (RESOURCES, FOUR, enable(15, 15), moved)
@@ -99,4 +102,15 @@ def _queues() -> Iterable[tuple[str, Scenario]]:
         "vectors of queues that stop and start",
         (RESOURCES, *RUNNING, disable(3, 3), other, enable(3, 3), FOUR, enable(15, 15)),
     )
+    slower = Say(7, irq_map((V, 1, 1, 1, 2, 2)))
+    yield "queues that keep their ITR", (RESOURCES, *RUNNING, slower)
+    yield "vectors that lose a queue", (RESOURCES, *RUNNING, fewer, moved, fewer)
+    yield (
+        "vectors of queues that the VF has not",
+        (RESOURCES, request(4), RESOURCES, *RUNNING, beyond),
+    )
+    again = configure(0)
+    yield "link of send queues", (RESOURCES, again, enable(0, 1), RESOURCES, again, RESOURCES)
+    none, few = Say(26, bytes(8)), Say(26, struct.pack("<Q", 1 << 33))
+    yield "classes and symmetry", (RESOURCES, few, SYMMETRIC, none, PLAIN_HASH, PLAIN_HASH, none)
     yield "addresses while it runs", (RESOURCES, *RUNNING, add(unicast(1)), delete(unicast(1)))

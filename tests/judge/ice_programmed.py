@@ -190,7 +190,9 @@ def by_software(
 
 
 def _map(causes: dict[int, Cause], vector: int, queues: int, itr: int) -> None:
-    """A queue is on the vector of its last map."""
+    """A vector's queues are those of its last map, and a queue is on one vector."""
+    for queue in [queue for queue, (number, _) in causes.items() if number == vector]:
+        del causes[queue]
     causes.update({queue: (vector, itr) for queue in range(16) if queues >> queue & 1})
 
 

@@ -222,6 +222,8 @@ def _configure_tx(pf: Pf, vf: Vf, tx: Any) -> None:
         return  # left alone
     offer = vf.queues.setdefault(queue, Offer())
     ran = _stop(pf, vf, queue, rx=False)
+    if pf.personality.is_ice:
+        vf.tx_enabled &= ~(1 << queue)  # until the next ENABLE_QUEUES, though it runs
     base = _base(vf, "Tx", queue, int(tx.dma_ring_addr))
     pf.plane.configure_tx(vf.index, queue, base, int(tx.ring_len))
     offer.tx = tx.ring_len > 0
@@ -286,7 +288,8 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
 def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Sets which queues each vector serves, and under which ITR.
 
-    Both PFs go entry by entry: those before the refused one are in force.
+    Both PFs go entry by entry: those before the refused one are in force. On ice so are the queues
+    of the refused entry that come before one that the VF does not have.
     """
     message = ffi.from_buffer("struct vc_irq_map_info *", payload)
     vf.require_active()
@@ -297,10 +300,35 @@ def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     for entry in [message.vecmap[i] for i in range(n)]:
         _check_map(pf, vf, entry)
         rx, tx = int(entry.rxq_map), int(entry.txq_map)
-        rx_itr, tx_itr = int(entry.rxitr_idx) & ITR_NONE, int(entry.txitr_idx) & ITR_NONE
-        pf.plane.map_vector(vf.index, int(entry.vector_id), rx, tx, rx_itr, tx_itr)
-        vf.vector_maps[int(entry.vector_id)] = rx, tx
+        own = (1 << vf.num_queue_pairs) - 1  # i40e has refused others already
+        foreign = (rx | tx) & ~own
+        rx, tx = rx & own, 0 if rx & ~own else tx & own
+        if rx | tx or not foreign:
+            _map(pf, vf, entry, rx, tx)
+        if foreign:
+            raise _unknown_queue(vf, entry)
     return b""
+
+
+def _unknown_queue(vf: Vf, entry: Any) -> Refused:
+    return Refused(
+        Status.PARAM,
+        f"vector {entry.vector_id}: maps {entry.rxq_map:#x}, {entry.txq_map:#x} name a queue "
+        f"beyond the VF's {vf.num_queue_pairs}",
+    )
+
+
+def _map(pf: Pf, vf: Vf, entry: Any, rx: int, tx: int) -> None:
+    """A queue leaves its vector on ice for another one only, on i40e with the vector's next map."""
+    vector = int(entry.vector_id)
+    for other, (rx_there, tx_there) in vf.vector_maps.items():
+        if pf.personality.is_ice and other == vector:
+            rx, tx = rx | rx_there, tx | tx_there
+        elif pf.personality.is_ice:
+            vf.vector_maps[other] = rx_there & ~rx, tx_there & ~tx
+    rx_itr, tx_itr = int(entry.rxitr_idx) & ITR_NONE, int(entry.txitr_idx) & ITR_NONE
+    pf.plane.map_vector(vf.index, vector, rx, tx, rx_itr, tx_itr)
+    vf.vector_maps[vector] = rx, tx
 
 
 def _check_map(pf: Pf, vf: Vf, entry: Any) -> None:
@@ -309,12 +337,8 @@ def _check_map(pf: Pf, vf: Vf, entry: Any) -> None:
     if entry.vector_id >= p.max_vectors:
         raise Refused(Status.PARAM, f"vector {entry.vector_id}, the VF has {p.max_vectors}")
     queues = int(entry.rxq_map | entry.txq_map)
-    if queues >> vf.num_queue_pairs:
-        raise Refused(
-            Status.PARAM,
-            f"vector {entry.vector_id}: maps {entry.rxq_map:#x}, {entry.txq_map:#x} name a queue "
-            f"beyond the VF's {vf.num_queue_pairs}",
-        )
+    if queues >> vf.num_queue_pairs and not p.is_ice:
+        raise _unknown_queue(vf, entry)
     if p.is_ice and entry.vector_id == 0 and queues:
         raise Refused(Status.PARAM, "queues on vector 0, which on ice is the mailbox's alone")
     for itr in (int(entry.rxitr_idx), int(entry.txitr_idx)):

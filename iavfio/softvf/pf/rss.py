@@ -105,7 +105,11 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             f"RSS algorithm {algorithm}: reported as success, Toeplitz is used",
             "note",
         )
-    vf.symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
+    symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
+    if symmetric and not vf.symmetric:
+        # ice makes every profile anew that the VF has ever had (docs/spec/pf-dialects.md 2).
+        vf.hashcfg = classes(pf.personality)
+    vf.symmetric = symmetric
     pf.publish(vf)
     return b""
 

@@ -514,3 +514,37 @@ def test_link_disabled_by_the_administrator() -> None:
         assert sent[0] == (8, -1, b"")
         assert sent[1][2][8] == 0
         assert pf.violations == []
+
+
+def test_on_ice_a_queue_leaves_its_vector_for_another_one_only() -> None:
+    """On i40e a vector's map is all that it serves."""
+    for card, first in (("e810", (0b1101, 0b1111)), ("x710", (0b0001, 0b0000))):
+        with rig(card) as pf:
+            pf.negotiate()
+            running(pf, 4)
+            vsi = pf.vsi
+            assert pf.status(7, irq_map((vsi, 1, 15, 15, 0, 0))) == 0
+            pf.plane.calls.clear()
+            assert pf.status(7, irq_map((vsi, 2, 2, 0, 1, 1), (vsi, 1, 1, 0, 0, 0))) == 0
+            assert pf.plane.calls == [("map", 0, 2, 2, 0, 1, 1), ("map", 0, 1, *first, 0, 0)], card
+
+
+def test_on_ice_queues_before_a_foreign_one_are_on_the_vector() -> None:
+    with rig("e810", num_queue_pairs=4) as pf:
+        pf.negotiate()
+        assert pf.status(7, irq_map((1, 3, 0b10011, 15, 0, 0))) == -5
+        assert pf.status(7, irq_map((1, 4, 0b00100, 0b10001, 0, 0))) == -5
+        maps = [call for call in pf.plane.calls if call[0] == "map"]
+        assert maps == [("map", 0, 3, 0b11, 0, 0, 0), ("map", 0, 4, 0b100, 0b1, 0, 0)]
+
+
+def test_on_ice_a_send_queue_that_is_configured_anew_does_not_count_as_enabled() -> None:
+    """It runs all the same; what shows is the link, which GET_VF_RESOURCES tells as down."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert configure(pf, 0) == 0
+        assert enable(pf, 0, 1)[0][1] == 0
+        assert configure(pf, 0) == 0
+        assert pf.snapshot()["queues"]["enabled_tx"] == []
+        _, event = pf.say(3, struct.pack("<I", LINUX_CAPS))
+        assert event == (17, 0, bytes([1]) + bytes(15)), "LINK_CHANGE, down"

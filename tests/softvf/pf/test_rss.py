@@ -105,3 +105,22 @@ def test_tables_after_power_on() -> None:
         assert pf.config.rss_lut == bytes((0, 1, 2, 3)) * 16
     with rig("x710") as pf:
         assert pf.config.rss_lut == bytes(64)
+
+
+def test_the_symmetric_function_brings_all_packet_classes_back() -> None:
+    """ice goes through every profile that the VF has ever had; back to Toeplitz it does not."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        whole = pf.config.hashcfg
+        few = struct.pack("<Q", 1 << 33)
+
+        def choose(algorithm: int) -> int:
+            assert pf.status(18, struct.pack("<HHI", 1, algorithm, 0)) == 0
+            return pf.config.hashcfg
+
+        assert pf.status(26, few) == 0
+        assert choose(0) < whole, "nothing changes"
+        assert choose(2) == whole
+        assert pf.status(26, few) == 0
+        assert choose(2) < whole
+        assert choose(0) < whole
