@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from iavfio.bench.plan import Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
@@ -17,6 +18,7 @@ from iavfio.datapath.pair import FCS
 from iavfio.datapath.thread import DRAINING, Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
+from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
@@ -50,7 +52,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
     before = {port.name: port.stats.snapshot() for port in ports}
     waiting = _waiting(ports)
     notes: list[str] = []
-    interrupted: KeyboardInterrupt | None = None
+    finishing = Finishing(*(port.device for port in ports), seconds=HURRIED_LIMIT + HURRIED_DEVICE)
     with ExitStack() as stack:
         lanes = _lanes(plan, ports)
         times = LatencyTable(len(lanes), plan.flows) if plan.latency else None
@@ -58,21 +60,23 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         try:
             watch(workers, progress)
         except KeyboardInterrupt as signal:
-            interrupted = signal
-            for port in ports:  # a worker may be waiting for a server that is silent
-                port.device.limit(HURRIED_LIMIT + HURRIED_DEVICE)
-        drained = _drain(plan, workers, interrupted is not None)
+            finishing.hasten(signal)
+        drained = finishing.take(lambda: _drain(plan, workers, finishing.signal is not None))
         windows = [worker.window or worker.counters for worker in workers]
         counters = _sum([worker.counters for worker in workers])
     if counters.error:
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
-    in_flight = 0
-    for port in ports:
-        in_flight += drain(port, COMPLETION if interrupted is None else HURRIED_COMPLETION)
+
+    def settle(port: Port) -> int:
+        hurried = finishing.signal is not None
+        unsent = drain(port, HURRIED_COMPLETION if hurried else COMPLETION)
         try:
-            port.refresh_stats(None if interrupted is None else HURRIED_LIMIT)
+            port.refresh_stats(HURRIED_LIMIT if hurried else None)
         except (DeviceError, StateError) as error:
             notes.append(f"{port.name}: the PF's counters are old: {error.what}")
+        return unsent
+
+    in_flight = sum(finishing.take(partial(settle, port)) for port in ports)
     left = _waiting(ports)
     return Result(
         plan=plan,
@@ -80,7 +84,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         window=_sum(windows),
         total=counters,
         drained=drained,
-        interrupted=interrupted,
+        interrupted=finishing.signal,
         unsent=in_flight,
         waiting=(waiting, left),
         before=before,
@@ -173,8 +177,8 @@ def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
     Silence alone says little: a software VF whose thread is without a CPU is silent, too. So
     packets that are missing are waited for longer, and no longer than they are. Frames that
     somebody else generates may never stop coming: where the run does not make its own, there is
-    nothing to wait for, but that forward sends on what it has received. A second Ctrl-C ends the
-    draining at once.
+    nothing to wait for, but that forward sends on what it has received. Ctrl-C ends the draining of
+    a run that is `hurried` at once, and is raised out of another one, which may be drained again.
     """
     quiet, limit = (HURRIED_QUIET, HURRIED_LIMIT) if hurried else (QUIET, DRAIN_LIMIT)
     if not plan.generates:
@@ -188,7 +192,8 @@ def _drain(plan: Plan, workers: Sequence[Worker], hurried: bool) -> bool:
         for worker in workers:
             worker.wait(limit + JOIN)
     except KeyboardInterrupt:
-        pass
+        if not hurried:
+            raise
     took = time.monotonic() - began
     for worker in workers:
         worker.close()

@@ -23,6 +23,7 @@ from iavfio.capture.sending import (
     sample,
 )
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
 
@@ -120,7 +121,7 @@ class Replay:
         began = shown = time.monotonic()
         end = None if duration is None else time.monotonic_ns() + int(duration * 1e9)
         ended_by, error = "", None
-        interrupted: KeyboardInterrupt | None = None
+        finishing = Finishing(self._port.device, seconds=PF_SECONDS)
         try:
             while not ended_by:
                 ended_by = self._sending.turn(end)
@@ -129,13 +130,15 @@ class Replay:
                     shown = now
                     progress(now - began, self.counts)
         except KeyboardInterrupt as signal:
-            interrupted, ended_by = signal, "signal"
-            self._port.device.limit(PF_SECONDS)  # its server may be silent
+            finishing.hasten(signal)
+            ended_by = "signal"
         except IavfioError as trouble:
             error, ended_by = trouble, "error"
         seconds = time.monotonic() - began
-        unsent = drain(self._port, COMPLETION / 10 if interrupted else COMPLETION)
-        after = sample(self._port)
+        unsent = finishing.take(
+            lambda: drain(self._port, COMPLETION / 10 if finishing.signal else COMPLETION)
+        )
+        after = finishing.take(lambda: sample(self._port))
         moved = after.since(self._before)
         return Replayed(
             seconds=seconds,
@@ -147,5 +150,5 @@ class Replay:
             resets=moved.resets,
             ended_by=ended_by,
             error=error,
-            interrupted=interrupted,
+            interrupted=finishing.signal,
         )

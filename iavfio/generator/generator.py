@@ -32,6 +32,7 @@ from iavfio.generator.result import Generated, StreamCounts
 from iavfio.generator.schedule import SECOND, Chunk, Pace, Schedule
 from iavfio.generator.shortfall import Effort, shortfall
 from iavfio.generator.stream import Stream
+from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
@@ -199,7 +200,7 @@ class Generator:
         own = [answers for answers in self._answers if answers.port is self.port]
         answered = sum(answers.counts.sent for answers in own)
         ended_by, error = "", None
-        interrupted: KeyboardInterrupt | None = None
+        finishing = Finishing(self.port.device, seconds=PF_SECONDS)
         receiver = None
         with ExitStack() as stack:
             if self.expect is not None:
@@ -209,8 +210,8 @@ class Generator:
             try:
                 ended_by = self._send(began, end, count, progress, own)
             except KeyboardInterrupt as signal:
-                interrupted, ended_by = signal, "signal"
-                self.port.device.limit(PF_SECONDS)  # its server may be silent
+                finishing.hasten(signal)
+                ended_by = "signal"
             except IavfioError as trouble:
                 error, ended_by = trouble, "error"
             seconds = (time.monotonic_ns() - began) / SECOND
@@ -218,15 +219,19 @@ class Generator:
             packets, sizes = self._totals()
             full = self._sent.all_full
             self._sent = _Sent(packets, sizes)  # what was not sent returns to the pool
-            unsent = sum(queue.in_flight for queue in self.port.tx)
-            try:
-                unsent = drain(self.port, COMPLETION if interrupted else SETTLING)
-                if receiver is not None:
+            unsent = finishing.take(
+                lambda: drain(self.port, COMPLETION if finishing.signal else SETTLING)
+            )
+            if receiver is not None:
+                try:
                     receiver.wait(sum(packets))
-            except KeyboardInterrupt as signal:  # somebody does not want to wait for the last ones
-                interrupted = signal
+                except KeyboardInterrupt as signal:  # somebody does not want the last ones
+                    finishing.hasten(signal)
         answered = sum(answers.counts.sent for answers in own) - answered
-        moved = self._settled(before, sum(packets) + answered, 0.0 if interrupted else SETTLING)
+        whole = sum(packets) + answered
+        moved = finishing.take(
+            lambda: self._settled(before, whole, 0.0 if finishing.signal else SETTLING)
+        )
         missed = {}
         if self.expect is not None and before_there is not None:
             missed = losses(sample(self.expect).since(before_there))
@@ -246,7 +251,7 @@ class Generator:
             resets=moved.resets,
             ended_by=ended_by,
             error=error or (None if receiver is None else receiver.error),
-            interrupted=interrupted,
+            interrupted=finishing.signal,
             shortfall=shortfall(
                 self._schedule.paces,
                 packets,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from iavfio.pyvfio import Device
+
+T = TypeVar("T")
 
 OPEN = 30.0  # seconds: the PF may be at a reset, and then slow to answer
 START = 30.0
@@ -36,23 +38,30 @@ def closing(error: BaseException | None) -> float:
 class Finishing:
     """Steps that are taken to their end: a signal hastens them, and is raised afterwards.
 
-    `signal` is the first that came. What a second one interrupts is left undone.
+    `signal` is the first that came; from then on no access to a device waits longer than `seconds`.
+    What a second one interrupts is left undone.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, *devices: Device, seconds: float = HURRY) -> None:
+        self._devices = devices
+        self._seconds = seconds
         self.signal: KeyboardInterrupt | None = None
 
-    def take(self, step: Callable[[], object]) -> None:
-        """Takes a step that may be taken twice; raises what it raises."""
+    def hasten(self, signal: KeyboardInterrupt) -> None:
+        """From now on there is no time."""
+        self.signal = self.signal or signal
+        for device in self._devices:
+            device.limit(self._seconds)
+
+    def take(self, step: Callable[[], T]) -> T:
+        """Takes a step that may be taken twice; returns what it returns, raises what it raises."""
         try:
-            step()
+            return step()
         except KeyboardInterrupt as signal:
             if self.signal is not None:
                 raise
-            self.signal = signal
-            self._device.limit(HURRY)
-            step()
+            self.hasten(signal)
+            return step()
 
     def end(self) -> None:
         """Raises the signal that came."""

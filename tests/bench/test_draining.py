@@ -15,7 +15,8 @@ import iavfio
 from iavfio.bench import run as bench
 from iavfio.bench.plan import Plan
 from iavfio.datapath.worker import Worker
-from tests.port.rig import until
+from iavfio.port.port import Port
+from tests.port.rig import pressed_once, until
 
 WINDOW = 0.25
 FROZEN = 0.5  # seconds beyond the window: what was told as lost after a tenth of one
@@ -55,3 +56,24 @@ def test_packets_that_nobody_counts_are_lost_after_all() -> None:
     assert lost > 0
     assert result.lost + result.in_flight == lost
     assert any("missing, and no counter says why" in reason for reason in result.reasons)
+
+
+@pytest.mark.parametrize("step", ["_await_missing", "drain", "refresh_stats", "_drain"])
+def test_a_signal_after_the_window_keeps_the_result(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    watch, pressed = bench.watch, []
+
+    def then(workers: Sequence[Worker], progress: Any) -> None:
+        watch(workers, progress)
+        pressed.append(pressed_once(monkeypatch, Port if step == "refresh_stats" else bench, step))
+
+    monkeypatch.setattr(bench, "watch", then)
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
+        for port in (a, b):
+            port.start(wait_link=30)
+        result = bench.run(Plan(count=1000, verify=True), [a, b])
+    assert pressed == [[step]]
+    assert isinstance(result.interrupted, KeyboardInterrupt)
+    assert result.sent >= 1000 and result.total.error == 0
+    assert not any("as it should" in reason for reason in result.reasons)

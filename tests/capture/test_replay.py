@@ -18,13 +18,14 @@ from scapy.utils import RawPcapReader
 
 import iavfio
 from iavfio.capture import Replay, Timing, load, parse_rule
+from iavfio.capture import replay as module
 from iavfio.capture.records import ReplayRecord
 from iavfio.errors import ConfigError
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.capture.files import write_pcap
 from tests.capture.test_command import CLI, SIGNALS, default_signals
-from tests.port.rig import collect, udp, until
+from tests.port.rig import collect, pressed_once, udp, until
 
 A, B = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 FRAMES = [udp(B, A, sport=i, payload=bytes([i]) * (18 + 3 * i)) for i in range(100)]
@@ -66,6 +67,20 @@ def test_every_frame_arrives_in_order_in_each_round(
     assert done.counts.sent == done.on_wire == rounds * len(FRAMES)
     assert done.counts.rounds == rounds and done.whole
     assert done.counts.bytes == rounds * sum(map(len, FRAMES))
+
+
+@pytest.mark.parametrize("step", ["drain", "sample"])
+def test_a_signal_after_the_last_frame_keeps_the_result(
+    pf: SoftPf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write_pcap(tmp_path / "a", FRAMES)
+    with opened(pf, 0) as sender:
+        rules = [parse_rule("src-mac=own")]
+        replay = Replay(sender, load(tmp_path / "a"), timing=MAX, rules=rules)
+        pressed = pressed_once(monkeypatch, module, step)
+        done = replay.run()
+    assert pressed == [step] and isinstance(done.interrupted, KeyboardInterrupt)
+    assert done.ended_by == "done" and done.counts.sent == done.on_wire == len(FRAMES)
 
 
 def test_long_frames_go_out_in_one_piece(pf: SoftPf, tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ import pytest
 import iavfio
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator import Generator, Stream
+from iavfio.generator import generator as module
+from iavfio.generator.receiver import Receiver
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
-from tests.port.rig import until
+from tests.port.rig import pressed_once, until
 
 RING = 4096
 
@@ -74,6 +76,20 @@ def test_long_frames_keep_their_signature(pf: SoftPf) -> None:
         generator.preflight()
         done = generator.run()
     assert (done.streams[0].received, done.reasons) == (300, [])
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"), [(module, "drain"), (Receiver, "wait"), (module, "on_wire")]
+)
+def test_a_signal_after_the_last_frame_keeps_the_result(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch, owner: object, step: str
+) -> None:
+    with opened(pf, 0) as sender, opened(pf, 1) as receiver:
+        generator = Generator(sender, [Stream(count=300)], expect=receiver)
+        pressed = pressed_once(monkeypatch, owner, step)
+        done = generator.run()
+    assert pressed == [step] and isinstance(done.interrupted, KeyboardInterrupt)
+    assert done.ended_by == "done" and done.sent == done.on_wire == 300
 
 
 def test_count_ends_all_streams_together(pf: SoftPf) -> None:

@@ -8,6 +8,9 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.pool import Pool
@@ -120,3 +123,18 @@ def lawful(pf: SoftPf) -> bool:
     broken = [v for v in pf.violations() if not v.rule.startswith(UNAVOIDABLE)]
     assert not broken, "\n".join(map(str, broken))
     return True
+
+
+def pressed_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[str]:
+    """Ctrl-C at the next call of owner.name; returns a list that has the name from then on."""
+    pressed: list[str] = []
+    plain = getattr(owner, name)
+
+    def pressing(*given: Any, **named: Any) -> Any:
+        if not pressed:
+            pressed.append(name)
+            raise KeyboardInterrupt
+        return plain(*given, **named)
+
+    monkeypatch.setattr(owner, name, pressing)
+    return pressed

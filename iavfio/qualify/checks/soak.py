@@ -35,31 +35,34 @@ def soak(vfs: Vfs, seen: Seen) -> None:
     def tell(seconds: float, counters: Counters) -> None:
         vfs.tell(f"of {vfs.soak:g} s, {packets + counters.received:,} packets")
 
-    while (left := end - time.monotonic()) > 0:
-        longest = FIRST if begin is None else SLICE
-        result = run(
-            Plan(
-                mode="loopback",
-                sizes=SIZES,
-                duration=max(SHORTEST, min(longest, left)),
-                verify=True,
-                max_loss=1.0,
-            ),
-            ports,
-            tell,
-        )
-        packets += result.delivered
-        lost += result.lost
-        tell(0.0, Counters())
+    try:
+        while (left := end - time.monotonic()) > 0:
+            longest = FIRST if begin is None else SLICE
+            result = run(
+                Plan(
+                    mode="loopback",
+                    sizes=SIZES,
+                    duration=max(SHORTEST, min(longest, left)),
+                    verify=True,
+                    max_loss=1.0,
+                ),
+                ports,
+                tell,
+            )
+            packets += result.delivered
+            lost += result.lost
+            begin = begin or Usage.now()
+            if result.interrupted is not None:
+                raise result.interrupted
+            tell(0.0, Counters())
+            if not result.sound:
+                raise Failed(f"after {packets} packets: {'; '.join(result.reasons)}")
+    finally:  # also what a signal ends is told
         now = Usage.now()
         begin = begin or now
         seen.figures |= {"packets": float(packets), "lost_packets": float(lost)}
         seen.figures |= begin.figures("begin") | now.figures("end")
-        if result.interrupted is not None:
-            raise result.interrupted
-        if not result.sound:
-            raise Failed(f"after {packets} packets: {'; '.join(result.reasons)}")
     resets = sum(len(port.resets) for port in ports) - known
     require(not resets, f"resets that nobody asked for: {resets}")
-    grown = now.grown(begin) if begin is not None else []
+    grown = now.grown(begin)
     require(not grown, f"this process holds more and more: {'; '.join(grown)}")
