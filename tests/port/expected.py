@@ -44,7 +44,6 @@ def snapshot(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
 def held(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
     """The part of the administrator's view that settings decide."""
     seen = snapshot(pf, vf)
-    vectors = {v: maps for v, maps in seen["queues"]["vectors"].items() if any(maps)}
     return {
         "macs": sorted(seen["macs"]),
         "unicast": seen["promisc"]["unicast"],
@@ -55,8 +54,18 @@ def held(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
         "symmetric": seen["rss"]["symmetric"],
         "stripped": seen["vlan_strip"] != "none",
         "enabled": (seen["queues"]["enabled_rx"], seen["queues"]["enabled_tx"]),
-        "vectors": vectors,
+        "vectors": _vectors(seen["queues"]),
     }
+
+
+def _vectors(queues: dict[str, Any]) -> dict[str, list[int]]:
+    """By vector: the receive and send queues, as bits, that raise it.
+
+    ice keeps a queue on its vector until another one takes it. One that is disabled raises nothing.
+    """
+    rx, tx = (sum(1 << queue for queue in queues[f"enabled_{way}"]) for way in ("rx", "tx"))
+    raised = {v: [maps[0] & rx, maps[1] & tx] for v, maps in queues["vectors"].items()}
+    return {v: maps for v, maps in raised.items() if any(maps)}
 
 
 def expected(port: Port, pf: SoftPf, vf: int = 0) -> dict[str, Any]:
