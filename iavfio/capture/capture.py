@@ -27,6 +27,8 @@ from iavfio.capture.sink import ReaderGone, Sink
 from iavfio.datapath.thread import running
 from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.port.port import Port
+from iavfio.ranges import LIMIT, SNAPLEN
+from iavfio.signatures import checked_call
 from iavfio.stats import Snapshot
 
 BUFFERS = 8
@@ -86,6 +88,7 @@ class Capture:
     ConfigError for what cannot be captured so.
     """
 
+    @checked_call
     def __init__(
         self,
         port: Port,
@@ -99,6 +102,8 @@ class Capture:
         rotate_seconds: float = 0.0,
         cpus: Sequence[int] = (),
     ) -> None:
+        SNAPLEN("snaplen", snaplen)
+        LIMIT("limit", limit)
         self._port = port
         self._cpus = tuple(cpus)
         self._filter = filter
@@ -194,6 +199,7 @@ class Capture:
 
     # ---- running
 
+    @checked_call
     def run(self, duration: float | None = None, progress: Progress | None = None) -> Captured:
         """Captures until the limit, for `duration` seconds, or until Ctrl-C; None = no end.
 

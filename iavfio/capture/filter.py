@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.signatures import checked_call
 
 LIBRARIES = ("libpcap.so.1", "libpcap.so.0.8")  # the second name is Debian's
 ETHERNET = 1
@@ -32,6 +33,7 @@ class Filter:
     is no libpcap.
     """
 
+    @checked_call
     def __init__(self, expression: str) -> None:
         self.expression = expression
         self.steps = _checked(_compiled(expression))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.logs import on_one_line
+from iavfio.signatures import checked_call
 
 GZIP = b"\x1f\x8b"
 PCAP = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}  # magic: ns of a tick
@@ -63,6 +64,7 @@ class Frames:
         return self.data[at : at + int(self.lengths[index])].tobytes()
 
 
+@checked_call
 def load(path: str | Path) -> Frames:
     """Reads a whole file.
 

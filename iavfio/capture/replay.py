@@ -26,6 +26,8 @@ from iavfio.errors import ConfigError, IavfioError
 from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
 from iavfio.port.port import Port
+from iavfio.ranges import ROUNDS
+from iavfio.signatures import checked_call
 
 Progress = Callable[[float, SentCounts], None]
 
@@ -67,6 +69,7 @@ class Replay:
     has only the beginning), "not_ethernet". Raises ConfigError when nothing is left to send.
     """
 
+    @checked_call
     def __init__(
         self,
         port: Port,
@@ -77,6 +80,7 @@ class Replay:
         rounds: int = 1,
         rules: Sequence[Rule] = (),
     ) -> None:
+        ROUNDS("rounds", rounds)
         self._port = port
         longest = port.tx[queue].max_frame
         cut = frames.lengths < frames.wire
@@ -112,6 +116,7 @@ class Replay:
         """What was sent so far."""
         return self._sending.counts
 
+    @checked_call
     def run(self, duration: float | None = None, progress: Progress | None = None) -> Replayed:
         """Sends until all is sent, for `duration` seconds at most, or until Ctrl-C.
 

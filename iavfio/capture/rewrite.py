@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from iavfio.arguments import unknown, vf_mac
 from iavfio.capture.packet_file import Frames
 from iavfio.errors import ConfigError
+from iavfio.signatures import checked_call
 
 Network = IPv4Network | IPv6Network
 Index = NDArray[np.int64]
@@ -39,6 +40,7 @@ class Rule:
     new: Network | None = None
 
 
+@checked_call
 def parse_rule(text: str) -> Rule:
     """The rule in words. Raises ConfigError."""
     key, sign, value = text.partition("=")

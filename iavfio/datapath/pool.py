@@ -19,6 +19,7 @@ from iavfio.errors import VfioError
 from iavfio.pyvfio import AddressSpace, DmaMemory, allocate_contiguous
 from iavfio.pyvfio.memory import HugePages
 from iavfio.ranges import BUFFERS, NODE
+from iavfio.signatures import checked_call
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +107,7 @@ class Pool:
             self._view = flat.reshape(self.size, STRIDE)
         return self._view
 
+    @checked_call
     def iova(self, space: AddressSpace) -> int:
         """Base of the pool in an address space; maps it there at the first call."""
         with self._lock:
@@ -113,6 +115,7 @@ class Pool:
                 self._mapped[space] = space.map(self.memory)
             return self._mapped[space]
 
+    @checked_call
     def mapped_in(self, space: AddressSpace) -> bool:
         """Whether devices of that space can reach this pool."""
         return space in self._mapped

@@ -127,7 +127,7 @@ class RxQueue(_Side):
                 count = _recv(raw, columns.raw, max)
             else:
                 count = self._wait(raw, columns, max, timeout)
-        except TypeError:
+        except (TypeError, ValueError):  # NumPy's comparison of an array raises the latter
             if max.__class__ is int:
                 raise
             return self.recv(RECV("max", max), timeout)

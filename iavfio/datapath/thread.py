@@ -18,6 +18,7 @@ from iavfio.datapath.pair import QueuePair
 from iavfio.errors import ConfigError, IavfioError, Remedy, StateError
 from iavfio.exhaustion import exhaustion
 from iavfio.ranges import BURST, CPU
+from iavfio.signatures import checked_call
 
 MOST_PAIRS: int = lib.WORKER_MAX_PAIRS
 DRAINING, ENDED = 2, 3  # of Counters.state
@@ -137,6 +138,7 @@ class WorkerThread:
         """Whether its thread is done: stopped, limit reached, or its port was closed or lost."""
         return self._raw is None or self.counters.state == ENDED
 
+    @checked_call
     def wait(self, timeout: float) -> bool:
         """Whether it ended within `timeout` seconds."""
         end = time.monotonic() + timeout
@@ -159,6 +161,7 @@ class WorkerThread:
                 self._window = None if raw == ffi.NULL else _copy(raw)
             return self._window
 
+    @checked_call
     def finish(self, quiet: float = 0.1, limit: float = 1.0) -> None:
         """Closes the window, stops generating and lets the worker drain. Returns at once.
 

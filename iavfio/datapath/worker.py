@@ -14,7 +14,8 @@ from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
 from iavfio.errors import ConfigError, IavfioError
-from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, PACKETS, RATE, WINDOW
+from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, PACKETS, RATE, SENDERS, SIGNATURE, WINDOW
+from iavfio.signatures import checked_call
 
 MODES: dict[str, int] = {
     "rxdrop": lib.WORKER_RXDROP,
@@ -96,6 +97,7 @@ class Worker(WorkerThread):
     Raises ConfigError for what cannot work, StateError when a queue is stopped or in use.
     """
 
+    @checked_call
     def __init__(
         self,
         mode: str,
@@ -124,6 +126,8 @@ class Worker(WorkerThread):
             raise ConfigError(f"{len(sizes)} frame sizes", f"1 to {MOST_SIZES} are possible")
         check_burst_and_cpu(burst, cpu)
         FLOWS("flows", flows)
+        SIGNATURE("signature", signature)
+        SENDERS("sender_base", sender_base)
         if not isinstance(limit, Quota):
             LIMIT("limit", limit)
         RATE("rate", rate)

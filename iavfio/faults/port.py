@@ -15,8 +15,10 @@ from iavfio.faults.counts import Counts
 from iavfio.faults.plan import Plan
 from iavfio.faults.queues import Clock, FaultyRxQueue, FaultyTxQueue
 from iavfio.port.port import Port
+from iavfio.signatures import checked_call
 
 
+@checked_call
 def wrap(
     port: Port,
     *,

@@ -38,6 +38,7 @@ from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
 from iavfio.port.settings import ETHERNET
 from iavfio.ranges import LIMIT, SECONDS
+from iavfio.signatures import checked_call
 from iavfio.stats import Snapshot
 
 MOST_STREAMS = 64
@@ -81,6 +82,7 @@ class Generator:
     not tell, and IavfioError for a gateway that does not answer.
     """
 
+    @checked_call
     def __init__(
         self,
         port: Port,
@@ -179,6 +181,7 @@ class Generator:
                 quiet = time.monotonic() + MEETING / 5
             time.sleep(STEP / 10)
 
+    @checked_call
     def run(
         self,
         duration: float | None = None,

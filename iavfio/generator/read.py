@@ -13,6 +13,7 @@ from typing import Any
 from iavfio.arguments import unknown
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator.stream import CHECKS, Stream
+from iavfio.signatures import checked_call
 
 KEYS = tuple(each.name for each in fields(Stream) if each.name not in ("frames", "recipe"))
 NUMBERS = tuple(name for name in CHECKS if name != "proto")
@@ -20,6 +21,7 @@ TABLE = "stream"
 EXAMPLE = '[[stream]]\n  name = "web"\n  dst_ip = "198.19.0.0/24"\n  rate = "10kpps"'
 
 
+@checked_call
 def parse_stream(text: str) -> Stream:
     """The stream of "proto=tcp dst_ip=198.19.0.0/24 rate=10kpps". Raises ConfigError."""
     try:
@@ -41,6 +43,7 @@ def parse_stream(text: str) -> Stream:
     return _stream(given)
 
 
+@checked_call
 def read_streams(path: str | Path) -> list[Stream]:
     """The streams of a TOML file: a table [[stream]] each; `pcap` is seen from the file's folder.
 

@@ -19,6 +19,7 @@ from iavfio.generator.rows import ETHERNET, IP_BYTES
 from iavfio.generator.templates import Template, from_file, from_frames
 from iavfio.generator.tunnel import KINDS, Tunnel, check_inside
 from iavfio.ranges import FRAME, IMIX, LIMIT
+from iavfio.signatures import checked_class
 
 HIGHEST_VLAN = 4094
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
@@ -80,6 +81,7 @@ class Recipe:
         return outer.version, outer.src_ip, outer.dst_ip
 
 
+@checked_class
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """Frames of one kind. docs/guides/gen.md tells what each name means.
@@ -110,7 +112,7 @@ class Stream:
     dscp: int = 0
     flags: str = "A"
     ethertype: int = 0x88B5  # for local experiments (IEEE 802)
-    size: Any = None
+    size: int | str | Sequence[int | str] | None = None
     rate: str = "max"
     burst: int = 1
     count: int = 0

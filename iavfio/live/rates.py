@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from iavfio.live.follower import Interval
+from iavfio.signatures import checked_call
 from iavfio.stats import GLOBAL, RX, TX, Snapshot
 
 FCS = 4  # bytes that end a frame; bytes of a queue are counted without them
@@ -100,6 +101,7 @@ class PortTotal(msgspec.Struct, frozen=True, tag_field="schema", tag="iavfio.sta
     drops: dict[str, int]
 
 
+@checked_call
 def rates(interval: Interval) -> PortRates:
     """The record of an interval."""
     now, counted = interval.now, interval.counted

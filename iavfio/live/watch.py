@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from iavfio.errors import IavfioError
 from iavfio.live.follower import Follower
 from iavfio.live.rates import PortRates, PortTotal, Totals, rates
+from iavfio.signatures import checked_call
 from iavfio.stats import ports
 from iavfio.stats.patience import Patience
 
@@ -23,6 +24,7 @@ class Watch:
     it was found, with all that it has counted. Raises what `Follower` raises for a name.
     """
 
+    @checked_call
     def __init__(self, names: Sequence[str] = ()) -> None:
         self._all = not names
         self._totals: dict[str, Totals] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
-from iavfio.arguments import Flag
+from iavfio.arguments import Flag, wrong_type
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import TxQueue
 from iavfio.notebook import table
@@ -24,6 +24,7 @@ from iavfio.port.settings import Change, Settings
 from iavfio.port.status import RECOVERY_DEADLINE
 from iavfio.pyvfio import Device, forks
 from iavfio.ranges import WAIT
+from iavfio.signatures import checked_call
 from iavfio.stats import PortSegment, PortStats
 from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
@@ -292,6 +293,8 @@ class Port:
 
     def own(self, resource: Closeable) -> None:
         """Something that closes with the port: the software VF that was started for it."""
+        if not callable(getattr(resource, "close", None)):
+            raise wrong_type("resource", resource, "an object with a method close()")
         self._on_close.append(resource.close)
 
     def __del__(self) -> None:
@@ -347,6 +350,7 @@ class Port:
         """
         return self.recover("asked for by reset()")
 
+    @checked_call
     def recover(self, cause: str = "asked for by recover()") -> Reset:
         """Resets the VF and rebuilds the port from its settings, also a failed one.
 

@@ -20,6 +20,7 @@ from iavfio._driver import ffi, lib
 from iavfio.arguments import counted
 from iavfio.errors import IavfioError
 from iavfio.foreign import an_object, parsed, plain
+from iavfio.signatures import checked_call
 from iavfio.stats import liveness
 from iavfio.stats.layout import HEADER, LARGEST, MAGIC, MOST_PAIRS, MOST_TEXT, STATES
 from iavfio.stats.names import BLOCKS, GLOBAL
@@ -228,10 +229,12 @@ class PortStats:
         """Counters of all queues as NumPy arrays, for those who read them often."""
         return self._reader.arrays()
 
+    @checked_call
     def as_dict(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> Any:
         """The counters and the port's state as a dict: Snapshot.as_dict says which keys."""
         return self.snapshot().as_dict(names=names, pool=pool, own=own)
 
+    @checked_call
     def to_json(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> str:
         """The same as one JSON object."""
         return self.snapshot().to_json(names=names, pool=pool, own=own)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from iavfio.errors import ConfigError
 from iavfio.notebook import table as html_table
+from iavfio.signatures import checked_call
 from iavfio.stats.names import FCS_RULE, GLOBAL, RX, TX, Counter, chosen
 from iavfio.stats.schemas import COUNTERS
 
@@ -57,6 +58,7 @@ class Snapshot:
         """The port's state; "dead" when its process has ended, whatever it wrote last."""
         return self.last_state if self.alive else DEAD
 
+    @checked_call
     def since(self, before: Snapshot) -> Snapshot:
         """What was counted after `before`, a snapshot of the same port; new queues count from 0.
 
@@ -81,10 +83,12 @@ class Snapshot:
             link_changes=max(self.link_changes - before.link_changes, 0),
         )
 
+    @checked_call
     def of_queues(self, count: int) -> Snapshot:
         """The same without the queues from `count` on, which ran once and do no longer."""
         return replace(self, rq=self.rq[:count], sq=self.sq[:count])
 
+    @checked_call
     def counters(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = False
     ) -> dict[str, int]:
@@ -105,6 +109,7 @@ class Snapshot:
             out |= {f"sq{i}_{c.name}": sq[c.name] for c in chosen(TX, pool=False, own=own)}
         return out
 
+    @checked_call
     def text(self, *, names: Naming = "libie", pool: bool = False, own: bool = False) -> str:
         """Returns lines as of `ethtool -S`; then, behind `#`, units, age and what else to know."""
         rows = self.counters(names=names, pool=pool, own=own)
@@ -151,6 +156,7 @@ class Snapshot:
         """How old the PF's answer is, in words."""
         return "never asked" if self.age is None else f"sampled {max(self.age, 0.0):.1f} s ago"
 
+    @checked_call
     def as_dict(
         self, *, names: Naming = "libie", pool: bool = False, own: bool = True
     ) -> dict[str, object]:
@@ -178,6 +184,7 @@ class Snapshot:
             "counters": self.counters(names=names, pool=pool, own=own),
         }
 
+    @checked_call
     def to_json(self, *, names: Naming = "libie", pool: bool = False, own: bool = True) -> str:
         """`as_dict` as one JSON object."""
         return json.dumps(self.as_dict(names=names, pool=pool, own=own), indent=2)

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from iavfio.arguments import Instance
+from iavfio.signatures import checked_call
+
 if TYPE_CHECKING:
     from iavfio.datapath.queues import RxQueue
     from iavfio.port.port import Port
@@ -33,6 +36,9 @@ def start_pair(pf: SoftPf, **settings: Any) -> VfPair:
 
     Returns when both links are up. The caller closes the ports. Raises as these calls do.
     """
+    from iavfio.softvf import launch  # only now: receive() and until() serve any port
+
+    Instance(launch.SoftPf, "iavfio.softvf(vfs=2)")("pf", pf)
     ports: list[Port] = []
     try:
         for vf in range(2):
@@ -47,6 +53,7 @@ def start_pair(pf: SoftPf, **settings: Any) -> VfPair:
     return VfPair(*ports)
 
 
+@checked_call
 def until(condition: Callable[[], object], seconds: float = SECONDS) -> bool:
     """Whether `condition()` came true within `seconds`; looks every few milliseconds."""
     end = time.monotonic() + seconds

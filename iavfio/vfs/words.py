@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from iavfio.arguments import unknown, vf_mac
 from iavfio.errors import ConfigError
+from iavfio.signatures import checked_call
 
 Value = bool | int | str
 NO_MAC = "00:00:00:00:00:00"  # as the kernel tells and takes "none set by the host"
@@ -89,6 +90,7 @@ ROWS = (
 WORDS: Mapping[str, Word] = MappingProxyType({row.name: row for row in ROWS})
 
 
+@checked_call
 def parse(words: Sequence[str]) -> dict[str, Value]:
     """Settings from words as `trust on vlan 100`, in their order.
 
