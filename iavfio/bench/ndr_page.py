@@ -6,7 +6,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from iavfio.bench.ndr_report import NOT_A_CARD, us
+from iavfio.bench.ndr_report import NOT_A_CARD, most_us, us
 from iavfio.bench.records import (
     BackToBackRecord,
     GoalRecord,
@@ -27,7 +27,7 @@ def as_html(record: NdrRecord) -> str:
         body.append(f"<h2>{each.size} bytes</h2><p>Limit: {html.escape(each.limit)}.</p>")
         body += [f"<p class=mark>Contradictory: {html.escape(note)}.</p>" for note in each.notes]
         body.append(_goals(each.goals))
-        if each.throughput is not None:
+        if each.throughput is not None and each.throughput.latency.packets:
             body.append(_latency_plot(each.throughput.latency))
         if each.back_to_back is not None:
             body.append(_bursts(each.back_to_back))
@@ -89,7 +89,7 @@ def _results(record: NdrRecord) -> str:
                 f"{best.lost:,}",
                 us(best, "50"),
                 us(best, "99"),
-                f"{best.latency.most_ns / 1000:.1f}",
+                most_us(best),
             )
         )
     return _html_table(head, rows)

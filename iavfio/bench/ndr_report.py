@@ -137,7 +137,7 @@ def table(record: NdrRecord, width: int) -> Table:
                 cells += [f"{best.gbps:.3f}", share, us(best, "50")]
             cells.append(us(best, "99"))
             if wide:
-                cells.append(f"{best.latency.most_ns / 1000:.1f}")
+                cells.append(most_us(best))
         for goal in each.goals[1:] if more else ():
             cells.append("none" if goal.throughput is None else f"{goal.throughput.pps:.0f}")
         if bursts:
@@ -219,7 +219,6 @@ def _goal_cells(goal: GoalRecord) -> dict[str, object]:
     best = goal.throughput
     if best is None:
         return cells
-    latency = best.latency
     return cells | {
         "pps": best.pps,
         "conditional_pps": goal.conditional_pps,
@@ -228,6 +227,14 @@ def _goal_cells(goal: GoalRecord) -> dict[str, object]:
         "line_share": "" if best.line_share is None else best.line_share,
         "sent": best.sent,
         "lost": best.lost,
+        **_latency_cells(best.latency),
+    }
+
+
+def _latency_cells(latency: LatencyRecord) -> dict[str, object]:
+    if not latency.packets:
+        return {}
+    return {
         "least_ns": latency.least_ns,
         **{f"p{name}_ns": value for name, value in latency.percentiles_ns.items()},
         "most_ns": latency.most_ns,
@@ -246,5 +253,12 @@ def _burst_cells(burst: BackToBackRecord | None) -> dict[str, object]:
 
 
 def us(trial: TrialRecord, percentile: str) -> str:
-    """A percentile of a trial's latency in microseconds."""
+    """A percentile of a trial's latency in microseconds; "-" where none was measured."""
+    if not trial.latency.packets:
+        return "-"
     return f"{trial.latency.percentiles_ns[percentile] / 1000:.1f}"
+
+
+def most_us(trial: TrialRecord) -> str:
+    """The longest latency of a trial in microseconds; "-" where none was measured."""
+    return f"{trial.latency.most_ns / 1000:.1f}" if trial.latency.packets else "-"

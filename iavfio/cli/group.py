@@ -23,6 +23,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "completion": "Print the script by which a shell completes the command line.",
     "doctor": "Name what of this host keeps VFs from working or from working fast.",
     "exporter": "Serve the counters of all running ports as metrics for Prometheus.",
+    "fleet": "Measure over a fleet of hosts: one bench, or one search for the no-drop rate.",
     "gen": "Generate streams of traffic, and count them exactly at both ends.",
     "info": "Show a VF: identity, limits, and what the PF granted or denied.",
     "journal": "Record, print and compare what drivers say to their PF.",

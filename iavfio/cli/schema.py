@@ -21,6 +21,7 @@ LIVE = "iavfio.live.rates"
 VFS = "iavfio.vfs.records"
 CAPTURE = "iavfio.capture.records"
 DOCTOR = "iavfio.doctor.records"
+FLEET = "iavfio.fleet.records"
 GENERATOR = "iavfio.generator.records"
 QUALIFY = "iavfio.qualify.results"
 CLI = "iavfio.cli.records"
@@ -34,6 +35,10 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
     "doctor": (
         ("iavfio doctor --json", DOCTOR, "ReportRecord"),
         ("iavfio doctor --undo --json", DOCTOR, "UndoneRecord"),
+    ),
+    "fleet": (
+        ("iavfio fleet bench --json", FLEET, "FleetBenchRecord"),
+        ("iavfio fleet ndr --json", FLEET, "FleetNdrRecord"),
     ),
     "gen": (("iavfio gen --json", GENERATOR, "GenRecord"),),
     "failure": (("any command --json that fails", CLI, "FailureRecord"),),

@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTA
 SECONDS = 90
 CARD = "0000:3b:02.0"  # where it stands alone, a software VF takes the card's place
 NEEDS = {"handlers.md": "numba"}
-ELSEWHERE = {"guest-lab.md"}  # needs the guest lab: tests/guest runs such programs
+ELSEWHERE = {"guest-lab.md", "fleet.md"}  # need a lab: tests/guest and tests/cluster run them
 PATH_NAMED = re.compile(r"`((?:iavfio|csrc|tools|tests)/[\w/.-]+\.\w+)`")
 
 
