@@ -53,7 +53,11 @@ static int get_region_info(struct slot *slot, void *arg)
 {
     struct {
         struct vfio_region_info info;
-        struct vfio_region_info_cap_sparse_mmap sparse;
+        struct {
+            struct vfio_info_cap_header header;
+            uint32_t nr_areas;
+            uint32_t reserved;
+        } sparse; /* struct vfio_region_info_cap_sparse_mmap, whose end is open */
         struct vfio_region_sparse_mmap_area area[PRELOAD_MAX_AREAS];
     } reply = {0};
     uint32_t size = sizeof(reply.info);

@@ -7,11 +7,27 @@
 #define CELLS 16
 
 /* A code is a class, and within it sizes and modes, or operations and sources. */
-enum class { LD = 0, LDX = 1, ST = 2, STX = 3, ALU = 4, JMP = 5, RET = 6, MISC = 7 };
-enum size { W = 0x00, H = 0x08, B = 0x10 };
-enum mode { IMM = 0x00, ABS = 0x20, IND = 0x40, MEM = 0x60, LEN = 0x80, MSH = 0xa0 };
-enum operation {
-    ADD = 0x00,
+enum part {
+    LD = 0,
+    LDX = 1,
+    ST = 2,
+    STX = 3,
+    ALU = 4,
+    JMP = 5,
+    RET = 6,
+    MISC = 7,
+
+    W = 0x00, /* loads: size */
+    H = 0x08,
+    B = 0x10,
+    IMM = 0x00, /* loads: mode */
+    ABS = 0x20,
+    IND = 0x40,
+    MEM = 0x60,
+    LEN = 0x80,
+    MSH = 0xa0,
+
+    ADD = 0x00, /* arithmetic */
     SUB = 0x10,
     MUL = 0x20,
     DIV = 0x30,
@@ -21,12 +37,22 @@ enum operation {
     RSH = 0x70,
     NEG = 0x80,
     MOD = 0x90,
-    XOR = 0xa0
+    XOR = 0xa0,
+    K = 0x00, /* arithmetic and conditions: source */
+    X = 0x08,
+
+    JA = 0x00, /* conditions */
+    JEQ = 0x10,
+    JGT = 0x20,
+    JGE = 0x30,
+    JSET = 0x40,
+
+    RETURN_K = 0x00,
+    RETURN_A = 0x10,
+
+    TAX = 0x00, /* transfers */
+    TXA = 0x80
 };
-enum condition { JA = 0x00, JEQ = 0x10, JGT = 0x20, JGE = 0x30, JSET = 0x40 };
-enum source { K = 0x00, X = 0x08 };
-enum result { RETURN_K = 0x00, RETURN_A = 0x10 };
-enum transfer { TAX = 0x00, TXA = 0x80 };
 
 #define CLASS(code) ((code) & 7)
 

@@ -68,11 +68,13 @@ static inline uint8_t *pool_data(const struct pool *pool, uint64_t handle)
     return pool->base + pool_at(pool, handle);
 }
 
-/* Index inside the pool, data inside the buffer. */
+/* Index inside the pool, data inside the buffer; asked together, for one branch. */
 static inline bool pool_within(const struct pool *pool, uint64_t handle)
 {
-    return (handle_index(handle) < pool->count) &
-           (handle_offset(handle) + handle_length(handle) <= pool->stride);
+    int index = handle_index(handle) < pool->count;
+    int data = handle_offset(handle) + handle_length(handle) <= pool->stride;
+
+    return index & data;
 }
 
 /* ---- marks of what the application holds ---- */

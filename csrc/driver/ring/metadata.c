@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver/ring/metadata.h"
 
-_Static_assert(FLAG_MULTICAST *RX_MULTICAST == FLAG_MULTICAST, "flags follow UMBCAST");
-_Static_assert(FLAG_MULTICAST *RX_BROADCAST == FLAG_BROADCAST, "flags follow UMBCAST");
+_Static_assert(FLAG_MULTICAST *(int)RX_MULTICAST == FLAG_MULTICAST, "flags follow UMBCAST");
+_Static_assert(FLAG_MULTICAST *(int)RX_BROADCAST == FLAG_BROADCAST, "flags follow UMBCAST");
 
 #define KINDS 7          /* frag, other, UDP, reserved, TCP, SCTP, ICMP */
 /* offsets below are plain IP, then IP in IP (docs/spec/descriptors.md 13) */

@@ -140,7 +140,7 @@ static enum rx_result take_one(struct queue_pair *pair, const struct columns *c,
     }
     if (pair->format != FORMAT_LEGACY && unlikely((w.qw0 & RXF_RXDID_MASK) != pair->flex))
         meet_profile(pair, &w, tally);
-    length = writeback_length(&w, pair->format);
+    length = writeback_length(&w, (int)pair->format);
     fault = fault_of(pair, &w, length, eop, tally);
     if (fault) {
         ++*fault;

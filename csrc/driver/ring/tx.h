@@ -50,9 +50,11 @@ static inline uint32_t tx_post(struct queue_pair *pair, const uint64_t *handles,
 
 INLINE bool tx_acceptable(const struct queue_pair *pair, uint64_t handle)
 {
-    return (handle_index(handle) < pair->buffers) &
-           (handle_offset(handle) + handle_length(handle) <= pair->stride) &
-           (handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME);
+    int index = handle_index(handle) < pair->buffers;
+    int data = handle_offset(handle) + handle_length(handle) <= pair->stride;
+    int length = handle_length(handle) - TX_MIN_FRAME <= pair->tx_max_frame - TX_MIN_FRAME;
+
+    return index & data & length;
 }
 
 INLINE void tx_write_slot(struct queue_pair *pair, uint32_t slot, uint64_t handle, uint64_t command)

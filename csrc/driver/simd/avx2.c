@@ -2,7 +2,12 @@
 /* AVX2: receives eight descriptors at once (rx_words.h) and sends four packets at once (tx_fours.h). A lane
  * that is set is a word of all ones. */
 #if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt"))),                \
+                             apply_to = function)
+#else
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
 #include <immintrin.h>
 
 #include "driver/simd/isa.h"
@@ -153,4 +158,8 @@ const struct isa isa_avx2 = {
     .rx_post = avx2_rx_post,
     .tx = TX_PATHS(avx2),
 };
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #endif

@@ -2,7 +2,13 @@
 /* AVX-512: receives eight descriptors at once (rx_words.h) and sends eight packets at once. A lane that
  * is set is a bit of a mask. */
 #if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt"))),           \
+    apply_to = function)
+#else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,lzcnt,popcnt")
+#endif
 #include <immintrin.h>
 
 #include "driver/simd/isa.h"
@@ -223,4 +229,8 @@ const struct isa isa_avx512 = {
     .rx_post = avx512_rx_post,
     .tx = TX_PATHS(avx512),
 };
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #endif
