@@ -46,6 +46,8 @@ static uint64_t copy_16(uint8_t *to, const uint8_t *from, uint32_t len, uint32_t
 }
 
 #if defined(__x86_64__)
+#include "hw/x86.h"
+
 __attribute__((target("avx2"))) static uint64_t copy_32(uint8_t *to, const uint8_t *from,
                                                         uint32_t len, uint32_t summed)
 {
@@ -54,7 +56,7 @@ __attribute__((target("avx2"))) static uint64_t copy_32(uint8_t *to, const uint8
 
 copy_function copy_choose(void)
 {
-    return __builtin_cpu_supports("avx2") ? copy_32 : copy_16;
+    return x86_features().avx2 ? copy_32 : copy_16;
 }
 #else
 copy_function copy_choose(void)

@@ -12,6 +12,7 @@
 
 #include "driver/simd/isa.h"
 #include "driver/simd/tx_fours.h"
+#include "hw/x86.h"
 
 typedef __m256i lanes;
 #define EVERY_LANE _mm256_set1_epi32(-1)
@@ -27,7 +28,7 @@ struct csum_table {
 
 static bool usable(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    return x86_features().avx2;
 }
 
 INLINE lanes equal(lanes in, __m256i a, __m256i b)

@@ -13,6 +13,7 @@
 
 #include "driver/simd/isa.h"
 #include "driver/simd/tx_fours.h"
+#include "hw/x86.h"
 
 typedef __mmask8 lanes;
 #define EVERY_LANE 0xff
@@ -32,14 +33,12 @@ _Static_assert(PTYPES_CLASSED == sizeof(struct csum_table), "a byte for each typ
 
 static bool usable(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("bmi2");
+    return x86_features().avx512;
 }
 
 static bool byte_tables(void)
 {
-    return __builtin_cpu_supports("avx512vbmi");
+    return x86_features().vbmi;
 }
 
 INLINE __m512i all64(uint64_t value)
