@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan fuzz harness nightly mutants wheel man docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,7 +79,10 @@ soak: build  ## SECONDS=600 of verified traffic under resets, link flaps and rec
 	@$(PY) -m bench.soak --seconds $(SECONDS) --seed $(or $(SEED),1) --report build/soak.json
 
 asan: venv  ## run the tests with address and undefined-behaviour sanitizers in all C
-	@tools/asan $(JOBS) $(TESTFLAGS)
+	@tools/sanitized address $(JOBS) $(TESTFLAGS)
+
+tsan: venv  ## run the tests in which threads meet with the thread sanitizer in all C
+	@tools/sanitized thread $(JOBS) $(TESTFLAGS)
 
 harness: venv  ## run the C harnesses: leak check with ASan+UBSan, then TSan
 	@tools/harness $(JOBS)
@@ -89,7 +92,8 @@ fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or 
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
 
-nightly: ## what takes too long for .ci/run: a minute of each fuzz target, an hour of soak
+nightly: ## what takes too long for .ci/run: threads under TSan, a minute of each fuzz target, an hour of soak
+	@$(MAKE) tsan
 	@$(MAKE) fuzz EACH=60
 	@$(MAKE) soak SECONDS=3600
 
