@@ -12,7 +12,7 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-device bench bench-handlers bench-loopback
+.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
 .PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
@@ -49,6 +49,11 @@ test-guest: build guest  ## judges in guests: Linux iavf, DPDK, the kernel's VFI
 
 test-guest-full: build guest  ## the same on every kernel, card and way into VFIO (about an hour)
 	@$(PY) -m pytest tests/guest -n 0 -q $(TESTFLAGS)
+
+test-fleet: build $(VENV)/.fleet  ## as root: fleets on dask, with hosts in network namespaces
+	@$(PY) -m pytest tests/cluster -n 0 -q $(TESTFLAGS)
+$(VENV)/.fleet: pyproject.toml | $(VENV)/.installed
+	@tools/add_group $(VENV) fleet
 
 test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,0000:3b:01.1] make test-device
 	@$(PY) -m pytest -q tests/device $(TESTFLAGS)

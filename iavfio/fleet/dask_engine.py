@@ -111,7 +111,6 @@ class DaskEngine:
                         for host in hosts
                     ],
                     workers,
-                    self._spec.hosts[1:],
                     frozenset(self._placed.values()),
                 )
                 break

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,23 +15,23 @@ from iavfio.fleet.plan import Host
 def assign(
     hosts: Sequence[Host],
     workers: Mapping[str, Mapping[str, Any]],
-    started: Sequence[str] = (),
     others: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
     """The address of a worker for each host, by the host's name.
 
-    `workers`: dask's description of each, by address; `started`: hosts of an SSH cluster, whose
-    workers have their numbers as names; `others`: addresses that hosts have already. Hosts that
+    `workers`: dask's description of each, by address; `others`: addresses that hosts have already.
+    A worker is known by its name, its address, and the names and address of its host. Hosts that
     name the same worker share it; no worker that was found by a resource or in turn has two. Raises
     HostLost for a host that finds none.
     """
     names: dict[str, str] = {}
     for address, about in workers.items():
-        name = str(about.get("name", ""))
-        for word in (name, str(about.get("host", "")), address):
+        for word in (str(about.get("name", "")), str(about.get("host", "")), address):
             names.setdefault(word, address)
-        if started and name.isdecimal() and int(name) < len(started):
-            names.setdefault(started[int(name)], address)
+    for host in hosts:
+        if host.worker and host.worker not in names:
+            for known in resolved(host.worker) & names.keys():
+                names[host.worker] = names[known]
     found: dict[str, str] = {}
     for host in hosts:
         word = host.worker or ("" if host.resource else host.name)
@@ -55,6 +56,14 @@ def assign(
         found[host.name] = address
         taken.add(address)
     return found
+
+
+def resolved(name: str) -> set[str]:
+    """The addresses of a host's name; none where nobody knows it."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+    except (OSError, UnicodeError):
+        return set()
 
 
 def _no_place(host: Host, why: str, workers: Mapping[str, Mapping[str, Any]]) -> HostLost:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,6 +32,7 @@ from iavfio.ranges import (
     SHARE,
 )
 
+ADDRESS = re.compile(r"[a-z]+://\S+:[0-9]{1,5}", re.ASCII)
 ROLES = ("sender", "receiver", "both")
 KINDS = ("local", "ssh", "kubernetes")
 MOST_LANES = 256  # send queues of a fleet, whose packets a receiver tells apart
@@ -122,9 +124,15 @@ class Cluster:
                 'write [engine] scheduler = "tcp://192.0.2.1:8786", or cluster = "ssh"',
             )
         if self.scheduler:
-            Text("the address of a scheduler", '"tcp://192.0.2.1:8786"')(
+            address = Text("the address of a scheduler", '"tcp://192.0.2.1:8786"')(
                 "scheduler", self.scheduler
             )
+            if not ADDRESS.fullmatch(address):
+                raise ConfigError(
+                    f"scheduler={address!r} is no address",
+                    "it is a transport, a host and a port",
+                    'write scheduler = "tcp://192.0.2.1:8786", as dask scheduler prints it',
+                )
         else:
             KIND("cluster", self.kind)
         hosts = several("hosts", self.hosts, "names of hosts")

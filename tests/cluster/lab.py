@@ -13,12 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from iavfio.softvf.asking import exchange
-from tests.port.rig import until
 
 SCHEDULER = "tcp://10.77.0.1:8786"
 START = 60.0
@@ -44,6 +45,16 @@ def missing() -> str:
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("netns", "del", name)
     return ""
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether `condition` came true within `seconds`; asked seldom, for it takes a while."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def ip(*words: str) -> None:
@@ -187,12 +198,10 @@ class Lab:
         for child in self._children:
             if child.poll() is None:
                 child.terminate()
+        until(lambda: all(child.poll() is not None for child in self._children), 3.0)
         for child in self._children:
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.kill()
+            child.wait()
         for space in (*(host.space for host in self.hosts.values()), self.space):
             with contextlib.suppress(subprocess.CalledProcessError):
                 ip("netns", "del", space)

@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.cluster.lab import SCHEDULER, START, Lab, missing
-from tests.port.rig import until
+import iavfio
+from iavfio.fleet import Cluster, Fleet, FleetPlan, Host
+from tests.cluster.lab import SCHEDULER, START, Lab, missing, until
 
 if importlib.util.find_spec("distributed") is None:
-    pytest.skip("dask is not installed: pip install 'iavfio[fleet]'", allow_module_level=True)
+    pytest.skip("dask is not installed: make test-fleet installs it", allow_module_level=True)
 LACK = missing()
 if LACK:
     pytest.skip(LACK, allow_module_level=True)
@@ -158,6 +159,36 @@ def test_ports_are_closed_when_the_program_is_killed(lab: Lab) -> None:
     child.kill()
     child.communicate()
     assert until(lambda: not any(host.open for host in lab.hosts.values()), START)
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """How asyncssh connects to a server of this host."""
+    known = tmp_path / "known_hosts"
+    program = str(Path(__file__).with_name("ssh_server.py"))
+    with subprocess.Popen([sys.executable, program, str(known)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        yield {"port": port, "username": "anybody", "known_hosts": str(known)}
+        server.terminate()
+
+
+def test_hosts_are_reached_over_ssh(ssh: dict[str, Any]) -> None:
+    options = {"connect_options": ssh, "remote_python": sys.executable}
+    with iavfio.softvf(vfs=2, uplink="none") as pf:
+        plan = FleetPlan(
+            cluster=Cluster(kind="ssh", hosts=("127.0.0.1",) * 3, options=options),
+            hosts=(
+                Host("west", pf.sockets[0], "sender"),
+                Host("east", pf.sockets[1], "receiver", ring=4096),
+            ),
+            rate="2kpps",
+            duration=0.3,
+        )
+        with Fleet(plan) as fleet:
+            done = fleet.run()
+    assert done.failed == {} and done.sent > 0
+    assert done.sent == done.received + done.named + done.unnamed
 
 
 def test_the_commands_of_the_guide_do_what_they_say(tmp_path: Path) -> None:

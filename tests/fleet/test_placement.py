@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from iavfio.fleet import placement
 from iavfio.fleet.engine import HostLost
 from iavfio.fleet.placement import assign
 from iavfio.fleet.plan import Host
@@ -34,8 +35,13 @@ def test_a_worker_is_found_by_name_and_address() -> None:
     assert number(host("a", worker="east"), host("b", worker="east")) == [1, 1]  # two VFs of one
 
 
-def test_workers_of_an_ssh_cluster_are_found_by_their_hosts() -> None:
-    assert number(host("a", worker="lab-2"), started=["lab-1", "lab-2"]) == [3]
+def test_a_worker_is_found_by_the_name_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(name: str) -> set[str]:
+        return {"10.0.0.9", "10.0.0.3"} if name == "lab-2" else set()
+
+    monkeypatch.setattr(placement, "resolved", known)
+    assert number(host("a", worker="lab-2"), host("b")) == [3, 1]
+    assert placement.resolved("lab-3") == set()
 
 
 def test_others_get_a_free_worker_each() -> None:

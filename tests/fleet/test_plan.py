@@ -73,6 +73,7 @@ def test_a_host_that_does_both_sends_to_others_only() -> None:
         ({"engine": {}}, "no engine"),
         ({"engine": ENGINE | {"cluster": "local"}}, "two engines"),
         ({"engine": {"cluster": "loca"}}, "did you mean local?"),
+        ({"engine": {"scheduler": "192.0.2.1"}}, "is no address"),
         ({"engine": {"cluster": "ssh"}}, "SSH cluster has no hosts"),
         ({"engine": ENGINE | {"hosts": ["a"]}}, "only an SSH cluster has hosts"),
         ({"engine": ENGINE | {"options": {"a": 1}}}, "of no cluster"),
@@ -120,7 +121,7 @@ def test_a_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
         path.write_bytes(text)
         with pytest.raises(ConfigError, match="is no TOML file"):
             read_plan(path)
-    path.write_bytes(b"[engine]\nscheduler = 'a'\n")
+    path.write_bytes(b"[engine]\nscheduler = 'tcp://a:1'\n")
     with pytest.raises(ConfigError, match=r"plan\.toml: the plan has no host"):
         read_plan(path)
 
