@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from iavfio import __version__
 from iavfio._driver import ffi, lib
 from iavfio.capture import blocks
-from iavfio.capture.filter import Filter
+from iavfio.capture.filter import TAG_TYPE, Filter
 from iavfio.capture.losses import losses, told
 from iavfio.capture.outages import wait_out
 from iavfio.capture.sink import ReaderGone, Sink
@@ -34,7 +34,6 @@ from iavfio.stats import Snapshot
 BUFFERS = 8
 BUFFER_BYTES = 4 << 20
 TURN_NS = 100_000_000  # a buffer is handed over when it is so old, also half full
-TAG_TYPE = 0x8100  # of the tag that the port has stripped
 PF_SECONDS = 0.5  # that the PF has for its last counters
 WRITTEN = 5.0  # seconds after a signal in which what was captured must be written
 

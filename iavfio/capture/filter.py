@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,14 @@ from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.signatures import checked_call
 
+if TYPE_CHECKING:
+    from iavfio.datapath.burst import Burst
+
 LIBRARIES = ("libpcap.so.1", "libpcap.so.0.8")  # the second name is Debian's
 ETHERNET = 1
 SNAPLEN = 262144
 UNKNOWN_NETMASK = 0xFFFFFFFF
+TAG_TYPE = 0x8100  # of the tag that a port has stripped
 STEP: Any = np.dtype([("code", "u2"), ("jt", "u1"), ("jf", "u1"), ("k", "u4")])
 
 
@@ -58,6 +62,19 @@ class Filter:
         whole = len(frame) if length is None else length
         return bool(lib.filter_run(self.raw, ffi.from_buffer(frame), len(frame), whole))
 
+    def mask(self, burst: Burst) -> NDArray[np.bool_]:
+        """Which packets of a burst are let through, to select them: burst[filter.mask(burst)].
+
+        They are looked at as they were on the wire: whole, and with a VLAN tag that the device has
+        taken out, where the burst has the column. Raises StateError after the burst's release.
+        """
+        columns, count = burst.live(), len(burst)
+        mask: NDArray[np.bool_] = np.empty(count, dtype=np.bool_)
+        tags = TAG_TYPE if "vlan" in columns.arrays else 0
+        out = ffi.cast("uint8_t *", ffi.from_buffer(mask))
+        lib.selection_mask(self.raw, burst.pool.raw, columns.raw, count, tags, out)
+        return mask
+
     def __repr__(self) -> str:
         return f"<Filter {self.expression!r}, {len(self.steps)} steps>"
 
@@ -86,7 +103,7 @@ def libpcap() -> Any:
     raise IavfioError(
         "a filter cannot be compiled: there is no libpcap",
         f"none of {', '.join(LIBRARIES)} is installed",
-        "install it, on Debian: apt-get install libpcap0.8; or capture without a filter",
+        "install it, on Debian: apt-get install libpcap0.8; or go without a filter",
     )
 
 

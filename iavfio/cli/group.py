@@ -30,6 +30,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "list": "List Intel PFs and VFs of this host.",
     "ndr": "Find the highest rate at which a way loses nothing, with its latency.",
     "preload": "Run any VFIO program, such as DPDK's, on software VFs.",
+    "punt": "Give the kernel what it has to see of a VF's traffic, through a TAP and back.",
     "qualify": "Try a card in every way that iavfio uses it, and write down what it does.",
     "replay": "Send the frames of a capture file, as captured or at a rate.",
     "report": "Compare reports of ndr and bench: what became better, what worse.",

@@ -23,6 +23,7 @@ CAPTURE = "iavfio.capture.records"
 DOCTOR = "iavfio.doctor.records"
 FLEET = "iavfio.fleet.records"
 GENERATOR = "iavfio.generator.records"
+PUNT = "iavfio.punt.records"
 QUALIFY = "iavfio.qualify.results"
 CLI = "iavfio.cli.records"
 BENCH = "iavfio.bench.records"
@@ -45,6 +46,10 @@ RECORDS = {  # command: what prints an object, and the module and name of its ty
     "info": (("iavfio info --json", CLI, "InfoRecord"),),
     "list": (("iavfio list --json, a list", CLI, "FunctionRecord"),),
     "ndr": (("iavfio ndr --json", BENCH, "NdrRecord"),),
+    "punt": (
+        ("iavfio punt --json", PUNT, "PuntRecord"),
+        ("iavfio punt --interval --json, a line", PUNT, "PuntInterval"),
+    ),
     "qualify": (
         ("iavfio qualify --json, qualify show --json", QUALIFY, "ResultsRecord"),
         ("iavfio qualify diff --json", QUALIFY, "ComparisonRecord"),

@@ -165,6 +165,14 @@ class Burst(Packets):
         self._ours(indices)[indices] = True
         return columns, indices
 
+    def release_some(self, indices: NDArray[np.intp]) -> None:
+        """Gives back the packets with these numbers; StateError where one is gone already."""
+        columns = self.live()
+        self._ours(indices)[indices] = True
+        if indices.size:
+            part = Gathered(columns, indices)
+            self._pair.give_back(part.handles, part.chain, part.segments, indices.size)
+
     def _ours(self, indices: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Returns which packets are gone. Raises StateError when one with these numbers is."""
         given = self._given_map()
@@ -278,6 +286,13 @@ class Selection(Packets):
 
     def hand_over(self) -> tuple[Columns, NDArray[np.intp]]:
         return self._burst.hand_over_some(self._indices)
+
+    def release(self) -> None:
+        """Gives the buffers of these packets back; they leave the burst, which keeps the others.
+
+        Raises StateError where one of them has left before.
+        """
+        self._burst.release_some(self._indices)
 
     def _pointer(self) -> Any:
         columns = self.live()

@@ -17,7 +17,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
-from iavfio.port.desired import PROMISCUITY, Wish, withdraw
+from iavfio.port.desired import PROMISCUITY, Note, Wish, apply_addresses, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
 from iavfio.port.identity import Identity
@@ -230,13 +230,21 @@ class PortControl:
 
     def set_promiscuous(self, on: bool, all_multicast: bool | None) -> None:
         """Keeps both modes and tells the PF of a running port; raises as the port's method."""
+        multicast = {} if all_multicast is None else {"all_multicast": all_multicast}
+        self._adjust(PROMISCUITY.apply, promiscuous=on, **multicast)
+
+    def set_extra_macs(self, macs: tuple[bytes, ...]) -> None:
+        """Keeps further addresses and tells the PF of a running port; raises as its method."""
+        self._adjust(apply_addresses, extra_macs=macs)
+
+    def _adjust(self, apply: Callable[[Wish, Session, Note], object], **new: Any) -> None:
+        """Changes settings, and while the port runs the PF; neither where the PF refuses."""
         with self.status.exclusively(bounds.RESET):
             before = self.settings
-            multicast = before.all_multicast if all_multicast is None else all_multicast
-            self.settings = replace(before, promiscuous=on, all_multicast=multicast)
+            self.settings = replace(before, **new)
             if self.status.state is State.RUNNING:
                 try:
-                    PROMISCUITY.apply(self._wish(False), self.session, self.status.note)
+                    apply(self._wish(False), self.session, self.status.note)
                 except BaseException:
                     self.settings = before
                     raise

@@ -199,6 +199,14 @@ def apply(wish: Wish, session: Session, note: Note) -> bytes:
         note("the PF does not grant RSS: all packets arrive in queue 0")
     for row in ROWS:
         row.apply(wish, session, note)
+    return apply_addresses(wish, session, note)
+
+
+def apply_addresses(wish: Wish, session: Session, note: Note) -> bytes:
+    """Makes the PF hold the own address and the further ones; returns the own one that then works.
+
+    Raises as `apply` does.
+    """
     addresses = Addresses(session.client, session.held, note)
     return addresses.apply(wish.mac, wish.settings.extra_macs, made=wish.made, lenient=wish.lenient)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
-from iavfio.arguments import Flag, wrong_type
+from iavfio.arguments import Flag, received_macs, wrong_type
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import TxQueue
 from iavfio.notebook import table
@@ -251,6 +251,15 @@ class Port:
         flag = Flag()
         multicast = None if all_multicast is None else flag("all_multicast", all_multicast)
         self.control.set_promiscuous(flag("on", on), multicast)
+
+    def set_extra_macs(self, macs: Iterable[str | bytes]) -> None:
+        """Further addresses to receive, now and after every reset; as configure(extra_macs=macs).
+
+        They replace those that there were; groups are addresses, too. Raises ConfigError for what
+        is no address, ItemRefused for one that the PF does not take, with nothing changed then;
+        MailboxError, StateError.
+        """
+        self.control.set_extra_macs(received_macs("macs", macs))
 
     # ---- start and stop
 

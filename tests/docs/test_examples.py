@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.punt import kernel
 from tests.sanitizer import SANITIZER
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ SECONDS = 90
 CARD = "0000:3b:02.0"  # where it stands alone, a software VF takes the card's place
 NEEDS = {"handlers.md": "numba"}
 ELSEWHERE = {"guest-lab.md", "fleet.md"}  # need a lab: tests/guest and tests/cluster run them
+NEEDS_TAP = {"punt.md"}
 PATH_NAMED = re.compile(r"`((?:iavfio|csrc|tools|tests)/[\w/.-]+\.\w+)`")
 
 
@@ -47,10 +49,16 @@ SHELL = [block for block in blocks("sh") if re.search(r"iavfio (\w+ )?softvf", b
 MAKE = [block for block in blocks("sh") if re.search(r"^make ", block[2], re.MULTILINE)]
 
 
+def _require_tap(page: str) -> None:
+    if page in NEEDS_TAP:
+        kernel.require()
+
+
 @pytest.mark.parametrize(("page", "line", "text"), PYTHON, ids=names(PYTHON))
 def test_a_python_block_runs(page: str, line: int, text: str, tmp_path: Path) -> None:
     if SANITIZER and page == "preload.md":
         pytest.skip("the sanitizer's own preloaded library must come first")
+    _require_tap(page)
     needed = NEEDS.get(page)
     if needed and importlib.util.find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed: pip install {needed}")
@@ -75,11 +83,14 @@ def test_a_python_block_runs(page: str, line: int, text: str, tmp_path: Path) ->
 @pytest.mark.parametrize(("page", "line", "text"), SHELL, ids=names(SHELL))
 def test_a_shell_block_with_a_software_vf_runs(page: str, line: int, text: str) -> None:
     """Its server is ended with the process group of the block."""
+    _require_tap(page)
     program = Path(sys.executable).with_name("iavfio")
     if not program.exists():
         pytest.skip(f"there is no {program}: make build")
     if "dpdk-testpmd" in text and (shutil.which("dpdk-testpmd") is None or SANITIZER):
         pytest.skip("dpdk-testpmd is not installed: apt-get install dpdk-dev")
+    if " ping " in text and shutil.which("ping") is None:
+        pytest.skip("ping is not installed: apt-get install iputils-ping")
     with tempfile.TemporaryDirectory(prefix="iavfio-docs-") as directory:
         child = subprocess.Popen(
             ["bash", "-ec", text.replace("/tmp/", f"{directory}/")],

@@ -7,14 +7,11 @@
 
 #include "driver/capture/capture.h"
 #include "driver/capture/filter.h"
+#include "driver/capture/whole.h"
 #include "driver/clock.h"
-#include "driver/pool/pool.h"
-#include "driver/ring/queue_pair.h"
 
 #define BURST 256u
 #define ENHANCED_PACKET 6u
-#define MAC_BYTES 12u /* in front of a tag */
-#define TAG_BYTES 4u
 #define SPINS 64u /* empty rounds before it sleeps */
 #define NAP_NS 50000 /* between looks at several queues */
 #define SLICE_NS (20 * NS_PER_MS) /* longest sleep on one interrupt */
@@ -104,47 +101,6 @@ static void count(uint64_t *counter, uint64_t more)
 
 /* ---- a frame ---- */
 
-static uint32_t frame_length(const struct capture *capture, uint32_t i, bool chained)
-{
-    uint32_t length = handle_length(capture->handles[i]);
-
-    for (uint32_t k = 1; chained && k < capture->segments[i]; k++)
-        length += handle_length(capture->chain[CHAIN_ROW * i + k - 1]);
-    return length;
-}
-
-/* The frame as it was on the wire: in one piece, with the tag that the device took out. */
-static const uint8_t *whole_frame(struct capture *capture, const struct pool *pool, uint32_t i,
-                                  bool chained, bool tagged)
-{
-    uint8_t *out = capture->whole;
-    const uint8_t *data = pool_data(pool, capture->handles[i]);
-    uint32_t length = handle_length(capture->handles[i]);
-
-    if (tagged) {
-        uint16_t tag = capture->vlan[i];
-        uint32_t type = capture->config.tag_type;
-
-        memcpy(out, data, MAC_BYTES);
-        out += MAC_BYTES;
-        *out++ = (uint8_t)(type >> 8);
-        *out++ = (uint8_t)type;
-        *out++ = (uint8_t)(tag >> 8);
-        *out++ = (uint8_t)tag;
-        data += MAC_BYTES;
-        length -= MAC_BYTES;
-    }
-    memcpy(out, data, length);
-    out += length;
-    for (uint32_t k = 1; chained && k < capture->segments[i]; k++) {
-        uint64_t part = capture->chain[CHAIN_ROW * i + k - 1];
-
-        memcpy(out, pool_data(pool, part), handle_length(part));
-        out += handle_length(part);
-    }
-    return capture->whole;
-}
-
 static void write_block(struct sheet *sheet, uint64_t now, const uint8_t *frame, uint32_t kept,
                         uint32_t length)
 {
@@ -181,31 +137,29 @@ static void write_burst(struct capture *capture, struct queue_pair *pair, uint32
 {
     const struct capture_config *config = &capture->config;
     const struct pool *pool = pair->pool;
-    bool chained = pair->scattered, tags = config->tag_type;
+    struct columns columns = capture->columns;
     struct capture_counts more = {.received = n};
     uint64_t now = wall_clock();
 
+    if (!pair->scattered)
+        columns.chain = NULL, columns.segments = NULL;
     for (uint32_t i = 0; i < n; i++)
         __builtin_prefetch(pool_data(pool, capture->handles[i]));
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *frame = pool_data(pool, capture->handles[i]);
-        uint32_t length = frame_length(capture, i, chained), kept;
-        bool tagged = tags && (capture->flags[i] & FLAG_VLAN) &&
-                      handle_length(capture->handles[i]) >= MAC_BYTES;
+        struct whole whole;
+        const uint8_t *frame;
+        uint32_t length, kept;
 
-        if (length > config->max_frame)
-            length =
-                handle_length(capture->handles[i]); /* no queue delivers more than it was told */
-        else if (tagged || (chained && capture->segments[i] > 1))
-            frame = whole_frame(capture, pool, i, chained, tagged);
-        length += tagged ? TAG_BYTES : 0;
+        whole_of(&whole, pool, &columns, i, config->tag_type, config->max_frame);
+        frame = whole_frame(&whole, capture->whole);
+        length = whole.length;
         more.bytes += length;
         if (config->filter && !filter_run(config->filter, frame, length, length))
             continue;
         kept = length < config->snaplen ? length : config->snaplen;
         more.taken++;
         more.cut += kept < length;
-        more.tagged += tagged;
+        more.tagged += whole.tagged;
         write_block(sheet, now, frame, kept, length);
     }
     count(&capture->counts.received, more.received);
@@ -213,10 +167,7 @@ static void write_burst(struct capture *capture, struct queue_pair *pair, uint32
     count(&capture->counts.taken, more.taken);
     count(&capture->counts.cut, more.cut);
     count(&capture->counts.tagged, more.tagged);
-    if (chained)
-        pair_release_chains(pair, capture->handles, capture->chain, capture->segments, n);
-    else
-        pair_release(pair, capture->handles, n);
+    pair_release_chains(pair, columns.handles, columns.chain, columns.segments, n);
 }
 
 /* ---- waiting ---- */
