@@ -80,13 +80,17 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """Closes the ports of all hosts and leaves the engine; twice is harmless."""
+        """Closes the ports of all hosts and leaves the engine; twice is harmless.
+
+        Hosts that cannot be reached any more close theirs themselves, and are no error here.
+        """
         engine, self._engine = self._engine, None
         if engine is None:
             return
         try:
-            self._stop()
-            self._each("close", self._remotes, CLOSING)
+            with contextlib.suppress(IavfioError):
+                self._stop()
+                self._each("close", self._remotes, CLOSING)
         finally:
             for remote in self._remotes.values():
                 remote.release()

@@ -59,6 +59,8 @@ class FleetSearch:
             self.interrupted = signal
         except FleetLost as lost:
             self.lost = lost
+        except IavfioError as error:  # of the engine itself: no host can be reached any more
+            self.lost = FleetLost(f"the search ended: {error.what}", error.cause, error.remedy)
 
     def _measure(self, size: int, rate: float) -> Trial:
         """A trial, made again where a host failed in it and came back, or a VF was reset."""

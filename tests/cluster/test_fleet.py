@@ -174,13 +174,19 @@ def ssh(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_hosts_are_reached_over_ssh(ssh: dict[str, Any]) -> None:
-    options = {"connect_options": ssh, "remote_python": sys.executable}
+    """Two VFs of one host, which has one worker."""
+    worker = {"nthreads": 1, "name": "w"}
+    options = {
+        "connect_options": ssh,
+        "remote_python": sys.executable,
+        "worker_options": worker,
+    }
     with iavfio.softvf(vfs=2, uplink="none") as pf:
         plan = FleetPlan(
-            cluster=Cluster(kind="ssh", hosts=("127.0.0.1",) * 3, options=options),
+            cluster=Cluster(kind="ssh", hosts=("127.0.0.1",) * 2, options=options),
             hosts=(
-                Host("west", pf.sockets[0], "sender"),
-                Host("east", pf.sockets[1], "receiver", ring=4096),
+                Host("west", pf.sockets[0], "sender", worker="w"),
+                Host("east", pf.sockets[1], "receiver", worker="w", ring=4096),
             ),
             rate="2kpps",
             duration=0.3,

@@ -178,6 +178,14 @@ def test_a_host_that_fails_each_time_ends_the_search() -> None:
     assert all(each.back for each in search.failures)
 
 
+def test_an_engine_that_is_lost_ends_the_search_with_what_was_found() -> None:
+    gone = IavfioError("the fleet's scheduler is lost", "its connection broke")
+    way = Way(script={"west begin": [None, gone], "west close": [gone]})
+    search = searched(way, size=(128, 64))
+    assert search.lost is not None and "scheduler is lost" in search.lost.what
+    assert search.found.keys() == {128} and ndr_record(search).ended_early == search.lost.what
+
+
 def test_records_are_what_their_schemas_say() -> None:
     with Fleet(plan(verify=True), FakeEngine(Way(carries=900))) as fleet:
         done = fleet.run()
