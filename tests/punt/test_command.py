@@ -19,6 +19,7 @@ import pytest
 import iavfio
 from iavfio.cli import run
 from iavfio.punt.records import PuntInterval, PuntRecord
+from iavfio.softvf.launch import SoftPf
 from tests.capture.test_command import CLI, default_signals
 from tests.port.rig import until
 from tests.punt import kernel
@@ -72,10 +73,10 @@ def summary(child: Process, number: signal.Signals) -> PuntRecord:
     return record
 
 
-def test_kernels_ping_each_other_over_two_vfs() -> None:
+def test_kernels_ping_each_other_over_two_vfs(pf: SoftPf) -> None:
     kernel.require()
     ends = ((1, "one", signal.SIGTERM), (2, "two", signal.SIGINT))
-    with iavfio.softvf(vfs=2, uplink="none") as pf, ExitStack() as stack:
+    with ExitStack() as stack:
         children = [
             stack.enter_context(
                 punting(pf.sockets[n - 1], "--tap", tap, "--address", f"192.0.2.{n}/24",
@@ -102,10 +103,10 @@ def test_kernels_ping_each_other_over_two_vfs() -> None:
             assert interfaces(namespace) == ["lo"]
 
 
-def test_lines_of_intervals_and_what_a_filter_leaves_out(capsys: Capture) -> None:
+def test_lines_of_intervals_and_what_a_filter_leaves_out(busy: SoftPf, capsys: Capture) -> None:
     kernel.require()
-    words = ["--uplink", "gen", "--duration", "0.6", "--interval", "0.2", "--json"]
-    assert run(["punt", "softvf", "--tap", f"a{os.getpid()}", *words]) == 0
+    words = ["--duration", "0.6", "--interval", "0.2", "--json"]
+    assert run(["punt", busy.sockets[0], "--tap", f"a{os.getpid()}", *words]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     intervals = [msgspec.json.decode(line, type=PuntInterval) for line in lines]
     record = msgspec.json.decode(last, type=PuntRecord)
@@ -113,14 +114,14 @@ def test_lines_of_intervals_and_what_a_filter_leaves_out(capsys: Capture) -> Non
     assert all(each.link_up and each.state == "running" for each in intervals)
     assert 0 < sum(each.received for each in intervals) <= record.received
     assert record.not_selected == record.received and record.to_tap.packets == 0
-    assert (record.ended_by, record.device) == ("duration", "softvf")
+    assert (record.ended_by, record.device) == ("duration", busy.sockets[0])
 
 
-def test_everything_is_punted_and_told_in_words(capsys: Capture) -> None:
+def test_everything_is_punted_and_told_in_words(busy: SoftPf, capsys: Capture) -> None:
     kernel.require()
     tap = f"b{os.getpid()}"
-    words = ["--all", "--uplink", "gen", "--duration", "0.3", "--interval", "0.1", "--name", "p"]
-    assert run(["punt", "softvf", "--tap", tap, *words]) == 0
+    words = ["--all", "--duration", "0.3", "--interval", "0.1", "--name", "p"]
+    assert run(["punt", busy.sockets[0], "--tap", tap, *words]) == 0
     said = capsys.readouterr()
     assert f"everything of port p to the interface {tap} and back" in said.err
     assert "0 not selected and dropped; ended by: its time is over" in said.err

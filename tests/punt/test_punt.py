@@ -37,12 +37,6 @@ def here() -> Iterator[kernel.Namespace]:
 
 
 @pytest.fixture(scope="module")
-def pf() -> Iterator[SoftPf]:
-    with iavfio.softvf(vfs=2, uplink="none") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def pool() -> Pool:
     return Pool(2048)
 

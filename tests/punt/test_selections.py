@@ -13,6 +13,7 @@ from iavfio.capture.filter import STEP, Filter
 from iavfio.errors import StateError
 from iavfio.port.port import Port
 from iavfio.punt import everything, usual
+from iavfio.softvf.launch import SoftPf
 from tests.port.rig import healthy, udp
 
 A, B = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
@@ -59,8 +60,8 @@ def test_the_usual_selection() -> None:
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[Port]:
-    with iavfio.softvf() as pf, iavfio.open(pf.sockets[0]) as opened:
+def port(pf: SoftPf) -> Iterator[Port]:
+    with iavfio.open(pf.sockets[2]) as opened:
         opened.configure(mtu=9000)
         opened.start(wait_link=10)
         yield opened
