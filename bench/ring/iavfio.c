@@ -215,7 +215,7 @@ static void act_worker(struct instance *instance)
     struct ours *ours = ours_of(instance);
     uint32_t refused;
 
-    instance->got = ours->pair->rx_paths.burst[0](ours->pair, &ours->columns, instance->ask, true);
+    instance->got = rx_burst_of(ours->pair, false)(ours->pair, &ours->columns, instance->ask, true);
     instance->sent = tx_post(ours->pair, ours->handles, NULL, NULL, instance->got, &refused, true);
 }
 

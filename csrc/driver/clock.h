@@ -21,6 +21,15 @@ static inline uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
 
+/* The time that stands in capture files: ns since 1970. */
+static inline uint64_t wall_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
 static inline uint64_t clock_ticks(void)
 {
 #if defined(__x86_64__)

@@ -124,14 +124,6 @@ static void write_block(struct sheet *sheet, uint64_t now, const uint8_t *frame,
 
 /* ---- a burst ---- */
 
-static uint64_t wall_clock(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
-
 static void write_burst(struct capture *capture, struct queue_pair *pair, uint32_t n,
                         struct sheet *sheet)
 {

@@ -23,7 +23,7 @@ int pair_recv(struct queue_pair *pair, const struct columns *columns, uint32_t m
     if (unlikely(error))
         return error;
     owner = guard_own_cache(pair);
-    got = pair->rx_paths.burst[1](pair, columns, max, owner);
+    got = rx_burst_of(pair, true)(pair, columns, max, owner);
     guard_disown_cache(pair, owner);
     if (unlikely(!got && __atomic_load_n(&pair->tend_empty, __ATOMIC_RELAXED)))
         pair_tend(pair);
@@ -68,7 +68,7 @@ int pair_send(struct queue_pair *pair, const uint64_t *handles, const uint64_t *
     if (unlikely(error))
         return error;
     if (likely(tx_usual(pair, segments, n))) {
-        struct run run = pair->tx_paths.burst[1](pair, handles, n);
+        struct run run = tx_burst_of(pair, true)(pair, handles, n);
 
         if (likely(run.count == n)) {
             guard_leave(&pair->tx_guard);

@@ -75,9 +75,10 @@ static int isa_setup(struct queue_pair *pair, const struct pair_config *config)
         metadata = METADATA_BASIC;
     for (uint32_t format = FORMAT_LEGACY; format <= FORMAT_FLEX_OVS; format++)
         pair->paths_of[format] = isa->rx((enum rx_format)format, metadata);
-    pair->rx_paths = *pair->paths_of[pair->format];
     pair->rx_post = isa->rx_post;
-    pair->tx_paths = isa->tx;
+    pair->tx_plain = isa->tx;
+    rx_use(pair);
+    tx_use(pair);
     pair->byte_tables = isa->byte_tables && isa->byte_tables();
     pair->isa_name = isa->name;
     return 0;

@@ -54,7 +54,7 @@ static int receive_wait(struct queue_pair *pair, const struct columns *columns, 
 
     for (;;) {
         bool owner = guard_own_cache(pair);
-        uint32_t got = pair->rx_paths.burst[1](pair, columns, max, owner);
+        uint32_t got = rx_burst_of(pair, true)(pair, columns, max, owner);
         uint64_t left = UINT64_MAX;
 
         guard_disown_cache(pair, owner);

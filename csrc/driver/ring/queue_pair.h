@@ -82,6 +82,21 @@ struct tx_paths {
     tx_post_fn burst[2];
 };
 
+struct mirror;
+
+/* Called with a packet of several buffers that was posted. */
+typedef void (*tx_seen_fn)(struct queue_pair *pair, const uint64_t *part, uint32_t parts);
+
+/* What a mirror puts in place of a pair's burst functions (capture/mirror.h); the paths without it are
+ * paths_of[format] and tx_plain. Another thread than the side's holder writes `rx`, `tx` and the functions. */
+struct mirror_hook {
+    struct mirror *rx, *tx; /* NULL: nothing is copied */
+    uint32_t rx_inside, tx_inside; /* the side's holder may be copying */
+    rx_burst_fn rx_burst[2];
+    struct tx_paths tx_paths;
+    tx_seen_fn tx_seen;
+};
+
 /* What vector loops compare and mask 32-bit words with, for the format and profile of this queue. They lie
  * in memory because a memory operand costs such a loop nothing, while the compiler would load an immediate
  * value anew in each round of a loop that has many of them. */
@@ -182,6 +197,8 @@ struct queue_pair {
     uint64_t hang_packets; /* what tx_hang.c remembers (docs/spec/libie-counters.md 6) */
     const char *isa_name;
     const struct rx_paths *paths_of[3]; /* by format */
+    struct tx_paths tx_plain;
+    struct mirror_hook mirror;
     uint32_t flex_asked; /* the profile that was configured; `flex` is the one that comes */
     uint64_t packets_at_arm;
     uint32_t
@@ -202,6 +219,29 @@ static inline int32_t pair_state(const struct queue_pair *pair)
     return __atomic_load_n(&pair->state, __ATOMIC_ACQUIRE);
 }
 
+/* Reads a function that a mirror may change at any time. A plain load of a word is one all the same, and the
+ * compiler calls through memory by it. */
+#if defined(__SANITIZE_THREAD__)
+#define BURST_FUNCTION(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#else
+#define BURST_FUNCTION(place) (place)
+#endif
+
+static inline rx_burst_fn rx_burst_of(const struct queue_pair *pair, bool mark)
+{
+    return BURST_FUNCTION(pair->rx_paths.burst[mark]);
+}
+
+static inline tx_post_fn tx_burst_of(const struct queue_pair *pair, bool checked)
+{
+    return BURST_FUNCTION(pair->tx_paths.burst[checked]);
+}
+
+static inline tx_post_fn tx_post_of(const struct queue_pair *pair, bool checked)
+{
+    return BURST_FUNCTION(pair->tx_paths.post[checked]);
+}
+
 /* Whether the pair's descriptor for select and epoll is in use; another thread may ask for that at any time. */
 static inline bool pair_watched(const struct queue_pair *pair)
 {
@@ -213,6 +253,11 @@ static inline int pair_why_stopped(int32_t state)
 {
     return state < 0 ? state : -ESHUTDOWN;
 }
+
+/* Chooses the receive functions for the pair's format, and what a mirror puts in their place; so does tx_use for
+ * the send functions. The caller holds that side, or nobody can. */
+void rx_use(struct queue_pair *pair);
+void tx_use(struct queue_pair *pair);
 
 /* Marks the pair as stopped and wakes its sleeper. Waits for nobody: the watchdog calls it. */
 void pair_halt(struct queue_pair *pair, int why);

@@ -23,7 +23,7 @@ static void drop_chained(struct queue_pair *pair, bool owner, struct rx_tally *t
 static void use_format(struct queue_pair *pair, uint32_t flex)
 {
     if (metadata_format(pair, flex)) {
-        pair->rx_paths = *pair->paths_of[pair->format];
+        rx_use(pair);
         metadata_constants(pair);
     }
 }

@@ -97,6 +97,8 @@ static enum outcome post_one(struct queue_pair *pair, uint64_t first, const uint
         advance(pair, 1);
     }
     group->count++;
+    if (unlikely(__atomic_load_n(&pair->mirror.tx, __ATOMIC_ACQUIRE)))
+        pair->mirror.tx_seen(pair, part, parts);
     return POSTED;
 }
 
@@ -125,7 +127,7 @@ static uint32_t post(struct queue_pair *pair, const uint64_t *handles, const uin
         room = RS_SPACING - group.count;
         want = want < room ? want : room;
         singles = segments ? leading_singles(segments + done, want) : want;
-        got = pair->tx_paths.post[checked](pair, handles + done, singles);
+        got = tx_post_of(pair, checked)(pair, handles + done, singles);
         advance(pair, got.count);
         group.count += got.count;
         group.bytes += got.bytes;
@@ -183,7 +185,7 @@ uint32_t tx_any(struct queue_pair *pair, const uint64_t *handles, const uint64_t
         tx_clean(pair, owner);
     if (likely(!segments && pair->tx_tail && n - 1 < RS_SPACING &&
                n <= pair->tx_entries - pair->tx_next && pair->tx_free >= n + TX_RESERVE)) {
-        run = pair->tx_paths.burst[checked](pair, handles, n);
+        run = tx_burst_of(pair, checked)(pair, handles, n);
         if (likely(run.count == n))
             return n;
     }

@@ -37,7 +37,7 @@ static inline uint32_t tx_post(struct queue_pair *pair, const uint64_t *handles,
 {
     *refused = 0;
     if (likely(tx_usual(pair, segments, n))) {
-        struct run run = pair->tx_paths.burst[0](pair, handles, n);
+        struct run run = tx_burst_of(pair, false)(pair, handles, n);
 
         if (likely(run.count == n))
             return n;

@@ -185,7 +185,7 @@ uint32_t handler_round(struct worker *worker, uint32_t number)
 
     if (unlikely(handling->waiting))
         return 0;
-    n = pair->rx_paths.burst[0](pair, &lane->into, worker->config.burst, in->owner);
+    n = rx_burst_of(pair, false)(pair, &lane->into, worker->config.burst, in->owner);
     if (!n) {
         hold_quiet(pair, &in->quiet_since);
         return 0;

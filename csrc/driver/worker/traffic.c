@@ -249,7 +249,7 @@ uint32_t traffic_receive(struct worker *worker, struct lane *lane)
     if (lane->in->owner)
         rx_counters_merge(pair); /* deferred bytes must not be taken for this poll's */
     before = pair->rq->bytes;
-    got = pair->rx_paths.burst[0](pair, &columns, most, lane->in->owner);
+    got = rx_burst_of(pair, false)(pair, &columns, most, lane->in->owner);
     if (unlikely(quota))
         quota_settle(quota, most, got);
     if (!got) {

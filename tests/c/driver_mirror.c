@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Mirrors: what a pair receives and sends comes out of the rings byte by byte, what finds no room is counted, words
+ * that a hostile peer writes stop nobody, and on and off are free of races while threads receive and send. */
+#include <pthread.h>
+
+#include "driver/capture/filter.h"
+#include "driver/capture/mirror.h"
+#include "driver/capture/mirror_reader.h"
+#include "driver/clock.h"
+#include "rig.h"
+
+#define ENTRIES 64
+#define BUFFERS 512
+#define AROUND 52u /* bytes of a block besides the frame */
+#define TAG_STRIPPED 4ull
+#define INBOUND 1u
+#define OUTBOUND 2u
+
+/* EtherType 0x0800 is let through, all else is not. */
+static const struct filter_step ipv4[] = {
+    {0x28, 0, 0, 12},
+    {0x15, 0, 1, 0x800},
+    {0x06, 0, 0, 0xffffffff},
+    {0x06, 0, 0, 0},
+};
+
+struct ring { /* a mirror with its memory and its reader */
+    struct mirror_control *control;
+    uint8_t *data;
+    struct mirror *mirror;
+    struct mirror_reader *reader;
+    uint32_t sent;
+};
+
+static struct mirror_config config_of(const struct rig *rig)
+{
+    return (struct mirror_config){
+        .size = MIRROR_LEAST, .snaplen = 65535, .max_frame = rig->config.max_frame};
+}
+
+static void ring_new(struct ring *ring, struct mirror_config config, uint32_t sent)
+{
+    struct mirror_ring source;
+    int error = 1;
+
+    ring->sent = sent;
+    ring->control = rig_lines(MIRROR_CONTROL);
+    ring->data = rig_lines(config.size);
+    config.control = ring->control;
+    config.data = ring->data;
+    ring->mirror = mirror_new(&config, &error);
+    assert(ring->mirror && !error);
+    source = (struct mirror_ring){ring->control, ring->data, config.size, 5, sent};
+    ring->reader = mirror_reader_new(&source, 1, config.snaplen, &error);
+    assert(ring->reader && !error);
+}
+
+static void ring_end(struct ring *ring)
+{
+    mirror_free(ring->mirror);
+    mirror_reader_free(ring->reader);
+    free(ring->control);
+    free(ring->data);
+}
+
+static void make_frame(uint8_t *frame, uint32_t length, uint32_t seed)
+{
+    for (uint32_t i = 0; i < length; i++)
+        frame[i] = (uint8_t)(seed + i);
+}
+
+static void receive(struct rig *rig, const void *frame, uint32_t length, uint64_t bits)
+{
+    memcpy(rig_rx_buffer(rig), frame, length);
+    rig_rx(rig, length, bits);
+}
+
+static uint32_t take(struct rig *rig, uint32_t most)
+{
+    uint64_t handles[ENTRIES], chain[4 * ENTRIES];
+    uint8_t segments[ENTRIES];
+    struct columns columns = {.handles = handles, .chain = chain, .segments = segments};
+    int got = pair_recv(rig->pair, &columns, most);
+
+    assert(got >= 0);
+    pair_release_chains(rig->pair, handles, chain, segments, (uint32_t)got);
+    return (uint32_t)got;
+}
+
+static uint32_t word(const uint8_t *block, uint32_t place)
+{
+    uint32_t value;
+
+    memcpy(&value, block + 4 * (size_t)place, sizeof(value));
+    return value;
+}
+
+/* The block at *at has this frame, cut to `kept`, with direction and queue; *at moves on. */
+static void expect(const struct ring *ring, const uint8_t *buffer, int64_t *at, const void *frame,
+                   uint32_t kept, uint32_t length)
+{
+    const uint8_t *block = buffer + *at, *end;
+    uint32_t padded = (kept + 3) & ~3u, total = AROUND + padded;
+
+    assert(word(block, 0) == 6 && word(block, 1) == total && word(block, 2) == 0);
+    assert(word(block, 5) == kept && word(block, 6) == length);
+    assert(!memcmp(block + 28, frame, kept));
+    for (uint32_t i = kept; i < padded; i++)
+        assert(!block[28 + i]);
+    end = block + 28 + padded;
+    assert(word(end, 0) == (2 | 4 << 16) && word(end, 1) == (ring->sent ? OUTBOUND : INBOUND));
+    assert(word(end, 2) == (6 | 4 << 16) && word(end, 3) == 5 && word(end, 4) == 0);
+    assert(word(end, 5) == total);
+    *at += total;
+}
+
+static int64_t fill(struct ring *ring, uint8_t *buffer, uint64_t size)
+{
+    return mirror_reader_fill(ring->reader, buffer, size, 0, 0, 1);
+}
+
+static uint8_t buffer[1 << 20];
+
+static void test_arguments(void)
+{
+    struct rig rig;
+    struct mirror_config config;
+    struct mirror_ring source = {.size = MIRROR_LEAST};
+    uint8_t memory[8];
+    int error = 0;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig);
+    assert(!mirror_new(&config, &error) && error == -EINVAL); /* no memory */
+    config.control = (struct mirror_control *)(void *)memory;
+    config.data = memory;
+    config.size = MIRROR_LEAST - MIRROR_ALIGN;
+    assert(!mirror_new(&config, &error) && error == -EINVAL);
+    config.size = MIRROR_LEAST + MIRROR_ALIGN;
+    assert(!mirror_new(&config, &error) && error == -EINVAL);
+    config.size = MIRROR_LEAST;
+    config.filter = ipv4;
+    config.steps = 2; /* no return at its end */
+    assert(!mirror_new(&config, &error) && error == -EINVAL);
+    assert(!mirror_reader_new(&source, 0, 64, &error) && error == -EINVAL);
+    assert(!mirror_reader_new(&source, MIRROR_RINGS + 1, 64, &error) && error == -EINVAL);
+    assert(!mirror_reader_new(&source, 1, 0, &error) && error == -EINVAL);
+    source.size = 3;
+    assert(!mirror_reader_new(&source, 1, 64, &error) && error == -EINVAL);
+    rig_end(&rig);
+}
+
+/* Frames before, while and after it is attached: those in between are in the ring, whoever receives them. */
+static void test_received(void)
+{
+    struct rig rig;
+    struct ring ring;
+    struct mirror_config config;
+    uint8_t frame[256];
+    int64_t at = 0, got;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig);
+    config.snaplen = 70;
+    ring_new(&ring, config, 0);
+    for (uint32_t i = 0; i < 12; i++) {
+        if (i == 2)
+            mirror_attach(rig.pair, ring.mirror, NULL);
+        if (i == 8)
+            mirror_detach(rig.pair);
+        make_frame(frame, 60 + 10 * i, i);
+        receive(&rig, frame, 60 + 10 * i, RIG_EOP);
+        assert(take(&rig, 8) == 1 && take(&rig, 8) == 0);
+    }
+    got = fill(&ring, buffer, sizeof(buffer));
+    for (uint32_t i = 2; i < 8; i++) {
+        make_frame(frame, 60 + 10 * i, i);
+        expect(&ring, buffer, &at, frame, 70, 60 + 10 * i);
+    }
+    assert(at == got && fill(&ring, buffer, sizeof(buffer)) == 0);
+    assert(ring.control->frames == 6 && ring.control->written == 6 && ring.control->cut == 6);
+    assert(ring.control->bytes == 80 + 90 + 100 + 110 + 120 + 130 && !ring.control->lost);
+    assert(mirror_reader_frames(ring.reader, 0) == 6 && mirror_reader_frames(ring.reader, 1) == 0);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+/* A frame in two buffers is one block; a tag that the device took out stands in it, also where the caller asks for no
+ * tags. */
+static void test_chains_and_tags(void)
+{
+    struct rig rig;
+    struct ring ring;
+    struct mirror_config config;
+    uint8_t frame[3000], tagged[64];
+    int64_t got, at = 0;
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.scattered = 1;
+    rig.config.metadata = 0x3f;
+    rig_go(&rig);
+    config = config_of(&rig);
+    config.tag_type = 0x88a8;
+    ring_new(&ring, config, 0);
+    mirror_attach(rig.pair, ring.mirror, NULL);
+    make_frame(frame, sizeof(frame), 1);
+    receive(&rig, frame, POOL_ROOM, 0);
+    receive(&rig, frame + POOL_ROOM, sizeof(frame) - POOL_ROOM, RIG_EOP);
+    memcpy(rig_rx_buffer(&rig), frame, 60);
+    rig_rx_raw(&rig, 0x2064ull << 16, 3 | TAG_STRIPPED | 24ull << 30 | 60ull << 38, 0, 0);
+    assert(take(&rig, 8) == 2);
+    got = fill(&ring, buffer, sizeof(buffer));
+    expect(&ring, buffer, &at, frame, sizeof(frame), sizeof(frame));
+    memcpy(tagged, frame, 12);
+    memcpy(tagged + 12, "\x88\xa8\x20\x64", 4);
+    memcpy(tagged + 16, frame + 12, 48);
+    expect(&ring, buffer, &at, tagged, 64, 64);
+    assert(at == got && ring.control->tagged == 1);
+    assert(ring.control->bytes == sizeof(frame) + 64);
+    mirror_detach(rig.pair);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+static uint64_t filled(struct rig *rig, uint32_t length, uint32_t seed)
+{
+    uint64_t handle;
+
+    assert(pair_alloc(rig->pair, &handle, 1) == 1);
+    make_frame(pool_data(rig->pool, handle), length, seed);
+    return handle | (uint64_t)length << HANDLE_LENGTH_SHIFT;
+}
+
+/* The usual burst, one around the ring's end, one with packets that are refused, and a chain: what was sent is in the
+ * ring, and nothing else. */
+static void test_sent(void)
+{
+    struct rig rig;
+    struct ring ring;
+    uint64_t handles[32], chain[4 * 32] = {0};
+    uint8_t frame[2 * POOL_ROOM], segments[32];
+    uint32_t refused;
+    int64_t got, at = 0;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    ring_new(&ring, config_of(&rig), 1);
+    for (uint32_t round = 0; round < 8; round++) {
+        if (round == 1)
+            mirror_attach(rig.pair, NULL, ring.mirror);
+        if (round == 7)
+            mirror_detach(rig.pair);
+        for (uint32_t i = 0; i < 11; i++)
+            handles[i] = filled(&rig, round == 3 && i % 4 == 2 ? 10 : 64 + i, 20 * round + i);
+        assert(pair_send(rig.pair, handles, NULL, NULL, 11, &refused) == 11);
+        assert(refused == (round == 3 ? 3u : 0u));
+        rig_tx(&rig, 100);
+        pair_clean(rig.pair);
+    }
+    mirror_attach(rig.pair, NULL, ring.mirror);
+    for (uint32_t i = 0; i < 2; i++) {
+        handles[i] = filled(&rig, 700, i);
+        segments[i] = (uint8_t)(1 + i);
+    }
+    chain[4] = filled(&rig, 500, 77);
+    assert(pair_send(rig.pair, handles, chain, segments, 2, &refused) == 2 && !refused);
+    got = fill(&ring, buffer, sizeof(buffer));
+    for (uint32_t round = 1; round < 7; round++) {
+        for (uint32_t i = 0; i < 11; i++) {
+            if (round == 3 && i % 4 == 2)
+                continue;
+            make_frame(frame, 64 + i, 20 * round + i);
+            expect(&ring, buffer, &at, frame, 64 + i, 64 + i);
+        }
+    }
+    make_frame(frame, 700, 0);
+    expect(&ring, buffer, &at, frame, 700, 700);
+    make_frame(frame, 700, 1);
+    make_frame(frame + 700, 500, 77);
+    expect(&ring, buffer, &at, frame, 1200, 1200);
+    assert(at == got);
+    assert(ring.control->frames == 6 * 11 - 3 + 2 && !ring.control->lost);
+    mirror_detach(rig.pair);
+    rig_tx(&rig, 100);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+static void test_filter(void)
+{
+    struct rig rig;
+    struct ring ring;
+    struct mirror_config config;
+    struct filter_step steps[4];
+    uint8_t frame[60] = {0};
+    int64_t got, at = 0;
+
+    memcpy(steps, ipv4, sizeof(steps));
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig);
+    config.filter = steps;
+    config.steps = 4;
+    config.snaplen = 14;
+    ring_new(&ring, config, 0);
+    memset(steps, 0xff, sizeof(steps)); /* the mirror has its own copy */
+    mirror_attach(rig.pair, ring.mirror, NULL);
+    for (int i = 0; i < 20; i++) {
+        frame[12] = i & 1 ? 8 : 0x86;
+        receive(&rig, frame, 60, RIG_EOP);
+    }
+    assert(take(&rig, 32) == 20);
+    got = fill(&ring, buffer, sizeof(buffer));
+    frame[12] = 8;
+    for (int i = 0; i < 10; i++)
+        expect(&ring, buffer, &at, frame, 14, 60);
+    assert(at == got && ring.control->frames == 20 && ring.control->written == 10);
+    mirror_detach(rig.pair);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+/* Nothing is overwritten; what is lost is counted, and after the reader made room all goes on around the ring's end. */
+static void test_losses(void)
+{
+    struct rig rig;
+    struct ring ring;
+    uint8_t frame[1000];
+    uint64_t seen = 0;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    ring_new(&ring, config_of(&rig), 0);
+    mirror_attach(rig.pair, ring.mirror, NULL);
+    for (uint32_t round = 0; round < 9; round++) {
+        uint64_t before = ring.control->written;
+        int64_t at = 0, got;
+
+        for (uint32_t i = 0; i < 40; i++) {
+            make_frame(frame, sizeof(frame), 40 * round + i);
+            receive(&rig, frame, sizeof(frame), RIG_EOP);
+            assert(take(&rig, 8) == 1);
+        }
+        assert(ring.control->written - before == 32); /* of 1024 bytes each */
+        got = fill(&ring, buffer, sizeof(buffer));
+        for (uint32_t i = 0; i < 32; i++) {
+            make_frame(frame, sizeof(frame), 40 * round + i);
+            expect(&ring, buffer, &at, frame, sizeof(frame), sizeof(frame));
+        }
+        assert(at == got);
+        seen += 32;
+    }
+    assert(ring.control->lost == 9 * 8 && ring.control->frames == 9 * 40);
+    assert(mirror_reader_frames(ring.reader, 0) == seen);
+    mirror_detach(rig.pair);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+/* A limit and a small buffer hold, and of two rings the earlier frame comes first. */
+static void test_two_rings(void)
+{
+    struct rig rig;
+    struct ring ring[2];
+    struct mirror_ring source[2];
+    struct mirror_reader *reader;
+    uint8_t frame[60], *small;
+    uint64_t handle, least;
+    uint32_t refused;
+    int64_t at = 0;
+    int error;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    for (uint32_t i = 0; i < 2; i++) {
+        ring_new(&ring[i], config_of(&rig), i);
+        source[i] = (struct mirror_ring){ring[i].control, ring[i].data, MIRROR_LEAST, 5, i};
+    }
+    reader = mirror_reader_new(source, 2, 60, &error);
+    assert(reader && !error);
+    mirror_attach(rig.pair, ring[0].mirror, ring[1].mirror);
+    for (uint32_t i = 0; i < 8; i++) {
+        if (i & 1) {
+            handle = filled(&rig, 60, i);
+            assert(pair_send(rig.pair, &handle, NULL, NULL, 1, &refused) == 1);
+        } else {
+            make_frame(frame, 60, i);
+            receive(&rig, frame, 60, RIG_EOP);
+            assert(take(&rig, 8) == 1);
+        }
+    }
+    least = mirror_reader_least(reader);
+    small = malloc(least);
+    assert(small && least >= AROUND + 60);
+    for (uint32_t i = 0; i < 7; i++) {
+        int64_t got = mirror_reader_fill(reader, small, least, 7, clock_ns() + NS_PER_SECOND, 0);
+
+        at = 0;
+        make_frame(frame, 60, i);
+        expect(&ring[i & 1], small, &at, frame, 60, 60);
+        assert(got == at);
+    }
+    assert(mirror_reader_fill(reader, small, least, 7, clock_ns() + NS_PER_SECOND, 0) == 0);
+    assert(mirror_reader_frames(reader, 0) == 4 && mirror_reader_frames(reader, 1) == 3);
+    mirror_reader_free(reader);
+    free(small);
+    mirror_detach(rig.pair);
+    rig_tx(&rig, 100);
+    for (uint32_t i = 0; i < 2; i++)
+        ring_end(&ring[i]);
+    rig_end(&rig);
+}
+
+/* A reader that writes nonsense everywhere loses frames of its own; the writer goes on, and believes its own words. */
+static void test_hostile_reader(void)
+{
+    struct rig rig;
+    struct ring ring;
+    uint8_t frame[500];
+    uint64_t put = 0;
+    unsigned int seed = 1;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    ring_new(&ring, config_of(&rig), 0);
+    mirror_attach(rig.pair, ring.mirror, NULL);
+    for (uint32_t i = 0; i < 5000; i++) {
+        uint64_t *words = (uint64_t *)(void *)ring.control;
+        uint64_t place = (uint64_t)rand_r(&seed) % (sizeof(*ring.control) / 8);
+
+        words[place] = (uint64_t)rand_r(&seed) << (rand_r(&seed) % 60);
+        if (i % 3 == 0)
+            ring.control->tail = ring.control->head + (uint64_t)rand_r(&seed) % 3 - 1;
+        make_frame(frame, sizeof(frame), i);
+        receive(&rig, frame, 60 + i % 440, RIG_EOP);
+        assert(take(&rig, 8) == 1);
+        put++;
+        assert(ring.control->frames == put);
+        assert(ring.control->written + ring.control->lost == put);
+    }
+    mirror_detach(rig.pair);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
+/* A writer that writes nonsense is told, and nothing is read outside of the ring or written outside of the buffer. */
+static void test_hostile_writer(void)
+{
+    struct rig rig;
+    unsigned int seed = 7;
+    uint32_t told = 0;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    for (uint32_t i = 0; i < 3000; i++) {
+        struct ring ring;
+        struct mirror_config config = config_of(&rig);
+        struct mirror_record record = {
+            .captured = (uint32_t)rand_r(&seed) >> (rand_r(&seed) % 31),
+            .length = (uint32_t)rand_r(&seed) >> (rand_r(&seed) % 31),
+        };
+        uint64_t least;
+        int64_t got;
+
+        config.snaplen = i % 2 ? 65535 : 128;
+        ring_new(&ring, config, 0);
+        memcpy(ring.data, &record, sizeof(record));
+        ring.control->head = ((uint64_t)rand_r(&seed) << 16) >> (rand_r(&seed) % 46);
+        if (i % 4)
+            ring.control->head &= ~15ull;
+        least = mirror_reader_least(ring.reader);
+        assert(least <= sizeof(buffer));
+        got = mirror_reader_fill(ring.reader, buffer + sizeof(buffer) - least, least, 0, 0, 1);
+        assert(got == -EBADMSG || (got >= 0 && (uint64_t)got <= least));
+        told += got == -EBADMSG;
+        ring_end(&ring);
+    }
+    assert(told > 300 && told < 3000);
+    rig_end(&rig);
+}
+
+/* ---- threads ---- */
+
+#define TURNS 300
+
+struct shared {
+    struct rig rig;
+    uint32_t stop;
+    uint64_t received, sent;
+};
+
+static void *traffic(void *argument)
+{
+    struct shared *shared = argument;
+    struct rig *rig = &shared->rig;
+    uint8_t frame[64];
+    uint32_t seed = 0, refused;
+
+    while (!__atomic_load_n(&shared->stop, __ATOMIC_ACQUIRE)) {
+        uint64_t handle = filled(rig, 64, seed);
+        int done;
+
+        make_frame(frame, sizeof(frame), seed++);
+        receive(rig, frame, sizeof(frame), RIG_EOP);
+        assert(take(rig, 8) == 1);
+        done = pair_send(rig->pair, &handle, NULL, NULL, 1, &refused);
+        assert(done == 1 && !refused);
+        rig_tx(rig, 100);
+        pair_clean(rig->pair);
+        __atomic_fetch_add(&shared->received, 1, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+/* Every frame in the ring is whole: it holds a run of rising bytes. */
+static uint64_t check_blocks(const uint8_t *at, int64_t bytes)
+{
+    uint64_t frames = 0;
+
+    assert(bytes >= 0);
+    for (const uint8_t *end = at + bytes; at < end; at += word(at, 1), frames++) {
+        assert(word(at, 5) == 64 && word(at, 6) == 64);
+        for (uint32_t i = 1; i < 64; i++)
+            assert(at[28 + i] == (uint8_t)(at[28] + i));
+    }
+    return frames;
+}
+
+/* A mirror is made, attached, read, detached and freed again and again under running traffic. */
+static void test_on_and_off(void)
+{
+    static struct shared shared;
+    pthread_t thread;
+    uint64_t frames = 0;
+
+    rig_new(&shared.rig, ENTRIES, BUFFERS);
+    assert(!pthread_create(&thread, NULL, traffic, &shared));
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        struct ring ring[2];
+        uint64_t began = __atomic_load_n(&shared.received, __ATOMIC_RELAXED);
+        int64_t got;
+
+        for (uint32_t i = 0; i < 2; i++)
+            ring_new(&ring[i], config_of(&shared.rig), i);
+        mirror_attach(shared.rig.pair, turn % 3 == 1 ? NULL : ring[0].mirror,
+                      turn % 3 == 2 ? NULL : ring[1].mirror);
+        while (__atomic_load_n(&shared.received, __ATOMIC_RELAXED) < began + turn % 7)
+            frames += check_blocks(buffer, fill(&ring[turn % 2], buffer, sizeof(buffer)));
+        mirror_detach(shared.rig.pair);
+        for (uint32_t i = 0; i < 2; i++) {
+            while ((got = fill(&ring[i], buffer, sizeof(buffer))) > 0)
+                frames += check_blocks(buffer, got);
+            assert(mirror_reader_frames(ring[i].reader, 0) == ring[i].control->written);
+            assert(ring[i].control->frames == ring[i].control->written + ring[i].control->lost);
+            ring_end(&ring[i]);
+        }
+    }
+    __atomic_store_n(&shared.stop, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    assert(frames > TURNS / 3);
+    rig_end(&shared.rig);
+}
+
+int main(void)
+{
+    test_arguments();
+    test_received();
+    test_chains_and_tags();
+    test_sent();
+    test_filter();
+    test_losses();
+    test_two_rings();
+    test_hostile_reader();
+    test_hostile_writer();
+    test_on_and_off();
+    puts("mirrors hold");
+    return 0;
+}
