@@ -196,7 +196,8 @@ enum watchdog_event {
     WATCHDOG_HANG =
         16, /* a send queue made no progress for two checks (docs/spec/libie-counters.md 6) */
     WATCHDOG_ENDED = 32, /* watchdog_stop was called */
-    WATCHDOG_TRAFFIC = 64 /* the first packet that watchdog_await_traffic waits for has moved */
+    WATCHDOG_TRAFFIC = 64, /* the first packet that watchdog_await_traffic waits for has moved */
+    WATCHDOG_KNOCK = 128 /* somebody waits at the socket of watchdog_listen */
 };
 struct watchdog;
 struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
@@ -208,8 +209,11 @@ void watchdog_remove(struct watchdog *watchdog, struct queue_pair *pair);
 /* Registers are checked only while the watchdog is armed: not before the admin queue is up, and not during
  * recovery. */
 void watchdog_arm(struct watchdog *watchdog, int on);
-/* Waits for events and returns their bits, which are cleared; 0 at the timeout; -EINTR. */
+/* Waits for events and returns their bits, which are cleared; 0 at the timeout; -EINTR. WATCHDOG_KNOCK comes as long
+ * as somebody waits. */
 int watchdog_wait(struct watchdog *watchdog, int timeout_ms);
+/* watchdog_wait looks at a listening socket, too; -1: no more. Before the first wait, or in the thread that waits. */
+void watchdog_listen(struct watchdog *watchdog, int fd);
 /* CLOCK_MONOTONIC ns when the present reset was first seen, 0 = none. */
 uint64_t watchdog_reset_seen(const struct watchdog *watchdog);
 /* Tells WATCHDOG_TRAFFIC once the pairs have received and sent more than `packets` in all, by their counters. A

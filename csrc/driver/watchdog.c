@@ -31,6 +31,7 @@ struct watchdog {
     struct vfio_regio *regio;
     int fd[FD_COUNT];
     int event_fd; /* wakes watchdog_wait */
+    int listen_fd; /* watchdog_wait looks at it as well; -1: none */
     uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock; /* of pairs */
@@ -250,6 +251,7 @@ struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request
     watchdog->fd[FD_GONE] = gone_fd;
     watchdog->fd[FD_REQUEST] = request_fd;
     watchdog->fd[FD_MAILBOX] = mailbox_fd;
+    watchdog->listen_fd = -1;
     watchdog->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&watchdog->lock, NULL);
     if (watchdog->fd[FD_CONTROL] < 0 || watchdog->event_fd < 0)
@@ -307,18 +309,24 @@ int watchdog_wait(struct watchdog *watchdog, int timeout_ms)
     uint64_t start = clock_ns();
 
     for (;;) {
-        struct pollfd fd = {.fd = watchdog->event_fd, .events = POLLIN};
+        struct pollfd fds[2] = {{.fd = watchdog->event_fd, .events = POLLIN},
+                                {.fd = watchdog->listen_fd, .events = POLLIN}};
         int64_t left = timeout_ms - (int64_t)((clock_ns() - start) / NS_PER_MS);
         uint32_t events = __atomic_exchange_n(&watchdog->events, 0, __ATOMIC_SEQ_CST);
 
         /* A wake-up may be left over from events that an earlier call has returned. */
         if (events || (timeout_ms >= 0 && left < 0))
             return (int)events;
-        if (poll(&fd, 1, timeout_ms < 0 ? -1 : (int)left) < 0)
+        if (poll(fds, 2, timeout_ms < 0 ? -1 : (int)left) < 0)
             return -errno;
-        if (fd.revents & POLLIN)
+        if (fds[0].revents & POLLIN)
             eventfd_take(watchdog->event_fd);
-        else if (left <= 0 && timeout_ms >= 0)
+        if (fds[1].revents & POLLIN)
+            return WATCHDOG_KNOCK |
+                   (int)__atomic_exchange_n(&watchdog->events, 0, __ATOMIC_SEQ_CST);
+        if (fds[0].revents & POLLIN)
+            continue;
+        if (left <= 0 && timeout_ms >= 0)
             return (int)__atomic_exchange_n(&watchdog->events, 0, __ATOMIC_SEQ_CST);
     }
 }
@@ -326,6 +334,11 @@ int watchdog_wait(struct watchdog *watchdog, int timeout_ms)
 uint64_t watchdog_reset_seen(const struct watchdog *watchdog)
 {
     return __atomic_load_n(&watchdog->reset_ns, __ATOMIC_SEQ_CST);
+}
+
+void watchdog_listen(struct watchdog *watchdog, int fd)
+{
+    watchdog->listen_fd = fd;
 }
 
 void watchdog_await_traffic(struct watchdog *watchdog, uint64_t packets)

@@ -3,6 +3,7 @@
 
 from iavfio.capture.capture import Capture, Captured, Counts
 from iavfio.capture.filter import Filter
+from iavfio.capture.mirror import Mirror, MirrorCapture
 from iavfio.capture.packet_file import Frames, load
 from iavfio.capture.replay import Replay, Replayed
 from iavfio.capture.rewrite import Rule, parse_rule
@@ -15,6 +16,8 @@ __all__ = [
     "Counts",
     "Filter",
     "Frames",
+    "Mirror",
+    "MirrorCapture",
     "Replay",
     "Replayed",
     "Rule",

@@ -26,11 +26,21 @@ class CaptureRecord(
 
     port: str
     device: Annotated[str, Meta(description="the VF as it was named")]
+    mirrored: Annotated[
+        str | None,
+        Meta(
+            description='"rx", "tx" or "both" of a port that runs in another process; null: the '
+            "command opened the VF"
+        ),
+    ]
     files: Annotated[list[str], Meta(description='what was written; "-" is standard output')]
     filter: Annotated[str, Meta(description="tcpdump's language; empty: every frame")]
     snaplen: Annotated[Count, Meta(description="bytes of a frame that are kept")]
     seconds: float
-    received: Annotated[Count, Meta(description="frames taken out of the receive queues")]
+    received: Annotated[
+        Count,
+        Meta(description="frames taken out of the receive queues; mirrored: that the queues moved"),
+    ]
     received_bytes: Annotated[Count, Meta(description="their length without FCS, tags included")]
     captured: Annotated[Count, Meta(description="frames that the filter let through")]
     cut: Annotated[Count, Meta(description="of these: longer than snaplen")]
@@ -39,15 +49,24 @@ class CaptureRecord(
     ]
     written_bytes: Annotated[Count, Meta(description="bytes of all files")]
     dropped: Annotated[
-        Count, Meta(description="frames that came to the VF and were lost before the filter")
+        Count,
+        Meta(
+            description="frames that came to the VF and were lost before the filter; mirrored: let "
+            "through by the filter, and there was no room in the rings"
+        ),
     ]
     drops: Annotated[dict[str, int], Meta(description="the same by counter")]
     waiting: Annotated[
-        Count, Meta(description="frames in the receive rings at the end, not captured")
+        Count,
+        Meta(description="frames in the receive rings, or the mirror's, at the end, not captured"),
     ]
     resets: Annotated[Count, Meta(description="resets of the VF meanwhile")]
     ended_by: Annotated[
-        str, Meta(description='"count", "duration", "signal", "reader" (it has gone) or "error"')
+        str,
+        Meta(
+            description='"count", "duration", "signal", "reader" (it has gone), "port" (it was '
+            'closed) or "error"'
+        ),
     ]
     error: Annotated[str | None, Meta(description="what ended it early, in words")]
 

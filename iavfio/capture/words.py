@@ -14,6 +14,7 @@ ENDED = {
     "done": "everything is sent",
     "duration": "its time is over",
     "signal": "a signal",
+    "port": "the port was closed",
     "reader": "nobody reads the pipe any more",
     "error": "an error",
 }
@@ -23,15 +24,19 @@ def capture_summary(r: CaptureRecord) -> Iterator[str]:
     """The lines of a capture's summary."""
     into = "standard output" if r.files == ["-"] else ", ".join(_shortened(r.files))
     rate = r.received / r.seconds / 1e6 if r.seconds else 0.0
+    moved = {None: "received", "rx": "received", "tx": "sent", "both": "received and sent"}
     yield (
-        f"{counted(r.captured, 'frame')} captured of {r.received} received in {r.seconds:.2f} s "
-        f"({rate:.3f} Mpps), {r.written_bytes} bytes to {into}; ended by: {ENDED[r.ended_by]}"
+        f"{counted(r.captured, 'frame')} captured of {r.received} {moved[r.mirrored]} in "
+        f"{r.seconds:.2f} s ({rate:.3f} Mpps), {r.written_bytes} bytes to {into}; "
+        f"ended by: {ENDED[r.ended_by]}"
     )
-    share = r.dropped / (r.dropped + r.received) if r.dropped else 0.0
+    came = r.received if r.mirrored else r.dropped + r.received
+    share = r.dropped / came if r.dropped else 0.0
     lost = f"{r.dropped} ({share:.2%}): {told(r.drops)}" if r.dropped else "none"
-    yield f"lost before they were received: {lost}"
+    yield f"lost {'in the mirror' if r.mirrored else 'before they were received'}: {lost}"
     if r.waiting:
-        yield f"in the receive rings at the end, not captured: {r.waiting}"
+        rings = "the mirror's rings" if r.mirrored else "the receive rings"
+        yield f"in {rings} at the end, not captured: {r.waiting}"
     if r.cut:
         yield f"longer than {r.snaplen} bytes, cut: {r.cut}"
     if r.tags_restored:

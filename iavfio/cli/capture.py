@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`iavfio capture`: what a VF receives, into pcapng files or a pipe."""
+"""`iavfio capture`: what a VF receives, or a running port moves, into pcapng files or a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from iavfio.cli.options import (
     Number,
     PortName,
     Rotation,
-    Vf,
+    RunningPort,
+    VfOrPort,
     device_options,
 )
 from iavfio.cli.outcome import DONE
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 STATUS = (
-    "Example: iavfio capture 0000:3b:02.0 -w web.pcapng --duration 10 tcp port 443. Exit status: 0 "
+    "Example: iavfio capture 0000:3b:02.0 -w web.pcapng --duration 10 tcp port 443, or of the port "
+    "vf0 of another process: iavfio capture vf0 -w - | tshark -i -. Exit status: 0 "
     "done, or the reader of the pipe has gone; 1 a file cannot be written whole, or a device "
     "failed; 2 wrong use; 130 Ctrl-C and 143 SIGTERM, with a whole file and the summary. Frames "
     "that were lost are told and do not change it."
@@ -45,7 +47,7 @@ STATUS = (
     needs=("iavfio.capture.capture", "iavfio.opening", "iavfio.softvf.launch"),
     status=STATUS,
 )
-@click.argument("target", metavar="VF", type=Vf())
+@click.argument("target", metavar="VF|PORT", type=VfOrPort())
 @click.argument("expression", metavar="[FILTER]...", nargs=-1)
 @click.option(
     "-w",
@@ -85,6 +87,11 @@ STATUS = (
     help="Capture this queue only; may be given several times.  [default: all]",
 )
 @click.option(
+    "--direction",
+    type=click.Choice(["rx", "tx", "both"]),
+    help="Of a running port: what it receives, sends, or both.  [default: both]",
+)
+@click.option(
     "--ring", type=Number(RING), default=4096, show_default=True, help="Descriptors per ring."
 )
 @click.option(
@@ -113,22 +120,29 @@ STATUS = (
 def command(
     target: str, expression: tuple[str, ...], path: str, as_json: bool, **options: Any
 ) -> int:
-    """Write what VF receives to a pcapng file, with times in nanoseconds.
+    """Write what VF receives, or what PORT moves, to a pcapng file, with times in nanoseconds.
 
-    VF is a PCI address, vfio-user:/path/of/socket, or softvf: a private software VF. FILTER is an
+    VF is a PCI address, vfio-user:/path/of/socket, or softvf: a private software VF. PORT is the
+    name of a port that runs in another process ('iavfio stats'): what its queues receive and send
+    is mirrored while it goes on; its user and root may do so. FILTER is an
     expression in tcpdump's language; libpcap compiles it, and it runs in C. VLAN tags that the
     device strips are put back. What was lost, and where, is told at the end and stands in the file.
     """
     from iavfio.capture.capture import Capture
 
     _check_stdout(path)
+    if isinstance(target, RunningPort):
+        return _mirrored(target, path, expression, as_json, options)
+    if options["direction"] in ("tx", "both"):
+        raise click.UsageError(
+            "a VF that this command opens sends nothing: --direction is of a port that runs in "
+            "another process"
+        )
     chosen = _filter(expression)
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
         try:
             port = _open(stack, target, options)
-            sizes = [int(size) for kind, size in options["rotate"] if kind == "size"]
-            times = [float(age) for kind, age in options["rotate"] if kind == "seconds"]
             capture = Capture(
                 port,
                 path,
@@ -136,9 +150,8 @@ def command(
                 filter=chosen,
                 snaplen=options["snaplen"],
                 limit=options["count"] or 0,
-                rotate_size=min(sizes, default=0),
-                rotate_seconds=min(times, default=0.0),
                 cpus=options["cpus"] or (),
+                **_rotation(options),
             )
         except KeyboardInterrupt:
             note("iavfio: the capture was ended before its first frame: nothing was written")
@@ -146,7 +159,9 @@ def command(
         if not as_json:
             note(f"capturing on {port.name}, {_end(options)}")
         captured = capture.run(options["duration"], None if as_json else _progress)
-        _summary(captured, port, target, path, expression, options["snaplen"], as_json)
+        _summary(
+            captured, port.name, target, None, expression, options["snaplen"], as_json, port.notes
+        )
         interrupted = captured.interrupted
         if interrupted is not None:
             from iavfio.port.bounds import HURRY
@@ -155,6 +170,63 @@ def command(
     if captured.error is not None:
         raise captured.error
     return DONE if interrupted is None else signals.status(interrupted)
+
+
+def _mirrored(
+    target: RunningPort, path: str, expression: tuple[str, ...], as_json: bool, options: Any
+) -> int:
+    """Captures a running port through a mirror of it."""
+    from iavfio.capture.mirror import Mirror, MirrorCapture
+
+    _check_used()
+    chosen = _filter(expression)
+    direction = options["direction"] or "both"
+    mirror = Mirror(
+        target,
+        queues=sorted(set(options["numbers"])),
+        direction=direction,
+        filter=chosen,
+        snaplen=options["snaplen"],
+    )
+    try:
+        capture = MirrorCapture(
+            mirror, path, filter=chosen, limit=options["count"] or 0, **_rotation(options)
+        )
+        if not as_json:
+            note(f"mirroring {mirror.segment.name}, {_end(options)}, or until it is closed")
+        captured = capture.run(options["duration"], None if as_json else _progress)
+    finally:
+        mirror.end()
+    device = mirror.about["device"]
+    name, snaplen = mirror.segment.name, options["snaplen"]
+    _summary(captured, name, device, direction, expression, snaplen, as_json, [])
+    if captured.error is not None:
+        raise captured.error
+    return DONE if captured.interrupted is None else signals.status(captured.interrupted)
+
+
+MIRRORED = (  # parameters that a running port leaves something to do
+    "target", "expression", "path", "snaplen", "count", "duration", "rotate", "numbers",
+    "direction", "as_json", "runtime_dir",
+)  # fmt: skip
+
+
+def _check_used() -> None:
+    """An option that only a VF which is opened here obeys must not be taken in silence."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "")
+        if option.name not in MIRRORED and given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{option.opts[-1]} is of a VF that this command opens: leave it out for a port "
+                "that runs in another process"
+            )
+
+
+def _rotation(options: dict[str, Any]) -> dict[str, Any]:
+    sizes = [int(size) for kind, size in options["rotate"] if kind == "size"]
+    times = [float(age) for kind, age in options["rotate"] if kind == "seconds"]
+    return {"rotate_size": min(sizes, default=0), "rotate_seconds": min(times, default=0.0)}
 
 
 def _check_stdout(path: str) -> None:
@@ -210,19 +282,21 @@ def _progress(seconds: float, counts: Counts) -> None:
 
 def _summary(
     captured: Captured,
-    port: Port,
-    target: str,
-    path: str,
+    port: str,
+    device: str,
+    mirrored: str | None,
     expression: tuple[str, ...],
     snaplen: int,
     as_json: bool,
+    notes: list[str],
 ) -> None:
     from iavfio.capture.records import CaptureRecord
 
     counts = captured.counts
     record = CaptureRecord(
-        port=port.name,
-        device=target,
+        port=port,
+        device=device,
+        mirrored=mirrored,
         files=list(captured.files),
         filter=" ".join(expression),
         snaplen=snaplen,
@@ -241,7 +315,7 @@ def _summary(
         error=None if captured.error is None else str(captured.error),
     )
     if as_json:
-        if path == "-":
+        if captured.files == ("-",):
             note(json_text(record))
             failure.told()
         else:
@@ -249,5 +323,5 @@ def _summary(
         return
     from iavfio.capture.words import capture_summary
 
-    for line in (*capture_summary(record), *port.notes):
+    for line in (*capture_summary(record), *notes):
         note(wrapped(line))

@@ -19,7 +19,7 @@ from iavfio.exhaustion import require_address_space
 SUMMARIES = {  # shown by --help without importing the commands
     "bench": "Measure throughput with exact packet accounting.",
     "bind": "Bind VFs to vfio-pci, recording what was changed.",
-    "capture": "Write what a VF receives to a pcapng file, or into a pipe.",
+    "capture": "Write what a VF receives, or a running port moves, to a pcapng file.",
     "completion": "Print the script by which a shell completes the command line.",
     "doctor": "Name what of this host keeps VFs from working or from working fast.",
     "exporter": "Serve the counters of all running ports as metrics for Prometheus.",

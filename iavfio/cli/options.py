@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from iavfio.arguments import Amount, Range, nearest, real, vf_mac, whole
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, IavfioError
 from iavfio.logs import on_one_line
 from iavfio.ranges import CPU, FRAME, IMIX, ISA, MOST_SIZES, SHARE
 from iavfio.resources import is_resource, resolved
@@ -253,6 +253,38 @@ class Vf(ParamType):
         from iavfio.cli import candidates
 
         return candidates.vf(incomplete)
+
+
+class RunningPort(str):
+    """The name of a port that runs in another process."""
+
+
+class VfOrPort(Vf):
+    """What names a VF, or the name of a running port, which becomes a RunningPort."""
+
+    name = "vf or port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from iavfio.stats.listing import find
+
+        text = str(value)
+        if text == "softvf" or text.startswith("vfio-user:") or is_resource(text):
+            return super().convert(value, param, ctx)
+        if not ADDRESS.fullmatch(text):
+            try:
+                return RunningPort(find(text) and text)
+            except ConfigError:
+                pass  # there is none of that name
+            except IavfioError as error:
+                self.fail(on_one_line(error.command_text), param, ctx)
+        return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from iavfio.cli import candidates
+
+        return candidates.port_or_vf(ctx, param, incomplete)
 
 
 def vf_hint(text: str) -> str:

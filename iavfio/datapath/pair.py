@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,8 @@ class QueuePair:
         self.spare: list[Columns] = []
         self._device: PairDevice | None = None
         self._readiness: Readiness | None = None
+        self._mirrors: tuple[Any, Any] | None = None  # C mirrors of both sides
+        self._mirroring = threading.Lock()  # of them and of the C pair that has them
         self._closed: list[Any] = []  # freed with this object: other threads may be inside a call
 
     # ---- life
@@ -124,7 +127,11 @@ class QueuePair:
             self.rings = Rings(device.space, self.settings.rx_entries, self.settings.tx_entries)
         if self.raw is None or self._device != device:
             self._retire()
-            self.raw = self._new(device, self.rings, companion)
+            raw = self._new(device, self.rings, companion)
+            with self._mirroring:
+                self.raw = raw
+                if self._mirrors is not None:
+                    lib.mirror_attach(raw, *self._mirrors)
             self._device = device
         return self.rings
 
@@ -230,6 +237,23 @@ class QueuePair:
         if self.raw is not None:
             lib.pair_settle(self.raw)
 
+    def mirror(self, rx: Any, tx: Any) -> None:
+        """Copies what is received and sent to these C mirrors (NULL: none), until `unmirror`.
+
+        Whoever is inside the pair goes on, and a C pair that takes the place of this one has them.
+        """
+        with self._mirroring:
+            self._mirrors = rx, tx
+            if self.raw is not None:
+                lib.mirror_attach(self.raw, rx, tx)
+
+    def unmirror(self) -> None:
+        """Nobody touches the mirrors any more after the return. Twice is harmless."""
+        with self._mirroring:
+            mirrors, self._mirrors = self._mirrors, None
+            if mirrors is not None and self.raw is not None:
+                lib.mirror_detach(self.raw)
+
     def close(self) -> None:
         """Gives buffers and rings back, after the device can no longer write. Raises VfioError."""
         self._retire()
@@ -240,12 +264,16 @@ class QueuePair:
     def disown(self) -> None:
         """Leaves the pair to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.raw = None
+        self._mirrors, self._mirroring = None, threading.Lock()
         if self._readiness is not None:
             self._readiness.disown()
 
     def _retire(self) -> None:
         """The C pair gives back what it holds; later calls find it closed."""
-        raw, self.raw = self.raw, None
+        with self._mirroring:
+            raw, self.raw = self.raw, None
+            if raw is not None and self._mirrors is not None:
+                lib.mirror_detach(raw)
         if raw is not None:
             lib.pair_close(raw)
             self._closed.append(ffi.gc(raw, lib.pair_free))

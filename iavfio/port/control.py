@@ -24,6 +24,7 @@ from iavfio.port.identity import Identity
 from iavfio.port.interrupts import Interrupts
 from iavfio.port.limits import MOST_QUEUES, limits_of, too_few_queues
 from iavfio.port.link import Link
+from iavfio.port.mirroring import Mirroring
 from iavfio.port.negotiation import Session
 from iavfio.port.outage import Outage
 from iavfio.port.own_address import OwnAddress
@@ -65,6 +66,7 @@ class PortControl:
         self._want_running = False
         self.trust = TrustCheck(self.status)
         self.outage = Outage(self.status)
+        self.mirroring = Mirroring(name, self._facts)
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
@@ -104,6 +106,7 @@ class PortControl:
             self.segment.set_pairs(1)
             self.hardware = Hardware(device.space, self.bar, self.interrupts.fds, self.segment)
             self.queues = QueueSet(status, self.pool, self.settings, self.limits)
+            self.mirroring.open(self.segment, self.queues)
             status.move(State.STOPPED)
             events = self.interrupts.fds[0], device.request_event(), device.error_event()
             self.watchdog = Watchdog(status.name, self.bar, device.fd, *events)
@@ -114,7 +117,7 @@ class PortControl:
             raise
         self._closing.release()
         try:
-            self.watchdog.begin(self.housekeeping)
+            self.watchdog.begin(self.housekeeping, self.mirroring.door)
         except BaseException as failure:  # nobody would watch over the port
             self.close(bounds.closing(failure))
             raise
@@ -125,6 +128,7 @@ class PortControl:
             self.session.close()
         except IavfioError:
             self.session.end_bus_master()
+        self.mirroring.close()
         if hasattr(self, "segment"):
             self.segment.close()
 
@@ -154,6 +158,7 @@ class PortControl:
                 self._end_traffic,
                 self._take_back,
                 self.session.close,
+                self.mirroring.close,
                 *(pair.close for pair in self.queues),
                 lambda: self.pool.forget(self.device.space),
                 self.device.close,
@@ -189,6 +194,16 @@ class PortControl:
         if config.bus_master and not session.client.suspect:
             withdraw(self.address.given, session, self.status.note)
 
+    def _facts(self) -> dict[str, str | int]:
+        """What a capture in another process says of this port."""
+        return {
+            "device": self.device.name,
+            "transport": self.device.transport,
+            "family": self.identity.family,
+            "mac": self.status.mac.hex(":"),
+            "mbps": self.status.link.mbps,
+        }
+
     # ---- settings
 
     @property
@@ -214,6 +229,7 @@ class PortControl:
             self.status.mac = self.address.wanted(new)
             self.queues.close()
             self.queues = QueueSet(self.status, self.pool, new, self.limits)
+            self.mirroring.renew(self.queues)
 
     def _request_queues(self, queues: int) -> None:
         """The PF resets the VF to give it more queues, or names the number that it can.
@@ -503,3 +519,4 @@ class PortControl:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.status.disown()
         self.queues.disown()
+        self.mirroring.disown()

@@ -116,6 +116,9 @@ class Housekeeping:
             if self._status.state is State.RUNNING and self._status.link.up:
                 self._try("a send queue stands still")
 
+    def knocked(self) -> None:
+        self._control.mirroring.knocked()
+
     def tick(self) -> None:
         """Asks for the PF's counters; finds a mailbox that is broken for good."""
         self.mailbox_fired()

@@ -53,6 +53,9 @@ class Watcher(Protocol):
     def queue_stalled(self) -> None:
         """A send queue made no progress, nor after a nudge (docs/spec/libie-counters.md 6)."""
 
+    def knocked(self) -> None:
+        """Another process waits at the port's door."""
+
     def tick(self) -> None:
         """TICK seconds have passed."""
 
@@ -97,9 +100,13 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name=f"iavfio-{name}", daemon=True)
         self._watcher: weakref.ref[Watcher] | None = None
 
-    def begin(self, watcher: Watcher) -> None:
-        """Watches from now on, and calls the watcher's methods."""
+    def begin(self, watcher: Watcher, door: int) -> None:
+        """Watches from now on, and calls the watcher's methods; `door`: a listening socket, or -1.
+
+        The door stays open until `end`.
+        """
         self._watcher = weakref.ref(watcher)
+        lib.watchdog_listen(self._watch, door)
         self.arm()
         self._thread.start()
 
@@ -179,6 +186,7 @@ class Watchdog:
             (lib.WATCHDOG_RESET, watcher.reset_seen),
             (lib.WATCHDOG_TRAFFIC, watcher.traffic_seen),
             (lib.WATCHDOG_HANG, watcher.queue_stalled),
+            (lib.WATCHDOG_KNOCK, watcher.knocked),
         ):
             if events & event and not self._ending:
                 tell()

@@ -13,10 +13,16 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = struct.Struct("hhqqi")  # struct flock of 64-bit Linux: type, whence, start, length, pid
 ALIVE, REMOVAL = 0, 1
+
+
+def door_of(name: str) -> str:
+    """The name of the socket that belongs to the segment file `name` (iavfio/stats/door.py)."""
+    return f"{Path(name).stem}.door"
 
 
 def hold(fd: int) -> None:
@@ -48,6 +54,8 @@ def remove_if_dead(folder: int, name: str, begins: bytes = b"") -> bool:
             return False
         if not _lock_removal(fd) or is_alive(fd) or not same_file(fd, folder, name):
             return False
+        with suppress(FileNotFoundError):  # while the name is still taken
+            os.unlink(door_of(name), dir_fd=folder)
         os.unlink(name, dir_fd=folder)
         return True
     finally:

@@ -25,7 +25,7 @@ from iavfio.stats import liveness
 from iavfio.stats.layout import HEADER, LARGEST, MAGIC, MOST_PAIRS, MOST_TEXT, STATES
 from iavfio.stats.names import BLOCKS, GLOBAL
 from iavfio.stats.patience import Patience
-from iavfio.stats.runtime import SUFFIX, user_name
+from iavfio.stats.runtime import SUFFIX, UserDir, user_name
 from iavfio.stats.snapshot import Naming, Snapshot
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class SegmentReader:
         if info.st_size > LARGEST:
             raise _unreadable(path, f"it is longer than {LARGEST} bytes, as no segment is")
         self.name = path.name.removesuffix(SUFFIX)
+        self.home = UserDir(path.parent, info.st_uid)
         self.user = user_name(info.st_uid)
         self._path = path
         self._map = mmap.mmap(fd, info.st_size, prot=mmap.PROT_READ)

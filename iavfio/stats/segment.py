@@ -38,7 +38,7 @@ class PortSegment:
 
     def __init__(self, home: UserDir, name: str, memory: mmap.mmap, lock: int) -> None:
         self.path = home.path / f"{name}{SUFFIX}"
-        self._home = home
+        self.home = home
         self._memory = memory
         self._base = ffi.from_buffer(memory)
         self._header: Any = ffi.cast("struct segment_header *", self._base)
@@ -148,7 +148,7 @@ class PortSegment:
         if lock is None:
             return  # closed already, or this process is a forked child: the port is its parent's
         try:
-            folder = self._home.open()
+            folder = self.home.open()
             try:
                 if liveness.same_file(lock, folder, self.path.name):
                     os.unlink(self.path.name, dir_fd=folder)

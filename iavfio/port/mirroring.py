@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Mirrors of a port for other processes: who asks, who gets one, and when it ends.
+
+A caller at the port's door (iavfio/stats/door.py) sends what it wants as one packet and gets the
+rings' memory back. The mirror lasts as long as the connection: the kernel ends it with either
+process. One caller at a time has a mirror (docs/adr/0009).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from iavfio.datapath.mirror import LEAST, MOST, MirrorRings, Wanted
+from iavfio.datapath.pair import QueuePair
+from iavfio.errors import ConfigError, IavfioError, StateError
+from iavfio.foreign import a_list, an_object, flag, parsed, whole
+from iavfio.logs import logger
+from iavfio.stats import PortSegment, door
+from iavfio.stats.door import Caller
+
+VERSION = 1  # of what both processes say and of the rings
+LONGEST = 1 << 17  # bytes of a request: a filter of 4096 steps in hexadecimal digits, and more
+PATIENCE = 2.0  # seconds for a request to come
+LOOK = 0.5  # seconds between looks at the rings
+STALL = 30.0  # seconds in which frames wait and none is read: such a reader is let go
+
+log = logger("port")
+
+
+class Mirroring:
+    """A port's door for mirrors, and the mirror that somebody has, if any.
+
+    `facts`: what a caller is told of the port. `door`: the listening socket, -1 where there is
+    none. Any thread may call `renew` and `close`; the watchdog's thread calls `knocked`.
+    """
+
+    def __init__(self, name: str, facts: Callable[[], dict[str, str | int]]) -> None:
+        self._name = name
+        self._facts = facts
+        self._segment: PortSegment | None = None
+        self._listening: socket.socket | None = None
+        self._lock = threading.Lock()  # of all that follows
+        self._pairs: list[QueuePair] = []
+        self._session: Session | None = None
+        self._closed = False
+
+    def open(self, segment: PortSegment, pairs: Iterable[QueuePair]) -> None:
+        """Listens beside the segment; a port that cannot works all the same."""
+        self._name, self._segment = segment.name, segment
+        self._pairs = list(pairs)
+        try:
+            self._listening = door.listen(segment.home, segment.name)
+        except OSError as error:
+            log.info("%s cannot be mirrored: %s", self._name, error)
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who has a mirror, or is about to; None when nobody is."""
+        session = self._session
+        return None if session is None else session.caller
+
+    @property
+    def door(self) -> int:
+        return -1 if self._listening is None else self._listening.fileno()
+
+    def renew(self, pairs: Iterable[QueuePair]) -> None:
+        """The port has other queue pairs from now on; a mirror goes on with these."""
+        with self._lock:
+            self._pairs = list(pairs)
+            if self._session is not None and self._session.rings is not None:
+                self._attach(self._session.rings)
+
+    def _attach(self, rings: MirrorRings) -> None:
+        for pair in self._pairs:
+            pair.mirror(*rings.of(pair.index))
+
+    def knocked(self) -> None:
+        """Lets the next caller in, or tells it why not."""
+        if self._listening is None:
+            return
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return  # it has gone, or another one takes a while
+        caller = Caller.of(connection)
+        with self._lock:
+            refusal = self._refusal(caller)
+            if refusal is None:
+                self._session = Session(self, connection, caller)
+                self._session.thread.start()
+        if refusal is not None:
+            _send(connection, refused(refusal))
+            connection.close()
+
+    def _refusal(self, caller: Caller) -> IavfioError | None:
+        what = f"port {self._name!r} is not mirrored for {caller}"
+        if not caller.allowed:
+            return IavfioError(what, "only its owner and root may see its frames")
+        if self._session is not None:
+            return StateError(
+                what,
+                f"{self._session.caller} has a mirror of it",
+                "one at a time can: end that capture, or wait for its end",
+            )
+        return StateError(what, "it is closed") if self._closed else None
+
+    def begin(self, session: Session, wanted: Wanted) -> dict[str, object]:
+        """Makes the rings and attaches them: what the caller is told with their descriptor.
+
+        Raises IavfioError when this cannot be.
+        """
+        have = {pair.index for pair in self._pairs}
+        queues = wanted.queues or tuple(sorted(have))
+        if not have.issuperset(queues):
+            raise ConfigError(
+                f"port {self._name!r} has no queue {min(set(queues) - have)}",
+                f"it has {len(have)}, numbered from 0",
+                "name others, or none for all",
+            )
+        wanted = replace(wanted, queues=queues)
+        rings = MirrorRings(wanted)
+        with self._lock:
+            if self._session is not session:
+                rings.close()
+                raise StateError(f"port {self._name!r} is closed")
+            session.rings = rings
+            self._attach(rings)
+        sides = [[queue, sent] for queue, sent in wanted.sides]
+        log.info("%s is mirrored for %s", self._name, session.caller)
+        return {"version": VERSION, "rings": sides, "ring": wanted.ring, **self._facts()}
+
+    def reading(self, session: Session) -> tuple[int, ...]:
+        """How far each ring is read (MirrorRings.reading); empty when the mirror has ended."""
+        with self._lock:
+            alive = self._session is session and session.rings is not None
+            return session.rings.reading() if alive and session.rings is not None else ()
+
+    def finish(self, session: Session, why: str) -> None:
+        """Ends a mirror; after the return nothing of it is left. Twice is harmless."""
+        with self._lock:
+            if self._session is not session:
+                return
+            self._session = None
+            for pair in self._pairs:
+                pair.unmirror()
+            if session.rings is not None:
+                session.rings.close()
+                log.info("%s is not mirrored any more: %s", self._name, why)
+        session.leave(why)
+
+    def close(self) -> None:
+        """Ends the mirror and listens no more. Twice is harmless."""
+        with self._lock:
+            self._closed = True
+            session, listening, self._listening = self._session, self._listening, None
+        if session is not None:
+            self.finish(session, "closed")
+        if listening is not None and self._segment is not None:
+            door.withdraw(self._segment.home, self._segment.name)
+            listening.close()
+
+    def disown(self) -> None:
+        """Leaves door and mirror to the parent, in a forked child."""
+        self._lock = threading.Lock()
+        session, listening = self._session, self._listening
+        self._session = self._listening = None
+        if listening is not None:
+            listening.close()
+        if session is not None:
+            session.connection.close()
+            if session.rings is not None and session.rings.fd >= 0:
+                os.close(session.rings.fd)
+                session.rings.fd = -1
+
+
+class Session:
+    """One caller's connection, and the thread that waits at it."""
+
+    def __init__(self, of: Mirroring, connection: socket.socket, caller: Caller) -> None:
+        self._of = of
+        self.connection = connection
+        self.caller = caller
+        self.rings: MirrorRings | None = None
+        self.thread = threading.Thread(target=self._run, name="iavfio-mirror", daemon=True)
+
+    def leave(self, why: str) -> None:
+        """Tells the caller and lets it go."""
+        _send(self.connection, {"ended": why})
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _run(self) -> None:
+        why = "the caller has gone"
+        try:
+            self.connection.settimeout(PATIENCE)
+            try:
+                answer = self._of.begin(self, request(self.connection.recv(LONGEST)))
+            except ValueError as error:
+                wrong = ConfigError("a mirror cannot be had", f"the request is {error}")
+                answer = refused(error if isinstance(error, ConfigError) else wrong)
+            except IavfioError as error:
+                answer = refused(error)
+            fds = [] if self.rings is None else [self.rings.fd]
+            socket.send_fds(self.connection, [json.dumps(answer).encode()], fds)
+            if fds:
+                why = self._wait()
+        except (OSError, TimeoutError):
+            pass  # it went away in the middle
+        except Exception:
+            log.exception("a mirror failed")
+        finally:
+            self._of.finish(self, why)
+            self.connection.close()
+
+    def _wait(self) -> str:
+        """Waits until the caller asks for the end or goes, or reads nothing for too long."""
+        self.connection.settimeout(LOOK)
+        before, since = self._of.reading(self), time.monotonic()
+        while before:
+            try:
+                return "asked" if self.connection.recv(16) else "the caller has gone"
+            except TimeoutError:
+                pass
+            now = self._of.reading(self)
+            if not any(a == b != -1 for a, b in zip(now, before, strict=False)):
+                before, since = now, time.monotonic()
+            elif time.monotonic() - since > STALL:
+                return "stalled"
+        return "closed"
+
+
+def request(raw: bytes) -> Wanted:
+    """What a caller wants. Raises ValueError for what cannot be."""
+    asked = an_object(parsed(raw))
+    if asked.get("version") != VERSION:
+        raise ConfigError(
+            "a mirror cannot be had", "the other process runs another version of iavfio"
+        )
+    ring = whole(asked.get("ring"), LEAST, MOST)
+    if ring & (ring - 1):
+        raise ValueError("of rings whose size is no power of two")
+    steps = asked.get("steps")
+    if not isinstance(steps, str):
+        raise ValueError("without a filter's text")
+    return Wanted(
+        queues=tuple(sorted({whole(each, 0, 255) for each in a_list(asked.get("queues"), 256)})),
+        rx=flag(asked.get("rx")),
+        tx=flag(asked.get("tx")),
+        snaplen=whole(asked.get("snaplen"), 1, 1 << 18),
+        steps=bytes.fromhex(steps),
+        ring=ring,
+    )
+
+
+def refused(error: IavfioError) -> dict[str, object]:
+    """An error as a caller is told it."""
+    return {"refused": error.what, "cause": error.cause, "remedy": str(error.remedy)}
+
+
+def _send(connection: socket.socket, message: dict[str, object]) -> None:
+    """Sends without waiting: a caller that does not listen misses it."""
+    with suppress(OSError):
+        connection.setblocking(False)
+        connection.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)

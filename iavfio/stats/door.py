@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The socket beside a port's segment, at which other processes ask its process for something.
+
+It lies in the directory of its user, which nobody else can write to, and only that user and root
+may connect (docs/adr/0009). Messages are whole packets (SOCK_SEQPACKET), and may carry descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+
+from iavfio.errors import IavfioError
+from iavfio.stats import liveness
+from iavfio.stats.reader import SegmentReader
+from iavfio.stats.runtime import SUFFIX, UserDir, user_name
+
+WAITING = 4  # callers that may wait at a door
+CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A process at the other end; its pid is 0 where it has none in this PID namespace."""
+
+    pid: int
+    uid: int
+
+    @classmethod
+    def of(cls, connection: socket.socket) -> Caller:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        pid, uid, _ = CREDENTIALS.unpack(raw)
+        return cls(pid, uid)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it is of this process's user, or root."""
+        return self.uid in (0, os.geteuid())
+
+    def __str__(self) -> str:
+        return f"process {self.pid or 'of another PID namespace'} of {user_name(self.uid)}"
+
+
+def listen(home: UserDir, port: str) -> socket.socket:
+    """A listening socket for the port, which owns its name in `home`. Raises OSError."""
+    name = liveness.door_of(f"{port}{SUFFIX}")
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    folder = -1
+    try:
+        folder = home.open()
+        with suppress(FileNotFoundError):  # of a process that was killed
+            os.unlink(name, dir_fd=folder)
+        # By the descriptor: a path may be longer than an address has room for.
+        door.bind(f"/proc/self/fd/{folder}/{name}")
+        os.chmod(name, 0o600, dir_fd=folder)
+        door.listen(WAITING)
+    except BaseException:
+        door.close()
+        raise
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    return door
+
+
+def withdraw(home: UserDir, port: str) -> None:
+    """Removes the socket's name, while the port's name is still its own."""
+    with suppress(OSError):
+        folder = home.open()
+        try:
+            os.unlink(liveness.door_of(f"{port}{SUFFIX}"), dir_fd=folder)
+        finally:
+            os.close(folder)
+
+
+def connect(reader: SegmentReader) -> socket.socket:
+    """A connection to the process of a port.
+
+    Raises IavfioError when this user may not, or nobody listens there.
+    """
+    name = liveness.door_of(f"{reader.name}{SUFFIX}")
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        folder = reader.home.open()
+        try:
+            connection.connect(f"/proc/self/fd/{folder}/{name}")
+        finally:
+            os.close(folder)
+        if Caller.of(connection).uid != reader.home.uid:
+            raise PermissionError(1, "another user listens there")
+    except OSError as error:
+        connection.close()
+        if isinstance(error, PermissionError):
+            raise IavfioError(
+                f"port {reader.name!r} may not be asked by this user",
+                f"only its owner, {reader.user}, and root may",
+                f"run as {reader.user}" + ("" if reader.user == "root" else " or as root"),
+            ) from error
+        raise IavfioError(
+            f"port {reader.name!r} cannot be asked",
+            f"its process does not listen: {error.strerror}",
+            "it may have ended this moment, or run another version: iavfio stats",
+        ) from error
+    return connection
