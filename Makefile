@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel man docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,14 @@ mutants: build  ## put each defect of tests/mutants in, see that its tests fail,
 
 wheel: venv  ## build the wheel into dist/, install it into a new venv and try it from another directory
 	@tools/wheel
+
+wheels: $(VENV)/.wheels  ## wheels for other systems into dist/: glibc 2.28 and newer, x86-64 and 64-bit ARM; MACHINE=aarch64 for one
+	@$(PY) tools/manylinux.py $(MACHINE)
+$(VENV)/.wheels: pyproject.toml | $(VENV)/.installed
+	@tools/add_group $(VENV) wheels
+
+test-wheels: wheels  ## try them on Debian 13, with Debian 11's glibc and on emulated ARM, as root; SYSTEM=arm for one
+	@$(PY) -m tests.wheel.foreign $(SYSTEM) || [ $$? = 77 ]
 
 man: build  ## manual pages of all commands, made of their help, in build-docs/man/man1
 	@$(PY) tools/man_pages.py build-docs/man/man1

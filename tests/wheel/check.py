@@ -7,6 +7,7 @@ It runs in a venv with nothing but the wheel and its dependencies, so no pytest 
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 import zipfile
@@ -48,6 +49,15 @@ def check_import() -> None:
     assert size == device.sizeof("struct vc_vf_resource") > 0
 
 
+def check_instruction_sets() -> None:
+    """The driver uses what the CPU has, whatever compiler made it."""
+    from iavfio.datapath.isa import usable
+
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    assert ("avx2" in usable()) == (flags >= {"avx2", "bmi1", "bmi2", "abm"}), usable()
+    assert ("neon" in usable()) == (platform.machine() == "aarch64"), usable()
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("iavfio"))
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
@@ -66,5 +76,6 @@ def check_program() -> None:
 if __name__ == "__main__":
     check_content(Path(sys.argv[1]))
     check_import()
+    check_instruction_sets()
     check_program()
     print(f"{sys.argv[1]}: content, imports and program are good")
