@@ -111,7 +111,7 @@ class Capture:
         self._raw = self._new(snaplen)
         self._before = self._after = self._sample()
         self._start = time.time_ns()
-        self._stop = False
+        self._stop = self._ran = False
         self._deadline = 0
         self._ended_by = ""
         self._error: IavfioError | None = None
@@ -204,8 +204,12 @@ class Capture:
 
         KeyboardInterrupt ends it early, and what was captured is written: the result says so in
         `interrupted`. `progress(seconds, counts)` is called about once a second. Raises IavfioError
-        for a file that cannot be begun; what goes wrong later is in the result's `error`.
+        for a file that cannot be begun, StateError at a second call; what goes wrong later is in
+        the result's `error`.
         """
+        if self._ran:
+            raise StateError("a capture runs once", "its file is ended", "make another Capture")
+        self._ran = True
         began = time.monotonic()
         self._deadline = 0 if duration is None else time.monotonic_ns() + int(duration * 1e9)
         for buffer in self._buffers:

@@ -15,6 +15,7 @@ import pytest
 import iavfio
 from iavfio.capture.capture import Capture, Captured
 from iavfio.capture.filter import STEP, Filter
+from iavfio.errors import StateError
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.capture.files import blocks, options, records, statistics, write_pcap
@@ -233,14 +234,15 @@ def test_what_the_device_dropped_is_told_and_stands_in_the_file(pf: SoftPf, tmp_
 def test_a_second_capture_of_a_queue_is_refused(pf: SoftPf, tmp_path: Path) -> None:
     with opened(pf, 0) as port:
         running = Running(Capture(port, str(tmp_path / "a.pcapng")), duration=5)
-        second = Capture(port, str(tmp_path / "b.pcapng"))
-        assert until(lambda: _busy(second), 10)
+        assert until(lambda: _busy(Capture(port, str(tmp_path / "b.pcapng"))), 10)
         port.close()
         running.result()
 
 
 def _busy(capture: Capture) -> bool:
     done = capture.run(0.05)
+    with pytest.raises(StateError, match="a capture runs once"):
+        capture.run(0.05)
     return done.error is not None and "in use" in str(done.error)
 
 
