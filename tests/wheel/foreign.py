@@ -48,7 +48,7 @@ BESIDE = """
 iavfio bench softvf softvf --duration 5 --json >/try/bench.json &
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   iavfio stats vf0 --json >/try/stats.json 2>/dev/null
-  grep -q rq0_packets /try/stats.json && break
+  grep -q '"rq0_packets": [1-9]' /try/stats.json && break
   sleep 0.5
 done
 wait
