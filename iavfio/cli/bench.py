@@ -92,8 +92,8 @@ if TYPE_CHECKING:
     "--max-loss",
     type=Number(SHARE),
     metavar="SHARE",
-    help="Largest share of lost packets that is still sound: 0.001 is one in a thousand. "
-    "By default 0 on software VFs, any on a card.",
+    help="Largest share of packets lost, for a reason that a counter tells, that is still sound: "
+    "0.001 is one in a thousand. By default 0 on software VFs, any on a card.",
 )
 @click.option(
     "--repeat", type=Number(RUNS), default=1, help="Runs; median and spread are told at the end."

@@ -32,7 +32,7 @@ def printing() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich makes the one of the other
         discard_output()
     except OSError as error:
         discard_output()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +26,9 @@ def runtime_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _set_runtime_dir(context: click.Context, option: click.Parameter, value: str | None) -> None:
     """Sets the environment variable: processes that the command starts look there as well."""
-    if value is not None:
-        from iavfio.stats.runtime import ENVIRONMENT
+    from iavfio.stats.runtime import ENVIRONMENT
 
+    if value is not None:
         os.environ[ENVIRONMENT] = value
+    elif (chosen := os.environ.get(ENVIRONMENT)) and not Path(chosen).is_dir():
+        raise click.UsageError(f"{ENVIRONMENT}: directory {chosen!r} does not exist.")

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from iavfio._driver import ffi, lib
-from iavfio.arguments import Choice, several, wrong_type
+from iavfio.arguments import Choice, Flag, Instance, several, wrong_type
 from iavfio.datapath.latency import LatencyTable
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.queues import RxQueue, TxQueue
 from iavfio.datapath.thread import MOST_PAIRS, WorkerThread, check_burst_and_cpu, running
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.ranges import BARE_FRAME, FLOWS, LIMIT, PACKETS, RATE, SENDERS, SIGNATURE, WINDOW
-from iavfio.signatures import checked_call
 
 MODES: dict[str, int] = {
     "rxdrop": lib.WORKER_RXDROP,
@@ -97,7 +96,6 @@ class Worker(WorkerThread):
     Raises ConfigError for what cannot work, StateError when a queue is stopped or in use.
     """
 
-    @checked_call
     def __init__(
         self,
         mode: str,
@@ -127,6 +125,14 @@ class Worker(WorkerThread):
         check_burst_and_cpu(burst, cpu)
         FLOWS("flows", flows)
         SIGNATURE("signature", signature)
+        Flag()("ipv6", ipv6)
+        Flag()("open_loop", open_loop)
+        for name, table, kind in (
+            ("verify", verify, VerifyTable),
+            ("latency", latency, LatencyTable),
+        ):
+            if table is not None:
+                Instance(kind, f"{kind.__name__}(senders=1, flows=1)")(name, table)
         SENDERS("sender_base", sender_base)
         if not isinstance(limit, Quota):
             LIMIT("limit", limit)

@@ -28,7 +28,7 @@ def find(host: Host, target: str | None) -> tuple[Host, list[str] | None]:
     try:
         bdf = resolve(host.tree, target)
     except BadAddress as wrong:
-        ports = ", ".join(known_ports())
+        ports = ", ".join(name for name in known_ports() if read_port(name).alive)
         raise ConfigError(
             f"{target!r} is neither a PCI address, nor an interface of a PCI device, nor a port",
             f"ports that run: {ports}" if ports else "no port is running",

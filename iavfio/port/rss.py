@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ FIELDS: dict[str, tuple[int, ...]] = {
     "l2": (lib.PCTYPE_L2_PAYLOAD,),
 }
 CLASSES = Names("packet class of RSS", tuple(FIELDS))
+TUPLE = 12  # bytes that are hashed of UDP over IPv4: addresses and ports
+FLOWS = [int.from_bytes(hashlib.blake2b(bytes([i]), digest_size=TUPLE).digest()) for i in range(64)]
+SHORTEST_KEY = 40  # bytes, of X710
+PLACES = 64  # of the smallest table
+LEAST_PLACES = 8  # for the flows above; random keys get about 40
 QUEUE = Range(0, 255, "")  # the number of a queue in the table
 
 
@@ -112,7 +118,29 @@ def _key(key: object) -> bytes:
             "it spreads nothing: the hash of every packet is 0, and all arrive in one queue",
             "give random bytes, or leave key out for the default one",
         )
+    places = _places(bytes(key))
+    if len(key) >= SHORTEST_KEY and places < LEAST_PLACES:  # a shorter one fits no PF
+        raise ConfigError(
+            "this RSS key spreads almost nothing",
+            f"{len(FLOWS)} flows are in {places} of a table's {PLACES} places: its bits repeat, or "
+            "almost all of them are zero",
+            "give random bytes, or leave key out for the default one",
+        )
     return bytes(key)
+
+
+def _places(key: bytes) -> int:
+    """How many places of a small table the Toeplitz hashes of some flows fall on."""
+    bits = int.from_bytes(key.ljust(TUPLE + 4, b"\0")[: TUPLE + 4], "big")
+    windows = [bits >> (8 * TUPLE - 1 - i) & 0xFFFFFFFF for i in range(8 * TUPLE)]
+    found = set()
+    for flow in FLOWS:
+        hashed = 0
+        for i, window in enumerate(windows):
+            if flow >> (8 * TUPLE - 1 - i) & 1:
+                hashed ^= window
+        found.add(hashed % PLACES)
+    return len(found)
 
 
 def _table(lut: object) -> tuple[int, ...]:

@@ -220,7 +220,8 @@ def _spoof(f: Facts) -> Finding | None:
         return Finding(
             "spoof check",
             "frames whose source is not the VF's own address are discarded by the PF",
-            f"{seen}; a probe from the own address passed, one from another did not",
+            f"{seen}; a probe from the own address passed, one from another did not. Tagged frames "
+            "of a VF that has a port VLAN are counted there as well",
             remedy,
         )
     return Finding(
@@ -293,12 +294,14 @@ def _ring_full(f: Facts) -> Finding | None:
     failed = sum(queue["alloc_page_fail"] for queue in f.counts.rq)
     if not dropped or (f.pool_idle == 0) or failed:
         return None
+    longest = "" if f.max_frame is None else f"; frames of up to {f.max_frame} bytes are received"
     return Finding(
         "receive rings full",
-        "the device had no descriptor for frames that came",
-        f"rx_discards says {counted(dropped, 'packet')}; the pool was never empty",
+        "the device had no descriptor for frames that came, or they were too long for it: a PF may "
+        "count both as rx_discards",
+        f"rx_discards says {counted(dropped, 'packet')}; the pool was never empty{longest}",
         "call recv() more often or from a worker, use more queues, or a larger ring: "
-        "configure(ring=2048)",
+        "configure(ring=2048); for longer frames configure(mtu=9000)",
     )
 
 

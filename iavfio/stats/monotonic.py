@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 FASTEST = 400e9  # bits a second: twice the fastest port of the family, so that no wrap is missed
 SHORTEST = 84 * 8  # bits of the shortest frame on the wire, preamble and gap included
+MANY = 1 << 20  # packets or bytes, from which on a thousandth is no coincidence
 SLACK = 2.0  # seconds: an answer is stamped when it comes, not when the PF read its registers
 
 
@@ -32,6 +33,15 @@ class Width:
             if old < 1 << bits and grown <= min(most, 1 << (bits - 1)):
                 return grown
         return None
+
+    def restarted(self, new: int, old: int, seconds: float) -> int:
+        """By how much it grew if it began again from 0, 0 where it cannot have.
+
+        A counter that comes within a thousandth of where it was has gone back a little: the sums of
+        a PF's parts do that, and one that began again would have to meet its old value by chance.
+        """
+        little = old >= MANY and old - new < old // 1024
+        return 0 if little or new > self.fastest * (seconds + SLACK) else new
 
 
 BYTES = Width((48, 64), FASTEST / 8)
@@ -60,7 +70,8 @@ class Monotonic:
         """The totals after one more answer, which came at `at` (seconds of time.monotonic).
 
         A value below its predecessor has wrapped, when one of its widths and the time that passed
-        allow it. Otherwise, and always after a reset, the PF has begun again from 0.
+        allow it. Otherwise, and always after a reset, the PF has begun again from 0, if the wire
+        can have carried as much since; what is neither counts nothing.
         """
         at = time.monotonic() if at is None else at
         if self._last is None:
@@ -72,7 +83,9 @@ class Monotonic:
                     self._total[i] += new - old
                     continue
                 wrapped = None if self._rebuilt else width.plausible_wrap(new, old, seconds)
-                self._total[i] += new if wrapped is None else wrapped
+                if wrapped is None:
+                    wrapped = width.restarted(new, old, seconds)
+                self._total[i] += wrapped
         self._last, self._at = tuple(raw), at
         self._rebuilt = False
         return tuple(self._total)

@@ -153,6 +153,14 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("rss no key", lambda _: RSS(key=b""), "the RSS key is empty"),
     ("rss zero key", lambda _: RSS(key=bytes(52)), "it spreads nothing"),
     ("rss short zero key", lambda _: RSS(key=bytearray(40)), "it spreads nothing"),
+    *(
+        (
+            f"rss key of {key[:2].hex()}",
+            lambda _, key=key: RSS.make(key=key),
+            "this RSS key spreads almost nothing",
+        )
+        for key in (b"\xff" * 52, b"\x80" + bytes(51), b"\xaa" * 52, b"\x55" * 40)
+    ),
     ("rss no lut", lambda _: RSS(lut=()), "the RSS table is empty"),
     ("rss lut 300", lambda _: RSS(lut=(300,)), "lut[0] can be 0 to 255"),
     ("rss lut 256", lambda _: RSS.make(lut=[0, 256]), "use lut[1]=255"),
