@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iavfio._driver import ffi, lib
-from iavfio.arguments import Choice, Flag, known_keywords
-from iavfio.errors import VfioError
+from iavfio.arguments import Choice, Flag, known_keywords, use
+from iavfio.errors import ConfigError, VfioError
 from iavfio.pyvfio import AddressSpace, DmaMemory, allocate_contiguous
 from iavfio.pyvfio.memory import HugePages
 from iavfio.ranges import BUFFERS, NODE
@@ -29,6 +30,7 @@ STRIDE: int = lib.POOL_STRIDE
 HEADROOM: int = lib.POOL_HEADROOM
 ROOM: int = lib.POOL_ROOM
 DEFAULT_BUFFERS = 16384
+NODES = Path("/sys/devices/system/node")
 
 
 def buffers_for(descriptors: int) -> int:
@@ -59,7 +61,7 @@ class Pool:
         buffers = BUFFERS("buffers", buffers)
         Choice("kind of pages", ("auto", "never", "require"))("huge", huge)
         if numa_node is not None:
-            numa_node = NODE("numa_node", numa_node)
+            numa_node = _there(NODE("numa_node", numa_node))
         if Flag()("contiguous", contiguous):
             self.memory = allocate_contiguous(buffers * STRIDE, numa_node=numa_node)
         else:
@@ -138,6 +140,18 @@ class _Default:
 
 
 _default = _Default()
+
+
+def _there(node: int) -> int:
+    """The number of a NUMA node that this host has, or -1. Raises ConfigError for another one."""
+    nodes = sorted(int(path.name[4:]) for path in NODES.glob("node[0-9]*"))
+    if node >= 0 and nodes and node not in nodes:
+        raise ConfigError(
+            f"there is no NUMA node {node}",
+            f"this host has {', '.join(map(str, nodes))}",
+            use("numa_node", nodes[0]),
+        )
+    return node
 
 
 def default_pool(numa_node: int | None = None, contiguous: bool = False) -> Pool:

@@ -41,6 +41,7 @@ from iavfio.virtchnl.messages.vlan_v2 import GET_OFFLOAD_VLAN_V2_CAPS, VlanCaps
 READY_DEADLINE = 20.0
 # Seconds: a PF may refuse for seconds after a reset (docs/spec/field-evidence.md 4.2).
 NEGOTIATE_DEADLINE = 10.0
+SLOW_READY = 2.0  # after which a reset without an end is told
 SEEN_DEADLINE = 1.0  # for a reset that was announced or asked for to begin
 GONE_DEADLINE = 1.0  # PCIe gives a function no longer to answer again after its reset
 REFUSED_PATIENCE = 2.0  # seconds in which a PF may refuse before the VF is reset for it
@@ -107,7 +108,7 @@ class Session:
             wanted.add(int(lib.RSTAT_COMPLETED))
         began = now = time.monotonic()
         patience = self.deadline.within(READY_DEADLINE)
-        end, answered = now + patience, now
+        end, answered, told = now + patience, now, False
         while (state := self.rstat()) not in wanted:
             now = time.monotonic()
             if state != NO_ANSWER:
@@ -123,6 +124,13 @@ class Session:
                     f"{self.device.name} did not become active within {patience:.2g} s",
                     "the PF driver does not finish the VF's reset",
                     "look at the host's dmesg for the PF; reload its driver or disable the VF",
+                )
+            if not told and now - began > SLOW_READY:
+                told = True
+                self.journal.note(
+                    f"the PF has not finished the VF's reset for {SLOW_READY:g} s; it has "
+                    f"{patience:.2g} s in all: look at the host's dmesg for the PF",
+                    logging.WARNING,
                 )
             self.pause(min(max((now - began) / 16, 0.0005), 0.01))  # late by a 16th, not by a half
 

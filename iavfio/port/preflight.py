@@ -107,5 +107,6 @@ def _not_arrived(journey: Journey) -> IavfioError:
     return IavfioError(
         f"a frame of {size} bytes from {port.name} did not reach {peer.name}",
         "the two VFs are on different networks, VLANs or PFs, or a PF's MTU is smaller",
-        "look at both VFs on the host: ip link show PF (vlan, link-state)",
+        "look at both VFs on the host: ip link show PF (vlan, link-state), or on a software PF: "
+        "iavfio vf DIR",
     )

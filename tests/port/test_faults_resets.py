@@ -185,14 +185,20 @@ def test_bus_master_and_interrupts_lost_in_a_function_level_reset_are_restored(
 
 # docs/spec/reliability.md F27
 def test_reset_that_never_completes_fails_and_the_port_can_be_reopened(
-    own: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    own: SoftPf,
+    pool: Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(session_module, "READY_DEADLINE", 0.2)
+    monkeypatch.setattr(session_module, "SLOW_READY", 0.05)
     with own.open(0, pool=pool) as port:
         port.start()
         own.control("reset", vf=0, latency_ms=700)
         assert until(lambda: port.state == "failed", 5)
         assert "did not become active" in port.why_stopped()
+        told = [text for text in caplog.messages if "has not finished the VF's reset" in text]
+        assert len(told) == 1 and "it has 0.2 s in all" in told[0]
         with pytest.raises(StateError, match="did not become active"):
             port.rx[0].recv()
     assert healthy(pool)

@@ -54,7 +54,8 @@ def test_only_the_pages_of_the_doorbells_are_mapped() -> None:
 def test_a_pool_on_another_node_is_told_and_used(
     of_pool: int | None, of_device: int | None, told: bool
 ) -> None:
-    pool = Pool(64, huge="never", numa_node=of_pool)
+    pool = Pool(64, huge="never")
+    pool.numa_node = of_pool
     status = PortStatus("p")
     plan = VectorPlan.make(1, 2, True)
     say_shortages(status, plan, pool, "cdev", of_device)

@@ -148,6 +148,7 @@ OBJECTS: list[tuple[str, Make, str]] = [
     ("pool giant", lambda _: POOL(1 << 25), "use buffers=16777216"),
     ("pool huge", lambda _: POOL(huge="yes"), "known are auto, never, require"),
     ("pool node", lambda _: POOL(numa_node="0"), "not the str '0'"),
+    ("pool no node", lambda _: POOL(numa_node=1023), "there is no NUMA node 1023"),
     ("pool contiguous", lambda _: POOL(contiguous=1), "True or False"),
     ("rss key", lambda _: RSS(key="abc"), "key is a key in bytes, not the str"),
     ("rss no key", lambda _: RSS(key=b""), "the RSS key is empty"),
