@@ -41,9 +41,11 @@ LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 def command(target: str, interval: float, as_json: bool) -> int:
     """Name the causes for which PORT receives nothing or its packets vanish, each with its remedy.
 
-    The name of a running port, as 'iavfio stats' lists it: its counters are watched, nothing is
-    sent and nothing is disturbed. A PCI address, vfio-user:/path/of/socket or softvf that no
-    program runs: it is opened (which resets the VF), started and probed with two frames.
+    The name of a running port, as 'iavfio stats' lists it: its counters are watched, and its
+    process, where this user may ask it, says what it has noted and sends the PF some messages to
+    see whether the VF is trusted; no frame is sent. A PCI address, vfio-user:/path/of/socket or
+    softvf that no program runs: it is opened (which resets the VF), started and probed with two
+    frames.
 
     What of the host is wrong around a port is found by iavfio doctor.
     """
@@ -58,6 +60,7 @@ def command(target: str, interval: float, as_json: bool) -> int:
         tell("\n".join(map(str, found)))
     else:
         tell(f"{target}: nothing was found that keeps packets from moving")
+    if not as_json:
         for hint in hints:
             tell(f"  to know: {hint}")
     return 1 if found else 0
@@ -89,6 +92,9 @@ def _port(target: str) -> str | None:
 
 
 def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
+    """What the counters of a running port say, and its process where it may be asked."""
+    from iavfio.errors import IavfioError
+    from iavfio.port import inquiry
     from iavfio.port.why import Facts, findings, hints
     from iavfio.stats import read
 
@@ -97,8 +103,17 @@ def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
     if interval:
         time.sleep(interval)
         counts = read(name).since(before)
-    facts = Facts(counts)
-    return findings(facts), hints(facts)
+    if not counts.alive:
+        facts = Facts(counts)
+        return findings(facts), hints(facts)
+    try:
+        told = inquiry.ask(name)
+    except IavfioError as error:
+        facts = Facts(counts)
+        return findings(facts), [*hints(facts), f"its process was not asked: {error.command_text}"]
+    facts = told.facts(counts)
+    noted = [f"noted by the port: {note}" for note in told.notes]
+    return findings(facts), [*hints(facts), *noted]
 
 
 def _probe(target: str) -> tuple[list[Finding], list[str]]:

@@ -3,7 +3,8 @@
 
 A caller at the port's door (iavfio/stats/door.py) sends what it wants as one packet and gets the
 rings' memory back. The mirror lasts as long as the connection: the kernel ends it with either
-process. One caller at a time has a mirror (docs/adr/0009).
+process. One caller at a time has a mirror (docs/adr/0009). Who asks why the port does not work
+(iavfio/port/inquiry.py) gets one answer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from iavfio.stats.door import Caller
 VERSION = 1  # of what both processes say and of the rings
 LONGEST = 1 << 17  # bytes of a request: a filter of 4096 steps in hexadecimal digits, and more
 PATIENCE = 2.0  # seconds for a request to come
+ANSWERED = 2.0  # seconds for an answer to be taken
+MOST_CALLERS = 4  # at a time
 LOOK = 0.5  # seconds between looks at the rings
 STALL = 30.0  # seconds in which frames wait and none is read: such a reader is let go
 
@@ -37,18 +40,21 @@ log = logger("port")
 class Mirroring:
     """A port's door for mirrors, and the mirror that somebody has, if any.
 
-    `facts`: what a caller is told of the port. `door`: the listening socket, -1 where there is
-    none. Any thread may call `renew` and `close`; the watchdog's thread calls `knocked`.
+    `facts`: what a caller is told of the port; `why`: the answer to who asks why it does not work.
+    `door`: the listening socket, -1 where there is none. Any thread may call `renew` and `close`;
+    the watchdog's thread calls `knocked`.
     """
 
     def __init__(self, name: str, facts: Callable[[], dict[str, str | int]]) -> None:
         self._name = name
         self._facts = facts
+        self.why: Callable[[], bytes] | None = None
         self._segment: PortSegment | None = None
         self._listening: socket.socket | None = None
         self._lock = threading.Lock()  # of all that follows
         self._pairs: list[QueuePair] = []
-        self._session: Session | None = None
+        self._session: Session | None = None  # which has the mirror
+        self._heard: set[Session] = set()
         self._closed = False
 
     def open(self, segment: PortSegment, pairs: Iterable[QueuePair]) -> None:
@@ -62,7 +68,7 @@ class Mirroring:
 
     @property
     def caller(self) -> Caller | None:
-        """Who has a mirror, or is about to; None when nobody is."""
+        """Who has a mirror; None when nobody has."""
         session = self._session
         return None if session is None else session.caller
 
@@ -93,8 +99,9 @@ class Mirroring:
         with self._lock:
             refusal = self._refusal(caller)
             if refusal is None:
-                self._session = Session(self, connection, caller)
-                self._session.thread.start()
+                session = Session(self, connection, caller)
+                self._heard.add(session)
+                session.thread.start()
         if refusal is not None:
             _send(connection, refused(refusal))
             connection.close()
@@ -103,12 +110,8 @@ class Mirroring:
         what = f"port {self._name!r} is not mirrored for {caller}"
         if not caller.allowed:
             return IavfioError(what, "only its owner and root may see its frames")
-        if self._session is not None:
-            return StateError(
-                what,
-                f"{self._session.caller} has a mirror of it",
-                "one at a time can: end that capture, or wait for its end",
-            )
+        if len(self._heard) >= MOST_CALLERS:
+            return StateError(what, f"{MOST_CALLERS} others are heard", "try again in a moment")
         return StateError(what, "it is closed") if self._closed else None
 
     def begin(self, session: Session, wanted: Wanted) -> dict[str, object]:
@@ -125,13 +128,18 @@ class Mirroring:
                 "name others, or none for all",
             )
         wanted = replace(wanted, queues=queues)
-        rings = MirrorRings(wanted)
         with self._lock:
-            if self._session is not session:
-                rings.close()
+            if session not in self._heard:
                 raise StateError(f"port {self._name!r} is closed")
-            session.rings = rings
-            self._attach(rings)
+            if self._session is not None:
+                raise StateError(
+                    f"port {self._name!r} is not mirrored for {session.caller}",
+                    f"{self._session.caller} has a mirror of it",
+                    "one at a time can: end that capture, or wait for its end",
+                )
+            session.rings = MirrorRings(wanted)
+            self._session = session
+            self._attach(session.rings)
         sides = [[queue, sent] for queue, sent in wanted.sides]
         log.info("%s is mirrored for %s", self._name, session.caller)
         return {"version": VERSION, "rings": sides, "ring": wanted.ring, **self._facts()}
@@ -145,22 +153,26 @@ class Mirroring:
     def finish(self, session: Session, why: str) -> None:
         """Ends a mirror; after the return nothing of it is left. Twice is harmless."""
         with self._lock:
-            if self._session is not session:
+            if session not in self._heard:
                 return
-            self._session = None
-            for pair in self._pairs:
-                pair.unmirror()
+            self._heard.discard(session)
+            mirrored = self._session is session
+            if mirrored:
+                self._session = None
+                for pair in self._pairs:
+                    pair.unmirror()
             if session.rings is not None:
                 session.rings.close()
-                log.info("%s is not mirrored any more: %s", self._name, why)
+        if mirrored:
+            log.info("%s is not mirrored any more: %s", self._name, why)
         session.leave(why)
 
     def close(self) -> None:
         """Ends the mirror and listens no more. Twice is harmless."""
         with self._lock:
             self._closed = True
-            session, listening, self._listening = self._session, self._listening, None
-        if session is not None:
+            heard, listening, self._listening = list(self._heard), self._listening, None
+        for session in heard:
             self.finish(session, "closed")
         if listening is not None and self._segment is not None:
             door.withdraw(self._segment.home, self._segment.name)
@@ -169,11 +181,11 @@ class Mirroring:
     def disown(self) -> None:
         """Leaves door and mirror to the parent, in a forked child."""
         self._lock = threading.Lock()
-        session, listening = self._session, self._listening
-        self._session = self._listening = None
+        heard, listening = self._heard, self._listening
+        self._heard, self._session, self._listening = set(), None, None
         if listening is not None:
             listening.close()
-        if session is not None:
+        for session in heard:
             session.connection.close()
             if session.rings is not None and session.rings.fd >= 0:
                 os.close(session.rings.fd)
@@ -200,8 +212,13 @@ class Session:
         why = "the caller has gone"
         try:
             self.connection.settimeout(PATIENCE)
+            raw = self.connection.recv(LONGEST)
             try:
-                answer = self._of.begin(self, request(self.connection.recv(LONGEST)))
+                if self._of.why is not None and asks_why(raw):
+                    self.connection.settimeout(ANSWERED)
+                    self.connection.send(self._of.why(), socket.MSG_NOSIGNAL)
+                    return
+                answer = self._of.begin(self, request(raw))
             except ValueError as error:
                 wrong = ConfigError("a mirror cannot be had", f"the request is {error}")
                 answer = refused(error if isinstance(error, ConfigError) else wrong)
@@ -234,6 +251,12 @@ class Session:
             elif time.monotonic() - since > STALL:
                 return "stalled"
         return "closed"
+
+
+def asks_why(raw: bytes) -> bool:
+    """Whether a caller asks why the port does not work. Raises ValueError for what is no object."""
+    asked = an_object(parsed(raw))
+    return asked.get("version") == VERSION and asked.get("ask") == "why"
 
 
 def request(raw: bytes) -> Wanted:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 from iavfio.arguments import Flag, received_macs, wrong_type
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import TxQueue
+from iavfio.errors import StateError
 from iavfio.notebook import table
 from iavfio.port import atexit_close, bounds
 from iavfio.port.atexit_close import Closeable
@@ -54,6 +56,8 @@ class Port:
         """Negotiates with the PF; the caller closes `device` when that raises."""
         self._on_close: list[Callable[[], None]] = []
         self.control = PortControl(device, pool, name)
+        this = weakref.ref(self)  # nothing that lives with the control path keeps the port alive
+        self.control.mirroring.why = lambda: _told_why(this())
         self.control.open(
             numbered=numbered,
             stats_mode=stats_mode,
@@ -366,3 +370,12 @@ class Port:
         Raises ResetError when it must give up, DeviceLost when there is no device any more.
         """
         return self.control.recover(cause)
+
+
+def _told_why(port: Port | None) -> bytes:
+    """The answer to another process that asks why this port does not work."""
+    from iavfio.port.inquiry import tell
+
+    if port is None:
+        raise StateError("the port is closed")
+    return tell(port)

@@ -90,11 +90,12 @@ def examine(port: Port) -> list[Finding]:
     return findings(probe(port))
 
 
-def probe(port: Port) -> Facts:
+def probe(port: Port, *, frames: bool = True) -> Facts:
     """Gathers what can be known of a port of this process.
 
     Sends two probe frames and some twenty messages to the PF; on a running port that costs a few
-    milliseconds. The frames go to nobody. Queues that a worker holds are not probed.
+    milliseconds. The frames go to nobody. Queues that a worker holds are not probed. Without
+    `frames` no queue is entered, so that any thread may call it beside those that use the queues.
     """
     port.settle()
     counts = _counts(port)
@@ -117,7 +118,7 @@ def probe(port: Port) -> Facts:
         pf_error = error.what
     if not pf_error:
         trust = probe_trust(port.session.client, port.session.held)
-        if port.link.up:
+        if frames and port.link.up:
             try:
                 sent = probe_send(port, probe_frame(NOBODY, port.mac))
                 own, stuck = sent.counted, not sent.completed

@@ -7,8 +7,17 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+
+import pytest
 
 import iavfio
+from iavfio.capture.mirror import Mirror
+from iavfio.errors import IavfioError
+from iavfio.port import inquiry
+from iavfio.port.port import Port
+from iavfio.softvf.launch import SoftPf
 from tests.port.rig import send_all, udp, until
 
 
@@ -56,3 +65,56 @@ def test_nothing_found_is_said_and_is_status_0() -> None:
 def test_a_port_that_does_not_exist() -> None:
     status, _, error = why("no-such-port")
     assert status in (1, 2) and "no-such-port" in error
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[SoftPf, Port, str]]:
+    name = f"why{os.getpid()}"
+    with iavfio.softvf(vfs=1) as pf, pf.open(0, name=name) as port:
+        port.configure(promiscuous=True)
+        port.start(wait_link=5)
+        yield pf, port, name
+
+
+def test_the_process_of_a_port_is_asked_for_what_counters_do_not_tell(
+    running: tuple[SoftPf, Port, str],
+) -> None:
+    pf, port, name = running
+    port.control.status.note("something to know")
+    sent = port.stats.snapshot().sq[0]["posted"]
+    status, out, _ = why(name, "--interval", "0", "--json")
+    told = json.loads(out)
+    assert (status, [each["name"] for each in told["findings"]]) == (1, ["not trusted"])
+    assert any("noted by the port: something to know" in hint for hint in told["hints"])
+    assert port.stats.snapshot().sq[0]["posted"] == sent
+    pf.control("trust", vf=0, on=True)  # which resets the VF
+    assert until(lambda: len(port.resets) == 1 and port.state == "running")
+    status, out, _ = why(name, "--interval", "0")
+    assert status == 0 and "to know: noted by the port: " in out
+
+
+def test_a_port_that_has_a_mirror_is_asked_as_well(running: tuple[SoftPf, Port, str]) -> None:
+    mirror = Mirror(running[2])
+    told = inquiry.ask(running[2])
+    assert told.trust == "untrusted" and told.promiscuous and told.max_frame == 1522
+    assert running[1].control.mirroring.caller is not None
+    mirror.end()
+    assert until(lambda: running[1].control.mirroring.caller is None)
+
+
+def test_what_is_asked_in_vain_is_told(
+    running: tuple[SoftPf, Port, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, port, name = running
+    port.control.mirroring.why = lambda: b'{"version": 2}'
+    with pytest.raises(IavfioError, match="no answer that can be read"):
+        inquiry.ask(name)
+    port.control.mirroring.why = lambda: b"\xff"
+    with pytest.raises(IavfioError, match="no answer that can be read"):
+        inquiry.ask(name)
+    monkeypatch.setattr(inquiry, "ANSWER", 0.05)
+    port.control.mirroring.why = lambda: time.sleep(0.3) or b""  # type: ignore[func-returns-value]
+    with pytest.raises(IavfioError, match="does not answer"):
+        inquiry.ask(name)
+    status, out, _ = why(name, "--interval", "0")
+    assert status == 0 and "its process was not asked: " in out
