@@ -232,8 +232,10 @@ def test_what_the_device_dropped_is_told_and_stands_in_the_file(pf: SoftPf, tmp_
 
 
 def test_a_second_capture_of_a_queue_is_refused(pf: SoftPf, tmp_path: Path) -> None:
-    with opened(pf, 0) as port:
-        running = Running(Capture(port, str(tmp_path / "a.pcapng")), duration=5)
+    with opened(pf, 0) as port, opened(pf, 1) as sender:
+        running = Running(Capture(port, str(tmp_path / "a.pcapng")), duration=60)
+        send_all(sender, [udp(port.mac, sender.mac)])
+        assert running.reached(lambda capture: capture.counts.taken >= 1)  # the queue is its own
         assert until(lambda: _busy(Capture(port, str(tmp_path / "b.pcapng"))), 10)
         port.close()
         running.result()
