@@ -122,7 +122,7 @@ class Mirror:
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
                 self._connection.send(json.dumps(request).encode())
-            raw, fds = self._receive()
+            raw, fds = door.receive(self._connection, LONGEST, 1)
         except TimeoutError as error:
             raise IavfioError(
                 f"port {name!r} does not answer",
@@ -146,14 +146,6 @@ class Mirror:
                 raise
             raise self.nonsense(f"its answer is {error}") from None
         return answer, fd
-
-    def _receive(self) -> tuple[bytes, list[int]]:
-        """The next message with its descriptors. Raises OSError."""
-        try:
-            raw, fds, _, _ = socket.recv_fds(self._connection, LONGEST, 1)
-        except ConnectionResetError:  # it did not read all; what it said before comes now
-            raw, fds, _, _ = socket.recv_fds(self._connection, LONGEST, 1)
-        return raw, fds
 
     def nonsense(self, why: str) -> IavfioError:
         """The error for what the port's process must not write."""
@@ -249,7 +241,7 @@ class Mirror:
 
     def _last_word(self) -> str:
         try:
-            raw, _ = self._receive()
+            raw, _ = door.receive(self._connection, LONGEST, 1)
             word = plain(an_object(parsed(raw)).get("ended")) if raw else "died"
         except (OSError, ValueError):
             word = "died"

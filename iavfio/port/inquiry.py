@@ -10,15 +10,14 @@ that moment would be refused.
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from iavfio.errors import IavfioError
-from iavfio.port.trust import Trust
-from iavfio.port.why import Facts, probe
+from iavfio.port.why import Facts, Probed, probe
 from iavfio.stats import Snapshot, door
 from iavfio.stats.listing import find
 
@@ -33,39 +32,23 @@ MOST_NOTES = 16  # that are told, the newest
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a port but for its counters (iavfio.port.why.Facts), and its notes."""
+    """What a port's process knows of it, but for the counters, and its notes."""
 
     version: int
-    reason: str = ""
-    closed: bool = False
-    lost: bool = False
-    own: bool | None = None
-    foreign: bool | None = None
-    stuck: bool = False
-    trust: Trust = "unknown"
-    promiscuous: bool = False
-    all_multicast: bool = False
-    extra_macs: tuple[bytes, ...] = ()
-    pf_error: str = ""
-    pool_idle: int | None = None
-    pool_size: int | None = None
-    rss: bool = True
-    max_frame: int | None = None
-    notes: tuple[str, ...] = ()
+    probed: Probed
+    notes: tuple[str, ...]
 
     def facts(self, counts: Snapshot) -> Facts:
         """The facts, with counters that the asking process has watched."""
-        known = {name: getattr(self, name) for name in self.__struct_fields__}
-        del known["version"], known["notes"]
-        return Facts(counts, **known)
+        return Facts(counts, **vars(self.probed))
 
 
 def tell(port: Port) -> bytes:
     """The answer of the port's process."""
     facts = probe(port, frames=False)
-    known: dict[str, Any] = {name: getattr(facts, name, None) for name in Told.__struct_fields__}
-    known |= {"version": VERSION, "notes": tuple(port.notes)[-MOST_NOTES:]}
-    return msgspec.json.encode(Told(**known))
+    probed = Probed(**{field.name: getattr(facts, field.name) for field in fields(Probed)})
+    told = Told(version=VERSION, probed=probed, notes=tuple(port.notes)[-MOST_NOTES:])
+    return msgspec.json.encode(told)
 
 
 def ask(name: str) -> Told:
@@ -78,7 +61,7 @@ def ask(name: str) -> Told:
         connection.settimeout(ANSWER)
         try:
             connection.send(json.dumps(QUESTION).encode())
-            raw = _received(connection)
+            raw, _ = door.receive(connection, LONGEST)
         except TimeoutError as error:
             raise IavfioError(
                 f"port {name!r} does not answer",
@@ -98,10 +81,3 @@ def ask(name: str) -> Told:
             "ask once more, or use the version that it runs",
         )
     return told
-
-
-def _received(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(LONGEST)
-    except ConnectionResetError:  # it did not read all; what it said before comes now
-        return connection.recv(LONGEST)

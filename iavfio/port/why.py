@@ -40,19 +40,16 @@ class Finding:
         return f"{self.name}: {self.what}\n  seen: {self.evidence}\n  mend: {self.remedy}"
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a port.
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What the process of a port can find out about it.
 
-    `counts`: what its counters say now, or moved by while somebody watched. The rest needs a port
-    of this process, and is None where nothing is known: `reason` why it does not run, `closed`
-    whether because its program has closed it; `own` and
-    `foreign` whether the PF counted a probe from its own and from a foreign address as sent;
-    `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame`
-    bytes without FCS.
+    None where nothing is known: `reason` why it does not run, `closed` whether because its program
+    has closed it; `own` and `foreign` whether the PF counted a probe from its own and from a
+    foreign address as sent; `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size`
+    buffers; `max_frame` bytes without FCS.
     """
 
-    counts: Snapshot
     reason: str = ""
     closed: bool = False
     lost: bool = False
@@ -68,6 +65,16 @@ class Facts:
     pool_size: int | None = None
     rss: bool = True
     max_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Facts(Probed):
+    """What is known of a port.
+
+    `counts`: what its counters say now, or moved by while somebody watched.
+    """
+
+    counts: Snapshot
 
 
 Check = Callable[[Facts], "Finding | None"]

@@ -105,3 +105,14 @@ def connect(reader: SegmentReader) -> socket.socket:
             "it may have ended this moment, or run another version: iavfio stats",
         ) from error
     return connection
+
+
+def receive(
+    connection: socket.socket, longest: int, descriptors: int = 0
+) -> tuple[bytes, list[int]]:
+    """The next message of a port's process, with so many descriptors at most. Raises OSError."""
+    try:
+        raw, fds, _, _ = socket.recv_fds(connection, longest, descriptors)
+    except ConnectionResetError:  # it did not read all; what it said before comes now
+        raw, fds, _, _ = socket.recv_fds(connection, longest, descriptors)
+    return raw, fds

@@ -96,7 +96,8 @@ def test_the_process_of_a_port_is_asked_for_what_counters_do_not_tell(
 def test_a_port_that_has_a_mirror_is_asked_as_well(running: tuple[SoftPf, Port, str]) -> None:
     mirror = Mirror(running[2])
     told = inquiry.ask(running[2])
-    assert told.trust == "untrusted" and told.promiscuous and told.max_frame == 1522
+    probed = told.probed
+    assert probed.trust == "untrusted" and probed.promiscuous and probed.max_frame == 1522
     assert running[1].control.mirroring.caller is not None
     mirror.end()
     assert until(lambda: running[1].control.mirroring.caller is None)
