@@ -13,7 +13,7 @@ import functools
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -61,6 +61,13 @@ def without_effect(name: str, whose: str) -> ConfigError:
     return ConfigError(f"{name} is of {whose}", "", f"leave {name} out")
 
 
+def check_keywords(call: Callable[..., Any], given: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ConfigError for a keyword that `call` has not."""
+    for word in given:
+        if word not in known:
+            raise unknown(f"argument of {call.__qualname__.removesuffix('.__init__')}", word, known)
+
+
 def known_keywords(call: Callable[P, R]) -> Callable[P, R]:
     """A function whose unknown keywords raise ConfigError that names the nearest of those it has.
 
@@ -69,13 +76,10 @@ def known_keywords(call: Callable[P, R]) -> Callable[P, R]:
     code = call.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = tuple(name for name in names if name not in ("self", "cls"))
-    what = f"argument of {call.__qualname__.removesuffix('.__init__')}"
 
     @functools.wraps(call)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
-        for word in keywords:
-            if word not in known:
-                raise unknown(what, word, known)
+        check_keywords(call, keywords, known)
         return call(*args, **keywords)
 
     return checked

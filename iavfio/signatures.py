@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-from iavfio.arguments import MOST_ITEMS, unknown, wrong_type
+from iavfio.arguments import MOST_ITEMS, check_keywords, wrong_type
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -41,7 +41,6 @@ def checked_call(call: Callable[P, R]) -> Callable[P, R]:
     """
     signature = inspect.signature(call)
     names = [name for name in signature.parameters if name not in ("self", "cls")]
-    what = f"argument of {call.__qualname__.removesuffix('.__init__')}"
 
     @functools.cache
     def hints() -> dict[str, Any]:
@@ -49,9 +48,7 @@ def checked_call(call: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(call)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
-        for word in keywords:
-            if word not in names:
-                raise unknown(what, word, names)
+        check_keywords(call, keywords, names)
         for name, value in signature.bind(*args, **keywords).arguments.items():
             if name in names and not _fits(value, hint := hints()[name]):
                 raise wrong_type(name, value, _words(hint))
