@@ -30,6 +30,7 @@ struct pool;
 struct pool_tally;
 
 struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t headroom);
+/* Ends one use of the pool, that of whoever made it or of a pair; the last one frees it. */
 void pool_free(struct pool *pool);
 uint32_t pool_buffers(const struct pool *pool);
 /* Buffers that nobody holds: never handed out, in the shared ring, in the pairs' caches. */

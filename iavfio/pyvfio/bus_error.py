@@ -25,7 +25,8 @@ class BusErrorGuard:
         if error < 0:
             raise VfioError("mapped memory cannot be guarded", os.strerror(-error), "", -error)
         # The view stays until then: another mapping at its address must not be guarded by mistake.
-        weakref.finalize(self, _release, address, self._lost, view).atexit = False
+        # With `_lost`, not with this object, as the C pool in iavfio/datapath/pool.py.
+        weakref.finalize(self._lost, _release, address, view).atexit = False
 
     @property
     def lost(self) -> bool:
@@ -33,5 +34,5 @@ class BusErrorGuard:
         return bool(self._lost[0])
 
 
-def _release(address: Any, lost: Any, view: Any) -> None:
+def _release(address: Any, view: Any) -> None:
     lib.bus_error_unguard(address)

@@ -531,13 +531,14 @@ static void test_on_and_off(void)
     assert(!pthread_create(&thread, NULL, traffic, &shared));
     for (uint32_t turn = 0; turn < TURNS; turn++) {
         struct ring ring[2];
-        uint64_t began = __atomic_load_n(&shared.received, __ATOMIC_RELAXED);
+        uint64_t began;
         int64_t got;
 
         for (uint32_t i = 0; i < 2; i++)
             ring_new(&ring[i], config_of(&shared.rig), i);
         mirror_attach(shared.rig.pair, turn % 3 == 1 ? NULL : ring[0].mirror,
                       turn % 3 == 2 ? NULL : ring[1].mirror);
+        began = __atomic_load_n(&shared.received, __ATOMIC_RELAXED);
         while (__atomic_load_n(&shared.received, __ATOMIC_RELAXED) < began + turn % 7)
             frames += check_blocks(buffer, fill(&ring[turn % 2], buffer, sizeof(buffer)));
         mirror_detach(shared.rig.pair);

@@ -223,8 +223,12 @@ def test_every_event_is_a_line_and_every_note_an_event(caplog: pytest.LogCapture
         assert kinds >= {"link", "mac", "reset", "recovered", "note"}
         for event in seen:
             assert any(event.text.splitlines()[0] in line for _, line in lines(caplog)), event
-        noted = [event.text for event in seen if event.kind == "note"]
-        assert noted == [note for note in port.notes if note not in before]
+
+        def noted() -> list[str]:
+            return [event.text for event in seen if event.kind == "note"]
+
+        # A note is there before the event that tells it.
+        assert until(lambda: noted() == [note for note in port.notes if note not in before])
 
 
 def test_what_the_spoof_check_eats_is_said_at_the_first_refresh() -> None:

@@ -167,6 +167,7 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error)
         free(pair);
         return NULL;
     }
+    pool_use(pair->pool);
     return pair;
 }
 
@@ -194,6 +195,7 @@ void pair_free(struct queue_pair *pair)
     if (!pair)
         return;
     pair_close(pair);
+    pool_free(pair->pool);
     vector_leave(pair);
     close(pair->wake_fd);
     free(pair->rs);

@@ -41,6 +41,7 @@ struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t head
     pool = lines_alloc(sizeof(*pool));
     if (!pool)
         return NULL;
+    pool->users = 1;
     pool->base = base;
     pool->bytes = bytes;
     pool->stride = stride;
@@ -56,9 +57,14 @@ struct pool *pool_new(void *base, uint64_t bytes, uint32_t stride, uint32_t head
     return pool;
 }
 
+void pool_use(struct pool *pool)
+{
+    __atomic_add_fetch(&pool->users, 1, __ATOMIC_RELAXED);
+}
+
 void pool_free(struct pool *pool)
 {
-    if (!pool)
+    if (!pool || __atomic_sub_fetch(&pool->users, 1, __ATOMIC_ACQ_REL))
         return;
     free(pool->store);
     free(pool->held);

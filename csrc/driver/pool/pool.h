@@ -30,6 +30,9 @@ struct pool {
      * buffers touches no mark. */
     uint8_t *held;
 
+    /* Pairs and callers of pool_new: they may be freed in any order, as Python's collector does. */
+    uint32_t users;
+
     LINE uint32_t lock;
     uint32_t stored; /* entries in store[] */
     uint32_t fresh; /* first buffer that was never handed out */
@@ -54,6 +57,8 @@ struct pool_tally {
 uint32_t pool_fetch(struct pool *pool, uint32_t *out, uint32_t n, enum pool_source *source);
 /* Puts n indexes into the store, which has room for every buffer of the pool. */
 void pool_store(struct pool *pool, const uint32_t *in, uint32_t n);
+/* The pool lives until pool_free is called once more. */
+void pool_use(struct pool *pool);
 /* pool_idle adds *cached, which a cache's owner keeps, from pool_attach to pool_detach. 0, or -ENOSPC. */
 int pool_attach(struct pool *pool, const uint32_t *cached);
 void pool_detach(struct pool *pool, const uint32_t *cached);
