@@ -79,11 +79,14 @@ class Housekeeping:
         else:
             self._status.lock.deliver()
 
-    def mailbox_fired(self) -> None:
+    def mailbox_fired(self) -> bool:
         control = self._control
-        with self._status.lock.within(0.05) as taken:  # whoever holds it handles the mailbox
-            if not taken or self._status.state not in ALIVE:
-                return
+        # Whoever holds the lock takes the messages of his time, but leaves the vector disabled.
+        with self._status.lock.within(0.05) as taken:
+            if not taken:
+                return False
+            if self._status.state not in ALIVE:
+                return True
             try:
                 # In this order each message is read here or raises the vector again: the write
                 # clears what is pending, and a cause that is set already raises nothing.
@@ -92,6 +95,7 @@ class Housekeeping:
                 control.session.client.service()
             except IavfioError:
                 pass  # a reset or loss: the register checks will say which
+        return True
 
     def reset_seen(self) -> None:
         with self._status.lock:

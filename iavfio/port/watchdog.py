@@ -25,6 +25,8 @@ from iavfio.pyvfio.eventfds import taken
 # The period of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
 PERIOD_US = 4000
 TICK = 1.0  # seconds between periodic work while nothing else happens
+IDLE_MS = 500  # one wait for what the C watchdog sees
+OWED_MS = 5  # the same while messages could not be looked at
 
 log = logger("port")
 
@@ -41,8 +43,8 @@ class Watcher(Protocol):
     def device_wanted(self) -> None:
         """The host asks for the device back (docs/spec/vfio.md 6)."""
 
-    def mailbox_fired(self) -> None:
-        """Vector 0 fired: messages may wait."""
+    def mailbox_fired(self) -> bool:
+        """Vector 0 fired: messages may wait. False: it has to be called again soon."""
 
     def reset_seen(self) -> None:
         """The registers show a reset."""
@@ -97,6 +99,7 @@ class Watchdog:
             raise exhaustion(failure, what) or IavfioError(what, str(failure))
         self._ending = False
         self._next_tick = 0.0
+        self._mailbox_owed = False  # vector 0 has fired, and nobody has enabled it again
         self._thread = threading.Thread(target=self._run, name=f"iavfio-{name}", daemon=True)
         self._watcher: weakref.ref[Watcher] | None = None
 
@@ -155,7 +158,7 @@ class Watchdog:
     def _run(self) -> None:
         assert self._watcher is not None
         while not self._ending:
-            events = lib.watchdog_wait(self._watch, 500)
+            events = lib.watchdog_wait(self._watch, OWED_MS if self._mailbox_owed else IDLE_MS)
             watcher = self._watcher()
             if watcher is None or self._ending:
                 return
@@ -181,8 +184,9 @@ class Watchdog:
         if events & lib.WATCHDOG_REQUEST:
             watcher.device_wanted()
             return
+        if events & lib.WATCHDOG_MAILBOX or self._mailbox_owed:
+            self._mailbox_owed = not watcher.mailbox_fired()
         for event, tell in (
-            (lib.WATCHDOG_MAILBOX, watcher.mailbox_fired),
             (lib.WATCHDOG_RESET, watcher.reset_seen),
             (lib.WATCHDOG_TRAFFIC, watcher.traffic_seen),
             (lib.WATCHDOG_HANG, watcher.queue_stalled),

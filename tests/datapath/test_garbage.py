@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import iavfio
-from iavfio.datapath import pool as pools
+from iavfio._driver import lib
 from iavfio.datapath.burst import Burst
 
 
@@ -35,7 +35,7 @@ def test_a_pool_outlives_the_bursts_of_the_same_garbage(
 ) -> None:
     """Python's collector calls the callbacks of weak references before any __del__."""
     order: list[str] = []
-    monkeypatch.setattr(pools, "lib", Watched(pools.lib, order))
+    monkeypatch.setattr("iavfio.datapath.pool.lib", Watched(lib, order))
     give = Burst.release
 
     def release(self: Burst) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import iavfio
@@ -11,6 +13,7 @@ from iavfio._driver import lib
 from iavfio.datapath.isa import usable
 from tests.port.rig import collect, send_all, udp, until, works
 
+GET_STATS = int(lib.VC_OP_GET_STATS)
 PROMISCUOUS = int(lib.VC_OP_CONFIG_PROMISCUOUS_MODE)
 
 
@@ -67,6 +70,25 @@ def test_a_latched_cause_hides_no_event(personality: str, monkeypatch: pytest.Mo
         assert until(lambda: len(port.resets) == 1)
         assert pf.control("link", vf=0, state="disable")
         assert until(lambda: not port.link.up)
+
+
+@pytest.mark.parametrize("personality", ["e810", "x710", "x722"])
+def test_a_vector_that_fires_during_a_long_call_fires_again(
+    personality: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call takes the message; its interrupt has to be enabled for the next one all the same."""
+    monkeypatch.setattr("iavfio.port.watchdog.TICK", 1e9)  # which would do so, but later
+    with iavfio.softvf(personality=personality) as pf, pf.open() as port:
+        port.start(wait_link=10)
+        for turn in range(2):
+            pf.control("fault", vf=0, kind="delay", opcode=GET_STATS, count=1, value=400)
+            asking = threading.Thread(target=port.refresh_stats)
+            asking.start()
+            pf.control("link", state="down")
+            asking.join()
+            assert until(lambda: not port.link.up), turn
+            pf.control("link", state="up")
+            assert until(lambda: port.link.up), turn
 
 
 @pytest.mark.parametrize("personality", ["x710", "x722"])
