@@ -81,8 +81,8 @@ class Pool:
         self._mapped: weakref.WeakKeyDictionary[AddressSpace, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._view: NDArray[np.uint8] | None = None
-        # With `_raw`, not with this object: Python's collector does not track `_raw`, so it dies after
-        # the __del__ of bursts and ports of the same garbage, which give buffers back.
+        # With `_raw`, not with this object: Python's collector does not track `_raw`, which
+        # dies after the __del__ of bursts and ports of the same garbage: they give buffers back.
         # The buffers are not freed at exit: ports and threads may still use them then.
         raw = ffi.cast("struct pool *", self._raw)
         weakref.finalize(self._raw, lib.pool_free, raw).atexit = False
