@@ -68,7 +68,9 @@ def test_a_signal_at_any_moment_of_the_start_leaves_no_traceback(number: signal.
         time.sleep(0.01 + 0.04 * step)
         child.send_signal(number)
         _, error = child.communicate(timeout=60)
-        assert child.returncode == 128 + number, error
+        # On a busy host the first signals come before an instruction of ours has run.
+        unborn = step < 3 and not error and child.returncode == -number
+        assert unborn or child.returncode == 128 + number, error
         assert "Traceback" not in error
         assert "internal error" not in error
         assert "missing" not in error
