@@ -274,10 +274,22 @@ class VfOrPort(Vf):
             try:
                 return RunningPort(find(text) and text)
             except ConfigError:
-                pass  # there is none of that name
+                return self._vf_at_least(text, param, ctx)
             except IavfioError as error:
                 self.fail(on_one_line(error.command_text), param, ctx)
         return super().convert(value, param, ctx)
+
+    def _vf_at_least(
+        self, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The VF that a word means which names no port; fails with both kinds of names."""
+        from iavfio.cli.targets import near_ports
+
+        try:
+            return super().convert(text, param, ctx)
+        except click.BadParameter as wrong:
+            ports = "" if "/" in text else f"; or a port that runs: {near_ports(text)}"
+            self.fail(f"{wrong.message}{ports}", param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -45,7 +45,8 @@ def find(
 
 
 def _software(path: Path, tree: Tree) -> SoftwarePf:
-    directory = path if path.is_dir() else path.parent
+    socket = not path.is_dir() and (path.exists() or (path.parent / CONTROL).is_socket())
+    directory = path.parent if socket else path
     if not (directory / CONTROL).is_socket():
         raise ConfigError(
             f"no software PF serves {directory}",

@@ -463,6 +463,8 @@ WRONG = {
     "of a VF": (["mirrored", "-w", "x", "--mtu", "1500"], "--mtu is of a VF that this command"),
     "of a port": (["softvf", "-w", "x", "--direction", "tx"], "--direction is of a port"),
     "nobody": (["nobody", "-w", "x"], "'nobody' names no VF"),
+    "nobody's port": (["nobody", "-w", "x"], "or a port that runs: "),
+    "a path": (["no/body", "-w", "x"], "did you mean vfio-user:no/body?"),
 }
 
 

@@ -140,7 +140,9 @@ WRONG: list[tuple[list[str], str]] = [
     (["0000:3b:01.0"], "is VF 0 of the PF"),
     (["0000:99:00.0"], "no PCI device"),
     (["eth77"], "neither a PCI address nor an interface"),
-    (["/nowhere/at/all"], "no software PF serves"),
+    (["/nowhere/at/all"], "no software PF serves /nowhere/at/all: there is no such directory"),
+    (["/nowhere"], "no software PF serves /nowhere: there is no such directory"),
+    (["/dev/null"], "no software PF serves /dev: there is no control.sock in it"),
 ]
 
 
