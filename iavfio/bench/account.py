@@ -16,7 +16,18 @@ def account(r: Result) -> Iterator[str]:
     """
     yield _whereabouts(r)
     yield f"{_losses(r)}; {r.cycles:.1f} cycles/packet, empty polls {r.empty_share:.1%}"
+    if r.plan.mode == "txonly":
+        yield f"sent = what the PF counted as transmitted; {_beyond(r)}"
     yield from _pf_agrees(r)
+
+
+def _beyond(r: Result) -> str:
+    """What is known of packets that txonly has sent."""
+    if r.arrived is not None:
+        return f"of these {min(r.arrived, r.pf_sent)} got to a VF or the wire"
+    if r.plan.dst is None:
+        return "delivery was not looked at: they go to an address that nobody has"
+    return "delivery was not looked at: nobody here sees the other end"
 
 
 def _whereabouts(r: Result) -> str:
@@ -45,7 +56,7 @@ def _losses(r: Result) -> str:
     lost = r.lost if r.loss_share == 0 else r.loss
     return {
         "loopback": f"lost {lost} of {r.offered}",
-        "txonly": f"lost before the wire {lost} of {r.offered}, beyond it nobody counts",
+        "txonly": f"lost before the wire {lost} of {r.offered}",
         "rxdrop": f"dropped at this VF {lost} of {r.offered}; what was sent to it is not known",
         "forward": f"lost between receiving and the wire {lost} of {r.offered}, beyond it nobody "
         "counts",

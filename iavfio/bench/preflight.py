@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from iavfio.bench.arrivals import arrivals
 from iavfio.bench.plan import Plan
+from iavfio.bench.result import NOBODY_THERE
 from iavfio.datapath.pair import FCS
+from iavfio.errors import IavfioError
 from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
 from iavfio.port.probe import probe_frame
@@ -15,7 +18,8 @@ from iavfio.port.probe import probe_frame
 def preflight(plan: Plan, ports: Sequence[Port]) -> None:
     """Sends one frame each way that the run will go. Raises IavfioError for the first that fails.
 
-    Nothing is sent where frames are only received; the link is looked at in any case.
+    Nothing is sent where frames are only received; the link is looked at in any case. Where they are
+    only sent, and to an address that was asked for, somebody must get them if that can be seen.
     """
     for port in ports:
         check_link(port)
@@ -27,4 +31,25 @@ def preflight(plan: Plan, ports: Sequence[Port]) -> None:
             frame = probe_frame(
                 plan.destination(peer), plan.src or port.mac, size - FCS, ipv6=plan.ipv6
             )
+            before = _arrived(plan, ports)
             check_journey(Journey(port, frame, listen))
+            if before is not None and before == _arrived(plan, ports):
+                raise _nobody(port, frame)
+
+
+def _arrived(plan: Plan, ports: Sequence[Port]) -> int | None:
+    if plan.mode != "txonly" or plan.dst is None:
+        return None
+    for port in ports:
+        port.refresh_stats()
+    return arrivals(plan.dst, ports)
+
+
+def _nobody(port: Port, frame: bytes) -> IavfioError:
+    dst = frame[:6]
+    own = "a frame to its own address does not come back; " if dst == port.mac else ""
+    return IavfioError(
+        f"frames of {port.name} to {dst.hex(':')} get to nobody",
+        f"{own}a probe frame was counted as sent by the PF, but {NOBODY_THERE}",
+        "--dst with the address of another VF; leave it out to send to nobody on purpose",
+    )

@@ -236,6 +236,10 @@ class BenchRecord(
     ports: Annotated[dict[str, dict[str, int]], Meta(description="counters of each port")]
     provenance: dict[str, Any]
     runs: RunsRecord | None = None
+    arrived: Annotated[
+        int | None,
+        Meta(description="of txonly with --dst: what VFs or the wire took; null: nobody looked"),
+    ] = None
 
 
 class MetricRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

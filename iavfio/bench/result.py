@@ -17,6 +17,7 @@ from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
 from iavfio.stats import Snapshot
 
+NOBODY_THERE = "no VF that runs has this address in its VLAN, and no wire takes it"
 REFUSALS = ("refused_short", "refused_long", "refused_segments", "refused_handle")
 """Why a send ring refuses a packet for good: forward has received it, and drops it."""
 
@@ -47,7 +48,8 @@ class Result:
     the receive rings when the PF was asked before and after the run; `capacity`: packets that rings
     of both sides can hold, the most that can be on its way when a run is cut short; `drained`:
     whether everything that was on its way had time to arrive; `interrupted`: what cut the run
-    short, or None; `latency`: how long the run's packets were under way, None when not asked for.
+    short, or None; `arrived`: packets that VFs or the wire took, as `bench.arrivals` counts them, None
+    where nobody looked; `latency`: how long the run's packets were under way, None when not asked for.
     """
 
     plan: Plan
@@ -67,6 +69,7 @@ class Result:
     ring: int
     memory: Footprint
     latency: Latency | None = None
+    arrived: int | None = None
     notes: tuple[str, ...] = ()
 
     # ---- what was counted
@@ -110,10 +113,14 @@ class Result:
 
     @cached_property
     def drops(self) -> dict[str, int]:
-        """Packets that somebody dropped and counted, by reason."""
+        """Packets that somebody dropped and counted, by reason.
+
+        Where nothing is received, what finds no room in a receive ring was sent all the same.
+        """
         reasons: dict[str, int] = {}
+        received = () if self.plan.mode == "txonly" else ("rx_discards",)
         for d in self.delta.values():
-            for name in ("rx_discards", "tx_discards", "tx_errors"):
+            for name in (*received, "tx_discards", "tx_errors"):
                 reasons[name] = reasons.get(name, 0) + d.pf[name]
             refusals = REFUSALS if self.plan.mode == "forward" else ()
             for side, block in (("rx", d.rq), ("tx", d.sq)):
@@ -177,6 +184,11 @@ class Result:
     def lost(self) -> int:
         """Lost packets that no counter explains: 0 in a sound run, less when too many came back."""
         return self.loss - sum(self.drops.values())
+
+    @property
+    def unreached(self) -> int:
+        """Packets that were sent and got to nobody, where somebody looked for them; else 0."""
+        return 0 if self.arrived is None else max(0, self.pf_sent - self.arrived)
 
     @property
     def max_loss(self) -> float:
@@ -299,6 +311,7 @@ class Result:
             "given_back": self.given_back,
             "pf_sent": self.pf_sent,
             "pf_received": self.pf_received,
+            "arrived": self.arrived,
             "waiting": {"before": self.waiting[0], "after": self.waiting[1]},
             "foreign": t.foreign,
             "drops": self.drops,
@@ -347,6 +360,12 @@ def _reasons(r: Result) -> list[str]:
         reasons.append(
             f"{r.loss} of {r.offered} packets were lost ({r.loss_share:.3%}, at most "
             f"{r.max_loss:.3%} is allowed): {_where(r)}"
+        )
+    if r.unreached and (not r.arrived or r.unreached > r.max_loss * r.pf_sent):
+        assert r.plan.dst is not None
+        reasons.append(
+            f"{r.unreached} of {counted(r.pf_sent, 'packet')} that were sent to "
+            f"{r.plan.dst.hex(':')} got to nobody: {NOBODY_THERE}"
         )
     t = r.total
     found = t.duplicated + t.reordered + t.corrupted

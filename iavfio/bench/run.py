@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from iavfio.bench.arrivals import arrivals
 from iavfio.bench.plan import Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
@@ -51,6 +52,8 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         port.refresh_stats()
     before = {port.name: port.stats.snapshot() for port in ports}
     waiting = _waiting(ports)
+    dst = plan.dst if plan.mode == "txonly" else None
+    arrived = arrivals(dst, ports)
     notes: list[str] = []
     finishing = Finishing(*(port.device for port in ports), seconds=HURRIED_LIMIT + HURRIED_DEVICE)
     with ExitStack() as stack:
@@ -78,6 +81,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
 
     in_flight = sum(finishing.take(partial(settle, port)) for port in ports)
     left = _waiting(ports)
+    now = None if finishing.signal is not None else arrivals(dst, ports)
     return Result(
         plan=plan,
         isa="/".join(sorted({queue.isa for port in ports for queue in port.rx})),
@@ -87,6 +91,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         interrupted=finishing.signal,
         unsent=in_flight,
         waiting=(waiting, left),
+        arrived=None if arrived is None or now is None else now - arrived,
         before=before,
         after={port.name: port.stats.snapshot() for port in ports},
         link_mbps={port.name: port.link.mbps for port in ports},

@@ -113,7 +113,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the latencies there, as HdrHistogram's plotters read them.",
 )
-@click.option("--dst", type=Mac(), metavar="MAC", help="Destination of generated frames.")
+@click.option(
+    "--dst",
+    type=Mac(),
+    metavar="MAC",
+    help="Destination of generated frames; by default the other VF, in txonly an address that "
+    "nobody has.",
+)
 @click.option("--src", type=Mac(), metavar="MAC", help="Source; by default the VF's own.")
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -127,6 +133,10 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     Before the first packet a frame is sent each way, and what would make the run's frames vanish is
     told with the command that mends it. "of line" is the share of the link's speed that frames take
     with FCS, preamble and gap (20 bytes a frame).
+
+    In txonly "sent" is what the PF counted as transmitted, and delivery is not looked at. With
+    --dst it is where it can be seen (the VFs of a software PF and its wire, an address of the VFs
+    that were named): what got to nobody is not sound.
     """
     from iavfio.bench import report
     from iavfio.bench.preflight import preflight

@@ -35,9 +35,11 @@ def result(
     refused: int = 0,
     verify: dict[str, int] | None = None,
     error: int = 0,
+    arrived: int | None = None,
 ) -> Result:
     """A run of one second in which these numbers were counted."""
-    plan = Plan(mode=mode, max_loss=max_loss, verify=verify is not None)  # type: ignore[arg-type]
+    dst = None if arrived is None else bytes.fromhex("020000000077")
+    plan = Plan(mode, max_loss=max_loss, verify=verify is not None, dst=dst)  # type: ignore[arg-type]
     after = replace(
         ZERO,
         pf=ZERO.pf | {"tx_unicast": posted if pf_sent is None else pf_sent} | (drops or {}),
@@ -80,6 +82,7 @@ def result(
         queues=1,
         ring=512,
         memory=Footprint(0, 0, 0, 0),
+        arrived=arrived,
     )
 
 
@@ -87,6 +90,11 @@ SOUND: list[dict[str, Any]] = [
     {},
     {"mode": "rxdrop", "posted": 0},
     {"mode": "txonly", "received": 0},
+    {"mode": "txonly", "received": 0, "arrived": 1000},
+    {"mode": "txonly", "received": 0, "arrived": 2000},  # two VFs got each
+    {"mode": "txonly", "received": 0, "arrived": 900, "software": False},
+    {"mode": "txonly", "received": 0, "arrived": 900, "max_loss": 0.1},
+    {"mode": "txonly", "received": 0, "drops": {"rx_discards": 900}, "arrived": 1000},  # at the other
     {"mode": "forward"},
     {"mode": "forward", "posted": 990, "refused": 10},  # a batch that waited for room at the end
     {"posted": 1000, "completed": 990, "received": 990, "unsent": 10},
@@ -104,6 +112,9 @@ UNSOUND: list[tuple[dict[str, Any], str]] = [
     ({"mode": "forward", "pf_sent": 0, "drops": {"tx_discards": 1000}}, "none of 1000 packets"),
     ({"mode": "txonly", "pf_sent": 0, "drops": {"tx_discards": 1000}}, "spoof check"),
     ({"mode": "txonly", "pf_sent": 0}, "nobody counted them again"),
+    ({"mode": "txonly", "arrived": 0}, "1000 of 1000 packets that were sent to 02:00"),
+    ({"mode": "txonly", "arrived": 0, "software": False}, "got to nobody"),
+    ({"mode": "txonly", "arrived": 999}, "1 of 1000 packets that were sent"),
     ({"received": 0}, "none of 1000"),
     ({"mode": "rxdrop", "posted": 0, "received": 0}, "nothing arrived"),
     ({"posted": 0, "received": 0}, "nothing was sent"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import iavfio
 from iavfio.cli import run
 
 TWO_CPUS = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
@@ -68,7 +71,7 @@ BEYOND = "beyond it nobody counts;"
 ENDS = f"receiving and the wire 0 of 99, {BEYOND}"
 SUMMARIES = [
     ("loopback", f"sent 99, received 99, in flight 0{NONE} lost 0 of 99;", "PF's"),
-    ("txonly", f"sent 99, {SENT}{NONE} lost before the wire 0 of 99, {BEYOND}", "received 0"),
+    ("txonly", f"sent 99, {SENT}{NONE} lost before the wire 0 of 99;", "received 0"),
     ("rxdrop", f"received 99{NONE} dropped at this VF 0 of 99; what was sent to it is", "lost"),
     ("forward", f"received 99, sent on 99, {SENT}{NONE} lost between {ENDS}", "in flight"),
 ]
@@ -83,3 +86,54 @@ def test_the_summary_says_what_each_mode_can_know(
     summary = told[: told.index("NIC statistics")]
     assert words in summary
     assert never not in summary
+
+
+STRANGER = "02:00:00:00:00:77"
+
+
+def txonly(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Exit status, JSON and stderr of 300 frames sent."""
+    status = run(["bench", *arguments, "--mode", "txonly", "--count", "300", "--json"])
+    told = capfd.readouterr()
+    return status, json.loads(told.out), told.err
+
+
+@pytest.mark.parametrize("vfs", [("softvf",), ("softvf", "softvf")])
+def test_sent_to_an_address_that_nobody_has_is_not_sound(
+    vfs: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Seen before the first packet, and without that by the counters of all who could get it."""
+    status, _, error = txonly(capfd, *vfs, "--dst", STRANGER)
+    assert status == 1 and f"frames of vf0 to {STRANGER} get to nobody" in error
+    status, told, error = txonly(capfd, *vfs, "--dst", STRANGER, "--no-preflight")
+    assert (status, told["sound"], told["pf_sent"], told["arrived"]) == (1, False, 300, 0)
+    assert f"300 of 300 packets that were sent to {STRANGER} got to nobody" in " ".join(
+        error.split()
+    )
+
+
+def test_sent_to_nobody_on_purpose_is_no_claim_of_delivery(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["bench", "softvf", "--mode", "txonly", "--count", "300"]) == 0
+    words = "sent = what the PF counted as transmitted; delivery was not looked at"
+    assert words in " ".join(capfd.readouterr().out.split())
+    assert txonly(capfd, "softvf")[1]["arrived"] is None
+
+
+def test_sent_to_whoever_gets_it_is_sound(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A VF of another program, which need not have room, or whatever is on the wire."""
+    with iavfio.softvf(vfs=2) as pf, pf.open(1) as there:
+        there.configure(ring=64)
+        there.start(wait_link=5)
+        status, told, error = txonly(capfd, pf.sockets[0], "--dst", there.mac.hex(":"))
+        assert (status, told["sound"], told["arrived"]) == (0, True, 300), error
+        there.stop()
+        status, _, error = txonly(capfd, pf.sockets[0], "--dst", there.mac.hex(":"))
+        assert status == 1 and "get to nobody" in error
+    with iavfio.softvf(vfs=1, uplink=f"pcap:,{tmp_path / 'out.pcap'}") as pf:
+        status, told, error = txonly(capfd, pf.sockets[0], "--dst", STRANGER)
+        assert (status, told["sound"], told["arrived"]) == (0, True, 300), error
+

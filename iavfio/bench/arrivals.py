@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What became of frames beyond the port that sent them, where somebody can be asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from iavfio.errors import IavfioError
+from iavfio.foreign import a_list, an_object, whole
+from iavfio.port.port import Port
+from iavfio.softvf.asking import Questions
+
+SECONDS = 1.0  # in which a software PF tells its counters
+MOST_BYTES = 4 << 20  # of an answer
+MOST_VFS = 1 << 12
+TAKEN = ("rx_unicast", "rx_multicast", "rx_broadcast")
+"""The PF's counters of frames that got to a VF, also of those for which no descriptor was free."""
+
+
+def arrivals(dst: bytes | None, ports: Sequence[Port]) -> int | None:
+    """Packets up to now that got to whoever could have got those that `ports` send to `dst`.
+
+    A software PF tells what all its VFs and its wire took; otherwise a port of `ports` that has the
+    address does, by the PF's counters as they were sampled last. None where nobody can tell, and
+    where `dst` is None: then the frames go to an address that is nobody's, on purpose.
+    """
+    if dst is None:
+        return None
+    if all(port.device.transport == "vfio-user" for port in ports):
+        try:
+            return sum(map(_taken, sorted({Path(port.device.name).parent for port in ports})))
+        except (IavfioError, LookupError, ValueError):
+            pass  # another server of a VF has no control socket, or another language
+    owners = [port for port in ports if dst in (port.mac, *port.settings.extra_macs)]
+    if not owners:
+        return None
+    return sum(port.stats.snapshot().pf[name] for port in owners for name in TAKEN)
+
+
+def _taken(directory: Path) -> int:
+    """What the VFs and the wire of the software PF that serves `directory` took."""
+    questions = Questions(SECONDS, MOST_BYTES)
+    taken = whole(an_object(questions.ask(directory, "wire")["wire"])["sent"])
+    for vf in a_list(questions.ask(directory, "info")["vfs"], MOST_VFS):
+        answer = questions.ask(directory, "stats", vf=whole(an_object(vf)["index"], 0, MOST_VFS))
+        counters = an_object(answer["stats"])
+        taken += sum(whole(counters[name]) for name in TAKEN)
+    return taken
