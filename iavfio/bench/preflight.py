@@ -18,8 +18,9 @@ from iavfio.port.probe import probe_frame
 def preflight(plan: Plan, ports: Sequence[Port]) -> None:
     """Sends one frame each way that the run will go. Raises IavfioError for the first that fails.
 
-    Nothing is sent where frames are only received; the link is looked at in any case. Where they are
-    only sent, and to an address that was asked for, somebody must get them if that can be seen.
+    Nothing is sent where frames are only received; the link is looked at in any case. Where
+    they are only sent, and to an address that was asked for, somebody must get them if that can be
+    seen.
     """
     for port in ports:
         check_link(port)

@@ -48,8 +48,9 @@ class Result:
     the receive rings when the PF was asked before and after the run; `capacity`: packets that rings
     of both sides can hold, the most that can be on its way when a run is cut short; `drained`:
     whether everything that was on its way had time to arrive; `interrupted`: what cut the run
-    short, or None; `arrived`: packets that VFs or the wire took, as `bench.arrivals` counts them, None
-    where nobody looked; `latency`: how long the run's packets were under way, None when not asked for.
+    short, or None; `arrived`: packets that VFs or the wire took, as `bench.arrivals` counts
+    them, None where nobody looked; `latency`: how long the run's packets were under way, None when
+    not asked for.
     """
 
     plan: Plan

@@ -83,7 +83,7 @@ class Row:
             if self.fatal(wish) and not wish.lenient:
                 raise
             if text := self.refused(wish):
-                note(f"{text}: {refused.what}")
+                note(f"{text}: {': '.join(filter(None, (refused.what, refused.cause)))}")
 
 
 def _never(wish: Wish) -> bool:

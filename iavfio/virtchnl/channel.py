@@ -170,7 +170,7 @@ class Channel:
             self._events.deliver(self.on_event)
         if reply.status:
             self.counters.refused += 1
-            raise refusal(message, reply.status)
+            raise refusal(message, reply.status, payload)
         return reply.payload
 
     def post(self, message: AnyMessage, payload: bytes = b"") -> None:

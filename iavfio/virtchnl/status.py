@@ -11,6 +11,7 @@ from typing import Final
 from iavfio._driver import lib
 from iavfio.errors import PfRefused
 from iavfio.virtchnl.messages.message_type import Advice, AnyMessage
+from iavfio.virtchnl.messages.wire import Malformed
 
 _PREFIX = "VC_STATUS_"
 VIRTCHNL: Final[Mapping[int, str]] = MappingProxyType(
@@ -23,10 +24,12 @@ VIRTCHNL: Final[Mapping[int, str]] = MappingProxyType(
 
 
 _NOT_SUPPORTED = Advice(
-    "this PF does not know the request, did not grant its capability, or has just reset the VF",
+    "it does not know the request, did not grant its capability, or has just reset the VF",
     "negotiate again; if it persists do without the feature",
 )
-_NO_MEMORY = Advice("the PF is out of memory or filter entries", "remove filters of other VFs")
+_NO_MEMORY = Advice("it is out of memory or of filter entries", "remove filters of other VFs")
+LONGEST = 120  # characters of what was sent
+_SILENT = "a status is all that the PF tells"
 
 
 def status_name(status: int) -> str:
@@ -42,11 +45,12 @@ def status_name(status: int) -> str:
     return " or ".join(names) or "unknown"
 
 
-def refusal(message: AnyMessage, status: int) -> PfRefused:
+def refusal(message: AnyMessage, status: int, payload: bytes | None = None) -> PfRefused:
     """Returns the error for a reply to `message` with a status other than 0.
 
-    The message decides about the advice, since PFs disagree about the numbers; only what says
-    clearly "not supported" or "no memory" goes before.
+    It tells what was sent (`payload`) and what the PF answered, and what are only possible reasons
+    as such: PFs use one number for many. The message decides about these; only what says clearly
+    "not supported" or "no memory" goes before.
     """
     if status in (lib.VC_STATUS_ERR_NOT_SUPPORTED, -errno.EOPNOTSUPP):
         advice = _NOT_SUPPORTED
@@ -55,4 +59,16 @@ def refusal(message: AnyMessage, status: int) -> PfRefused:
     else:
         advice = message.advice
     what = f"the PF refused {message.name} with {status} ({status_name(status)})"
-    return PfRefused(what, status, advice.cause, advice.remedy, message.number)
+    causes = [f"possible reasons: {advice.reasons}" if advice.reasons else _SILENT]
+    if sent := _sent(message, payload):
+        causes.insert(0, f"it was sent {sent}")
+    return PfRefused(what, status, "; ".join(causes), advice.remedy, message.number)
+
+
+def _sent(message: AnyMessage, payload: bytes | None) -> str:
+    """The line that the journal has of a request, or its beginning; "" where there is none."""
+    try:
+        line = message.show(payload) if payload else ""
+    except Malformed:
+        return ""
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."

@@ -94,7 +94,7 @@ SOUND: list[dict[str, Any]] = [
     {"mode": "txonly", "received": 0, "arrived": 2000},  # two VFs got each
     {"mode": "txonly", "received": 0, "arrived": 900, "software": False},
     {"mode": "txonly", "received": 0, "arrived": 900, "max_loss": 0.1},
-    {"mode": "txonly", "received": 0, "drops": {"rx_discards": 900}, "arrived": 1000},  # at the other
+    {"mode": "txonly", "received": 0, "drops": {"rx_discards": 900}, "arrived": 1000},
     {"mode": "forward"},
     {"mode": "forward", "posted": 990, "refused": 10},  # a batch that waited for room at the end
     {"posted": 1000, "completed": 990, "received": 990, "unsent": 10},

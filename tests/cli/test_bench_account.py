@@ -136,4 +136,3 @@ def test_sent_to_whoever_gets_it_is_sound(
     with iavfio.softvf(vfs=1, uplink=f"pcap:,{tmp_path / 'out.pcap'}") as pf:
         status, told, error = txonly(capfd, pf.sockets[0], "--dst", STRANGER)
         assert (status, told["sound"], told["arrived"]) == (0, True, 300), error
-

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -122,12 +123,16 @@ def test_what_was_refused_is_asked_for_by_the_next_start(
         wanted = port.settings
         pf.control("fault", vf=0, kind="retval", opcode=case.opcode[card], value=-5)
         if case.fatal:
-            with pytest.raises(PfRefused):
+            with pytest.raises(PfRefused, match=r"with -5 .*: it was sent .*; possible reasons: "):
                 port.start()
             assert port.state == "stopped" and healthy(pool)
         else:
             port.start()
-            assert port.state == "running" and port.notes
+            assert port.state == "running"
+            told = [note for note in port.notes if "with -5 (" in note]
+            assert told and all(
+                re.search("possible reasons: |all that the PF tells", n) for n in told
+            )
             port.stop()
         assert port.settings == wanted
         since = len(asked(port))

@@ -125,11 +125,26 @@ def test_gate_is_one_known_capability(row: AnyMessage) -> None:
     assert row.gate == 0 or row.gate in {cap.bit for cap in CAPABILITIES}
 
 
+SUPPOSED = "possible reasons: "
+SILENT = "a status is all that the PF tells"
+
+
+@each_request
+@pytest.mark.parametrize("status", [-1, -5, -12, -22, -64, -95, 14])
+def test_a_refusal_tells_what_was_sent_and_no_reason_as_known(golden: Golden, status: int) -> None:
+    """A PF answers a number only, and uses one for many reasons."""
+    error = refusal(golden.request.type, status, golden.payload)
+    sent, _, reasons = error.cause.rpartition("; ")
+    assert reasons == SILENT or (reasons.startswith(SUPPOSED) and len(reasons) > len(SUPPOSED))
+    assert sent == "" or sent.startswith("it was sent ")
+    assert golden.line[:100] in sent
+
+
 @each_row
 def test_a_refusal_tells_its_cause(row: AnyMessage) -> None:
     for status in (-1, -5, -12, -22, -64, -95, 14):
         error = refusal(row, status)
-        assert error.cause
+        assert error.cause == SILENT or error.cause.startswith(SUPPOSED)
         assert len(str(error).splitlines()) <= 2
         assert f"{row.name} with {status} " in error.what
         assert (error.status, error.opcode) == (status, row.number)

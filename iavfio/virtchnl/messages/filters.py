@@ -79,7 +79,7 @@ ADD_ETH_ADDR = MessageType(
     gate=lib.VC_CAP_L2,
     show=_show_macs,
     advice=Advice(
-        "the VF is not trusted: the host set its MAC address, or it has too many of them", TRUST
+        "the VF is not trusted: it has too many addresses, or the host set its own", TRUST
     ),
 )
 
@@ -92,7 +92,7 @@ DEL_ETH_ADDR = MessageType(
     nothing,
     gate=lib.VC_CAP_L2,
     show=_show_macs,
-    advice=Advice("the PF does not know this address", ""),
+    advice=Advice("it has no such address, or the host set it as the VF's own", ""),
 )
 
 # Arguments: whether all unicast, whether all multicast is wanted. A success proves nothing: PFs
@@ -104,5 +104,5 @@ CONFIG_PROMISCUOUS_MODE = MessageType(
     nothing,
     gate=lib.VC_CAP_L2,
     show=_show_promiscuous,
-    advice=Advice("the PF could not set the filter", TRUST),
+    advice=Advice("the VF is not trusted, or a filter could not be set", TRUST),
 )

@@ -27,15 +27,16 @@ PATIENT: Final = 10.0  # seconds: a PF that starts many VFs at once answers each
 
 
 class Advice(NamedTuple):
-    """The likely cause of a refusal, and what mends it."""
+    """Why PFs are known to refuse a message, and what mends that.
 
-    cause: str
+    A status names no reason, so `reasons` are told as possible ones only; "" where none is known.
+    """
+
+    reasons: str
     remedy: str
 
 
-ARGUMENTS: Final = Advice(
-    "the PF finds an argument invalid", "the mailbox journal shows what was sent"
-)
+ARGUMENTS: Final = Advice("", "the mailbox journal shows what was sent")
 TRUST: Final = "on the host: ip link set dev <PF> vf <N> trust on"
 
 

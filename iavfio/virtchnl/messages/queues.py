@@ -159,7 +159,7 @@ CONFIG_VSI_QUEUES = MessageType(
     nothing,
     show=_show_config,
     advice=Advice(
-        "ring length, buffer size, frame size or VSI id is beyond what this PF takes",
+        "ring length, buffer size, frame size or VSI id is beyond what it takes",
         "use fewer queues, rings of at most 4096, or a smaller MTU",
     ),
 )

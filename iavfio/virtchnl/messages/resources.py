@@ -219,7 +219,7 @@ GET_VF_RESOURCES = MessageType(
     show=_show_caps,
     show_reply=_show_resources,
     advice=Advice(
-        "the PF is still finishing a reset of this VF",
+        "it is still finishing a reset of this VF",
         "wait for the VF to become ready and negotiate again",
     ),
 )

@@ -17,6 +17,7 @@ KEY: Final = Length(5, 1)
 LUT: Final = Length(5, 1)
 HFUNC: Final = Length(8)
 HASHCFG: Final = Length(8)
+RETRY: Final = "leave key and lut out for the default ones; with one queue a refusal is only noted"
 
 
 class HashFunction(IntEnum):
@@ -92,7 +93,7 @@ CONFIG_RSS_KEY = MessageType(
     nothing,
     gate=lib.VC_CAP_RSS_PF,
     show=_show_key,
-    advice=Advice("the key does not have the length that the PF wants", ""),
+    advice=Advice("another length is wanted, or the card failed", RETRY),
 )
 
 # Arguments: a queue number for each entry, and how many queues there are.
@@ -103,7 +104,7 @@ CONFIG_RSS_LUT = MessageType(
     nothing,
     gate=lib.VC_CAP_RSS_PF,
     show=_show_lut,
-    advice=Advice("the table has a wrong length or names a missing queue", ""),
+    advice=Advice("another length is wanted, it names a missing queue, or the card failed", RETRY),
 )
 
 # Argument: a HashFunction. i40e does not know this message.
@@ -114,7 +115,7 @@ CONFIG_RSS_HFUNC = MessageType(
     nothing,
     gate=lib.VC_CAP_RSS_PF,
     show=_show_hfunc,
-    advice=Advice("this PF cannot choose the hash function", "leave it alone"),
+    advice=Advice("the PF cannot choose the hash function", "leave it alone"),
 )
 
 # No arguments. Says as a bitmap which packet types the PF can hash.
@@ -137,5 +138,5 @@ SET_RSS_HASHCFG = MessageType(
     nothing,
     gate=lib.VC_CAP_RSS_PF,
     show=_show_hashcfg,
-    advice=Advice("the PF cannot hash these packet types", "use its default set"),
+    advice=Advice("it cannot hash these packet types", "use its default set"),
 )
