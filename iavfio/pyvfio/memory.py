@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ class DmaMemory:
 
     It is a memfd mapped MAP_SHARED, so it may be mapped into any address space, also by a server in
     another process. `buffer()` gives a writable view; the memory lives until the last view dies.
+    The descriptor `fd` ends with this object, or at `close`.
     """
 
     def __init__(self, mapping: mmap.mmap, fd: int, page_size: int, fallback: str) -> None:
@@ -40,6 +42,7 @@ class DmaMemory:
         self.fallback = fallback  # why pages are small although huge ones were wanted, else ""
         self.address = int(ffi.cast("uintptr_t", self._view))
         self._owner = os.getpid()
+        self._closing = None if fd < 0 else weakref.finalize(self, os.close, fd)
         forks.track(self)
 
     @classmethod
@@ -110,8 +113,8 @@ class DmaMemory:
         if self._mapping is None:
             return
         self._mapping = self._view = None
-        if self.fd >= 0:
-            os.close(self.fd)
+        if self._closing is not None:
+            self._closing()
             self.fd = -1
 
     def after_fork_in_child(self) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,3 +57,26 @@ def test_a_pool_outlives_the_bursts_of_the_same_garbage(
         del pool, port, bursts
         gc.collect()
     assert order == ["burst released"] * 20 + ["pool freed"]
+
+
+def memory_files() -> int:
+    """The files of DMA memory that this process has open."""
+    gc.collect()
+    entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sum("pyvfio-dma" in str(entry.readlink()) for entry in entries)
+
+
+def test_a_pool_that_nobody_holds_gives_its_memory_back() -> None:
+    before = memory_files()
+    pool = iavfio.Pool(buffers=1024)
+    assert memory_files() > before
+    with iavfio.softvf(vfs=1) as pf, pf.open(0, pool=pool) as port:
+        port.configure(ring=64)
+        port.start()
+        burst = port.tx[0].build([bytes(64)])
+    view = pool.view  # lives as long as whoever looks at it
+    del pool, port, burst
+    assert memory_files() > before
+    view[0] = 1
+    del view
+    assert memory_files() == before
