@@ -73,6 +73,7 @@ struct softvf_config {
     uint16_t insert_tpid;
     uint32_t num_queues;
     uint32_t max_frame;
+    uint32_t delay_us; /* that its frames take to the switch, besides what they take anyway */
     uint32_t rate; /* Mbit/s that the VF may send, of frames with FCS; 0: as fast as it can */
     uint32_t lut_size;
     uint64_t hashcfg;

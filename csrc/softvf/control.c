@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "softvf/bar.h"
+#include "softvf/delay.h"
 #include "softvf/dma.h"
 #include "softvf/report.h"
 #include "softvf/rx_queue.h"
@@ -184,6 +185,8 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
 
     if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut))
         return -EINVAL;
+    if (config->delay_us && delay_prepare(&plane->vf[vf]))
+        return -ENOMEM;
     if (fresh->c.rate != config->rate)
         plane->vf[vf].shaper = (struct shaper){0}; /* what was sent by another rate is paid */
     fresh->c = *config;
@@ -249,6 +252,7 @@ void plane_reset_vf(struct plane *plane, uint32_t vf)
     v->tx_enabled = v->rx_enabled = 0;
     v->unfinished.active = false;
     v->credit = 0;
+    delay_forget(plane, v);
     v->master_reported = false;
     for (uint32_t q = 0; q < MAX_QUEUES; q++) {
         free(v->rx[q].shadow);

@@ -270,7 +270,7 @@ uint32_t fast_path(struct plane *plane, struct vf *vf, struct tx_queue *q, uint3
     uint64_t bytes = 0, report_status = 0;
     uint32_t n, copied = 0;
 
-    route.open = vf->may_send && plane->link && !vf->vlan_rules;
+    route.open = vf->may_send && plane->link && !vf->sends_slowly;
     route.own = __builtin_bswap64(vf->primary) >> 16;
     if (plane->last_to)
         rx_fetch_ahead(plane, plane->last_to, plane->last_queue);

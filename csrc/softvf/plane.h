@@ -178,6 +178,15 @@ struct shaper {
     bool backlog; /* frames wait: the time in which the thread was away counts, too */
 };
 
+/* Frames of a VF with a delay that are under way (delay.c). */
+struct delay_line {
+    uint8_t *memory; /* NULL: the VF never had a delay */
+    uint32_t head, tail;
+    uint32_t bytes; /* between them, with what is left out at the memory's end */
+    uint32_t frames;
+    uint64_t due_ns; /* the last one's time */
+};
+
 struct vf {
     uint32_t index;
     uint8_t *bar;
@@ -187,7 +196,8 @@ struct vf {
     bool master_reported;
     bool may_send, may_receive; /* active, link up, not stopped: from config */
     bool vlan_rules;
-    bool needs_slow_path; /* frames to it need more than fast_path.c looks at */
+    bool needs_slow_path; /* frames to it need more than fast_path.c looks at ... */
+    bool sends_slowly; /* ... and so do frames of it */
     uint64_t primary;
     struct spoil spoil;
     struct dma_table dma;
@@ -200,6 +210,7 @@ struct vf {
     uint32_t next_queue; /* which send queue comes first */
     struct unfinished unfinished;
     struct shaper shaper;
+    struct delay_line delay;
     struct vector vector[MAX_VECTORS];
     uint64_t vectors_busy; /* bitmap of vectors that have a cause and are armed */
     struct vf_config *config;
@@ -240,6 +251,7 @@ struct plane {
     uint64_t default_vsis;
     uint64_t all_multicast;
     uint64_t active;
+    uint64_t delayed; /* bitmap of VFs that have frames under way */
     struct mac_slot macs[MAC_SLOTS];
     int event_fd;
     struct softvf_event events[SOFTVF_EVENTS];

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The switch between the VFs of the PF and its uplink. */
+#include "softvf/clock.h"
+#include "softvf/delay.h"
 #include "softvf/report.h"
 #include "softvf/rx.h"
 #include "softvf/switch.h"
@@ -51,6 +53,7 @@ void switch_rebuild(struct plane *plane)
         vf->may_send = vf->may_receive;
         vf->primary = mac48(c->primary);
         vf->vlan_rules = c->num_vlans || c->port_vlan;
+        vf->sends_slowly = vf->vlan_rules || delay_holds(vf);
         vf->needs_slow_path = vf->vlan_rules || vf->spoil.every || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
@@ -166,7 +169,7 @@ static void loop_back(struct plane *plane, uint64_t targets, uint64_t self, stru
     deliver(plane, back, view);
 }
 
-void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
+static void forward(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
 {
     struct view view = {.frame = frame, .len = len, .from = (int)vf->index};
     uint64_t mac = mac48(frame);
@@ -200,6 +203,41 @@ void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, ui
         loop_back(plane, targets, self, &view);
     else
         wire_send(plane, vf, &view);
+}
+
+void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)
+{
+    if (delay_holds(vf))
+        delay_hold(plane, vf, frame, len);
+    else
+        forward(plane, vf, frame, len);
+}
+
+/* What this costs the VF pays back by what it may send next. */
+static uint32_t let_go(struct plane *plane, struct vf *vf, uint64_t now_ns)
+{
+    const uint8_t *frame;
+    uint32_t len, done = 0;
+
+    plane->spent = 0;
+    while (plane->spent < QUANTUM && (frame = delay_due(vf, now_ns, &len))) {
+        forward(plane, vf, frame, len);
+        delay_pass(plane, vf, len);
+        plane->spent++;
+        done++;
+    }
+    vf->credit -= (int32_t)plane->spent;
+    return done;
+}
+
+uint32_t switch_delayed(struct plane *plane)
+{
+    uint64_t now_ns = clock_ns();
+    uint32_t done = 0;
+
+    for (uint64_t map = plane->delayed; map; map &= map - 1)
+        done += let_go(plane, &plane->vf[__builtin_ctzll(map)], now_ns);
+    return done;
 }
 
 static uint32_t generate(struct plane *plane)

@@ -5,8 +5,10 @@
 
 #include "softvf/plane.h"
 
-/* `frame` belongs to the plane and has room for a tag. */
+/* Takes a frame of a VF, now or after its delay. `frame` belongs to the plane. */
 void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len);
+/* Takes frames of VFs whose delay is over; returns how many. */
+uint32_t switch_delayed(struct plane *plane);
 /* Takes frames from the uplink; returns how many. */
 uint32_t switch_from_wire(struct plane *plane);
 /* Takes over a VF's configuration after it has changed. */

@@ -12,6 +12,7 @@
 
 #include "softvf/copy.h"
 #include "softvf/clock.h"
+#include "softvf/delay.h"
 #include "softvf/dma.h"
 #include "softvf/shaper.h"
 #include "softvf/signal.h"
@@ -48,6 +49,8 @@ static uint32_t serve(struct plane *plane, struct vf *vf)
         return 1;
     if (vf->config->c.rate && !shaper_open(vf, clock_ns()))
         return 0;
+    if (delay_is_full(vf))
+        return 0;
     plane->spent = (uint32_t)(QUANTUM - vf->credit);
     do {
         last = 0;
@@ -67,7 +70,7 @@ static uint32_t serve(struct plane *plane, struct vf *vf)
 
 uint32_t thread_round(struct plane *plane)
 {
-    uint32_t done = 0;
+    uint32_t done = plane->delayed ? switch_delayed(plane) : 0;
 
     for (uint32_t i = 0; i < plane->vfs; i++)
         if (plane->vf[i].tx_enabled)
@@ -86,13 +89,14 @@ uint32_t thread_round(struct plane *plane)
     return done;
 }
 
-/* A vector that waits for its ITR, and a VF that waits for its rate, must not wait for a nap as well. */
+/* A vector that waits for its ITR, a VF that waits for its rate and a frame that waits for its delay must not wait
+ * for a nap as well. */
 static bool timers_pending(const struct plane *plane)
 {
     for (uint32_t i = 0; i < plane->vfs; i++)
         if (plane->vf[i].vectors_busy || (plane->vf[i].tx_enabled && shaper_waits(&plane->vf[i])))
             return true;
-    return false;
+    return plane->delayed != 0;
 }
 
 /* How long the thread may nap: no longer than until a paced capture's next frame. */
@@ -289,6 +293,7 @@ void plane_free(struct plane *plane)
             close(vf->bar_fd);
         free(vf->config);
         free(vf->unfinished.frame);
+        free(vf->delay.memory);
     }
     if (plane->uplink && plane->uplink->ops)
         plane->uplink->ops->close(plane->uplink);

@@ -75,7 +75,8 @@ from iavfio.ranges import VFS
     type=Twist(),
     multiple=True,
     metavar="KEY=VALUE",
-    help="Changes how the card or its PF behaves; may be given several times. `help` lists all.",
+    help="Changes how the card or its PF behaves, as delay_us=250; may be given several times. "
+    "`help` lists all.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print each violation on stderr.")
 def command(

@@ -90,6 +90,7 @@ class VfConfig:
     num_queues: int = 1
     max_frame: int = 9728
     rate: int = 0  # Mbit/s that it may send, of frames with FCS; 0: as fast as it can
+    delay_us: int = 0  # that its frames take to the switch, besides what they take anyway
 
 
 class DataPlane:
@@ -383,7 +384,7 @@ class DataPlane:
             raw.strip_tpids[i] = tpid
         raw.port_vlan, raw.insert_tpid = config.port_vlan, config.insert_tpid
         raw.num_queues, raw.max_frame = config.num_queues, config.max_frame
-        raw.rate = config.rate
+        raw.rate, raw.delay_us = config.rate, config.delay_us
         raw.hashcfg = config.hashcfg
         raw.lut_size = len(config.rss_lut)
         ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))

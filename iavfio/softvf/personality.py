@@ -19,6 +19,7 @@ from iavfio.errors import ConfigError, Remedy
 BAR_MIN = 0x10000
 BAR_MAX = 0x400000
 QUEUE_LIMIT = 16
+DELAY_LIMIT = 1_000_000  # microseconds
 VECTOR_LIMIT = 65
 Tunnel = Literal["vxlan", "geneve"]
 TUNNELS = ("vxlan", "geneve")
@@ -76,6 +77,7 @@ class Personality:
     trusted: bool = False
     spoof_check: bool = True
     link_speed: int = 10000
+    delay_us: int = 0
     max_macs: int = 18
     max_vlans: int = 16
     strip_default: bool = True
@@ -278,6 +280,10 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "trusted": Option(_bool, "VFs are trusted from the start"),
         "spoof_check": Option(_bool, "source MAC check"),
         "link_speed": Option(_one_of(*LINK_SPEEDS), "Mb/s"),
+        "delay_us": Option(
+            _range(0, DELAY_LIMIT),
+            "microseconds that what a VF sends takes longer to the switch, 0 to 1000000",
+        ),
         "wb_group": Option(_one_of(2, 4, 8), "Rx descriptors written back together"),
         "causes_latch": Option(
             _bool, "X710, X722: a cause that stays in VFINT_ICR01 hides the next, also over a reset"

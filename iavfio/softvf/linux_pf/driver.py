@@ -349,5 +349,6 @@ class LinuxPf:
                 hashcfg=rss.programmed(p, vf.hashcfg),
                 num_queues=max(queues.pairs, 1),
                 max_frame=p.max_frame - (4 if port_vlan else 0),
+                delay_us=p.delay_us,
             ),
         )

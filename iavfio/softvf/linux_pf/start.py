@@ -19,7 +19,10 @@ from iavfio.softvf.personality import Personality
 NEWEST = "linux-i40e"
 _BUILT = {f"linux-{judge.name}": judge for judge in JUDGES if judge.driver is I40E}
 OPTIONS = frozenset(
-    {"trusted", "spoof_check", "reset_ms", "notice_lead_ms", "wb_group", "wb_on_itr"}
+    {
+        *("trusted", "spoof_check", "reset_ms", "notice_lead_ms"),
+        *("wb_group", "wb_on_itr", "delay_us"),
+    }
 )
 KERNELS: Mapping[str, Judge] = MappingProxyType({NEWEST: next(iter(_BUILT.values()))} | _BUILT)
 

@@ -8,6 +8,7 @@
 {"command": "vlan", "vf": 0, "vlan": 100}                      port VLAN, 0 = none; resets
 {"command": "spoofchk", "vf": 0, "on": false}
 {"command": "rate", "vf": 0, "mbps": 1000}                     what it may send; 0 = no limit
+{"command": "delay", "vf": 0, "us": 250}                       what it sends takes longer; 0 = none
 {"command": "reset", "vf": 0, "notify": true, "latency_ms": 100}
 {"command": "pf_reset", "kind": "pfr" | "corer" | "globr" | "empr", "notify": true}
 {"command": "pf_driver", "state": "unload" | "load"}
@@ -34,7 +35,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
-from iavfio.softvf.personality import LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
+from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, rate, requests
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
@@ -131,6 +132,14 @@ def _rate(pf: Pf, request: Request) -> dict[str, Any]:
     vf.rate = mbps
     pf.publish(vf)
     return {"in_force": rate.in_force(pf.personality, mbps)}
+
+
+def _delay(pf: Pf, request: Request) -> dict[str, Any]:
+    """No reset follows. Frames that are under way keep their time."""
+    vf = _vf(pf, request)
+    vf.delay_us = arguments.integer(request, "us", 0, DELAY_LIMIT)
+    pf.publish(vf)
+    return {}
 
 
 def _reset(pf: Pf, request: Request) -> dict[str, Any]:
@@ -241,6 +250,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "vlan": _vlan,
         "spoofchk": _spoofchk,
         "rate": _rate,
+        "delay": _delay,
         "reset": _reset,
         "pf_reset": _pf_reset,
         "pf_driver": _pf_driver,

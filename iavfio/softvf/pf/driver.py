@@ -54,6 +54,7 @@ class Pf:
                 personality.trusted,
                 personality.spoof_check,
                 serves_early=not personality.is_ice,
+                delay_us=personality.delay_us,
             )
             for index, each in enumerate(hardware)
         ]
@@ -171,6 +172,7 @@ class Pf:
                 num_queues=vf.num_queue_pairs,
                 max_frame=self.max_frame(vf),
                 rate=rate.in_force(p, vf.rate),
+                delay_us=vf.delay_us,
             ),
         )
 

@@ -62,6 +62,7 @@ def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
         "trusted": vf.trusted,
         "spoofchk": vf.spoof_check,
         "rate": vf.rate,
+        "delay_us": vf.delay_us,
         "link": {"mode": vf.link_mode, "up": link.is_up(pf, vf), "speed": pf.link_speed},
         "rss": {
             "key": vf.rss_key.hex(),

@@ -69,6 +69,7 @@ class Vf:
     port_vlan: int = 0
     link_mode: str = "auto"
     rate: int = 0  # Mbit/s that it may send, as the host asked; 0: no limit
+    delay_us: int = 0  # that its frames take longer to the switch
     version: tuple[int, int] = (0, 0)  # kept: a VF need not say it again after a reset
     requested_pairs: int = 0  # REQUEST_QUEUES; both PFs keep it over an FLR
     own_mac: bytes = ZERO_MAC  # the last primary one: i40e's default_lan_addr, ice's hw_lan_addr

@@ -72,6 +72,21 @@ def test_the_rate_that_the_host_gives_a_vf(card: str, asked: int, in_force: int)
         assert pf.plane.config[0].rate == in_force, "it is the host's"
 
 
+def test_the_delay_of_what_a_vf_sends() -> None:
+    """The option is of all VFs from the start, the command of one. No VF is reset or told."""
+    with rig("e810", vfs=2, delay_us=250) as pf:
+        pf.negotiate()
+        pf.hardware[0].take()
+        assert [config.delay_us for _, config in sorted(pf.plane.config.items())] == [250, 250]
+        assert pf.pf.control({"command": "delay", "vf": 0, "us": 1_000_000}) == {}
+        assert pf.pf.control({"command": "snapshot", "vf": 0})["snapshot"]["delay_us"] == 1_000_000
+        assert pf.hardware[0].take() == []
+        for wrong in (-1, 1_000_001, 2.5, "250", None):
+            with pytest.raises(ConfigError, match='"us" must be'):
+                pf.pf.control({"command": "delay", "vf": 0, "us": wrong})
+        assert (pf.plane.config[0].delay_us, pf.plane.config[1].delay_us) == (1_000_000, 250)
+
+
 @pytest.mark.parametrize(("card", "most"), [("x710", 10_000), ("e810", 100_000)])
 def test_a_rate_above_the_speed_of_the_link_is_refused(card: str, most: int) -> None:
     with rig(card) as pf:
