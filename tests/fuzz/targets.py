@@ -14,6 +14,7 @@ from tests.fuzz import (
 HARNESSES = {  # target in C: program of tests/c
     "rx_tx": "driver_fuzz",
     "capture": "driver_capture_fuzz",
+    "mirror": "driver_mirror_fuzz",
     "decode": "preload_fuzz",
 }
 TARGETS = {
