@@ -18,7 +18,7 @@ from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import INTERVAL
 
 if TYPE_CHECKING:
-    from iavfio.port.why import Finding
+    from iavfio.port.facts import Finding
 
 STATUS = (
     "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
@@ -95,7 +95,8 @@ def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
     """What the counters of a running port say, and its process where it may be asked."""
     from iavfio.errors import IavfioError
     from iavfio.port import inquiry
-    from iavfio.port.why import Facts, findings, hints
+    from iavfio.port.facts import Facts
+    from iavfio.port.why import findings, hints
     from iavfio.stats import read
 
     before = read(name)
@@ -111,7 +112,7 @@ def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
     except IavfioError as error:
         facts = Facts(counts)
         return findings(facts), [*hints(facts), f"its process was not asked: {error.command_text}"]
-    facts = told.facts(counts)
+    facts = told.facts(counts, watched=interval > 0)
     noted = [f"noted by the port: {note}" for note in told.notes]
     return findings(facts), [*hints(facts), *noted]
 
@@ -120,7 +121,8 @@ def _probe(target: str) -> tuple[list[Finding], list[str]]:
     from iavfio.cli.targets import naming_the_holder
     from iavfio.errors import DeviceError
     from iavfio.opening import open_port
-    from iavfio.port.why import Finding, findings, hints, probe
+    from iavfio.port.facts import Finding
+    from iavfio.port.why import findings, hints, probe
 
     with naming_the_holder([target]), open_port(target) as port:
         try:

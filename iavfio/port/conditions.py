@@ -6,26 +6,25 @@ The checks are those of `port.why()` that the counters alone answer; nothing is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from iavfio._driver import lib
+from iavfio.port.calm import Calm
+from iavfio.port.causes import STANDING, receiving
+from iavfio.port.facts import Facts, Finding, StrayFormat
 from iavfio.port.state import State
-from iavfio.port.why import STANDING, Facts, Finding, spread
 
 if TYPE_CHECKING:
     from iavfio.port.control import PortControl
     from iavfio.stats import Snapshot
 
-LEGACY = "1 (legacy)"
 TAGS_LOST = (
     "VLAN tags that the PF strips are lost: it did not switch stripping off, and the vlan column "
     "is not filled\n"
     "  configure(metadata=['vlan']) delivers them; or take the VF out of its port VLAN on the host"
 )
-CALM = 5.0  # seconds without a finding after which it has ended
 
 
 class Conditions:
@@ -35,8 +34,9 @@ class Conditions:
         self._control = control
         self._before: Snapshot | None = None
         self._counted_from: Snapshot | None = None  # packets, to see how they spread
-        self._found: dict[str, float] = {}  # condition -> when it was last found
+        self._calm = Calm()
         self._suspended = 0
+        self.discarded_probes = 0  # frames sent on purpose that the PF counted as discarded
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -71,22 +71,22 @@ class Conditions:
         if before is None:
             return
         settings, pool = control.settings, control.pool
+        stray = self._look_at_formats()
         facts = Facts(
             now.since(before),
             pool_idle=pool.idle,
             pool_size=pool.size,
             rss=control.session.has(lib.VC_CAP_RSS_PF),
             max_frame=settings.frame,
+            stray=stray,
         )
         self._look_at_spread(now, before)
-        self._look_at_formats()
         found = {finding.name: finding for check in STANDING if (finding := check(facts))}
         for name, finding in found.items():
-            self._found[name] = time.monotonic()
+            self._calm.found(name)
             status.begin(name, told(finding))
-        for name in [name for name in self._found if name not in found]:
-            if time.monotonic() - self._found[name] > CALM:
-                del self._found[name]
+        for name in self._calm.open():
+            if name not in found and self._calm.over(name):
                 status.end(name)
 
     def _look_at_tags(self) -> None:
@@ -98,27 +98,25 @@ class Conditions:
         else:
             control.status.begin("VLAN tags lost", TAGS_LOST)
 
-    def _look_at_formats(self) -> None:
+    def _look_at_formats(self) -> StrayFormat | None:
         """Whether the device writes receive descriptors as they were configured."""
         for pair in self._control.queues:
-            came, taken = pair.stray_format()
+            came, read = pair.stray_format()
             if came is not None:
-                text = (
-                    f"the device writes receive descriptors with format (RXDID) "
-                    f"{came or LEGACY}, although {pair.rxdid or LEGACY} was configured: "
-                )
-                text += "they are read as such" if taken else "they are dropped"
-                text += "\n  report the PF driver's version; port.reset() configures it anew"
-                self._control.status.begin("descriptor format", text)
-                return
+                stray = StrayFormat(came, pair.rxdid, read)
+                finding = receiving.stray_format(Facts(self._counts(), stray=stray))
+                assert finding is not None
+                self._control.status.begin(finding.name, f"{finding.what}\n  {finding.remedy}")
+                return stray
         self._control.status.end("descriptor format")
+        return None
 
     def _look_at_spread(self, now: Snapshot, before: Snapshot) -> None:
         """Packets are counted until there are enough of them to tell."""
         if self._counted_from is None:
             self._counted_from = before
         rss = self._control.session.has(lib.VC_CAP_RSS_PF)
-        finding = spread(Facts(now.since(self._counted_from), rss=rss))
+        finding = receiving.spread(Facts(now.since(self._counted_from), rss=rss))
         if finding == "too few":
             return
         self._counted_from = now

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.errors import DeviceError, DeviceLost, IavfioError, MailboxTimeout, ResetUnderWay
 from iavfio.logs import logger, settle
+from iavfio.port.calm import Calm
 from iavfio.port.conditions import Conditions
 from iavfio.port.state import State
 from iavfio.port.vectors import MAILBOX_ENABLE, dyn_ctl
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # Seconds: an announced reset that has not come by then never will (docs/spec/reliability.md F23).
 STALE_NOTICE = 5.0
 SILENT = 3  # GET_STATS in a row without an answer
-RENEWED = 5  # answers in a row after which the counters are no longer called stale
+STALE = "stale counters"
 PF_CLOSES = (
     "the PF's driver says that it goes away (PF_DRIVER_CLOSE): the VF works no longer then\n"
     "  when the host has loaded the driver again: port.recover(), or open the port again"
@@ -47,8 +48,14 @@ class Housekeeping:
         self._release = release
         self._announced = 0.0
         self._unanswered = 0
-        self._fresh = 0  # answers to GET_STATS in a row
+        self._stalled: float | None = None
+        self._calm = Calm()
         self.conditions = Conditions(control)
+
+    @property
+    def stalled(self) -> float | None:
+        """Seconds since a send queue was found to stand still; None when none ever was."""
+        return None if self._stalled is None else time.monotonic() - self._stalled
 
     def note(self, text: str) -> None:
         self._status.note(text)
@@ -118,6 +125,7 @@ class Housekeeping:
         """
         with self._status.lock:
             if self._status.state is State.RUNNING and self._status.link.up:
+                self._stalled = time.monotonic()
                 self._try("a send queue stands still")
 
     def knocked(self) -> None:
@@ -134,9 +142,8 @@ class Housekeeping:
             try:
                 self._refresh_stats()
                 self._unanswered = 0
-                self._fresh += 1
-                if self._fresh >= RENEWED:
-                    self._status.end("stale counters")
+                if self._calm.over(STALE):
+                    self._status.end(STALE)
                 self._status.end("PF silent")
                 control.check_trust()
             except (ResetUnderWay, DeviceLost):
@@ -145,9 +152,9 @@ class Housekeeping:
                 if self._status.lock.wanted:
                     return
                 # The counters stay at what they were; their age is shown with them.
-                self._fresh = 0
+                self._calm.found(STALE)
                 self._unanswered += isinstance(error, MailboxTimeout)
-                self._status.begin("stale counters", f"the PF's counters are not renewed: {error}")
+                self._status.begin(STALE, f"the PF's counters are not renewed: {error}")
             # Silence alone is no reason for a reset: i40e answers nothing after malicious driver
             # detection, and traffic may go on. It is noted; a broken queue means a reset
             # (docs/spec/reliability.md F11).

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from iavfio.errors import IavfioError
-from iavfio.port.why import Facts, Probed, probe
+from iavfio.port.facts import Facts, Probed
+from iavfio.port.why import probe
 from iavfio.stats import Snapshot, door
 from iavfio.stats.listing import find
 
@@ -38,9 +39,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     probed: Probed
     notes: tuple[str, ...]
 
-    def facts(self, counts: Snapshot) -> Facts:
-        """The facts, with counters that the asking process has watched."""
-        return Facts(counts, **vars(self.probed))
+    def facts(self, counts: Snapshot, *, watched: bool) -> Facts:
+        """The facts with these counters: what they moved by while the asking process `watched`."""
+        known = vars(self.probed)
+        return Facts(counts, **(known | {"discarded_probes": 0} if watched else known))
 
 
 def tell(port: Port) -> bytes:

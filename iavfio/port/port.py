@@ -32,7 +32,7 @@ from iavfio.virtchnl.capabilities import CapabilityReport
 from iavfio.virtchnl.journal import Journal
 
 if TYPE_CHECKING:
-    from iavfio.port.why import Finding
+    from iavfio.port.facts import Finding
 
 
 class Port:

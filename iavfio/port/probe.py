@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from iavfio.port.port import Port
 
+NOBODY = bytes.fromhex("02ffffffffff")  # a destination that no VF has
 MARK = 16  # random bytes by which a probe is known again
 ETHERNET, IPV4, IPV6, UDP = 14, 20, 40, 8  # bytes of headers
 ETHERTYPES = {IPV4: bytes.fromhex("0800"), IPV6: bytes.fromhex("86dd")}
@@ -29,9 +30,9 @@ STEP = 0.005
 class Probe:
     """What became of a probe, by the port's ring and by the PF's counters.
 
-    `completed`: the device took it; `counted`: the PF counted it as sent; `discarded`: the PF
-    counted it as refused or failed; `arrived`: it was received by the port that was listened at,
-    None when nobody listened.
+    `completed`: the device took it, and no reset did; `counted`: the PF counted it as sent;
+    `discarded`: the PF counted it as refused or failed; `arrived`: it was received by the port that
+    was listened at, None when nobody listened.
     """
 
     completed: bool
@@ -95,7 +96,7 @@ def probe_send(
 
 
 def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> Probe:
-    before = _pf_counters(port)
+    before, resets = _pf_counters(port), _losses(port)
     queue = port.tx[0]
     with queue.build([frame]) as burst:
         sent = queue.send(burst)
@@ -111,7 +112,9 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> P
         moved = now[0] - before[0], now[1] - before[1]
         return any(moved)
 
-    within(COUNTING, counted)
+    within(COUNTING if completed else 0, counted)
+    completed = completed and _losses(port) == resets  # a reset empties the ring as well
+    port.control.housekeeping.conditions.discarded_probes += moved[1]
     return Probe(completed, moved[0] > 0, moved[1] > 0, arrived)
 
 
@@ -121,6 +124,13 @@ def _pf_counters(port: Port) -> tuple[int, int]:
     pf = port.stats.snapshot().pf
     sent = pf["tx_unicast"] + pf["tx_multicast"] + pf["tx_broadcast"]
     return sent, pf["tx_discards"] + pf["tx_errors"]
+
+
+def _losses(port: Port) -> tuple[int, int]:
+    """Resets of the port, and packets that the first send queue lost to them."""
+    port.settle()
+    counts = port.stats.snapshot()
+    return len(port.resets), counts.sq[0]["drop_reset"]
 
 
 def _drained(port: Port) -> bool:

@@ -132,7 +132,7 @@ int main(void)
             for (uint32_t came = 0; came < 6; came++) {
                 struct seen right = run(isa, profiles[came], profiles[came], sets[set]);
 
-                for (uint32_t asked = 0; asked < 5; asked++) {
+                for (uint32_t asked = 0; asked < 6; asked++) {
                     struct seen seen = run(isa, profiles[asked], profiles[came], sets[set]);
 
                     assert(!memcmp(&seen, &right, sizeof(seen)));

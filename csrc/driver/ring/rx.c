@@ -47,8 +47,7 @@ static bool looks_legacy(const struct queue_pair *pair, const struct writeback *
 
 /* The device writes another profile than the one that was asked for: that is remembered. When this is the
  * queue's first packet, and the layout is known, the device means it, and what comes is read like that from now
- * on (docs/spec/descriptors.md 7). A legacy write-back has no profile, so a queue that expects one cannot see
- * that another came. */
+ * on (docs/spec/descriptors.md 7). */
 static void meet_profile(struct queue_pair *pair, const struct writeback *w,
                          const struct rx_tally *tally)
 {
@@ -60,6 +59,15 @@ static void meet_profile(struct queue_pair *pair, const struct writeback *w,
         return;
     if (came > RXDID_LEGACY_32B ? !(w->qw0 & RXF_SPH) : !came && looks_legacy(pair, w))
         use_format(pair, came);
+}
+
+/* Whether a write-back that cannot be a legacy one has a profile where legacy ones have zeros, or the number of
+ * the rule that mirrored a packet. Only what is wrong as a legacy one is looked at: good ones cost nothing. */
+static bool has_profile(const struct writeback *w)
+{
+    uint64_t umbcast = w->qw1 >> RXL_UMBCAST_SHIFT & RXL_UMBCAST_MASK;
+
+    return umbcast != RX_MIRRORED && (w->qw0 & RXF_RXDID_MASK) > RXDID_LEGACY_32B;
 }
 
 /* Which counter says why this descriptor, or the chain that it belongs to, is no packet; NULL when nothing
@@ -142,6 +150,12 @@ static enum rx_result take_one(struct queue_pair *pair, const struct columns *c,
         meet_profile(pair, &w, tally);
     length = writeback_length(&w, (int)pair->format);
     fault = fault_of(pair, &w, length, eop, tally);
+    if (unlikely(fault && pair->format == FORMAT_LEGACY && has_profile(&w))) {
+        meet_profile(pair, &w, tally);
+        length = writeback_length(&w, (int)pair->format);
+        fault = pair->format == FORMAT_LEGACY ? &tally->drop_malformed
+                                              : fault_of(pair, &w, length, eop, tally);
+    }
     if (fault) {
         ++*fault;
         buffers_put(pair, &index, 1, owner, &tally->pool);

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is known of a port when somebody asks why it does not work, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iavfio.port.trust import Trust
+from iavfio.port.vlan_probe import VlanRule
+from iavfio.stats import Snapshot
+
+HOST = "on the host: ip link set PF vf N"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause: a short `name`, what it is, what shows it, and the command that mends it."""
+
+    name: str
+    what: str
+    evidence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}\n  seen: {self.evidence}\n  mend: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class StrayFormat:
+    """Receive descriptors of another format (RXDID, 0 = legacy) than the one asked for.
+
+    `read`: packets are read in the format that came; otherwise they are dropped.
+    """
+
+    came: int
+    asked: int
+    read: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What the process of a port can find out about it.
+
+    None where nothing is known: `reason` why it does not run, `closed` whether because its program
+    has closed it; `own` and `foreign` whether the PF counted a probe from its own and from a
+    foreign address as sent, `own_refused` whether it discarded the former; `absent`: addresses of
+    `extra_macs` from which it discards; `vlans`: what it does with tags; `discarded_probes`: how
+    many such frames its counters have; `stuck`: the device did not complete a probe; `stalled`:
+    seconds since a send queue was found to stand still; `closing`: the PF has said that it goes;
+    `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame` bytes
+    without FCS; `stray`: descriptors that were not asked for.
+    """
+
+    reason: str = ""
+    closed: bool = False
+    lost: bool = False
+    own: bool | None = None
+    own_refused: bool = False
+    foreign: bool | None = None
+    absent: tuple[bytes, ...] = ()
+    vlans: VlanRule = "unknown"
+    discarded_probes: int = 0
+    stuck: bool = False
+    stalled: float | None = None
+    closing: bool = False
+    trust: Trust = "unknown"
+    promiscuous: bool = False
+    all_multicast: bool = False
+    extra_macs: tuple[bytes, ...] = ()
+    pf_error: str = ""
+    pool_idle: int | None = None
+    pool_size: int | None = None
+    rss: bool = True
+    max_frame: int | None = None
+    stray: StrayFormat | None = None
+
+
+@dataclass(frozen=True)
+class Facts(Probed):
+    """What is known of a port.
+
+    `counts`: what its counters say now, or moved by while somebody watched.
+    """
+
+    counts: Snapshot
+
+
+Check = Callable[[Facts], "Finding | None"]
