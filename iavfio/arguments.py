@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from iavfio.errors import ConfigError, Remedy
+from iavfio.errors import ConfigError, Remedy, WrongCall
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -68,11 +68,47 @@ def check_keywords(call: Callable[..., Any], given: Iterable[str], known: Sequen
             raise unknown(f"argument of {call.__qualname__.removesuffix('.__init__')}", word, known)
 
 
+def check_call(call: Callable[..., Any], args: Iterable[Any], keywords: Mapping[str, Any]) -> None:
+    """Raises WrongCall for arguments that are missing, too many, or given twice."""
+    import inspect  # only for a message
+
+    signature = inspect.signature(call)
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as wrong:
+        name = call.__qualname__.removesuffix(".__init__")
+        bare = [
+            each.replace(annotation=each.empty)
+            for each in signature.parameters.values()
+            if each.name not in ("self", "cls")
+        ]
+        form = signature.replace(parameters=bare, return_annotation=signature.empty)
+        raise WrongCall(f"{name} was called wrongly", str(wrong), f"call {name}{form}") from None
+
+
+def told_call(call: Callable[P, R]) -> Callable[P, R]:
+    """A function that tells by WrongCall how it is called when it was called otherwise.
+
+    It costs nothing where the call is right. For calls that are not in the path of packets.
+    """
+
+    @functools.wraps(call)
+    def checked(*args: P.args, **keywords: P.kwargs) -> R:
+        try:
+            return call(*args, **keywords)
+        except TypeError:
+            check_call(call, args, keywords)
+            raise
+
+    return checked
+
+
 def known_keywords(call: Callable[P, R]) -> Callable[P, R]:
     """A function whose unknown keywords raise ConfigError that names the nearest of those it has.
 
-    Python's own TypeError names none. For calls that are not in the path of packets.
+    Python's own TypeError names none. Other wrong calls are told as `told_call` tells them.
     """
+    told = told_call(call)
     code = call.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = tuple(name for name in names if name not in ("self", "cls"))
@@ -80,7 +116,7 @@ def known_keywords(call: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(call)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
         check_keywords(call, keywords, known)
-        return call(*args, **keywords)
+        return told(*args, **keywords)
 
     return checked
 

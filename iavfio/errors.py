@@ -50,6 +50,10 @@ class ConfigError(IavfioError, ValueError):
     """An argument or a combination of settings cannot work; nothing was changed."""
 
 
+class WrongCall(ConfigError, TypeError):
+    """A call that lacks arguments or has too many: a TypeError, as Python's own is."""
+
+
 class NoSuchQueue(ConfigError, IndexError):
     """The port has no queue of that number."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
-from iavfio.arguments import MOST_ITEMS, check_keywords, wrong_type
+from iavfio.arguments import MOST_ITEMS, check_call, check_keywords, wrong_type
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -37,7 +37,8 @@ def checked_call(call: Callable[P, R]) -> Callable[P, R]:
     """A function that refuses arguments of a type that its annotations do not name.
 
     It raises ConfigError that names the argument, what it is and what was given; for an unknown
-    keyword the nearest that there is. An annotation that cannot be looked up allows everything.
+    keyword the nearest that there is; WrongCall for arguments that are missing or too many. An
+    annotation that cannot be looked up allows everything.
     """
     signature = inspect.signature(call)
     names = [name for name in signature.parameters if name not in ("self", "cls")]
@@ -49,6 +50,7 @@ def checked_call(call: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(call)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
         check_keywords(call, keywords, names)
+        check_call(call, args, keywords)
         for name, value in signature.bind(*args, **keywords).arguments.items():
             if name in names and not _fits(value, hint := hints()[name]):
                 raise wrong_type(name, value, _words(hint))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
-from iavfio.arguments import Flag, received_macs, wrong_type
+from iavfio.arguments import Flag, known_keywords, received_macs, told_call, wrong_type
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import TxQueue
 from iavfio.errors import StateError
@@ -208,6 +208,7 @@ class Port:
         """The resets that the port came through, oldest first."""
         return self.control.resets
 
+    @known_keywords
     def wait_link(self, timeout: float = 10.0) -> Link:
         """Waits at most `timeout` seconds until the link is up; returns the link as it then is.
 
@@ -216,6 +217,7 @@ class Port:
         """
         return self.control.status.wait_link(WAIT("timeout", timeout))
 
+    @known_keywords
     def wait_running(self, timeout: float = RECOVERY_DEADLINE) -> None:
         """Waits through a reset. Raises StateError when the port does not run by then."""
         self.control.status.wait_running(WAIT("timeout", timeout))
@@ -230,6 +232,7 @@ class Port:
 
     # ---- settings
 
+    @told_call
     def configure(self, **changes: Unpack[Change]) -> None:
         """Sets what is given and keeps the rest; checked here, applied by `start()`.
 
@@ -244,6 +247,7 @@ class Port:
         """
         self.control.configure(changes)
 
+    @known_keywords
     def set_promiscuous(self, on: bool, *, all_multicast: bool | None = None) -> None:
         """Promiscuous mode, now and after every reset; the same as configure(promiscuous=on).
 
@@ -256,6 +260,7 @@ class Port:
         multicast = None if all_multicast is None else flag("all_multicast", all_multicast)
         self.control.set_promiscuous(flag("on", on), multicast)
 
+    @known_keywords
     def set_extra_macs(self, macs: Iterable[str | bytes]) -> None:
         """Further addresses to receive, now and after every reset; as configure(extra_macs=macs).
 
@@ -267,6 +272,7 @@ class Port:
 
     # ---- start and stop
 
+    @known_keywords
     def start(self, *, wait_link: float = 0.0) -> None:
         """Configures the PF, fills the receive rings, enables the queues.
 
@@ -287,6 +293,7 @@ class Port:
         """
         self.control.stop()
 
+    @known_keywords
     def close(self, within: float = bounds.CLOSE) -> None:
         """Stops, tells the PF, gives all memory back; raises no error. Twice is harmless.
 
@@ -304,6 +311,7 @@ class Port:
                 for call in self._on_close:
                     call()
 
+    @known_keywords
     def own(self, resource: Closeable) -> None:
         """Something that closes with the port: the software VF that was started for it."""
         if not callable(getattr(resource, "close", None)):
@@ -330,6 +338,7 @@ class Port:
 
     # ---- statistics
 
+    @known_keywords
     def refresh_stats(self, within: float | None = None) -> None:
         """Asks the PF for its counters now; they are published in `stats`.
 
