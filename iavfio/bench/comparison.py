@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two reports of `iavfio ndr --json` or `iavfio bench --json`: what became better, what worse.
+"""Two reports of `iavfio ndr --json` or `iavfio bench --json`, also of a fleet: what became better,
+what worse.
 
 What of a report is compared is read here, and nothing else: a report of a newer version, with more
 fields, can be compared as well.
@@ -27,11 +28,15 @@ from iavfio.errors import ConfigError, IavfioError
 
 METRICS = ("throughput", "loss", "latency", "burst")
 LATENCY_ERROR = 1 / 64  # of a latency: how wide a bucket of the distribution is
-ADVICE = "write one with: iavfio ndr VF --json > FILE, or iavfio bench VF --json > FILE"
+ADVICE = (
+    "write one with --json > FILE: iavfio ndr VF, iavfio bench VF, iavfio fleet ndr PLAN or iavfio "
+    "fleet bench PLAN"
+)
 SETTINGS = (
     *("mode", "isa", "queues", "ring", "burst", "flows", "ip_version"),
     *("trial_seconds", "precision", "confirming_trials", "exceed_ratio"),
 )
+FLEET_SETTINGS = ("asked_pps", "verify")
 ORIGIN = ("cpu", "cpus", "kernel", "iavfio", "commit")
 
 
@@ -87,6 +92,23 @@ class _Bench(msgspec.Struct, tag_field="schema", tag=str(BenchRecord.__struct_co
     runs: _Runs | None = None
 
 
+class _Host(msgspec.Struct):
+    provenance: dict[str, Any]
+
+
+class _FleetBench(msgspec.Struct, tag_field="schema", tag="iavfio.fleet.bench/1"):
+    """Of `iavfio.fleet.records`, a room above this one."""
+
+    sizes: list[int]
+    pps: float
+    loss_share: float
+    members: list[_Host]
+
+
+class _FleetNdr(msgspec.Struct, tag_field="schema", tag="iavfio.fleet.ndr/1"):
+    report: _Ndr
+
+
 class _Nothing(msgspec.Struct, tag_field="schema", tag=str(NothingRecord.__struct_config__.tag)):
     pass
 
@@ -134,26 +156,53 @@ def read_report(path: str | Path) -> Report:
     except OSError as error:
         raise IavfioError(f"{path} cannot be read", error.strerror or str(error)) from error
     try:
-        found = msgspec.json.decode(data, type=_Ndr | _Bench | _Nothing)
+        found = msgspec.json.decode(data, type=_Ndr | _Bench | _FleetBench | _FleetNdr | _Nothing)
         raw = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} is no report of iavfio ndr or iavfio bench", str(error), ADVICE
-        ) from None
+        raise ConfigError(f"{path} is no report of ndr or bench", str(error), ADVICE) from None
     if isinstance(found, _Nothing):
         raise ConfigError(
             f"{path} has no measurement", "the bench was ended before its first packet", ADVICE
         )
+    if isinstance(found, _FleetBench):
+        return _fleet_bench(path, found, raw)
+    fleet = isinstance(found, _FleetNdr)
+    if isinstance(found, _FleetNdr):
+        found, raw = found.report, raw["report"]
     origin = found.provenance
     settings = {name: raw[name] for name in SETTINGS if name in raw}
     settings |= {name: origin[name] for name in ORIGIN if name in origin}
-    devices = origin.get("devices")
-    if isinstance(devices, dict):
-        settings["devices"] = ", ".join(sorted(map(str, devices.values())))
+    devices = _devices(origin)
+    if devices:
+        settings["devices"] = ", ".join(devices)
     ndr = isinstance(found, _Ndr)
     values = dict(_ndr(found) if isinstance(found, _Ndr) else _bench(found))
     software = origin.get("software_device") is True
-    return Report(str(path), "ndr" if ndr else "bench", values, settings, software)
+    kind = ("fleet " if fleet else "") + ("ndr" if ndr else "bench")
+    return Report(str(path), kind, values, settings, software)
+
+
+def _devices(origin: dict[str, Any]) -> list[str]:
+    """What plays the devices."""
+    devices = origin.get("devices")
+    return sorted(map(str, devices.values())) if isinstance(devices, dict) else []
+
+
+def _fleet_bench(path: str | Path, found: _FleetBench, raw: dict[str, Any]) -> Report:
+    """A run over a fleet; it tells no spread, and its hosts have a provenance each."""
+    sizes, hosts = _sizes(found.sizes), [each.provenance for each in found.members]
+    settings = {name: raw[name] for name in FLEET_SETTINGS if name in raw}
+    settings["hosts"] = len(hosts)
+    for name in ORIGIN:
+        told = [_said(host[name]) for host in hosts if name in host]
+        settings |= {name: ", ".join(dict.fromkeys(told))} if told else {}
+    settings["devices"] = ", ".join(sorted({each for host in hosts for each in _devices(host)}))
+    values: dict[Metric, Value | None] = {
+        Metric(sizes, "throughput", "rate", "packets/s", True): Value(*[found.pps] * 3),
+        Metric(sizes, "loss", "loss", "of all", False): Value(*[found.loss_share] * 3),
+    }
+    software = any(host.get("software_device") is True for host in hosts)
+    return Report(str(path), "fleet bench", values, settings, software)
 
 
 def _ndr(report: _Ndr) -> Iterator[tuple[Metric, Value | None]]:
@@ -178,7 +227,7 @@ def _ndr(report: _Ndr) -> Iterator[tuple[Metric, Value | None]]:
 
 
 def _bench(report: _Bench) -> Iterator[tuple[Metric, Value | None]]:
-    sizes = ",".join(map(str, report.sizes if len(report.sizes) < 4 else ["mixed"]))
+    sizes = _sizes(report.sizes)
     pps, runs = report.mpps * 1e6, report.runs
     value = Value(pps, pps, pps)
     if runs is not None and runs.mpps_median is not None:
@@ -190,6 +239,10 @@ def _bench(report: _Bench) -> Iterator[tuple[Metric, Value | None]]:
     yield Metric(sizes, "loss", "loss", "of all", False), Value(loss, loss, loss)
     if report.latency is not None:
         yield from _latencies(sizes, report.latency)
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return ",".join(map(str, sizes if len(sizes) < 4 else ["mixed"]))
 
 
 def _latencies(size: str, latency: _Latency) -> Iterator[tuple[Metric, Value | None]]:

@@ -278,7 +278,7 @@ class ComparisonRecord(
 ):
     """Two reports compared: `iavfio report diff OLD NEW --json`."""
 
-    kind: Annotated[str, Meta(description='"ndr" or "bench"')]
+    kind: Annotated[str, Meta(description='"ndr" or "bench"; "fleet ndr" or "fleet bench"')]
     old: Annotated[str, Meta(description="the file")]
     new: str
     worse_percent: Annotated[float, Meta(description="of --worse")]

@@ -17,7 +17,7 @@ METRICS = ("throughput", "loss", "latency", "burst")
 
 @click.group("report", cls=Group)
 def command() -> None:
-    """Compare reports of iavfio ndr and iavfio bench."""
+    """Compare reports of ndr and bench, of one host or of a fleet."""
 
 
 @command.command(
@@ -51,7 +51,8 @@ def command() -> None:
     help="Print one JSON object ('iavfio schema report').",
 )
 def diff(old: str, new: str, worse: float, only: tuple[str, ...], as_json: bool) -> int:
-    """Compare two reports, OLD and NEW, which --json of iavfio ndr or iavfio bench wrote.
+    """Compare two reports, OLD and NEW, which --json of one command wrote: iavfio ndr, iavfio
+    bench, iavfio fleet ndr or iavfio fleet bench.
 
     Throughput, loss, latencies and bursts of each frame size are compared: the ratio of the new to
     the old, and between which two it lies by the spread of the runs, the search's precision or the

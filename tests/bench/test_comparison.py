@@ -19,6 +19,7 @@ from iavfio.bench.ndr_report import NOT_A_CARD
 from iavfio.bench.records import BenchRecord, ComparisonRecord, NdrRecord
 from iavfio.cli import run
 from iavfio.errors import ConfigError
+from iavfio.fleet.records import FleetBenchRecord, FleetNdrRecord
 
 Json = dict[str, Any]
 ORIGIN: Json = {
@@ -134,6 +135,23 @@ def bench(mpps: float = 2.0, loss: float = 0.0, runs: tuple[float, float] | None
     return found
 
 
+def fleet_bench(pps: float = 2e6, loss: float = 0.0, hosts: int = 2) -> Json:
+    members = [{"name": f"h{n}", "provenance": ORIGIN} for n in range(hosts)]
+    return {
+        "schema": "iavfio.fleet.bench/1",
+        "sizes": [64],
+        "asked_pps": 0,
+        "verify": True,
+        "pps": pps,
+        "loss_share": loss,
+        "members": members,
+    }
+
+
+def fleet_ndr(pps: float = 1e6) -> Json:
+    return {"schema": "iavfio.fleet.ndr/1", "members": [], "failures": [], "report": ndr(pps)}
+
+
 @pytest.fixture
 def compared(tmp_path: Path) -> Any:
     def of(old: Json, new: Json, **keys: Any) -> ComparisonRecord:
@@ -149,6 +167,28 @@ def test_the_reports_of_these_tests_are_what_the_schema_says() -> None:
     assert set(bench(runs=(1, 2))) <= {
         each.encode_name for each in msgspec.structs.fields(BenchRecord)
     } | {"schema"}
+
+
+def test_the_reports_of_a_fleet_are_what_its_schema_says() -> None:
+    for kind, made in ((FleetBenchRecord, fleet_bench()), (FleetNdrRecord, fleet_ndr())):
+        names = {each.encode_name for each in msgspec.structs.fields(kind)}
+        assert made["schema"] == kind.__struct_config__.tag
+        assert set(made) <= names | {"schema"}
+
+
+def test_reports_of_a_fleet_are_compared(compared: Any) -> None:
+    record = compared(fleet_bench(), fleet_bench(1.8e6, 0.01, hosts=3))
+    assert [(row.kind, row.verdict) for row in record.metrics] == [
+        ("throughput", "worse"),
+        ("loss", "worse"),
+    ]
+    assert (record.kind, record.worse, record.software_device) == ("fleet bench", True, [True] * 2)
+    assert [(row.what, row.old, row.new) for row in record.differences] == [("hosts", "2", "3")]
+    record = compared(fleet_ndr(), fleet_ndr(0.5e6))
+    assert (record.kind, record.worse, record.metrics[0].ratio) == ("fleet ndr", True, 0.5)
+    for one, other in ((fleet_bench(), bench()), (fleet_ndr(), ndr()), (fleet_ndr(), bench())):
+        with pytest.raises(ConfigError, match="compare two of one command"):
+            compared(one, other)
 
 
 def test_equal_reports_are_the_same_in_every_figure(compared: Any) -> None:
