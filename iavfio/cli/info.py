@@ -41,10 +41,9 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
             from iavfio.cli.records import InfoRecord
 
             facts["capabilities"] = {
-                "asked": [
-                    c.name for c in port.capabilities.granted_list + port.capabilities.denied
-                ],
+                "asked": [c.name for c in port.capabilities.asked_list],
                 "granted": [c.name for c in port.capabilities.granted_list],
+                "unasked": [c.name for c in port.capabilities.unasked],
                 "denied": {c.name: c.without for c in port.capabilities.denied},
             }
             tell(json.dumps(tagged(InfoRecord, facts), indent=2))

@@ -37,6 +37,7 @@ class CapabilitiesRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     asked: list[str]
     granted: list[str]
     denied: Annotated[dict[str, str], Meta(description="and what goes without each")]
+    unasked: Annotated[list[str], Meta(description="granted although it was not asked for")] = []
 
 
 class InfoRecord(

@@ -145,7 +145,10 @@ ESSENTIAL: Final[int] = lib.VC_CAP_L2 | lib.VC_CAP_VLAN
 
 @dataclass(frozen=True, slots=True)
 class CapabilityReport:
-    """Asked and granted words. A PF may grant what was not asked (i40e: ADV_LINK_SPEED)."""
+    """Asked and granted words. A PF may grant what was not asked (i40e: ADV_LINK_SPEED).
+
+    All that is asked for is used; docs/guides/negotiation.md says why the rest is not.
+    """
 
     asked: int
     granted: int
@@ -164,6 +167,11 @@ class CapabilityReport:
             )
 
     @property
+    def asked_list(self) -> tuple[Capability, ...]:
+        """What was asked for, in order of bits."""
+        return tuple(cap for cap in CAPABILITIES if cap.bit & self.asked)
+
+    @property
     def granted_list(self) -> tuple[Capability, ...]:
         """What was granted, in order of bits."""
         return tuple(cap for cap in CAPABILITIES if cap.bit & self.granted)
@@ -180,7 +188,9 @@ class CapabilityReport:
 
     def __str__(self) -> str:
         lines = [f"capabilities asked {self.asked:#010x}, granted {self.granted:#010x}"]
-        lines += [f"  granted {cap.name:<15} {cap.gives}" for cap in self.granted_list]
+        for cap in self.granted_list:
+            how = f"{cap.gives} (not asked for)" if cap in self.unasked else cap.gives
+            lines.append(f"  granted {cap.name:<15} {how}")
         lines += [f"  denied  {cap.name:<15} {cap.without}" for cap in self.denied]
         return "\n".join(lines)
 

@@ -104,6 +104,11 @@ def test_a_report_tells_asked_granted_and_denied_apart() -> None:
     assert [cap.name for cap in report.granted_list] == ["L2", "ADV_LINK_SPEED"]
     assert [cap.name for cap in report.denied] == ["RSS_PF"]
     assert [cap.name for cap in report.unasked] == ["ADV_LINK_SPEED"]
+    assert [cap.name for cap in report.asked_list] == ["L2", "RSS_PF"]
+    lines = str(report).splitlines()
+    assert lines[1].split()[:2] == ["granted", "L2"] and "asked" not in lines[1]
+    assert "ADV_LINK_SPEED" in lines[2] and lines[2].endswith("(not asked for)")
+    assert lines[3].split()[:2] == ["denied", "RSS_PF"]
     assert (report.has(lib.VC_CAP_L2), report.has(lib.VC_CAP_RSS_PF)) == (True, False)
     assert cap_names(1 << 0 | 1 << 19) == "L2 RSS_PF"
 
