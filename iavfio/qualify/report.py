@@ -20,9 +20,11 @@ def line(outcome: Outcome) -> str:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """How many ended in which way."""
+    """How many ended in which way, and which were not run: their lines say why."""
     counts = {mark: sum(o.status == status for o in outcomes) for status, mark in MARKS.items()}
-    return ", ".join(f"{count} {mark}" for mark, count in counts.items())
+    text = ", ".join(f"{count} {mark}" for mark, count in counts.items())
+    skipped = [outcome.check for outcome in outcomes if outcome.status == NOT_RUN]
+    return f"{text} ({', '.join(skipped)})" if skipped else text
 
 
 def headline(bundle: Bundle) -> str:

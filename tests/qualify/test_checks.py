@@ -12,6 +12,7 @@ from iavfio._driver import lib
 from iavfio.errors import ConfigError
 from iavfio.port.identity import Identity
 from iavfio.qualify.checks import CHECKS, NAMES, timing
+from iavfio.qualify.report import line, summary
 from iavfio.qualify.run import qualify
 from iavfio.qualify.vfs import Vfs
 from iavfio.softvf.launch import SoftPf
@@ -28,6 +29,11 @@ def test_every_check_passes_on_a_software_vf(vfs: Vfs, monkeypatch: pytest.Monke
     ends = {name: (o.status, o.reason) for name, o in outcomes.items() if o.status != "passed"}
     assert set(ends) == UNTRIED, ends
     assert all(status == "not run" for status, _ in ends.values())
+    assert "a software VF needs no preparation" in ends["host"][1]
+    assert "a software VF has no kernel driver" in ends["unbind"][1]
+    told = {outcome.check: line(outcome) for outcome in outcomes.values()}
+    assert all(ends[name][1] in told[name] for name in UNTRIED)
+    assert summary(list(outcomes.values())).endswith("2 not run (host, unbind)")
 
 
 def refuse(opcode: int) -> Callable[[SoftPf], object]:
