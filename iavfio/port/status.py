@@ -186,9 +186,12 @@ class PortStatus:
 
     def why_stopped(self) -> str:
         """Why queues do not work now, in words for an error."""
-        closed = self.lifecycle.state is State.CLOSED
-        state = self.lifecycle.state.value
-        return self.lifecycle.reason or ("the port was closed" if closed else f"it is {state}")
+        state = self.lifecycle.state
+        words = {
+            State.CLOSED: "the port was closed",
+            State.RUNNING: "the watchdog stopped its queues a moment ago",  # C, before Python
+        }
+        return self.lifecycle.reason or words.get(state, f"it is {state.value}")
 
     def how_to_start(self) -> str:
         """What makes queues work, in words for an error."""

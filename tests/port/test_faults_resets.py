@@ -6,6 +6,7 @@ See docs/spec/reliability.md F9, F20-F35.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -259,6 +260,15 @@ def test_pf_that_goes_for_good_fails_the_port_and_comes_back_for_a_new_one(
     with own.open(0, pool=pool) as port:
         port.start(wait_link=5)
         works(port)
+
+
+def test_a_loss_that_only_c_has_seen_is_not_told_as_running(own: SoftPf, pool: Pool) -> None:
+    with own.open(0, pool=pool) as port:
+        port.start()
+        port.control.queues.halt(-errno.ENODEV)
+        with pytest.raises(DeviceLost, match="is gone: the watchdog stopped its queues"):
+            port.rx[0].recv()
+    assert healthy(pool)
 
 
 def test_pf_that_goes_during_a_reset_is_found_gone(
