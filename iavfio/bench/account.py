@@ -25,6 +25,8 @@ def _beyond(r: Result) -> str:
     """What is known of packets that txonly has sent."""
     if r.arrived is not None:
         return f"of these {min(r.arrived, r.pf_sent)} got to a VF or the wire"
+    if r.interrupted is not None:
+        return "delivery was not looked at: the run was ended early"
     if r.plan.dst is None:
         return "delivery was not looked at: they go to an address that nobody has"
     return "delivery was not looked at: nobody here sees the other end"

@@ -236,6 +236,9 @@ class BenchRecord(
     ports: Annotated[dict[str, dict[str, int]], Meta(description="counters of each port")]
     provenance: dict[str, Any]
     runs: RunsRecord | None = None
+    delivered_is: Annotated[
+        str, Meta(description="what is known of a packet that counts as delivered")
+    ] = ""
     arrived: Annotated[
         int | None,
         Meta(description="of txonly with --dst: what VFs or the wire took; null: nobody looked"),

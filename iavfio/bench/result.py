@@ -156,6 +156,14 @@ class Result:
         return self.received
 
     @property
+    def delivered_is(self) -> str:
+        """What is known of a packet that counts as delivered, in words."""
+        if self.plan.mode in ("loopback", "rxdrop"):
+            return "received by a VF of this run"
+        beyond = "not looked at" if self.arrived is None else "in arrived"
+        return f"transmitted by the PF's count; whether anybody got it is {beyond}"
+
+    @property
     def given_back(self) -> int:
         """Packets that forward had received when it ended, and for which no ring had room."""
         if self.plan.mode != "forward":
@@ -304,6 +312,7 @@ class Result:
             "received": self.received,
             "offered": self.offered,
             "delivered": self.delivered,
+            "delivered_is": self.delivered_is,
             "lost": self.lost,
             "loss_share": self.loss_share,
             "max_loss": self.max_loss,

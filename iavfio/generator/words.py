@@ -28,7 +28,8 @@ def gen_summary(r: GenRecord) -> Iterator[str]:
     if r.shortfall is not None and not r.shortfall.missed:
         yield f"rate: {_missed(r.shortfall)}"
     age = "" if r.pf_age_s is not None and r.pf_age_s <= FRESH else f", {_old(r.pf_age_s)}"
-    yield f"on the wire by the PF's count: {r.on_wire}{age}"
+    beyond = "" if r.expect else "; delivery was not looked at"
+    yield f"on the wire by the PF's count: {r.on_wire}{age}{beyond}"
     if r.lost or r.unsent:
         yield f"counted as not sent: {told(r.lost)}; not completed: {r.unsent}"
     if r.missed:

@@ -128,4 +128,6 @@ def test_the_summary_tells_both() -> None:
     )
     said = list(gen_summary(record))
     assert "rate: 50.0% of the asked rate was reached (0.50 s behind): a reason" in said
-    assert "on the wire by the PF's count: 5, as it told 3.2 s ago" in said
+    assert (
+        "on the wire by the PF's count: 5, as it told 3.2 s ago; delivery was not looked at" in said
+    )
