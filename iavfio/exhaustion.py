@@ -50,8 +50,22 @@ def exhaustion(error: BaseException, what: str = "") -> IavfioError | None:
     if isinstance(error, MemoryError) or code == errno.ENOMEM or _unmapped(error):
         return _memory(error, what or "there is not enough memory")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return _memory(error, what or "no thread could be started")
+        return thread_shortage(what or "no thread could be started")
     return None
+
+
+def thread_shortage(what: str) -> IavfioError:
+    """The error for a thread that could not start; pthread_create says EAGAIN for any limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        return _address_space(what, soft)
+    most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    user = "" if most == resource.RLIM_INFINITY else f" (this user's RLIMIT_NPROC is {most})"
+    return IavfioError(
+        what,
+        f"no thread is left to its user or its control group{user}",
+        "raise the limit: ulimit -u, TasksMax= in systemd, or pids.max of the container",
+    )
 
 
 def _unmapped(error: BaseException) -> bool:
@@ -65,11 +79,15 @@ def _unmapped(error: BaseException) -> bool:
 def _memory(error: BaseException, what: str) -> IavfioError:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        return IavfioError(
-            what,
-            f"the address space of this process is limited to {soft // MIB} MiB (RLIMIT_AS)",
-            RAISE_ADDRESS_SPACE,
-        )
+        return _address_space(what, soft)
     return IavfioError(
         what, str(error) or "the host has none left", "use a smaller pool, or free memory"
+    )
+
+
+def _address_space(what: str, soft: int) -> IavfioError:
+    return IavfioError(
+        what,
+        f"the address space of this process is limited to {soft // MIB} MiB (RLIMIT_AS)",
+        RAISE_ADDRESS_SPACE,
     )

@@ -16,7 +16,7 @@ from typing import Any, Self
 from iavfio._driver import ffi, lib
 from iavfio.datapath.pair import QueuePair
 from iavfio.errors import ConfigError, IavfioError, Remedy, StateError
-from iavfio.exhaustion import exhaustion
+from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.ranges import BURST, CPU
 from iavfio.signatures import checked_call
 
@@ -225,7 +225,9 @@ def _start_error(code: int, pairs: Sequence[QueuePair]) -> IavfioError:
             "open the ports with the same pool: iavfio.open(..., pool=pool)",
         )
     what = f"a worker for queues {numbers} cannot start"
-    if code in (-errno.EAGAIN, -errno.ENOMEM):  # pthread_create's words for any limit
+    if code == -errno.EAGAIN:
+        return thread_shortage(what)
+    if code == -errno.ENOMEM:
         return exhaustion(MemoryError(), what) or IavfioError(what, os.strerror(-code))
     return IavfioError(what, os.strerror(-code))
 

@@ -64,7 +64,10 @@ class Mirroring:
         try:
             self._listening = door.listen(segment.home, segment.name)
         except OSError as error:
-            log.info("%s cannot be mirrored: %s", self._name, error)
+            why = str(error)  # the error itself would keep the port, by its traceback
+            log.warning(
+                "%s: other processes can neither capture it nor ask why: %s", self._name, why
+            )
 
     @property
     def caller(self) -> Caller | None:

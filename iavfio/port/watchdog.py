@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from iavfio._driver import ffi, lib
 from iavfio.datapath.pair import QueuePair
 from iavfio.errors import IavfioError
-from iavfio.exhaustion import exhaustion
+from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.logs import logger
 from iavfio.pyvfio import Bar
 from iavfio.pyvfio.eventfds import taken
@@ -95,6 +95,8 @@ class Watchdog:
         )
         if self._watch == ffi.NULL:
             what = f"{name}: the watchdog thread cannot start"
+            if error[0] == -errno.EAGAIN:
+                raise thread_shortage(what)
             failure = OSError(-error[0], os.strerror(-error[0]))
             raise exhaustion(failure, what) or IavfioError(what, str(failure))
         self._ending = False

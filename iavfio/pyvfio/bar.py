@@ -29,7 +29,7 @@ class Bar:
 
     def __init__(self, name: str, io: Any, size: int) -> None:
         if io == ffi.NULL:
-            raise VfioError(f"no memory for the BAR of {name}")
+            raise VfioError(f"no memory for the BAR of {name}", "", "free memory")
         self._io = io
         self._name = name
         self.size = size

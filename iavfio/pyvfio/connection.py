@@ -79,7 +79,7 @@ class Connection:
         if self._conn == ffi.NULL:
             self._conn = None
             os.close(fd)
-            raise VfioError(f"no memory for a connection to {path}")
+            raise VfioError(f"no memory for a connection to {path}", "", "free memory")
         forks.track(self)
         try:
             self._negotiate()

@@ -59,6 +59,9 @@ def listen(home: UserDir, port: str) -> socket.socket:
         door.listen(WAITING)
     except BaseException:
         door.close()
+        if folder >= 0:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
         raise
     finally:
         if folder >= 0:

@@ -12,16 +12,20 @@ import os
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError
+from iavfio.logs import logger
 from iavfio.stats import liveness
 from iavfio.stats.layout import STATES, State, describe
 from iavfio.stats.listing import reclaim
 from iavfio.stats.names import GLOBAL
 from iavfio.stats.publish import Draft, claim
 from iavfio.stats.runtime import SUFFIX, UserDir, check_name, own_dir
+
+log = logger("port")
 
 MOST = (1 << 64) - 1  # of a counter
 READABLE = 0o644  # what a segment's mode may grant at most
@@ -151,11 +155,16 @@ class PortSegment:
             folder = self.home.open()
             try:
                 if liveness.same_file(lock, folder, self.path.name):
+                    with suppress(FileNotFoundError):  # as a rule it was withdrawn before
+                        os.unlink(liveness.door_of(self.path.name), dir_fd=folder)
                     os.unlink(self.path.name, dir_fd=folder)
             finally:
                 os.close(folder)
-        except OSError:
+        except FileNotFoundError:
             pass  # the directory went before the port did: there is nothing left to withdraw
+        except OSError as error:
+            why = f"{self.path} stays, as a dead port's: {error}"
+            log.warning("%s; remove it: iavfio stats --clean", why)
         finally:
             os.close(lock)
 
