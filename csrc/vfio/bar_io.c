@@ -248,6 +248,11 @@ void bar_io_set_lost(struct bar_io *bar)
     __atomic_store_n(&bar->lost, 1, __ATOMIC_RELAXED);
 }
 
+void bar_io_set_found(struct bar_io *bar)
+{
+    __atomic_store_n(&bar->lost, 0, __ATOMIC_RELAXED);
+}
+
 void bar_io_free(struct bar_io *bar)
 {
     if (!bar)

@@ -87,6 +87,7 @@ uint32_t bar_io_read32(struct bar_io *bar, uint64_t offset);
 int bar_io_write32(struct bar_io *bar, uint64_t offset, uint32_t value);
 int bar_io_lost(const struct bar_io *bar);
 void bar_io_set_lost(struct bar_io *bar);
+void bar_io_set_found(struct bar_io *bar);
 void bar_io_free(struct bar_io *bar);
 
 /* Memory: each function returns 0 or a negative errno. */

@@ -449,10 +449,12 @@ class PortControl:
         """State and watchdog around a reset; gives the time since when no packet moves."""
         if State.RESETTING not in ALLOWED[self.status.state]:
             raise self.status.lifecycle.refusal(State.RESETTING)
-        if self.device.lost:
+        if self.device.lost and not self.session.look_again():
             self.device_lost()
             raise DeviceLost(
-                f"{self.status.name} is gone", "", "close it; open it again when it is back"
+                f"{self.status.name} is gone",
+                self.device.loss or "its registers read all ones",
+                "port.recover() once they do not, or close it and open it again when it is back",
             )
         began = time.monotonic()
         self.watchdog.disarm()

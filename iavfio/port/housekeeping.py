@@ -23,7 +23,7 @@ SILENT = 3  # GET_STATS in a row without an answer
 STALE = "stale counters"
 PF_CLOSES = (
     "the PF's driver says that it goes away (PF_DRIVER_CLOSE): the VF works no longer then\n"
-    "  when the host has loaded the driver again: port.recover(), or open the port again"
+    "  when the host has loaded the driver again: port.recover(), or close and open the port"
 )
 PF_SILENT = (
     "the PF answers no requests\n"

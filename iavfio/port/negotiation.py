@@ -97,6 +97,10 @@ class Session:
             raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
         return value & int(lib.RSTAT_MASK)
 
+    def look_again(self) -> bool:
+        """Whether a lost device is there again, as when the host has loaded the PF's driver."""
+        return self.bar.look_again(lib.REG_VFGEN_RSTAT) and not self.device.lost
+
     def wait_ready(self, *, after_reset: bool = False) -> None:
         """Waits until the PF has made the VF active; raises ResetError after READY_DEADLINE.
 

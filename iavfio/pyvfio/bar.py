@@ -15,6 +15,7 @@ from iavfio.pyvfio.log import log
 # Milliseconds of a wait in C: between two of them Python answers signals (docs/spec/reliability.md
 # F66).
 SLICE_MS = 20
+ALL_ONES = 0xFFFFFFFF
 
 
 class Bar:
@@ -112,6 +113,20 @@ class Bar:
             if not self.lost:
                 log.warning("%s: the device is gone, registers are not read any more", self._name)
             lib.bar_io_set_lost(self._io)
+
+    def look_again(self, offset: int) -> bool:
+        """Whether the register at `offset` answers again where all were lost; they are read then.
+
+        A page that was taken away while it was mapped reads as ones for good.
+        """
+        if self._io is None:
+            raise Closed(f"{self._name} was closed")
+        lib.bar_io_set_found(self._io)
+        if self.read32(offset) != ALL_ONES:
+            log.info("%s: the device answers again", self._name)
+            return True
+        lib.bar_io_set_lost(self._io)
+        return False
 
     def close(self) -> None:
         """Drops the mappings. C must no longer use `regio`."""

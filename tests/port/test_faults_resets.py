@@ -253,7 +253,7 @@ def test_pf_that_goes_for_good_fails_the_port_and_comes_back_for_a_new_one(
             port.rx[0].recv()
         with pytest.raises(DeviceLost):
             port.tx[0].clean()
-        with pytest.raises(DeviceLost):
+        with pytest.raises(DeviceLost, match=r"port.recover\(\) once they do not"):
             port.recover()
     assert healthy(pool)
     own.control("pf_driver", state="load")
@@ -262,12 +262,55 @@ def test_pf_that_goes_for_good_fails_the_port_and_comes_back_for_a_new_one(
         works(port)
 
 
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("running", [True, False])
+def test_pf_driver_that_is_loaded_again_gives_the_port_back(
+    own: SoftPf, pool: Pool, announced: bool, running: bool
+) -> None:
+    """The remedy that the note names is true: no need to open the port anew."""
+    with own.open(0, pool=pool) as port:
+        port.configure(extra_macs=["02:00:00:00:00:71"])
+        if running:
+            port.start()
+        if announced:
+            own.control("pf_driver", state="close")
+            assert until(lambda: any("PF_DRIVER_CLOSE" in note for note in port.notes), 5)
+            assert port.state == ("running" if running else "stopped")
+        for _ in range(2):
+            own.control("pf_driver", state="unload")
+            assert until(lambda: port.state == "failed", 2)
+            own.control("pf_driver", state="load")
+            port.recover()
+            assert port.state == ("running" if running else "stopped")
+            assert not any("PF_DRIVER_CLOSE" in note for note in port.notes[-1:])
+        if not running:
+            port.start()
+        port.wait_link(5)
+        works(port)
+        assert "02:00:00:00:00:71" in own.control("snapshot", vf=0)["snapshot"]["macs"]
+    assert healthy(pool)
+
+
 def test_a_loss_that_only_c_has_seen_is_not_told_as_running(own: SoftPf, pool: Pool) -> None:
     with own.open(0, pool=pool) as port:
         port.start()
         port.control.queues.halt(-errno.ENODEV)
         with pytest.raises(DeviceLost, match="is gone: the watchdog stopped its queues"):
             port.rx[0].recv()
+    assert healthy(pool)
+
+
+def test_recover_of_a_port_whose_server_has_ended_stays_lost(pool: Pool) -> None:
+    with iavfio.softvf(vfs=1) as pf:
+        port = pf.open(0, pool=pool)
+        port.start()
+        pf.control("remove", vf=0)
+        assert until(lambda: port.state == "failed", 5)
+        for _ in range(2):
+            with pytest.raises(DeviceLost, match="is gone"):
+                port.recover()
+        assert port.state == "failed"
+        port.close()
     assert healthy(pool)
 
 

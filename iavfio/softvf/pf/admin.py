@@ -11,7 +11,7 @@
 {"command": "delay", "vf": 0, "us": 250}                       what it sends takes longer; 0 = none
 {"command": "reset", "vf": 0, "notify": true, "latency_ms": 100}
 {"command": "pf_reset", "kind": "pfr" | "corer" | "globr" | "empr", "notify": true}
-{"command": "pf_driver", "state": "unload" | "load"}
+{"command": "pf_driver", "state": "close" | "unload" | "load"}   close: says PF_DRIVER_CLOSE only
 {"command": "fault", "vf": 0, "kind": "drop", "opcode": 6, "count": 1, "value": 0}
 {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 0, "on": true}      until a reset
 {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq" | "arq", "error": "vfe" | "ovfl" |
@@ -35,6 +35,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
+from iavfio.softvf._device import lib
 from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, rate, requests
 from iavfio.softvf.pf.arguments import Request
@@ -164,9 +165,13 @@ def _pf_reset(pf: Pf, request: Request) -> dict[str, Any]:
 
 
 def _pf_driver(pf: Pf, request: Request) -> dict[str, Any]:
-    unload = arguments.word(request, "state", ("unload", "load")) == "unload"
+    state = arguments.word(request, "state", ("close", "unload", "load"))
+    unload = state == "unload"
     for vf in pf.vfs:
-        if unload and vf.phase is not Phase.GONE:
+        if state == "close":
+            if vf.phase is not Phase.GONE:
+                vf.hardware.send_to_vf(lib.VC_OP_EVENT, 0, link.driver_close())
+        elif unload and vf.phase is not Phase.GONE:
             pf.resets.stop(vf)
             vf.enter(Phase.GONE)
             pf.drop_inbox(vf)

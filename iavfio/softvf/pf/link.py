@@ -65,6 +65,14 @@ def reset_impending() -> bytes:
     return bytes(ffi.buffer(event))
 
 
+def driver_close() -> bytes:
+    """The event's payload."""
+    event = ffi.new("struct vc_pf_event *")
+    event.event = lib.VC_EVENT_PF_DRIVER_CLOSE
+    event.severity = lib.VC_SEVERITY_CERTAIN_DOOM
+    return bytes(ffi.buffer(event))
+
+
 def tell(pf: Pf, vf: Vf) -> None:
     """Sends LINK_CHANGE to one VF."""
     vf.hardware.send_to_vf(lib.VC_OP_EVENT, 0, link_change(pf, vf))

@@ -282,6 +282,17 @@ def test_old_pfs_count_failures(card: str) -> None:
         pf.negotiate()
 
 
+def test_pf_driver_that_says_that_it_closes() -> None:
+    """The event's bytes by docs/spec/virtchnl.md 6: kind 3, and the severity of what is certain."""
+    with rig("e810", vfs=2) as pf:
+        pf.negotiate()
+        before = len(pf.hardware[0].sent)
+        pf.pf.control({"command": "pf_driver", "state": "close"})
+        ((opcode, status, payload),) = pf.hardware[0].sent[before:]
+        assert (opcode, status, payload[:4]) == (17, 0, b"\3\0\0\0") and len(payload) == 16
+        assert [hw.gone for hw in pf.hardware] == [False, False]
+
+
 def test_pf_driver_unloaded_and_loaded() -> None:
     with rig("e810", vfs=2) as pf:
         pf.negotiate()
