@@ -319,7 +319,7 @@ class AdminQueue:
         if done.flags & lib.AQ_FLAG_DD and (done.flags & lib.AQ_FLAG_ERR or done.retval):
             raise MailboxError(
                 f"the device rejected {name} with admin queue code {done.retval & 0xFF}",
-                "the descriptor or its buffer was not to its liking",
+                "a code is all that it tells; possible reasons: the descriptor, or its buffer",
                 "save the mailbox journal and report it",
             )
 
