@@ -38,8 +38,8 @@ test-judge: build judge  ## Linux's own i40e and ice judge the driver and the so
 	@$(PY) -m pytest tests/judge -n 0 -q -s $(TESTFLAGS)
 
 LIVE = tests/port tests/datapath tests/stats
-test-live: build judge  ## the driver's tests with Linux's own i40e as the PF: JUDGE=i40e-6.12
-	@IAVFIO_TEST_PF=linux-i40e $(PY) -m pytest $(LIVE) -n $(JOBS) -q -r f $(TESTFLAGS)
+test-live: build judge  ## the driver's tests with Linux's own i40e or ice as the PF: JUDGE=i40e-6.12, JUDGE=ice-6.12
+	@IAVFIO_TEST_PF=linux-$(or $(JUDGE),i40e) $(PY) -m pytest $(LIVE) -n $(JOBS) -q -r f $(TESTFLAGS)
 
 guest: venv  ## build the guest lab, once, as root: root tree and small kernel (about 15 minutes)
 	@$(PY) -m tests.guest.lab build || [ $$? = 77 ]

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if REAL_PF:
         from tests.judge import live
 
-        live.leave_out(items)
+        live.leave_out(REAL_PF, items)
 
 
 @pytest.fixture(autouse=True, scope="session")

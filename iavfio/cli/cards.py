@@ -19,7 +19,14 @@ else:
     ParamType = click.ParamType  # no generic class before click 8.2
 
 PERSONALITIES = ("e810", "x710", "x722")
-PFS = ("software", "linux-i40e", "linux-i40e-6.12", "linux-i40e-6.1")
+PFS = (
+    "software",
+    "linux-i40e",
+    "linux-i40e-6.12",
+    "linux-i40e-6.1",
+    "linux-ice",
+    "linux-ice-6.12",
+)
 ALL_OPTIONS = "'iavfio softvf --option help' lists all"
 
 

@@ -40,7 +40,7 @@ from iavfio.ranges import VFS
     type=Word(PFS),
     default="software",
     show_default=True,
-    help="Who drives the VFs: a software PF, or Linux's own i40e, which is built once (7 minutes).",
+    help="Who drives the VFs: a software PF, or Linux's own i40e or ice, built once (11 minutes).",
 )
 @click.option(
     "--socket",
@@ -102,7 +102,7 @@ def command(
         for name, option in OPTIONS.items():
             tell(definition(name, str(option)))
         return 0
-    card = personality or ("e810" if pf == "software" else "x710")
+    card = personality or _card(pf)
     check_effect(card, map(parse_option, options))
     if pf != "software":
         _build(pf)
@@ -121,6 +121,13 @@ def command(
     signal = run(settings, _print_ready, summary=summary, ended=service.stopping)
     tell(summary.getvalue().rstrip("\n"))
     return 128 + signal if signal else 0
+
+
+def _card(pf: str) -> str:
+    """The card of VFs that nobody has chosen one for."""
+    from iavfio.softvf import linux_pf
+
+    return "e810" if pf == "software" else linux_pf.personality(pf)
 
 
 def _build(pf: str) -> None:

@@ -41,6 +41,7 @@ class Driver:
     sources: tuple[str, ...]
     config: str
     makefile: str
+    minutes: int  # of processor time that a build takes
 
 
 I40E = Driver(
@@ -55,6 +56,7 @@ I40E = Driver(
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic=judge_asq_send_command_atomic\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic_v2=judge_asq_send_command_atomic_v2\n"
     "CFLAGS_i40e_virtchnl_pf.o += -Dpci_enable_sriov=judge_enable_sriov\n",
+    minutes=7,
 )
 
 
@@ -71,6 +73,7 @@ ICE = Driver(
     "CFLAGS_ice_common.o += -Dice_init_nvm=judge_init_nvm\n"
     "CFLAGS_ice_vf_mbx.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
     "CFLAGS_ice_sriov.o += -Dpci_enable_sriov=judge_enable_sriov\n",
+    minutes=11,
 )
 
 

@@ -164,10 +164,10 @@ def softvf(
 ) -> SoftPf:
     """Starts a private software PF with `vfs` VFs and returns when clients may come.
 
-    `options` are those of iavfio.softvf.personality. `pf` is "software", or "linux-i40e": Linux's
-    own i40e drives the VFs, which must be of personality x710 (docs/guides/judge.md). The process
-    ends with `close`, with the caller's process at the latest. Raises ConfigError for impossible
-    settings, DeviceError when the process cannot start.
+    `options` are those of iavfio.softvf.personality. `pf` is "software", or Linux's own driver, for
+    which `make judge` was run: "linux-i40e" for VFs of personality x710, "linux-ice" for e810. The
+    process ends with `close`, with the caller's process at the latest. Raises ConfigError for
+    impossible settings, DeviceError when the process cannot start.
     """
     return begin(vfs, personality, uplink, writeback, doorbells, options, verbose, pf).ready()
 

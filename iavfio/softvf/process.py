@@ -55,7 +55,7 @@ class Settings:
     doorbells: Doorbells = "shared"
     options: tuple[str, ...] = ()  # key=value, see personality.OPTIONS
     verbose: bool = False
-    pf: str = SOFTWARE  # or one of linux_pf.kernels.NAMES: Linux's own driver
+    pf: str = SOFTWARE  # or one of linux_pf.KERNELS: Linux's own driver
     disposable: bool = False  # the directory is removed at the end, though it was there before
 
 
@@ -141,7 +141,8 @@ def _driver(
     if settings.pf == SOFTWARE:
         return Pf(card, vfs, plane, loop)
     linux_pf = import_module("iavfio.softvf.linux_pf")
-    linux_pf.check_options(option.partition("=")[0] for option in settings.options)
+    names = [option.partition("=")[0] for option in settings.options]
+    linux_pf.check_options(settings.pf, names)
     driver: LinuxPf = linux_pf.start(settings.pf, card, vfs, plane, loop, stack)
     return driver
 

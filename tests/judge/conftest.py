@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from iavfio.linuxpf.build import I40E, JUDGES, load
 from iavfio.linuxpf.cache import Unavailable
 from iavfio.linuxpf.process import JudgeProcess
+from iavfio.softvf import linux_pf
 
+LIVE = [f"linux-{judge.name}" for judge in JUDGES]  # what `iavfio softvf --pf` takes
 I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver is I40E]
 
 
@@ -32,6 +35,13 @@ def kernel_of(driver: str, version: str) -> Path:
         if os.environ.get("IAVFIO_JUDGE_REQUIRED"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+def live_pf(name: str) -> dict[str, Any]:
+    """Settings of a software VF whose PF is Linux's; skips the test when that is not built."""
+    driver, version = name.removeprefix("linux-").split("-")
+    kernel_of(driver, version)
+    return {"pf": name, "personality": linux_pf.personality(name)}
 
 
 @pytest.fixture(scope="module", params=I40E_KERNELS)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
-from iavfio.softvf.linux_pf.queues import decode
-from iavfio.softvf.linux_pf.switch import Switch, Vsi
+from iavfio.softvf.linux_pf.i40e.queues import decode
+from iavfio.softvf.linux_pf.i40e.switch import Switch, Vsi
 from tests.judge.i40e_programmed import Programmed, by_linux, by_software, unlike
 from tests.softvf.pf.pf_rig import LINUX_CAPS, Rig, rig
 

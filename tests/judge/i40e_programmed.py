@@ -2,8 +2,8 @@
 """What a PF has set up for VF 0's traffic: not what it remembers, but what serves frames.
 
 i40e's are its commands on the firmware admin queue, its queues' contexts in the card's memory and
-its registers, decoded as iavfio/softvf/linux_pf does. The software PF's are its calls of the data
-plane.
+its registers, decoded as iavfio/softvf/linux_pf/i40e does. The software PF's are its calls of the
+data plane.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from iavfio.softvf.dataplane import VfConfig
-from iavfio.softvf.linux_pf.queues import Queues, RxQueue, TxQueue
-from iavfio.softvf.linux_pf.switch import Vsi
+from iavfio.softvf.linux_pf.i40e.queues import Queues
+from iavfio.softvf.linux_pf.i40e.switch import Vsi
+from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue
 
 Cause = tuple[int, int]  # vector and ITR of one direction of a queue
 Call = tuple[Any, ...]  # a row of RecordingPlane.calls: name, VF, arguments

@@ -82,7 +82,7 @@ def _configured(exchange: Exchange) -> set[int]:
 
 def _runs_by_an_old_context(exchange: Exchange) -> bool:
     """Only queues that nobody configured since the reset run more on ice."""
-    if not exchange.effects or not exchange.effects.keys() <= {"rx", "formats"}:
+    if not exchange.effects or not exchange.effects.keys() <= {"rx"}:
         return False
     named = _configured(exchange)
     return all(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
-from tests.judge.ice_card import Card
+from iavfio.softvf.linux_pf.ice.queues import decode
+from iavfio.softvf.linux_pf.ice.switch import Switch
 from tests.judge.ice_programmed import Programmed, by_linux, by_software
 from tests.softvf.pf.pf_rig import Rig, rig
 
@@ -54,8 +55,8 @@ class Ice:
 
     def __init__(self, process: JudgeProcess, double_vlan: bool) -> None:
         self.process, self._double_vlan = process, double_vlan
-        self._card = Card()
-        self._card.commands(process.start.commands)
+        self._switch = Switch()
+        self._switch.commands(process.start.commands)
         self._own_key = b""
 
     def do(self, step: Step) -> list[Reply]:
@@ -67,13 +68,13 @@ class Ice:
 
     def _ask(self, what: What, value: int = 0, payload: bytes = b"") -> list[Reply]:
         answer = self.process.request(what, 0, value, payload)
-        self._card.commands(answer.commands)
+        self._switch.commands(answer.commands)
         return self.process.replies(answer, 0)
 
     def programmed(self) -> Programmed:
         """What the card would do for the VF now."""
-        queues = self.process.request(What.QUEUES).queues
-        return by_linux(self._card, queues, self._own_key, self._double_vlan)
+        queues = decode(self.process.request(What.QUEUES).queues)
+        return by_linux(self._switch, queues, self._own_key, self._double_vlan)
 
     def _deeds(self) -> dict[str, Callable[[Any], list[Reply]]]:
         host = self._ask

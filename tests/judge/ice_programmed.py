@@ -1,38 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a PF has set up for VF 0's traffic: not what it remembers, but what serves frames.
 
-ice's are its commands on the firmware admin queue (ice_card.py) and the card's registers, which the
-judge tells as `struct queues` of iavfio/linuxpf/kernel/judge_ice.c. The software PF's are its calls
-of the data plane.
+ice's are its commands on the firmware admin queue and the card's registers, decoded as
+iavfio/softvf/linux_pf/ice does. The software PF's are its calls of the data plane.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from iavfio.softvf.dataplane import VfConfig
-from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, rx_queue
-from tests.judge.ice_card import (
-    DEFAULT,
-    MAC,
-    NOTHING,
-    PROMISCUOUS,
-    PROMISCUOUS_VLAN,
-    VLAN,
-    Card,
-    Rule,
-    Vsi,
-)
+from iavfio.softvf.linux_pf.ice.queues import Cause as IceCause
+from iavfio.softvf.linux_pf.ice.queues import Queues
+from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
+from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue
 
-HEAD = struct.Struct("<4H6sHI")
-PAIR = struct.Struct("<2H4I32s")
-ENABLED = 1 << 2  # QENA_STAT of QRX_CTRL
-CAUSE_ENABLED = 1 << 30
-MULTICAST = 1 << 0  # of an address's first byte
-BROADCAST = b"\xff" * 6
 # Bits of SET_RSS_HASHCFG that stand for a class each: others of IPv4, TCP, UDP, SCTP; then IPv6.
 CLASSES = (35, 33, 31, 34, 45, 43, 41, 44)
 EXACT = 100  # a rate is right within one part of so many
@@ -62,79 +46,62 @@ class Programmed:
     symmetric: bool
     rate: int  # kbit/s
     rx: dict[int, RxQueue]
-    formats: dict[int, int]  # RXDIDs of the receive queues that run
     tx: dict[int, TxQueue]
     rx_causes: dict[int, Cause]
     tx_causes: dict[int, Cause]
     mute: frozenset[int]  # queues that receive and have a vector, whose cause is off
 
 
-def by_linux(card: Card, raw: bytes, own_key: bytes, double_vlan: bool) -> Programmed:
+def by_linux(switch: Switch, queues: Queues, own_key: bytes, double_vlan: bool) -> Programmed:
     """What ice has programmed into the card; `own_key` is the PF's.
 
     In single VLAN mode the card knows no outer tags.
     """
-    pairs, number, *_, classes, rate = HEAD.unpack_from(raw)
-    vsi, rules = card.vsis.get(number) or Vsi(), card.rules
-    port_vlan = vsi.inner_port_vlan or vsi.outer_port_vlan
-    macs = frozenset(rule.mac for rule in rules(number, MAC))
-    promiscuous = rules(number, PROMISCUOUS, PROMISCUOUS_VLAN)
-    rx, formats, tx, mute = {}, {}, {}, set()
-    causes: tuple[dict[int, Cause], dict[int, Cause]] = ({}, {})
-    for queue in range(pairs):
-        _, tx_queue_at, control, rx_cause, tx_cause, form, context = PAIR.unpack_from(
-            raw, HEAD.size + queue * PAIR.size
-        )
-        for found, cause in zip(causes, (rx_cause, tx_cause), strict=True):
-            if cause & 0x7FF:
-                found[queue] = cause & 0x7FF, cause >> 11 & 3
-        decoded = rx_queue(context)
-        if control & ENABLED and decoded.entries and decoded.buffer_size:
-            rx[queue], formats[queue] = decoded, form & 0x3F
-            if queue in causes[0] and not rx_cause & CAUSE_ENABLED:
-                mute.add(queue)
-        if tx_queue_at in card.tx:
-            tx[queue] = card.tx[tx_queue_at]
+    vsi, filters = switch.vsis.get(queues.vsi) or Vsi(), switch.filters(queues.vsi)
+    port_vlan = vsi.port_vlan
+    rx = {
+        queue: context
+        for queue, context in queues.rx.items()
+        if context.entries and context.buffer_size
+    }
+    rx_causes, tx_causes = _causes(queues.rx_causes), _causes(queues.tx_causes)
     return Programmed(
-        macs=macs - {BROADCAST},
-        broadcast=BROADCAST in macs,
-        vlans=frozenset(
-            (rule.tpid, rule.vlan)
-            for rule in rules(number, VLAN)
-            if rule.vlan not in (0, port_vlan)
-        ),
+        macs=filters.macs,
+        broadcast=filters.broadcast,
+        vlans=filters.vlans,
         every_vlan=not vsi.prunes_rx,
         sends_every_vlan=not (vsi.prunes_tx or port_vlan),
         port_vlan=port_vlan,
-        strip=_stripped(vsi, double_vlan),
+        strip=vsi.strip(double_vlan),
         outer_tpid=vsi.outer_tpid if double_vlan and not port_vlan else 0,
         spoof_check=vsi.check_mac,
-        unicast=_any(promiscuous, multicast=False),
-        default_vsi=bool(rules(number, DEFAULT)),
-        multicast=_any(promiscuous, multicast=True),
+        unicast=filters.unicast,
+        default_vsi=filters.default,
+        multicast=filters.multicast,
         key=None if vsi.key == own_key else vsi.key,
         lut=vsi.lut,
-        classes=frozenset(bit for at, bit in enumerate(CLASSES) if classes >> at & 1),
+        classes=frozenset(bit for at, bit in enumerate(CLASSES) if queues.classes >> at & 1),
         symmetric=vsi.symmetric,
-        rate=rate,
+        rate=queues.rate,
         rx=rx,
-        formats=formats,
-        tx=tx,
-        rx_causes=causes[0],
-        tx_causes=causes[1],
-        mute=frozenset(mute),
+        tx={
+            queue: switch.tx[number]
+            for queue, number in enumerate(queues.tx_numbers)
+            if number in switch.tx
+        },
+        rx_causes=rx_causes,
+        tx_causes=tx_causes,
+        mute=frozenset(
+            queue for queue in rx if queue in rx_causes and not queues.rx_causes[queue].enabled
+        ),
     )
 
 
-def _stripped(vsi: Vsi, double_vlan: bool) -> str:
-    """Where tags of the VF's own VLANs go; the port VLAN's tag is nobody's to see."""
-    if double_vlan and vsi.outer_mode != NOTHING and not vsi.outer_port_vlan:
-        return "l2tag2_2"
-    return "l2tag1" if vsi.inner_mode != NOTHING and not vsi.inner_port_vlan else "none"
-
-
-def _any(rules: list[Rule], multicast: bool) -> bool:
-    return any(bool(rule.mac[0] & MULTICAST) == multicast for rule in rules)
+def _causes(all_of_them: tuple[IceCause, ...]) -> dict[int, Cause]:
+    """Those of queues that are on a vector: number 0 is the mailbox's."""
+    return {
+        queue: (cause.vector, cause.itr) for queue, cause in enumerate(all_of_them) if cause.vector
+    }
 
 
 def by_software(
@@ -142,7 +109,6 @@ def by_software(
 ) -> Programmed:
     """What the software PF has asked of the data plane; `own_key` is its own."""
     rx: dict[int, RxQueue] = {}
-    formats: dict[int, int] = {}
     tx: dict[int, TxQueue] = {}
     running: set[tuple[int, bool]] = set()
     causes: dict[bool, dict[int, Cause]] = {True: {}, False: {}}
@@ -151,8 +117,7 @@ def by_software(
             case "reset", _:
                 rx, tx, running, causes = {}, {}, set(), {True: {}, False: {}}
             case "configure_rx", [queue, ring, entries, size, longest, form, keep_crc]:
-                rx[queue] = RxQueue(ring, entries, size, longest, keep_crc)
-                formats[queue] = form
+                rx[queue] = RxQueue(ring, entries, size, longest, keep_crc, form)
             case "configure_tx", [queue, ring, entries]:
                 tx[queue] = TxQueue(ring, entries)
             case "enable", [queue, is_rx]:
@@ -181,7 +146,6 @@ def by_software(
         symmetric=config.symmetric,
         rate=config.rate * 1000,
         rx={queue: rx[queue] for queue in sorted(rx) if (queue, True) in running},
-        formats={queue: formats[queue] for queue in sorted(rx) if (queue, True) in running},
         tx={queue: tx[queue] for queue in sorted(tx) if (queue, False) in running},
         rx_causes=causes[True],
         tx_causes=causes[False],

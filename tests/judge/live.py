@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs tests that start a software PF on Linux's own instead: $IAVFIO_TEST_PF=linux-i40e.
+"""Runs tests that start a software PF on Linux's own instead: $IAVFIO_TEST_PF=linux-i40e or -ice.
 
 A test that asks for another card, for an option or a fault that only the software PF has, is
 skipped with that reason; all others must pass.
@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
-from iavfio.softvf import launch
-from iavfio.softvf.linux_pf import check_options
+from iavfio.softvf import launch, linux_pf
 
-CARD = "x710"
-# Tests, by a part of their id, that say nothing of this PF.
-UNLIKE: Mapping[str, str] = MappingProxyType(
+# Tests, by a part of their id, that say nothing of a PF that plays this card.
+UNLIKE: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "test_wrong_settings.py": "it states the limits of an E810",
-        "test_legacy_descriptors_have_number_1": "an X710 has no flexible descriptors",
-        "test_another_descriptor_format_is_compared": "it starts with an E810's format",
-        "test_a_reset_an_outage_and_the_end_of_the_pf_are_logged": "it states an E810's speed",
-        "test_spurious_and_missed_interrupts": "i40e resets a VF whose link is allowed again later",
+        "x710": {
+            "test_wrong_settings.py": "it states the limits of an E810",
+            "test_legacy_descriptors_have_number_1": "an X710 has no flexible descriptors",
+            "test_another_descriptor_format_is_compared": "it starts with an E810's format",
+            "test_a_reset_an_outage_and_the_end_of_the_pf_are_logged": "it states an E810's speed",
+            "test_spurious_and_missed_interrupts": "i40e resets a VF whose link is allowed later",
+        },
+        "e810": {},
     }
 )
 
@@ -46,16 +47,18 @@ class LivePf(launch.SoftPf):
             raise
 
 
-def leave_out(items: list[pytest.Item]) -> None:
-    """Skips what says nothing of this PF."""
+def leave_out(name: str, items: list[pytest.Item]) -> None:
+    """Skips what says nothing of the PF `name`."""
     for item in items:
-        for part, reason in UNLIKE.items():
+        for part, reason in UNLIKE[linux_pf.personality(name)].items():
             if part in item.nodeid:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def begin(name: str, genuine: Any) -> Any:
     """A function in the place of launch.begin that starts the PF `name`."""
+
+    card = linux_pf.personality(name)
 
     def started(
         vfs: int = 1,
@@ -67,12 +70,12 @@ def begin(name: str, genuine: Any) -> Any:
         verbose: bool = False,
         pf: str = "software",
     ) -> Any:
-        if personality not in (CARD, "e810"):
+        if personality not in (card, "e810"):
             pytest.skip(f"Linux's PF drives no {personality} here")
         try:
-            check_options(options or {})
+            linux_pf.check_options(name, options or {})
         except ConfigError as error:
             pytest.skip(str(error).replace("\n", " "))
-        return genuine(vfs, CARD, uplink, writeback, doorbells, options, verbose, name)
+        return genuine(vfs, card, uplink, writeback, doorbells, options, verbose, name)
 
     return started

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DPDK's net_iavf on a VF whose PF is Linux's own i40e: nobody here wrote either of them."""
+"""DPDK's net_iavf on a VF whose PF is Linux's own i40e or ice: nobody here wrote any of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from iavfio.linuxpf.process import JudgeProcess
 from iavfio.softvf._device import lib
-from tests.judge.conftest import I40E_KERNELS, kernel_of
+from tests.judge.conftest import LIVE, kernel_of, live_pf
 from tests.preload.testpmd import (
     FORWARD,
     NEEDED,
@@ -29,11 +29,10 @@ pytestmark = NEEDED
 BURST = 32  # frames of `start tx_first 1`
 
 
-@pytest.fixture(scope="module", params=I40E_KERNELS)
+@pytest.fixture(scope="module", params=LIVE)
 def live(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Settings of a software VF whose PF is the i40e of a kernel."""
-    kernel_of("i40e", request.param)
-    return {"personality": "x710", "pf": f"linux-i40e-{request.param}"}
+    """Settings of a software VF whose PF is Linux's."""
+    return live_pf(request.param)
 
 
 def nothing_lost(run: Run) -> None:
@@ -107,7 +106,7 @@ def test_port_reset_is_what_this_kernel_lets_it_be(tmp_path: Path, live: dict[st
     A kernel whose i40e knows I40E_VF_STATE_RESOURCES_LOADED (Debian's 6.12, i40e_virtchnl_pf.c
     line 2140) refuses the second GET_VF_RESOURCES, and so DPDK's reset fails there.
     """
-    with JudgeProcess(kernel_of("i40e", live["pf"].rpartition("-")[2])) as judge:
+    with JudgeProcess(kernel_of(*live["pf"].split("-")[1:])) as judge:
         judge.say(lib.VC_OP_VERSION, struct.pack("<II", 1, 1))
         asked = struct.pack("<I", lib.VC_CAP_L2)
         replies = [judge.say(lib.VC_OP_GET_VF_RESOURCES, asked) for _ in range(2)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""iavfio on VFs whose PF is Linux's own i40e: what it programs is what traffic meets."""
+"""iavfio on VFs whose PF is Linux's own i40e or ice: what it programs is what traffic meets."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from iavfio import ConfigError
 from iavfio.datapath.pool import Pool
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
-from tests.judge.conftest import I40E_KERNELS, kernel_of
+from tests.judge.conftest import LIVE, live_pf
 from tests.port.expected import expected, held, snapshot
 from tests.port.rig import collect, until
 
 FAST: dict[str, Any] = {"reset_ms": 1, "notice_lead_ms": 0}
 
 
-@pytest.fixture(scope="module", params=I40E_KERNELS)
-def kernel(request: pytest.FixtureRequest) -> str:
-    """The version of a kernel whose i40e is built."""
-    kernel_of("i40e", request.param)
+@pytest.fixture(scope="module", params=LIVE)
+def name(request: pytest.FixtureRequest) -> str:
+    """A PF whose driver is built."""
+    live_pf(request.param)
     return str(request.param)
 
 
 @pytest.fixture
-def pf(kernel: str) -> Iterator[SoftPf]:
-    """A PF with two VFs, driven by Linux."""
-    name = f"linux-i40e-{kernel}"
-    with iavfio.softvf(vfs=2, personality="x710", options=FAST, uplink="none", pf=name) as made:
+def pf(name: str) -> Iterator[SoftPf]:
+    """A PF with two VFs, driven by Linux. That of ice gives promiscuous VFs all frames."""
+    options = FAST | ({"true_promisc": True} if "ice" in name else {})
+    with iavfio.softvf(vfs=2, uplink="none", options=options, **live_pf(name)) as made:
         yield made
 
 
@@ -183,20 +183,19 @@ def test_the_capabilities_told_are_those_granted(pf: SoftPf, pool: Pool) -> None
         assert report.granted != report.asked
 
 
-def test_what_only_a_software_pf_has_is_refused_with_the_reason(pf: SoftPf, kernel: str) -> None:
+def test_what_only_a_software_pf_has_is_refused_with_the_reason(pf: SoftPf, name: str) -> None:
     with pytest.raises(ConfigError, match="start without --pf"):
         pf.control("stats_base", vf=0, values=[0] * 12)
-    name = f"linux-i40e-{kernel}"
-    with pytest.raises(ConfigError, match="choose --personality x710"):
-        iavfio.softvf(pf=name)
-    with pytest.raises(ConfigError, match="option mfp is of the software PF"):
-        iavfio.softvf(personality="x710", options={"mfp": True}, pf=name)
+    with pytest.raises(ConfigError, match=r"choose --personality (x710|e810)"):
+        iavfio.softvf(personality="x722", pf=name)
+    with pytest.raises(ConfigError, match="option notify is of the software PF"):
+        iavfio.softvf(options={"notify": False}, **live_pf(name))
     with pytest.raises(ConfigError, match="there is no PF 'linux-igb'"):
         iavfio.softvf(personality="x710", pf="linux-igb")
 
 
-def test_the_command(kernel: str, tmp_path: Path) -> None:
-    words = ["softvf", "--pf", f"linux-i40e-{kernel}", "--socket", str(tmp_path)]
+def test_the_command(name: str, tmp_path: Path) -> None:
+    words = ["softvf", "--pf", name, "--socket", str(tmp_path)]
     command = [sys.executable, "-m", "iavfio.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout

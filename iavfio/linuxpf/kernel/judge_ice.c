@@ -16,6 +16,10 @@
 #include "ice_vf_lib_private.h"
 
 #define PF_VECTORS 2
+#define VSIS 256
+
+static int vfs = VF_COUNT;
+core_param(judge_vfs, vfs, int, 0);
 
 static struct ice_pf *pf;
 static struct net_device *netdev;
@@ -62,7 +66,10 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
 
         bar[VPGEN_VFRSTAT(vf) / 4] |= VPGEN_VFRSTAT_VFRD_M;
         bar[VFGEN_RSTAT(vf) / 4] = VIRTCHNL_VFR_INPROGRESS;
+        judge_put(OUT_RESET, vf, 0, 0, NULL, 0);
     }
+    if (within(at, VFGEN_RSTAT(0), 256))
+        judge_put(OUT_RSTAT, (at - VFGEN_RSTAT(0)) / 4, 0, v, NULL, 0);
     if (within(at, GLGEN_VFLRSTAT(0), 8)) /* ones clear */
         v = bar[at / 4] & ~v;
     if (at == PFGEN_CTRL)
@@ -205,7 +212,7 @@ static int make_pf(void)
     pf->max_pf_rxqs = caps->common_cap.num_rxq;
     pf->avail_txqs = bitmap_zalloc(pf->max_pf_txqs, GFP_KERNEL);
     pf->avail_rxqs = bitmap_zalloc(pf->max_pf_rxqs, GFP_KERNEL);
-    pf->num_alloc_vsi = 64;
+    pf->num_alloc_vsi = VSIS;
     pf->vsi = kcalloc(pf->num_alloc_vsi, sizeof(*pf->vsi), GFP_KERNEL);
     if (!pf->avail_txqs || !pf->avail_rxqs || !pf->vsi)
         return -ENOMEM;
@@ -219,7 +226,7 @@ static int make_pf(void)
     err = make_main_vsi();
     if (err)
         return err;
-    err = ice_sriov_configure(&judge_pdev, VF_COUNT);
+    err = ice_sriov_configure(&judge_pdev, vfs);
     return err < 0 ? err : 0;
 }
 
@@ -240,10 +247,12 @@ struct queue_pair {
 } __packed;
 
 struct queues {
-    u16 pairs, vsi, rx_enabled, tx_enabled;
+    u16 pairs, vsi;
     u8 mac[ETH_ALEN];
     u16 rss;
     u32 rate; /* kbit/s */
+    u8 link_up, trusted, spoofchk, disabled;
+    u32 version; /* major in the upper half */
     struct queue_pair pair[ICE_MAX_RSS_QS_PER_VF];
 } __packed;
 
@@ -286,11 +295,14 @@ static int tell_queues(u32 number)
     memset(&q, 0, sizeof(q));
     q.pairs = min_t(u16, vsi->alloc_txq, ICE_MAX_RSS_QS_PER_VF);
     q.vsi = vsi->vsi_num;
-    q.rx_enabled = vf->rxq_ena[0];
-    q.tx_enabled = vf->txq_ena[0];
     ether_addr_copy(q.mac, vf->hw_lan_addr);
     q.rss = hashed(vsi);
     q.rate = rate_of(vsi);
+    q.link_up = ice_is_vf_link_up(vf);
+    q.trusted = vf->trusted;
+    q.spoofchk = vf->spoofchk;
+    q.disabled = test_bit(ICE_VF_STATE_DIS, vf->vf_states);
+    q.version = vf->vf_ver.major << 16 | vf->vf_ver.minor;
     for (i = 0; i < q.pairs; i++) {
         struct queue_pair *pair = &q.pair[i];
 
@@ -306,6 +318,80 @@ static int tell_queues(u32 number)
     ice_put_vf(vf);
     judge_put(OUT_QUEUES, number, 0, 0, &q, sizeof(q));
     return 0;
+}
+
+/* ---- for a software VF that this PF drives ---- */
+
+/* A counter of the card's, which has 40 bits. */
+static void count(u32 at, u64 value)
+{
+    *(u64 *)&bar[at / 4] = value & GENMASK_ULL(39, 0);
+}
+
+/* Puts 12 counters, in the order of GET_STATS, where the card keeps those of a VF's VSI. */
+static int count_all(const struct ice_vsi *vsi, const u64 *c)
+{
+    u16 i = vsi->vsi_num;
+
+    count(GLV_GORCL(i), c[0]);
+    count(GLV_UPRCL(i), c[1]);
+    count(GLV_MPRCL(i), c[2]);
+    count(GLV_BPRCL(i), c[3]);
+    bar[GLV_RDPC(i) / 4] = c[4];
+    count(GLV_GOTCL(i), c[6]);
+    count(GLV_UPTCL(i), c[7]);
+    count(GLV_MPTCL(i), c[8]);
+    count(GLV_BPTCL(i), c[9]);
+    bar[GLV_TEPC(i) / 4] = c[11];
+    return 0;
+}
+
+static int set_wire(bool up, u32 speed)
+{
+    struct ice_link_status *link = &pf->hw.port_info->phy.link_info;
+
+    link->link_info = up ? ICE_AQ_LINK_UP | ICE_AQ_MEDIA_AVAILABLE : 0;
+    link->link_speed = speed;
+    ice_vc_notify_link_state(pf);
+    return 0;
+}
+
+/* What needs the VF itself. */
+static int act_on(struct ice_vf *vf, const struct judge_request *in)
+{
+    switch (in->what) {
+    case JUDGE_COUNT:
+        return in->len == 12 * sizeof(u64) && ice_get_vf_vsi(vf)
+                   ? count_all(ice_get_vf_vsi(vf), (const u64 *)judge_message)
+                   : -EINVAL;
+    case JUDGE_RESET:
+        return ice_reset_vf(vf, ICE_VF_RESET_LOCK | (in->opcode ? ICE_VF_RESET_NOTIFY : 0));
+    default:
+        return -EINVAL;
+    }
+}
+
+/* The card has reset a function of its own accord, as for an FLR. */
+static void function_reset(u32 vf)
+{
+    bar[VPGEN_VFRSTAT(vf) / 4] |= VPGEN_VFRSTAT_VFRD_M;
+    bar[GLGEN_VFLRSTAT(vf / 32) / 4] |= BIT(vf % 32);
+}
+
+static void tell_of_function_resets(void)
+{
+    set_bit(ICE_VFLR_EVENT_PENDING, pf->state);
+    ice_process_vflr_event(pf);
+}
+
+/* A reset of the PF as its VFs see it: what the driver rebuilds of the card beside them is not played. */
+static void reset_all(void)
+{
+    int vf;
+
+    for (vf = 0; vf < vfs; vf++)
+        function_reset(vf);
+    tell_of_function_resets();
 }
 
 /* ---- requests ---- */
@@ -335,9 +421,10 @@ static int act(const struct judge_request *in)
     case JUDGE_MAC:
         return ice_set_vf_mac(netdev, in->vf, judge_message);
     case JUDGE_FLR:
-        bar[GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
-        set_bit(ICE_VFLR_EVENT_PENDING, pf->state);
-        ice_process_vflr_event(pf);
+        if (in->vf >= vfs)
+            return -EINVAL;
+        function_reset(in->vf);
+        tell_of_function_resets();
         return 0;
     case JUDGE_READ:
         judge_put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
@@ -364,10 +451,21 @@ static int act(const struct judge_request *in)
     case JUDGE_QUEUES:
         return tell_queues(in->vf);
     case JUDGE_RESET_ALL:
-        ice_reset_all_vfs(pf);
+        if (in->opcode) /* tell the VFs of it, no more */
+            ice_vc_notify_reset(pf);
+        else
+            reset_all();
         return 0;
-    default:
-        return -EINVAL;
+    case JUDGE_WIRE:
+        return set_wire(in->opcode & 1, in->opcode >> 8);
+    default: {
+        struct ice_vf *vf = ice_get_vf_by_id(pf, in->vf);
+        int done = vf ? act_on(vf, in) : -EINVAL;
+
+        if (vf)
+            ice_put_vf(vf);
+        return done;
+    }
     }
 }
 

@@ -76,12 +76,12 @@ static void list_caps(struct ice_aqc_list_caps *cmd, struct ice_aqc_list_caps_el
         {ICE_AQC_CAPS_VALID_FUNCTIONS, 3, 0, 0},
         {ICE_AQC_CAPS_SRIOV, 1, 0, 0},
         {ICE_AQC_CAPS_VF, 64, 0, 0},
-        {ICE_AQC_CAPS_VSI, 128, 0, 0},
+        {ICE_AQC_CAPS_VSI, 768, 0, 0},
         {ICE_AQC_CAPS_DCB, 1, 1, 1},
         {ICE_AQC_CAPS_RSS, 2048, 11, 0},
-        {ICE_AQC_CAPS_RXQS, 512, 0, 0},
-        {ICE_AQC_CAPS_TXQS, 512, 0, 0},
-        {ICE_AQC_CAPS_MSIX, 512, 0, 0},
+        {ICE_AQC_CAPS_RXQS, 2048, 0, 0},
+        {ICE_AQC_CAPS_TXQS, 2048, 0, 0},
+        {ICE_AQC_CAPS_MSIX, 2048, 0, 0},
         {ICE_AQC_CAPS_MAX_MTU, 9728, 0, 0},
     };
     int i;

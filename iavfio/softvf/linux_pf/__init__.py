@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The software VF's PF is Linux's own: its i40e driver, in a process of its own, programs the card.
+"""The software VF's PF is Linux's own: its i40e or ice, in a process of its own, programs the card.
 
-`driver.py` carries messages to it and its answers back, `switch.py` and `queues.py` play the card
-that it programs, `administrator.py` has the commands of the control socket.
+`driver.py` carries messages to it and its answers back, `i40e` and `ice` play the card that each
+programs (`card.py` is what they have in common), `administrator.py` has the commands of the
+control socket.
 """
 
 from iavfio.softvf.linux_pf.driver import LinuxPf
-from iavfio.softvf.linux_pf.start import KERNELS, check_options, kernel, start
+from iavfio.softvf.linux_pf.start import KERNELS, check_options, kernel, personality, start
 
-__all__ = ["KERNELS", "LinuxPf", "check_options", "kernel", "start"]
+__all__ = ["KERNELS", "LinuxPf", "check_options", "kernel", "personality", "start"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from iavfio.softvf.linux_pf.driver import LinuxPf, LinuxVf
 
 LINK_MODES = ("auto", "enable", "disable")  # in the order of the kernel's numbers
-SPEEDS = (1000, 2500, 10000, 20000, 25000, 40000)
+MOST_RATE = (1 << 31) - 1  # Mbit/s: as many as the driver's argument takes
 Command = Callable[["LinuxPf", Request], dict[str, Any]]
 
 
@@ -43,14 +43,15 @@ def _link(pf: LinuxPf, request: Request) -> dict[str, Any]:
         mode = arguments.word(request, "state", LINK_MODES)
         _ask(pf, vf, What.LINK, LINK_MODES.index(mode))
         vf.link_mode = mode
-        return {"link_up": pf.is_up(vf)}
+        return {"link_up": vf.up}
     up, speed = pf.wire_up, pf.link_speed
     if "state" in request:
         up = arguments.word(request, "state", ("up", "down")) == "up"
     if "speed" in request:
-        speed = arguments.integer(request, "speed", SPEEDS[0], SPEEDS[-1])
-        if speed not in SPEEDS:
-            raise ConfigError(f'"speed" must be one of {", ".join(map(str, SPEEDS))}')
+        speeds = sorted(pf.card.link_speeds)
+        speed = arguments.integer(request, "speed", speeds[0], speeds[-1])
+        if speed not in speeds:
+            raise ConfigError(f'"speed" must be one of {", ".join(map(str, speeds))}')
     pf.set_wire(up, speed)
     return {"link_up": pf.wire_up, "speed": pf.link_speed}
 
@@ -75,6 +76,13 @@ def _vlan(pf: LinuxPf, request: Request) -> dict[str, Any]:
 def _spoofchk(pf: LinuxPf, request: Request) -> dict[str, Any]:
     _ask(pf, _vf(pf, request), What.SPOOFCHK, int(arguments.flag(request, "on")))
     return {}
+
+
+def _rate(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    vf, mbps = _vf(pf, request), arguments.integer(request, "mbps", 0, MOST_RATE)
+    _ask(pf, vf, What.RATE, mbps)
+    assert vf.service is not None
+    return {"in_force": vf.service.traffic.rate}
 
 
 def _reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
@@ -127,6 +135,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "mac": _mac,
         "vlan": _vlan,
         "spoofchk": _spoofchk,
+        "rate": _rate,
         "reset": _reset,
         "pf_reset": _pf_reset,
         "fault": _fault,
@@ -139,59 +148,64 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 
 def control(pf: LinuxPf, request: Request) -> dict[str, Any]:
     """Carries out one request; raises ConfigError for what cannot be, and changes nothing then."""
+    left_out = () if pf.card.limits_rate else ("rate",)
+    commands = {name: command for name, command in COMMANDS.items() if name not in left_out}
     return requests.carry_out(
-        COMMANDS,
+        commands,
         pf,
         request,
         " for Linux's own PF driver",
-        f"this PF has {', '.join(COMMANDS)}; start without --pf for a software PF",
+        f"this PF has {', '.join(commands)}; start without --pf for a software PF",
     )
 
 
 def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
     """A VF's state under the names of the software PF's snapshot, as far as the PF holds it."""
-    queues, vsi = vf.queues, pf.switch.vsi(vf.index)
-    assert queues is not None  # was looked at when the PF was made
-    state = "resetting" if not vf.ready else "disabled" if queues.disabled else "active"
+    service = vf.service
+    assert service is not None  # was looked at when the PF was made
+    traffic = service.traffic
+    state = "resetting" if not vf.ready else "disabled" if service.disabled else "active"
     vectors = {
         str(number): [vector.rx_map, vector.tx_map]
-        for number, vector in enumerate(queues.vectors)
+        for number, vector in enumerate(service.vectors)
         if vector.rx_map or vector.tx_map
     }
+    own_mac = mac_text(service.mac)
     return {
         "vf": vf.index,
         "personality": pf.personality.name,
-        "pf": "linux-i40e",
+        "pf": pf.name,
         "state": state,
         "disabled": "",
         "resets": vf.resets,
-        "version": list(queues.version),
+        "version": list(service.version),
         "vsi_id": pf.personality.vsi_id(vf.index),
         "caps": vf.caps,
-        "num_queue_pairs": queues.pairs,
+        "num_queue_pairs": service.pairs,
         "queues": {
-            "enabled_rx": sorted(queues.rx),
-            "enabled_tx": sorted(queues.tx),
+            "enabled_rx": sorted(service.rx),
+            "enabled_tx": sorted(service.tx),
             "vectors": vectors,
         },
-        "default_mac": mac_text(vf.default_mac),
-        "primary_mac": mac_text(vf.default_mac),  # i40e has no other
-        "macs": [mac_text(mac) for mac in vsi.macs] if vsi else [],
-        "vlans": sorted(vsi.vlans) if vsi else [],
-        "vlan_strip": "l2tag1" if vsi and vsi.strip else "none",
-        "port_vlan": vsi.port_vlan if vsi else 0,
+        "default_mac": own_mac,
+        "primary_mac": own_mac,
+        "macs": [mac_text(mac) for mac in traffic.macs],
+        "vlans": sorted(vid for _, vid in traffic.vlans),
+        "vlan_strip": traffic.strip,
+        "port_vlan": traffic.port_vlan,
         "promisc": {
-            "unicast": bool(vsi and vsi.unicast),
-            "multicast": bool(vsi and vsi.multicast),
+            "unicast": traffic.promisc_unicast or traffic.default_vsi,
+            "multicast": traffic.promisc_multicast,
         },
-        "trusted": queues.trusted,
-        "spoofchk": queues.spoof_check,
-        "link": {"mode": vf.link_mode, "up": pf.is_up(vf), "speed": pf.link_speed},
+        "trusted": traffic.trusted,
+        "spoofchk": service.spoof_check,
+        **({"rate": traffic.rate} if pf.card.limits_rate else {}),
+        "link": {"mode": vf.link_mode, "up": vf.up, "speed": pf.link_speed},
         "rss": {
-            "key": vf.rss_key.hex(),
-            "lut": list(vf.rss_lut),
-            "hashcfg": vf.hashcfg,
-            "symmetric": False,
+            "key": traffic.rss_key.hex(),
+            "lut": list(traffic.rss_lut),
+            "hashcfg": traffic.hashcfg,
+            "symmetric": traffic.symmetric,
         },
         "faults": hardware_faults.texts(vf),
     }

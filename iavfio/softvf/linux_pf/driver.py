@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Linux's i40e as the PF of the software VF: implements contract.PfDriver and control.Administered.
+"""Linux's driver as the PF of the software VF: contract.PfDriver and control.Administered.
 
 Each request of a VF or of the administrator is one request to the driver's process. It answers with
-what it did, in order: commands for the switch, messages to VFs, resets. Then it is asked what it
+what it did, in order: commands for the card, messages to VFs, resets. Then it is asked what it
 wrote for the VFs that this concerned, the data plane is set accordingly, and only then a VF hears
 of it, as on a card, where a queue has stopped when the answer that says so arrives.
 """
@@ -12,26 +12,21 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import Answer, Frame, JudgeProcess, Kind, What
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
-from iavfio.softvf.dataplane import DataPlane, VfConfig
+from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.linux_pf import administrator
-from iavfio.softvf.linux_pf.queues import Queues, RxQueue, TxQueue, Vector, decode
-from iavfio.softvf.linux_pf.switch import Switch, Vsi
+from iavfio.softvf.linux_pf.card import Card, Service
+from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
 from iavfio.softvf.personality import Personality
-from iavfio.softvf.pf import rss
 
-PLAIN_TPID = 0x8100
 MOST_MACS = 64  # of one VF that the data plane's switch has room for
-LEGACY = 1  # the only format of an X710's VF
-# The card's registers hold MAC, ten numbers that `Queues` has too, RSS key, table and classes.
-HELD = struct.Struct("<6s3H4H52s64sQ")
 CAPS = slice(8, 12)  # of an answer to GET_VF_RESOURCES (docs/spec/virtchnl.md 4)
-SHOWN_SPEEDS = {1000: 0x04, 10000: 0x08, 40000: 0x10, 20000: 0x20, 25000: 0x40, 2500: 0x80}
 
 
 class LinuxVf:
@@ -43,18 +38,21 @@ class LinuxVf:
         self.resets = 0
         self.stopped_by_mdd = False
         self.link_mode = "auto"
-        self.caps = 0  # granted: i40e keeps only those that were asked for
+        self.caps = 0  # granted: the driver keeps others, or none
         self.stalled: set[int] = set()  # send queues, by a fault
         self.spoil = ""  # by a fault
         self.waiting: deque[Frame] = deque()  # frames that come after a reset that runs
         self.in_reset = False
         self.latency_ms: float | None = None  # of the next reset, where it was asked for
-        self.queues: Queues | None = None
-        self.default_mac = bytes(6)
-        self.rss_key, self.rss_lut, self.hashcfg = bytes(52), bytes(64), 0
+        self.service: Service | None = None
         self.running_rx: dict[int, RxQueue] = {}
         self.running_tx: dict[int, TxQueue] = {}
         self.vectors: tuple[Vector, ...] = ()
+
+    @property
+    def up(self) -> bool:
+        """The link as the VF is told."""
+        return self.service is not None and self.service.link_up
 
 
 class LinuxPf:
@@ -67,13 +65,15 @@ class LinuxPf:
         plane: DataPlane,
         scheduler: Scheduler,
         process: JudgeProcess,
+        card: Card,
+        name: str,
     ) -> None:
         self.personality, self.plane, self.scheduler = personality, plane, scheduler
         self._process, self._dead = process, False
-        self.switch = Switch()
+        self.card, self.name = card, name
         self.wire_up, self.link_speed = True, personality.link_speed
         self.vfs = [LinuxVf(index, each) for index, each in enumerate(hardware)]
-        self.switch.commands(process.start.commands)
+        self.card.commands(process.start.commands)
         for vf in self.vfs:
             self._look(vf)
             self._set_rstat(vf, lib.RSTAT_VFACTIVE)
@@ -92,7 +92,7 @@ class LinuxPf:
         self.ask(What.MESSAGE, vf, opcode, payload)
 
     def queue_shutdown(self, vf: int) -> None:
-        """i40e does not hear of it."""
+        """The driver does not hear of it."""
 
     def flr(self, vf: int) -> None:
         """The hardware half was done: the driver does its own."""
@@ -103,7 +103,7 @@ class LinuxPf:
         self._finish_later(each)
 
     def client_gone(self, vf: int) -> None:
-        """i40e does not hear of it, but of the FLR that follows."""
+        """The driver does not hear of it, but of the FLR that follows."""
 
     def mdd(self, vf: int, text: str) -> None:
         """The card stopped a queue: the VF stays without service until it is reset.
@@ -127,7 +127,7 @@ class LinuxPf:
         """The wire's link changes: the driver tells the VFs."""
         self.wire_up, self.link_speed = up, speed
         self.plane.set_link(up)
-        self.ask(What.WIRE, 0, SHOWN_SPEEDS.get(speed, 0x08) << 8 | int(up))
+        self.ask(What.WIRE, 0, self.card.link_speeds[speed] << 8 | int(up))
         for vf in self.vfs:
             self._look(vf)
 
@@ -154,7 +154,7 @@ class LinuxPf:
         """Makes a request and does all that it brings about; returns the driver's return code."""
         answer = self._request(what, vf, opcode, payload)
         concerned = {vf} | {frame.vf for frame in answer.frames if frame.kind != Kind.COMMAND}
-        concerned |= self.switch.commands(answer.commands)
+        concerned |= self.card.commands(answer.commands)
         for number in sorted(concerned):
             if number < len(self.vfs):
                 self._look(self.vfs[number])
@@ -239,18 +239,15 @@ class LinuxPf:
 
     def _look(self, vf: LinuxVf) -> None:
         """Reads what the driver holds for a VF and sets the data plane accordingly."""
-        held = self._request(What.STATE, vf.index).state
-        queues = self._request(What.QUEUES, vf.index).queues
-        if not held or not queues:
+        service = self.card.service(vf.index, self._request)
+        if service is None:
             return
-        mac, *_, key, lut, hashcfg = HELD.unpack_from(held)
-        vf.default_mac, vf.rss_key, vf.rss_lut, vf.hashcfg = mac, key, lut, hashcfg
-        vf.queues = decode(queues)
-        self._set_queues(vf, vf.queues)
-        self._set_vectors(vf, vf.queues)
+        vf.service = service
+        self._set_queues(vf, service)
+        self._set_vectors(vf, service)
         self._publish(vf)
 
-    def _set_queues(self, vf: LinuxVf, wanted: Queues) -> None:
+    def _set_queues(self, vf: LinuxVf, wanted: Service) -> None:
         if not vf.ready:
             return
         for queue, have in [*vf.running_rx.items()]:
@@ -283,7 +280,7 @@ class LinuxPf:
                     context.entries,
                     context.buffer_size,
                     context.max_frame,
-                    LEGACY,
+                    context.rxdid,
                     context.keep_crc,
                 )
             else:
@@ -297,7 +294,7 @@ class LinuxPf:
             return False
         return True
 
-    def _set_vectors(self, vf: LinuxVf, wanted: Queues) -> None:
+    def _set_vectors(self, vf: LinuxVf, wanted: Service) -> None:
         if not vf.ready or wanted.vectors == vf.vectors:
             return
         vf.vectors = wanted.vectors
@@ -311,44 +308,22 @@ class LinuxPf:
                 vector.tx_itr,
             )
 
-    def is_up(self, vf: LinuxVf) -> bool:
-        """The link as the VF is told."""
-        queues = vf.queues
-        if queues is None:
-            return False
-        return queues.link_up if queues.link_forced else queues.wire_up
-
     def _publish(self, vf: LinuxVf) -> None:
-        queues, vsi = vf.queues, self.switch.vsi(vf.index)
-        if queues is None:
+        service = vf.service
+        if service is None:
             return
-        has_vsi, vsi = vsi is not None, vsi or Vsi()
-        p = self.personality
-        port_vlan = vsi.port_vlan
-        if len(vsi.macs) > MOST_MACS:
-            text = f"{len(vsi.macs)} addresses: the switch that is played has room for {MOST_MACS}"
+        macs = service.traffic.macs
+        if len(macs) > MOST_MACS:
+            text = f"{len(macs)} addresses: the switch that is played has room for {MOST_MACS}"
             vf.hardware.violation("docs/spec/virtchnl.md 9", text, "note")
         self.plane.publish(
             vf.index,
-            VfConfig(
-                macs=vsi.macs[:MOST_MACS],
-                primary_mac=vf.default_mac if any(vf.default_mac) else None,
-                vlans=frozenset() if port_vlan else frozenset((PLAIN_TPID, v) for v in vsi.vlans),
-                vlan_pruning=not vsi.takes_any,
-                promisc_unicast=bool(vsi.unicast),
-                promisc_multicast=bool(vsi.multicast),
-                trusted=queues.trusted,
-                spoof_check=vsi.check_mac,
-                port_vlan=port_vlan,
-                strip="l2tag1" if vsi.strip else "none",
-                active=vf.ready and has_vsi and not queues.disabled,
-                link_up=self.is_up(vf),
+            replace(
+                service.traffic,
+                macs=macs[:MOST_MACS],
+                active=vf.ready and not service.disabled,
+                link_up=service.link_up,
                 mdd_stopped=vf.stopped_by_mdd,
-                rss_key=vf.rss_key,
-                rss_lut=vf.rss_lut,
-                hashcfg=rss.programmed(p, vf.hashcfg),
-                num_queues=max(queues.pairs, 1),
-                max_frame=p.max_frame - (4 if port_vlan else 0),
-                delay_us=p.delay_us,
+                delay_us=self.personality.delay_us,
             ),
         )

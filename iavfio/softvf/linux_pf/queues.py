@@ -1,25 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the PF's driver wrote for a VF's queues: contexts in the card's memory, causes, vectors.
+"""What a PF's driver wrote for a VF's queues and vectors, as far as the cards are alike.
 
 The places of the fields are those of the X710's datasheet (Ethernet Controller X710/XXV710/XL710,
-sections "LAN Rx Queue Context", "LAN Tx Queue Context" and "Interrupt Cause Control Registers");
-the frame around them is `struct queues` of iavfio/linuxpf/kernel/judge_i40e.c.
+section "LAN Rx Queue Context"); the E810's are the same.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-HEAD = struct.Struct("<HH4BHBBII5I")
-PAIR = struct.Struct("<4I32s128s")
-VECTORS, MOST_PAIRS = 5, 16
 UNIT = 128  # bytes: of ring bases and buffer sizes
-ENABLED = 1 << 2  # QENA_STAT of QRX_ENA and QTX_ENA
-END_OF_LIST = 0x7FF
+ENABLED = 1 << 2  # QENA_STAT of a queue's register
 CAUSE_ENABLED = 1 << 30
-RX, TX = 0, 1  # types of a list's entries
+LEGACY = 1  # the only descriptor format of an X710's VF
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,7 @@ class RxQueue:
     buffer_size: int
     max_frame: int
     keep_crc: bool
+    rxdid: int = LEGACY
 
 
 @dataclass(frozen=True)
@@ -51,95 +45,18 @@ class Vector:
     tx_itr: int = 0
 
 
-@dataclass(frozen=True)
-class Queues:
-    """All that the card reads to serve one VF. Queues that are enabled, by number."""
-
-    pairs: int
-    link_forced: bool
-    link_up: bool
-    trusted: bool
-    spoof_check: bool
-    port_vlan: int
-    wire_up: bool
-    disabled: bool
-    asked: int  # capabilities that the VF's driver wants: i40e keeps no others
-    version: tuple[int, int]
-    rx: dict[int, RxQueue]
-    tx: dict[int, TxQueue]
-    vectors: tuple[Vector, ...]
-
-
-def _field(context: bytes, low: int, width: int) -> int:
+def field(context: bytes, low: int, width: int) -> int:
+    """The bits of a context from `low` on."""
     return int.from_bytes(context, "little") >> low & ((1 << width) - 1)
 
 
-def rx_queue(context: bytes) -> RxQueue:
+def rx_queue(context: bytes, rxdid: int = LEGACY) -> RxQueue:
     """Decodes the 32 bytes of a receive queue."""
     return RxQueue(
-        ring=_field(context, 32, 57) * UNIT,
-        entries=_field(context, 89, 13),
-        buffer_size=_field(context, 102, 7) * UNIT,
-        max_frame=_field(context, 174, 14),
-        keep_crc=not _field(context, 117, 1),
-    )
-
-
-def tx_queue(context: bytes) -> TxQueue:
-    """Decodes the 128 bytes of a send queue."""
-    return TxQueue(ring=_field(context, 32, 57) * UNIT, entries=_field(context, 128 + 33, 13))
-
-
-def _entries(
-    first: int, base: int, causes: list[tuple[int, int]]
-) -> Iterator[tuple[int, int, int]]:
-    """Walks a list of causes: type, queue of the VF, cause register."""
-    at, kind = first & END_OF_LIST, first >> 11 & 3
-    for _ in range(2 * len(causes)):  # a list that ends nowhere is left
-        queue = at - base
-        if at == END_OF_LIST or not 0 <= queue < len(causes) or kind not in (RX, TX):
-            return
-        cause = causes[queue][kind]
-        yield kind, queue, cause
-        at, kind = cause >> 16 & END_OF_LIST, cause >> 27 & 3
-
-
-def _vector(number: int, first: int, base: int, causes: list[tuple[int, int]]) -> Vector:
-    maps, itrs = [0, 0], [0, 0]
-    for kind, queue, cause in _entries(first, base, causes):
-        if cause & CAUSE_ENABLED and cause & 0xFF == number:
-            maps[kind] |= 1 << queue
-            itrs[kind] = cause >> 11 & 3
-    return Vector(maps[RX], maps[TX], itrs[RX], itrs[TX])
-
-
-def decode(raw: bytes) -> Queues:
-    """Decodes what the judge tells of one VF."""
-    pairs, base, forced, up, trusted, spoof, vlan, wire, disabled, asked, version, *lists = (
-        HEAD.unpack_from(raw)
-    )
-    rx, tx, causes = {}, {}, []
-    for queue in range(pairs):
-        rx_ena, tx_ena, rx_cause, tx_cause, rx_context, tx_context = PAIR.unpack_from(
-            raw, HEAD.size + queue * PAIR.size
-        )
-        causes.append((rx_cause, tx_cause))
-        if rx_ena & ENABLED:
-            rx[queue] = rx_queue(rx_context)
-        if tx_ena & ENABLED:
-            tx[queue] = tx_queue(tx_context)
-    return Queues(
-        pairs=pairs,
-        link_forced=bool(forced),
-        link_up=bool(up),
-        trusted=bool(trusted),
-        spoof_check=bool(spoof),
-        port_vlan=vlan,
-        wire_up=bool(wire),
-        disabled=bool(disabled),
-        asked=asked,
-        version=(version >> 16, version & 0xFFFF),
-        rx=rx,
-        tx=tx,
-        vectors=tuple(_vector(n, first, base, causes) for n, first in enumerate(lists)),
+        ring=field(context, 32, 57) * UNIT,
+        entries=field(context, 89, 13),
+        buffer_size=field(context, 102, 7) * UNIT,
+        max_frame=field(context, 174, 14),
+        keep_crc=not field(context, 117, 1),
+        rxdid=rxdid,
     )

@@ -3,28 +3,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from iavfio.errors import ConfigError
-from iavfio.linuxpf.build import I40E, JUDGES, Judge, load
+from iavfio.linuxpf.build import I40E, ICE, JUDGES, Driver, Judge, load
 from iavfio.linuxpf.cache import LabError, Unavailable
-from iavfio.linuxpf.process import JudgeProcess
+from iavfio.linuxpf.process import JudgeProcess, What
 from iavfio.softvf.contract import Scheduler, VfHardware
 from iavfio.softvf.dataplane import DataPlane
+from iavfio.softvf.linux_pf.card import Card
 from iavfio.softvf.linux_pf.driver import LinuxPf
+from iavfio.softvf.linux_pf.i40e.card import X710
+from iavfio.softvf.linux_pf.ice.card import E810
 from iavfio.softvf.personality import Personality
 
-NEWEST = "linux-i40e"
-_BUILT = {f"linux-{judge.name}": judge for judge in JUDGES if judge.driver is I40E}
-OPTIONS = frozenset(
+KERNELS: Mapping[str, Judge] = MappingProxyType(
+    # Without a version it is the first of a driver's, which is the newest.
+    {f"linux-{judge.driver.name}": judge for judge in reversed(JUDGES)}
+    | {f"linux-{judge.name}": judge for judge in JUDGES}
+)
+COMMON = frozenset(
     {
         *("trusted", "spoof_check", "reset_ms", "notice_lead_ms"),
         *("wb_group", "wb_on_itr", "delay_us"),
     }
 )
-KERNELS: Mapping[str, Judge] = MappingProxyType({NEWEST: next(iter(_BUILT.values()))} | _BUILT)
+ICE_FLAGS = {"true_promisc": 0, "vlan_pruning": 1}  # private flags of the PF, as its judge has them
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is played for a driver: the card, by its personality's name, and its own options."""
+
+    personality: str
+    card: Callable[[Personality], Card]
+    options: frozenset[str] = frozenset()
+
+
+KINDS: Mapping[Driver, Kind] = MappingProxyType(
+    {
+        I40E: Kind("x710", X710),
+        ICE: Kind("e810", E810, frozenset({"double_vlan", *ICE_FLAGS})),
+    }
+)
 
 
 def kernel(name: str) -> Judge:
@@ -34,14 +58,20 @@ def kernel(name: str) -> Judge:
     return KERNELS[name]
 
 
-def check_options(options: Iterable[str]) -> None:
+def personality(name: str) -> str:
+    """The name of the card that is played for this PF. Raises ConfigError as `kernel` does."""
+    return KINDS[kernel(name).driver].personality
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
     """Raises ConfigError for an option that would change what Linux's driver does."""
-    wrong = sorted(set(options) - OPTIONS)
+    allowed = COMMON | KINDS[kernel(name).driver].options
+    wrong = sorted(set(options) - allowed)
     if wrong:
         raise ConfigError(
             f"option {wrong[0]} is of the software PF",
             "Linux's own PF driver decides that for itself",
-            f"with --pf there are {', '.join(sorted(OPTIONS))}",
+            f"with --pf {name} there are {', '.join(sorted(allowed))}",
         )
 
 
@@ -55,20 +85,25 @@ def start(
 ) -> LinuxPf:
     """Starts Linux's PF driver, which ends with `stack`. Raises ConfigError when it cannot be."""
     judge = kernel(name)
-    if card.name != "x710":
+    kind = KINDS[judge.driver]
+    if card.name != kind.personality:
         raise ConfigError(
-            f"Linux's i40e cannot drive {card.name} here",
-            "the card that is played for it is an X710",
-            "choose --personality x710",
+            f"Linux's {judge.driver.name} cannot drive {card.name} here",
+            f"the card that is played for it is an {kind.personality.upper()}",
+            f"choose --personality {kind.personality}",
         )
+    arguments = [f"judge_vfs={len(hardware)}", *(["judge_dvm=1"] if card.double_vlan else [])]
     try:
         path = load(judge)
-        process = JudgeProcess(path, f"judge_vfs={len(hardware)}")
+        process = JudgeProcess(path, *arguments)
+        stack.callback(process.close)
+        for option, flag in ICE_FLAGS.items() if judge.driver is ICE else ():
+            process.request(What.FLAG, flag, int(getattr(card, option)))
     except (LabError, Unavailable) as error:
         raise ConfigError(
             f"Linux's PF driver {judge.name} cannot be started",
             str(error),
-            f"iavfio softvf --pf {name} builds it once, in about 7 minutes of processor time",
+            f"iavfio softvf --pf {name} builds it once, in about {judge.driver.minutes} minutes of "
+            "processor time",
         ) from error
-    stack.callback(process.close)
-    return LinuxPf(card, hardware, plane, scheduler, process)
+    return LinuxPf(card, hardware, plane, scheduler, process, kind.card(card), name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The E810 as the commands on the PF's firmware admin queue leave it: VSIs, switch rules, queues.
+"""What commands on the PF's firmware admin queue leave of an E810: VSIs, rules, send queues.
 
 Commands and fields are those of the E810's datasheet (Intel Ethernet Controller E810, sections
 "Admin Queue Commands: Switch Configuration" and "Transmit Scheduler"). The firmware that numbers
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from iavfio.softvf.linux_pf.queues import TxQueue
+from iavfio.softvf.linux_pf.queues import UNIT, TxQueue
 
 ALLOCATE = 0x208
 ADD_VSI, UPDATE_VSI, FREE_VSI = 0x210, 0x211, 0x213
@@ -27,10 +27,13 @@ FILL_LIST, EMPTY_LIST = (3, 5), (4, 6)  # types of elements about a list of VSIs
 RULE = struct.Struct("<4H I 2H 6s 6x H H")  # up to the tag of the frame that the rule looks for
 TO_LIST = 1 << 14
 TX_QUEUE = struct.Struct("<H2xI22s2x16x")  # number, node, context, node's settings
-TX_GROUP, UNIT = 8, 128  # bytes before the queues of a group; of a ring's base
+TX_GROUP = 8  # bytes before the queues of a group
+FIRST = 16  # the VSI of VF 0
 MAC, PROMISCUOUS, VLAN, DEFAULT, PROMISCUOUS_VLAN = 1, 3, 4, 5, 9  # recipes
 SWITCH, SECURITY, INNER, OUTER, OPTIONS = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 7  # valid sections
 NOTHING = 3  # what is done with a tag: it stays in the frame
+MULTICAST = 1 << 0  # of an address's first byte
+BROADCAST = b"\xff" * 6
 OUTER_TYPES = {0: 0, 1: 0x88A8, 2: 0x8100, 3: 0x9100}
 
 
@@ -68,6 +71,29 @@ class Vsi:
         if valid & OPTIONS:
             self.symmetric = buffer[78] >> 6 == 1
 
+    @property
+    def port_vlan(self) -> int:
+        """The VLAN that the administrator gave, inner or outer; 0 for none."""
+        return self.inner_port_vlan or self.outer_port_vlan
+
+    def strip(self, double_vlan: bool) -> str:
+        """Where tags of the VF's own VLANs go; the port VLAN's tag is nobody's to see."""
+        if double_vlan and self.outer_mode != NOTHING and not self.outer_port_vlan:
+            return "l2tag2_2"
+        return "l2tag1" if self.inner_mode != NOTHING and not self.inner_port_vlan else "none"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The rules of one VSI. VLANs are types and numbers, without priority tags and port VLAN."""
+
+    macs: frozenset[bytes]
+    broadcast: bool
+    vlans: frozenset[tuple[int, int]]
+    unicast: bool  # all of them
+    multicast: bool
+    default: bool  # gets what comes from the wire and matches no rule
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -81,7 +107,7 @@ class Rule:
     action: int
 
 
-class Card:
+class Switch:
     """All of the card that commands set up."""
 
     def __init__(self) -> None:
@@ -90,13 +116,32 @@ class Card:
         self._rules: dict[int, Rule] = {}
         self._lists: dict[int, set[int]] = {}
 
-    def commands(self, these: Iterable[tuple[int, bytes]]) -> None:
-        """Carries out commands that the firmware took."""
+    def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
+        """Carries out commands that the firmware took; the VFs that they were about."""
+        about: set[int] = set()
         for opcode, data in these:
-            self._command(opcode, data[:PARAMETERS], data[PARAMETERS:])
+            about |= self._command(opcode, data[:PARAMETERS], data[PARAMETERS:])
+        return {vsi - FIRST for vsi in about if vsi >= FIRST}
 
-    def rules(self, vsi: int, *recipes: int) -> list[Rule]:
-        """The rules of these recipes that concern a VSI."""
+    def filters(self, vsi: int) -> Filters:
+        """The rules that concern a VSI."""
+        port_vlan = self.vsis[vsi].port_vlan if vsi in self.vsis else 0
+        macs = frozenset(rule.mac for rule in self._rules_of(vsi, MAC))
+        promiscuous = [rule.mac for rule in self._rules_of(vsi, PROMISCUOUS, PROMISCUOUS_VLAN)]
+        return Filters(
+            macs=macs - {BROADCAST},
+            broadcast=BROADCAST in macs,
+            vlans=frozenset(
+                (rule.tpid, rule.vlan)
+                for rule in self._rules_of(vsi, VLAN)
+                if rule.vlan not in (0, port_vlan)
+            ),
+            unicast=any(not mac[0] & MULTICAST for mac in promiscuous),
+            multicast=any(mac[0] & MULTICAST for mac in promiscuous),
+            default=bool(self._rules_of(vsi, DEFAULT)),
+        )
+
+    def _rules_of(self, vsi: int, *recipes: int) -> list[Rule]:
         found = (rule for rule in self._rules.values() if rule.recipe in recipes)
         return [rule for rule in found if vsi in self._destination(rule.action)]
 
@@ -104,39 +149,53 @@ class Card:
         number = action >> 4 & NUMBER
         return self._lists.get(number, set()) if action & TO_LIST else {number}
 
-    def _command(self, opcode: int, parameters: bytes, buffer: bytes) -> None:
+    def _command(self, opcode: int, parameters: bytes, buffer: bytes) -> set[int]:
+        """Carries out a command; the VSIs that it was about."""
         number = int.from_bytes(parameters[:2], "little") & NUMBER
+        if opcode in (ADD_RULES, UPDATE_RULES, REMOVE_RULES):
+            return self._rule(opcode, buffer)
         if opcode == ADD_VSI:
             self.vsis[number] = Vsi()
         if opcode in (ADD_VSI, UPDATE_VSI):
             self.vsis[number].update(buffer)
         elif opcode == FREE_VSI:
             self.vsis.pop(number, None)
-        elif opcode == ALLOCATE and buffer[0] & RESOURCE_TYPE in LISTS:
-            self._lists[int.from_bytes(buffer[4:6], "little")] = set()
-        elif opcode in (ADD_RULES, UPDATE_RULES, REMOVE_RULES):
-            self._rule(opcode, buffer)
         elif opcode == SET_KEY:
             self.vsis[number].key = buffer[:52]
         elif opcode == SET_LUT:
             self.vsis[number].lut = buffer
+        else:
+            self._resource(opcode, parameters, buffer)
+            return set()
+        return {number}
+
+    def _resource(self, opcode: int, parameters: bytes, buffer: bytes) -> None:
+        if opcode == ALLOCATE and buffer[0] & RESOURCE_TYPE in LISTS:
+            self._lists[int.from_bytes(buffer[4:6], "little")] = set()
         elif opcode == ADD_TX:
             self.tx.update(_tx_queues(parameters, buffer))
         elif opcode == DISABLE_TX:
             for queue in _disabled(parameters, buffer):
                 self.tx.pop(queue, None)
 
-    def _rule(self, opcode: int, buffer: bytes) -> None:
+    def _rule(self, opcode: int, buffer: bytes) -> set[int]:
+        """Sets up or removes a rule, or changes a list; the VSIs that it was and is about."""
         kind, _, at, count = struct.unpack_from("<4H", buffer)
         if kind in FILL_LIST + EMPTY_LIST:
             members = set(struct.unpack_from(f"<{count}H", buffer, 8))
             present = self._lists.setdefault(at, set())
             self._lists[at] = present | members if kind in FILL_LIST else present - members
-        elif opcode == REMOVE_RULES:
-            self._rules.pop(int.from_bytes(buffer[12:14], "little"), None)
-        elif kind in LOOKUPS:
-            _, _, recipe, _, action, index, _, mac, tpid, tci = RULE.unpack_from(buffer)
-            self._rules[index] = Rule(recipe, kind == 0, mac, _swap(tpid), _swap(tci), action)
+            return members
+        if opcode == REMOVE_RULES:
+            old = self._rules.pop(int.from_bytes(buffer[12:14], "little"), None)
+            return self._destination(old.action) if old else set()
+        if kind not in LOOKUPS:
+            return set()
+        _, _, recipe, _, action, index, _, mac, tpid, tci = RULE.unpack_from(buffer)
+        old = self._rules.get(index)
+        new = Rule(recipe, kind == 0, mac, _swap(tpid), _swap(tci), action)
+        self._rules[index] = new
+        return self._destination(new.action) | (self._destination(old.action) if old else set())
 
 
 def _swap(value: int) -> int:

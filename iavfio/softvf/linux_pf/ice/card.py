@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An E810 whose PF's driver is Linux's ice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from iavfio.linuxpf.process import What
+from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.linux_pf.card import Request, Service
+from iavfio.softvf.linux_pf.ice.queues import Queues, decode
+from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
+from iavfio.softvf.personality import Personality
+
+PLAIN_TPID = 0x8100
+# Packet classes (docs/spec/descriptors.md 12.1) of each kind of profile that ice makes: others of
+# IPv4, TCP, UDP, SCTP; then of IPv6.
+PROFILES = (
+    (35, 36),
+    (32, 33),
+    (29, 30, 31),
+    (34,),
+    (45, 46),
+    (42, 43),
+    (39, 40, 41),
+    (44,),
+)
+
+
+class E810:
+    """Implements card.Card."""
+
+    link_speeds: Mapping[int, int] = MappingProxyType(
+        {
+            100: 1 << 1,
+            1000: 1 << 2,
+            2500: 1 << 3,
+            5000: 1 << 4,
+            10000: 1 << 5,
+            20000: 1 << 6,
+            25000: 1 << 7,
+            40000: 1 << 8,
+            50000: 1 << 9,
+            100000: 1 << 10,
+        }
+    )
+
+    limits_rate = True
+
+    def __init__(self, personality: Personality) -> None:
+        self._personality, self._switch = personality, Switch()
+
+    def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
+        """The VFs whose VSIs the commands were about."""
+        return self._switch.commands(these)
+
+    def service(self, vf: int, request: Request) -> Service | None:
+        """From the registers and the switch."""
+        raw = request(What.QUEUES, vf).queues
+        if not raw:
+            return None
+        queues = decode(raw)
+        vsi = self._switch.vsis.get(queues.vsi)
+        sends = self._switch.tx
+        return Service(
+            pairs=queues.pairs,
+            link_up=queues.link_up,
+            spoof_check=queues.spoof_check,
+            disabled=queues.disabled or vsi is None,
+            version=queues.version,
+            mac=queues.mac,
+            rx=queues.rx,
+            tx={
+                queue: sends[number]
+                for queue, number in enumerate(queues.tx_numbers)
+                if number in sends
+            },
+            vectors=queues.vectors,
+            traffic=self._traffic(vsi or Vsi(), queues),
+        )
+
+    def _traffic(self, vsi: Vsi, queues: Queues) -> VfConfig:
+        filters, double_vlan = self._switch.filters(queues.vsi), self._personality.double_vlan
+        port_vlan = vsi.port_vlan
+        tpid = vsi.outer_tpid if double_vlan and vsi.outer_tpid else PLAIN_TPID
+        most = self._personality.max_mtu or self._personality.max_frame
+        return VfConfig(
+            macs=tuple(sorted(filters.macs)),
+            vlans=filters.vlans,
+            vlan_pruning=vsi.prunes_rx,
+            promisc_unicast=filters.unicast,
+            default_vsi=filters.default,
+            promisc_multicast=filters.multicast,
+            trusted=queues.trusted,
+            spoof_check=vsi.check_mac,
+            port_vlan=port_vlan,
+            strip=vsi.strip(double_vlan),
+            strip_tpids=(tpid,),
+            insert_tpid=tpid,
+            rss_key=vsi.key,
+            rss_lut=vsi.lut,
+            hashcfg=_classes(queues.classes),
+            symmetric=vsi.symmetric,
+            num_queues=max(queues.pairs, 1),
+            max_frame=most - (4 if port_vlan else 0),
+            rate=round(queues.rate / 1000),
+        )
+
+
+def _classes(profiles: int) -> int:
+    """Packet classes, as bits, of the profiles that there are."""
+    return sum(1 << bit for at, bits in enumerate(PROFILES) if profiles >> at & 1 for bit in bits)
