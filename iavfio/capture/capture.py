@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from iavfio import __version__
 from iavfio._driver import ffi, lib
 from iavfio.capture import blocks
+from iavfio.capture.ending import Ending, watch
 from iavfio.capture.filter import TAG_TYPE, Filter
 from iavfio.capture.losses import losses, told
 from iavfio.capture.outages import wait_out
@@ -111,10 +112,9 @@ class Capture:
         self._raw = self._new(snaplen)
         self._before = self._after = self._sample()
         self._start = time.time_ns()
-        self._stop = self._ran = False
+        self._ran = False
         self._deadline = 0
-        self._ended_by = ""
-        self._error: IavfioError | None = None
+        self._ending = Ending()
         self._lasting = False  # the PF's counters of the end are known
         self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         # Events, since a signal in the middle of Thread.join makes it lie (Python issue 90882).
@@ -221,11 +221,11 @@ class Capture:
             self._sink.open()
             writer.start()
             receiver.start()
-            self._watch(began, progress)
+            watch(self._received, began, lambda: self.counts, progress)
         except KeyboardInterrupt as signal:
             interrupted = signal
             self._port.device.limit(PF_SECONDS)  # its server may be silent
-            self._end("signal")
+            self._ending.end("signal")
         seconds = time.monotonic() - began
         try:
             self._finish(receiver, writer, interrupted is not None)
@@ -239,18 +239,10 @@ class Capture:
             resets=self._after.resets - self._before.resets,
             written=self._sink.bytes,
             files=tuple(self._sink.files),
-            ended_by=self._ended_by,
-            error=self._error,
+            ended_by=self._ending.by,
+            error=self._ending.error,
             interrupted=interrupted,
         )
-
-    def _watch(self, began: float, progress: Progress | None) -> None:
-        shown = began
-        while not self._received.wait(0.1):
-            now = time.monotonic()
-            if progress is not None and now - shown >= 1.0:
-                shown = now
-                progress(now - began, self.counts)
 
     def _finish(self, receiver: threading.Thread, writer: threading.Thread, hurried: bool) -> None:
         """Everything that was captured is written, with the counters of the end."""
@@ -261,14 +253,8 @@ class Capture:
         self._full.put(None)
         if writer.ident is None:  # the signal came before it began
             self._write()
-        elif not self._written.wait(WRITTEN if hurried else None):
-            self._fail(
-                IavfioError(
-                    "not all that was captured is written",
-                    "whatever reads or stores it takes nothing",
-                    "look at the reader of the pipe, or at the file system",
-                )
-            )
+        else:
+            self._ending.await_written(self._written, WRITTEN if hurried else None)
 
     def _waiting(self) -> int:
         found = 0
@@ -279,26 +265,16 @@ class Capture:
                 pass  # a queue that stopped has nothing
         return found
 
-    def _end(self, why: str) -> None:
-        if not self._ended_by:
-            self._ended_by = why
-        self._stop = True
-
-    def _fail(self, error: IavfioError) -> None:
-        if self._error is None:
-            self._error = error
-        self._end("error")
-
     # ---- the receiving thread
 
     def _receive(self) -> None:
         try:
             if self._cpus:
                 os.sched_setaffinity(0, self._cpus)  # of this thread
-            while not self._stop:
+            while not self._ending.by:
                 self._turn()
         except IavfioError as error:
-            self._fail(error)
+            self._ending.fail(error)
         finally:
             self._received.set()
 
@@ -319,9 +295,9 @@ class Capture:
         if used < 0:
             self._pause(int(used))
         if self._limit and self.counts.taken >= self._limit:
-            self._end("count")
+            self._ending.end("count")
         elif self._deadline and time.monotonic_ns() >= self._deadline:
-            self._end("duration")
+            self._ending.end("duration")
 
     def _buffer(self) -> Buffer | None:
         """An empty buffer; None while the writing thread has all of them."""
@@ -329,7 +305,7 @@ class Capture:
             return self._free.get(timeout=TURN_NS / 1e9)
         except queue.Empty:
             if self._deadline and time.monotonic_ns() >= self._deadline:
-                self._end("duration")
+                self._ending.end("duration")
             return None
 
     def _pause(self, code: int) -> None:
@@ -349,10 +325,10 @@ class Capture:
                 self._free.put(buffer)
             self._sink.close()
         except ReaderGone:
-            self._end("reader")
+            self._ending.end("reader")
             self._sink.abandon()
         except IavfioError as error:
-            self._fail(error)
+            self._ending.fail(error)
             self._sink.abandon()
         finally:
             self._written.set()

@@ -27,6 +27,7 @@ from iavfio._driver import ffi, lib
 from iavfio.arguments import Choice
 from iavfio.capture import blocks
 from iavfio.capture.capture import WRITTEN, Captured, Counts
+from iavfio.capture.ending import Ending, watch
 from iavfio.capture.filter import Filter
 from iavfio.capture.losses import told
 from iavfio.capture.sink import ReaderGone, Sink
@@ -268,9 +269,7 @@ class MirrorCapture:
         self._limit = limit
         self._start = time.time_ns()
         self._deadline = 0
-        self._stop = False
-        self._ended_by = ""
-        self._error: IavfioError | None = None
+        self._ending = Ending()
         self._resets = _resets(mirror.segment)
         self._done = threading.Event()  # a signal in the middle of Thread.join makes it lie
         expression = "" if filter is None else filter.expression
@@ -313,21 +312,17 @@ class MirrorCapture:
         `interrupted`. `progress(seconds, counts)` is called about once a second. Raises IavfioError
         for a file that cannot be begun; what goes wrong later is in the result's `error`.
         """
-        began = shown = time.monotonic()
+        began = time.monotonic()
         self._deadline = 0 if duration is None else time.monotonic_ns() + int(duration * 1e9)
         interrupted: KeyboardInterrupt | None = None
         worker = threading.Thread(target=self._work, daemon=True)
         try:
             self._sink.open()
             worker.start()
-            while not self._done.wait(0.1):
-                now = time.monotonic()
-                if progress is not None and now - shown >= 1.0:
-                    shown = now
-                    progress(now - began, self.counts)
+            watch(self._done, began, lambda: self.counts, progress)
         except KeyboardInterrupt as signal:
             interrupted = signal
-            self._end("signal")
+            self._ending.end("signal")
             if worker.ident is None:
                 self._work()
         except BaseException:
@@ -335,14 +330,7 @@ class MirrorCapture:
             raise
         seconds = time.monotonic() - began
         try:
-            if not self._done.wait(WRITTEN):
-                self._fail(
-                    IavfioError(
-                        "not all that was captured is written",
-                        "whatever reads or stores it takes nothing",
-                        "look at the reader of the pipe, or at the file system",
-                    )
-                )
+            self._ending.await_written(self._done, WRITTEN)
         except KeyboardInterrupt as signal:
             interrupted = signal
         lost = self.mirror.lost
@@ -354,36 +342,26 @@ class MirrorCapture:
             resets=max(_resets(self.mirror.segment) - self._resets, 0),
             written=self._sink.bytes,
             files=tuple(self._sink.files),
-            ended_by=self._ended_by,
-            error=self._error,
+            ended_by=self._ending.by,
+            error=self._ending.error,
             interrupted=interrupted,
         )
-
-    def _end(self, why: str) -> None:
-        if not self._ended_by:
-            self._ended_by = why
-        self._stop = True
-
-    def _fail(self, error: IavfioError) -> None:
-        if self._error is None:
-            self._error = error
-        self._end("error")
 
     # ---- the thread
 
     def _work(self) -> None:
         try:
-            while not self._stop:
+            while not self._ending.by:
                 self._turn()
             self.mirror.end()
             while self._fill(0):  # what came in before the end
                 pass
             self._sink.close()
         except ReaderGone:
-            self._end("reader")
+            self._ending.end("reader")
             self._sink.abandon()
         except IavfioError as error:
-            self._fail(error)
+            self._ending.fail(error)
             self._sink.abandon()
         finally:
             self.mirror.end()
@@ -395,9 +373,9 @@ class MirrorCapture:
             until = min(until, self._deadline)
         self._fill(until)
         if self._limit and self.mirror.read >= self._limit:
-            self._end("count")
+            self._ending.end("count")
         elif self._deadline and time.monotonic_ns() >= self._deadline:
-            self._end("duration")
+            self._ending.end("duration")
         elif why := self.mirror.ended():
             self._port_ended(why)
 
@@ -407,7 +385,7 @@ class MirrorCapture:
         size, limit, prompt = self._buffer.size, self._limit, self._sink.prompt
         used = int(lib.mirror_reader_fill(self.mirror.raw, raw, size, limit, until, prompt))
         if used < 0:
-            self._fail(self.mirror.nonsense("what stands in its rings are no frames"))
+            self._ending.fail(self.mirror.nonsense("what stands in its rings are no frames"))
             return 0
         if used:
             self._sink.write(self._buffer.data[:used])
@@ -416,9 +394,9 @@ class MirrorCapture:
     def _port_ended(self, why: str) -> None:
         segment = self.mirror.segment
         if why == "closed":
-            self._end("port")
+            self._ending.end("port")
         elif why == "stalled":
-            self._fail(
+            self._ending.fail(
                 IavfioError(
                     f"port {segment.name!r} has ended the mirror",
                     "frames waited in its rings for too long, and none was read",
@@ -426,7 +404,7 @@ class MirrorCapture:
                 )
             )
         else:
-            self._fail(
+            self._ending.fail(
                 IavfioError(
                     f"port {segment.name!r} is gone: {segment.process} has ended",
                     "it was killed, or ended without closing its port",

@@ -10,26 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import failure, one_port, signals
+from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
 from iavfio.cli.options import (
     CaptureFile,
     CpuList,
     Number,
-    PortName,
     Rotation,
     RunningPort,
     VfOrPort,
-    device_options,
 )
 from iavfio.cli.outcome import DONE
 from iavfio.cli.printing import json_text, note, tell_record, wrapped
-from iavfio.cli.private_pf import personality_option, private_uplink_option
-from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
 
 if TYPE_CHECKING:
     from iavfio.capture.capture import Captured, Counts
-    from iavfio.capture.filter import Filter
     from iavfio.port.port import Port
 
 STATUS = (
@@ -48,7 +44,7 @@ STATUS = (
     status=STATUS,
 )
 @click.argument("target", metavar="VF|PORT", type=VfOrPort())
-@click.argument("expression", metavar="[FILTER]...", nargs=-1)
+@filter_argument
 @click.option(
     "-w",
     "--write",
@@ -106,17 +102,9 @@ STATUS = (
 @click.option(
     "--cpus", type=CpuList(), metavar="N[-N][,...]", help="Receive on these CPUs: 2,3 or 0-3."
 )
-@personality_option
-@private_uplink_option("gen")
-@click.option("--name", type=PortName(), help="Port name for 'iavfio stats', and in the file.")
-@device_options
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summary as one JSON object ('iavfio schema capture'), with -w - on stderr.",
+@one_port.vf_options(
+    "capture", uplink="gen", port=", and in the file", summary=", with -w - on stderr"
 )
-@runtime_dir_option
 def command(
     target: str, expression: tuple[str, ...], path: str, as_json: bool, **options: Any
 ) -> int:
@@ -138,7 +126,7 @@ def command(
             "a VF that this command opens sends nothing: --direction is of a port that runs in "
             "another process"
         )
-    chosen = _filter(expression)
+    chosen = compiled(expression)
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
         try:
@@ -179,7 +167,7 @@ def _mirrored(
     from iavfio.capture.mirror import Mirror, MirrorCapture
 
     _check_used()
-    chosen = _filter(expression)
+    chosen = compiled(expression)
     direction = options["direction"] or "both"
     mirror = Mirror(
         target,
@@ -238,30 +226,16 @@ def _check_stdout(path: str) -> None:
         )
 
 
-def _filter(words: tuple[str, ...]) -> Filter | None:
-    expression = " ".join(words).strip()
-    if not expression:
-        return None
-    from iavfio.capture.filter import Filter
-
-    return Filter(expression)
-
-
 def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
-    """A running port that has every tag in its column, where the PF can strip tags."""
-    from iavfio.datapath.pool import Pool, buffers_for
-
-    queues, ring = options["queues"], options["ring"]
+    """The port, running."""
+    queues = options["queues"]
     for number in options["numbers"]:
         if number >= queues:
             raise click.UsageError(
                 f"--queue {number} does not exist: --queues {queues} has 0 to {queues - 1}"
             )
-    pool = Pool(buffers_for(queues * ring), contiguous=options["unsafe_noiommu"])
-    port = one_port.opened(stack, target, options, pool=pool)
-    tags = ["vlan"] if port.session.may_strip_vlan else []
-    mtu = options["mtu"] or port.settings.mtu
-    port.configure(queues=queues, rx_ring=ring, mtu=mtu, metadata=tags)
+    port = one_port.for_frames(stack, target, options)
+    port.configure(rx_ring=options["ring"])
     if options["promiscuous"]:
         port.configure(promiscuous=True)
     one_port.start(port)

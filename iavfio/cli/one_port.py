@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from iavfio.cli.options import device_arguments
+import click
+
+from iavfio.cli.options import PortName, device_arguments, device_options
 from iavfio.cli.printing import note
-from iavfio.cli.private_pf import check_used, with_private_vfs
+from iavfio.cli.private_pf import (
+    check_used,
+    personality_option,
+    private_uplink_option,
+    with_private_vfs,
+)
+from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
 from iavfio.ranges import MTU
 
@@ -16,6 +25,37 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 LINK_SECONDS = 5.0
+
+
+def vf_options(
+    name: str, uplink: str, *, port: str = "", summary: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that the command `name` has besides its own: how its VF is opened, --json, and
+    the runtime directory.
+
+    `uplink`: of a private software PF, by default; `port`, `summary`: more words in the help of
+    --name and --json.
+    """
+    options = (
+        personality_option,
+        private_uplink_option(uplink),
+        click.option("--name", type=PortName(), help=f"Port name for 'iavfio stats'{port}."),
+        device_options,
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            help=f"Print the summary as one JSON object ('iavfio schema {name}'){summary}.",
+        ),
+        runtime_dir_option,
+    )
+
+    def added(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return added
 
 
 def opened(stack: ExitStack, target: str, options: dict[str, Any], **more: Any) -> Port:
@@ -31,6 +71,21 @@ def opened(stack: ExitStack, target: str, options: dict[str, Any], **more: Any) 
     with naming_the_holder([vf]):
         port = open_port(vf, name=options["name"], **device_arguments(options, vf), **more)
     return stack.enter_context(port)
+
+
+def for_frames(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
+    """Opens the VF as `opened` does, with queues and MTU of `options` and buffers for its rings.
+
+    The port, which does not run yet, has every tag in its column where the PF can strip tags.
+    """
+    from iavfio.datapath.pool import Pool, buffers_for
+
+    queues = options["queues"]
+    pool = Pool(buffers_for(queues * options["ring"]), contiguous=options["unsafe_noiommu"])
+    port = opened(stack, target, options, pool=pool)
+    tags = ["vlan"] if port.session.may_strip_vlan else []
+    port.configure(queues=queues, mtu=options["mtu"] or port.settings.mtu, metadata=tags)
+    return port
 
 
 def mtu_for(port: Port, longest: int) -> int:

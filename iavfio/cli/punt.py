@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import failure, one_port, signals
+from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, PortName, Vf, Words, device_options
+from iavfio.cli.options import Number, Vf, Words
 from iavfio.cli.outcome import DONE
 from iavfio.cli.printing import note, printing, tell_record, wrapped
-from iavfio.cli.private_pf import personality_option, private_uplink_option
-from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import EVERY, MTU, QUEUES, RING, SECONDS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ TOLD = (
     status=STATUS,
 )
 @click.argument("target", metavar="VF", type=Vf())
-@click.argument("expression", metavar="[FILTER]...", nargs=-1)
+@filter_argument
 @click.option(
     "--tap",
     "name_of_tap",
@@ -82,17 +81,7 @@ TOLD = (
     "--ring", type=Number(RING), default=512, show_default=True, help="Descriptors per ring."
 )
 @click.option("--mtu", type=Number(MTU), help="MTU of VF and interface.  [default: 1500]")
-@personality_option
-@private_uplink_option("none")
-@click.option("--name", type=PortName(), help="Port name for 'iavfio stats'.")
-@device_options
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summary as one JSON object ('iavfio schema punt').",
-)
-@runtime_dir_option
+@one_port.vf_options("punt", uplink="none")
 def command(target: str, expression: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Give the kernel what FILTER selects of what VF receives, and send what the kernel sends.
 
@@ -141,29 +130,18 @@ def command(target: str, expression: tuple[str, ...], as_json: bool, **options: 
 
 
 def _filter(words: tuple[str, ...], everything: bool) -> Filter | None:
-    expression = " ".join(words).strip()
-    if expression and everything:
-        raise click.UsageError("--all and FILTER both say what is punted: use one of them")
-    if expression:
-        from iavfio.capture.filter import Filter
-
-        return Filter(expression)
     if not everything:
-        return None
+        return compiled(words)
+    if words:
+        raise click.UsageError("--all and FILTER both say what is punted: use one of them")
     from iavfio.punt import selections
 
     return selections.everything()
 
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
-    """A running port that has every tag in its column, where the PF can strip tags."""
-    from iavfio.datapath.pool import Pool, buffers_for
-
-    queues, ring = options["queues"], options["ring"]
-    pool = Pool(buffers_for(queues * ring), contiguous=options["unsafe_noiommu"])
-    port = one_port.opened(stack, target, options, pool=pool)
-    tags = ["vlan"] if port.session.may_strip_vlan else []
-    port.configure(queues=queues, ring=ring, mtu=options["mtu"] or port.settings.mtu, metadata=tags)
+    port = one_port.for_frames(stack, target, options)
+    port.configure(ring=options["ring"])
     one_port.start(port)
     return port
 

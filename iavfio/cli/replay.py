@@ -11,17 +11,9 @@ import click
 
 from iavfio.cli import one_port, signals
 from iavfio.cli.group import Command
-from iavfio.cli.options import (
-    Number,
-    PortName,
-    Vf,
-    Words,
-    device_options,
-)
+from iavfio.cli.options import Number, Vf, Words
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, tell_record, wrapped
-from iavfio.cli.private_pf import personality_option, private_uplink_option
-from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
 
 if TYPE_CHECKING:
@@ -82,17 +74,7 @@ STATUS = (
 @click.option(
     "--ring", type=Number(RING), default=512, show_default=True, help="Descriptors per ring."
 )
-@personality_option
-@private_uplink_option("none")
-@click.option("--name", type=PortName(), help="Port name for 'iavfio stats'.")
-@device_options
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summary as one JSON object ('iavfio schema replay').",
-)
-@runtime_dir_option
+@one_port.vf_options("replay", uplink="none")
 def command(target: str, path: str, as_json: bool, **options: Any) -> int:
     """Send the Ethernet frames of FILE: pcap or pcapng, also packed by gzip.
 
