@@ -27,6 +27,7 @@ from iavfio.fleet.orders import (
 )
 from iavfio.fleet.plan import FleetPlan
 from iavfio.fleet.result import FleetResult
+from iavfio.signatures import checked_class
 
 OPENING = 60.0  # seconds that a host has to open its port
 ASKING = 5.0  # that it has for its clock, and to close its port
@@ -43,6 +44,7 @@ JOINING = 0.2
 Progress = Callable[[float], None]
 
 
+@checked_class
 class Fleet:
     """The hosts of a plan, with their ports open; a context manager.
 

@@ -11,6 +11,7 @@ from iavfio.bench.ndr import RESET, Trial
 from iavfio.bench.search import Found, search_goals
 from iavfio.errors import IavfioError
 from iavfio.fleet.fleet import Fleet
+from iavfio.signatures import checked_class
 
 AGAIN = 3  # times that a trial is made anew in which a host failed or a VF was reset
 
@@ -32,6 +33,7 @@ class FleetLost(IavfioError):
     """Hosts are lost and did not come back: the search cannot go on."""
 
 
+@checked_class
 class FleetSearch:
     """Searches for the highest rate of a fleet's plan, for each of its sizes.
 

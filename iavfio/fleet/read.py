@@ -12,6 +12,7 @@ from typing import Any
 from iavfio.arguments import unknown
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.fleet.plan import Cluster, FleetPlan, Goals, Host
+from iavfio.signatures import checked_call
 
 EXAMPLE = """[engine]
   scheduler = "tcp://192.0.2.1:8786"
@@ -38,6 +39,7 @@ GOALS = tuple(each.name for each in fields(Goals))
 HOST = tuple(each.name for each in fields(Host))
 
 
+@checked_call
 def read_plan(path: str | Path) -> FleetPlan:
     """The plan in a TOML file: tables [engine], [traffic], [goals], and a [[host]] each.
 

@@ -312,7 +312,8 @@ static void test_filter(void)
     frame[12] = 8;
     for (int i = 0; i < 10; i++)
         expect(&ring, buffer, &at, frame, 14, 60);
-    assert(at == got && ring.control->frames == 20 && ring.control->written == 10);
+    assert(at == got && ring.control->frames == 20 && ring.control->written == 10 &&
+           !ring.control->lost);
     mirror_detach(rig.pair);
     ring_end(&ring);
     rig_end(&rig);
@@ -438,6 +439,36 @@ static void test_hostile_reader(void)
     rig_end(&rig);
 }
 
+/* A reader that says to have read what was not written yet makes no room by that. */
+static void test_reader_ahead_of_the_writer(void)
+{
+    struct rig rig;
+    struct ring ring;
+    uint8_t frame[1000];
+    int64_t at = 0, got;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    ring_new(&ring, config_of(&rig), 0);
+    mirror_attach(rig.pair, ring.mirror, NULL);
+    for (uint32_t i = 0; i < 40; i++) {
+        make_frame(frame, sizeof(frame), i);
+        receive(&rig, frame, sizeof(frame), RIG_EOP);
+        assert(take(&rig, 8) == 1);
+        if (i >= 32) /* it is full */
+            ring.control->tail = ring.control->head + 1024 * (i - 31);
+    }
+    assert(ring.control->written == 32 && ring.control->lost == 8);
+    got = fill(&ring, buffer, sizeof(buffer));
+    for (uint32_t i = 0; i < 32; i++) {
+        make_frame(frame, sizeof(frame), i);
+        expect(&ring, buffer, &at, frame, sizeof(frame), sizeof(frame));
+    }
+    assert(at == got);
+    mirror_detach(rig.pair);
+    ring_end(&ring);
+    rig_end(&rig);
+}
+
 /* A writer that writes nonsense is told, and nothing is read outside of the ring or written outside of the buffer. */
 static void test_hostile_writer(void)
 {
@@ -470,6 +501,35 @@ static void test_hostile_writer(void)
         ring_end(&ring);
     }
     assert(told > 300 && told < 3000);
+    rig_end(&rig);
+}
+
+/* After its end the first burst of each side puts the functions back that were there before. */
+static void test_nothing_stays_of_it(void)
+{
+    struct rig rig;
+    struct ring ring[2];
+    rx_burst_fn received;
+    tx_post_fn sent;
+    uint8_t frame[64] = {0};
+    uint64_t handle;
+    uint32_t refused;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    received = rig.pair->rx_paths.burst[0];
+    sent = rig.pair->tx_paths.burst[0];
+    for (uint32_t i = 0; i < 2; i++)
+        ring_new(&ring[i], config_of(&rig), i);
+    mirror_attach(rig.pair, ring[0].mirror, ring[1].mirror);
+    assert(rig.pair->rx_paths.burst[0] != received && rig.pair->tx_paths.burst[0] != sent);
+    mirror_detach(rig.pair);
+    receive(&rig, frame, sizeof(frame), RIG_EOP);
+    assert(take(&rig, 8) == 1);
+    handle = filled(&rig, 64, 0);
+    assert(pair_send(rig.pair, &handle, NULL, NULL, 1, &refused) == 1);
+    assert(rig.pair->rx_paths.burst[0] == received && rig.pair->tx_paths.burst[0] == sent);
+    for (uint32_t i = 0; i < 2; i++)
+        ring_end(&ring[i]);
     rig_end(&rig);
 }
 
@@ -566,7 +626,9 @@ int main(void)
     test_losses();
     test_two_rings();
     test_hostile_reader();
+    test_reader_ahead_of_the_writer();
     test_hostile_writer();
+    test_nothing_stays_of_it();
     test_on_and_off();
     puts("mirrors hold");
     return 0;

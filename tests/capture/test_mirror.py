@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,7 @@ from iavfio.softvf.launch import SoftPf
 from iavfio.stats import door
 from iavfio.stats.listing import find
 from tests.capture.files import blocks, options, records, statistics
+from tests.capture.pcap_oracle import library
 from tests.port.rig import collect, send_all, udp, until
 from tests.stats.others import NOBODY, in_child
 
@@ -197,6 +199,20 @@ def test_losses_are_told_exactly_by_queue(port: Port, peer: Port, tmp_path: Path
         "received": 600, "dropped": 600 - kept, "accepted": 600, "os_dropped": 0,
         "delivered": kept,
     }  # fmt: skip
+
+
+def test_what_lies_in_the_rings_at_the_end_is_written(
+    port: Port, peer: Port, tmp_path: Path
+) -> None:
+    """More than the reader takes between two looks at the clock."""
+    path, frames = tmp_path / "a.pcapng", numbered(port, peer, 200)
+    mirror = Mirror("mirrored", direction="rx")
+    for _ in range(4):
+        send_all(peer, frames)
+        assert collect(port.rx, len(frames)) == frames
+    done = taken(mirror, path)
+    assert [each.data for each in records(path)] == frames * 4
+    assert (done.counts.taken, done.waiting) == (800, 0)
 
 
 def test_workers_forward_verified_traffic_meanwhile(port: Port, peer: Port, tmp_path: Path) -> None:
@@ -383,6 +399,8 @@ def test_a_reader_that_stands_still_is_let_go(
     monkeypatch.setattr(mirroring, "STALL", 0.1)
     monkeypatch.setattr(mirroring, "LOOK", 0.05)
     mirror = Mirror("mirrored")
+    time.sleep(0.3)
+    assert mirror.ended() == "", "one that has nothing to read may wait"
     send_all(port, numbered(port, port, 5))
     assert until(lambda: mirror.ended() == "stalled")
     done = MirrorCapture(mirror, str(tmp_path / "a.pcapng")).run()
@@ -459,7 +477,43 @@ def test_the_command_captures_a_port_of_another_process(tmp_path: Path) -> None:
         assert "lost in the mirror: none" in told and "received and sent" in told
 
 
+FILTERS = {
+    "udp port 53": [0, 2, 4],
+    "src port 1001 or dst port 53 and not greater 62": [0, 1],
+}
+
+
+@pytest.mark.parametrize("expression", FILTERS)
+def test_a_filter_of_the_command_runs_in_the_ports_process(
+    port: Port, peer: Port, tmp_path: Path, expression: str
+) -> None:
+    """libpcap compiles it in one process, the other runs it: what is left out crosses no ring."""
+    library()
+    path, dports = tmp_path / "a.pcapng", (53, 2000, 53, 5300, 53)
+    frames = [
+        udp(port.mac, peer.mac, sport=1000 + i, dport=dport, payload=bytes([i]) * (18 + i))
+        for i, dport in enumerate(dports)
+    ]
+    with subprocess.Popen(
+        [*CLI, "mirrored", "-w", str(path), "--direction", "rx", "--json", *expression.split()],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as child:  # fmt: skip
+        assert until(lambda: port.control.mirroring.caller is not None, 60)
+        assert until(path.exists, 60)
+        send_all(peer, frames)
+        assert collect(port.rx, len(frames)) == frames
+        child.send_signal(signal.SIGINT)
+        out, error = child.communicate(timeout=60)
+    assert (child.returncode, error) == (130, "")
+    record = msgspec.json.decode(out, type=CaptureRecord)
+    wanted = [frames[i] for i in FILTERS[expression]]
+    assert (record.filter, record.received, record.captured) == (expression, 5, len(wanted))
+    assert [each.data for each in records(path)] == wanted
+
+
 WRONG = {
+    "expression": (["mirrored", "-w", "x", "udp", "prot", "53"], "prot"),
     "of a VF": (["mirrored", "-w", "x", "--mtu", "1500"], "--mtu is of a VF that this command"),
     "of a port": (["softvf", "-w", "x", "--direction", "tx"], "--direction is of a port"),
     "nobody": (["nobody", "-w", "x"], "'nobody' names no VF"),
@@ -470,6 +524,7 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_use_is_told(port: Port, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    library()
     arguments, message = WRONG[what]
     assert run(["capture", *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.split())

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -12,7 +14,7 @@ from iavfio.errors import IavfioError
 from iavfio.fleet.clocks import compare
 from iavfio.fleet.fleet import Fleet
 from iavfio.fleet.ndr import AGAIN, FleetSearch
-from iavfio.fleet.orders import Trouble
+from iavfio.fleet.orders import HostCounts, Trouble
 from iavfio.fleet.plan import Goals, Host
 from iavfio.fleet.records import (
     FleetBenchRecord,
@@ -57,6 +59,19 @@ def test_counters_that_tell_of_more_than_is_lost_are_told() -> None:
     with Fleet(plan(), FakeEngine(Way(named={"rx_discards": 5}))) as fleet:
         done = fleet.run()
     assert "counters tell of 5 more" in done.balance and done.sound
+
+
+def test_what_came_twice_hides_no_loss_and_more_than_was_sent_is_told() -> None:
+    with Fleet(plan(), FakeEngine(Way())) as fleet:
+        done = fleet.run()
+    again = replace(done.hosts["east"], duplicated=7)
+    found = replace(done, hosts={**done.hosts, "east": again})
+    assert (found.loss, found.duplicated, found.sound) == (7, 7, False)
+    assert "7 of 10000 packets were lost" in found.reasons[0]
+    more = replace(done.hosts["east"], received=10_007)
+    found = replace(done, hosts={**done.hosts, "east": more})
+    assert found.reasons == ("7 packets more arrived than all senders sent",)
+    assert found.trial.wrong == found.reasons[0] and found.trial.loss == 0
 
 
 def test_senders_begin_at_one_time_by_their_own_clocks() -> None:
@@ -121,6 +136,11 @@ def test_the_check_before_the_run_names_who_hears_nothing() -> None:
     with pytest.raises(IavfioError, match="none reached east"), deaf as fleet:
         fleet.preflight()
     with Fleet(plan(), FakeEngine(Way())) as fleet:
+        fleet.preflight()
+    receivers = [Host(name, "p", "receiver") for name in ("a", "b")]
+    way = Way(script={"b end": [HostCounts()]})
+    half = Fleet(plan(Host("west", "p", "sender", queues=2), *receivers), FakeEngine(way))
+    with pytest.raises(IavfioError, match="none reached b"), half as fleet:
         fleet.preflight()
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import iavfio
-from iavfio import Lane, Worker, capture, faults, generator, live, stats, testing, vfs
+from iavfio import Lane, Worker, capture, faults, fleet, generator, live, punt, stats, testing, vfs
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.port.port import Port
 from iavfio.signatures import checked_call
@@ -28,6 +29,10 @@ WRONG: list[Any] = [
     np.zeros(3), np.int8(3), print, {1},
 ]  # fmt: skip
 FRAME = bytes(12) + b"\x08\x00" + bytes(50)
+PLAN = fleet.FleetPlan(
+    fleet.Cluster(scheduler="tcp://192.0.2.1:8786"),
+    (fleet.Host("west", "softvf", "sender"), fleet.Host("east", "softvf", "receiver")),
+)
 BLOCKING = {"progress", "duration", "condition", "seconds", "timeout", "count"}
 
 
@@ -57,8 +62,10 @@ def tried(call: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
             except Exception as error:
                 found.append(f"{name}={value!r}: {type(error).__name__}: {error}")
             else:
-                if isinstance(made, Worker):
+                if isinstance(made, Worker | punt.Punt | punt.Tap):
                     made.close()
+                elif isinstance(made, capture.Mirror):
+                    made.end()
     return found
 
 
@@ -86,6 +93,16 @@ CALLS = {
         lambda a, b, _: capture.Capture,
         lambda a, path: {"port": a, "path": str(path / "c")},
     ),
+    "Mirror": (lambda *_: capture.Mirror, lambda a, _: {"port": a.name}),
+    "MirrorCapture": (
+        lambda *_: capture.MirrorCapture,
+        lambda a, path: {"mirror": capture.Mirror(a.name), "path": str(path / "m")},
+    ),
+    "Punt": (lambda *_: punt.Punt, lambda a, _: {"port": a, "tap": f"wrong{os.getpid()}"}),
+    "Tap": (lambda *_: punt.Tap, lambda *_: {}),
+    "Fleet": (lambda *_: fleet.Fleet, lambda *_: {"plan": PLAN}),
+    "FleetSearch": (lambda *_: fleet.FleetSearch, lambda *_: {"fleet": fleet.Fleet(PLAN)}),
+    "read_plan": (lambda *_: fleet.read_plan, lambda *_: {}),
     "Filter": (lambda *_: capture.Filter, lambda *_: {"expression": "udp"}),
     "load": (lambda *_: capture.load, lambda *_: {}),
     "parse_rule": (lambda *_: capture.parse_rule, lambda *_: {}),

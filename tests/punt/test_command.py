@@ -20,6 +20,7 @@ import iavfio
 from iavfio.cli import run
 from iavfio.punt.records import PuntInterval, PuntRecord
 from iavfio.softvf.launch import SoftPf
+from tests.capture.pcap_oracle import library
 from tests.capture.test_command import CLI, default_signals
 from tests.port.rig import until
 from tests.punt import kernel
@@ -130,6 +131,23 @@ def test_everything_is_punted_and_told_in_words(busy: SoftPf, capsys: Capture) -
 
 
 @pytest.mark.parametrize(
+    ("expression", "selected"),
+    [("udp dst port 9 and src net 198.18.0.0/15", True), ("udp dst port 53 or arp", False)],
+)
+def test_what_libpcap_compiles_selects(
+    busy: SoftPf, capsys: Capture, expression: str, selected: bool
+) -> None:
+    """The wire sends UDP from 198.18.0.1 to port 9."""
+    kernel.require()
+    library()
+    words = ["--duration", "0.2", "--json", *expression.split()]
+    assert run(["punt", busy.sockets[0], "--tap", f"c{os.getpid()}", *words]) == 0
+    record = msgspec.json.decode(capsys.readouterr().out, type=PuntRecord)
+    assert record.received > 0 and record.filter == expression
+    assert record.to_tap.packets == (record.received if selected else 0)
+
+
+@pytest.mark.parametrize(
     ("words", "why"),
     [
         (["--tap", "a/b"], "cannot name a network interface"),
@@ -137,10 +155,12 @@ def test_everything_is_punted_and_told_in_words(busy: SoftPf, capsys: Capture) -
         (["--tap", "lo"], "there is a network interface lo"),
         (["--tap", "vf0", "--address", "192.0.2.1"], "192.0.2.1/24"),
         (["--tap", "vf0", "--all", "arp"], "both say what is punted"),
+        (["--tap", "vf0", "udp", "prot", "53"], "prot"),
         ([], "Missing option '--tap'"),
     ],
 )
 def test_wrong_use(words: list[str], why: str, capsys: Capture) -> None:
+    library()
     assert run(["punt", "softvf", *words]) == 2
     assert why in capsys.readouterr().err
 
