@@ -3,8 +3,8 @@
 
     python examples/acl.py [DEVICE]
 
-The rules are the handler's state: Python may change them, and read their counts, while it runs. It
-needs Numba: pip install numba. Without a device the second VF of a software PF sends three packets.
+The worker's CPU judges: iavfio programs no flow rules of the card (ADD_FDIR_FILTER). Python may
+change rules and read counts meanwhile. It needs Numba. Without a device a software PF's VF sends.
 """
 
 from __future__ import annotations
