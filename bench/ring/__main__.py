@@ -64,6 +64,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--turns", type=int, default=100, help="interleaved turns (default 100)")
     parser.add_argument("--cpus", help="driver's CPU, helper's CPU (default: the first two)")
     parser.add_argument("--mix", action="store_true", help="instructions by function")
+    parser.add_argument(
+        "--backend",
+        action="append",
+        default=[],
+        choices=("iavfio", "mirrored", "dpdk"),
+        help="measure this one; mirrored: iavfio while both sides are (default: the others)",
+    )
     parser.add_argument("--no-dpdk", action="store_true", help="our driver only")
     results = record.RESULTS / "ring.json"
     parser.add_argument("--out", type=Path, default=results, help="JSON written")
@@ -90,6 +97,8 @@ def main(argv: list[str]) -> None:
     started = time.monotonic()
     mixes: list[str] = []
     command = [str(program), "-t", str(args.turns), "-c", cpus, *(["-m"] if args.mix else [])]
+    for name in args.backend:
+        command += ["-b", name]
     rows = _run(command, groups, mixes)
     source["load_after"] = round(os.getloadavg()[0], 2)
     source["seconds"] = round(time.monotonic() - started)

@@ -90,12 +90,14 @@ typedef void (*act_fn)(struct instance *instance);
 struct backend {
     const char *name, *isa;
     uint32_t variant; /* the backend's own */
+    bool apart; /* is measured only when it is named */
     bool (*usable)(const struct backend *backend);
     struct instance *(*open)(const struct backend *backend, const struct setup *setup);
     void (*close)(struct instance *instance);
     void (*take)(struct instance *instance); /* `burst` buffers of 60 bytes, to be sent */
     void (*give)(struct instance *instance, uint32_t from, uint32_t to); /* back to the pool */
     void (*look)(const struct instance *instance, uint32_t i, struct seen *seen);
+    void (*after)(struct instance *instance); /* each pass; NULL: nothing */
     act_fn act[WORKS]; /* NULL: has no such work */
 };
 

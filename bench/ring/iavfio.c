@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Our driver as a backend: whole calls of the pair, guards, checks, counters and marks included. */
+/* Our driver as a backend: whole calls of the pair, guards, checks, counters and marks included. "mirrored" is the same
+ * while another process, which keeps up, mirrors both sides (docs/adr/0009). */
 #include <stdlib.h>
 #include <string.h>
 
+#include "driver/capture/mirror.h"
 #include "driver/driver.h"
 #include "harness.h"
 
 #define FRAME 60
+#define COPIES (1u << 20) /* bytes of a mirror's ring */
+#define TAG_TYPE 0x8100
 
 struct ours {
     struct instance head;
@@ -18,6 +22,11 @@ struct ours {
     struct sq_counters *sq;
     uint32_t rx_tail __attribute__((aligned(64)));
     uint32_t tx_tail;
+    struct copies {
+        struct mirror *mirror;
+        struct mirror_control *control;
+        void *data;
+    } copies[2]; /* what is received, what is sent */
     struct columns columns;
     uint64_t handles[BURST_MAX] __attribute__((aligned(64)));
     uint8_t flags[BURST_MAX], csum[BURST_MAX];
@@ -46,10 +55,55 @@ static void choose_columns(struct ours *ours, enum metadata metadata)
     ours->columns.time = ours->time;
 }
 
+/* ---- mirrored ---- */
+
+static void mirror_both_sides(struct ours *ours, const struct setup *setup)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        struct copies *copies = &ours->copies[i];
+        struct mirror_config config = {.size = COPIES, .snaplen = 65535, .max_frame = 1518};
+        int error;
+
+        copies->control = line_alloc(MIRROR_CONTROL);
+        copies->data = big_alloc(COPIES);
+        config.control = copies->control;
+        config.data = copies->data;
+        config.tag_type = i == 0 && setup->metadata == META_SET_ALL ? TAG_TYPE : 0;
+        copies->mirror = mirror_new(&config, &error);
+        if (!copies->mirror)
+            die("no mirror");
+    }
+    mirror_attach(ours->pair, ours->copies[0].mirror, ours->copies[1].mirror);
+}
+
+static void read_copies(struct instance *instance)
+{
+    struct ours *ours = ours_of(instance);
+
+    for (uint32_t i = 0; i < 2; i++)
+        ours->copies[i].control->tail = ours->copies[i].control->head;
+}
+
+static void mirror_end(struct ours *ours)
+{
+    mirror_detach(ours->pair);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (ours->copies[i].control->lost)
+            die("the mirror lost frames: what was measured is not what it costs");
+        mirror_free(ours->copies[i].mirror);
+        free(ours->copies[i].control);
+        big_free(ours->copies[i].data, COPIES);
+    }
+}
+
+/* ---- opening and closing ---- */
+
 static void ours_close(struct instance *instance)
 {
     struct ours *ours = ours_of(instance);
 
+    if (ours->copies[0].mirror)
+        mirror_end(ours);
     pair_free(ours->pair);
     pool_free(ours->pool);
     big_free(ours->pool_memory, ours->pool_bytes);
@@ -112,6 +166,8 @@ static struct instance *ours_open(const struct backend *backend, const struct se
     }
     if (pair_arm(ours->pair) || pair_start(ours->pair))
         die("the pair does not start");
+    if (backend->after)
+        mirror_both_sides(ours, setup);
     return &ours->head;
 }
 
@@ -224,11 +280,13 @@ static void act_nothing(struct instance *instance)
     instance->got = 0;
 }
 
-#define OURS(label, number)                                                                        \
+#define OURS(called, label, number, mirrored)                                                      \
     {                                                                                              \
-        .name = "iavfio",                                                                          \
+        .name = called,                                                                            \
         .isa = label,                                                                              \
         .variant = number,                                                                         \
+        .apart = mirrored,                                                                         \
+        .after = mirrored ? read_copies : NULL,                                                    \
         .usable = ours_usable,                                                                     \
         .open = ours_open,                                                                         \
         .close = ours_close,                                                                       \
@@ -249,8 +307,8 @@ static void act_nothing(struct instance *instance)
     }
 
 const struct backend iavfio_backends[] = {
-    OURS("scalar", ISA_SCALAR),
-    OURS("avx2", ISA_AVX2),
-    OURS("avx512", ISA_AVX512),
+    OURS("iavfio", "scalar", ISA_SCALAR, false), OURS("iavfio", "avx2", ISA_AVX2, false),
+    OURS("iavfio", "avx512", ISA_AVX512, false), OURS("mirrored", "scalar", ISA_SCALAR, true),
+    OURS("mirrored", "avx2", ISA_AVX2, true),    OURS("mirrored", "avx512", ISA_AVX512, true),
 };
 const uint32_t iavfio_count = sizeof(iavfio_backends) / sizeof(iavfio_backends[0]);

@@ -85,6 +85,8 @@ uint32_t pass_after(struct instance *instance, enum work work)
 {
     uint32_t held = work_allocates(work) ? instance->burst : instance->got;
 
+    if (instance->backend->after)
+        instance->backend->after(instance);
     if (work_receives(work))
         instance->taken += instance->got;
     if (work == WORK_RECEIVE)

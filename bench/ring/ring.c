@@ -254,7 +254,7 @@ static uint32_t collect(const struct backend **out, uint32_t n, const struct bac
                         uint32_t count, char *const *names, uint32_t named)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (wanted(&from[i], names, named) && from[i].usable(&from[i]))
+        if (wanted(&from[i], names, named) && (named || !from[i].apart) && from[i].usable(&from[i]))
             out[n++] = &from[i];
     return n;
 }
