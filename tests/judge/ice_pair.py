@@ -160,7 +160,7 @@ def _request(step: Host) -> dict[str, Any]:
 @contextmanager
 def soft(trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
     """A software PF as it comes, after the VF has asked once for what the PF must be asked for."""
-    with rig("e810", trusted=trusted, double_vlan=double_vlan) as made:
+    with rig("e810", trusted=trusted, double_vlan=double_vlan, rxdids_unknown=True) as made:
         yield Soft(made)
 
 

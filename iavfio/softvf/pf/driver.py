@@ -44,7 +44,7 @@ class Pf:
         self.resets = Resets(self)
         self.faults = Faults()
         self.tunnels: dict[int, Tunnel] = {}  # by UDP port
-        self.rxdids_told = False  # any VF has asked GET_SUPPORTED_RXDIDS
+        self.rxdids_told = not personality.rxdids_unknown
         self._pool = max(personality.queue_pool, len(hardware) * personality.num_queue_pairs)
         self._in_hand: dict[int, int] = {}
         self.vfs = [

@@ -182,7 +182,7 @@ def _check_ice_rx(pf: Pf, vf: Vf, rx: Any) -> None:
 
 
 def _check_rxdid(pf: Pf, where: str, rxdid: int) -> None:
-    """ice knows what it offers only after GET_SUPPORTED_RXDIDS of any of its VFs."""
+    """ice before Linux 6.14 knows what it offers only after a VF's GET_SUPPORTED_RXDIDS."""
     if not pf.rxdids_told:
         raise _refuse(f"{where}: rxdid {rxdid} before GET_SUPPORTED_RXDIDS")
     if not _offered(rxdid):

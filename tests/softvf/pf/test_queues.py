@@ -105,8 +105,16 @@ def test_what_ice_refuses_after_it_has_started_the_send_queue(wrong: dict[str, i
         ]
 
 
-def test_ice_refuses_every_rxdid_before_get_supported_rxdids() -> None:
+def test_ice_knows_its_rxdids_since_another_vf_or_a_new_kernel_asked() -> None:
     with rig("e810") as pf:
+        pf.say(1, struct.pack("<II", 1, 1))
+        pf.say(3, struct.pack("<I", LINUX_CAPS))
+        assert configure(pf, 0, rxdid=9) == -5
+        assert configure(pf, 0, rxdid=1) == 0
+
+
+def test_ice_refuses_every_rxdid_before_get_supported_rxdids() -> None:
+    with rig("e810", rxdids_unknown=True) as pf:
         pf.say(1, struct.pack("<II", 1, 1))
         pf.say(3, struct.pack("<I", LINUX_CAPS))
         assert configure(pf, 0, rxdid=1) == -5
