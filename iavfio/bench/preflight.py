@@ -11,7 +11,7 @@ from iavfio.bench.result import NOBODY_THERE
 from iavfio.datapath.pair import FCS
 from iavfio.errors import IavfioError
 from iavfio.port.port import Port
-from iavfio.port.preflight import Journey, check_journey, check_link
+from iavfio.port.preflight import Journey, check_journey, check_link, check_vlans
 from iavfio.port.probe import probe_frame
 
 
@@ -36,6 +36,8 @@ def preflight(plan: Plan, ports: Sequence[Port]) -> None:
             check_journey(Journey(port, frame, listen))
             if before is not None and before == _arrived(plan, ports):
                 raise _nobody(port, frame)
+    if plan.mode == "forward" and plan.dst is None and len(ports) == 2:
+        check_vlans(*ports)
 
 
 def _arrived(plan: Plan, ports: Sequence[Port]) -> int | None:

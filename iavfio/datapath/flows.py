@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iavfio.datapath.layers import Layers, Masked
+from iavfio.datapath.layers import FrameHeaders, Masked
 
 Words = NDArray[np.uint64]
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of SplitMix64
 
 
-def flow_hash(layers: Layers, both_ways: bool = False) -> Masked:
+def flow_hash(layers: FrameHeaders, both_ways: bool = False) -> Masked:
     """64 bits over addresses, protocol and ports; masked where there is no IP.
 
     `both_ways`: the two directions of a connection give the same number. All fragments of a

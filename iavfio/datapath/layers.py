@@ -48,30 +48,24 @@ WITH_PORTS = _table(6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 EXTENSIONS = _table(0, 43, 60, 135, 139, 140, FRAGMENT, AUTHENTICATION)
 
 
-class Layers:
-    """Headers of some packets; made by `layers()` of a burst or a selection of one.
+class FrameHeaders:
+    """Headers of frames that lie in `flat`, each from `start` on for `length` bytes.
 
     What is found is kept, so that several columns cost one walk; it is not looked for again when
-    packets are changed. Headers are read in a packet's first segment, which has 2048 bytes. Raises
-    StateError after the release of the burst.
+    frames are changed.
     """
 
-    def __init__(self, packets: Packets) -> None:
-        self._packets = packets
-        handles = packets.handles
-        start = ((handles >> OFFSET_SHIFT) & FIELD_MASK).astype(np.intp)
-        self._start: Offsets = (handles & INDEX_MASK).astype(np.intp) * STRIDE + start
-        self._length: Offsets = (handles >> LENGTH_SHIFT).astype(np.intp)
+    def __init__(self, flat: NDArray[np.uint8], start: Offsets, length: Offsets) -> None:
+        self._flat = flat
+        self._start, self._length = start, length
         self._walk_tags()
 
     # ---- reading
 
     def read(self, at: Any, width: int, where: Bools) -> NDArray[np.uint8]:
-        """`width` bytes at these offsets of the packets, a row each; zeros where not `where`."""
-        self._packets.live()
-        flat = self._packets.pool.view.reshape(-1)
+        """`width` bytes at these offsets of the frames, a row each; zeros where not `where`."""
         first = np.where(where, self._start + at, 0)
-        rows: NDArray[np.uint8] = flat[first[:, None] + np.arange(width)]
+        rows: NDArray[np.uint8] = self._flat[first[:, None] + np.arange(width)]
         rows[~where] = 0
         return rows
 
@@ -125,19 +119,23 @@ class Layers:
         return _masked(self._kind, self._ethernet & (self._kind >= LEAST_TYPE))
 
     def vlan_id(self, number: int = 0) -> Masked:
-        """VLAN of the outermost tag (0) or of those behind it, stripped or in the frame.
-
-        A tag that the device stripped counts as the outermost, where the metadata have "vlan".
-        """
-        columns = [(has, tci) for has, tci in self._tags]
-        arrays = self._packets.live().arrays
-        if "vlan" in arrays:
-            stripped = (self._packets.flags & lib.FLAG_VLAN) != 0
-            if stripped.any():
-                columns = _behind(stripped, self._packets.vlan, columns)
+        """VLAN of the outermost tag (0) or of those behind it, stripped or in the frame."""
+        columns = self._all_tags()
         none = np.zeros(len(self._length), dtype=bool), np.zeros(len(self._length), np.uint16)
         has, tci = columns[number] if number < len(columns) else none
         return _masked((tci & 0xFFF).astype(np.uint16), has)
+
+    def _all_tags(self) -> list[tuple[Bools, NDArray[np.uint16]]]:
+        """Which frames have a tag, and its TCI, from the outermost on."""
+        return list(self._tags)
+
+    @property
+    def tag_count(self) -> NDArray[np.intp]:
+        """How many VLAN tags stand in each frame."""
+        counts: NDArray[np.intp] = np.zeros(len(self._length), np.intp)
+        for has, _ in self._tags:
+            counts += has
+        return counts
 
     # ---- IP
 
@@ -252,6 +250,38 @@ class Layers:
     def l4_dst(self) -> Masked:
         """Destination ports, as `l4_src`."""
         return _masked(self._number(self._transport[1] + 2, 2, self.has_ports), self.has_ports)
+
+
+class Layers(FrameHeaders):
+    """Headers of some packets; made by `layers()` of a burst or a selection of one.
+
+    Headers are read in a packet's first segment, which has 2048 bytes. A tag that the device
+    stripped counts as the outermost, where the metadata have "vlan". Raises StateError after the
+    release of the burst.
+    """
+
+    def __init__(self, packets: Packets) -> None:
+        self._packets = packets
+        handles = packets.handles
+        start = ((handles >> OFFSET_SHIFT) & FIELD_MASK).astype(np.intp)
+        super().__init__(
+            packets.pool.view.reshape(-1),
+            (handles & INDEX_MASK).astype(np.intp) * STRIDE + start,
+            (handles >> LENGTH_SHIFT).astype(np.intp),
+        )
+
+    def read(self, at: Any, width: int, where: Bools) -> NDArray[np.uint8]:
+        """`width` bytes at these offsets of the packets, a row each; zeros where not `where`."""
+        self._packets.live()
+        return super().read(at, width, where)
+
+    def _all_tags(self) -> list[tuple[Bools, NDArray[np.uint16]]]:
+        columns = super()._all_tags()
+        if "vlan" in self._packets.live().arrays:
+            stripped = (self._packets.flags & lib.FLAG_VLAN) != 0
+            if stripped.any():
+                return _behind(stripped, self._packets.vlan, columns)
+        return columns
 
 
 def _is_tag(kind: NDArray[Any]) -> Bools:

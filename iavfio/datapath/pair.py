@@ -112,6 +112,7 @@ class QueuePair:
         self._device: PairDevice | None = None
         self._readiness: Readiness | None = None
         self._mirrors: tuple[Any, Any] | None = None  # C mirrors of both sides
+        self._sampled = False  # they are samples: whoever wants a mirror takes their place
         self._mirroring = threading.Lock()  # of them and of the C pair that has them
         self._closed: list[Any] = []  # freed with this object: other threads may be inside a call
 
@@ -243,16 +244,42 @@ class QueuePair:
         Whoever is inside the pair goes on, and a C pair that takes the place of this one has them.
         """
         with self._mirroring:
-            self._mirrors = rx, tx
-            if self.raw is not None:
-                lib.mirror_attach(self.raw, rx, tx)
+            if self._sampled:
+                self._detach()
+            self._attach(rx, tx)
 
     def unmirror(self) -> None:
         """Nobody touches the mirrors any more after the return. Twice is harmless."""
         with self._mirroring:
-            mirrors, self._mirrors = self._mirrors, None
-            if mirrors is not None and self.raw is not None:
-                lib.mirror_detach(self.raw)
+            if not self._sampled:
+                self._detach()
+
+    def sample(self, rx: Any, tx: Any) -> bool:
+        """Copies to these C mirrors (None: none) as `mirror` does, until `unsample` or until
+        somebody else wants a mirror; False when somebody has one.
+        """
+        with self._mirroring:
+            if self._mirrors is not None:
+                return False
+            self._attach(ffi.NULL if rx is None else rx, tx)
+            self._sampled = True
+            return True
+
+    def unsample(self) -> None:
+        """Nobody touches the samples any more after the return. Twice is harmless."""
+        with self._mirroring:
+            if self._sampled:
+                self._detach()
+
+    def _attach(self, rx: Any, tx: Any) -> None:
+        self._mirrors = rx, tx
+        if self.raw is not None:
+            lib.mirror_attach(self.raw, rx, tx)
+
+    def _detach(self) -> None:
+        mirrors, self._mirrors, self._sampled = self._mirrors, None, False
+        if mirrors is not None and self.raw is not None:
+            lib.mirror_detach(self.raw)
 
     def close(self) -> None:
         """Gives buffers and rings back, after the device can no longer write. Raises VfioError."""
@@ -264,7 +291,7 @@ class QueuePair:
     def disown(self) -> None:
         """Leaves the pair to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.raw = None
-        self._mirrors, self._mirroring = None, threading.Lock()
+        self._mirrors, self._mirroring, self._sampled = None, threading.Lock(), False
         if self._readiness is not None:
             self._readiness.disown()
 

@@ -6,14 +6,16 @@ The checks are those of `port.why()` that the counters alone answer; nothing is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from iavfio._driver import lib
 from iavfio.port.calm import Calm
-from iavfio.port.causes import STANDING, receiving
+from iavfio.port.causes import STANDING, receiving, spreading
 from iavfio.port.facts import Facts, Finding, StrayFormat
+from iavfio.port.sampling import Received, Sent
 from iavfio.port.state import State
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ TAGS_LOST = (
     "is not filled\n"
     "  configure(metadata=['vlan']) delivers them; or take the VF out of its port VLAN on the host"
 )
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.9, 64.0  # seconds between two looks at a sample
 
 
 class Conditions:
@@ -35,6 +38,10 @@ class Conditions:
         self._before: Snapshot | None = None
         self._counted_from: Snapshot | None = None  # packets, to see how they spread
         self._calm = Calm()
+        self._received = Received(0, ())  # the last sample
+        self._sample_at, self._pause = 0.0, SHORTEST_PAUSE
+        self._looked_at = 0  # frames of samples
+        self._spread_said = ""
         self._suspended = 0
         self.discarded_probes = 0  # frames sent on purpose that the PF counted as discarded
 
@@ -51,6 +58,8 @@ class Conditions:
     def rebase(self) -> None:
         """The queues were brought up: what is counted from here on is compared."""
         self._begin_anew()
+        self._received = Received(0, ())
+        self._sample_at, self._pause = 0.0, SHORTEST_PAUSE
         self._look_at_tags()
 
     def _begin_anew(self) -> None:
@@ -71,14 +80,15 @@ class Conditions:
         if before is None:
             return
         settings, pool = control.settings, control.pool
-        stray = self._look_at_formats()
+        stray, moved = self._look_at_formats(), now.since(before)
         facts = Facts(
-            now.since(before),
+            moved,
             pool_idle=pool.idle,
             pool_size=pool.size,
             rss=control.session.has(lib.VC_CAP_RSS_PF),
             max_frame=settings.frame,
             stray=stray,
+            sent=self._sent(now) if discarded(moved) else None,
         )
         self._look_at_spread(now, before)
         found = {finding.name: finding for check in STANDING if (finding := check(facts))}
@@ -112,18 +122,70 @@ class Conditions:
         return None
 
     def _look_at_spread(self, now: Snapshot, before: Snapshot) -> None:
-        """Packets are counted until there are enough of them to tell."""
+        """Packets are counted until there are enough of them to tell, and their kinds sampled."""
         if self._counted_from is None:
             self._counted_from = before
-        rss = self._control.session.has(lib.VC_CAP_RSS_PF)
-        finding = receiving.spread(Facts(now.since(self._counted_from), rss=rss))
-        if finding == "too few":
+        window = now.since(self._counted_from)
+        packets = [queue["packets"] for queue in window.rq]
+        if len(packets) < 2:
+            self._say_spread(None)
             return
-        self._counted_from = now
-        if isinstance(finding, Finding):
-            self._control.status.begin("spread", told(finding))
-        else:
+        enough = sum(packets) >= spreading.LEAST
+        sampled = self._sample(enough and (bool(self._spread_said) or spreading.uneven(packets)))
+        if not enough and not sampled:
+            return
+        if enough:
+            self._counted_from = now
+        rss = self._control.settings.rss
+        facts = Facts(
+            window,
+            rss=self._control.session.has(lib.VC_CAP_RSS_PF),
+            kinds=self._received.kinds,
+            sampled=self._received.frames,
+            rss_left_out=rss.left_out,
+            rss_table_queues=rss.table_queues,
+        )
+        finding = spreading.spread(facts)
+        if enough or finding is not None:  # few packets tell that something is so, not that it ends
+            self._say_spread(finding)
+
+    def _say_spread(self, finding: Finding | None) -> None:
+        """Begins, ends or changes the note: other kinds are another note."""
+        what, before = "" if finding is None else finding.what, self._spread_said
+        self._spread_said = what
+        if what != before:
             self._control.status.end("spread")
+        if finding is not None:
+            self._control.status.begin("spread", told(finding))
+            self._pause = SHORTEST_PAUSE
+
+    def _sample(self, again: bool) -> bool:
+        """Looks at the kinds of what was received, where there are new frames and not too often.
+
+        `again`: samples on also where there is no room any more.
+        """
+        sampling, clock = self._control.sampling, time.monotonic()
+        new = sampling.total - self._looked_at
+        if clock < self._sample_at or not (again or new >= spreading.LEAST):
+            return False
+        self._sample_at = clock + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        sampling.look(again)
+        self._looked_at = sampling.total
+        self._received = sampling.received()
+        return True
+
+    def _sent(self, now: Snapshot) -> Sent:
+        """What the port has sent, as far as it was sampled."""
+        control = self._control
+        control.sampling.look(again=True)
+        own = (control.status.mac, *control.settings.extra_macs)
+        return control.sampling.sent(own, sum(queue["posted"] for queue in now.sq))
+
+
+def discarded(counts: Snapshot) -> bool:
+    """Whether the PF discarded frames that were sent."""
+    return bool(counts.pf["tx_discards"] or counts.pf["tx_errors"])
 
 
 def told(finding: Finding) -> str:

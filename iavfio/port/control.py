@@ -31,6 +31,7 @@ from iavfio.port.own_address import OwnAddress
 from iavfio.port.pf_counters import PfCounters
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.recovery import check_grant, come_back, taken_away
+from iavfio.port.sampling import Sampling
 from iavfio.port.settings import Limits, Settings, changed
 from iavfio.port.shortages import say_less_than_usual, say_shortages
 from iavfio.port.state import ALLOWED, State
@@ -67,6 +68,7 @@ class PortControl:
         self.trust = TrustCheck(self.status)
         self.outage = Outage(self.status)
         self.mirroring = Mirroring(name, self._facts)
+        self.sampling = Sampling()
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
@@ -159,6 +161,7 @@ class PortControl:
                 self._take_back,
                 self.session.close,
                 self.mirroring.close,
+                self.sampling.end,
                 *(pair.close for pair in self.queues),
                 lambda: self.pool.forget(self.device.space),
                 self.device.close,
@@ -227,6 +230,7 @@ class PortControl:
                     self._request_queues(new.queues)
             self.settings = new
             self.status.mac = self.address.wanted(new)
+            self.sampling.end()
             self.queues.close()
             self.queues = QueueSet(self.status, self.pool, new, self.limits)
             self.mirroring.renew(self.queues)
@@ -304,6 +308,7 @@ class PortControl:
         """Brings the queues up, then lets the watchdog see them: none is watched after an error."""
         status, queues = self.status, self.queues
         wish = self._wish(lenient)
+        self.sampling.begin(queues)
         built = BringUp(
             self.hardware, self.session, queues, wish, status.note, self.counters.first
         ).run()
@@ -522,3 +527,4 @@ class PortControl:
         self.status.disown()
         self.queues.disown()
         self.mirroring.disown()
+        self.sampling.disown()

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iavfio.port.kinds import Kind
+from iavfio.port.sampling import Sent
 from iavfio.port.trust import Trust
 from iavfio.port.vlan_probe import VlanRule
 from iavfio.stats import Snapshot
@@ -49,7 +51,9 @@ class Probed:
     many such frames its counters have; `stuck`: the device did not complete a probe; `stalled`:
     seconds since a send queue was found to stand still; `closing`: the PF has said that it goes;
     `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame` bytes
-    without FCS; `stray`: descriptors that were not asked for.
+    without FCS; `stray`: descriptors that were not asked for; `kinds` of `sampled` frames that
+    came; `sent`: a sample of those that went; `rss_left_out`: classes of packets that the settings
+    do not hash; `rss_table_queues`: how many queues the table of the settings names, None for all.
     """
 
     reason: str = ""
@@ -74,6 +78,11 @@ class Probed:
     rss: bool = True
     max_frame: int | None = None
     stray: StrayFormat | None = None
+    kinds: tuple[Kind, ...] = ()
+    sampled: int = 0
+    sent: Sent | None = None
+    rss_left_out: tuple[str, ...] = ()
+    rss_table_queues: int | None = None
 
 
 @dataclass(frozen=True)

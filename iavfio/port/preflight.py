@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from iavfio.datapath.pair import FCS
 from iavfio.errors import IavfioError
 from iavfio.port.port import Port
-from iavfio.port.probe import Probe, probe_send
+from iavfio.port.probe import Probe, probe_frame, probe_send
+from iavfio.port.vlan_probe import probe_vlans
+
+ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Journey:
         return len(self.frame) + FCS
 
 
+SAME_VLAN = (
+    "on the host, for both VFs: ip link set PF vf N vlan 0, or the same VLAN "
+    '(a software PF: {"command": "vlan", "vf": N, "vlan": 0})'
+)
+
+
 def check_link(port: Port) -> None:
     """Raises IavfioError when the port's link is down."""
     if not port.link.up:
@@ -60,6 +69,40 @@ def check_journey(journey: Journey) -> None:
     _check_sent(journey, probe)
     if probe.arrived is False:
         raise _not_arrived(journey)
+
+
+def check_vlans(port: Port, peer: Port) -> None:
+    """Raises IavfioError when the host has put one of two ports, or both, into VLANs of their own,
+    so that what one sends does not reach the other.
+    """
+    apart = _in_other_vlans(port, peer)
+    if not apart or (_meets(port, peer) and _meets(peer, port)):
+        return
+    raise IavfioError(
+        f"{port.name} and {peer.name} do not reach each other",
+        apart,
+        f"{SAME_VLAN}; or --no-preflight, where other hosts are to be on both sides",
+    )
+
+
+def _meets(port: Port, peer: Port) -> bool:
+    """Whether a frame arrives; the peer may be flooded meanwhile, so that one does not tell."""
+    frames = (probe_frame(peer.mac, port.mac) for _ in range(ATTEMPTS))
+    return any(probe_send(port, frame, peer).arrived for frame in frames)
+
+
+def _in_other_vlans(port: Port, peer: Port) -> str:
+    """Which of two ports that do not reach each other the host has put into a VLAN; "": none."""
+    inside = [each for each in (port, peer) if probe_vlans(each) == "port VLAN"]
+    if len(inside) == 2:
+        return "both are in port VLANs of the host's, in different ones: their PF discards tags"
+    if not inside:
+        return ""
+    other = peer if inside[0] is port else port
+    return (
+        f"{inside[0].name} is in a port VLAN of the host's and {other.name} is not: the PF "
+        f"discards tagged frames of {inside[0].name}"
+    )
 
 
 def _check_sent(journey: Journey, probe: Probe) -> None:
@@ -104,8 +147,12 @@ def _not_arrived(journey: Journey) -> IavfioError:
             "loopback on one VF needs a wire that sends frames back",
             "loop the cable back, name a second VF of the same PF, or use --mode txonly",
         )
+    what = f"a frame of {size} bytes from {port.name} did not reach {peer.name}"
+    apart = _in_other_vlans(port, peer)
+    if apart:
+        return IavfioError(what, apart, SAME_VLAN)
     return IavfioError(
-        f"a frame of {size} bytes from {port.name} did not reach {peer.name}",
+        what,
         "the two VFs are on different networks, VLANs or PFs, or a PF's MTU is smaller",
         "look at both VFs on the host: ip link show PF (vlan, link-state), or on a software PF: "
         "iavfio vf DIR",

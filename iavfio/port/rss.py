@@ -102,6 +102,16 @@ class Rss:
         return bytes(pattern[i % len(pattern)] for i in range(size))
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Classes of packets that are not hashed."""
+        return tuple(sorted(set(FIELDS) - self.fields))
+
+    @property
+    def table_queues(self) -> int | None:
+        """How many queues the table names; None for all."""
+        return None if self.lut is None else len(set(self.lut))
+
+    @property
     def hashcfg(self) -> int:
         """Bitmap of PCTYPEs (docs/spec/descriptors.md 12.1)."""
         return sum(1 << bit for name in self.fields for bit in FIELDS[name])

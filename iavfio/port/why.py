@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 FOREIGN = bytes.fromhex("02fffffffffe")  # a source address that no VF has
+SAMPLING = 0.1  # seconds in which traffic is sampled anew
 MOST_ADDRESSES = 4  # of extra_macs that are probed
 
 
@@ -88,6 +89,7 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
         rss=any(cap.name == "RSS_PF" for cap in caps.granted_list),
         max_frame=settings.frame,
         stray=stray_format(port),
+        **_sampled(port, counts),
         **known,
     )
 
@@ -107,6 +109,21 @@ def _sent(port: Port) -> dict[str, Any]:
             known["vlans"] = probe_vlans(port)
             known["absent"] = _absent(port) if known["foreign"] is False else ()
     return known
+
+
+def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
+    """What samples show, as fields of the facts, and what the settings say of RSS."""
+    sampling, rss = port.control.sampling, port.settings.rss
+    sampling.watch(SAMPLING)
+    received = sampling.received()
+    own = (port.mac, *port.settings.extra_macs)
+    return {
+        "kinds": received.kinds,
+        "sampled": received.frames,
+        "sent": sampling.sent(own, sum(queue["posted"] for queue in counts.sq)),
+        "rss_left_out": rss.left_out,
+        "rss_table_queues": rss.table_queues,
+    }
 
 
 def _absent(port: Port) -> tuple[bytes, ...]:

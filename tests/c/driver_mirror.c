@@ -285,6 +285,41 @@ static void test_sent(void)
     rig_end(&rig);
 }
 
+/* One that is wanted once ends with the first frame without room, on both sides; another one may follow. */
+static void test_once(void)
+{
+    struct rig rig;
+    struct ring in, out;
+    struct mirror_config config;
+    uint8_t frame[1000];
+    uint64_t handle;
+    uint32_t refused, room = MIRROR_LEAST / 1024; /* a record has 1016 bytes, and is padded */
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig);
+    config.once = 1;
+    make_frame(frame, sizeof(frame), 0);
+    for (uint32_t round = 0; round < 2; round++) {
+        ring_new(&in, config, 0);
+        ring_new(&out, config, 1);
+        mirror_attach(rig.pair, in.mirror, out.mirror);
+        for (uint32_t i = 0; i < room + 8; i++) {
+            receive(&rig, frame, sizeof(frame), RIG_EOP);
+            assert(take(&rig, 8) == 1);
+            handle = filled(&rig, sizeof(frame), 0);
+            assert(pair_send(rig.pair, &handle, NULL, NULL, 1, &refused) == 1 && !refused);
+            rig_tx(&rig, 100);
+            pair_clean(rig.pair);
+        }
+        assert(in.control->written == room && in.control->frames == room + 1);
+        assert(out.control->written == room && out.control->frames == room + 1);
+        mirror_detach(rig.pair);
+        ring_end(&in);
+        ring_end(&out);
+    }
+    rig_end(&rig);
+}
+
 static void test_filter(void)
 {
     struct rig rig;
@@ -624,6 +659,7 @@ int main(void)
     test_sent();
     test_filter();
     test_losses();
+    test_once();
     test_two_rings();
     test_hostile_reader();
     test_reader_ahead_of_the_writer();

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import iavfio
-from iavfio.bench.plan import Plan
+from iavfio.bench.plan import Mode, Plan
 from iavfio.bench.preflight import preflight
 from iavfio.errors import IavfioError
 from iavfio.stats import read
@@ -83,14 +83,36 @@ def test_a_link_that_is_down_is_told() -> None:
                 preflight(Plan(mode=mode), [port])
 
 
-def test_vfs_in_different_vlans_are_told_that_they_do_not_meet() -> None:
-    with iavfio.softvf(vfs=2) as pf:
-        pf.control("vlan", vf=0, vlan=7)
+@pytest.mark.parametrize(
+    ("personality", "vlans", "cause"),
+    [("e810", (7, 0), "is in a port VLAN"), ("x710", (7, 8), "both are in port VLANs")],
+)
+def test_vfs_in_different_vlans_are_told_that_they_do_not_meet(
+    personality: str, vlans: tuple[int, int], cause: str
+) -> None:
+    with iavfio.softvf(vfs=2, personality=personality) as pf:
+        for vf, vlan in enumerate(vlans):
+            pf.control("vlan", vf=vf, vlan=vlan)
         with pf.open(0) as a, pf.open(1) as b:
             a.start(wait_link=5)
             b.start(wait_link=5)
-            with pytest.raises(IavfioError, match=r"(?s)did not reach.*VLAN"):
-                preflight(Plan(), [a, b])
+            told_as: dict[Mode, str] = {"loopback": "did not reach", "forward": "do not reach"}
+            for mode, what in told_as.items():
+                with pytest.raises(IavfioError, match=what) as told:
+                    preflight(Plan(mode=mode), [a, b])
+                assert cause in str(told.value.cause) and "network" not in str(told.value)
+                assert "vlan 0" in str(told.value.remedy)
+
+
+def test_vfs_in_one_vlan_meet() -> None:
+    with iavfio.softvf(vfs=2) as pf:
+        for vf in (0, 1):
+            pf.control("vlan", vf=vf, vlan=7)
+        with pf.open(0) as a, pf.open(1) as b:
+            a.start(wait_link=5)
+            b.start(wait_link=5)
+            preflight(Plan(mode="loopback"), [a, b])
+            preflight(Plan(mode="forward"), [a, b])
 
 
 def until_down(port: iavfio.Port) -> None:

@@ -16,6 +16,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.port.causes import CHECKS
 from iavfio.port.facts import Facts, StrayFormat
 from iavfio.port.port import Port
+from iavfio.port.sampling import Sent
 from iavfio.port.vlan_probe import tagged
 from iavfio.port.why import findings, hints, probe
 from iavfio.softvf.launch import SoftPf
@@ -124,6 +125,15 @@ def _tagged_with_port_vlan(pf: SoftPf, port: Port) -> None:
     assert until(lambda: drained(port))
 
 
+def _tagged_from_the_own_address(pf: SoftPf, port: Port) -> None:
+    """The spoof check is on, and a sample of what was sent shows that it is not the cause."""
+    pf.control("vlan", vf=0, vlan=100)
+    assert until(lambda: port.state == "stopped" and bool(port.resets))
+    run(port)
+    send_all(port, [tagged(udp(port.mac, port.mac), 100)] * 10)
+    assert until(lambda: drained(port))
+
+
 def _promiscuous(pf: SoftPf, port: Port) -> None:
     run(port)
     port.set_promiscuous(True)
@@ -207,6 +217,7 @@ FAULTS: list[tuple[Fault, str]] = [
     (_gone, "device lost"),
     (_spoof, "spoof check"),
     (_tagged_with_port_vlan, "port VLAN"),
+    (_tagged_from_the_own_address, "port VLAN"),
     (_promiscuous, "not trusted"),
     (_all_multicast, "not trusted"),
     (_own_address, "MAC filter"),
@@ -330,6 +341,12 @@ def counted(**values: int) -> Snapshot:
     return replace(ZERO, pf=pf, rq=(rq, ZERO.rq[1]), sq=(sq, ZERO.sq[1]))
 
 
+def discarding(sent: Sent) -> Facts:
+    """A PF that discards frames of other addresses and tagged ones, and has discarded some."""
+    some = counted(tx_errors=5)
+    return Facts(some, own=True, foreign=False, vlans="port VLAN", sent=sent)
+
+
 TABLE: list[tuple[Facts, str]] = [
     (Facts(counted(), lost=True), "device lost"),
     (Facts(replace(ZERO, alive=False)), "not running"),
@@ -348,6 +365,12 @@ TABLE: list[tuple[Facts, str]] = [
     (Facts(counted(tx_errors=5), own=True, foreign=True, vlans="filter"), "VLAN filter"),
     (Facts(counted(tx_errors=5), own=True, foreign=True, vlans="free"), "discards on sending"),
     (Facts(counted(), own=True, vlans="filter"), "VLAN filter"),
+    (discarding(Sent(9, 5, 0, True)), "spoof check"),
+    (discarding(Sent(9, 0, 5, True)), "port VLAN"),
+    (discarding(Sent(9, 2, 5, False)), "port VLAN"),
+    (discarding(Sent(9, 5, 2, False)), "spoof check"),
+    (discarding(Sent(9, 0, 0, True)), "discards on sending"),
+    (discarding(Sent(0, 0, 0, False)), "spoof check"),
     (Facts(counted(), own=False, own_refused=True), "MAC filter"),
     (Facts(counted(), own=True, absent=(FOREIGN,)), "MAC filter"),
     (Facts(counted(rx_broadcast=3)), "MAC filter"),

@@ -151,6 +151,15 @@ static void leave(uint32_t *inside)
     __atomic_store_n(inside, 0, __ATOMIC_RELEASE);
 }
 
+/* A mirror that is full and wanted once: nobody copies any more, unless another one has taken its place. */
+static void end_if_full(struct mirror **of, struct mirror *mirror)
+{
+    struct mirror *mine = mirror;
+
+    if (mirror->config.once && mirror->own.lost)
+        __atomic_compare_exchange_n(of, &mine, NULL, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 static void wait_outside(const uint32_t *inside)
 {
     struct timespec pause = {.tv_nsec = PAUSE_NS};
@@ -200,8 +209,10 @@ static uint32_t receive(struct queue_pair *pair, const struct columns *columns, 
         c.vlan = c.vlan ? c.vlan : mirror->vlan;
     }
     got = plain(pair, &c, max, owner);
-    if (got)
+    if (got) {
         put_received(mirror, pair, &c, got);
+        end_if_full(&pair->mirror.rx, mirror);
+    }
     leave(&pair->mirror.rx_inside);
     return got;
 }
@@ -241,6 +252,7 @@ static struct run send(struct queue_pair *pair, const uint64_t *handles, uint32_
         for (uint32_t i = 0; i < run.count; i++)
             put_frame(mirror, pair->pool, &c, i, 0, now);
         publish(mirror);
+        end_if_full(&pair->mirror.tx, mirror);
     }
     leave(&pair->mirror.tx_inside);
     return run;

@@ -45,6 +45,7 @@ struct mirror_config {
     uint32_t snaplen; /* bytes of a frame that are kept */
     uint32_t tag_type; /* as in struct capture_config; 0 on the send side */
     uint32_t max_frame; /* of the longest frame, without a stripped tag */
+    uint32_t once; /* it ends when a frame finds no room: the pair copies nothing from then on */
 };
 
 /* NULL with a negative errno in *error: -EINVAL for a filter that filter_check refuses too. */

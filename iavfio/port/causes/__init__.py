@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Causes for which a port's packets vanish: a check each, which looks at facts alone."""
 
-from iavfio.port.causes import filters, receiving, sending, state
+from iavfio.port.causes import filters, receiving, sending, spreading, state
 from iavfio.port.facts import Check
 
 FATAL: tuple[Check, ...] = (state.lost, state.not_running)
@@ -21,7 +21,7 @@ CHECKS: tuple[Check, ...] = (
     receiving.pool_empty,
     receiving.ring_full,
     receiving.oversize,
-    receiving.one_queue,
+    spreading.spread,
     filters.vlans,
     filters.further_addresses,
     filters.no_unicast,

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from iavfio.arguments import counted
 from iavfio.datapath.pair import FCS
 from iavfio.port.facts import Facts, Finding
 
 LEGACY = "1 (legacy)"
-SPREAD_LEAST = 256  # packets from which an uneven spread over queues is no accident
-SPREAD_MOST = 0.97  # of all packets in one of several queues: the others hardly get any
 
 
 def stray_format(f: Facts) -> Finding | None:
@@ -96,32 +92,6 @@ def oversize(f: Facts) -> Finding | None:
         "; ".join(seen),
         "configure(mtu=9000), at most what the PF allows: iavfio info TARGET",
     )
-
-
-def one_queue(f: Facts) -> Finding | None:
-    """Almost everything arrives in one queue although several run."""
-    packets = [queue["packets"] for queue in f.counts.rq]
-    if len(packets) < 2 or sum(packets) < SPREAD_LEAST:
-        return None
-    if max(packets) < SPREAD_MOST * sum(packets):
-        return None
-    some = "all" if max(packets) == sum(packets) else "almost all"
-    return Finding(
-        "no spread over queues",
-        f"{some} packets arrive in one queue although several run",
-        f"{max(packets)} of {sum(packets)} packets in one of {len(packets)} queues"
-        + ("" if f.rss else "; the PF does not grant RSS"),
-        "RSS hashes IP addresses and TCP, UDP and SCTP ports: traffic of one flow, or of a kind "
-        "that the card does not parse (tunnels, ICMP, other protocols), stays together whatever "
-        "rss= says; a handler that answers REDIRECT by its own hash spreads it: "
-        "docs/guides/handlers.md",
-    )
-
-
-def spread(facts: Facts) -> Finding | Literal["too few"] | None:
-    """Whether packets spread over the queues, which shows once there are enough of them."""
-    received = sum(queue["packets"] for queue in facts.counts.rq)
-    return one_queue(facts) if received >= SPREAD_LEAST else "too few"
 
 
 def malformed(f: Facts) -> Finding | None:

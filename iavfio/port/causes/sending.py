@@ -42,41 +42,67 @@ def nothing_passes(f: Facts) -> Finding | None:
 
 
 def discards(f: Facts) -> Finding | None:
-    """The PF discards what the VF sends: the spoof check, or tags; probes tell which can be."""
+    """The PF discards what the VF sends: the spoof check, or tags. Probes tell which can be, and a
+    sample of what was sent which is.
+    """
     gone = f.counts.pf["tx_discards"] + f.counts.pf["tx_errors"] - f.discarded_probes
     if not f.counts.link_up or gone <= 0 or f.own is False:
         return None  # without a link all frames are; and where none passes there is another cause
     seen = f"tx_discards and tx_errors say {counted(gone, 'packet')}"
-    spoof, tags = f.foreign is False, f.vlans in ("filter", "port VLAN")
-    source = (
+    sent = f.sent if f.sent is not None and f.sent.frames else None
+    if sent is not None:
+        seen += (
+            f"; of {counted(sent.frames, 'sent frame')}{'' if sent.whole else ' of a sample'} "
+            f"{sent.foreign} had another address as source and {sent.tagged} a tag"
+        )
+    whole = sent is not None and sent.whole
+    spoof = f.foreign is not True and not (whole and sent is not None and not sent.foreign)
+    tags = f.vlans != "free" and not (whole and sent is not None and not sent.tagged)
+    if not spoof and not tags:
+        return _past(seen)
+    if f.foreign is None or (not spoof and f.vlans == "unknown"):
+        return _possibly(f, seen, spoof, tags)
+    mostly_tagged = sent is not None and sent.tagged > sent.foreign
+    if tags and f.vlans != "unknown" and (mostly_tagged or not spoof):
+        return _tags(f, seen)
+    return Finding(
+        "spoof check",
+        "frames whose source is not the VF's own address are discarded by the PF"
+        + ("; tagged ones are as well, and counted in the same place" if tags else ""),
+        f"{seen}; a probe from the own address passed, one from another did not",
+        _source(f),
+    )
+
+
+def _source(f: Facts) -> str:
+    return (
         f"send from {f.counts.mac}, add the source as an extra MAC, or {HOST} spoofchk off "
         '(a software PF: {"command": "spoofchk", "vf": N, "on": false})'
     )
-    if tags and not spoof:
-        return _tags(f, seen)
-    if spoof:
-        return Finding(
-            "spoof check",
-            "frames whose source is not the VF's own address are discarded by the PF"
-            + ("; tagged ones are as well, and counted in the same place" if tags else ""),
-            f"{seen}; a probe from the own address passed, one from another did not"
-            + (", nor did a tagged one" if tags else ""),
-            source,
-        )
-    if f.foreign and f.vlans == "free":
-        return Finding(
-            "discards on sending",
-            "the PF has discarded frames that this VF sent, and does so no longer: a link that was "
-            "down, or a spoof check that is off by now",
-            f"{seen}; probes from the own and from another address, and a tagged one, passed",
-            "ask again while it happens",
-        )
+
+
+def _past(seen: str) -> Finding:
     return Finding(
         "discards on sending",
-        "the PF discards frames that this VF sends; it does not say why: possibly their source is "
-        "not the VF's own address (spoof check), or they have a VLAN tag that the VF may not send",
-        f"{seen}; no frame from a foreign address was sent on purpose to see",
-        f"port.why() sends one and knows then; if it is the source: {source}",
+        "the PF has discarded frames that this VF sent, for neither their source nor a tag, or "
+        "does so no longer: a link that was down, a spoof check that is off by now, or a limit of "
+        "the host's",
+        seen,
+        "ask again while it happens; look at the VF on the host: ip link show PF, ethtool -S PF",
+    )
+
+
+def _possibly(f: Facts, seen: str, spoof: bool, tags: bool) -> Finding:
+    causes = ["their source is not the VF's own address (spoof check)"] if spoof else []
+    causes += ["they have a VLAN tag that the VF may not send"] if tags else []
+    return Finding(
+        "discards on sending",
+        "the PF discards frames that this VF sends; it does not say why: possibly "
+        + ", or ".join(causes),
+        f"{seen}; no frame was sent on purpose to see",
+        "port.why() sends some and knows then"
+        + (f"; if it is the source: {_source(f)}" if spoof else "")
+        + (f"; if it is the tag: send without one, or {HOST} vlan 0" if tags else ""),
     )
 
 
