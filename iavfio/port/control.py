@@ -161,7 +161,7 @@ class PortControl:
                 self._take_back,
                 self.session.close,
                 self.mirroring.close,
-                self.sampling.end,
+                self.sampling.close,
                 *(pair.close for pair in self.queues),
                 lambda: self.pool.forget(self.device.space),
                 self.device.close,

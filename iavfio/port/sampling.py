@@ -19,6 +19,7 @@ from iavfio.datapath.layers import FrameHeaders
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.sample import Frames, Sample, joined
 from iavfio.errors import IavfioError
+from iavfio.logs import logger, on_one_line
 from iavfio.port.kinds import Kind, kinds_of
 from iavfio.port.probe import NOBODY
 
@@ -27,6 +28,8 @@ KEPT_FOR = 30.0  # seconds, where newer ones are enough
 ENOUGH = 256  # received frames from which it shows what kinds they are
 LEAST_OF_A_KIND = 64  # and of one kind, how it spreads
 STEP = 0.005  # seconds
+
+log = logger("port")
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,16 @@ class Sampling:
             self._attach()
 
     def end(self) -> None:
-        """Nothing is sampled any more. Twice is harmless."""
+        """Nothing is sampled any more, until `begin`. Twice is harmless."""
         with self._lock:
             self._take()
             self._pairs = []
+
+    def close(self) -> None:
+        """Nothing is sampled any more, and nothing is kept. Twice is harmless."""
+        with self._lock:
+            self._detach()
+            self._pairs, self._received, self._sent = [], _Kept(), _Kept()
 
     @property
     def total(self) -> int:
@@ -168,24 +177,30 @@ class Sampling:
         for pair in self._pairs:
             try:
                 rx, tx = (Sample() if several else None), Sample()
-            except IavfioError:
-                return  # without memory nothing is sampled
+            except IavfioError as error:
+                log.warning("%s is not sampled: %s", pair.name, on_one_line(str(error)))
+                return
             if pair.sample(None if rx is None else rx.raw, tx.raw):
                 self._samples[pair.index] = rx, tx
             else:
                 _close(rx, tx)
 
-    def _take(self) -> None:
-        samples, self._samples = self._samples, {}
+    def _detach(self) -> None:
         for pair in self._pairs:
             pair.unsample()
-        both = samples.items()
+        samples, self._samples = self._samples, {}
+        for rx, tx in samples.values():
+            _close(rx, tx)
+
+    def _take(self) -> None:
+        for pair in self._pairs:
+            pair.unsample()
+        both = self._samples.items()
         received = {queue: rx.frames() for queue, (rx, _) in both if rx is not None}
         self._taken += sum(map(len, received.values()))
         self._received.add(received)
         self._sent.add({queue: tx.frames() for queue, (_, tx) in both})
-        for rx, tx in samples.values():
-            _close(rx, tx)
+        self._detach()
 
 
 def _close(*samples: Sample | None) -> None:

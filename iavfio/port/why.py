@@ -155,14 +155,23 @@ def hints(f: Facts) -> list[str]:
     """
     if f.counts.state != "running" or any(queue["packets"] > 0 for queue in f.counts.rq):
         return []
-    multicast = any(bool(mac[0] & 1) for mac in f.extra_macs)
-    if f.trust != "untrusted" or f.promiscuous or f.all_multicast or multicast:
+    if f.trust == "unknown" or (f.promiscuous and f.trust == "trusted"):
         return ["nothing was received"]
+    macs = [f.counts.mac, *(mac.hex(":") for mac in f.extra_macs)]
+    every = ", every multicast group" if f.all_multicast and f.trust == "trusted" else ""
+    hint = (
+        f"nothing was received; the filters let in frames to {', '.join(macs)}{every} and broadcast"
+    )
+    if f.trust == "trusted":
+        return [f"{hint}. configure(promiscuous=True) lets in all, to see what comes"]
+    if f.promiscuous or f.all_multicast or any(bool(mac[0] & 1) for mac in f.extra_macs):
+        return [f"{hint}. {HOST} trust on lets the VF ask for more"]
     low = f.counts.mac.replace(":", "")[-6:]
     group = "33:33:ff:" + ":".join(low[i : i + 2] for i in (0, 2, 4)) if low else "33:33:ff:.."
-    hint = (
-        "nothing was received, and of multicast nothing would be: the VF is not trusted and has no "
-        f"multicast address. IPv6 neighbour discovery needs extra_macs=[{group!r}], or {HOST} "
-        "trust on and configure(all_multicast=True)"
-    )
-    return [hint]
+    return [
+        (
+            f"{hint}, and of multicast nothing: the VF is not trusted and has no multicast "
+            f"address. IPv6 neighbour discovery needs extra_macs=[{group!r}], or {HOST} trust on "
+            "and configure(all_multicast=True)"
+        )
+    ]

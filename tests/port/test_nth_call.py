@@ -34,9 +34,9 @@ CALLS = {  # a function of libc: its error, and at least how many calls a life h
     "pthread_create": ("EAGAIN", 2),
     "malloc": ("ENOMEM", 10),
 }
-# The port works all the same, and a warning says what does not: its door for other processes, or
-# what it could not remove at its close.
-TOLD = {"socket", "bind", "listen", "open"}
+# The port works all the same, and a warning says what does not: its door for other processes, its
+# samples, or what it could not remove at its close.
+TOLD = {"socket", "bind", "listen", "open", "malloc"}
 # Lives that say nothing: what dead ports left is looked for, and removed another time.
 REMOVED = "remove it: iavfio stats --clean"
 QUIET = {"mmap": 1, "open": 5}

@@ -29,6 +29,7 @@ FOREIGN = bytes.fromhex("020000000099")
 OTHER = bytes(6)  # the other VF's address is filled in
 BROADCAST = bytes.fromhex("ffffffffffff")
 GROUP = bytes.fromhex("01005e000001")
+ZERO = idle(2)
 
 
 @pytest.fixture(scope="module", params=PERSONALITIES)
@@ -326,10 +327,25 @@ def starved(port: Port) -> bool:
     return port.stats.snapshot().rq[0]["alloc_page_fail"] > 0
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "nothing was received"),
+        ({"trust": "untrusted"}, "02:00:00:00:00:01 and broadcast, and of multicast nothing"),
+        ({"trust": "untrusted", "promiscuous": True}, "trust on lets the VF ask for more"),
+        ({"trust": "trusted"}, "configure(promiscuous=True) lets in all"),
+        ({"trust": "trusted", "all_multicast": True}, "every multicast group and broadcast"),
+        ({"trust": "trusted", "extra_macs": (GROUP,)}, "02:00:00:00:00:01, 01:00:5e:00:00:01"),
+    ],
+)
+def test_who_receives_nothing_is_told_what_the_filters_let_in(
+    given: dict[str, Any], words: str
+) -> None:
+    (hint,) = hints(Facts(ZERO, **given))
+    assert words in hint
+
+
 # ---- the checks alone, on facts made by hand
-
-
-ZERO = idle(2)
 
 
 def counted(**values: int) -> Snapshot:
