@@ -100,6 +100,17 @@ def test_a_rate_is_what_ice_s_scheduler_has(pool: Pool) -> None:
         assert pf.control("rate", vf=0, mbps=0) == {"in_force": 0}
 
 
+def test_counters_outlive_a_user_of_the_vf(pool: Pool) -> None:
+    """As docs/spec/pf-dialects.md 5 has it; on i40e they begin anew."""
+    with two_vfs() as pf:
+        for total in (4, 8):
+            with two_ports(pf, pool) as (a, b):
+                send(a, [frame(b.mac, a.mac)] * 4)
+                assert len(received(b, 4)) == 4
+                a.refresh_stats()
+                assert a.stats.snapshot().pf["tx_unicast"] == total
+
+
 def test_rss_spreads_by_the_table_and_the_key_that_ice_programs(pool: Pool) -> None:
     with two_vfs() as pf, two_ports(pf, pool) as (a, b):
         b.stop()

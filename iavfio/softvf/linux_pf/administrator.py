@@ -19,6 +19,7 @@ from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.vf import mac_text
 
 if TYPE_CHECKING:
+    from iavfio.softvf.linux_pf.card import Service
     from iavfio.softvf.linux_pf.driver import LinuxPf, LinuxVf
 
 LINK_MODES = ("auto", "enable", "disable")  # in the order of the kernel's numbers
@@ -159,12 +160,30 @@ def control(pf: LinuxPf, request: Request) -> dict[str, Any]:
     )
 
 
+def _state(vf: LinuxVf, service: Service) -> str:
+    """Where the VF stands: "init" until it has been told its resources."""
+    if not vf.ready:
+        return "resetting"
+    if service.disabled:
+        return "disabled"
+    return "active" if vf.caps else "init"
+
+
+def _queue_stats(pf: LinuxPf, vf: LinuxVf) -> dict[str, list[int]]:
+    """Packets, bytes, drops of each queue that runs, since it was configured."""
+    running = [("rx", queue) for queue in sorted(vf.running_rx)]
+    running += [("tx", queue) for queue in sorted(vf.running_tx)]
+    return {
+        f"{way}{queue}": list(pf.plane.queue_stats(vf.index, queue, way == "rx"))
+        for way, queue in running
+    }
+
+
 def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
     """A VF's state under the names of the software PF's snapshot, as far as the PF holds it."""
     service = vf.service
     assert service is not None  # was looked at when the PF was made
     traffic = service.traffic
-    state = "resetting" if not vf.ready else "disabled" if service.disabled else "active"
     vectors = {
         str(number): [vector.rx_map, vector.tx_map]
         for number, vector in enumerate(service.vectors)
@@ -175,7 +194,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
         "vf": vf.index,
         "personality": pf.personality.name,
         "pf": pf.name,
-        "state": state,
+        "state": _state(vf, service),
         "disabled": "",
         "resets": vf.resets,
         "version": list(service.version),
@@ -185,6 +204,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
         "queues": {
             "enabled_rx": sorted(service.rx),
             "enabled_tx": sorted(service.tx),
+            "stats": _queue_stats(pf, vf),
             "vectors": vectors,
         },
         "default_mac": own_mac,
