@@ -28,6 +28,7 @@ TAGS_LOST = (
     "  configure(metadata=['vlan']) delivers them; or take the VF out of its port VLAN on the host"
 )
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.9, 64.0  # seconds between two looks at a sample
+ASKED_PAUSE = 0.1  # the same where somebody reads the notes
 
 
 class Conditions:
@@ -40,6 +41,7 @@ class Conditions:
         self._calm = Calm()
         self._received = Received(0, ())  # the last sample
         self._sample_at, self._pause = 0.0, SHORTEST_PAUSE
+        self._sampled = 0.0  # when
         self._looked_at = 0  # frames of samples
         self._spread_said = ""
         self._suspended = 0
@@ -98,6 +100,21 @@ class Conditions:
         for name in self._calm.open():
             if name not in found and self._calm.over(name):
                 status.end(name)
+
+    def look_at_arrivals(self) -> None:
+        """Says whether what has arrived by now spreads, without waiting for the next look.
+
+        Any thread may call it; it does nothing while another one uses the port.
+        """
+        control = self._control
+        if control.sampling.total - self._looked_at < spreading.LEAST:
+            return
+        with control.status.lock.within(0) as taken:
+            if not taken or self._suspended or control.status.state is not State.RUNNING:
+                return
+            if self._before is not None:
+                self._sample_at = min(self._sample_at, self._sampled + ASKED_PAUSE)
+                self._look_at_spread(self._counts(), self._before)
 
     def _look_at_tags(self) -> None:
         """Whether the PF may strip tags that no column takes: it was not told otherwise."""
@@ -168,7 +185,7 @@ class Conditions:
         new = sampling.total - self._looked_at
         if clock < self._sample_at or not (again or new >= spreading.LEAST):
             return False
-        self._sample_at = clock + self._pause
+        self._sampled, self._sample_at = clock, clock + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         sampling.look(again)
         self._looked_at = sampling.total

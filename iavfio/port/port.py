@@ -183,7 +183,8 @@ class Port:
 
     @property
     def notes(self) -> list[str]:
-        """What is not as it should be, each thing once."""
+        """What is not as it should be, each thing once; how packets spread, up to this moment."""
+        self.control.housekeeping.conditions.look_at_arrivals()
         return self.control.status.notes
 
     @property
