@@ -14,26 +14,37 @@ LAST_SAMPLE = 0.1  # seconds for the PF to tell its counters before a reset of o
 
 
 class PfCounters:
-    """The PF's twelve counters, which never go back; callers hold the port's lock."""
+    """What the PF counted since the port was opened: twelve counters, which never go back.
+
+    Callers hold the port's lock.
+    """
 
     def __init__(self, session: Session, segment: PortSegment, status: PortStatus) -> None:
         self._session = session
         self._segment = segment
         self._status = status
         self._monotonic = Monotonic()
+        self._ran = False  # queues may have moved packets since the port was opened
 
     def refresh(self, deadline: float | None = None) -> None:
         """Asks the PF and publishes the answer. Raises PfRefused, MailboxError."""
         client = self._session.client
         raw = client.ask(GET_STATS()) if deadline is None else client.ask(GET_STATS(), deadline)
+        if not self._ran:
+            self._monotonic.begin(raw)  # what it tells was another user's
         self._segment.set_global(self._monotonic.feed(raw))
 
     def first(self) -> None:
-        """The first GET_STATS after a reset, from which on i40e counts; a note when it fails."""
+        """The first GET_STATS after a reset, from which on i40e counts; a note when it fails.
+
+        It comes before the queues run.
+        """
         try:
             self.refresh()
         except (PfRefused, MailboxError) as error:
             self._status.note(f"the PF's counters are not known from the start: {error}")
+        finally:
+            self._ran = True
 
     def last(self) -> None:
         """Asks once more before a reset of our own: with it the PF may forget what it counted."""

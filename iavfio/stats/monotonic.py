@@ -66,6 +66,15 @@ class Monotonic:
         """The VSI may have been rebuilt: the next answer may count from 0."""
         self._rebuilt = True
 
+    def begin(self, raw: Sequence[int]) -> None:
+        """An answer from before anything was counted for this user: the totals are 0 there.
+
+        ice goes on counting over resets, and from one user of a VF to the next. Without effect
+        after the first answer.
+        """
+        if self._last is None:
+            self._last, self._at, self._rebuilt = tuple(raw), time.monotonic(), False
+
     def feed(self, raw: Sequence[int], at: float | None = None) -> tuple[int, ...]:
         """The totals after one more answer, which came at `at` (seconds of time.monotonic).
 

@@ -48,13 +48,38 @@ def test_counters_of_a_port_go_on_when_registers_wrap(card: str) -> None:
         assert after["rx_bytes"] - before["rx_bytes"] == PACKETS * 64
 
 
+@pytest.mark.parametrize("asked_early", [False, True])
+@pytest.mark.parametrize("card", ["e810", "x710"])
+def test_what_another_user_left_is_not_counted(card: str, asked_early: bool) -> None:
+    """ice counts on from one user of a VF to the next (docs/spec/pf-dialects.md 5)."""
+    pool = Pool(1024, huge="never")
+    with iavfio.softvf(personality=card, options={"reset_ms": 1}) as pf:
+        for _ in range(2):
+            with pf.open(0, pool=pool) as port:
+                if asked_early:
+                    assert set(counters(port).values()) == {0}
+                port.start(wait_link=5)
+                assert counters(port)["tx_unicast"] == 0
+                works(port)
+                assert counters(port)["tx_unicast"] == PACKETS
+                port.reset()
+                works(port)
+                now = counters(port)
+                assert (now["tx_unicast"], now["rx_unicast"]) == (2 * PACKETS, 2 * PACKETS)
+                assert port.why() == []
+                frame = port.mac + bytes.fromhex("02000000ffff0800") + bytes(46)
+                with port.tx[0].build([frame] * 3) as burst:
+                    port.tx[0].send(burst)
+                assert [finding.name for finding in port.why()] == ["spoof check"]
+
+
 # docs/spec/reliability.md F16
 def test_counters_that_a_pf_drives_beyond_64_bits_stay_at_the_end() -> None:
     """Nothing on the wire gets there; a PF that says so must not stop the counting of the rest."""
     with iavfio.softvf(vfs=1) as pf, pf.open(0, pool=Pool(1024, huge="never")) as port:
-        near(pf, 64)
         port.configure(queues=1)
         port.start(wait_link=5)
+        near(pf, 64)
         first = counters(port)["rx_unicast"]
         assert first >= (1 << 64) - PACKETS // 2
         works(port)

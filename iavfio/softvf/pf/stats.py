@@ -21,7 +21,7 @@ ICE_WORDS, I40E_WORDS = 12, 13
 
 
 def get_stats(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Answers with what was counted since the first GET_STATS after the last reset.
+    """Answers with what was counted since the first GET_STATS, on i40e after the last reset.
 
     ice sends 12 words and widens its counters to 64 bits; i40e sends 13, the last of which is
     rx_discards_other, and its counters are as wide as its registers and wrap. A refusal carries

@@ -148,7 +148,8 @@ class Vf:
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False
         self.failures, self.disabled_why = 0, ""
-        self.stats_start = None
+        if self.serves_early:  # ice counts on over resets, and from one user to the next
+            self.stats_start = None
         self.default_mac = self.primary_mac = ZERO_MAC
 
     def has(self, cap: int) -> bool:

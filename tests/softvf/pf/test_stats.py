@@ -35,7 +35,7 @@ def test_a_refusal_carries_as_many_zeros(card: str) -> None:
 
 
 @each_card
-def test_counting_begins_with_the_first_question_after_a_reset(
+def test_counting_begins_with_the_first_question_and_on_i40e_anew_after_a_reset(
     card: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with rig(card) as pf:
@@ -46,13 +46,15 @@ def test_counting_begins_with_the_first_question_after_a_reset(
         now[:] = range(1000, 1012)
         assert told(pf)[:12] == tuple(range(12))
         for reset in (lambda: pf.say(2), lambda: pf.pf.flr(0)):
+            before = told(pf)[:12]
             reset()
             pf.clock.advance(1000)
             now[:] = [count + 7 for count in now]
             pf.negotiate()
-            assert told(pf)[:12] == (0,) * 12
+            on = tuple(count + 7 for count in before) if card == "e810" else (0,) * 12
+            assert told(pf)[:12] == on
             now[0] += 5
-            assert told(pf)[0] == 5
+            assert told(pf)[0] == on[0] + 5
 
 
 @each_card
