@@ -38,9 +38,11 @@ from iavfio.ranges import VFS
 @click.option(
     "--pf",
     type=Word(PFS),
+    metavar="PF",
     default="software",
     show_default=True,
-    help="Who drives the VFs: a software PF, or Linux's own i40e or ice, built once (11 minutes).",
+    help="Who drives the VFs: a software PF, or Linux's own driver, which is built once (7 to 11 "
+    f"minutes): {', '.join(PFS)}.",
 )
 @click.option(
     "--socket",

@@ -109,20 +109,26 @@ def test_what_waits_for_a_rate_takes_as_long_as_the_rate_says() -> None:
 def test_a_known_delay_is_measured_within_the_resolution(delay_us: int) -> None:
     """No packet is faster, to the 1.6 % that a time is right to; the fastest shows the delay.
 
-    How late the others are the machine decides: that one of 400 is on time it cannot prevent.
+    How late the others are the machine decides.
     """
     with iavfio.softvf(uplink="loopback") as pf, pf.open(0) as port:
         port.start(wait_link=60)
         plan = Plan(count=400, rate=4000, sizes=(64,), flows=1, latency=True)
         plain = run(plan, [port]).latency
+        assert plain is not None
         pf.control("delay", vf=0, us=delay_us)
-        found = run(plan, [port])
-    delayed = found.latency
-    assert plain is not None and delayed is not None
-    assert (found.sound, delayed.count, delayed.missed) == (True, 400, 0)
-    delay_ns = delay_us * 1000
-    assert delay_ns * 63 / 64 <= delayed.least_ns <= delayed.percentile(50) <= delayed.most_ns
-    assert delayed.least_ns <= delay_ns + plain.least_ns + 5_000_000
+        delay_ns = delay_us * 1000
+        for _ in range(10):  # until the machine lets one packet be on time
+            found = run(plan, [port])
+            delayed = found.latency
+            assert delayed is not None
+            assert (found.sound, delayed.count, delayed.missed) == (True, 400, 0)
+            assert delay_ns * 63 / 64 <= delayed.least_ns <= delayed.percentile(50)
+            assert delayed.percentile(50) <= delayed.most_ns
+            if delayed.least_ns <= delay_ns + plain.least_ns + 5_000_000:
+                break
+        else:
+            raise AssertionError(f"the fastest of 4000 packets took {delayed.least_ns} ns")
 
 
 @pytest.mark.parametrize("mode", ["rxdrop", "txonly", "forward", "sink"])
