@@ -40,7 +40,9 @@ class Setting:
 
 SETTINGS = [
     pytest.param(Setting("small", "intel", "cdev", "e810", "trapped")),
-    pytest.param(Setting("newest", "virtio", "group", "x710", "shared", LAX)),
+    pytest.param(
+        Setting("newest", "virtio", "group", "x710", "shared", LAX), marks=pytest.mark.full
+    ),
     pytest.param(Setting("small", "none", "noiommu", "e810", "shared", BARE)),
     pytest.param(Setting("older", "intel", "group", "x722", "shared"), marks=pytest.mark.full),
     pytest.param(Setting("small", "intel", "cdev", "x710", "shared"), marks=pytest.mark.full),
