@@ -12,14 +12,9 @@ import click
 
 from iavfio.arguments import counted
 from iavfio.cli import report_file, signals
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
-from iavfio.cli.options import (
-    FrameSizes,
-    Mac,
-    Number,
-    Vf,
-    Word,
-)
+from iavfio.cli.options import FrameSizes, Mac, Number, Word
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
 from iavfio.cli.run_ports import check_targets, open_ports, run_options

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from iavfio.cli.devices import PciAddress
 from iavfio.cli.group import Command
-from iavfio.cli.options import PciAddress
 from iavfio.cli.printing import tell
 
 if TYPE_CHECKING:

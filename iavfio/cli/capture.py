@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import failure, one_port, signals
+from iavfio.cli.devices import RunningPort, VfOrPort
 from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
-from iavfio.cli.options import (
-    CaptureFile,
-    CpuList,
-    Number,
-    Rotation,
-    RunningPort,
-    VfOrPort,
-)
+from iavfio.cli.options import CaptureFile, CpuList, Number, Rotation
 from iavfio.cli.outcome import DONE
 from iavfio.cli.printing import json_text, note, tell_record, wrapped
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN

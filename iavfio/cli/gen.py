@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import one_port, signals
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, PortName, Vf, Words, device_arguments, device_options
+from iavfio.cli.options import Number, PortName, Words, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, tell_record, wrapped
 from iavfio.cli.private_pf import (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
-from iavfio.cli.options import Vf, device_arguments, device_options
+from iavfio.cli.options import device_arguments, device_options
 from iavfio.cli.printing import note, tagged, tell
 from iavfio.cli.private_pf import check_used
 from iavfio.cli.runtime_dir import runtime_dir_option

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import report_file, signals
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
-from iavfio.cli.options import FrameSizes, Number, Shares, Vf
+from iavfio.cli.options import FrameSizes, Number, Shares
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.cli.progress import Progress

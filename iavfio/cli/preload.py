@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import click
 
+from iavfio.cli.devices import SocketPath
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, SocketPath
+from iavfio.cli.options import Number
 from iavfio.cli.printing import note
 from iavfio.ranges import IOVA_BITS
 

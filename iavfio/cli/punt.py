@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import failure, one_port, signals
+from iavfio.cli.devices import Vf
 from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, Vf, Words
+from iavfio.cli.options import Number, Words
 from iavfio.cli.outcome import DONE
 from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.ranges import EVERY, MTU, QUEUES, RING, SECONDS

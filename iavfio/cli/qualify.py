@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.cli import signals
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command, Group
-from iavfio.cli.options import Number, OutputFile, Vf, device_arguments, device_options
+from iavfio.cli.options import Number, OutputFile, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import tell, tell_record
 from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs

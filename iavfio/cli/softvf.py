@@ -13,8 +13,9 @@ import click
 
 from iavfio.cli import service
 from iavfio.cli.cards import PERSONALITIES, PFS, Twist
+from iavfio.cli.devices import SocketDirectory
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, SocketDirectory, Word
+from iavfio.cli.options import Number, Word
 from iavfio.cli.printing import definition, printing, tell
 from iavfio.errors import ConfigError
 from iavfio.ranges import VFS

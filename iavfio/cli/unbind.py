@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import click
 
+from iavfio.cli.devices import PciAddress
 from iavfio.cli.group import Command
-from iavfio.cli.options import PciAddress
 from iavfio.cli.printing import tell
 
 

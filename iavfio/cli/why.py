@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.cli import candidates
+from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
-from iavfio.cli.options import Number, Vf
+from iavfio.cli.options import Number
 from iavfio.cli.printing import note, tagged, tell
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import INTERVAL

@@ -128,7 +128,7 @@ def test_a_known_delay_is_measured_within_the_resolution(delay_us: int) -> None:
             if delayed.least_ns <= delay_ns + plain.least_ns + 5_000_000:
                 break
         else:
-            raise AssertionError(f"the fastest of 4000 packets took {delayed.least_ns} ns")
+            raise AssertionError("none of 4000 packets took what the delay and the way take")
 
 
 @pytest.mark.parametrize("mode", ["rxdrop", "txonly", "forward", "sink"])

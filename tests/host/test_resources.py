@@ -10,7 +10,7 @@ import pytest
 
 from iavfio import pyvfio, resources
 from iavfio.cli import run
-from iavfio.cli.options import PciAddress, Vf
+from iavfio.cli.devices import PciAddress, Vf
 from iavfio.cli.targets import port_of
 from iavfio.errors import ConfigError
 from iavfio.opening import open_port
