@@ -245,12 +245,16 @@ int bar_io_lost(const struct bar_io *bar)
 
 void bar_io_set_lost(struct bar_io *bar)
 {
-    __atomic_store_n(&bar->lost, 1, __ATOMIC_RELAXED);
+    uint32_t there = 0;
+
+    __atomic_compare_exchange_n(&bar->lost, &there, 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 void bar_io_set_found(struct bar_io *bar)
 {
-    __atomic_store_n(&bar->lost, 0, __ATOMIC_RELAXED);
+    uint32_t once = 1; /* BUS_ERROR_LOST stays: what is stored there would reach no device */
+
+    __atomic_compare_exchange_n(&bar->lost, &once, 0, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 void bar_io_free(struct bar_io *bar)

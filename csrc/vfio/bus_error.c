@@ -37,7 +37,7 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
             if (mmap(start, PAGE_BYTES, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == start) {
                 memset(start, 0xff, PAGE_BYTES);
-                __atomic_store_n(ranges[i].lost, 1, __ATOMIC_RELAXED);
+                __atomic_store_n(ranges[i].lost, BUS_ERROR_LOST, __ATOMIC_RELAXED);
                 errno = error;
                 return;
             }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from iavfio.errors import IavfioError
@@ -18,7 +19,19 @@ TAKEN = ("rx_unicast", "rx_multicast", "rx_broadcast")
 """The PF's counters of frames that got to a VF, also of those for which no descriptor was free."""
 
 
-def arrivals(dst: bytes | None, ports: Sequence[Port]) -> int | None:
+@dataclass(frozen=True)
+class Arrivals:
+    """Packets that arrived up to now, and who counted them: only one's counts can be compared."""
+
+    packets: int
+    counted_by: str
+
+    def since(self, before: Arrivals) -> int | None:
+        """How many more there are; None where somebody else counted before."""
+        return self.packets - before.packets if self.counted_by == before.counted_by else None
+
+
+def arrivals(dst: bytes | None, ports: Sequence[Port]) -> Arrivals | None:
     """Packets up to now that got to whoever could have got those that `ports` send to `dst`.
 
     A software PF tells what all its VFs and its wire took; otherwise a port of `ports` that has the
@@ -29,13 +42,15 @@ def arrivals(dst: bytes | None, ports: Sequence[Port]) -> int | None:
         return None
     if all(port.device.transport == "vfio-user" for port in ports):
         try:
-            return sum(map(_taken, sorted({Path(port.device.name).parent for port in ports})))
+            servers = sorted({Path(port.device.name).parent for port in ports})
+            return Arrivals(sum(map(_taken, servers)), "the software PF")
         except (IavfioError, LookupError, ValueError):
             pass  # another server of a VF has no control socket, or another language
     owners = [port for port in ports if dst in (port.mac, *port.settings.extra_macs)]
     if not owners:
         return None
-    return sum(port.stats.snapshot().pf[name] for port in owners for name in TAKEN)
+    taken = sum(port.stats.snapshot().pf[name] for port in owners for name in TAKEN)
+    return Arrivals(taken, "the ports")
 
 
 def _taken(directory: Path) -> int:

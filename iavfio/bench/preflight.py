@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iavfio.bench.arrivals import arrivals
+from iavfio.bench.arrivals import Arrivals, arrivals
 from iavfio.bench.plan import Plan
 from iavfio.bench.result import NOBODY_THERE
 from iavfio.datapath.pair import FCS
@@ -40,7 +40,7 @@ def preflight(plan: Plan, ports: Sequence[Port]) -> None:
         check_vlans(*ports)
 
 
-def _arrived(plan: Plan, ports: Sequence[Port]) -> int | None:
+def _arrived(plan: Plan, ports: Sequence[Port]) -> Arrivals | None:
     if plan.mode != "txonly" or plan.dst is None:
         return None
     for port in ports:

@@ -43,7 +43,9 @@ class Sample:
 
     def __init__(self) -> None:
         try:
-            self._memory = mmap.mmap(-1, CONTROL + SIZE)
+            # All pages from the start: a fault would hold a worker up.
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+            self._memory = mmap.mmap(-1, CONTROL + SIZE, flags=flags)
         except OSError as error:
             raise IavfioError("there is no memory for a sample", str(error.strerror)) from error
         self._base: Any = ffi.from_buffer(self._memory)

@@ -109,7 +109,7 @@ class Conditions:
         control = self._control
         if control.sampling.total - self._looked_at < spreading.LEAST:
             return
-        with control.status.lock.within(0) as taken:
+        with control.status.lock.within(0, aside=True) as taken:
             if not taken or self._suspended or control.status.state is not State.RUNNING:
                 return
             if self._before is not None:
@@ -174,7 +174,8 @@ class Conditions:
             self._control.status.end("spread")
         if finding is not None:
             self._control.status.begin("spread", told(finding))
-            self._pause = SHORTEST_PAUSE
+            if what != before:
+                self._pause = SHORTEST_PAUSE
 
     def _sample(self, again: bool) -> bool:
         """Looks at the kinds of what was received, where there are new frames and not too often.

@@ -78,7 +78,7 @@ class EventLock:
 
     def deliver_now(self) -> None:
         """Has a thread call the receivers while this one keeps the lock."""
-        if self._receivers:
+        if self._receivers and self._queue:
             try:
                 threading.Thread(target=self.deliver, name="iavfio-events", daemon=True).start()
             except RuntimeError:
@@ -108,15 +108,18 @@ class EventLock:
                 raise interrupt
 
     @contextmanager
-    def within(self, timeout: float) -> Iterator[bool]:
-        """Takes the lock if that is possible in `timeout` seconds; tells whether it did."""
+    def within(self, timeout: float, *, aside: bool = False) -> Iterator[bool]:
+        """Takes the lock if that is possible in `timeout` seconds; tells whether it did.
+
+        `aside`: another thread calls the receivers, for a caller who may hold what they need.
+        """
         taken = self._take(timeout)
         self._depth += taken
         try:
             yield taken
         finally:
             if taken:
-                self._let_go()
+                self._let_go(aside=aside)
 
     @property
     def wanted(self) -> bool:
@@ -137,12 +140,12 @@ class EventLock:
         with self._counting:
             self._waiters += change
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, aside: bool = False) -> None:
         self._depth -= 1
         last = self._depth == 0
         self._lock.release()
         if last:
-            self.deliver()
+            self.deliver_now() if aside else self.deliver()
 
     def __enter__(self) -> EventLock:
         self._take(-1)

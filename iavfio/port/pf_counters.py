@@ -43,8 +43,7 @@ class PfCounters:
             self.refresh()
         except (PfRefused, MailboxError) as error:
             self._status.note(f"the PF's counters are not known from the start: {error}")
-        finally:
-            self._ran = True
+        self._ran = True
 
     def last(self) -> None:
         """Asks once more before a reset of our own: with it the PF may forget what it counted."""

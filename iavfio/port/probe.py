@@ -114,7 +114,7 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> P
 
     within(COUNTING if completed else 0, counted)
     completed = completed and _losses(port) == resets  # a reset empties the ring as well
-    port.control.housekeeping.conditions.discarded_probes += moved[1]
+    port.control.housekeeping.conditions.discarded_probes += min(moved[1], 1)
     return Probe(completed, moved[0] > 0, moved[1] > 0, arrived)
 
 

@@ -2,8 +2,8 @@
 """What a port's queues receive and send, by samples of their first frames after a moment.
 
 Queues are sampled from each bring-up on until their samples are full, and again when somebody wants
-to know (iavfio/port/conditions.py, iavfio/port/why.py). At all other times it costs nothing, and
-never while another process has a mirror of the port.
+to know (iavfio/port/conditions.py, iavfio/port/why.py). From then on it costs nothing, and there
+are none while another process has a mirror of the port.
 """
 
 from __future__ import annotations
@@ -170,14 +170,18 @@ class Sampling:
     # ---- under the lock
 
     def _full(self) -> bool:
-        return any(rx is not None and rx.full for rx, _ in self._samples.values())
+        both = self._samples.values()
+        return any(tx.full or (rx is not None and rx.full) for rx, tx in both)
 
     def _attach(self) -> None:
         several = len(self._pairs) > 1  # one queue has nothing to spread
         for pair in self._pairs:
+            rx = None
             try:
-                rx, tx = (Sample() if several else None), Sample()
+                rx = Sample() if several else None
+                tx = Sample()
             except IavfioError as error:
+                _close(rx)
                 log.warning("%s is not sampled: %s", pair.name, on_one_line(str(error)))
                 return
             if pair.sample(None if rx is None else rx.raw, tx.raw):

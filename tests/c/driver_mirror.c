@@ -320,6 +320,34 @@ static void test_once(void)
     rig_end(&rig);
 }
 
+/* The same where a port sends chains only, which take another way. */
+static void test_once_with_chains(void)
+{
+    struct rig rig;
+    struct ring out;
+    struct mirror_config config;
+    uint64_t handle, chain[4] = {0};
+    uint8_t segments = 2;
+    uint32_t refused, room = MIRROR_LEAST / 1024;
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    config = config_of(&rig);
+    config.once = 1;
+    ring_new(&out, config, 1);
+    mirror_attach(rig.pair, NULL, out.mirror);
+    for (uint32_t i = 0; i < room + 8; i++) {
+        handle = filled(&rig, 500, 0);
+        chain[0] = filled(&rig, 500, 77);
+        assert(pair_send(rig.pair, &handle, chain, &segments, 1, &refused) == 1 && !refused);
+        rig_tx(&rig, 100);
+        pair_clean(rig.pair);
+    }
+    assert(out.control->written == room && out.control->frames == room + 1);
+    mirror_detach(rig.pair);
+    ring_end(&out);
+    rig_end(&rig);
+}
+
 static void test_filter(void)
 {
     struct rig rig;
@@ -660,6 +688,7 @@ int main(void)
     test_filter();
     test_losses();
     test_once();
+    test_once_with_chains();
     test_two_rings();
     test_hostile_reader();
     test_reader_ahead_of_the_writer();

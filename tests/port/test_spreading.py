@@ -156,6 +156,7 @@ def facts(*packets: int, **known: Any) -> Facts:
 ARP = Kind("ARP", 100, 0, 100)
 UDP = Kind("UDP over IPv4", 900, 0, 300, 64, 20, "ipv4-udp")
 ONE = Kind("UDP over IPv4", 900, 0, 900, 1, 900, "ipv4-udp")
+FEW = Kind("UDP over IPv4", 500, 0, 500, 5, 100, "ipv4-udp")
 HELD = Kind("UDP over IPv4", 900, 0, 900, 64, 20, "ipv4-udp")
 
 
@@ -184,6 +185,8 @@ def test_what_is_told(given: Facts, word: str) -> None:
         facts(900, 600, kinds=(UDP,), sampled=1000),
         facts(900, 600, kinds=(ONE,), sampled=1000),  # a large flow is no fault
         facts(900, 600, kinds=(UDP, ARP), sampled=100_000),  # too rare
+        # Five flows are in one of the table's two queues by accident.
+        facts(600, 900, kinds=(FEW,), sampled=1000, rss_table_queues=2),
     ],
 )
 def test_what_is_not_told(given: Facts) -> None:

@@ -280,6 +280,7 @@ static void send_seen(struct queue_pair *pair, const uint64_t *part, uint32_t se
         memcpy(row, part, segments * sizeof(*row));
         put_frame(mirror, pair->pool, &c, 0, 0, wall_clock());
         publish(mirror);
+        end_if_full(&pair->mirror.tx, mirror);
     }
     leave(&pair->mirror.tx_inside);
 }

@@ -91,7 +91,7 @@ def _kept(f: Facts, kind: Kind, queues: int) -> str:
         return "not hashed, since the card finds no IP header where it looks for one"
     if kind.field in f.rss_left_out:
         return f"not hashed, since rss.fields leaves out {kind.field!r}"
-    if queues ** -(kind.flows - 1) < CHANCE:
+    if (f.rss_table_queues or queues) ** -(kind.flows - 1) < CHANCE:
         return "not hashed by the card, although its flows differ outside as well"
     if kind.carrier:
         return OUTSIDE
