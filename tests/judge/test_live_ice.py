@@ -101,14 +101,19 @@ def test_a_rate_is_what_ice_s_scheduler_has(pool: Pool) -> None:
 
 
 def test_counters_outlive_a_user_of_the_vf(pool: Pool) -> None:
-    """As docs/spec/pf-dialects.md 5 has it; on i40e they begin anew."""
+    """As docs/spec/pf-dialects.md 5 has it; a port's begin at its open, and `why` blames nobody."""
     with two_vfs() as pf:
-        for total in (4, 8):
+        for _ in range(2):
             with two_ports(pf, pool) as (a, b):
+                assert a.why() == []
                 send(a, [frame(b.mac, a.mac)] * 4)
                 assert len(received(b, 4)) == 4
                 a.refresh_stats()
-                assert a.stats.snapshot().pf["tx_unicast"] == total
+                sent = a.stats.snapshot().pf["tx_unicast"]
+                foreign = [frame(b.mac, bytes.fromhex("02aabbccddee"))] * 3
+                send(a, foreign)
+                assert [finding.name for finding in a.why()] == ["spoof check"]
+                assert 4 <= sent <= 8  # with the probes of `why`
 
 
 def test_rss_spreads_by_the_table_and_the_key_that_ice_programs(pool: Pool) -> None:
