@@ -16,9 +16,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from iavfio.errors import ConfigError, Remedy, WrongCall
+
+if TYPE_CHECKING:
+    from inspect import BoundArguments, Signature
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -68,13 +71,15 @@ def check_keywords(call: Callable[..., Any], given: Iterable[str], known: Sequen
             raise unknown(f"argument of {call.__qualname__.removesuffix('.__init__')}", word, known)
 
 
-def check_call(call: Callable[..., Any], args: Iterable[Any], keywords: Mapping[str, Any]) -> None:
-    """Raises WrongCall for arguments that are missing, too many, or given twice."""
-    import inspect  # only for a message
+def check_call(
+    call: Callable[..., Any], signature: Signature, args: Iterable[Any], keywords: Mapping[str, Any]
+) -> BoundArguments:
+    """The arguments by name, for a `call` that has this signature.
 
-    signature = inspect.signature(call)
+    Raises WrongCall for those that are missing, too many, or given twice.
+    """
     try:
-        signature.bind(*args, **keywords)
+        return signature.bind(*args, **keywords)
     except TypeError as wrong:
         name = call.__qualname__.removesuffix(".__init__")
         bare = [
@@ -97,7 +102,9 @@ def told_call(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **keywords)
         except TypeError:
-            check_call(call, args, keywords)
+            import inspect  # only for a message
+
+            check_call(call, inspect.signature(call), args, keywords)
             raise
 
     return checked

@@ -50,8 +50,7 @@ def checked_call(call: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(call)
     def checked(*args: P.args, **keywords: P.kwargs) -> R:
         check_keywords(call, keywords, names)
-        check_call(call, args, keywords)
-        for name, value in signature.bind(*args, **keywords).arguments.items():
+        for name, value in check_call(call, signature, args, keywords).arguments.items():
             if name in names and not _fits(value, hint := hints()[name]):
                 raise wrong_type(name, value, _words(hint))
         return call(*args, **keywords)

@@ -82,7 +82,7 @@ class Conditions:
         if before is None:
             return
         settings, pool = control.settings, control.pool
-        stray, moved = self._look_at_formats(), now.since(before)
+        stray, moved = self._look_at_formats(now), now.since(before)
         facts = Facts(
             moved,
             pool_idle=pool.idle,
@@ -125,18 +125,15 @@ class Conditions:
         else:
             control.status.begin("VLAN tags lost", TAGS_LOST)
 
-    def _look_at_formats(self) -> StrayFormat | None:
+    def _look_at_formats(self, now: Snapshot) -> StrayFormat | None:
         """Whether the device writes receive descriptors as they were configured."""
-        for pair in self._control.queues:
-            came, read = pair.stray_format()
-            if came is not None:
-                stray = StrayFormat(came, pair.rxdid, read)
-                finding = receiving.stray_format(Facts(self._counts(), stray=stray))
-                assert finding is not None
-                self._control.status.begin(finding.name, f"{finding.what}\n  {finding.remedy}")
-                return stray
-        self._control.status.end("descriptor format")
-        return None
+        stray = StrayFormat.of(self._control.queues)
+        finding = receiving.stray_format(Facts(now, stray=stray))
+        if finding is None:
+            self._control.status.end("descriptor format")
+        else:
+            self._control.status.begin(finding.name, f"{finding.what}\n  {finding.remedy}")
+        return stray
 
     def _look_at_spread(self, now: Snapshot, before: Snapshot) -> None:
         """Packets are counted until there are enough of them to tell, and their kinds sampled."""

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from iavfio.datapath.pair import QueuePair
 from iavfio.port.kinds import Kind
 from iavfio.port.sampling import Sent
 from iavfio.port.trust import Trust
@@ -38,6 +39,15 @@ class StrayFormat:
     came: int
     asked: int
     read: bool
+
+    @classmethod
+    def of(cls, pairs: Iterable[QueuePair]) -> StrayFormat | None:
+        """That of the first queue that has met any."""
+        for pair in pairs:
+            came, read = pair.stray_format()
+            if came is not None:
+                return cls(came, pair.rxdid, read)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
         pool_size=port.pool.size,
         rss=any(cap.name == "RSS_PF" for cap in caps.granted_list),
         max_frame=settings.frame,
-        stray=stray_format(port),
+        stray=StrayFormat.of(port.control.queues),
         **_sampled(port, counts),
         **known,
     )
@@ -132,15 +132,6 @@ def _absent(port: Port) -> tuple[bytes, ...]:
     return tuple(
         mac for mac in further if probe_send(port, probe_frame(NOBODY, mac)).counted is False
     )
-
-
-def stray_format(port: Port) -> StrayFormat | None:
-    """Receive descriptors of another format than was asked for, of the first queue that has any."""
-    for pair in port.control.queues:
-        came, read = pair.stray_format()
-        if came is not None:
-            return StrayFormat(came, pair.rxdid, read)
-    return None
 
 
 def _counts(port: Port) -> Snapshot:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from iavfio.bench.plan import Plan
+from iavfio.bench.plan import Mode, Plan
 from iavfio.bench.result import Result, Spread
 from iavfio.datapath.thread import Counters
 from iavfio.port.footprint import Footprint
@@ -18,7 +18,7 @@ ZERO = idle()
 
 
 def result(
-    mode: str = "loopback",
+    mode: Mode = "loopback",
     *,
     posted: int = 1000,
     completed: int | None = None,
@@ -39,7 +39,7 @@ def result(
 ) -> Result:
     """A run of one second in which these numbers were counted."""
     dst = None if arrived is None else bytes.fromhex("020000000077")
-    plan = Plan(mode, max_loss=max_loss, verify=verify is not None, dst=dst)  # type: ignore[arg-type]
+    plan = Plan(mode, max_loss=max_loss, verify=verify is not None, dst=dst)
     after = replace(
         ZERO,
         pf=ZERO.pf | {"tx_unicast": posted if pf_sent is None else pf_sent} | (drops or {}),

@@ -55,9 +55,9 @@ def discards(f: Facts) -> Finding | None:
             f"; of {counted(sent.frames, 'sent frame')}{'' if sent.whole else ' of a sample'} "
             f"{sent.foreign} had another address as source and {sent.tagged} a tag"
         )
-    whole = sent is not None and sent.whole
-    spoof = f.foreign is not True and not (whole and sent is not None and not sent.foreign)
-    tags = f.vlans != "free" and not (whole and sent is not None and not sent.tagged)
+    whole = sent if sent is not None and sent.whole else None
+    spoof = f.foreign is not True and (whole is None or whole.foreign > 0)
+    tags = f.vlans != "free" and (whole is None or whole.tagged > 0)
     if not spoof and not tags:
         return _past(seen)
     if f.foreign is None or (not spoof and f.vlans == "unknown"):
