@@ -221,6 +221,8 @@ uint64_t watchdog_reset_seen(const struct watchdog *watchdog);
  * later call replaces an earlier one. watchdog_traffic_seen says when that was, in CLOCK_MONOTONIC ns, 0 before. */
 void watchdog_await_traffic(struct watchdog *watchdog, uint64_t packets);
 uint64_t watchdog_traffic_seen(const struct watchdog *watchdog);
+/* Whether a running pair's send side makes no progress now: WATCHDOG_HANG may tell of a time before a reset. */
+int watchdog_hung(struct watchdog *watchdog);
 /* Ends the thread: no register is read after the return. Wakes watchdog_wait for the last time. */
 void watchdog_stop(struct watchdog *watchdog);
 void watchdog_free(struct watchdog *watchdog); /* stops it first */

@@ -19,7 +19,7 @@ uint32_t tx_hang_check(struct queue_pair *pair)
     if (packets != before) {
         __atomic_store_n(&pair->hang_packets, tx_pending(pair) ? packets : NOTHING_PENDING,
                          __ATOMIC_RELAXED);
-        pair->hang_looks = 0;
+        __atomic_store_n(&pair->hang_looks, 0, __ATOMIC_RELAXED);
         return 0;
     }
     /* Perhaps nobody has reaped, so the watchdog does so first. */
@@ -41,9 +41,9 @@ uint32_t tx_hang_check(struct queue_pair *pair)
         __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
     }
     if (!hung) {
-        pair->hang_looks = 0;
+        __atomic_store_n(&pair->hang_looks, 0, __ATOMIC_RELAXED);
         return 0;
     }
     vector_nudge(pair);
-    return ++pair->hang_looks;
+    return __atomic_add_fetch(&pair->hang_looks, 1, __ATOMIC_RELAXED);
 }

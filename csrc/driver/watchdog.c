@@ -129,6 +129,18 @@ void watchdog_check_hangs(struct watchdog *watchdog)
         notify(watchdog, WATCHDOG_HANG);
 }
 
+int watchdog_hung(struct watchdog *watchdog)
+{
+    bool hung = false;
+
+    pthread_mutex_lock(&watchdog->lock);
+    for (uint32_t i = 0; i < watchdog->pairs; i++)
+        hung |= pair_state(watchdog->pair[i]) == PAIR_RUNNING &&
+                __atomic_load_n(&watchdog->pair[i]->hang_looks, __ATOMIC_RELAXED) >= HANG_LOOKS;
+    pthread_mutex_unlock(&watchdog->lock);
+    return hung;
+}
+
 static void check_fds(struct watchdog *watchdog, struct pollfd *fds)
 {
     if (fds[FD_GONE].revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Seconds: an announced reset that has not come by then never will (docs/spec/reliability.md F23).
 STALE_NOTICE = 5.0
+LINK_SETTLES = 1.0  # seconds: two looks of the C watchdog at what the send queues do
 SILENT = 3  # GET_STATS in a row without an answer
 STALE = "stale counters"
 PF_CLOSES = (
@@ -121,10 +122,14 @@ class Housekeeping:
     def queue_stalled(self) -> None:
         """C has nudged the vector in vain: only a reset will help.
 
-        See docs/spec/reliability.md F43. Without a link nothing leaves, and nothing is wrong.
+        See docs/spec/reliability.md F43. Without a link nothing leaves, and nothing is wrong; what
+        stood still meanwhile has LINK_SETTLES seconds to go on. A reset of before this thread had
+        the lock has ended the stall, too.
         """
         with self._status.lock:
-            if self._status.state is State.RUNNING and self._status.link.up:
+            link = self._status.link
+            settled = link.up and time.monotonic() - link.since >= LINK_SETTLES
+            if self._status.state is State.RUNNING and settled and self._control.watchdog.stalled:
                 self._stalled = time.monotonic()
                 self._try("a send queue stands still")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Link:
-    """`up`, `mbps` (Mb/s, 0 = unknown) and when this was learned (monotonic seconds)."""
+    """`up`, `mbps` (Mb/s, 0 = unknown) and since when it is up or down (monotonic seconds)."""
 
     up: bool = False
     mbps: int = 0

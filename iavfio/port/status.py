@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from iavfio.errors import DeviceLost, StateError
 from iavfio.logs import logger, on_one_line
@@ -211,7 +212,8 @@ class PortStatus:
     def set_link(self, link: Link) -> None:
         """Keeps the link as the PF tells it, or as down, and wakes whoever waits for a change."""
         with self._link_changed:
-            self.link = link
+            same = link.up == self.link.up
+            self.link = replace(link, since=self.link.since) if same else link
             self._link_changed.notify_all()
         if self.lifecycle.state is not State.OPENING:
             self.publish_link()

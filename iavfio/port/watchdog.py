@@ -128,6 +128,11 @@ class Watchdog:
         """When the present reset was first seen, in seconds of time.monotonic; 0 without one."""
         return float(lib.watchdog_reset_seen(self._watch)) / 1e9
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a send queue stands still now; what `queue_stalled` tells of may be over."""
+        return bool(lib.watchdog_hung(self._watch))
+
     def await_traffic(self, packets: int) -> None:
         """Tells once when the pairs' counters of packets come to more than `packets`."""
         lib.watchdog_await_traffic(self._watch, packets)

@@ -183,15 +183,16 @@ static void test_hang(void)
     assert(rig.sq->hangs == 0);
     watchdog_check_hangs(watchdog); /* same count: nudge */
     assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
-    assert(watchdog_wait(watchdog, 0) == 0); /* it may help */
+    assert(watchdog_wait(watchdog, 0) == 0 && !watchdog_hung(watchdog)); /* it may help */
     watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2);
-    assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG);
+    assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG && watchdog_hung(watchdog));
     /* The device did its part, only nobody reaped: cleaned, no nudge. */
     rig_tx(&rig, 100);
     rig.reg[RIG_DYN_CTL / 4] = 0;
     watchdog_check_hangs(watchdog);
     assert(rig.sq->hangs == 2 && rig.sq->packets == 20 && rig.reg[RIG_DYN_CTL / 4] == 0);
+    assert(!watchdog_hung(watchdog));
     /* Progress between two checks is no hang, though work is always pending. */
     assert(pair_send(rig.pair, h + 20, NULL, NULL, 10, &refused) == 10);
     watchdog_check_hangs(watchdog);

@@ -22,7 +22,7 @@ import iavfio
 from iavfio.datapath.burst import Burst
 from iavfio.datapath.pool import Pool
 from iavfio.errors import StateError
-from iavfio.port import watchdog
+from iavfio.port import housekeeping, watchdog
 from iavfio.port.port import Port
 from iavfio.pyvfio import AddressSpace, DmaError, VfioError
 from iavfio.softvf.launch import SoftPf
@@ -289,15 +289,26 @@ def test_housekeeping_survives_what_it_cannot_know(
 def test_send_queue_that_stands_still_after_a_nudge_means_one_reset(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
+        port.control.housekeeping.queue_stalled()
+        assert port.resets == []  # what was told is over
         pf.control("link", state="down")
         assert until(lambda: not port.link.up)
+        pf.control("fault", vf=0, kind="tx_stall", queue=0, on=True)
+        assert port.tx[0].send([bytes(60)] * 3) == 3
+        assert until(lambda: port.control.watchdog.stalled)
         port.control.housekeeping.queue_stalled()
         assert port.resets == []  # without a link nothing can leave
-        pf.control("link", state="up")
-        port.wait_link(5)
-        port.control.housekeeping.queue_stalled()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(housekeeping, "LINK_SETTLES", 100)
+            pf.control("link", state="up")
+            assert until(lambda: port.link.up)
+            port.control.housekeeping.queue_stalled()
+            assert port.resets == []  # what waited for the link has not had time to leave
+        assert until(lambda: bool(port.resets) and port.state == "running")
+        assert port.wait_link(5).up
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(housekeeping, "LINK_SETTLES", 0)
+            port.control.housekeeping.queue_stalled()  # told before the reset, heard after it
         assert [reset.cause for reset in port.resets] == ["a send queue stands still"]
-        assert port.state == "running"
-        port.wait_link(5)
         works(port)
     assert healthy(pool)

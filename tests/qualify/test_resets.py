@@ -80,7 +80,7 @@ def test_a_reset_that_does_not_finish(
 def test_counters_of_the_port_that_run_backwards(
     pf: SoftPf, vfs: Vfs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A driver that takes a PF's fresh start for its totals; an E810's PF counts on over a reset."""
+    """A driver that takes a PF's fresh start for its totals; an E810's PF counts on."""
     vfs.way()
 
     def feed(self: Monotonic, raw: Sequence[int], at: float | None = None) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ int pair_arm(struct queue_pair *pair)
     if (error)
         return error;
     __atomic_store_n(&pair->hang_packets, UINT64_MAX, __ATOMIC_RELAXED);
-    pair->hang_looks = 0; /* no watchdog looks at a pair that does not run */
+    __atomic_store_n(&pair->hang_looks, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pair->state, PAIR_ARMED, __ATOMIC_SEQ_CST);
     doorbell_rx(pair);
     return 0;
