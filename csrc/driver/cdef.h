@@ -167,6 +167,10 @@ int pair_send(struct queue_pair *pair, const uint64_t *handles, const uint64_t *
               const uint8_t *segments, uint32_t n, uint32_t *refused);
 /* Reaps completions; returns how many packets were completed. */
 int pair_clean(struct queue_pair *pair);
+/* Sends a copy of one frame, for any thread: a user of the send side that comes meanwhile waits a moment, as for
+ * the watchdog. 0; -EBUSY while somebody is at work on the send side; -EAGAIN: the ring is full; -ENOBUFS: the pool
+ * is empty; -EMSGSIZE; or why the pair is stopped, as pair_send has it. */
+int pair_send_aside(struct queue_pair *pair, const void *frame, uint32_t length);
 uint32_t pair_in_flight(struct queue_pair *pair); /* packets posted and not completed */
 /* Packets that lie complete in the receive ring, or why nobody may look, as pair_recv says it. */
 int pair_waiting(struct queue_pair *pair);

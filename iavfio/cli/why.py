@@ -37,21 +37,25 @@ LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
     show_default=True,
     help="How long the counters of a running port are watched; 0 = since its start.",
 )
+@click.option(
+    "--probes/--no-probes",
+    default=True,
+    help="Whether frames are sent on purpose. Default: they are.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @runtime_dir_option
-def command(target: str, interval: float, as_json: bool) -> int:
+def command(target: str, interval: float, probes: bool, as_json: bool) -> int:
     """Name the causes for which PORT receives nothing or its packets vanish, each with its remedy.
 
     The name of a running port, as 'iavfio stats' lists it: its counters are watched, and its
-    process, where this user may ask it, says what it has noted and sends the PF some messages to
-    see whether the VF is trusted; no frame is sent. A PCI address, vfio-user:/path/of/socket or
-    softvf that no program runs: it is opened (which resets the VF), started and probed with two
-    frames.
+    process, where this user may ask it, says what it has noted, asks the PF, and sends some frames
+    to nobody to see what becomes of them, beside its own. A PCI address, vfio-user:/path/of/socket
+    or softvf that no program runs: it is opened (which resets the VF), started and probed alike.
 
     What of the host is wrong around a port is found by iavfio doctor.
     """
     port = _port(target)
-    found, hints = _probe(target) if port is None else _watch(port, interval)
+    found, hints = _probe(target, probes) if port is None else _watch(port, interval, probes)
     if as_json:
         from iavfio.cli.records import WhyRecord
 
@@ -92,7 +96,7 @@ def _port(target: str) -> str | None:
     return None
 
 
-def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
+def _watch(name: str, interval: float, frames: bool) -> tuple[list[Finding], list[str]]:
     """What the counters of a running port say, and its process where it may be asked."""
     from iavfio.errors import IavfioError
     from iavfio.port import inquiry
@@ -101,24 +105,23 @@ def _watch(name: str, interval: float) -> tuple[list[Finding], list[str]]:
     from iavfio.stats import read
 
     before = read(name)
-    counts = before
-    if interval:
-        time.sleep(interval)
-        counts = read(name).since(before)
-    if not counts.alive:
+    time.sleep(interval)
+    told, unasked = None, []
+    if before.alive:
+        try:
+            told = inquiry.ask(name, frames=frames)  # which has the PF's counters renewed, too
+        except IavfioError as error:
+            unasked = [f"its process was not asked: {error.command_text}"]
+    counts = read(name).since(before) if interval else read(name)
+    if told is None or not counts.alive:
         facts = Facts(counts)
-        return findings(facts), hints(facts)
-    try:
-        told = inquiry.ask(name)
-    except IavfioError as error:
-        facts = Facts(counts)
-        return findings(facts), [*hints(facts), f"its process was not asked: {error.command_text}"]
+        return findings(facts), [*hints(facts), *unasked]
     facts = told.facts(counts, watched=interval > 0)
     noted = [f"noted by the port: {note}" for note in told.notes]
     return findings(facts), [*hints(facts), *noted]
 
 
-def _probe(target: str) -> tuple[list[Finding], list[str]]:
+def _probe(target: str, frames: bool) -> tuple[list[Finding], list[str]]:
     from iavfio.cli.targets import naming_the_holder
     from iavfio.errors import DeviceError
     from iavfio.opening import open_port
@@ -130,5 +133,5 @@ def _probe(target: str) -> tuple[list[Finding], list[str]]:
             port.start(wait_link=LINK_SECONDS)
         except DeviceError as error:
             return [Finding("cannot be started", error.what, error.cause, error.remedy)], []
-        facts = probe(port)
+        facts = probe(port, frames=frames)
         return findings(facts), hints(facts)

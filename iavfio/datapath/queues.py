@@ -19,7 +19,8 @@ from iavfio.datapath.columns import Columns
 from iavfio.datapath.frames import build
 from iavfio.datapath.packets import Packets
 from iavfio.datapath.pair import BURST, QueuePair
-from iavfio.errors import DeviceLost, IavfioError, StateError
+from iavfio.datapath.pool import ROOM
+from iavfio.errors import ConfigError, DeviceLost, IavfioError, StateError
 from iavfio.ranges import RECV, SLEEP
 
 if TYPE_CHECKING:
@@ -279,6 +280,32 @@ class TxQueue(_Side):
             return self._not_sent(count)
         sent: int = count - refused[0]
         return sent
+
+    def send_aside(self, frame: bytes) -> bool:
+        """Sends a copy of one frame, from any thread: who uses the queue is not refused for it.
+
+        False when the ring is full, or during a reset. Raises ConfigError for a frame that one
+        buffer or the MTU has no room for, IavfioError when the pool is empty, and otherwise as
+        `send` does: StateError also while a worker has the queue.
+        """
+        raw = self._pair.raw
+        if raw is None:
+            raise self._stopped()
+        code = int(lib.pair_send_aside(raw, frame, len(frame)))
+        if code == -errno.EAGAIN:
+            return False
+        if code == -errno.ENOBUFS:
+            raise IavfioError(
+                f"{self._port.name}: the pool has no buffer for a frame",
+                "the application and the rings hold them all",
+                "release bursts, or open the port with a larger pool",
+            )
+        if code == -errno.EMSGSIZE:
+            limit = min(self.max_frame, ROOM)
+            raise ConfigError(
+                f"a frame of {len(frame)} bytes cannot be sent aside", f"17 to {limit} bytes can"
+            )
+        return code == 0 or bool(self._not_sent(code))
 
     def _send_frames(self, frames: Any) -> int:
         check_several(frames)

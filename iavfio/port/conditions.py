@@ -6,6 +6,7 @@ The checks are those of `port.why()` that the counters alone answer; nothing is 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,18 +45,23 @@ class Conditions:
         self._sampled = 0.0  # when
         self._looked_at = 0  # frames of samples
         self._spread_said = ""
-        self._suspended = 0
+        self._suspended = False
+        self._probing = threading.Lock()
         self.discarded_probes = 0  # frames sent on purpose that the PF counted as discarded
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Inside, frames are sent that are meant to vanish: their counts are nobody's fault."""
-        self._suspended += 1
-        try:
-            yield
-        finally:
-            self._suspended -= 1
-            self._begin_anew()
+        """Inside, frames are sent that are meant to vanish: their counts are nobody's fault.
+
+        One thread at a time is; others wait for their turn.
+        """
+        with self._probing:
+            self._suspended = True
+            try:
+                yield
+            finally:
+                self._suspended = False
+                self._begin_anew()
 
     def rebase(self) -> None:
         """The queues were brought up: what is counted from here on is compared."""

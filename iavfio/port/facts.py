@@ -58,7 +58,8 @@ class Probed:
     has closed it; `own` and `foreign` whether the PF counted a probe from its own and from a
     foreign address as sent, `own_refused` whether it discarded the former; `absent`: addresses of
     `extra_macs` from which it discards; `vlans`: what it does with tags; `discarded_probes`: how
-    many such frames its counters have; `stuck`: the device did not complete a probe; `stalled`:
+    many such frames its counters have; `busy`: its program sent all the while, so that no probe
+    could be told from its frames; `stuck`: the device did not complete a probe; `stalled`:
     seconds since a send queue was found to stand still; `closing`: the PF has said that it goes;
     `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame` bytes
     without FCS; `stray`: descriptors that were not asked for; `kinds` of `sampled` frames that
@@ -75,6 +76,7 @@ class Probed:
     absent: tuple[bytes, ...] = ()
     vlans: VlanRule = "unknown"
     discarded_probes: int = 0
+    busy: bool = False
     stuck: bool = False
     stalled: float | None = None
     closing: bool = False

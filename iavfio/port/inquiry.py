@@ -2,9 +2,8 @@
 """What `iavfio why PORT` asks the process of a running port: what probes and notes say.
 
 Counters tell other processes that packets are lost, and seldom why. The port's process says what it
-has noted, and asks its PF whether it trusts the VF, for its user and root, who ask at the port's
-door (iavfio/stats/door.py). It sends no frame as `port.why()` does: a thread that uses the queue at
-that moment would be refused.
+has noted, and probes as `port.why()` does, for its user and root, who ask at the port's door
+(iavfio/stats/door.py). Its threads go on using the queues meanwhile.
 """
 
 from __future__ import annotations
@@ -26,35 +25,51 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 VERSION = 1  # of question and answer
-QUESTION = {"version": VERSION, "ask": "why"}
-ANSWER = 10.0  # seconds that the port's process has; a reset may hold it up
+ANSWER = 20.0  # seconds; a reset may hold the port up, and probes that no counter shows
 LONGEST = 1 << 17  # bytes of an answer
 MOST_NOTES = 16  # that are told, the newest
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a port's process knows of it, but for the counters, and its notes."""
+    """What a port's process knows of it, but for the counters, and its notes.
+
+    `discarded_now`: how many probes the PF has discarded for this answer.
+    """
 
     version: int
     probed: Probed
     notes: tuple[str, ...]
+    discarded_now: int
 
     def facts(self, counts: Snapshot, *, watched: bool) -> Facts:
-        """The facts with these counters: what they moved by while the asking process `watched`."""
+        """The facts with these counters, read after the answer.
+
+        `watched`: they are what moved since a moment before the question.
+        """
         known = vars(self.probed)
-        return Facts(counts, **(known | {"discarded_probes": 0} if watched else known))
+        if watched:
+            known = known | {"discarded_probes": self.discarded_now}
+        return Facts(counts, **known)
 
 
-def tell(port: Port) -> bytes:
-    """The answer of the port's process."""
-    facts = probe(port, frames=False)
-    probed = Probed(**{field.name: getattr(facts, field.name) for field in fields(Probed)})
-    told = Told(version=VERSION, probed=probed, notes=tuple(port.notes)[-MOST_NOTES:])
+def tell(port: Port, frames: bool) -> bytes:
+    """The answer of the port's process; `frames`: whether probes may be sent."""
+    conditions = port.control.housekeeping.conditions
+    before = conditions.discarded_probes
+    facts = probe(port, frames=frames)
+    discarded = conditions.discarded_probes
+    known = {field.name: getattr(facts, field.name) for field in fields(Probed)}
+    told = Told(
+        version=VERSION,
+        probed=Probed(**(known | {"discarded_probes": discarded})),
+        notes=tuple(port.notes)[-MOST_NOTES:],
+        discarded_now=discarded - before,
+    )
     return msgspec.json.encode(told)
 
 
-def ask(name: str) -> Told:
-    """What the process of a running port says.
+def ask(name: str, *, frames: bool = True) -> Told:
+    """What the process of a running port says; `frames`: whether it may send probes.
 
     Raises IavfioError when this user may not ask, or it gives no answer that this version knows.
     """
@@ -62,7 +77,8 @@ def ask(name: str) -> Told:
     with closing(door.connect(segment)) as connection:
         connection.settimeout(ANSWER)
         try:
-            connection.send(json.dumps(QUESTION).encode())
+            question = {"version": VERSION, "ask": "why", "frames": frames}
+            connection.send(json.dumps(question).encode())
             raw, _ = door.receive(connection, LONGEST)
         except TimeoutError as error:
             raise IavfioError(

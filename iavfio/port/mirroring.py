@@ -40,7 +40,8 @@ log = logger("port")
 class Mirroring:
     """A port's door for mirrors, and the mirror that somebody has, if any.
 
-    `facts`: what a caller is told of the port; `why`: the answer to who asks why it does not work.
+    `facts`: what a caller is told of the port; `why`: the answer to who asks why it does not
+    work, and whether frames may be sent for it.
     `door`: the listening socket, -1 where there is none. Any thread may call `renew` and `close`;
     the watchdog's thread calls `knocked`.
     """
@@ -48,7 +49,7 @@ class Mirroring:
     def __init__(self, name: str, facts: Callable[[], dict[str, str | int]]) -> None:
         self._name = name
         self._facts = facts
-        self.why: Callable[[], bytes] | None = None
+        self.why: Callable[[bool], bytes] | None = None
         self._segment: PortSegment | None = None
         self._listening: socket.socket | None = None
         self._lock = threading.Lock()  # of all that follows
@@ -217,9 +218,10 @@ class Session:
             self.connection.settimeout(PATIENCE)
             raw = self.connection.recv(LONGEST)
             try:
-                if self._of.why is not None and asks_why(raw):
+                asked = asks_why(raw)
+                if self._of.why is not None and asked is not None:
                     self.connection.settimeout(ANSWERED)
-                    self.connection.send(self._of.why(), socket.MSG_NOSIGNAL)
+                    self.connection.send(self._of.why(*asked), socket.MSG_NOSIGNAL)
                     return
                 answer = self._of.begin(self, request(raw))
             except ValueError as error:
@@ -256,10 +258,15 @@ class Session:
         return "closed"
 
 
-def asks_why(raw: bytes) -> bool:
-    """Whether a caller asks why the port does not work. Raises ValueError for what is no object."""
+def asks_why(raw: bytes) -> tuple[bool] | None:
+    """Whether frames may be sent, where a caller asks why the port does not work.
+
+    Raises ValueError for what is no object.
+    """
     asked = an_object(parsed(raw))
-    return asked.get("version") == VERSION and asked.get("ask") == "why"
+    if asked.get("version") != VERSION or asked.get("ask") != "why":
+        return None
+    return (asked.get("frames") is True,)
 
 
 def request(raw: bytes) -> Wanted:

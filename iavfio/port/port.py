@@ -57,7 +57,7 @@ class Port:
         self._on_close: list[Callable[[], None]] = []
         self.control = PortControl(device, pool, name)
         this = weakref.ref(self)  # nothing that lives with the control path keeps the port alive
-        self.control.mirroring.why = lambda: _told_why(this())
+        self.control.mirroring.why = lambda frames: _told_why(this(), frames)
         self.control.open(
             numbered=numbered,
             stats_mode=stats_mode,
@@ -359,8 +359,9 @@ class Port:
     def why(self) -> list[Finding]:
         """What keeps this port from receiving, or makes its packets vanish: causes with remedies.
 
-        Two probe frames to nobody and some twenty short messages to the PF. Empty when nothing is
-        found. Raises nothing for a port that does not run: that is the finding then.
+        A few probe frames to nobody and some twenty short messages to the PF, from any thread,
+        beside those that use the queues. Empty when nothing is found. Raises nothing for a port
+        that does not run: that is the finding then.
         """
         from iavfio.port.why import examine
 
@@ -382,10 +383,10 @@ class Port:
         return self.control.recover(cause)
 
 
-def _told_why(port: Port | None) -> bytes:
+def _told_why(port: Port | None, frames: bool) -> bytes:
     """The answer to another process that asks why this port does not work."""
     from iavfio.port.inquiry import tell
 
     if port is None:
         raise StateError("the port is closed")
-    return tell(port)
+    return tell(port, frames)

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iavfio.datapath.pool import ROOM
+from iavfio.errors import StateError
+
 if TYPE_CHECKING:
     from iavfio.port.port import Port
 
@@ -20,6 +23,7 @@ NOBODY = bytes.fromhex("02ffffffffff")  # a destination that no VF has
 MARK = 16  # random bytes by which a probe is known again
 ETHERNET, IPV4, IPV6, UDP = 14, 20, 40, 8  # bytes of headers
 ETHERTYPES = {IPV4: bytes.fromhex("0800"), IPV6: bytes.fromhex("86dd")}
+ENTERING = 0.1  # seconds in which a queue that somebody uses is entered
 COMPLETION = 1.0  # seconds in which a device takes a frame that it can send at all
 COUNTING = 1.0  # seconds in which the PF counts it
 ARRIVAL = 2.0  # seconds in which it comes back, where somebody sends it back
@@ -32,13 +36,15 @@ class Probe:
 
     `completed`: the device took it, and no reset did; `counted`: the PF counted it as sent;
     `discarded`: the PF counted it as refused or failed; `arrived`: it was received by the port that
-    was listened at, None when nobody listened.
+    was listened at, None when nobody listened; `alone`: nobody sent meanwhile, so that what the PF
+    counted was the probe.
     """
 
     completed: bool
     counted: bool
     discarded: bool
     arrived: bool | None = None
+    alone: bool = True
 
 
 def probe_frame(dst: bytes, src: bytes, size: int = 60, *, ipv6: bool = False) -> bytes:
@@ -86,23 +92,22 @@ def probe_send(
 ) -> Probe:
     """Sends `frame` on queue 0 of a running port and says what became of it.
 
-    `listen`: a running port at which it should arrive; frames that it receives meanwhile are
+    Any thread may call it, beside those that use the queue. `listen`: a running port at which it
+    should arrive, whose receive queues nobody else uses; frames that it receives meanwhile are
     released. `mark`: bytes of the frame by which it is known there, None for one of `probe_frame`.
-    Returns within a few seconds. Raises StateError when a queue is in use or not running, and what
-    `refresh_stats` raises when the PF does not answer.
+    Returns within a few seconds. Raises StateError when a worker has the queue or it is not
+    running, and what `refresh_stats` raises when the PF does not answer.
     """
     with port.control.housekeeping.conditions.suspended():
         return _probe_send(port, frame, listen, mark or _mark_of(frame))
 
 
 def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> Probe:
-    before, resets = _pf_counters(port), _losses(port)
-    queue = port.tx[0]
-    with queue.build([frame]) as burst:
-        sent = queue.send(burst)
-    if not sent:
+    posted, before, resets = _posted(port), _pf_counters(port), _losses(port)
+    if not _sent(port, frame):
         return Probe(False, False, False, None if listen is None else False)
-    completed = within(COMPLETION, lambda: _drained(port))
+    up_to = _posted(port)[0]
+    completed = within(COMPLETION, lambda: _completed(port) >= up_to)
     arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, mark))
     moved = (0, 0)
 
@@ -115,7 +120,25 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> P
     within(COUNTING if completed else 0, counted)
     completed = completed and _losses(port) == resets  # a reset empties the ring as well
     port.control.housekeeping.conditions.discarded_probes += min(moved[1], 1)
-    return Probe(completed, moved[0] > 0, moved[1] > 0, arrived)
+    alone = sum(_posted(port)) - sum(posted) == 1
+    return Probe(completed, moved[0] > 0, moved[1] > 0, arrived, alone)
+
+
+def _sent(port: Port, frame: bytes) -> bool:
+    """Whether queue 0 took the frame. A user of the queue is at work on it for microseconds.
+
+    A frame of several buffers goes the queue's usual way, which one thread at a time may.
+    """
+    if len(frame) > ROOM:
+        return bool(port.tx[0].send([frame]))
+    end = time.monotonic() + ENTERING
+    while True:
+        try:
+            return port.tx[0].send_aside(frame)
+        except StateError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(STEP / 10)
 
 
 def _pf_counters(port: Port) -> tuple[int, int]:
@@ -133,9 +156,16 @@ def _losses(port: Port) -> tuple[int, int]:
     return len(port.resets), counts.sq[0]["drop_reset"]
 
 
-def _drained(port: Port) -> bool:
-    port.tx[0].clean()
-    return port.tx[0].in_flight == 0
+def _posted(port: Port) -> list[int]:
+    """Packets that each send queue was given up to now."""
+    return [queue["posted"] for queue in port.stats.snapshot().sq]
+
+
+def _completed(port: Port) -> int:
+    """Packets of send queue 0 that were given and are not under way any more."""
+    port.settle()
+    posted = _posted(port)[0]
+    return posted - port.tx[0].in_flight
 
 
 def _received(port: Port, mark: bytes) -> bool:

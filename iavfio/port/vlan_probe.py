@@ -20,15 +20,20 @@ def probe_vlans(port: Port) -> VlanRule:
     """Sends one or two tagged frames from the port's own address to nobody.
 
     "free": they leave; "port VLAN": none does, the host gives this VF its tag; "filter": none does
-    but those of VLANs that the VF has filters for; "unknown": the PF's counters do not say. Frames
+    but those of VLANs that the VF has filters for; "unknown": the PF's counters do not say, or
+    others sent meanwhile. Frames
     from the own address without a tag must leave. Raises as `probe_send` does.
     """
     strange = probe_send(port, tagged(probe_frame(NOBODY, port.mac), STRANGE))
+    if not strange.alone:
+        return "unknown"
     if strange.counted:
         return "free"
     if not strange.discarded:
         return "unknown"
     untied = probe_send(port, tagged(probe_frame(NOBODY, port.mac), PRIORITY))
+    if not untied.alone:
+        return "unknown"
     if untied.counted:
         return "filter"
     return "port VLAN" if untied.discarded else "unknown"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.causes import CHECKS, FATAL, FIRST
 from iavfio.port.facts import HOST, Facts, Finding, StrayFormat
-from iavfio.port.probe import NOBODY, probe_frame, probe_send
+from iavfio.port.probe import NOBODY, Probe, probe_frame, probe_send
 from iavfio.port.trust import probe_trust
 from iavfio.port.vlan_probe import probe_vlans
 from iavfio.stats import Snapshot
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FOREIGN = bytes.fromhex("02fffffffffe")  # a source address that no VF has
 SAMPLING = 0.1  # seconds in which traffic is sampled anew
+ATTEMPTS = 3  # at a probe while nobody else sends
 MOST_ADDRESSES = 4  # of extra_macs that are probed
 
 
@@ -49,8 +50,9 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
     """Gathers what can be known of a port of this process.
 
     Sends a few probe frames and some twenty messages to the PF; on a running port that costs a few
-    milliseconds. The frames go to nobody. Queues that a worker holds are not probed. Without
-    `frames` no queue is entered, so that any thread may call it beside those that use the queues.
+    milliseconds. The frames go to nobody; without `frames` none is sent. Any thread may call it
+    beside those that use the queues. Queues that a worker holds are not probed, and what the PF
+    counts of a probe is not taken for its fate while others send.
     """
     port.settle()
     counts = _counts(port)
@@ -101,10 +103,13 @@ def _sent(port: Port) -> dict[str, Any]:
     """
     known: dict[str, Any] = {}
     with suppress(IavfioError):
-        own = probe_send(port, probe_frame(NOBODY, port.mac))
+        own = _alone(port, port.mac)
+        if own is None:
+            return {"busy": True}
         known |= {"own": own.counted, "stuck": not own.completed, "own_refused": own.discarded}
         if own.completed:
-            known["foreign"] = probe_send(port, probe_frame(NOBODY, FOREIGN)).counted
+            foreign = _alone(port, FOREIGN)
+            known["foreign"] = None if foreign is None else foreign.counted
         if own.counted:
             known["vlans"] = probe_vlans(port)
             known["absent"] = _absent(port) if known["foreign"] is False else ()
@@ -129,9 +134,19 @@ def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
 def _absent(port: Port) -> tuple[bytes, ...]:
     """Further addresses of the port from which a PF with a spoof check lets nothing pass."""
     further = [mac for mac in port.settings.extra_macs if not mac[0] & 1][:MOST_ADDRESSES]
-    return tuple(
-        mac for mac in further if probe_send(port, probe_frame(NOBODY, mac)).counted is False
-    )
+    probes = ((mac, _alone(port, mac)) for mac in further)
+    return tuple(mac for mac, probe in probes if probe is not None and not probe.counted)
+
+
+def _alone(port: Port, source: bytes) -> Probe | None:
+    """What became of a probe with this source while nobody else sent; None when somebody always
+    did.
+    """
+    for _ in range(ATTEMPTS):
+        found = probe_send(port, probe_frame(NOBODY, source))
+        if found.alone or not found.completed:
+            return found
+    return None
 
 
 def _counts(port: Port) -> Snapshot:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -38,7 +39,10 @@ def test_a_device_is_opened_and_probed() -> None:
     assert out.startswith("link down: ") and "state auto" in out
 
 
-def test_a_running_port_is_watched_and_not_disturbed() -> None:
+@pytest.mark.parametrize(
+    ("option", "cause"), [("--probes", "spoof check"), ("--no-probes", "discards on sending")]
+)
+def test_a_running_port_is_probed_beside_its_program(option: str, cause: str) -> None:
     name = f"why{os.getpid()}"
     with iavfio.softvf(vfs=1) as pf, pf.open(0, name=name) as port:
         port.start(wait_link=5)
@@ -46,12 +50,45 @@ def test_a_running_port_is_watched_and_not_disturbed() -> None:
         assert until(lambda: port.tx[0].clean() >= 0 and port.tx[0].in_flight == 0)
         port.refresh_stats()
         sent = port.stats.snapshot().sq[0]["posted"]
-        status, out, _ = why(name, "--interval", "0", "--json")
-        assert port.stats.snapshot().sq[0]["posted"] == sent
+        status, out, _ = why(name, "--interval", "0", "--json", option)
+        probes = port.stats.snapshot().sq[0]["posted"] - sent
+    assert probes == (0 if option == "--no-probes" else 3)  # own and foreign address, a tag
     assert status == 1
     told = json.loads(out)
-    assert [finding["name"] for finding in told["findings"]] == ["discards on sending"]
+    assert [finding["name"] for finding in told["findings"]] == [cause]
     assert set(told["findings"][0]) == {"name", "what", "evidence", "remedy"}
+    assert ("no frame was sent" in told["findings"][0]["evidence"]) == (option == "--no-probes")
+
+
+def test_a_program_that_sends_all_the_time_is_not_disturbed() -> None:
+    """Nor is a frame of its own taken for a probe."""
+    name = f"why{os.getpid()}"
+    sent = [0]
+    failed: list[Exception] = []
+    over = threading.Event()
+
+    def flood(port: Port) -> None:
+        while not over.is_set():
+            try:
+                sent[0] += port.tx[0].send([udp(port.mac, bytes.fromhex("020000000099"))] * 4)
+            except IavfioError as error:
+                failed.append(error)
+
+    with iavfio.softvf(vfs=1) as pf, pf.open(0, name=name) as port:
+        port.start(wait_link=5)
+        sender = threading.Thread(target=flood, args=[port])
+        sender.start()
+        status, out, _ = why(name, "--json", "--interval", "0.2")
+        over.set()
+        sender.join()
+        assert failed == []
+        told = json.loads(out)
+        found = {finding["name"]: finding for finding in told["findings"]}
+        assert status == 1 and set(found) == {"discards on sending"}
+        assert "its program sends all the time" in found["discards on sending"]["evidence"]
+        assert until(lambda: port.tx[0].clean() >= 0 and port.tx[0].in_flight == 0)
+        counts = port.stats.snapshot().sq[0]
+        assert counts["packets"] == counts["posted"] >= sent[0] + 1
 
 
 def test_nothing_found_is_said_and_is_status_0() -> None:
@@ -81,12 +118,10 @@ def test_the_process_of_a_port_is_asked_for_what_counters_do_not_tell(
 ) -> None:
     pf, port, name = running
     port.control.status.note("something to know")
-    sent = port.stats.snapshot().sq[0]["posted"]
     status, out, _ = why(name, "--interval", "0", "--json")
     told = json.loads(out)
     assert (status, [each["name"] for each in told["findings"]]) == (1, ["not trusted"])
     assert any("noted by the port: something to know" in hint for hint in told["hints"])
-    assert port.stats.snapshot().sq[0]["posted"] == sent
     pf.control("trust", vf=0, on=True)  # which resets the VF
     assert until(lambda: len(port.resets) == 1 and port.state == "running")
     status, out, _ = why(name, "--interval", "0")
@@ -107,14 +142,14 @@ def test_what_is_asked_in_vain_is_told(
     running: tuple[SoftPf, Port, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, port, name = running
-    port.control.mirroring.why = lambda: b'{"version": 2}'
+    port.control.mirroring.why = lambda _: b'{"version": 2}'
     with pytest.raises(IavfioError, match="no answer that can be read"):
         inquiry.ask(name)
-    port.control.mirroring.why = lambda: b"\xff"
+    port.control.mirroring.why = lambda _: b"\xff"
     with pytest.raises(IavfioError, match="no answer that can be read"):
         inquiry.ask(name)
     monkeypatch.setattr(inquiry, "ANSWER", 0.05)
-    port.control.mirroring.why = lambda: time.sleep(0.3) or b""  # type: ignore[func-returns-value]
+    port.control.mirroring.why = lambda _: time.sleep(0.3) or b""  # type: ignore[func-returns-value]
     with pytest.raises(IavfioError, match="does not answer"):
         inquiry.ask(name)
     status, out, _ = why(name, "--interval", "0")

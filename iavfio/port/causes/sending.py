@@ -99,8 +99,13 @@ def _possibly(f: Facts, seen: str, spoof: bool, tags: bool) -> Finding:
         "discards on sending",
         "the PF discards frames that this VF sends; it does not say why: possibly "
         + ", or ".join(causes),
-        f"{seen}; no frame was sent on purpose to see",
-        "port.why() sends some and knows then"
+        f"{seen}; "
+        + (
+            "its program sends all the time, so that no probe could be told from its frames"
+            if f.busy
+            else "no frame was sent on purpose to see"
+        ),
+        ("ask again while it sends less" if f.busy else "port.why() sends some and knows then")
         + (f"; if it is the source: {_source(f)}" if spoof else "")
         + (f"; if it is the tag: send without one, or {HOST} vlan 0" if tags else ""),
     )
