@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from iavfio.errors import IavfioError
+from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.foreign import a_list, an_object, whole
 from iavfio.port.port import Port
 from iavfio.softvf.asking import Questions
 
+STILL = 1.3  # seconds: a software PF holds frames back for one at most (its option delay_us)
+STEP = 0.02  # seconds between looks
 SECONDS = 1.0  # in which a software PF tells its counters
 MOST_BYTES = 4 << 20  # of an answer
 MOST_VFS = 1 << 12
@@ -35,7 +39,7 @@ def arrivals(dst: bytes | None, ports: Sequence[Port]) -> Arrivals | None:
     """Packets up to now that got to whoever could have got those that `ports` send to `dst`.
 
     A software PF tells what all its VFs and its wire took; otherwise a port of `ports` that has the
-    address does, by the PF's counters as they were sampled last. None where nobody can tell, and
+    address does, by the PF's counters, or those of its last answer. None where nobody can tell, and
     where `dst` is None: then the frames go to an address that is nobody's, on purpose.
     """
     if dst is None:
@@ -49,8 +53,32 @@ def arrivals(dst: bytes | None, ports: Sequence[Port]) -> Arrivals | None:
     owners = [port for port in ports if dst in (port.mac, *port.settings.extra_macs)]
     if not owners:
         return None
+    for port in owners:
+        with suppress(DeviceError, StateError):
+            port.refresh_stats()
     taken = sum(port.stats.snapshot().pf[name] for port in owners for name in TAKEN)
     return Arrivals(taken, "the ports")
+
+
+def arrived_since(
+    before: Arrivals | None, packets: int, dst: bytes | None, ports: Sequence[Port]
+) -> int | None:
+    """How many packets more than `before` got there, as soon as `packets` have, or after STILL
+    seconds in which none did: a path may be slow. None where nobody can tell.
+    """
+    if before is None:
+        return None
+    most, since = -1, time.monotonic()
+    while True:
+        now = arrivals(dst, ports)
+        come = None if now is None else now.since(before)
+        if come is None or come >= packets:
+            return come
+        if come > most:
+            most, since = come, time.monotonic()
+        elif time.monotonic() - since > STILL:
+            return come
+        time.sleep(STEP)
 
 
 def _taken(directory: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iavfio.bench.arrivals import Arrivals, arrivals
+from iavfio.bench.arrivals import arrivals, arrived_since
 from iavfio.bench.plan import Plan
 from iavfio.bench.result import NOBODY_THERE
 from iavfio.datapath.pair import FCS
@@ -26,26 +26,19 @@ def preflight(plan: Plan, ports: Sequence[Port]) -> None:
         check_link(port)
     if plan.mode == "rxdrop":
         return
+    dst = plan.dst if plan.mode == "txonly" else None
     for port, peer in zip(ports, reversed(ports), strict=True):
         listen = peer if plan.mode == "loopback" else None
         for size in sorted({min(plan.sizes), max(plan.sizes)}):
             frame = probe_frame(
                 plan.destination(peer), plan.src or port.mac, size - FCS, ipv6=plan.ipv6
             )
-            before = _arrived(plan, ports)
+            before = arrivals(dst, ports)
             check_journey(Journey(port, frame, listen))
-            if before is not None and before == _arrived(plan, ports):
+            if arrived_since(before, 1, dst, ports) == 0:
                 raise _nobody(port, frame)
     if plan.mode == "forward" and plan.dst is None and len(ports) == 2:
         check_vlans(*ports)
-
-
-def _arrived(plan: Plan, ports: Sequence[Port]) -> Arrivals | None:
-    if plan.mode != "txonly" or plan.dst is None:
-        return None
-    for port in ports:
-        port.refresh_stats()
-    return arrivals(plan.dst, ports)
 
 
 def _nobody(port: Port, frame: bytes) -> IavfioError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from iavfio.bench.arrivals import arrivals
+from iavfio.bench.arrivals import arrivals, arrived_since
 from iavfio.bench.plan import Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
@@ -81,7 +81,9 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
 
     in_flight = sum(finishing.take(partial(settle, port)) for port in ports)
     left = _waiting(ports)
-    now = None if finishing.signal is not None else arrivals(dst, ports)
+    come = None
+    if finishing.signal is None:
+        come = arrived_since(arrived, counters.sent - in_flight, dst, ports)
     return Result(
         plan=plan,
         isa="/".join(sorted({queue.isa for port in ports for queue in port.rx})),
@@ -91,7 +93,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         interrupted=finishing.signal,
         unsent=in_flight,
         waiting=(waiting, left),
-        arrived=None if arrived is None or now is None else now.since(arrived),
+        arrived=come,
         before=before,
         after={port.name: port.stats.snapshot() for port in ports},
         link_mbps={port.name: port.link.mbps for port in ports},
