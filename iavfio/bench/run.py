@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from iavfio.bench.arrivals import arrivals, arrived_since
+from iavfio.bench.arrivals import STILL, arrivals, arrived_since
 from iavfio.bench.plan import Plan
 from iavfio.bench.provenance import SOFTWARE, hardware, provenance
 from iavfio.bench.result import Result
@@ -23,6 +23,7 @@ from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
+from iavfio.stats import Snapshot
 
 STEP = 0.002  # seconds between two looks at what is missing
 TICK = 0.02  # seconds: how late Ctrl-C may be noticed
@@ -33,6 +34,7 @@ HURRIED_QUIET, HURRIED_LIMIT = 0.01, 0.04  # the same after Ctrl-C
 JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no longer waited for
 COMPLETION = 2.0  # seconds in which a device completes what is posted; after Ctrl-C
 HURRIED_COMPLETION = 0.02
+SENT = ("tx_unicast", "tx_multicast", "tx_broadcast", "tx_discards", "tx_errors")
 HURRIED_DEVICE = 0.05  # seconds after Ctrl-C until a silent server is given up
 
 Progress = Callable[[float, Counters], None]
@@ -74,7 +76,10 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         hurried = finishing.signal is not None
         unsent = drain(port, HURRIED_COMPLETION if hurried else COMPLETION)
         try:
-            port.refresh_stats(HURRIED_LIMIT if hurried else None)
+            if hurried:
+                port.refresh_stats(HURRIED_LIMIT)
+            else:
+                _await_counts(port, before[port.name])
         except (DeviceError, StateError) as error:
             notes.append(f"{port.name}: the PF's counters are old: {error.what}")
         return unsent
@@ -107,6 +112,24 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         latency=None if times is None else times.latency,
         notes=tuple(notes),
     )
+
+
+def _await_counts(port: Port, before: Snapshot) -> None:
+    """Has the PF's counters renewed until they have all that was posted since `before`, or have not
+    moved for STILL seconds: a path may be slow. Raises as `refresh_stats` does.
+    """
+    most, since = -1, time.monotonic()
+    while True:
+        port.refresh_stats()
+        delta = port.stats.snapshot().since(before)
+        counted = sum(delta.pf[name] for name in SENT)
+        if counted >= sum(queue["packets"] for queue in delta.sq):
+            return
+        if counted > most:
+            most, since = counted, time.monotonic()
+        elif time.monotonic() - since > STILL:
+            return
+        time.sleep(TICK)
 
 
 def _lanes(plan: Plan, ports: Sequence[Port]) -> list[Lane]:
