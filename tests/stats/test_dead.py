@@ -27,7 +27,8 @@ from tests.stats.others import NOBODY, in_child
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="plays several users: needs root")
 WRITER = """
-import sys, time
+import signal, sys
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # which a background job of a shell ignores
 from iavfio.stats import PortSegment
 segment = PortSegment.create(sys.argv[1], 1, mode=0o644)
 segment.set_state("running")

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What all receive functions share: descriptors that their tight loops do not take, chains, the ends of a
  * poll that are not the usual one. */
+#include "driver/clock.h"
 #include "driver/ring/buffers.h"
 #include "driver/ring/doorbell.h"
 #include "driver/ring/guard.h"
 #include "driver/ring/refill.h"
 #include "driver/ring/rx.h"
+
+#define MERGE_LOOKS 1000000 /* much longer than another thread merges counts, unless it is dead */
 
 enum rx_result { RX_NOT_DONE, RX_CONSUMED, RX_DELIVERED };
 
@@ -32,7 +35,8 @@ void rx_expect(struct queue_pair *pair)
 {
     if (pair->flex != pair->flex_asked)
         use_format(pair, pair->flex_asked);
-    pair->packets_at_arm = __atomic_load_n(&pair->rq->packets, __ATOMIC_RELAXED);
+    for (int i = 0; i < MERGE_LOOKS && !rx_counters_packets(pair, &pair->packets_at_arm); i++)
+        cpu_relax();
     __atomic_store_n(&pair->stray_rxdid, 0, __ATOMIC_RELAXED);
 }
 
@@ -52,10 +56,12 @@ static void meet_profile(struct queue_pair *pair, const struct writeback *w,
                          const struct rx_tally *tally)
 {
     uint32_t came = (uint32_t)(w->qw0 & RXF_RXDID_MASK);
-    uint64_t packets = __atomic_load_n(&pair->rq->packets, __ATOMIC_RELAXED) + tally->packets;
+    uint64_t packets;
 
     __atomic_store_n(&pair->stray_rxdid, came + 1, __ATOMIC_RELAXED);
-    if (packets != pair->packets_at_arm || pair->chained || pair->deferred.dirty)
+    if (tally->packets || pair->chained)
+        return;
+    if (!rx_counters_packets(pair, &packets) || packets != pair->packets_at_arm)
         return;
     if (came > RXDID_LEGACY_32B ? !(w->qw0 & RXF_SPH) : !came && looks_legacy(pair, w))
         use_format(pair, came);

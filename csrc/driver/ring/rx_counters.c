@@ -109,6 +109,17 @@ void rx_counters_add(struct queue_pair *pair, const struct rx_tally *tally, bool
     block_close(&rq->seq, next);
 }
 
+bool rx_counters_packets(const struct queue_pair *pair, uint64_t *packets)
+{
+    const size_t word = offsetof(struct rq_counters, packets) / sizeof(uint64_t);
+    uint64_t seq = __atomic_load_n(&pair->rq->seq, __ATOMIC_ACQUIRE);
+
+    *packets = __atomic_load_n(&pair->rq->packets, __ATOMIC_RELAXED) +
+               __atomic_load_n(&pair->deferred.word[word], __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return !(seq & 1) && seq == __atomic_load_n(&pair->rq->seq, __ATOMIC_RELAXED);
+}
+
 void rx_counters_add_pool(struct queue_pair *pair, const struct pool_tally *tally, bool owner)
 {
     uint64_t next;

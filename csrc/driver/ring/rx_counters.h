@@ -26,6 +26,10 @@ void rx_counters_merge(struct queue_pair *pair);
 /* Does what rx_counters_merge does, for a caller that has the block open. */
 void rx_counters_merge_open(struct queue_pair *pair);
 
+/* Reads into *packets how many packets were counted up to now, deferred ones included. False while another
+ * thread moves these into the block. For any thread. */
+bool rx_counters_packets(const struct queue_pair *pair, uint64_t *packets);
+
 static inline bool rx_counters_deferred(const struct queue_pair *pair)
 {
     return __atomic_load_n(&pair->deferred.dirty, __ATOMIC_ACQUIRE);
