@@ -15,6 +15,7 @@ from iavfio.port.port import Port
 from iavfio.softvf.asking import Questions
 
 STILL = 1.3  # seconds: a software PF holds frames back for one at most (its option delay_us)
+LIMIT = 6.0  # seconds, whoever sends other packets there meanwhile
 STEP = 0.02  # seconds between looks
 SECONDS = 1.0  # in which a software PF tells its counters
 MOST_BYTES = 4 << 20  # of an answer
@@ -64,11 +65,13 @@ def arrived_since(
     before: Arrivals | None, packets: int, dst: bytes | None, ports: Sequence[Port]
 ) -> int | None:
     """How many packets more than `before` got there, as soon as `packets` have, or after STILL
-    seconds in which none did: a path may be slow. None where nobody can tell.
+    seconds in which none did, LIMIT seconds at most: a path may be slow. None where nobody can
+    tell.
     """
     if before is None:
         return None
     most, since = -1, time.monotonic()
+    end = since + LIMIT
     while True:
         now = arrivals(dst, ports)
         come = None if now is None else now.since(before)
@@ -77,6 +80,8 @@ def arrived_since(
         if come > most:
             most, since = come, time.monotonic()
         elif time.monotonic() - since > STILL:
+            return come
+        if time.monotonic() > end:
             return come
         time.sleep(STEP)
 

@@ -86,9 +86,13 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
 
     in_flight = sum(finishing.take(partial(settle, port)) for port in ports)
     left = _waiting(ports)
-    come = None
-    if finishing.signal is None:
-        come = arrived_since(arrived, counters.sent - in_flight, dst, ports)
+
+    def arrival() -> int | None:
+        if finishing.signal is not None:
+            return None
+        return arrived_since(arrived, counters.sent - in_flight, dst, ports)
+
+    come = finishing.take(arrival)
     return Result(
         plan=plan,
         isa="/".join(sorted({queue.isa for port in ports for queue in port.rx})),
@@ -119,6 +123,7 @@ def _await_counts(port: Port, before: Snapshot) -> None:
     moved for STILL seconds: a path may be slow. Raises as `refresh_stats` does.
     """
     most, since = -1, time.monotonic()
+    end = since + DRAIN_LIMIT
     while True:
         port.refresh_stats()
         delta = port.stats.snapshot().since(before)
@@ -128,6 +133,8 @@ def _await_counts(port: Port, before: Snapshot) -> None:
         if counted > most:
             most, since = counted, time.monotonic()
         elif time.monotonic() - since > STILL:
+            return
+        if time.monotonic() > end:
             return
         time.sleep(TICK)
 

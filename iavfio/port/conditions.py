@@ -48,6 +48,7 @@ class Conditions:
         self._suspended = False
         self._probing = threading.Lock()
         self.discarded_probes = 0  # frames sent on purpose that the PF counted as discarded
+        self.uncounted = 0  # frames that were done by the device and never counted by the PF
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -36,6 +36,7 @@ from iavfio.port.settings import Limits, Settings, changed
 from iavfio.port.shortages import say_less_than_usual, say_shortages
 from iavfio.port.state import ALLOWED, State
 from iavfio.port.status import PortStatus
+from iavfio.port.trust import Trust, probe_trust
 from iavfio.port.trust_check import TrustCheck
 from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device
@@ -256,6 +257,18 @@ class PortControl:
     def set_extra_macs(self, macs: tuple[bytes, ...]) -> None:
         """Keeps further addresses and tells the PF of a running port; raises as its method."""
         self._adjust(apply_addresses, extra_macs=macs)
+
+    def exchange_extra_macs(self, out: Collection[bytes], into: Sequence[bytes]) -> None:
+        """Takes some further addresses away and adds others in one step; the rest stays."""
+        with self.status.exclusively(bounds.RESET):
+            others = tuple(mac for mac in self.settings.extra_macs if mac not in out)
+            self.set_extra_macs(others + tuple(mac for mac in into if mac not in others))
+
+    def ask_trust(self) -> Trust:
+        """Asks the PF whether the host trusts the VF; raises StateError as `refresh_stats` does."""
+        deadline = Deadline(bounds.REFRESH + self.session.client.patience)
+        with self.status.exclusively(deadline.left), self.session.within(deadline.left):
+            return probe_trust(self.session.client, self.session.held)
 
     def _adjust(self, apply: Callable[[Wish, Session, Note], object], **new: Any) -> None:
         """Changes settings, and while the port runs the PF; neither where the PF refuses."""

@@ -9,13 +9,14 @@ has noted, and probes as `port.why()` does, for its user and root, who ask at th
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from iavfio.errors import IavfioError
+from iavfio.foreign import an_object, parsed, plain
 from iavfio.port.facts import Facts, Probed
 from iavfio.port.why import probe
 from iavfio.stats import Snapshot, door
@@ -78,7 +79,8 @@ def ask(name: str, *, frames: bool = True) -> Told:
         connection.settimeout(ANSWER)
         try:
             question = {"version": VERSION, "ask": "why", "frames": frames}
-            connection.send(json.dumps(question).encode())
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
+                connection.send(json.dumps(question).encode())
             raw, _ = door.receive(connection, LONGEST)
         except TimeoutError as error:
             raise IavfioError(
@@ -88,6 +90,7 @@ def ask(name: str, *, frames: bool = True) -> Told:
             ) from error
         except OSError as error:
             raise IavfioError(f"port {name!r} cannot be asked", str(error.strerror)) from error
+    _check_heard(raw, name)
     try:
         told = msgspec.json.decode(raw, type=Told)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -95,7 +98,21 @@ def ask(name: str, *, frames: bool = True) -> Told:
     if told is None or told.version != VERSION:
         raise IavfioError(
             f"port {name!r} gives no answer that can be read",
-            f"{segment.process} refused, or runs another version of iavfio",
-            "ask once more, or use the version that it runs",
+            f"{segment.process} runs another version of iavfio, or something else in its place",
+            "use the version that it runs",
         )
     return told
+
+
+def _check_heard(raw: bytes, name: str) -> None:
+    """Raises IavfioError with the reason where a port refuses to answer, or closed meanwhile."""
+    try:
+        answer = an_object(parsed(raw)) if raw else {"ended": "closed"}
+        refusal = [plain(answer.get(key, "")) for key in ("refused", "cause", "remedy")]
+        ended = plain(answer.get("ended", ""))
+    except ValueError:
+        return
+    if refusal[0]:
+        raise IavfioError(*refusal)
+    if ended:
+        raise IavfioError(f"port {name!r} gives no answer", f"it was {ended}")

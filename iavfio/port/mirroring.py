@@ -9,6 +9,7 @@ process. One caller at a time has a mirror (docs/adr/0009). Who asks why the por
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from dataclasses import replace
 from iavfio.datapath.mirror import LEAST, MOST, MirrorRings, Wanted
 from iavfio.datapath.pair import QueuePair
 from iavfio.errors import ConfigError, IavfioError, StateError
+from iavfio.exhaustion import thread_shortage
 from iavfio.foreign import a_list, an_object, flag, parsed, whole
 from iavfio.logs import logger
 from iavfio.stats import PortSegment, door
@@ -32,6 +34,8 @@ PATIENCE = 2.0  # seconds for a request to come
 ANSWERED = 2.0  # seconds for an answer to be taken
 MOST_CALLERS = 4  # at a time
 LOOK = 0.5  # seconds between looks at the rings
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+BREATH = 0.05  # seconds until a caller is tried again for whom there was no descriptor
 STALL = 30.0  # seconds in which frames wait and none is read: such a reader is let go
 
 log = logger("port")
@@ -97,23 +101,29 @@ class Mirroring:
             return
         try:
             connection, _ = self._listening.accept()
-        except OSError:
-            return  # it has gone, or another one takes a while
+        except OSError as error:  # it has gone, or another one takes a while
+            if error.errno in NO_ROOM:
+                time.sleep(BREATH)  # the caller goes on knocking
+            return
         caller = Caller.of(connection)
         with self._lock:
             refusal = self._refusal(caller)
             if refusal is None:
                 session = Session(self, connection, caller)
                 self._heard.add(session)
-                session.thread.start()
+                try:
+                    session.thread.start()
+                except RuntimeError:  # Python's word for a thread that cannot start
+                    self._heard.discard(session)
+                    refusal = thread_shortage(f"port {self._name!r} cannot answer {caller}")
         if refusal is not None:
             _send(connection, refused(refusal))
             connection.close()
 
     def _refusal(self, caller: Caller) -> IavfioError | None:
-        what = f"port {self._name!r} is not mirrored for {caller}"
+        what = f"port {self._name!r} does not hear {caller}"
         if not caller.allowed:
-            return IavfioError(what, "only its owner and root may see its frames")
+            return IavfioError(what, "only its owner and root may see its frames and ask about it")
         if len(self._heard) >= MOST_CALLERS:
             return StateError(what, f"{MOST_CALLERS} others are heard", "try again in a moment")
         return StateError(what, "it is closed") if self._closed else None
@@ -235,8 +245,10 @@ class Session:
                 why = self._wait()
         except (OSError, TimeoutError):
             pass  # it went away in the middle
-        except Exception:
-            log.exception("a mirror failed")
+        except Exception as error:
+            log.exception("a caller could not be answered")
+            why = f"{type(error).__name__}: {error}"
+            _send(self.connection, refused(IavfioError("the port failed to answer", why)))
         finally:
             self._of.finish(self, why)
             self.connection.close()

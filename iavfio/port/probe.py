@@ -23,11 +23,14 @@ NOBODY = bytes.fromhex("02ffffffffff")  # a destination that no VF has
 MARK = 16  # random bytes by which a probe is known again
 ETHERNET, IPV4, IPV6, UDP = 14, 20, 40, 8  # bytes of headers
 ETHERTYPES = {IPV4: bytes.fromhex("0800"), IPV6: bytes.fromhex("86dd")}
+STANDING = 1.5  # seconds in which there is a moment with no frame under way
 ENTERING = 0.1  # seconds in which a queue that somebody uses is entered
-COMPLETION = 1.0  # seconds in which a device takes a frame that it can send at all
-COUNTING = 1.0  # seconds in which the PF counts it
+COMPLETION = 1.0  # seconds in which a device that sends at all completes another frame
+COMPLETION_LIMIT = 3.0  # seconds until all before the probe must be done
+COUNTING = 1.1  # seconds in which the PF counts a frame; a software PF may hold it back for one
 ARRIVAL = 2.0  # seconds in which it comes back, where somebody sends it back
 STEP = 0.005
+COME_AND_GO = 4  # frames that are sent and counted while others never are
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,21 @@ class Probe:
 
     `completed`: the device took it, and no reset did; `counted`: the PF counted it as sent;
     `discarded`: the PF counted it as refused or failed; `arrived`: it was received by the port that
-    was listened at, None when nobody listened; `alone`: nobody sent meanwhile, so that what the PF
-    counted was the probe.
+    was listened at, None when nobody listened. `stuck`: the device completed nothing for a second.
+    `alone`: no other frame was under way, so that what the PF counted was the probe.
     """
 
     completed: bool
-    counted: bool
-    discarded: bool
+    counted: bool = False
+    discarded: bool = False
     arrived: bool | None = None
+    stuck: bool = False
     alone: bool = True
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the PF sent it; None where that cannot be told."""
+        return self.counted if self.completed and self.alone else None
 
 
 def probe_frame(dst: bytes, src: bytes, size: int = 60, *, ipv6: bool = False) -> bytes:
@@ -92,68 +101,124 @@ def probe_send(
 ) -> Probe:
     """Sends `frame` on queue 0 of a running port and says what became of it.
 
-    Any thread may call it, beside those that use the queue. `listen`: a running port at which it
-    should arrive, whose receive queues nobody else uses; frames that it receives meanwhile are
-    released. `mark`: bytes of the frame by which it is known there, None for one of `probe_frame`.
-    Returns within a few seconds. Raises StateError when a worker has the queue or it is not
-    running, and what `refresh_stats` raises when the PF does not answer.
+    Any thread may call it, beside those that use the queue; a frame of more than one buffer goes
+    as its user's frames do. `listen`: a running port at which it should arrive, whose receive
+    queues nobody else uses; frames that it receives meanwhile are released. `mark`: bytes of the
+    frame by which it is known there, None for one of `probe_frame`. Returns within a few seconds.
+    Raises StateError when a worker has the queue or it is not running, IavfioError when the pool is
+    empty, and what `refresh_stats` raises when the PF does not answer.
     """
     with port.control.housekeeping.conditions.suspended():
         return _probe_send(port, frame, listen, mark or _mark_of(frame))
 
 
 def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> Probe:
-    posted, before, resets = _posted(port), _pf_counters(port), _losses(port)
+    conditions = port.control.housekeeping.conditions
+    before = _standing(port, conditions.uncounted)
+    alone, resets = before is not None, len(port.resets)
+    before = before or Sending.of(port)
+    conditions.uncounted = before.uncounted if alone else conditions.uncounted
     if not _sent(port, frame):
-        return Probe(False, False, False, None if listen is None else False)
-    up_to = _posted(port)[0]
-    completed = within(COMPLETION, lambda: _completed(port) >= up_to)
+        nowhere = None if listen is None else False
+        return Probe(False, arrived=nowhere, stuck=_stands(port), alone=False)
+    done = _completes(port, _posted(port)[0])
     arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, mark))
-    moved = (0, 0)
+    now = before
 
     def counted() -> bool:
-        nonlocal moved
-        now = _pf_counters(port)
-        moved = now[0] - before[0], now[1] - before[1]
-        return any(moved)
+        nonlocal now
+        now = Sending.of(port)
+        return (now.sent, now.discarded) != (before.sent, before.discarded)
 
-    within(COUNTING if completed else 0, counted)
-    completed = completed and _losses(port) == resets  # a reset empties the ring as well
-    port.control.housekeeping.conditions.discarded_probes += min(moved[1], 1)
-    alone = sum(_posted(port)) - sum(posted) == 1
-    return Probe(completed, moved[0] > 0, moved[1] > 0, arrived, alone)
+    within(COUNTING if done else 0, counted)
+    conditions.discarded_probes += min(now.discarded - before.discarded, 1)
+    reset = len(port.resets) != resets or port.state != "running"
+    return Probe(
+        done and not reset,
+        now.sent > before.sent,
+        now.discarded > before.discarded,
+        arrived,
+        stuck=not done and not reset and _stands(port),
+        alone=alone and now.posted - before.posted == 1,
+    )
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How far the frames of a port's send queues have come, after the PF was asked.
+
+    `posted` to the device and `done` by it, or lost to resets; `sent` and `discarded` by the PF.
+    """
+
+    posted: int
+    done: int
+    sent: int
+    discarded: int
+
+    @classmethod
+    def of(cls, port: Port) -> Sending:
+        """Asks the PF. Raises as `refresh_stats` does."""
+        port.settle()
+        port.refresh_stats()
+        counts = port.stats.snapshot()
+        pf = counts.pf
+        return cls(
+            sum(queue["posted"] for queue in counts.sq),
+            sum(queue["packets"] + queue["drop_reset"] for queue in counts.sq),
+            pf["tx_unicast"] + pf["tx_multicast"] + pf["tx_broadcast"],
+            pf["tx_discards"] + pf["tx_errors"],
+        )
+
+    @property
+    def uncounted(self) -> int:
+        """Frames that the device has done and the PF has not counted, or not yet."""
+        return self.done - self.sent - self.discarded
+
+
+def _standing(port: Port, uncounted: int) -> Sending | None:
+    """Waits for a moment in which nothing is under way; None when there is none in a while.
+
+    That is so when the PF has counted all that the device has done, but for the `uncounted` of
+    before, as a reset leaves them; when nothing moves for as long as a frame may take to the PF's
+    counters; or where fewer are never uncounted, although frames come and go.
+    """
+    end = time.monotonic() + STANDING
+    last = least = None
+    since = time.monotonic()
+    while time.monotonic() < end:
+        now = Sending.of(port)
+        if now.posted == now.done:
+            if now.uncounted == uncounted:
+                return now
+            if now == last and time.monotonic() - since > COUNTING:
+                return now
+            if least is None or now.uncounted < least.uncounted:
+                least = now
+            elif now.uncounted == least.uncounted and now.posted - least.posted >= COME_AND_GO:
+                return now
+        if now != last:
+            last, since = now, time.monotonic()
+        time.sleep(STEP)
+    return None
 
 
 def _sent(port: Port, frame: bytes) -> bool:
-    """Whether queue 0 took the frame. A user of the queue is at work on it for microseconds.
-
-    A frame of several buffers goes the queue's usual way, which one thread at a time may.
+    """Whether queue 0 took the frame. A user of the queue is at work on it for microseconds, and
+    may leave no room in its ring.
     """
     if len(frame) > ROOM:
         return bool(port.tx[0].send([frame]))
     end = time.monotonic() + ENTERING
     while True:
         try:
-            return port.tx[0].send_aside(frame)
+            if port.tx[0].send_aside(frame):
+                return True
         except StateError:
             if time.monotonic() > end:
                 raise
+        if time.monotonic() > end:
+            return False
         time.sleep(STEP / 10)
-
-
-def _pf_counters(port: Port) -> tuple[int, int]:
-    """Packets that the PF counted as sent, and as refused or failed, up to now."""
-    port.refresh_stats()
-    pf = port.stats.snapshot().pf
-    sent = pf["tx_unicast"] + pf["tx_multicast"] + pf["tx_broadcast"]
-    return sent, pf["tx_discards"] + pf["tx_errors"]
-
-
-def _losses(port: Port) -> tuple[int, int]:
-    """Resets of the port, and packets that the first send queue lost to them."""
-    port.settle()
-    counts = port.stats.snapshot()
-    return len(port.resets), counts.sq[0]["drop_reset"]
 
 
 def _posted(port: Port) -> list[int]:
@@ -161,11 +226,33 @@ def _posted(port: Port) -> list[int]:
     return [queue["posted"] for queue in port.stats.snapshot().sq]
 
 
-def _completed(port: Port) -> int:
+def _done(port: Port) -> int:
     """Packets of send queue 0 that were given and are not under way any more."""
     port.settle()
     posted = _posted(port)[0]
     return posted - port.tx[0].in_flight
+
+
+def _completes(port: Port, packets: int) -> bool:
+    """Whether queue 0 gets so far, while it gets any further within COMPLETION seconds."""
+    most, since = -1, time.monotonic()
+    end = since + COMPLETION_LIMIT
+    while True:
+        done = _done(port)
+        if done >= packets:
+            return True
+        if done > most:
+            most, since = done, time.monotonic()
+        if time.monotonic() > min(since + COMPLETION, end):
+            return False
+        time.sleep(STEP)
+
+
+def _stands(port: Port) -> bool:
+    """Whether packets of queue 0 are under way and the device completes none of them."""
+    before = _done(port)
+    under_way = port.tx[0].in_flight
+    return bool(under_way) and not within(COMPLETION, lambda: _done(port) > before)
 
 
 def _received(port: Port, mark: bytes) -> bool:

@@ -21,20 +21,20 @@ def probe_vlans(port: Port) -> VlanRule:
 
     "free": they leave; "port VLAN": none does, the host gives this VF its tag; "filter": none does
     but those of VLANs that the VF has filters for; "unknown": the PF's counters do not say, or
-    others sent meanwhile. Frames
-    from the own address without a tag must leave. Raises as `probe_send` does.
+    others sent meanwhile. Frames from the own address without a tag must leave. Raises as
+    `probe_send` does.
     """
     strange = probe_send(port, tagged(probe_frame(NOBODY, port.mac), STRANGE))
-    if not strange.alone:
+    if strange.passed is None:
         return "unknown"
-    if strange.counted:
+    if strange.passed:
         return "free"
     if not strange.discarded:
         return "unknown"
     untied = probe_send(port, tagged(probe_frame(NOBODY, port.mac), PRIORITY))
-    if not untied.alone:
+    if untied.passed is None:
         return "unknown"
-    if untied.counted:
+    if untied.passed:
         return "filter"
     return "port VLAN" if untied.discarded else "unknown"
 

@@ -7,6 +7,7 @@ check (iavfio/port/causes) looks at the facts alone. A check names one cause or 
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.causes import CHECKS, FATAL, FIRST
 from iavfio.port.facts import HOST, Facts, Finding, StrayFormat
 from iavfio.port.probe import NOBODY, Probe, probe_frame, probe_send
-from iavfio.port.trust import probe_trust
 from iavfio.port.vlan_probe import probe_vlans
 from iavfio.stats import Snapshot
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOREIGN = bytes.fromhex("02fffffffffe")  # a source address that no VF has
 SAMPLING = 0.1  # seconds in which traffic is sampled anew
-ATTEMPTS = 3  # at a probe while nobody else sends
+PATIENCE = 1.0  # seconds in which another probe is tried, where others send meanwhile
 MOST_ADDRESSES = 4  # of extra_macs that are probed
 
 
@@ -70,7 +70,7 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
     try:
         port.refresh_stats()
         counts = _counts(port)
-        known["trust"] = probe_trust(port.session.client, port.session.held)
+        known["trust"] = port.control.ask_trust()
         known["discarded_probes"] = conditions.discarded_probes
         if frames and port.link.up:
             known |= _sent(port)
@@ -104,13 +104,12 @@ def _sent(port: Port) -> dict[str, Any]:
     known: dict[str, Any] = {}
     with suppress(IavfioError):
         own = _alone(port, port.mac)
-        if own is None:
-            return {"busy": True}
-        known |= {"own": own.counted, "stuck": not own.completed, "own_refused": own.discarded}
-        if own.completed:
-            foreign = _alone(port, FOREIGN)
-            known["foreign"] = None if foreign is None else foreign.counted
-        if own.counted:
+        known["stuck"] = own.stuck
+        if own.passed is None:
+            return known | {"busy": not own.stuck and not own.alone}
+        known |= {"own": own.passed, "own_refused": own.discarded}
+        known["foreign"] = _alone(port, FOREIGN).passed
+        if own.passed:
             known["vlans"] = probe_vlans(port)
             known["absent"] = _absent(port) if known["foreign"] is False else ()
     return known
@@ -134,19 +133,16 @@ def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
 def _absent(port: Port) -> tuple[bytes, ...]:
     """Further addresses of the port from which a PF with a spoof check lets nothing pass."""
     further = [mac for mac in port.settings.extra_macs if not mac[0] & 1][:MOST_ADDRESSES]
-    probes = ((mac, _alone(port, mac)) for mac in further)
-    return tuple(mac for mac, probe in probes if probe is not None and not probe.counted)
+    return tuple(mac for mac in further if _alone(port, mac).passed is False)
 
 
-def _alone(port: Port, source: bytes) -> Probe | None:
-    """What became of a probe with this source while nobody else sent; None when somebody always
-    did.
-    """
-    for _ in range(ATTEMPTS):
+def _alone(port: Port, source: bytes) -> Probe:
+    """What became of a probe with this source, if possible of one that was alone."""
+    end = time.monotonic() + PATIENCE
+    while True:
         found = probe_send(port, probe_frame(NOBODY, source))
-        if found.alone or not found.completed:
+        if found.passed is not None or found.stuck or time.monotonic() > end:
             return found
-    return None
 
 
 def _counts(port: Port) -> Snapshot:

@@ -27,7 +27,8 @@ class Groups:
         Raises nothing for a port that is in a reset, has failed or is closed.
         """
         wanted = tuple(groups)
-        if wanted == self._seen:
+        in_force = set(self._added) <= set(self._port.settings.extra_macs)  # nobody replaced them
+        if wanted == self._seen and in_force:
             return
         try:
             self._receive(wanted)
@@ -58,10 +59,10 @@ class Groups:
             self._set_all(False)
 
     def _put(self, wanted: tuple[bytes, ...]) -> None:
-        others = [mac for mac in self._port.settings.extra_macs if mac not in self._added]
-        added = tuple(mac for mac in wanted if mac not in others)
-        if added != self._added:
-            self._port.set_extra_macs([*others, *added])
+        have = self._port.settings.extra_macs
+        added = tuple(mac for mac in wanted if mac not in have or mac in self._added)
+        if added != self._added or not set(added) <= set(have):
+            self._port.control.exchange_extra_macs(self._added, added)
             self._added = added
 
     def _set_all(self, on: bool) -> None:

@@ -58,7 +58,9 @@ def test_packets_that_nobody_counts_are_lost_after_all() -> None:
     assert any("missing, and no counter says why" in reason for reason in result.reasons)
 
 
-@pytest.mark.parametrize("step", ["_await_missing", "drain", "refresh_stats", "_drain"])
+@pytest.mark.parametrize(
+    "step", ["_await_missing", "drain", "refresh_stats", "_drain", "arrived_since"]
+)
 def test_a_signal_after_the_window_keeps_the_result(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -72,7 +74,10 @@ def test_a_signal_after_the_window_keeps_the_result(
     with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
         for port in (a, b):
             port.start(wait_link=30)
-        result = bench.run(Plan(count=1000, verify=True), [a, b])
+        plan = Plan(count=1000, verify=True)
+        if step == "arrived_since":
+            plan = Plan(mode="txonly", count=1000, dst=b.mac)
+        result = bench.run(plan, [a, b])
     assert pressed == [[step]]
     assert isinstance(result.interrupted, KeyboardInterrupt)
     assert result.sent >= 1000 and result.total.error == 0

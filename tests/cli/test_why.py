@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import pytest
 import iavfio
 from iavfio.capture.mirror import Mirror
 from iavfio.errors import IavfioError
-from iavfio.port import inquiry
+from iavfio.port import inquiry, mirroring
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.port.rig import send_all, udp, until
@@ -154,3 +156,51 @@ def test_what_is_asked_in_vain_is_told(
         inquiry.ask(name)
     status, out, _ = why(name, "--interval", "0")
     assert status == 0 and "its process was not asked: " in out
+
+
+def test_why_a_port_does_not_hear_is_told_and_it_hears_again(
+    running: tuple[SoftPf, Port, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, port, name = running
+    with monkeypatch.context() as patch:
+        patch.setattr(mirroring, "MOST_CALLERS", 0)
+        with pytest.raises(IavfioError, match="0 others are heard") as refusal:
+            inquiry.ask(name)
+        assert "does not hear" in refusal.value.what
+
+    def no_thread(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(6):  # more than may be heard at a time
+            with pytest.raises(IavfioError, match="cannot answer"):
+                inquiry.ask(name)
+
+    def broken(_: bool) -> bytes:
+        raise ZeroDivisionError("of a test")
+
+    why = port.control.mirroring.why
+    port.control.mirroring.why = broken
+    with pytest.raises(IavfioError, match="ZeroDivisionError: of a test"):
+        inquiry.ask(name)
+    port.control.mirroring.why = why
+    assert inquiry.ask(name).probed.trust == "untrusted"
+
+
+def test_a_caller_for_whom_there_is_no_descriptor_costs_no_processor(
+    running: tuple[SoftPf, Port, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket stays readable, so that the watchdog's thread would turn without a pause."""
+    turns = [0]
+
+    def no_room(_: socket.socket) -> object:
+        turns[0] += 1
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(inquiry, "ANSWER", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", no_room)
+        with pytest.raises(IavfioError, match="does not answer"):
+            inquiry.ask(running[2])
+    assert 1 <= turns[0] <= 1.0 / mirroring.BREATH + 2

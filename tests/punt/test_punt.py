@@ -255,9 +255,12 @@ def test_the_groups_of_the_kernel_are_the_ports_meanwhile(
         assert {LACP.hex(), LLDP.hex(), own.replace(":", "")} <= set(macs())
         raw.setsockopt(263, 2, joined)  # PACKET_DROP_MEMBERSHIP
         assert until(lambda: LLDP.hex() not in macs()) and LACP.hex() in macs()
+        port.set_extra_macs([own, another := "02:00:00:00:77:02"])  # without the groups
+        assert until(lambda: LACP.hex() in macs())
     punt.close()
-    assert set(macs()) == {own.replace(":", ""), port.mac.hex()} and punt.notes == []
-    assert port.settings.extra_macs == (bytes.fromhex(own.replace(":", "")),)
+    kept = [mac.replace(":", "") for mac in (own, another)]
+    assert set(macs()) == {*kept, port.mac.hex()} and punt.notes == []
+    assert port.settings.extra_macs == tuple(map(bytes.fromhex, kept))
 
 
 def test_a_pf_that_refuses_groups_is_asked_for_all_of_them(
