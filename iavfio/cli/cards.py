@@ -24,6 +24,7 @@ PFS = (
     "linux-i40e",
     "linux-i40e-6.12",
     "linux-i40e-6.1",
+    "linux-i40e-newest",
     "linux-ice",
     "linux-ice-6.12",
 )

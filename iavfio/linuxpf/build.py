@@ -14,15 +14,23 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, digest, locked
-from iavfio.linuxpf.kernel_source import build_environment, newest_version, unpack
+from iavfio.linuxpf.kernel_source import (
+    NEWEST,
+    Source,
+    build_environment,
+    refresh,
+    source,
+    unpack,
+)
 
 HERE = Path(__file__).resolve().parent / "kernel"
 CONFIG = HERE / "judge.config"
 HOST = ("judge_host.c", "judge_host.h")  # of every judge
+LIBIE = "judge_libie.h"
 JOBS = 2
 CONFIGURING, COMPILING = 1800.0, 7200.0  # seconds, of a busy machine
 SKIPPED = 77
@@ -59,7 +67,6 @@ I40E = Driver(
     minutes=7,
 )
 
-
 ICE = Driver(
     "ice",
     "drivers/net/ethernet/intel/ice",
@@ -77,17 +84,26 @@ ICE = Driver(
 )
 
 
+def _of_libie(driver: Driver) -> Driver:
+    """The driver as it is from Linux 6.17 on, when the drivers began to share the admin queue."""
+    ours = (name for name in driver.sources if name.startswith(f"judge_{driver.name}"))
+    objects = (name.replace(".c", ".o") for name in ours if name.endswith(".c"))
+    lines = (f"CFLAGS_{each} += -include $(src)/{LIBIE}\n" for each in objects)
+    sources, makefile = (*driver.sources, LIBIE), "".join((driver.makefile, *lines))
+    return replace(driver, sources=sources, makefile=makefile)
+
+
 @dataclass(frozen=True)
 class Judge:
-    """A driver of one kernel version, such as "6.12"."""
+    """A driver of one kernel version, such as "6.12", or of the newest that is packaged."""
 
     driver: Driver
     kernel: str
 
     @property
-    def package(self) -> str:
-        """Debian's package of the kernel's source."""
-        return f"linux-source-{self.kernel}"
+    def source(self) -> Source:
+        """The kernel's source. Raises Unavailable when there is none."""
+        return source(self.kernel)
 
     @property
     def name(self) -> str:
@@ -98,11 +114,16 @@ class Judge:
         """Returns the path at which the built judge is, or will be."""
         files = (CONFIG, *(HERE / name for name in self.driver.sources))
         texts = [path.read_text(encoding="ascii") for path in files]
-        key = digest(newest_version(self.package), self.driver.config, self.driver.makefile, *texts)
+        key = digest(self.source.version, self.driver.config, self.driver.makefile, *texts)
         return cache_dir() / f"judge-{self.name}-{key}"
 
 
-JUDGES = (Judge(I40E, "6.12"), Judge(I40E, "6.1"), Judge(ICE, "6.12"))
+JUDGES = (
+    Judge(I40E, "6.12"),
+    Judge(I40E, "6.1"),
+    Judge(_of_libie(I40E), NEWEST),
+    Judge(ICE, "6.12"),
+)
 
 
 def load(judge: Judge) -> Path:
@@ -116,6 +137,8 @@ def load(judge: Judge) -> Path:
 
 def build(judge: Judge) -> Path:
     """Builds a judge, unless it is there. Raises Unavailable and LabError."""
+    if judge.kernel == NEWEST:
+        refresh(_log(judge))
     path = judge.path()
     if not path.is_file():
         with locked("judge"):
@@ -131,16 +154,20 @@ def prune(judge: Judge) -> None:
             old.unlink()
 
 
+def _log(judge: Judge) -> Path:
+    return cache_dir() / f"judge-{judge.name}.log"
+
+
 def _build(judge: Judge, path: Path) -> None:
     started = time.monotonic()
-    version = newest_version(judge.package)
-    log = cache_dir() / f"judge-{judge.name}.log"
+    kernel_source = judge.source
+    log = _log(judge)
     log.unlink(missing_ok=True)
     env = build_environment(log)
-    print(f"building the judge {judge.name} from {judge.package} {version}", flush=True)
+    print(f"building the judge {judge.name} from {kernel_source}", flush=True)
     work = cache_dir() / f"judge-{judge.name}.work"
     shutil.rmtree(work, ignore_errors=True)
-    tree = unpack(judge.package, version, work, log)
+    tree = unpack(kernel_source, work, log)
     folder = tree / judge.driver.folder
     for name in judge.driver.sources:
         shutil.copy(HERE / name, folder)

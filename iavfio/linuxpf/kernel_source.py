@@ -1,19 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Debian's kernel source packages and the two tools that a kernel build needs beside a compiler."""
+"""Debian's kernel source packages and the two tools that a kernel build needs beside a compiler.
+
+A kernel with a number comes from the host's own apt. The newest one is found in the backports of
+the same mirror, which are asked at most once a day.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from iavfio.linuxpf.cache import Unavailable, cache_dir, call
+from iavfio.linuxpf.archive import BACKPORTS, Archive
+from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, locked
 
 COMPILER = ("gcc", "make", "bc", "xz")
 TOOLS = ("flex", "bison")
 TOOL_PACKAGES = ("flex", "bison", "m4", "libfl2", "libsigsegv2")
+NEWEST = "newest"  # in the place of a kernel's number
+FRESH_SECONDS = 86400.0  # of the archive's lists
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel's source: package, version and where it is had from (None: the host's own apt)."""
+
+    package: str
+    version: str
+    archive: Archive | None = None
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
 
 
 def _apt_cache(*words: str) -> str:
@@ -35,8 +56,74 @@ def newest_version(package: str) -> str:
     raise Unavailable(f"apt knows no package {package}: run 'apt-get update' on a Debian host")
 
 
+def source(kernel: str) -> Source:
+    """The source of a kernel such as "6.12", or of the newest that is known here.
+
+    Raises Unavailable when there is none.
+    """
+    if kernel != NEWEST:
+        package = f"linux-source-{kernel}"
+        return Source(package, newest_version(package))
+    archive = _backports()
+    if not archive.listed:
+        raise Unavailable(
+            "which kernel is the newest was never asked: run 'make judge' where the package "
+            "archive can be reached"
+        )
+    version = archive.versions("linux-source").get(BACKPORTS, "")
+    names = archive.depends("linux-source", version) if version else []
+    package = next((name for name in names if name.startswith("linux-source-")), "")
+    if not package:
+        raise Unavailable(
+            f"the package archive has no linux-source in {BACKPORTS}: use a mirror that has it"
+        )
+    return Source(package, archive.versions(package)[BACKPORTS], archive)
+
+
+def refresh(log: Path) -> None:
+    """Asks the archive for the newest kernel, unless it was asked within a day.
+
+    Where it does not answer what is known already is good enough. Raises Unavailable when nothing
+    is known.
+    """
+    with locked("judge-apt"):
+        archive = _backports()
+        asked = _asked(archive)
+        fresh = asked.exists() and time.time() - asked.stat().st_mtime < FRESH_SECONDS
+        if archive.listed and fresh:
+            return
+        try:
+            archive.update(log)
+            asked.touch()
+        except Unavailable as error:
+            if not archive.listed:
+                raise
+            print(f"the newest kernel is that of the last time: {error}", flush=True)
+
+
+def _backports() -> Archive:
+    return Archive(cache_dir() / "judge-apt", (BACKPORTS,))
+
+
+def _asked(archive: Archive) -> Path:
+    """Tells by its time when the archive was asked last."""
+    return archive.home / "asked"
+
+
+def _download(source: Source, archive: Archive, log: Path) -> Path:
+    try:
+        (deb,) = archive.download([f"{source.package}={source.version}"], log)
+    except LabError as error:
+        _asked(archive).unlink(missing_ok=True)  # it may have another version by now
+        raise Unavailable(
+            f"the package archive does not hand out {source}: run 'make judge' again when it can "
+            f"be reached ({error})"
+        ) from error
+    return deb
+
+
 def _fetch(packages: list[str], into: Path, log: Path) -> None:
-    """Unpacks packages into a directory; installs nothing."""
+    """Unpacks packages of the host's apt into a directory; installs nothing."""
     debs = into / "debs"
     debs.mkdir(parents=True)
     call(["apt-get", "download", "-q", *packages], log=log, timeout=900, cwd=debs)
@@ -45,9 +132,14 @@ def _fetch(packages: list[str], into: Path, log: Path) -> None:
     shutil.rmtree(debs)
 
 
-def unpack(package: str, version: str, work: Path, log: Path) -> Path:
+def unpack(source: Source, work: Path, log: Path) -> Path:
     """The kernel's source tree below `work`."""
-    _fetch([f"{package}={version}"], work, log)
+    if source.archive is None:
+        _fetch([f"{source.package}={source.version}"], work, log)
+    else:
+        deb = _download(source, source.archive, log)
+        call(["dpkg-deb", "-x", deb, work], log=log, timeout=300)
+        deb.unlink()
     tar = next((work / "usr/src").glob("linux-source-*.tar.xz"))
     call(["tar", "-C", work, "-xf", tar], log=log, timeout=600)
     shutil.rmtree(work / "usr")

@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from iavfio.linuxpf.archive import Archive, sources
 from iavfio.linuxpf.cache import (
     LabError,
     Unavailable,
@@ -20,7 +21,7 @@ from iavfio.linuxpf.cache import (
     locked,
     replace_tree,
 )
-from tests.guest.archive import Archive, preferences, sources
+from tests.guest.archive import SUITES, lab_archive, preferences
 
 RECIPE = "1"  # raise it when this file makes another tree from the same packages
 USERLAND = (
@@ -106,7 +107,7 @@ def _build() -> Root:
     cache = cache_dir()
     log = cache / "root.log"
     log.unlink(missing_ok=True)
-    archive = Archive(cache / "apt")
+    archive = lab_archive()
     archive.update(log)
     kernels, debs = _kernels(archive)
     versions = {name: _candidate(archive, name) for name in KEYED}
@@ -177,7 +178,7 @@ def _source(archive: Archive) -> str:
 
 def _bootstrap(cache: Path, new: Path, log: Path) -> None:
     listed = cache / "bootstrap.list"
-    listed.write_text(sources(), encoding="ascii")
+    listed.write_text(sources(SUITES), encoding="ascii")
     pins = cache / "bootstrap.preferences"
     pins.write_text(preferences(), encoding="ascii")
     call(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, digest, locked
-from tests.guest.archive import Archive
+from tests.guest.archive import lab_archive
 from tests.guest.places import HERE
 from tests.guest.root import Root
 
@@ -104,8 +104,8 @@ def refused_options(config: str) -> list[str]:
 def _unpack(root: Root, work: Path, log: Path) -> Path:
     """The source tree, made from the source package of the root's newest kernel."""
     work.mkdir(parents=True)
-    archive = Archive(cache_dir() / "apt")
-    if not any((archive.home / "lists").glob("*Packages*")):
+    archive = lab_archive()
+    if not archive.listed:
         archive.update(log)
     (deb,) = archive.download([root.source], log)
     call(["dpkg-deb", "-x", deb, work], log=log, timeout=300)

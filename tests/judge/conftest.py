@@ -16,7 +16,7 @@ from iavfio.linuxpf.process import JudgeProcess
 from iavfio.softvf import linux_pf
 
 LIVE = [f"linux-{judge.name}" for judge in JUDGES]  # what `iavfio softvf --pf` takes
-I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver is I40E]
+I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver.name == I40E.name]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

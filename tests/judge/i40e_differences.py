@@ -11,9 +11,10 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from iavfio.linuxpf.kernel_source import NEWEST
 from tests.judge.i40e_pair import Exchange, Step
 
-KERNELS = ("6.1", "6.12")
+KERNELS = ("6.1", "6.12", NEWEST)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ def _runs_by_an_old_context(exchange: Exchange) -> bool:
         soft.items() <= real.items() and not named & (real.keys() - soft.keys())
         for real, soft in exchange.programmed.values()
     )
+
+
+def _has_no_buffer(exchange: Exchange) -> bool:
+    """Only queues whose buffers have no size run more on i40e."""
+    if exchange.unlike or exchange.real != exchange.soft or {*exchange.programmed} != {"rx"}:
+        return False
+    real, soft = exchange.programmed["rx"]
+    more = [queue for number, queue in real.items() if number not in soft]
+    return soft.items() <= real.items() and not any(queue.buffer_size for queue in more)
 
 
 def _moved(steps: Sequence[Step]) -> bool:
@@ -118,6 +128,15 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a queue that is enabled without CONFIG_VSI_QUEUES runs by the context that its last user "
         "left in the card's memory; the software PF has it stand still and notes a violation",
         _runs_by_an_old_context,
+    ),
+    Difference(
+        "a buffer of no size",
+        KERNELS,
+        "i40e_config_vsi_rx_queue",
+        "it takes a databuffer_size below 128, of which none is left in the context, and enables "
+        "such a queue. What the silicon makes of it no source tells; the software card's queue "
+        "stands still",
+        _has_no_buffer,
     ),
     Difference(
         "a list that is cut",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
 from iavfio.softvf.linux_pf.i40e.queues import decode
 from iavfio.softvf.linux_pf.i40e.switch import Switch, Vsi
@@ -26,6 +27,7 @@ VERSION_1_1 = struct.pack("<II", 1, 1)
 HELD = struct.Struct("<6s3H4H13I16I2I")
 FILTER = struct.Struct("<6sh")
 Deed = Literal["flr", "trust", "mac", "port_vlan", "link"]
+DIALECTS = {NEWEST: "7.x"}  # what pf_kernel calls it
 LINK = {"auto": 0, "enable": 1, "disable": 2}
 
 
@@ -234,7 +236,7 @@ def duel(
     """Says the steps to both, up to the first after which they differ."""
     judge.fresh(trusted)
     done: list[Exchange] = []
-    with soft_side(trusted, pf_kernel=kernel, **options) as soft:
+    with soft_side(trusted, pf_kernel=DIALECTS.get(kernel, kernel), **options) as soft:
         for at, step in enumerate(steps):
             real, played = judge.take(step), soft.take(step)
             held = unlike(judge.held(), soft.held())

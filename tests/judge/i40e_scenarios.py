@@ -199,6 +199,7 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
             "map a queue to two vectors": (mapped((V, 1, 3, 3, 0, 1), (V, 2, 1, 1, 0, 1)),),
             "map another VSI": (mapped((OTHER, 1, 1, 1, 0, 0)),),
             "map nothing": (Step(7, struct.pack("<H", 0) + bytes(12)),),
+            "enable without a buffer": (configure(0, 1, buffer=0), enable(3, 3)),
             "enable": (ALL4, MAP4, enable(15, 15)),
             "enable unmapped": (ALL4, enable(15, 15)),
             "enable what was not configured": (MAP4, enable(1, 1)),
@@ -343,12 +344,21 @@ def _opcodes() -> dict[str, tuple[Step, ...]]:
         for op, size in (
             *((4, 24), (5, 40), (17, 16), (20, 1), (21, 16), (32, 272), (33, 272), (45, 2444)),
             *((46, 2444), (47, 2616), (48, 12), (60, 48), (61, 8), (107, 8), (112, 16)),
+            *((61, 16), (112, 28), (113, 12)),
         )
+    }
+    quanta = {
+        f"CONFIG_QUANTA {size} of {count} queues": (
+            Step(113, struct.pack("<HHIHH", size, 0, 0, 0, count)),
+        )
+        for size in (0, 64)
+        for count in (0, 1)
     }
     return (
         more
         | empty
         | sized
+        | quanta
         | {
             "more queues outlive an FLR": (Step(29, struct.pack("<H", 8)), FLR, resources()),
             "channels": (Step(30, ADQ_CHANNEL),),
@@ -358,6 +368,31 @@ def _opcodes() -> dict[str, tuple[Step, ...]]:
                 resources(),
                 Step(deed="trust", value=False),
                 resources(),
+            ),
+            "trust changes while queues run": (
+                *(ALL4, MAP4, enable(15, 15), add(mac(1))),
+                *(Step(deed="trust", value=on) for on in (True, False, True)),
+                *(add(mac(2)), modes(3)),
+            ),
+            "trust is taken from a promiscuous VF": (
+                *(ALL4, MAP4, enable(15, 15), modes(1)),
+                Step(deed="trust", value=False),
+                *(resources(), modes(1)),
+            ),
+            "trust is taken from a VF that hears all groups": (
+                modes(2),
+                Step(deed="trust", value=False),
+                resources(),
+            ),
+            "trust is taken from a VF with more addresses than others may have": (
+                add(*map(mac, range(20))),
+                Step(deed="trust", value=False),
+                *(add(mac(30)), delete(mac(3)), add_vlan(5)),
+            ),
+            "link set to what it is": (
+                *(ALL4, MAP4, enable(15, 15)),
+                *(Step(deed="link", value=how) for how in ("auto", "disable", "disable")),
+                *(Step(deed="link", value=how) for how in ("enable", "enable", "auto")),
             ),
             "link": (
                 ALL4,

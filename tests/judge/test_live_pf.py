@@ -16,6 +16,7 @@ import pytest
 import iavfio
 from iavfio import ConfigError
 from iavfio.datapath.pool import Pool
+from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.judge.conftest import LIVE, live_pf
@@ -130,7 +131,9 @@ def test_the_spoof_check_is_that_of_the_vsi(pf: SoftPf, pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["own", "flr", "reset", "pf_reset", "trust", "mac", "vlan"])
-def test_a_port_survives_resets_that_linux_makes(pf: SoftPf, pool: Pool, kind: str) -> None:
+def test_a_port_survives_resets_that_linux_makes(
+    name: str, pf: SoftPf, pool: Pool, kind: str
+) -> None:
     with pf.open(0, pool=pool) as a, pf.open(1, pool=pool) as b:
         for port in (a, b):
             port.configure(queues=2)
@@ -147,6 +150,9 @@ def test_a_port_survives_resets_that_linux_makes(pf: SoftPf, pool: Pool, kind: s
                 pf.control(kind, **({"vf": 0} if kind == "reset" else {"kind": "pfr"}))
             case "trust":
                 pf.control("trust", vf=0, on=True)
+                if name.endswith(NEWEST):  # which resets a VF only when it takes from it
+                    a.set_promiscuous(True)
+                    pf.control("trust", vf=0, on=False)
             case "mac":
                 pf.control("mac", vf=0, mac="02:00:00:00:00:33")
             case "vlan":

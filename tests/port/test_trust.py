@@ -42,7 +42,7 @@ def test_a_probe_without_a_result_is_repeated(
 
 
 PF_DRIVERS = [("e810", "6.12"), ("e810", "oot")] + [
-    (card, kernel) for card in ("x710", "x722") for kernel in ("6.1", "6.12", "oot")
+    (card, kernel) for card in ("x710", "x722") for kernel in ("6.1", "6.12", "7.x", "oot")
 ]
 NOTE = "promiscuous mode is not in force"
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iavfio.linuxpf.archive import KEYRING, mirror
 from iavfio.linuxpf.cache import Unavailable, cache_dir, call, digest, locked, replace_tree
-from tests.guest.archive import KEYRING, mirror
 
 WITHOUT = ("doc", "man", "locale")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from iavfio.errors import ConfigError
-from iavfio.linuxpf.build import I40E, ICE, JUDGES, Driver, Judge, load
+from iavfio.linuxpf.build import I40E, ICE, JUDGES, Judge, load
 from iavfio.linuxpf.cache import LabError, Unavailable
 from iavfio.linuxpf.process import JudgeProcess, What
 from iavfio.softvf.contract import Scheduler, VfHardware
@@ -43,10 +43,10 @@ class Kind:
     options: frozenset[str] = frozenset()
 
 
-KINDS: Mapping[Driver, Kind] = MappingProxyType(
+KINDS: Mapping[str, Kind] = MappingProxyType(  # by the driver's name
     {
-        I40E: Kind("x710", X710),
-        ICE: Kind("e810", E810, frozenset({"double_vlan", *ICE_FLAGS})),
+        I40E.name: Kind("x710", X710),
+        ICE.name: Kind("e810", E810, frozenset({"double_vlan", *ICE_FLAGS})),
     }
 )
 
@@ -60,12 +60,12 @@ def kernel(name: str) -> Judge:
 
 def personality(name: str) -> str:
     """The name of the card that is played for this PF. Raises ConfigError as `kernel` does."""
-    return KINDS[kernel(name).driver].personality
+    return KINDS[kernel(name).driver.name].personality
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
     """Raises ConfigError for an option that would change what Linux's driver does."""
-    allowed = COMMON | KINDS[kernel(name).driver].options
+    allowed = COMMON | KINDS[kernel(name).driver.name].options
     wrong = sorted(set(options) - allowed)
     if wrong:
         raise ConfigError(
@@ -85,7 +85,7 @@ def start(
 ) -> LinuxPf:
     """Starts Linux's PF driver, which ends with `stack`. Raises ConfigError when it cannot be."""
     judge = kernel(name)
-    kind = KINDS[judge.driver]
+    kind = KINDS[judge.driver.name]
     if card.name != kind.personality:
         raise ConfigError(
             f"Linux's {judge.driver.name} cannot drive {card.name} here",
@@ -97,7 +97,7 @@ def start(
         path = load(judge)
         process = JudgeProcess(path, *arguments)
         stack.callback(process.close)
-        for option, flag in ICE_FLAGS.items() if judge.driver is ICE else ():
+        for option, flag in ICE_FLAGS.items() if judge.driver.name == ICE.name else ():
             process.request(What.FLAG, flag, int(getattr(card, option)))
     except (LabError, Unavailable) as error:
         raise ConfigError(

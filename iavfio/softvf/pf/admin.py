@@ -3,7 +3,7 @@
 
 {"command": "link", "vf": 0, "state": "auto" | "enable" | "disable"}
 {"command": "link", "state": "up" | "down", "speed": 25000}    the wire; each part optional
-{"command": "trust", "vf": 0, "on": true}                      resets the VF
+{"command": "trust", "vf": 0, "on": true}                      resets the VF (see _trust)
 {"command": "mac", "vf": 0, "mac": "02:00:00:00:00:01"}        resets the VF; zero = unset
 {"command": "vlan", "vf": 0, "vlan": 100}                      port VLAN, 0 = none; resets
 {"command": "spoofchk", "vf": 0, "on": false}
@@ -67,7 +67,10 @@ def _change(pf: Pf, vf: Vf, cause: str) -> dict[str, Any]:
 def _link(pf: Pf, request: Request) -> dict[str, Any]:
     if "vf" in request:
         vf = _vf(pf, request)
-        vf.link_mode = arguments.word(request, "state", link.MODES)
+        state = arguments.word(request, "state", link.MODES)
+        if pf.personality.spares_resets and not pf.personality.is_ice and state == vf.link_mode:
+            return {"link_up": link.is_up(pf, vf)}
+        vf.link_mode = state
         if not pf.personality.is_ice:  # docs/spec/pf-dialects.md 5
             if vf.link_mode == "disable":
                 queues.stop_all(pf, vf)
@@ -94,6 +97,9 @@ def _trust(pf: Pf, request: Request) -> dict[str, Any]:
     if vf.trusted == on:
         return {}
     vf.trusted = on
+    if pf.personality.spares_resets and (on or not (vf.promisc_unicast or vf.promisc_multicast)):
+        pf.publish(vf)
+        return {}
     return _change(pf, vf, f"the administrator set trust {'on' if on else 'off'}")
 
 

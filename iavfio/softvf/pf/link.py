@@ -81,5 +81,5 @@ def tell(pf: Pf, vf: Vf) -> None:
 def changed(pf: Pf, vf: Vf) -> None:
     """The link or its policy changed: the switch learns it first, then the VF."""
     pf.publish(vf)
-    if vf.phase is Phase.ACTIVE or (pf.personality.is_ice and vf.phase is Phase.INIT):
+    if vf.phase in (Phase.INIT, Phase.ACTIVE):
         tell(pf, vf)

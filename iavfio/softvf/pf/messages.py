@@ -22,7 +22,7 @@ Handler = Callable[["Pf", Vf, bytes], bytes]
 Unlock = Literal["always", "after GET_VF_RESOURCES", "by capability"]
 PfDrivers = Literal["both", "ice", "i40e"]
 
-LINUX = ("6.1", "6.12")  # values of pf_kernel
+LINUX = ("6.1", "6.12")  # values of pf_kernel before opcodes of the clock and of rates
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Message:
     Lengths are `fixed` + `per` * n bytes, compared for equality; n is a little-endian field at
     `count_at` of `count_size` bytes. The fixed part of most lists holds one element more than is
     sent, by an old convention of the protocol (docs/spec/virtchnl.md 5).
+    `never_zero` are the places of 16-bit fields that may not be zero.
     `unlock` and `gate` are ice's allow-list (docs/spec/virtchnl.md 9). `served_by` names the PFs
     that have a handler; `unknown_to` those kernels whose drivers lack even the opcode.
     """
@@ -45,6 +46,7 @@ class Message:
     unlock: Unlock = "by capability"
     gate: int = 0
     any_length: bool = False
+    never_zero: tuple[int, ...] = ()
     served_by: PfDrivers = "both"
     unknown_to: tuple[str, ...] = ()
 
@@ -71,4 +73,6 @@ class Message:
             wanted += n * self.per
         if len(payload) != wanted:
             return f"{len(payload)} bytes, exactly {wanted} wanted"
+        if any(payload[at : at + 2] == bytes(2) for at in self.never_zero):
+            return "0 in a field that must have a value"
         return None

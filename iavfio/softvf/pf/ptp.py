@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The clock. The model does not serve it, and i40e of Linux 6.12 does not know the opcodes."""
+"""The clock. The model does not serve it.
+
+i40e of Linux 6.12 does not know the opcodes; that of 7.x knows them and has no handler.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def number(status: Status | int, driver: str, pf_kernel: str) -> int:
     """v_retval of a refusal; a number stands for itself."""
     if isinstance(status, int):
         return status
-    return _NUMBERS["ice" if driver == "ice" else f"{driver}-{pf_kernel}"][status]
+    dialect = "ice" if driver == "ice" else f"{driver}-{pf_kernel}"
+    return _NUMBERS[dialect.replace("7.x", "6.12")][status]
 
 
 class Refused(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
-from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, Rig, config_queues, pair, rig, select
+from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, Rig, config_queues, pair, promisc, rig, select
 
 VERSION = struct.pack("<II", 1, 1)
 
@@ -39,6 +39,27 @@ def test_link_of_one_vf() -> None:
 def start_one_queue(pf: Rig) -> None:
     assert pf.status(6, config_queues(pf.vsi, pair(pf.vsi, 0))) == 0
     assert pf.status(8, select(pf.vsi, 1, 1)) == 0
+
+
+@pytest.mark.parametrize("card", ("x710", "x722"))
+def test_linux_7_spares_a_vf_resets(card: str) -> None:
+    """Trust resets a promiscuous VF that loses it, and a link that is set again changes nothing."""
+    with rig(card, pf_kernel="7.x") as pf:
+        pf.negotiate()
+        start_one_queue(pf)
+        hw = pf.hardware[0]
+        for command, value in (("trust", True), ("trust", False), ("link", "auto")):
+            name = "on" if command == "trust" else "state"
+            pf.pf.control({"command": command, "vf": 0, name: value})
+        pf.clock.advance(500)
+        assert (hw.begun, hw.take()) == (0, [])
+        pf.pf.control({"command": "trust", "vf": 0, "on": True})
+        assert pf.status(14, promisc(pf.vsi, 1)) == 0
+        assert pf.pf.vfs[0].promisc_unicast
+        pf.pf.control({"command": "trust", "vf": 0, "on": False})
+        pf.clock.advance(500)
+        assert hw.begun == 1
+        assert not pf.pf.vfs[0].promisc_unicast
 
 
 @pytest.mark.parametrize(

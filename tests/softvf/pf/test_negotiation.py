@@ -285,6 +285,14 @@ def test_opcodes_that_exist_but_are_not_served() -> None:
         # Linux 6.12 does not know these opcodes (docs/spec/pf-dialects.md 1).
         for opcode, size in ((60, 48), (61, 16), (66, 0), (112, 16), (113, 12)):
             assert pf.status(opcode, bytes(size)) == -22
+    with rig("x710", pf_kernel="7.x") as pf:
+        pf.negotiate()
+        quanta = struct.pack("<HHIHH", 64, 0, 0, 0, 1)
+        for opcode, payload in ((60, bytes(48)), (61, bytes(16)), (66, b""), (113, quanta)):
+            assert pf.status(opcode, payload) == -95
+        assert pf.status(113, bytes(12)) == -22
+    with rig("x710") as pf:
+        pf.negotiate()
         for opcode, payload in (
             (20, b"x"),
             (21, struct.pack("<I", 1) + bytes(12)),
