@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import contextmanager
 
 TYPE_CHECKING = False
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # nothing is imported here that takes time: a signal may come
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 AGAIN = 0.01  # seconds after which an exception that a callback swallowed is raised again
+# Seconds in which a repeated signal is the same one: `timeout` sends it to a process and to its group. Whoever
+# is impatient sends one later.
+SAME = 1.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -41,8 +45,12 @@ def end_at_once() -> None:
 
 
 def hold_back() -> None:
-    """Lets signals wait for ever: the work is done, and its exit status is known."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    """Ignores signals from now on: the work is done, and its exit status is known.
+
+    A mask would hold them back from one thread only, and Python's end gives a handler up.
+    """
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -54,6 +62,7 @@ def raised() -> Iterator[None]:
     ):
         yield  # the process belongs to somebody else, who answers signals himself
         return
+    _came[0] = -SAME
     before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)}
     hook = sys.unraisablehook
     try:
@@ -70,11 +79,13 @@ def raised() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+_came = [-SAME]  # when a signal was answered last, by time.monotonic
 _lost: list[type[BaseException]] = []  # raised where Python cannot pass an exception on
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    os._exit(128 + number)
+    if time.monotonic() - _came[0] >= SAME:
+        os._exit(128 + number)
 
 
 def _raise(number: int, _: FrameType | None) -> None:
@@ -82,6 +93,9 @@ def _raise(number: int, _: FrameType | None) -> None:
     hasten = getattr(sys.modules.get("iavfio.pyvfio.connection"), "hasten", None)
     if hasten is not None:
         hasten()
+    if time.monotonic() - _came[0] < SAME:
+        return
+    _came[0] = time.monotonic()
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 

@@ -262,3 +262,36 @@ def test_ignored_signals_stay_ignored() -> None:
     out, error = child.communicate(timeout=60)
     assert child.returncode == 0, error
     assert '"sound": true' in out
+
+
+WITH_A_SUMMARY = [
+    (["bench", "softvf", "--duration", "60"], "sent "),
+    (["gen", "softvf", "--stream", "rate=1kpps", "--duration", "60"], "packets sent"),
+    (["capture", "softvf", "-w", "/dev/null"], "captured"),
+    (["punt", "softvf", "--tap", "iavfioagain"], "ended by"),
+]
+
+
+# docs/spec/reliability.md F66
+@pytest.mark.parametrize("gap", [0.0, 0.03, 0.1, 0.2])
+@pytest.mark.parametrize(
+    ("command", "words"), WITH_A_SUMMARY, ids=[command[0] for command, _ in WITH_A_SUMMARY]
+)
+def test_a_signal_that_comes_twice_costs_no_summary(
+    command: list[str], words: str, gap: float, tmp_path: Path
+) -> None:
+    """As `timeout` sends it: to the process and to its group."""
+    if command[0] == "punt" and os.geteuid():
+        pytest.skip("makes a TAP: needs root")
+    told = tmp_path / "told"
+    with told.open("w") as out:
+        child = subprocess.Popen(
+            [*MODULE, *command], stdout=out, stderr=out, preexec_fn=default_signals
+        )
+    assert until(lambda: "vf0" in told.read_text(), 60)  # what each says at its start
+    time.sleep(0.3)
+    child.send_signal(signal.SIGTERM)
+    time.sleep(gap)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 143, told.read_text()
+    assert words in " ".join(told.read_text().split()), told.read_text()
