@@ -170,12 +170,17 @@ class PortControl:
                 try:
                     finishing.take(step)
                 except (IavfioError, OSError) as error:
-                    self.status.note(f"not closed in order: {error}")
+                    self.status.note(f"not closed in order: {self._why(error)}")
             self.status.move(State.CLOSED)
             self.segment.close()
             self.watchdog.free()
         finishing.end()
         return True
+
+    def _why(self, error: Exception) -> str:
+        """What an error means: a server that was given up, after a signal at once, is not gone."""
+        loss = self.device.loss if isinstance(error, DeviceLost) else ""
+        return f"the device does not answer: {loss}" if loss else str(error)
 
     def _end_traffic(self) -> None:
         orderly = self.status.state is State.RUNNING and not self.device.lost
@@ -184,7 +189,7 @@ class PortControl:
                 self.counters.before_stop(self.session.deadline.left * bounds.SAMPLE_SHARE)
                 self._take_down()
         except IavfioError as error:
-            self.status.note(f"the queues could not be disabled in order: {error}")
+            self.status.note(f"the queues could not be disabled in order: {self._why(error)}")
         self._halt()
         if self.session.dma_live:
             self.session.end_bus_master()

@@ -102,6 +102,22 @@ def test_close_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
     assert healthy(port.pool)
 
 
+def test_a_close_that_gave_its_server_up_does_not_call_the_device_gone(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registers of a connection that was given up read all ones as those of no device do."""
+
+    def gone() -> None:
+        raise DeviceLost("the VF is gone", "its registers read all ones", "it was unplugged")
+
+    monkeypatch.setattr(port.session, "close", gone)
+    monkeypatch.setattr(type(port.device), "loss", "there was no reply within 0.05 s")
+    port.close()
+    assert port.notes[-1] == (
+        "not closed in order: the device does not answer: there was no reply within 0.05 s"
+    )
+
+
 def test_refresh_stats_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
     silence(pf)
     seconds, error = took(lambda: port.refresh_stats(within=0.2))
