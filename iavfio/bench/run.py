@@ -35,6 +35,7 @@ JOIN = 0.2  # seconds beyond the bound of draining until a worker's end is no lo
 COMPLETION = 2.0  # seconds in which a device completes what is posted; after Ctrl-C
 HURRIED_COMPLETION = 0.02
 SENT = ("tx_unicast", "tx_multicast", "tx_broadcast", "tx_discards", "tx_errors")
+MISSED, MISSED_PACKETS = 0.01, 8  # what is told of an asked rate: a share, and packets
 HURRIED_DEVICE = 0.05  # seconds after Ctrl-C until a silent server is given up
 
 Progress = Callable[[float, Counters], None]
@@ -69,6 +70,8 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         drained = finishing.take(lambda: _drain(plan, workers, finishing.signal is not None))
         windows = [worker.window or worker.counters for worker in workers]
         counters = _sum([worker.counters for worker in workers])
+    if plan.rate and finishing.signal is None:
+        notes += _missed_rate(plan.rate, windows)
     if counters.error:
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
 
@@ -116,6 +119,19 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         latency=None if times is None else times.latency,
         notes=tuple(notes),
     )
+
+
+def _missed_rate(asked: float, windows: Sequence[Counters]) -> list[str]:
+    """What is to say of a rate that the workers did not reach; nothing where they did."""
+    window = _sum(windows)
+    seconds = (window.stop_ns - window.start_ns) / 1e9
+    short = asked * seconds - window.sent
+    if seconds <= 0 or short < MISSED_PACKETS or short < MISSED * asked * seconds:
+        return []
+    return [
+        f"{window.sent / (asked * seconds):.1%} of the asked rate was reached: the device, the link "
+        "or this host's CPUs make no more"
+    ]
 
 
 def _await_counts(port: Port, before: Snapshot) -> None:
@@ -189,7 +205,7 @@ def _start(
             open_loop=plan.open_loop,
             limit=quota or 0,
             window=plan.seconds,
-            rate=plan.rate / len(cpus),
+            rate=plan.rate * len(mine) / len(lanes),
             cpu=cpu,
         )
         workers.append(stack.enter_context(worker))

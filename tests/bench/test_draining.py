@@ -82,3 +82,26 @@ def test_a_signal_after_the_window_keeps_the_result(
     assert isinstance(result.interrupted, KeyboardInterrupt)
     assert result.sent >= 1000 and result.total.error == 0
     assert not any("as it should" in reason for reason in result.reasons)
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_a_rate_is_shared_equally_by_ports_and_queues(queues: int) -> None:
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
+        for port in (a, b):
+            port.configure(queues=queues)
+            port.start(wait_link=30)
+        result = bench.run(Plan(rate=3000.0, count=600, verify=True), [a, b])
+        posted = [queue["posted"] for port in (a, b) for queue in port.stats.snapshot().sq]
+    assert result.sound and sum(posted) == result.sent == 600
+    assert max(posted) - min(posted) <= 32  # one burst, where this host came late
+
+
+def test_a_rate_that_is_not_reached_is_told() -> None:
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0) as a, pf.open(1) as b:
+        for port in (a, b):
+            port.start(wait_link=30)
+        missed = bench.run(Plan(mode="txonly", rate=1e9, duration=0.2), [a, b])
+        reached = bench.run(Plan(mode="txonly", rate=100.0, count=20), [a, b])
+    (note,) = missed.notes
+    assert "of the asked rate was reached: " in note and float(note.split("%")[0]) < 50
+    assert reached.notes == ()

@@ -65,14 +65,15 @@ static uint32_t window_room(struct worker *worker, struct lane *lane)
     return 0;
 }
 
-static uint32_t rate_room(struct worker *worker)
+/* Each lane has an equal share of the worker's rate, and the lanes take turns. */
+static uint32_t rate_room(const struct worker *worker, const struct lane *lane)
 {
-    double due;
+    double lanes = worker->config.pairs, due;
 
     if (worker->ticks_per_packet <= 0)
         return UINT32_MAX;
-    due = (double)(clock_ticks() - worker->start_ticks) / worker->ticks_per_packet -
-          (double)worker->generated;
+    due = (double)(clock_ticks() - worker->start_ticks) / worker->ticks_per_packet / lanes +
+          (lanes - 1 - (double)(lane - worker->lane)) / lanes - (double)lane->generated;
     if (due < 1)
         return 0;
     return due < UINT32_MAX ? (uint32_t)due : UINT32_MAX;
@@ -90,7 +91,7 @@ static uint32_t allowance(struct worker *worker, struct lane *lane)
     uint32_t parts = worker->chained ? CHAIN_MAX : 1;
     uint32_t n = config->burst;
 
-    n = least(n, rate_room(worker));
+    n = least(n, rate_room(worker, lane));
     if (n && config->mode == WORKER_LOOPBACK)
         n = least(n, window_room(worker, lane));
     if (n && pair->tx_free < n * parts + TX_RESERVE) {
@@ -183,7 +184,7 @@ uint32_t generate_burst(struct worker *worker, struct lane *lane)
         return moved;
     batch->first = 0;
     batch->count = i;
-    worker->generated += i;
+    lane->generated += i;
     if (quota_used(worker->quota))
         worker->generating = false;
     return moved + traffic_flush(worker, lane);

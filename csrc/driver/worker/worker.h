@@ -27,7 +27,7 @@ struct lane {
     uint8_t *frames; /* the memory behind them */
     uint64_t *sequence;
     uint32_t sender, flow, size;
-    uint64_t sent;
+    uint64_t generated, sent;
     /* loop-back window */
     uint32_t window;
     uint64_t returned, written_off;
@@ -54,7 +54,6 @@ struct worker {
     bool parked; /* a queue pair is not held, because it is stopped or in a reset */
     bool asleep; /* some interrupt is armed */
     bool chained; /* some packets need more than one buffer */
-    uint64_t generated;
     uint64_t start_ticks;
     double ticks_per_packet;
     double ns_per_tick; /* where latency is measured */
