@@ -128,10 +128,9 @@ def _missed_rate(asked: float, windows: Sequence[Counters]) -> list[str]:
     short = asked * seconds - window.sent
     if seconds <= 0 or short < MISSED_PACKETS or short < MISSED * asked * seconds:
         return []
-    return [
-        f"{window.sent / (asked * seconds):.1%} of the asked rate was reached: the device, the link "
-        "or this host's CPUs make no more"
-    ]
+    share = window.sent / (asked * seconds)
+    takes = "the device, the link or this host's CPUs make no more"
+    return [f"{share:.1%} of the asked rate was reached: {takes}"]
 
 
 def _await_counts(port: Port, before: Snapshot) -> None:

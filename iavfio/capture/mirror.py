@@ -137,7 +137,8 @@ class Mirror:
             answer = an_object(parsed(raw)) if raw else {}
             if "refused" in answer:
                 told = (plain(answer.get(key, "")) for key in ("refused", "cause", "remedy"))
-                raise IavfioError(*told)
+                wrong = answer.get("wrong_use") is True
+                raise (ConfigError if wrong else IavfioError)(*told)
             if fd < 0 or answer.get("version") != VERSION:
                 raise ValueError("no answer that this version knows")
         except (ValueError, IavfioError) as error:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # nothing is imported here that takes time: a signal may come
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 AGAIN = 0.01  # seconds after which an exception that a callback swallowed is raised again
-# Seconds in which a repeated signal is the same one: `timeout` sends it to a process and to its group. Whoever
-# is impatient sends one later.
+# Seconds in which a repeated signal is the same one: `timeout` sends it to a process and to its
+# group. Whoever is impatient sends one later.
 SAME = 1.0
 
 

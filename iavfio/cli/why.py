@@ -49,8 +49,9 @@ def command(target: str, interval: float, probes: bool, as_json: bool) -> int:
 
     The name of a running port, as 'iavfio stats' lists it: its counters are watched, and its
     process, where this user may ask it, says what it has noted, asks the PF, and sends some frames
-    to nobody to see what becomes of them, beside its own. A PCI address, vfio-user:/path/of/socket
-    or softvf that no program runs: it is opened (which resets the VF), started and probed alike.
+    to nobody to see what becomes of them, beside its own; counters count these, too. A PCI
+    address, vfio-user:/path/of/socket or softvf that no program runs: it is opened (which resets
+    the VF), started and probed alike.
 
     What of the host is wrong around a port is found by iavfio doctor.
     """
@@ -117,8 +118,9 @@ def _watch(name: str, interval: float, frames: bool) -> tuple[list[Finding], lis
         facts = Facts(counts)
         return findings(facts), [*hints(facts), *unasked]
     facts = told.facts(counts, watched=interval > 0)
-    noted = [f"noted by the port: {note}" for note in told.notes]
-    return findings(facts), [*hints(facts), *noted]
+    found = findings(facts)
+    fresh = [note for note in told.notes if not any(each.what in note for each in found)]
+    return found, [*hints(facts), *(f"noted by the port: {note}" for note in fresh)]
 
 
 def _probe(target: str, frames: bool) -> tuple[list[Finding], list[str]]:

@@ -22,8 +22,8 @@ def _isolation(host: Host) -> Iterator[Seen]:
         if open_
         else "no CPU is isolated for workers",
         "the scheduler may put other threads on them, and each takes milliseconds",
-        "add isolcpus=managed_irq,domain,2-3 nohz_full=2-3 (your workers' CPUs) to the kernel's "
-        "command line, and give them with --cpus 2,3",
+        "give workers CPUs of their own: isolcpus=managed_irq,domain,LIST nohz_full=LIST on the "
+        "kernel's command line, LIST being their numbers such as 2-3, and --cpus with the same ones",
     )
 
 

@@ -306,7 +306,8 @@ def request(raw: bytes) -> Wanted:
 
 def refused(error: IavfioError) -> dict[str, object]:
     """An error as a caller is told it."""
-    return {"refused": error.what, "cause": error.cause, "remedy": str(error.remedy)}
+    told = {"refused": error.what, "cause": error.cause, "remedy": str(error.remedy)}
+    return told | {"wrong_use": isinstance(error, ConfigError)}
 
 
 def _send(connection: socket.socket, message: dict[str, object]) -> None:

@@ -33,6 +33,9 @@ LEAST_IPV6_MTU = 1280
 Interface = IPv4Interface | IPv6Interface
 
 
+RESERVED = ("all", "default")
+
+
 def tap_name(value: object) -> str:
     """A name that a new interface can have. Raises ConfigError for what cannot be one."""
     name = value if isinstance(value, str) else ""
@@ -43,6 +46,8 @@ def tap_name(value: object) -> str:
         cause = f"it is too long: a name has at most {NAME_BYTES} characters"
     elif not NAME.fullmatch(name) or name in (".", "..") or not name.isprintable():
         cause = "a name has no blanks and none of the characters / : %"
+    elif name in RESERVED:
+        cause = "Linux keeps it for the settings of every interface (net.ipv4.conf)"
     if cause:
         raise ConfigError(
             f"{shown(value)} cannot name a network interface", cause, "use a name such as vf0"

@@ -288,10 +288,14 @@ def test_a_signal_that_comes_twice_costs_no_summary(
         child = subprocess.Popen(
             [*MODULE, *command], stdout=out, stderr=out, preexec_fn=default_signals
         )
-    assert until(lambda: "vf0" in told.read_text(), 60)  # what each says at its start
-    time.sleep(0.3)
-    child.send_signal(signal.SIGTERM)
-    time.sleep(gap)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(60) == 143, told.read_text()
+    try:
+        assert until(lambda: "vf0" in told.read_text(), 60)  # what each says at its start
+        time.sleep(0.3)
+        child.send_signal(signal.SIGTERM)
+        time.sleep(gap)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 143, told.read_text()
+    finally:
+        child.kill()
+        child.wait()
     assert words in " ".join(told.read_text().split()), told.read_text()

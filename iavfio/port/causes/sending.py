@@ -6,6 +6,7 @@ from __future__ import annotations
 from iavfio.arguments import counted
 from iavfio.port.facts import HOST, Facts, Finding
 
+PROBING = "port.why() (iavfio why, without --no-probes) sends some"
 STALLED_LATELY = 60.0  # seconds in which a stall that a reset has ended is still told
 
 
@@ -52,8 +53,8 @@ def discards(f: Facts) -> Finding | None:
     sent = f.sent if f.sent is not None and f.sent.frames else None
     if sent is not None:
         seen += (
-            f"; of {counted(sent.frames, 'sent frame')}{'' if sent.whole else ' of a sample'} "
-            f"{sent.foreign} had another address as source and {sent.tagged} a tag"
+            f"; of {counted(sent.frames, 'frame')} {'' if sent.whole else 'of a sample '}that went "
+            f"since the start {sent.foreign} had another address as source and {sent.tagged} a tag"
         )
     whole = sent if sent is not None and sent.whole else None
     spoof = f.foreign is not True and (whole is None or whole.foreign > 0)
@@ -105,7 +106,7 @@ def _possibly(f: Facts, seen: str, spoof: bool, tags: bool) -> Finding:
             if f.busy
             else "no frame was sent on purpose to see"
         ),
-        ("ask again while it sends less" if f.busy else "port.why() sends some and knows then")
+        ("ask again while it sends less" if f.busy else f"{PROBING} and knows then")
         + (f"; if it is the source: {_source(f)}" if spoof else "")
         + (f"; if it is the tag: send without one, or {HOST} vlan 0" if tags else ""),
     )
