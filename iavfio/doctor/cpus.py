@@ -23,7 +23,7 @@ def _isolation(host: Host) -> Iterator[Seen]:
         else "no CPU is isolated for workers",
         "the scheduler may put other threads on them, and each takes milliseconds",
         "give workers CPUs of their own: isolcpus=managed_irq,domain,LIST nohz_full=LIST on the "
-        "kernel's command line, LIST being their numbers such as 2-3, and --cpus with the same ones",
+        "kernel's command line, LIST being their numbers as in 2-3, and --cpus with the same",
     )
 
 
