@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Linux's iavf in a guest on VFs of Linux's i40e: nobody here wrote either end of virtchnl.
+"""Linux's iavf in a guest on VFs of Linux's i40e or ice: nobody here wrote either end of virtchnl.
 
-All of test_iavf.py runs on that PF with IAVFIO_TEST_PF=linux-i40e (docs/guides/judge.md).
+All of test_iavf.py runs on such a PF with IAVFIO_TEST_PF=linux-i40e (docs/guides/judge.md).
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from iavfio.linuxpf.cache import Unavailable
 from iavfio.softvf.linux_pf import kernel
 from tests.guest.iavf import FIRST, HOST, SECOND, Judge, Setting, bring_up
 
-LIVE = "linux-i40e"
+LIVE = [("linux-i40e", "x710"), pytest.param(("linux-ice", "e810"), marks=pytest.mark.full)]
 
 
-@pytest.fixture(scope="module")
-def judge(lab: None) -> Iterator[Judge]:
+@pytest.fixture(scope="module", params=LIVE, ids=["i40e", "ice"])
+def judge(lab: None, request: pytest.FixtureRequest) -> Iterator[Judge]:
     """One guest for all tests, which build on each other."""
+    live, card = request.param
     try:
-        load(kernel(LIVE))
+        load(kernel(live))
     except Unavailable as error:
         if os.environ.get("IAVFIO_JUDGE_REQUIRED"):
             pytest.fail(str(error))
         pytest.skip(str(error))
-    with bring_up(Setting("older", "x710", "shared", pf=LIVE)) as made:
+    with bring_up(Setting("older", card, "shared", pf=live)) as made:
         yield made
 
 
