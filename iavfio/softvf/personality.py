@@ -271,8 +271,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "pf_kernel": Option(
             _choice("6.1", "6.12", "7.x", "oot"),
-            "whose PF driver answers: of Linux 6.12, of 6.1 or 7.x (x710, x722), or oot, Intel's "
-            "own",
+            "whose PF driver answers: of Linux 6.1 (x710, x722), 6.12 or 7.x, or oot, Intel's own",
         ),
         "vectors": Option(_range(2, VECTOR_LIMIT), "MSI-X vectors, vector 0 included: 5, 17, 65"),
         "num_queue_pairs": Option(_range(1, QUEUE_LIMIT), "queue pairs at the start"),
@@ -400,10 +399,10 @@ def named(name: str, **overrides: Value) -> Personality:
         card = _out_of_tree(card)
     if wanted.get("pf_kernel") == "6.1":
         card = replace(card, uso_mac_rule=False)
-    if wanted.get("pf_kernel") in ("6.1", "7.x") and card.is_ice:
+    if wanted.get("pf_kernel") == "6.1" and card.is_ice:
         raise ConfigError(
-            f"how ice of Linux {wanted['pf_kernel']} answers is not known here",
-            remedy=f"x710 and x722 have pf_kernel={wanted['pf_kernel']}",
+            "how ice of Linux 6.1 answers is not known here",
+            remedy="x710 and x722 have pf_kernel=6.1",
         )
     vectors = wanted.pop("vectors", None)
     if isinstance(vectors, int):

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from iavfio.linuxpf.build import I40E, JUDGES, load
+from iavfio.linuxpf.build import I40E, ICE, JUDGES, load
 from iavfio.linuxpf.cache import Unavailable
 from iavfio.linuxpf.process import JudgeProcess
 from iavfio.softvf import linux_pf
 
 LIVE = [f"linux-{judge.name}" for judge in JUDGES]  # what `iavfio softvf --pf` takes
 I40E_KERNELS = [judge.kernel for judge in JUDGES if judge.driver.name == I40E.name]
+
+
+ICE_KERNELS = [judge.kernel for judge in JUDGES if judge.driver.name == ICE.name]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

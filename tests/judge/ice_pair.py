@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
 from iavfio.softvf.linux_pf.ice.queues import decode
 from iavfio.softvf.linux_pf.ice.switch import Switch
@@ -21,8 +23,13 @@ QUEUES = 16
 LINK_MODES = {"auto": 0, "enable": 1, "disable": 2}
 ZERO_MAC = bytes(6)
 EVENT = 17
-# ice grants them; the software PF does not play rules for flows (docs/spec/pf-dialects.md 7).
-FLOW_RULES = 1 << 11 | 1 << 27 | 1 << 28
+# ice grants them; the software PF plays neither rules for flows nor, of the newest kernel, rates of
+# queues and the clock (docs/spec/pf-dialects.md 7).
+NOT_PLAYED = 1 << 11 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 31
+# The software PF of each kernel.
+DIALECTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"6.12": {"rxdids_unknown": True}, NEWEST: {"pf_kernel": "7.x"}}
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,10 @@ Step = Say | Host
 
 
 class Ice:
-    """The judge's VF 0."""
+    """The judge's VF 0; `kernel` is the version of its Linux."""
 
-    def __init__(self, process: JudgeProcess, double_vlan: bool) -> None:
-        self.process, self._double_vlan = process, double_vlan
+    def __init__(self, process: JudgeProcess, kernel: str, double_vlan: bool) -> None:
+        self.process, self.kernel, self._double_vlan = process, kernel, double_vlan
         self._switch = Switch()
         self._switch.commands(process.start.commands)
         self._own_key = b""
@@ -158,29 +165,29 @@ def _request(step: Host) -> dict[str, Any]:
 
 
 @contextmanager
-def soft(trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
+def soft(kernel: str, trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
     """A software PF as it comes, after the VF has asked once for what the PF must be asked for."""
-    with rig("e810", trusted=trusted, double_vlan=double_vlan, rxdids_unknown=True) as made:
+    with rig("e810", trusted=trusted, double_vlan=double_vlan, **DIALECTS[kernel]) as made:
         yield Soft(made)
 
 
 @contextmanager
-def judge(kernel: Path, double_vlan: bool = False) -> Iterator[Ice]:
-    """A real ice."""
-    with JudgeProcess(kernel, *(["judge_dvm=1"] if double_vlan else [])) as process:
-        yield Ice(process, double_vlan)
+def judge(kernel: str, path: Path, double_vlan: bool = False) -> Iterator[Ice]:
+    """A real ice of this kernel, whose judge has this path."""
+    with JudgeProcess(path, *(["judge_dvm=1"] if double_vlan else [])) as process:
+        yield Ice(process, kernel, double_vlan)
 
 
 def comparable(replies: list[Reply]) -> list[Reply]:
     """Replies without the capabilities that only one of the two plays."""
-    return [_without_flow_rules(reply) for reply in replies]
+    return [_without_what_is_not_played(reply) for reply in replies]
 
 
-def _without_flow_rules(reply: Reply) -> Reply:
+def _without_what_is_not_played(reply: Reply) -> Reply:
     opcode, status, payload = reply
     if opcode != 3 or len(payload) < 12:
         return reply
-    caps = struct.unpack_from("<I", payload, 8)[0] & ~FLOW_RULES
+    caps = struct.unpack_from("<I", payload, 8)[0] & ~NOT_PLAYED
     return opcode, status, payload[:8] + struct.pack("<I", caps) + payload[12:]
 
 

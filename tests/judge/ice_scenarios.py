@@ -184,6 +184,42 @@ def _administrator() -> Iterable[tuple[str, Scenario]]:
     trust = Host("trust", True)
     yield "trust", (RESOURCES, trust, add(unicast(1)), RESOURCES, Say(14, promisc(V, 3)))
     yield "trust withdrawn", (trust, RESOURCES, Host("trust", False), RESOURCES)
+    no_trust, running = Host("trust", False), ice_queue_scenarios.enable(1, 1)
+    yield (
+        "trust comes and goes while a queue runs",
+        (
+            RESOURCES,
+            ice_queue_scenarios.configure(),
+            running,
+            trust,
+            no_trust,
+            trust,
+            add(unicast(30)),
+        ),
+    )
+    for flags in (1, 2, 3):
+        promiscuous = Say(14, promisc(V, flags))
+        yield (
+            f"trust withdrawn from a VF with flags {flags}",
+            (trust, RESOURCES, promiscuous, no_trust, RESOURCES, promiscuous),
+        )
+    for end in ("00", "01", "03", "0e"):
+        lldp = f"01:80:c2:00:00:{end}"
+        yield (
+            f"trust withdrawn from a VF with {lldp}",
+            (RESOURCES, add(lldp), trust, add(lldp), no_trust, delete(lldp), RESOURCES),
+        )
+    yield (
+        "trust withdrawn from a VF with 20 addresses",
+        (
+            trust,
+            RESOURCES,
+            add(*map(unicast, range(20))),
+            no_trust,
+            add(unicast(30)),
+            delete(unicast(1)),
+        ),
+    )
     vlan = Host("vlan", 100)
     settings = tuple(vlan_setting(opcode, inner=1) for opcode in (54, 55, 56, 57))
     yield "port VLAN", (vlan, RESOURCES, Say(51), tags((5, 0x8100)), untag((5, 0x8100)), *settings)

@@ -7,14 +7,14 @@ The PF must go on: after an FLR the whole conversation succeeds. What the VF is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import JudgeProcess
-from tests.judge.conftest import kernel_of
+from tests.judge.conftest import ICE_KERNELS, kernel_of
 from tests.judge.refusals import (
     CODES,
     VERSION,
@@ -57,9 +57,9 @@ FATAL = {(13, REMOVE_RULE), (53, REMOVE_RULE)} | {
 I40E: dict[int, int | None] = {2: None, 10: 0, 11: -5, 12: 0, 13: 0, 14: -5, 26: 0, 27: 0, 28: 0}
 
 
-@pytest.fixture(scope="module")
-def ice() -> Iterator[Path]:
-    yield kernel_of("ice", "6.12")
+@pytest.fixture(scope="module", params=ICE_KERNELS)
+def ice(request: pytest.FixtureRequest) -> Path:
+    return kernel_of("ice", request.param)
 
 
 def _go_on(vf: Speaker, conversation: tuple[Message, ...], what: Refusal) -> None:

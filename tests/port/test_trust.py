@@ -41,7 +41,7 @@ def test_a_probe_without_a_result_is_repeated(
         assert port.mac.hex(":") in held
 
 
-PF_DRIVERS = [("e810", "6.12"), ("e810", "oot")] + [
+PF_DRIVERS = [("e810", kernel) for kernel in ("6.12", "7.x", "oot")] + [
     (card, kernel) for card in ("x710", "x722") for kernel in ("6.1", "6.12", "7.x", "oot")
 ]
 NOTE = "promiscuous mode is not in force"

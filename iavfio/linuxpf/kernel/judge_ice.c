@@ -12,11 +12,16 @@
 
 #include "judge_ice.h"
 #include "ice_lib.h"
-#include "ice_virtchnl.h"
 #include "ice_vf_lib_private.h"
+#if __has_include("ice_virtchnl.h")
+#include "ice_virtchnl.h"
+#else
+#include "virt/virtchnl.h"
+#endif
 
 #define PF_VECTORS 2
 #define VSIS 256
+#define RXDIDS (BIT(1) | BIT(2) | GENMASK(25, 16)) /* what Intel's OS default package offers */
 
 static int vfs = VF_COUNT;
 core_param(judge_vfs, vfs, int, 0);
@@ -85,8 +90,8 @@ static void preset_registers(void)
 
     bar[GLNVM_ULD / 4] = ~0u; /* every global reset is done */
 #ifdef GLFLXP_RXDID_FLAGS
-    for (i = 2; i <= 25; i++) /* what Intel's OS default package offers: 2, and 16 to 25 */
-        if (i == 2 || i >= 16)
+    for (i = 2; i <= 25; i++)
+        if (RXDIDS & BIT(i))
             bar[GLFLXP_RXDID_FLAGS(i, 0) / 4] = 1;
 #endif
 }
@@ -174,6 +179,14 @@ static int make_trackers(void)
     pf->lag = kzalloc(sizeof(*pf->lag), GFP_KERNEL);
     if (!pf->vsi_stats || !pf->lag)
         return -ENOMEM;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+    pf->virt_irq_tracker.base = PF_VECTORS;
+    pf->virt_irq_tracker.num_entries = pf->hw.func_caps.common_cap.num_msix_vectors - PF_VECTORS;
+    pf->virt_irq_tracker.bm = bitmap_zalloc(pf->virt_irq_tracker.num_entries, GFP_KERNEL);
+    if (!pf->virt_irq_tracker.bm)
+        return -ENOMEM;
+    pf->supported_rxdids = RXDIDS;
+#endif
     pf->lag->pf = pf;
     pf->lag->active_port = ICE_LAG_INVALID_PORT;
     return 0;
@@ -295,7 +308,7 @@ static int tell_queues(u32 number)
     memset(&q, 0, sizeof(q));
     q.pairs = min_t(u16, vsi->alloc_txq, ICE_MAX_RSS_QS_PER_VF);
     q.vsi = vsi->vsi_num;
-    ether_addr_copy(q.mac, vf->hw_lan_addr);
+    memcpy(q.mac, &vf->hw_lan_addr, ETH_ALEN); /* an array, or the first part of a structure */
     q.rss = hashed(vsi);
     q.rate = rate_of(vsi);
     q.link_up = ice_is_vf_link_up(vf);

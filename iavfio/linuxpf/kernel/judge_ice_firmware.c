@@ -10,17 +10,18 @@
 #define LEAF 0x100000 /* leaves have ids from here on and are remembered for a while only */
 #define LEAVES 4096
 #define RULES 0x8000 /* of the switch */
-#define LISTS 0x400 /* of VSIs, to which rules send */
+#define NUMBERS 0x400 /* of resources of one type */
+#define PROFILES 128 /* of flows */
+#define TCAM 512 /* its entries, which choose a profile */
 #define RATES 0x800 /* profiles of the scheduler; number 0 is no limit */
 #define CLOCK_UNIT 32 /* a rate is a multiple of the scheduler's clock by this and a power of two */
 
 static struct ice_aqc_txsched_elem_data nodes[NODES], leaves[LEAVES];
 static struct ice_aqc_rl_profile_elem rates[RATES];
 static DECLARE_BITMAP(rules, RULES);
-static DECLARE_BITMAP(lists, LISTS);
+static unsigned long resources[ICE_AQC_RES_TYPE_M + 1][BITS_TO_LONGS(NUMBERS)]; /* by type */
 static DECLARE_BITMAP(used_rates, RATES);
 static u32 next_leaf;
-static u16 next_resource;
 static u32 refused_opcode, refusals;
 static enum ice_aq_err refusal;
 
@@ -178,27 +179,43 @@ static int scheduler(u16 opcode, struct ice_aqc_sched_elem_cmd *cmd, void *buf)
     return 0;
 }
 
-static bool is_list(const struct ice_aqc_alloc_free_res_elem *res)
+/* What a resource's number comes from. Both kinds of lists have one space; profiles and their TCAM entries are few,
+ * and the driver has no more room for them than the card. */
+static unsigned int space_of(const struct ice_aqc_alloc_free_res_elem *res, int *room)
 {
     u16 type = le16_to_cpu(res->res_type) & ICE_AQC_RES_TYPE_M;
 
-    return type == ICE_AQC_RES_TYPE_VSI_LIST_REP || type == ICE_AQC_RES_TYPE_VSI_LIST_PRUNE;
+    switch (type) {
+    case ICE_AQC_RES_TYPE_FD_PROF_BLDR_PROFID:
+    case ICE_AQC_RES_TYPE_HASH_PROF_BLDR_PROFID:
+        *room = PROFILES;
+        return type;
+    case ICE_AQC_RES_TYPE_FD_PROF_BLDR_TCAM:
+    case ICE_AQC_RES_TYPE_HASH_PROF_BLDR_TCAM:
+        *room = TCAM;
+        return type;
+    default:
+        *room = NUMBERS;
+        return type == ICE_AQC_RES_TYPE_VSI_LIST_PRUNE ? ICE_AQC_RES_TYPE_VSI_LIST_REP : type;
+    }
 }
 
 static int resource(u16 opcode, struct ice_aqc_alloc_free_res_elem *res, u16 size)
 {
-    bool allocates = opcode == ice_aqc_opc_alloc_res;
-    int number;
+    int number, room;
+    unsigned long *used;
 
     if (!res || size < sizeof(*res))
         return 0;
-    number = is_list(res) ? (allocates ? take(lists, 0, LISTS) : 0) : next_resource++ & 0x3ff;
+    used = resources[space_of(res, &room)];
+    if (opcode == ice_aqc_opc_free_res) {
+        clear_bit(le16_to_cpu(res->elem[0].e.sw_resp) % NUMBERS, used);
+        return 0;
+    }
+    number = take(used, 0, room);
     if (number < 0)
         return number;
-    if (allocates)
-        res->elem[0].e.sw_resp = cpu_to_le16(number);
-    else if (is_list(res))
-        clear_bit(le16_to_cpu(res->elem[0].e.sw_resp) % LISTS, lists);
+    res->elem[0].e.sw_resp = cpu_to_le16(number);
     return 0;
 }
 
@@ -239,40 +256,44 @@ static int rate(u16 opcode, struct ice_aqc_rl_profile_elem *profile)
 static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
 {
     u16 opcode = le16_to_cpu(desc->opcode);
+    void *params = desc->params.raw; /* newer descriptors do not name each command's */
 
     switch (opcode) {
     case ice_aqc_opc_list_func_caps:
     case ice_aqc_opc_list_dev_caps:
-        list_caps(&desc->params.get_cap, buf, opcode == ice_aqc_opc_list_dev_caps);
+        list_caps(params, buf, opcode == ice_aqc_opc_list_dev_caps);
         break;
     case ice_aqc_opc_manage_mac_read: {
+        struct ice_aqc_manage_mac_read *cmd = params;
         struct ice_aqc_manage_mac_read_resp *to = buf;
         static const u8 mac[ETH_ALEN] = {0x02, 0, 0, 0, 0, 0xff};
 
-        desc->params.mac_read.flags = cpu_to_le16(ICE_AQC_MAN_MAC_LAN_ADDR_VALID);
-        desc->params.mac_read.num_addr = 1;
+        cmd->flags = cpu_to_le16(ICE_AQC_MAN_MAC_LAN_ADDR_VALID);
+        cmd->num_addr = 1;
         to->addr_type = ICE_AQC_MAN_MAC_ADDR_TYPE_LAN;
         ether_addr_copy(to->mac_addr, mac);
         break;
     }
     case ice_aqc_opc_get_sw_cfg: {
+        struct ice_aqc_get_sw_cfg *cmd = params;
         struct ice_aqc_get_sw_cfg_resp_elem *to = buf;
 
         to->vsi_port_num =
             cpu_to_le16(ICE_AQC_GET_SW_CONF_RESP_PHYS_PORT << ICE_AQC_GET_SW_CONF_RESP_TYPE_S);
         to->swid = cpu_to_le16(1);
-        desc->params.get_sw_conf.element = 0;
-        desc->params.get_sw_conf.num_elems = cpu_to_le16(1);
+        cmd->element = 0;
+        cmd->num_elems = cpu_to_le16(1);
         break;
     }
     case ice_aqc_opc_alloc_res:
     case ice_aqc_opc_free_res:
         return resource(opcode, buf, size);
     case ice_aqc_opc_add_vsi: {
-        struct ice_aqc_add_get_update_free_vsi *cmd = &desc->params.vsi_cmd;
+        const struct ice_aqc_add_get_update_free_vsi *cmd = params;
+        struct ice_aqc_add_update_free_vsi_resp *done = params;
         u16 number = 16 + cmd->vf_id;
 
-        desc->params.add_update_free_vsi_res.vsi_num = cpu_to_le16(number);
+        done->vsi_num = cpu_to_le16(number);
         break;
     }
     case ice_aqc_opc_add_sw_rules:
@@ -280,7 +301,7 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
     case ice_aqc_opc_remove_sw_rules:
         return rule(opcode, buf);
     case ice_aqc_opc_get_dflt_topo:
-        default_topology(&desc->params.get_topo, buf);
+        default_topology(params, buf);
         break;
     case ice_aqc_opc_query_sched_res:
         scheduler_limits(buf);
@@ -292,11 +313,14 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
     case ice_aqc_opc_suspend_sched_elems:
     case ice_aqc_opc_resume_sched_elems:
     case ice_aqc_opc_delete_sched_elems:
-        return scheduler(opcode, &desc->params.sched_elem_cmd, buf);
+        return scheduler(opcode, params, buf);
     case ice_aqc_opc_add_rl_profiles:
-    case ice_aqc_opc_remove_rl_profiles:
-        desc->params.rl_profile.num_processed = desc->params.rl_profile.num_profiles;
+    case ice_aqc_opc_remove_rl_profiles: {
+        struct ice_aqc_rl_profile *cmd = params;
+
+        cmd->num_processed = cmd->num_profiles;
         return rate(opcode, buf);
+    }
     case ice_aqc_opc_get_link_status: {
         struct ice_aqc_get_link_status_data *link = buf;
 
@@ -332,7 +356,9 @@ int judge_sq_send_cmd(struct ice_hw *hw, struct ice_ctl_q_info *cq, struct ice_a
 
     cq->sq_last_status = ICE_AQ_RC_OK;
     if (opcode == ice_mbx_opc_send_msg_to_vf) {
-        judge_put(OUT_MESSAGE, le32_to_cpu(desc->params.virt.id), le32_to_cpu(desc->cookie_high),
+        const struct ice_aqc_pf_vf_msg *cmd = (void *)desc->params.raw;
+
+        judge_put(OUT_MESSAGE, le32_to_cpu(cmd->id), le32_to_cpu(desc->cookie_high),
                   le32_to_cpu(desc->cookie_low), buf, buf_size);
         return 0;
     }

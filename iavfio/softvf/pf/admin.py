@@ -40,6 +40,7 @@ from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, TUNNEL_LIMIT, TU
 from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, rate, requests
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
+from iavfio.softvf.pf.ice_addresses import LLDP
 from iavfio.softvf.pf.resets import PF_RESETS
 from iavfio.softvf.pf.snapshot import faults, snapshot
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf, mac_text
@@ -97,10 +98,16 @@ def _trust(pf: Pf, request: Request) -> dict[str, Any]:
     if vf.trusted == on:
         return {}
     vf.trusted = on
-    if pf.personality.spares_resets and (on or not (vf.promisc_unicast or vf.promisc_multicast)):
+    if pf.personality.spares_resets and (on or not _has_more(pf, vf)):
         pf.publish(vf)
         return {}
     return _change(pf, vf, f"the administrator set trust {'on' if on else 'off'}")
+
+
+def _has_more(pf: Pf, vf: Vf) -> bool:
+    """Whether a VF has what only a trusted one may, as far as later drivers look."""
+    hears_lldp = pf.personality.is_ice and not LLDP.isdisjoint(vf.macs)
+    return vf.promisc_unicast or vf.promisc_multicast or hears_lldp
 
 
 def _mac(pf: Pf, request: Request) -> dict[str, Any]:

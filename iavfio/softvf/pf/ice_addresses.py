@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
 
 SWITCH_MACS = 64  # what the switch holds for one VF
+LLDP = frozenset(bytes.fromhex(f"0180c20000{end}") for end in ("00", "03", "0e"))
 LEGACY_SECONDS = 3.0  # how long an address of the old kind may follow the one that is deleted
 Entry = tuple[bytes, int]
 
@@ -40,6 +41,12 @@ def add(pf: Pf, vf: Vf, entries: list[Entry]) -> None:
                 Status.ADMIN_QUEUE,
                 f"{mac_text(mac)}: the administrator set {mac_text(vf.admin_mac)} "
                 "and the VF is not trusted",
+                kind="note",
+            )
+        if pf.personality.pf_kernel == "7.x" and not vf.trusted and mac in LLDP:
+            raise Refused(
+                Status.ADMIN_QUEUE,
+                f"{mac_text(mac)} is of LLDP, and the VF is not trusted",
                 kind="note",
             )
         if mac not in vf.macs:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
-from tests.softvf.pf.pf_rig import EVENT, LINUX_CAPS, Rig, config_queues, pair, promisc, rig, select
+from tests.softvf.pf.pf_rig import (
+    EVENT,
+    LINUX_CAPS,
+    Rig,
+    config_queues,
+    macs,
+    pair,
+    promisc,
+    rig,
+    select,
+)
 
 VERSION = struct.pack("<II", 1, 1)
 
@@ -41,16 +51,17 @@ def start_one_queue(pf: Rig) -> None:
     assert pf.status(8, select(pf.vsi, 1, 1)) == 0
 
 
-@pytest.mark.parametrize("card", ("x710", "x722"))
+@pytest.mark.parametrize("card", ("e810", "x710", "x722"))
 def test_linux_7_spares_a_vf_resets(card: str) -> None:
     """Trust resets a promiscuous VF that loses it, and a link that is set again changes nothing."""
     with rig(card, pf_kernel="7.x") as pf:
         pf.negotiate()
         start_one_queue(pf)
         hw = pf.hardware[0]
-        for command, value in (("trust", True), ("trust", False), ("link", "auto")):
-            name = "on" if command == "trust" else "state"
-            pf.pf.control({"command": command, "vf": 0, name: value})
+        for on in (True, False):
+            pf.pf.control({"command": "trust", "vf": 0, "on": on})
+        if card != "e810":
+            pf.pf.control({"command": "link", "vf": 0, "state": "auto"})
         pf.clock.advance(500)
         assert (hw.begun, hw.take()) == (0, [])
         pf.pf.control({"command": "trust", "vf": 0, "on": True})
@@ -60,6 +71,22 @@ def test_linux_7_spares_a_vf_resets(card: str) -> None:
         pf.clock.advance(500)
         assert hw.begun == 1
         assert not pf.pf.vfs[0].promisc_unicast
+
+
+@pytest.mark.parametrize("end", ("00", "03", "0e"))
+def test_ice_of_linux_7_keeps_lldp_from_an_untrusted_vf(end: str) -> None:
+    """And a VF that loses its trust loses what it heard of LLDP, by a reset."""
+    with rig("e810", pf_kernel="7.x") as pf:
+        pf.negotiate()
+        lldp = macs(pf.vsi, f"01:80:c2:00:00:{end}")
+        assert pf.status(10, lldp) == -53
+        assert pf.status(10, macs(pf.vsi, "01:80:c2:00:00:01")) == 0
+        pf.pf.control({"command": "trust", "vf": 0, "on": True})
+        assert pf.status(10, lldp) == 0
+        pf.pf.control({"command": "trust", "vf": 0, "on": False})
+        pf.clock.advance(500)
+        assert pf.hardware[0].begun == 1
+        assert pf.pf.vfs[0].macs == []
 
 
 @pytest.mark.parametrize(

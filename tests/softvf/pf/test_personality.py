@@ -100,11 +100,10 @@ def test_every_option_is_taken_by_named_and_described() -> None:
             assert getattr(changed, name) == value
 
 
-def test_ice_of_another_kernel_is_not_made_up() -> None:
-    for kernel in ("6.1", "7.x"):
-        with pytest.raises(ConfigError, match=f"ice of Linux {kernel}"):
-            named("e810", pf_kernel=kernel)
-        assert named("x722", pf_kernel=kernel).pf_kernel == kernel
+def test_ice_of_an_older_kernel_is_not_made_up() -> None:
+    with pytest.raises(ConfigError, match=r"ice of Linux 6\.1"):
+        named("e810", pf_kernel="6.1")
+    assert named("x722", pf_kernel="6.1").pf_kernel == "6.1"
 
 
 def _complaint(name: str) -> str:
