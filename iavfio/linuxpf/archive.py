@@ -73,10 +73,15 @@ class Archive:
 
     def update(self, log: Path) -> None:
         """Fetches the package lists. Raises Unavailable when the archive cannot be reached."""
+        # Without it apt takes a mirror that does not answer for a warning, and keeps what it has.
+        strict = "-oAPT::Update::Error-Mode=any"
         try:
-            call(["apt-get", *self._options, "update", "-q"], log=log, timeout=300)
+            call(["apt-get", *self._options, strict, "update", "-q"], log=log, timeout=300)
         except LabError as error:
-            raise Unavailable(f"the package archive cannot be reached: {error}") from error
+            raise Unavailable(
+                "the package archive cannot be reached, try again when this host's mirror answers: "
+                f"{error}"
+            ) from error
 
     def versions(self, package: str) -> dict[str, str]:
         """Suite to version of a package."""

@@ -113,6 +113,23 @@ def test_another_version_is_another_judge(played: Played, tmp_path: Path) -> Non
     assert names[0] != names[1]
 
 
+def test_a_mirror_that_does_not_answer_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """apt itself would end with 0 and keep the lists that it has."""
+
+    def call(command: list[str], **_: object) -> None:
+        assert "-oAPT::Update::Error-Mode=any" in command
+        raise LabError("apt-get ended with 100")
+
+    monkeypatch.setattr(archive, "sources", lambda _: "")
+    monkeypatch.setattr(archive, "call", call)
+    view = archive.Archive(tmp_path, (BACKPORTS,))
+    with pytest.raises(Unavailable, match="try again when this host's mirror answers"):
+        view.update(tmp_path / "log")
+    assert not view.listed
+
+
 def test_no_keyring_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "KEYRING", tmp_path / "missing.gpg")
     with pytest.raises(Unavailable, match="apt-get install debian-archive-keyring"):
