@@ -275,6 +275,8 @@ class Capture:
                 self._turn()
         except IavfioError as error:
             self._ending.fail(error)
+        except Exception as error:
+            self._ending.broke(error)
         finally:
             self._received.set()
 
@@ -329,6 +331,9 @@ class Capture:
             self._sink.abandon()
         except IavfioError as error:
             self._ending.fail(error)
+            self._sink.abandon()
+        except Exception as error:
+            self._ending.broke(error)
             self._sink.abandon()
         finally:
             self._written.set()

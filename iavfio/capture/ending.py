@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from iavfio.errors import IavfioError
+from iavfio.logs import logger
 
 C = TypeVar("C")
+REPORT = "report it, with what IAVFIO_LOG=debug prints"
 SECOND = 1.0  # between two calls of `progress`
 LOOK = 0.1  # seconds between looks at the clock
+
+log = logger("port")
 
 
 class Ending:
@@ -34,6 +38,11 @@ class Ending:
         """Ends it for an error; also when it ends already, the first error is kept."""
         self.error = self.error or error
         self.end("error")
+
+    def broke(self, error: Exception) -> None:
+        """Ends it for an error that nobody foresaw, with its place in the log."""
+        log.error("a capture failed", exc_info=error)
+        self.fail(IavfioError("the capture failed", f"{type(error).__name__}: {error}", REPORT))
 
     def await_written(self, written: threading.Event, seconds: float | None) -> None:
         """Waits until all that was captured is written; it is an error where that takes longer."""

@@ -47,6 +47,7 @@ LAST = 2.0  # seconds that it has to end the mirror
 MEMORY = 64 << 20  # bytes of all rings
 LARGEST = 16 << 20  # bytes of a ring
 LONGEST = 1 << 16  # bytes of an answer
+BEYOND = 1 << 53  # frames or bytes that no port has ever moved
 TURN_NS = 100_000_000  # between looks at the clock and the connection
 
 Progress = Callable[[float, Counts], None]
@@ -200,7 +201,7 @@ class Mirror:
     def counts(self) -> Counts:
         """What the port's queues moved since then; `taken`: frames that were read."""
         frames, moved, cut, tagged = (
-            sum(int(getattr(each, name)) for each in self.controls)
+            sum(min(int(getattr(each, name)), BEYOND) for each in self.controls)
             for name in ("frames", "bytes", "cut", "tagged")
         )
         return Counts(frames, moved, self.read, cut, tagged)
@@ -219,10 +220,16 @@ class Mirror:
     def lost(self) -> dict[str, int]:
         """Frames that found no room, by queue (rq: received, sq: sent); of queues that lost any."""
         return {
-            f"mirror_{'sq' if sent else 'rq'}{queue}": int(control.lost)
+            f"mirror_{'sq' if sent else 'rq'}{queue}": min(int(control.lost), BEYOND)
             for (queue, sent), control in zip(self.sides, self.controls, strict=True)
             if control.lost
         }
+
+    @property
+    def believable(self) -> bool:
+        """Whether the other process counts what a port can have moved."""
+        names = ("frames", "bytes", "cut", "tagged", "lost")
+        return all(getattr(each, name) < BEYOND for each in self.controls for name in names)
 
     # ---- the end
 
@@ -358,11 +365,16 @@ class MirrorCapture:
             while self._fill(0):  # what came in before the end
                 pass
             self._sink.close()
+            if not self.mirror.believable:
+                raise self.mirror.nonsense("it counts more than any port can have moved")
         except ReaderGone:
             self._ending.end("reader")
             self._sink.abandon()
         except IavfioError as error:
             self._ending.fail(error)
+            self._sink.abandon()
+        except Exception as error:
+            self._ending.broke(error)
             self._sink.abandon()
         finally:
             self.mirror.end()

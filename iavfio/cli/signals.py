@@ -54,9 +54,12 @@ def hold_back() -> None:
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Inside, SIGINT raises KeyboardInterrupt and SIGTERM Terminated in the main thread."""
-    if (
+def raised(anyway: bool = False) -> Iterator[None]:
+    """Inside, SIGINT raises KeyboardInterrupt and SIGTERM Terminated in the main thread.
+
+    `anyway`: also where the command has handlers of its own.
+    """
+    if not anyway and (
         signal.getsignal(signal.SIGINT) is not _leave
         and signal.getsignal(signal.SIGTERM) is not _leave
     ):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import click
 
-from iavfio.cli import service
+from iavfio.cli import service, signals
 from iavfio.cli.cards import PERSONALITIES, PFS, Twist
 from iavfio.cli.devices import SocketDirectory
 from iavfio.cli.group import Command
@@ -153,6 +153,6 @@ def _build(pf: str) -> None:
 def _print_ready(ready: dict[str, Any]) -> None:
     from iavfio.softvf.process import print_ready
 
-    with printing():
+    with printing(), signals.raised(anyway=True):  # nobody may ever read it
         print_ready(ready)
     service.ready(f"serving {len(ready['sockets'])} VFs, control at {ready['control']}")

@@ -25,6 +25,7 @@ STATUS = (
     "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
     "2 wrong use, also a port or VF that does not exist; 130 Ctrl-C; 143 SIGTERM."
 )
+UNASKED = "its process was not asked"
 LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 
 
@@ -64,6 +65,8 @@ def command(target: str, interval: float, probes: bool, as_json: bool) -> int:
         tell(json.dumps(tagged(WhyRecord, told), indent=2))
     elif found:
         tell("\n".join(map(str, found)))
+    elif any(hint.startswith(UNASKED) for hint in hints):
+        tell(f"{target}: its counters show nothing that keeps packets from moving")
     else:
         tell(f"{target}: nothing was found that keeps packets from moving")
     if not as_json:
@@ -112,7 +115,7 @@ def _watch(name: str, interval: float, frames: bool) -> tuple[list[Finding], lis
         try:
             told = inquiry.ask(name, frames=frames)  # which has the PF's counters renewed, too
         except IavfioError as error:
-            unasked = [f"its process was not asked: {error.command_text}"]
+            unasked = [f"{UNASKED}: {error.command_text}"]
     counts = read(name).since(before) if interval else read(name)
     if told is None or not counts.alive:
         facts = Facts(counts)

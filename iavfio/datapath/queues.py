@@ -281,17 +281,19 @@ class TxQueue(_Side):
         sent: int = count - refused[0]
         return sent
 
-    def send_aside(self, frame: bytes) -> bool:
+    def send_aside(self, frame: bytes | bytearray | memoryview) -> bool:
         """Sends a copy of one frame, from any thread: who uses the queue is not refused for it.
 
         False when the ring is full, or during a reset. Raises ConfigError for a frame that one
         buffer or the MTU has no room for, IavfioError when the pool is empty, and otherwise as
         `send` does: StateError also while a worker has the queue.
         """
+        if not isinstance(frame, bytes | bytearray | memoryview):
+            raise wrong_type("frame", frame, "a bytes-like object", "send_aside(bytes(packet))")
         raw = self._pair.raw
         if raw is None:
             raise self._stopped()
-        code = int(lib.pair_send_aside(raw, frame, len(frame)))
+        code = int(lib.pair_send_aside(raw, ffi.from_buffer(frame), len(frame)))
         if code == -errno.EAGAIN:
             return False
         if code == -errno.ENOBUFS:

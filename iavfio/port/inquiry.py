@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from iavfio.errors import IavfioError
 from iavfio.foreign import an_object, parsed, plain
+from iavfio.logs import on_one_line
 from iavfio.port.facts import Facts, Probed
-from iavfio.port.why import probe
+from iavfio.port.why import MOST_ADDRESSES, probe
 from iavfio.stats import Snapshot, door
 from iavfio.stats.listing import find
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 VERSION = 1  # of question and answer
 ANSWER = 20.0  # seconds; a reset may hold the port up, and probes that no counter shows
 LONGEST = 1 << 17  # bytes of an answer
+MAC = 6  # bytes
+MOST_ITEMS = 256  # of a list of an answer, more than any has
+LONGEST_NOTE = 1000  # characters
 MOST_NOTES = 16  # that are told, the newest
 
 
@@ -92,8 +96,8 @@ def ask(name: str, *, frames: bool = True) -> Told:
             raise IavfioError(f"port {name!r} cannot be asked", str(error.strerror)) from error
     _check_heard(raw, name)
     try:
-        told = msgspec.json.decode(raw, type=Told)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = _told(raw)
+    except (ValueError, RecursionError):  # a DecodeError is one, and so is what is not UTF-8
         told = None
     if told is None or told.version != VERSION:
         raise IavfioError(
@@ -116,3 +120,34 @@ def _check_heard(raw: bytes, name: str) -> None:
         raise IavfioError(*refusal)
     if ended:
         raise IavfioError(f"port {name!r} gives no answer", f"it was {ended}")
+
+
+def _told(raw: bytes) -> Told:
+    """What the process of a port, which may be anybody's, is believed to say.
+
+    Raises ValueError for what is no answer.
+    """
+    told = msgspec.convert(_printable(parsed(raw)), Told)
+    probed = told.probed
+    return msgspec.structs.replace(
+        told,
+        notes=told.notes[-MOST_NOTES:],
+        discarded_now=max(told.discarded_now, 0),
+        probed=replace(
+            probed,
+            stalled=None if probed.stalled is None else max(probed.stalled, 0.0),
+            absent=tuple(mac for mac in probed.absent if len(mac) == MAC)[:MOST_ADDRESSES],
+            extra_macs=tuple(mac for mac in probed.extra_macs if len(mac) == MAC),
+        ),
+    )
+
+
+def _printable(value: object) -> object:
+    """A JSON value with texts of one line that command no terminal, and lists of some length."""
+    if isinstance(value, str):
+        return plain(on_one_line(value), LONGEST_NOTE)
+    if isinstance(value, list):
+        return [_printable(each) for each in value[:MOST_ITEMS]]
+    if isinstance(value, dict):
+        return {key: _printable(each) for key, each in list(value.items())[:MOST_ITEMS]}
+    return value

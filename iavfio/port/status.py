@@ -43,6 +43,7 @@ LINES = {  # of events whose text alone does not say what happened
 }
 ENDS = (State.RUNNING, State.FAILED, State.CLOSED)  # of a reset
 HOW_TO_START = {
+    State.RUNNING: "port.wait_running(), unless it is being closed",
     State.CLOSED: "open it again: iavfio.open(...)",
     State.FAILED: "port.recover(), or close the port and open it again",
 }
@@ -190,7 +191,7 @@ class PortStatus:
         state = self.lifecycle.state
         words = {
             State.CLOSED: "the port was closed",
-            State.RUNNING: "the watchdog stopped its queues a moment ago",  # C, before Python
+            State.RUNNING: "its queues were stopped a moment ago",  # by C, or by a close
         }
         return self.lifecycle.reason or words.get(state, f"it is {state.value}")
 

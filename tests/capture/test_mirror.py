@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -528,3 +529,17 @@ def test_wrong_use_is_told(port: Port, what: str, capsys: pytest.CaptureFixture[
     arguments, message = WRONG[what]
     assert run(["capture", *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("value", [1 << 53, 1 << 63, (1 << 64) - 1])
+def test_counts_that_no_port_can_have_are_an_error_and_the_file_is_whole(
+    port: Port, tmp_path: Path, value: int
+) -> None:
+    mirror = Mirror(port.name)
+    lie = SimpleNamespace(frames=value, bytes=value, cut=value, tagged=0, lost=value, written=0)
+    mirror.controls = [lie] * len(mirror.controls)
+    capture = MirrorCapture(mirror, str(tmp_path / "a.pcapng"))
+    captured = capture.run(0.2)
+    assert captured.error is not None
+    assert "more than any port can have moved" in captured.error.cause
+    assert statistics(tmp_path / "a.pcapng")["delivered"] == 0  # its last block is there

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -299,3 +300,38 @@ def test_a_signal_that_comes_twice_costs_no_summary(
         child.kill()
         child.wait()
     assert words in " ".join(told.read_text().split()), told.read_text()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_software_pf_whose_reader_reads_nothing_ends(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    child = subprocess.Popen(
+        [*MODULE, "softvf", "--socket", str(tmp_path / "pf")],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        preexec_fn=default_signals,
+    )
+    try:
+        assert until((tmp_path / "pf/control.sock").exists, 60)
+        time.sleep(1)
+        assert until(lambda: wchan(child.pid) == "0" or "pipe" in wchan(child.pid), 60)
+        child.send_signal(number)
+        assert child.wait(30) == 128 + number
+        assert child.stderr is not None and b"Traceback" not in child.stderr.read()
+    finally:
+        child.kill()
+        child.communicate()
+        os.close(read)
+        os.close(write)
+
+
+def wchan(pid: int) -> str:
+    """Where in the kernel a process sleeps; "0" where that is a secret."""
+    return Path(f"/proc/{pid}/wchan").read_text()

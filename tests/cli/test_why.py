@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -204,3 +206,40 @@ def test_a_caller_for_whom_there_is_no_descriptor_costs_no_processor(
         with pytest.raises(IavfioError, match="does not answer"):
             inquiry.ask(running[2])
     assert 1 <= turns[0] <= 1.0 / mirroring.BREATH + 2
+
+
+ESCAPES = "\x1b]0;pwn\x07\x1b[31mred\r\nnext\u202e"
+MANY: list[tuple[dict[str, Any], dict[str, Any]]] = [  # what is answered, and of its `probed`
+    ({"notes": [ESCAPES]}, {}),
+    ({"notes": ["x" * 100_000]}, {}),
+    ({"notes": [f"n{i}" for i in range(20_000)]}, {}),
+    ({"discarded_now": -5}, {"discarded_probes": -(1 << 62)}),
+    ({}, {"reason": ESCAPES, "pf_error": ESCAPES}),
+    ({}, {"stalled": -2.0, "stuck": True}),
+    ({}, {"absent": [b64encode(bytes(6)).decode()] * 5000}),
+    ({}, {"absent": [b64encode(b"AAA").decode()]}),
+]
+
+
+@pytest.mark.parametrize(("more", "probed"), MANY)
+def test_an_answer_of_anybody_commands_no_terminal_and_floods_none(
+    running: tuple[SoftPf, Port, str], more: dict[str, Any], probed: dict[str, Any]
+) -> None:
+    _, port, name = running
+    real = json.loads(inquiry.tell(port, False))
+    answer = json.dumps(real | more | {"probed": real["probed"] | probed}).encode()
+    port.control.mirroring.why = lambda _: answer
+    if len(answer) > inquiry.LONGEST:
+        with pytest.raises(IavfioError):
+            inquiry.ask(name)
+    status, out, error = why(name, "--interval", "0")
+    assert status in (0, 1) and len(out) < 25_000 and "internal error" not in error
+    assert all(line.isprintable() for text in (out, error) for line in text.split("\n"))
+    assert "-2 s" not in out and "41:41:41" not in out and out.count("00:00:00:00:00:00") <= 4
+
+
+@pytest.mark.parametrize("answer", [b"[" * 60_000, b'{"x":' * 60_000, b'{"probed": {"x": [' * 9000])
+def test_an_answer_of_many_levels_is_none(running: tuple[SoftPf, Port, str], answer: bytes) -> None:
+    running[1].control.mirroring.why = lambda _: answer[: inquiry.LONGEST]
+    with pytest.raises(IavfioError, match="no answer that can be read"):
+        inquiry.ask(running[2])

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from iavfio.linuxpf.cache import LabError
+from iavfio.softvf import linux_pf
 from tests.guest.places import REPO
 from tests.guest.root import load_root
 
@@ -32,8 +33,9 @@ def _real_pf(words: Sequence[str]) -> list[str]:
     name = os.environ.get("IAVFIO_TEST_PF")
     if not name or "--pf" in words:
         return []
-    if "x710" not in words:
-        pytest.skip("Linux's PF drives no other card than the x710 here")
+    card = linux_pf.personality(name)
+    if card not in words:
+        pytest.skip(f"Linux's PF drives no other card than the {card} here")
     return ["--pf", name]
 
 
