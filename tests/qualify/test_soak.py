@@ -73,7 +73,7 @@ def test_a_reset_in_the_soak_is_told(vfs: Vfs, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(soak, "run", resetting)
     outcome = run(vfs, 0.2)
     assert outcome.status == "failed"
-    assert outcome.reason == "resets that nobody asked for: 1"
+    assert outcome.reason == "resets that nobody asked for: 1 because asked for by reset()"
 
 
 def _memory(kept: list[Any]) -> None:

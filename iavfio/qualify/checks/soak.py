@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from iavfio.bench.plan import Plan
 from iavfio.bench.run import run
@@ -27,7 +28,7 @@ def soak(vfs: Vfs, seen: Seen) -> None:
     if not vfs.soak:
         raise NotRun("--soak 0")
     ports = distinct(vfs.start(mtu=min(1500, *(port.control.limits.mtu for port in vfs.ports))))
-    known = sum(len(port.resets) for port in ports)  # of the checks before
+    known = [len(port.resets) for port in ports]  # of the checks before
     end = time.monotonic() + vfs.soak
     packets = lost = 0
     begin: Usage | None = None
@@ -62,7 +63,12 @@ def soak(vfs: Vfs, seen: Seen) -> None:
         begin = begin or now
         seen.figures |= {"packets": float(packets), "lost_packets": float(lost)}
         seen.figures |= begin.figures("begin") | now.figures("end")
-    resets = sum(len(port.resets) for port in ports) - known
-    require(not resets, f"resets that nobody asked for: {resets}")
+    resets = Counter(
+        reset.cause
+        for port, before in zip(ports, known, strict=True)
+        for reset in port.resets[before:]
+    )
+    causes = ", ".join(f"{count} because {cause}" for cause, count in resets.items())
+    require(not resets, f"resets that nobody asked for: {causes}")
     grown = now.grown(begin)
     require(not grown, f"this process holds more and more: {'; '.join(grown)}")
