@@ -295,7 +295,7 @@ def test_a_loss_that_only_c_has_seen_is_not_told_as_running(own: SoftPf, pool: P
     with own.open(0, pool=pool) as port:
         port.start()
         port.control.queues.halt(-errno.ENODEV)
-        with pytest.raises(DeviceLost, match="is gone: the watchdog stopped its queues"):
+        with pytest.raises(DeviceLost, match="is gone: its queues were stopped"):
             port.rx[0].recv()
     assert healthy(pool)
 
