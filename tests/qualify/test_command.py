@@ -43,7 +43,7 @@ def test_a_signal_leaves_a_bundle_of_what_was_done(number: signal.Signals, tmp_p
     ends = {
         outcome.check: (outcome.status, outcome.reason) for outcome in Bundle.read(path).outcomes
     }
-    assert ends.pop("soak")[1].startswith("a signal ended it after ")
+    assert ends.pop("soak")[1].startswith("a signal ended ")  # it, or the run just before
     assert ends == {"identity": ("passed", ""), "negotiation": ("passed", "")}
 
 
