@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.foreign import a_list, an_object, whole
+from iavfio.port.draining import await_count
 from iavfio.port.port import Port
 from iavfio.softvf.asking import Questions
 
@@ -20,6 +20,7 @@ STEP = 0.02  # seconds between looks
 SECONDS = 1.0  # in which a software PF tells its counters
 MOST_BYTES = 4 << 20  # of an answer
 MOST_VFS = 1 << 12
+UNKNOWN = -1  # packets, where nobody can tell
 TAKEN = ("rx_unicast", "rx_multicast", "rx_broadcast")
 """The PF's counters of frames that got to a VF, also of those for which no descriptor was free."""
 
@@ -70,20 +71,20 @@ def arrived_since(
     """
     if before is None:
         return None
-    most, since = -1, time.monotonic()
-    end = since + LIMIT
-    while True:
+
+    def come() -> int:
         now = arrivals(dst, ports)
-        come = None if now is None else now.since(before)
-        if come is None or come >= packets:
-            return come
-        if come > most:
-            most, since = come, time.monotonic()
-        elif time.monotonic() - since > STILL:
-            return come
-        if time.monotonic() > end:
-            return come
-        time.sleep(STEP)
+        since = None if now is None else now.since(before)
+        return UNKNOWN if since is None else since
+
+    found = await_count(
+        come,
+        lambda found: found == UNKNOWN or found >= packets,
+        still=STILL,
+        limit=LIMIT,
+        step=STEP,
+    )
+    return None if found == UNKNOWN else found
 
 
 def _taken(directory: Path) -> int:

@@ -20,7 +20,7 @@ from iavfio.datapath.thread import DRAINING, Counters
 from iavfio.datapath.worker import Lane, Quota, VerifyTable, Worker
 from iavfio.errors import DeviceError, IavfioError, StateError
 from iavfio.port.bounds import Finishing
-from iavfio.port.draining import drain
+from iavfio.port.draining import await_count, drain
 from iavfio.port.footprint import Footprint
 from iavfio.port.port import Port
 from iavfio.stats import Snapshot
@@ -137,21 +137,22 @@ def _await_counts(port: Port, before: Snapshot) -> None:
     """Has the PF's counters renewed until they have all that was posted since `before`, or have not
     moved for STILL seconds: a path may be slow. Raises as `refresh_stats` does.
     """
-    most, since = -1, time.monotonic()
-    end = since + DRAIN_LIMIT
-    while True:
+
+    def moved() -> Snapshot:
+        return port.stats.snapshot().since(before)
+
+    def counted() -> int:
         port.refresh_stats()
-        delta = port.stats.snapshot().since(before)
-        counted = sum(delta.pf[name] for name in SENT)
-        if counted >= sum(queue["packets"] for queue in delta.sq):
-            return
-        if counted > most:
-            most, since = counted, time.monotonic()
-        elif time.monotonic() - since > STILL:
-            return
-        if time.monotonic() > end:
-            return
-        time.sleep(TICK)
+        pf = moved().pf
+        return sum(pf[name] for name in SENT)
+
+    await_count(
+        counted,
+        lambda count: count >= sum(queue["packets"] for queue in moved().sq),
+        still=STILL,
+        limit=DRAIN_LIMIT,
+        step=TICK,
+    )
 
 
 def _lanes(plan: Plan, ports: Sequence[Port]) -> list[Lane]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.datapath.pool import ROOM
 from iavfio.errors import StateError
+from iavfio.port.draining import await_count
 
 if TYPE_CHECKING:
     from iavfio.port.port import Port
@@ -116,12 +117,14 @@ def _probe_send(port: Port, frame: bytes, listen: Port | None, mark: bytes) -> P
     conditions = port.control.housekeeping.conditions
     before = _standing(port, conditions.uncounted)
     alone, resets = before is not None, len(port.resets)
-    before = before or Sending.of(port)
-    conditions.uncounted = before.uncounted if alone else conditions.uncounted
+    if before is None:
+        before = Sending.of(port)
+    else:
+        conditions.uncounted = before.uncounted
     if not _sent(port, frame):
         nowhere = None if listen is None else False
         return Probe(False, arrived=nowhere, stuck=_stands(port), alone=False)
-    done = _completes(port, _posted(port)[0])
+    done = _completes(port, _posted(port))
     arrived = None if listen is None else within(ARRIVAL, lambda: _received(listen, mark))
     now = before
 
@@ -221,31 +224,28 @@ def _sent(port: Port, frame: bytes) -> bool:
         time.sleep(STEP / 10)
 
 
-def _posted(port: Port) -> list[int]:
-    """Packets that each send queue was given up to now."""
-    return [queue["posted"] for queue in port.stats.snapshot().sq]
+def _posted(port: Port) -> int:
+    """Packets that send queue 0 was given up to now."""
+    return port.stats.snapshot().sq[0]["posted"]
 
 
 def _done(port: Port) -> int:
     """Packets of send queue 0 that were given and are not under way any more."""
     port.settle()
-    posted = _posted(port)[0]
+    posted = _posted(port)
     return posted - port.tx[0].in_flight
 
 
 def _completes(port: Port, packets: int) -> bool:
     """Whether queue 0 gets so far, while it gets any further within COMPLETION seconds."""
-    most, since = -1, time.monotonic()
-    end = since + COMPLETION_LIMIT
-    while True:
-        done = _done(port)
-        if done >= packets:
-            return True
-        if done > most:
-            most, since = done, time.monotonic()
-        if time.monotonic() > min(since + COMPLETION, end):
-            return False
-        time.sleep(STEP)
+    done = await_count(
+        lambda: _done(port),
+        lambda done: done >= packets,
+        still=COMPLETION,
+        limit=COMPLETION_LIMIT,
+        step=STEP,
+    )
+    return done >= packets
 
 
 def _stands(port: Port) -> bool:
