@@ -8,7 +8,6 @@ port's process, which writes them; nothing there is believed before it is checke
 from __future__ import annotations
 
 import fcntl
-import json
 import mmap
 import os
 import select
@@ -119,35 +118,26 @@ class Mirror:
             "steps": wanted.steps.hex(),
             "ring": wanted.ring,
         }
-        name = self.segment.name
-        self._connection.settimeout(ANSWER)
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
-                self._connection.send(json.dumps(request).encode())
-            raw, fds = door.receive(self._connection, LONGEST, 1)
-        except TimeoutError as error:
-            raise IavfioError(
-                f"port {name!r} does not answer",
-                f"{self.segment.process} was asked for a mirror {ANSWER:g} s ago",
-                f"it may be stopped, or in a long reset: iavfio why {name}",
-            ) from error
-        except OSError as error:
-            raise IavfioError(f"port {name!r} cannot be asked", str(error.strerror)) from error
+            answer, fds = door.ask(
+                self._connection,
+                self.segment,
+                request,
+                seconds=ANSWER,
+                longest=LONGEST,
+                descriptors=1,
+                wanted="for a mirror ",
+                hint=f": iavfio why {self.segment.name}",
+            )
+        except IavfioError:  # a ConfigError is a ValueError, too
+            raise
+        except ValueError as error:
+            raise self.nonsense(f"its answer is {error}") from None
         fd = fds[0] if fds else -1
-        try:
-            answer = an_object(parsed(raw)) if raw else {}
-            if "refused" in answer:
-                told = (plain(answer.get(key, "")) for key in ("refused", "cause", "remedy"))
-                wrong = answer.get("wrong_use") is True
-                raise (ConfigError if wrong else IavfioError)(*told)
-            if fd < 0 or answer.get("version") != VERSION:
-                raise ValueError("no answer that this version knows")
-        except (ValueError, IavfioError) as error:
+        if fd < 0 or answer.get("version") != VERSION:
             if fd >= 0:
                 os.close(fd)
-            if isinstance(error, IavfioError):
-                raise
-            raise self.nonsense(f"its answer is {error}") from None
+            raise self.nonsense("its answer is no answer that this version knows")
         return answer, fd
 
     def nonsense(self, why: str) -> IavfioError:

@@ -179,8 +179,12 @@ class PortControl:
 
     def _why(self, error: Exception) -> str:
         """What an error means: a server that was given up, after a signal at once, is not gone."""
-        loss = self.device.loss if isinstance(error, DeviceLost) else ""
-        return f"the device does not answer: {loss}" if loss else str(error)
+        return self._loss(str(error)) if isinstance(error, DeviceLost) else str(error)
+
+    def _loss(self, gone: str) -> str:
+        """Why a lost device is lost; `gone` where nothing more is known."""
+        loss = self.device.loss
+        return f"the device does not answer: {loss}" if loss else gone
 
     def _end_traffic(self) -> None:
         orderly = self.status.state is State.RUNNING and not self.device.lost
@@ -536,9 +540,7 @@ class PortControl:
         self.queues.halt(-errno.ENODEV)
         with suppress(StateError):  # closed meanwhile
             if self.status.state is not State.FAILED:
-                loss = self.device.loss
-                why = f"the device does not answer: {loss}" if loss else "the device is gone"
-                self.status.fail("lost", why)
+                self.status.fail("lost", self._loss("the device is gone"))
 
     def after_fork_in_child(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""

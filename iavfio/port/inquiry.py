@@ -8,15 +8,14 @@ has noted, and probes as `port.why()` does, for its user and root, who ask at th
 
 from __future__ import annotations
 
-import json
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from iavfio.errors import IavfioError
-from iavfio.foreign import an_object, parsed, plain
+from iavfio.foreign import plain
 from iavfio.logs import on_one_line
 from iavfio.port.facts import Facts, Probed
 from iavfio.port.why import MOST_ADDRESSES, probe
@@ -79,26 +78,18 @@ def ask(name: str, *, frames: bool = True) -> Told:
     Raises IavfioError when this user may not ask, or it gives no answer that this version knows.
     """
     segment = find(name)
-    with closing(door.connect(segment)) as connection:
-        connection.settimeout(ANSWER)
-        try:
-            question = {"version": VERSION, "ask": "why", "frames": frames}
-            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
-                connection.send(json.dumps(question).encode())
-            raw, _ = door.receive(connection, LONGEST)
-        except TimeoutError as error:
-            raise IavfioError(
-                f"port {name!r} does not answer",
-                f"{segment.process} was asked {ANSWER:g} s ago",
-                "it may be stopped, or in a long reset",
-            ) from error
-        except OSError as error:
-            raise IavfioError(f"port {name!r} cannot be asked", str(error.strerror)) from error
-    _check_heard(raw, name)
+    question = {"version": VERSION, "ask": "why", "frames": frames}
     try:
-        told = _told(raw)
-    except (ValueError, RecursionError):  # a DecodeError is one, and so is what is not UTF-8
-        told = None
+        with closing(door.connect(segment)) as connection:
+            answer, _ = door.ask(connection, segment, question, seconds=ANSWER, longest=LONGEST)
+        ended = plain(answer.get("ended", "")) if answer else "closed"
+        told = None if ended else _told(answer)
+    except IavfioError:  # a ConfigError is a ValueError, too
+        raise
+    except (ValueError, RecursionError):  # msgspec's errors are the former
+        ended, told = "", None
+    if ended:
+        raise IavfioError(f"port {name!r} gives no answer", f"it was {ended}")
     if told is None or told.version != VERSION:
         raise IavfioError(
             f"port {name!r} gives no answer that can be read",
@@ -108,26 +99,12 @@ def ask(name: str, *, frames: bool = True) -> Told:
     return told
 
 
-def _check_heard(raw: bytes, name: str) -> None:
-    """Raises IavfioError with the reason where a port refuses to answer, or closed meanwhile."""
-    try:
-        answer = an_object(parsed(raw)) if raw else {"ended": "closed"}
-        refusal = [plain(answer.get(key, "")) for key in ("refused", "cause", "remedy")]
-        ended = plain(answer.get("ended", ""))
-    except ValueError:
-        return
-    if refusal[0]:
-        raise IavfioError(*refusal)
-    if ended:
-        raise IavfioError(f"port {name!r} gives no answer", f"it was {ended}")
-
-
-def _told(raw: bytes) -> Told:
+def _told(answer: dict[str, Any]) -> Told:
     """What the process of a port, which may be anybody's, is believed to say.
 
     Raises ValueError for what is no answer.
     """
-    told = msgspec.convert(_printable(parsed(raw)), Told)
+    told = msgspec.convert(_printable(answer), Told)
     probed = told.probed
     return msgspec.structs.replace(
         told,

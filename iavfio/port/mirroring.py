@@ -117,7 +117,7 @@ class Mirroring:
                     self._heard.discard(session)
                     refusal = thread_shortage(f"port {self._name!r} cannot answer {caller}")
         if refusal is not None:
-            _send(connection, refused(refusal))
+            _send(connection, door.refused(refusal))
             connection.close()
 
     def _refusal(self, caller: Caller) -> IavfioError | None:
@@ -228,17 +228,17 @@ class Session:
             self.connection.settimeout(PATIENCE)
             raw = self.connection.recv(LONGEST)
             try:
-                asked = asks_why(raw)
-                if self._of.why is not None and asked is not None:
+                frames = asks_why(raw)
+                if self._of.why is not None and frames is not None:
                     self.connection.settimeout(ANSWERED)
-                    self.connection.send(self._of.why(*asked), socket.MSG_NOSIGNAL)
+                    self.connection.send(self._of.why(frames), socket.MSG_NOSIGNAL)
                     return
                 answer = self._of.begin(self, request(raw))
             except ValueError as error:
                 wrong = ConfigError("a mirror cannot be had", f"the request is {error}")
-                answer = refused(error if isinstance(error, ConfigError) else wrong)
+                answer = door.refused(error if isinstance(error, ConfigError) else wrong)
             except IavfioError as error:
-                answer = refused(error)
+                answer = door.refused(error)
             fds = [] if self.rings is None else [self.rings.fd]
             socket.send_fds(self.connection, [json.dumps(answer).encode()], fds)
             if fds:
@@ -248,7 +248,7 @@ class Session:
         except Exception as error:
             log.exception("a caller could not be answered")
             why = f"{type(error).__name__}: {error}"
-            _send(self.connection, refused(IavfioError("the port failed to answer", why)))
+            _send(self.connection, door.refused(IavfioError("the port failed to answer", why)))
         finally:
             self._of.finish(self, why)
             self.connection.close()
@@ -270,7 +270,7 @@ class Session:
         return "closed"
 
 
-def asks_why(raw: bytes) -> tuple[bool] | None:
+def asks_why(raw: bytes) -> bool | None:
     """Whether frames may be sent, where a caller asks why the port does not work.
 
     Raises ValueError for what is no object.
@@ -278,7 +278,7 @@ def asks_why(raw: bytes) -> tuple[bool] | None:
     asked = an_object(parsed(raw))
     if asked.get("version") != VERSION or asked.get("ask") != "why":
         return None
-    return (asked.get("frames") is True,)
+    return asked.get("frames") is True
 
 
 def request(raw: bytes) -> Wanted:
@@ -302,12 +302,6 @@ def request(raw: bytes) -> Wanted:
         steps=bytes.fromhex(steps),
         ring=ring,
     )
-
-
-def refused(error: IavfioError) -> dict[str, object]:
-    """An error as a caller is told it."""
-    told = {"refused": error.what, "cause": error.cause, "remedy": str(error.remedy)}
-    return told | {"wrong_use": isinstance(error, ConfigError)}
 
 
 def _send(connection: socket.socket, message: dict[str, object]) -> None:

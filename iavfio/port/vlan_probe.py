@@ -25,18 +25,14 @@ def probe_vlans(port: Port) -> VlanRule:
     `probe_send` does.
     """
     strange = probe_send(port, tagged(probe_frame(NOBODY, port.mac), STRANGE))
-    if strange.passed is None:
-        return "unknown"
     if strange.passed:
         return "free"
-    if not strange.discarded:
+    if strange.passed is None or not strange.discarded:
         return "unknown"
     untied = probe_send(port, tagged(probe_frame(NOBODY, port.mac), PRIORITY))
-    if untied.passed is None:
-        return "unknown"
     if untied.passed:
         return "filter"
-    return "port VLAN" if untied.discarded else "unknown"
+    return "port VLAN" if untied.passed is False and untied.discarded else "unknown"
 
 
 def tagged(frame: bytes, vlan: int) -> bytes:

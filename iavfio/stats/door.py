@@ -7,13 +7,16 @@ may connect (docs/adr/0009). Messages are whole packets (SOCK_SEQPACKET), and ma
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from iavfio.errors import IavfioError
+from iavfio.errors import ConfigError, IavfioError
+from iavfio.foreign import an_object, parsed, plain
 from iavfio.stats import liveness
 from iavfio.stats.reader import SegmentReader
 from iavfio.stats.runtime import SUFFIX, UserDir, user_name
@@ -119,3 +122,53 @@ def receive(
     except ConnectionResetError:  # it did not read all; what it said before comes now
         raw, fds, _, _ = socket.recv_fds(connection, longest, descriptors)
     return raw, fds
+
+
+def refused(error: IavfioError) -> dict[str, object]:
+    """An error as a caller is told it, whose `ask` raises it."""
+    told = {"refused": error.what, "cause": error.cause, "remedy": str(error.remedy)}
+    return told | {"wrong_use": isinstance(error, ConfigError)}
+
+
+def ask(
+    connection: socket.socket,
+    reader: SegmentReader,
+    question: dict[str, object],
+    *,
+    seconds: float,
+    longest: int,
+    descriptors: int = 0,
+    wanted: str = "",
+    hint: str = "",
+) -> tuple[dict[str, Any], list[int]]:
+    """What the process of a port answers, {} where it hung up, with so many descriptors at most.
+
+    It has `seconds`; `wanted` and `hint` go into the error when it takes longer. Raises IavfioError
+    for that and for what it refuses (ConfigError where the question is wrong), ValueError for an
+    answer that is no JSON object; no descriptor stays open then.
+    """
+    name = reader.name
+    connection.settimeout(seconds)
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read
+            connection.send(json.dumps(question).encode())
+        raw, fds = receive(connection, longest, descriptors)
+    except TimeoutError as error:
+        raise IavfioError(
+            f"port {name!r} does not answer",
+            f"{reader.process} was asked {wanted}{seconds:g} s ago",
+            f"it may be stopped, or in a long reset{hint}",
+        ) from error
+    except OSError as error:
+        raise IavfioError(f"port {name!r} cannot be asked", str(error.strerror)) from error
+    try:
+        answer = an_object(parsed(raw)) if raw else {}
+        what, cause, remedy = (plain(answer.get(key, "")) for key in ("refused", "cause", "remedy"))
+        if what:
+            kind = ConfigError if answer.get("wrong_use") is True else IavfioError
+            raise kind(what, cause, remedy)
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return answer, fds

@@ -277,7 +277,7 @@ def test_a_second_reader_is_told_who_has_it(port: Port) -> None:
 
 
 def test_what_there_is_not_is_refused(port: Port) -> None:
-    with pytest.raises(IavfioError, match="has no queue 3"):
+    with pytest.raises(ConfigError, match=r"^port 'mirrored' has no queue 3"):
         Mirror("mirrored", queues=[3])
     with pytest.raises(ConfigError, match="no port named"):
         Mirror("nobody")

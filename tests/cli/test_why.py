@@ -153,7 +153,12 @@ def test_what_is_asked_in_vain_is_told(
     with pytest.raises(IavfioError, match="no answer that can be read"):
         inquiry.ask(name)
     monkeypatch.setattr(inquiry, "ANSWER", 0.05)
-    port.control.mirroring.why = lambda _: time.sleep(0.3) or b""  # type: ignore[func-returns-value]
+
+    def late(_: bool) -> bytes:
+        time.sleep(0.3)
+        return b""
+
+    port.control.mirroring.why = late
     with pytest.raises(IavfioError, match="does not answer"):
         inquiry.ask(name)
     status, out, _ = why(name, "--interval", "0")

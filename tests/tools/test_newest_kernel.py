@@ -10,11 +10,12 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from iavfio.linuxpf import archive, kernel_source
-from iavfio.linuxpf.archive import BACKPORTS
+from iavfio.linuxpf.archive import BACKPORTS, Archive
 from iavfio.linuxpf.build import JUDGES, load
 from iavfio.linuxpf.cache import LabError, Unavailable
 from iavfio.linuxpf.kernel_source import FRESH_SECONDS, NEWEST, Source, refresh, source, unpack
@@ -94,7 +95,7 @@ def test_an_archive_that_is_away(
 
 def test_a_source_that_is_not_handed_out_is_asked_for_again(played: Played, tmp_path: Path) -> None:
     refresh(tmp_path / "log")
-    gone = Source("linux-source-9.8", "9.8.1", played)  # type: ignore[arg-type]
+    gone = Source("linux-source-9.8", "9.8.1", cast(Archive, played))
     with pytest.raises(Unavailable, match=r"does not hand out linux-source-9\.8 9\.8\.1"):
         unpack(gone, tmp_path, tmp_path / "log")
     refresh(tmp_path / "log")
