@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verified traffic of a C worker over both ports, both ways, and its account."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import iavfio
+from bench.soak.account import Account
+from iavfio.datapath.worker import Lane, VerifyTable, Worker
+
+SIZES = (60, 566, 1496)  # without FCS
+FLOWS = 16
+STEP = 0.001  # seconds between two looks
+SETTLE = 20.0  # seconds that the last frames may take
+
+
+class Load:
+    """Traffic from its making until the end of the block; then everything must be accounted for."""
+
+    def __init__(self, ports: Sequence[iavfio.Port], account: Account) -> None:
+        self.account = account
+        a, b = ports
+        self._table = VerifyTable(2, FLOWS)
+        try:
+            self._worker = Worker(
+                "loopback",
+                [Lane(a.rx[0], None, b.mac, a.mac), Lane(b.rx[0], None, a.mac, b.mac)],
+                sizes=SIZES,
+                signature=secrets.randbits(63) | 1,
+                verify=self._table,
+                flows=FLOWS,
+            )
+        except BaseException:
+            self._table.close()
+            raise
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._worker.close()
+        self._table.close()
+
+    def reached(self, more: int) -> bool:
+        """Waits until `more` frames have come; returns whether they did in time."""
+        goal = self._worker.counters.received + more
+        return self._until(lambda: self._worker.counters.received >= goal)
+
+    def settle(self, lossless: bool, what: str) -> None:
+        """Ends the traffic and closes its account. `lossless`: nothing happened to the ports."""
+        quiet = 0.05
+        self._worker.finish(SETTLE if lossless else quiet, SETTLE)
+        if lossless:
+            self._until(self._all_there)
+            self._worker.finish(0.0, SETTLE)
+        self._until(lambda: self._worker.ended)
+        self._worker.close()
+        seen, account = self._worker.counters, self.account
+        account.loaded += seen.sent
+        account.loaded_received += seen.received
+        account.loaded_lost += seen.sent - seen.received
+        if seen.error:
+            account.wrong.append(f"the worker ended: {os.strerror(-seen.error)}, at: {what}")
+        for name in ("duplicated", "reordered", "corrupted"):
+            if count := getattr(seen, name):
+                account.wrong.append(f"{count} frames of the worker were {name}, at: {what}")
+        if lossless and seen.sent != seen.received:
+            account.wrong.append(f"the worker sent {seen.sent}, {seen.received} came, at: {what}")
+
+    def _all_there(self) -> bool:
+        seen = self._worker.counters
+        return self._worker.ended or (seen.state >= 2 and seen.received >= seen.sent)
+
+    @staticmethod
+    def _until(condition: Callable[[], bool]) -> bool:
+        end = time.monotonic() + SETTLE
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(STEP)
+        return True

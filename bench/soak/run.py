@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rounds without end in which something happens to a port, and all must be as before."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import iavfio
+from bench.soak.account import Account
+from bench.soak.load import Load
+from bench.soak.neighbours import Neighbour, rage, work
+from bench.soak.way import Way
+from iavfio.port.events import PortEvent
+from iavfio.qualify.usage import Usage
+from tests.hostile.storms import STORMS
+
+PEACE = 512  # frames each way that must all come
+STORM = 256  # frames each way while something happens
+LOADED = 100_000  # frames of the worker before and after something happens
+WARM_UP = 20  # rounds before usage is compared
+SETTLE = 20.0  # seconds that frames of the last round may take
+TOLD = 60.0  # seconds between two lines about how far it is
+RESETS = ("reset by the driver", "reset by the host", "reset without notice")
+VICTIM, ENEMY = 2, 3  # VFs of the process that is killed, and of the one that storms
+
+
+class Soak:
+    """The ports, their neighbours, and what may happen to them."""
+
+    def __init__(self, pf: Any, ports: tuple[iavfio.Port, iavfio.Port], seed: int) -> None:
+        self.pf, self.ports = pf, ports
+        self.dice = random.Random(seed)
+        self.account = Account()
+        self.ways = self.new_ways()
+        self.asked: list[float | None] = [None, None]  # when the host was asked for what is awaited
+        for vf, port in enumerate(ports):
+            port.on_event += [self.hearing(vf)]
+        self.events: dict[str, Callable[[int], object]] = {
+            "reset by the driver": lambda vf: ports[vf].reset(),
+            "reset by the host": lambda vf: self.host(vf, "reset"),
+            "reset without notice": lambda vf: self.host(vf, "reset", notify=False),
+            "link flap": self.flap,
+        }
+        self.pauses: dict[str, Callable[[int], object]] = {
+            "reconfiguration": self.reconfigure,
+            "stop and start": self.restart,
+        }
+        self.victim: Neighbour | None = None
+
+    def new_ways(self) -> tuple[Way, Way]:
+        """Returns both ways between the ports, with numbers from 0 on."""
+        a, b = self.ports
+        return Way(a, b, self.account), Way(b, a, self.account)
+
+    def hearing(self, vf: int) -> Callable[[PortEvent], None]:
+        """Returns what takes the time when VF `vf`'s port tells what the host did to it."""
+
+        def hear(event: PortEvent) -> None:
+            asked = self.asked[vf]
+            if asked is not None and event.kind in ("reset", "link"):
+                self.asked[vf] = None
+                self.account.detected.append(time.monotonic() - asked)
+
+        return hear
+
+    # ---- what may happen
+
+    def host(self, vf: int, command: str, **options: Any) -> None:
+        """The host does something to a VF, of which its port is to tell."""
+        self.asked[vf] = time.monotonic()
+        self.pf.control(command, vf=vf, **options)
+
+    def flap(self, vf: int) -> None:
+        self.host(vf, "link", state="disable")
+        self.pf.control("link", vf=vf, state="auto")
+
+    def reconfigure(self, vf: int) -> None:
+        port = self.ports[vf]
+        port.stop()
+        ring = self.dice.choice((512, 1024, 2048))
+        port.configure(ring=ring, mtu=self.dice.choice((1500, 3000)))
+        port.start()
+
+    def restart(self, vf: int) -> None:
+        self.ports[vf].stop()
+        self.ports[vf].start()
+
+    def kill(self) -> None:
+        """A driver of another VF is killed while it sends, and another one comes in its place."""
+        if self.victim is not None:
+            if not self.victim.at_work():
+                self.account.wrong.append("a driver that follows a killed one does not work")
+            self.victim.kill()
+        self.victim = Neighbour(work, self.pf.sockets[VICTIM])
+
+    # ---- rounds
+
+    def round(self) -> None:
+        """Something happens in the midst of traffic; then all must be as before."""
+        vf = self.dice.randrange(2)
+        before = [len(port.resets) for port in self.ports]
+        kind = self.dice.randrange(16)
+        if kind == 0:
+            what = "a driver killed"
+            self.storm(self.kill)
+        elif kind == 1:
+            what = self.beside_a_storm()
+        elif kind < 4:
+            what, happen = self.dice.choice(list(self.pauses.items()))
+            self.storm(lambda: happen(vf))
+        else:
+            what, happen = self.dice.choice(list(self.events.items()))
+            if kind < 8:
+                self.load(what, lambda: self.whole(what, happen, vf, before[vf]))
+                what += ", under a worker"
+            else:
+                self.storm(lambda: happen(vf))
+                self.whole(what, lambda vf: None, vf, before[vf])
+        self.account.happened[what] += 1
+        self.calm()
+        for port, known in zip(self.ports, before, strict=True):
+            self.account.resets += len(port.resets) - known
+            self.account.outages += [reset.outage for reset in port.resets[known:]]
+        self.asked = [None, None]
+        for way in self.ways:
+            self.peace(way, what)
+        for port, known in zip(self.ports, before, strict=True):
+            firsts = (reset.first_packet for reset in port.resets[known:])
+            self.account.first_packets += [first for first in firsts if first is not None]
+        self.load(what)
+        self.account.rounds += 1
+
+    def storm(self, happen: Callable[[], object]) -> None:
+        """Numbered frames go both ways while something happens."""
+        for step in range(8):
+            for way in self.ways:
+                way.send(STORM // 8)
+                way.receive()
+            if step == 3:
+                happen()
+
+    def whole(self, what: str, happen: Callable[[int], object], vf: int, known: int) -> None:
+        """It happens, and a reset ends: the host's comes a moment after it was asked for."""
+        happen(vf)
+        if what in RESETS:
+            self.wait(lambda: len(self.ports[vf].resets) > known, f"no end of: {what}")
+
+    def beside_a_storm(self) -> str:
+        """A client of another VF storms beside both kinds of traffic; returns the storm's name."""
+        name = self.dice.choice(list(STORMS))
+        what = f"hostile neighbour: {name}"
+        enemy = Neighbour(rage, self.pf.sockets[ENEMY], name)
+        try:
+            if not enemy.at_work():
+                self.account.wrong.append(f"{what}: it could not begin")
+            self.storm(lambda: None)
+            self.load(what, enemy.kill)
+        finally:
+            enemy.kill()
+        return what
+
+    def load(self, what: str, happen: Callable[[], object] | None = None) -> None:
+        """A C worker's traffic, in which nothing may be lost unless something happens."""
+        with Load(self.ports, self.account) as load:
+            if not load.reached(LOADED):
+                self.account.wrong.append(f"the worker's traffic stands still, at: {what}")
+            if happen is not None:
+                happen()
+                self.await_running()
+                if not load.reached(LOADED):
+                    self.account.wrong.append(f"the worker's traffic has ended, at: {what}")
+            load.settle(happen is None, what)
+
+    def await_running(self) -> None:
+        """Waits until both ports run with their link up."""
+        for port in self.ports:
+            port.wait_running()
+            if not port.wait_link(SETTLE).up:
+                self.account.wrong.append(f"{port.name}: the link stays down: {port.link}")
+
+    def calm(self) -> None:
+        """Waits until both ports run with their link up, and nothing is on its way any more."""
+        self.await_running()
+        quiet, end = 0, time.monotonic() + SETTLE
+        while quiet < 3 and time.monotonic() < end:
+            quiet = 0 if sum(self.come()) else quiet + 1
+            for port in self.ports:
+                port.tx[0].clean()
+                if port.tx[0].in_flight:
+                    quiet = 0
+        for way in self.ways:
+            way.settle()
+
+    def wait(self, condition: Callable[[], bool], otherwise: str) -> None:
+        """Waits for `condition`, within SETTLE seconds."""
+        end = time.monotonic() + SETTLE
+        while not condition():
+            if time.monotonic() > end:
+                self.account.wrong.append(otherwise)
+                return
+            time.sleep(0.001)
+
+    def come(self) -> list[int]:
+        """Receives what each way brings within a moment; returns the numbers of frames."""
+        return [way.receive(timeout=0.005) for way in self.ways]
+
+    def peace(self, way: Way, what: str) -> None:
+        """Checks that every frame comes."""
+        lost, end, sent = self.account.lost, time.monotonic() + SETTLE, 0
+        while (sent < PEACE or way.last < way.next - 1) and time.monotonic() < end:
+            sent += way.send(min(64, PEACE - sent)) if sent < PEACE else 0
+            way.receive(timeout=0.01)
+        missing = self.account.lost - lost + way.next - 1 - way.last + PEACE - sent
+        if missing:
+            self.account.wrong.append(f"{missing} frames are missing after: {what}")
+            way.settle()
+
+    def violations(self) -> list[str]:
+        """What the ports did wrong, as the software PF saw it: their neighbours do as they like."""
+        return [str(each) for each in self.pf.violations() if each.vf < len(self.ports)]
+
+    def close(self) -> None:
+        """Ends the neighbours."""
+        if self.victim is not None:
+            self.victim.kill()
+            self.victim = None
+
+
+def soak(seconds: float, seed: int) -> dict[str, Any]:
+    """The report of one run; `wrong` in it is empty when all was exact. Ctrl-C ends it early."""
+    pool = iavfio.Pool(16384, huge="never")
+    with ExitStack() as stack:
+        pf = stack.enter_context(iavfio.softvf(vfs=4, options={"reset_ms": 2}))
+        a = stack.enter_context(pf.open(0, pool=pool))
+        b = stack.enter_context(pf.open(1, pool=pool))
+        for port in (a, b):
+            port.configure(queues=1, ring=1024)
+            port.start(wait_link=10)
+        run = Soak(pf, (a, b), seed)
+        stack.callback(run.close)
+        account = run.account
+        begin = told = time.monotonic()
+        first, threads = Usage.now(), threading.active_count()
+        try:
+            while time.monotonic() < begin + seconds and not account.wrong:
+                run.round()
+                account.wrong += run.violations()
+                if account.rounds == WARM_UP:
+                    first = Usage.now()
+                if time.monotonic() - told >= TOLD:
+                    told = time.monotonic()
+                    tell(told - begin, account)
+        except KeyboardInterrupt:
+            account.wrong.append("ended by a signal")
+        last = Usage.now()
+        account.wrong += last.grown(first)
+        if threading.active_count() > threads:
+            account.wrong.append(f"{threading.active_count()} threads, {threads} at first")
+        took = time.monotonic() - begin
+    if pool.idle != pool.size:
+        account.wrong.append(f"{pool.size - pool.idle} buffers are missing")
+    account.balance()
+    return account.report(took, {"begin": asdict(first), "end": asdict(last)})
+
+
+def tell(seconds: float, account: Account) -> None:
+    """A line about how far a long run is."""
+    print(
+        f"{seconds:.0f} s: {account.rounds:,} rounds, {account.packets:,} packets, "
+        f"{account.resets:,} resets",
+        file=sys.stderr,
+        flush=True,
+    )
