@@ -21,7 +21,7 @@ from iavfio.port.events import PortEvent
 from iavfio.qualify.usage import Usage
 from tests.hostile.storms import STORMS
 
-PEACE = 512  # frames each way that must all come
+PEACE = 384  # frames each way that must all come: the smallest ring holds them all
 STORM = 256  # frames each way while something happens
 LOADED = 100_000  # frames of the worker before and after something happens
 WARM_UP = 20  # rounds before usage is compared
