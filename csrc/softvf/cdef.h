@@ -55,6 +55,14 @@ struct softvf_wire_stats {
         capture_late_us; /* of a paced capture: how far its latest frame came behind its time */
 };
 
+enum { SOFTVF_STRAYS = 4 };
+
+/* Unicast frames that a VF sent to an address that nobody has, and that no wire took. */
+struct softvf_stray {
+    uint64_t mac; /* 48 bits */
+    uint64_t frames; /* 0: this entry is free */
+};
+
 /* What the PF decided for one VF; published whole. */
 struct softvf_config {
     uint8_t macs[64][6];
@@ -173,6 +181,8 @@ void plane_wire_stats(struct plane *plane, struct softvf_wire_stats *stats);
 int plane_wire_play(struct plane *plane);
 void plane_stats(struct plane *plane, uint32_t vf, uint64_t *stats);
 void plane_clear_stats(struct plane *plane, uint32_t vf);
+/* The SOFTVF_STRAYS addresses with the most frames; they outlive resets. */
+void plane_strays(struct plane *plane, uint32_t vf, struct softvf_stray *strays);
 int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, uint64_t *stats);
 void plane_reset_vf(struct plane *plane, uint32_t vf);
 

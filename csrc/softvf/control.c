@@ -233,6 +233,11 @@ void plane_clear_stats(struct plane *plane, uint32_t vf)
     memset(plane->vf[vf].stats, 0, sizeof(plane->vf[vf].stats));
 }
 
+void plane_strays(struct plane *plane, uint32_t vf, struct softvf_stray *strays)
+{
+    memcpy(strays, plane->vf[vf].stray, sizeof(plane->vf[vf].stray));
+}
+
 int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, uint64_t *stats)
 {
     const struct vf *v = &plane->vf[vf];

@@ -217,6 +217,7 @@ struct vf {
     struct limiter limiter[LIMITERS];
     uint64_t violations;
     uint64_t stats[12];
+    struct softvf_stray stray[SOFTVF_STRAYS]; /* what it sent and nobody got */
 };
 
 struct mac_slot {

@@ -159,13 +159,35 @@ static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame
     return true;
 }
 
-/* The frame comes back: the others have had theirs from the switch. */
-static void loop_back(struct plane *plane, uint64_t targets, uint64_t self, struct view *view)
+/* A unicast frame that ends here. Where there are more addresses than entries, the one with the fewest frames
+ * is forgotten: an administrator asks for what a program sends all the time. */
+static void stray(struct vf *vf, uint64_t mac)
 {
+    struct softvf_stray *fewest = &vf->stray[0];
+
+    if (mac >> 40 & 1)
+        return;
+    for (uint32_t i = 0; i < SOFTVF_STRAYS; i++) {
+        if (vf->stray[i].frames && vf->stray[i].mac == mac) {
+            vf->stray[i].frames++;
+            return;
+        }
+        if (vf->stray[i].frames < fewest->frames)
+            fewest = &vf->stray[i];
+    }
+    *fewest = (struct softvf_stray){.mac = mac, .frames = 1};
+}
+
+/* The frame comes back: the others have had theirs from the switch. */
+static void loop_back(struct plane *plane, struct vf *vf, uint64_t targets, struct view *view)
+{
+    uint64_t self = 1ull << vf->index;
     uint64_t back = targets ? targets & self : members_from_wire(plane, 0) & plane->active;
 
-    if (!targets && !back)
+    if (!targets && !back) {
         wire_unmatched(plane, view->frame);
+        stray(vf, mac48(view->frame));
+    }
     deliver(plane, back, view);
 }
 
@@ -200,9 +222,11 @@ static void forward(struct plane *plane, struct vf *vf, const uint8_t *frame, ui
         return;
     view.from = -1;
     if (plane->loopback)
-        loop_back(plane, targets, self, &view);
-    else
+        loop_back(plane, vf, targets, &view);
+    else if (plane->uplink->ops)
         wire_send(plane, vf, &view);
+    else if (!(targets & ~self))
+        stray(vf, mac);
 }
 
 void switch_from_vf(struct plane *plane, struct vf *vf, const uint8_t *frame, uint32_t len)

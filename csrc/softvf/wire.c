@@ -181,8 +181,6 @@ void wire_send(struct plane *plane, struct vf *vf, const struct view *view)
 {
     int result;
 
-    if (!plane->uplink->ops)
-        return;
     plane->spent += WORK_WIRE;
     result = plane->uplink->ops->send(plane->uplink, view->frame, view->len);
     if (!result) {

@@ -15,7 +15,7 @@ bool wire_next(struct plane *plane, struct view *view);
 void wire_unmatched(struct plane *plane, const uint8_t *frame);
 /* Counts, by the reason, a frame from the wire that no VF got for whom it was. */
 void wire_delivered(struct plane *plane, enum rx_fate fate);
-/* Sends a frame of a VF. */
+/* Sends a frame of a VF; there must be a wire. */
 void wire_send(struct plane *plane, struct vf *vf, const struct view *view);
 
 #endif

@@ -274,7 +274,7 @@ class Capture:
             while not self._ending.by:
                 self._turn()
         except IavfioError as error:
-            self._ending.fail(error)
+            self._ending.lost(error)
         except Exception as error:
             self._ending.broke(error)
         finally:

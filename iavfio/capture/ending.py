@@ -39,6 +39,14 @@ class Ending:
         self.error = self.error or error
         self.end("error")
 
+    def lost(self, error: IavfioError) -> None:
+        """Ends it for a port that moves nothing any more; no error where it ends already.
+
+        What was wanted has come by then, and a device that is slow to a signal is given up at once.
+        """
+        if not self.by:
+            self.fail(error)
+
     def broke(self, error: Exception) -> None:
         """Ends it for an error that nobody foresaw, with its place in the log."""
         log.error("a capture failed", exc_info=error)

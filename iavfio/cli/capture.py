@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import failure, one_port, signals
+from iavfio.cli import failure, one_port
 from iavfio.cli.devices import RunningPort, VfOrPort
 from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
 from iavfio.cli.options import CaptureFile, CpuList, Number, Rotation
-from iavfio.cli.outcome import DONE
+from iavfio.cli.outcome import concluded
 from iavfio.cli.printing import json_text, note, tell_record, wrapped
 from iavfio.ranges import MTU, PACKETS, QUEUE, QUEUES, RING, SECONDS, SNAPLEN
 
@@ -149,9 +149,7 @@ def command(
             from iavfio.port.bounds import HURRY
 
             port.close(HURRY)
-    if captured.error is not None:
-        raise captured.error
-    return DONE if interrupted is None else signals.status(interrupted)
+    return concluded(captured.error, interrupted)
 
 
 def _mirrored(
@@ -182,9 +180,7 @@ def _mirrored(
     device = mirror.about["device"]
     name, snaplen = mirror.segment.name, options["snaplen"]
     _summary(captured, name, device, direction, expression, snaplen, as_json, [])
-    if captured.error is not None:
-        raise captured.error
-    return DONE if captured.interrupted is None else signals.status(captured.interrupted)
+    return concluded(captured.error, captured.interrupted)
 
 
 MIRRORED = (  # parameters that a running port leaves something to do

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import one_port, signals
+from iavfio.cli import one_port
 from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, PortName, Words, device_arguments, device_options
-from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.outcome import concluded
 from iavfio.cli.printing import note, tell_record, wrapped
 from iavfio.cli.private_pf import (
     check_used,
@@ -27,7 +27,6 @@ from iavfio.ranges import MTU, PACKETS, QUEUES, RING, SECONDS
 
 if TYPE_CHECKING:
     from iavfio.generator.generator import Generator
-    from iavfio.generator.result import Generated
     from iavfio.generator.stream import Stream
     from iavfio.port.port import Port
 
@@ -166,7 +165,7 @@ def command(target: str, as_json: bool, **options: Any) -> int:
         if done.interrupted is not None:
             for port in ports:
                 port.close(HURRY)
-    return _status(done)
+    return concluded(done.error, done.interrupted, done.sound)
 
 
 def _streams(options: dict[str, Any]) -> list[Stream]:
@@ -231,11 +230,3 @@ def _headline(generator: Generator) -> None:
 def _progress(seconds: float, packets: int) -> None:
     if sys.stderr.isatty():
         note(f"  {seconds:5.1f} s  {packets} sent  {packets / seconds / 1e6:8.3f} Mpps")
-
-
-def _status(done: Generated) -> int:
-    if done.error is not None:
-        raise done.error
-    if done.interrupted is not None:
-        return signals.status(done.interrupted)
-    return DONE if done.sound else TROUBLE

@@ -47,7 +47,7 @@ OPENING = "iavfio.opening"  # leads to NumPy
 STATUS = (
     "Exit status: 0 done; 1 the result is not sound, or a device, its PF or the host failed; "
     "2 wrong use, also the name of a device, port, socket or file that does not exist; 130 Ctrl-C; "
-    "143 SIGTERM."
+    "143 SIGTERM, whatever becomes of device and PF after that."
 )
 
 

@@ -23,6 +23,19 @@ NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # of click 8.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # with a file's name where it was not stdout
 
 
+def concluded(error: IavfioError | None, signal: BaseException | None, sound: bool = True) -> int:
+    """The exit status of a run: what ended it decides, not what became of the device afterwards.
+
+    `error`: what ended it, which is raised; `signal`: what a signal raised, also while the run was
+    finished; `sound`: whether all is where it should be.
+    """
+    if error is not None:
+        raise error
+    if signal is not None:
+        return signals.status(signal)
+    return DONE if sound else TROUBLE
+
+
 def outcome(work: Callable[[], Any], as_json: TextIO | None = None) -> int:
     """Does the work of a command and returns its exit status; raises nothing.
 

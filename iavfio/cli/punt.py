@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import failure, one_port, signals
+from iavfio.cli import failure, one_port
 from iavfio.cli.devices import Vf
 from iavfio.cli.filters import compiled, filter_argument
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, Words
-from iavfio.cli.outcome import DONE
+from iavfio.cli.outcome import concluded
 from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.ranges import EVERY, MTU, QUEUES, RING, SECONDS
 
@@ -125,9 +125,7 @@ def command(target: str, expression: tuple[str, ...], as_json: bool, **options: 
         else:
             _tell_line(record)
             failure.told()
-    if done.error is not None:
-        raise done.error
-    return DONE if done.interrupted is None else signals.status(done.interrupted)
+    return concluded(done.error, done.interrupted)
 
 
 def _filter(words: tuple[str, ...], everything: bool) -> Filter | None:

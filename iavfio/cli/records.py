@@ -89,6 +89,10 @@ class WhyRecord(
     port: str
     findings: list[CauseRecord]
     hints: Annotated[list[str], Meta(description="what is good to know where nothing was found")]
+    unasked: Annotated[
+        str,
+        Meta(description='why the process of the port did not answer; "": it did, or is this one'),
+    ] = ""
 
 
 class GroupRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

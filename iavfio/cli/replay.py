@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import one_port, signals
+from iavfio.cli import one_port
 from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
 from iavfio.cli.options import Number, Words
-from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.outcome import concluded
 from iavfio.cli.printing import note, tell_record, wrapped
 from iavfio.ranges import MTU, RING, ROUNDS, SECONDS
 
@@ -108,11 +108,7 @@ def command(target: str, path: str, as_json: bool, **options: Any) -> int:
             from iavfio.port.bounds import HURRY
 
             port.close(HURRY)
-    if done.error is not None:
-        raise done.error
-    if done.interrupted is not None:
-        return signals.status(done.interrupted)
-    return DONE if done.whole else TROUBLE
+    return concluded(done.error, done.interrupted, done.whole)
 
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any], longest: int) -> Port:

@@ -153,7 +153,7 @@ class _Run:
         if self._json:
             self._tell_json(there, there, done)
         for each in () if self._json else done:
-            tell(_would(each) if self._dry else str(each))
+            tell(_would(each, str(each)) if self._dry else str(each))
 
     def _resize(self, number: int) -> None:
         from iavfio.vfs.undo import resize
@@ -177,7 +177,7 @@ class _Run:
             self._tell_json(done.number_before, done.number, done.changed)
             return
         if not done.recorded:
-            tell(f"nothing is recorded as changed by iavfio on {self._pf.name}")
+            tell(f"{self._pf.name}: nothing to undo, no change that iavfio made is recorded")
             return
         if done.number != done.number_before:
             verb = "would have" if self._dry else "has"
@@ -186,9 +186,9 @@ class _Run:
                 f"(was: {done.number_before})"
             )
         for each in done.changed:
-            tell(_would(each) if self._dry else str(each))
+            tell(_would(each, each.undone) if self._dry else each.undone)
         if not done.changed and done.number == done.number_before:
-            tell(f"{self._pf.name} is as it was")
+            tell(f"{self._pf.name}: nothing to undo, all is as before the first change")
 
     def _tell_json(self, was: int, now: int, done: Sequence[Changed]) -> None:
         from iavfio.vfs.records import ChangedRecord, ChangeRecord
@@ -232,14 +232,10 @@ def _shows(name: str, state: VfState) -> bool:
     return value is not None or name == "mac"  # of which one wants to know that nobody tells
 
 
-def _would(each: Changed) -> str:
-    return (
-        str(each).split(";")[0]
-        if each.before == each.after
-        else f"{each} - not made".replace(
-            "; the PF's driver does not tell whether it is in force", ""
-        )
-    )
+def _would(each: Changed, told: str) -> str:
+    """The words of a dry run, which verifies nothing."""
+    told = told.partition(";")[0]
+    return told if each.before == each.after else f"{told} - not made"
 
 
 def _indented(line: str) -> None:

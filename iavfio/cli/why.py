@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from iavfio.port.facts import Finding
 
 STATUS = (
-    "Exit status: 0 nothing was found; 1 a cause was found, or the port cannot be looked at; "
+    "Example: iavfio why vf0. Exit status: 0 nothing was found; 1 a cause was found, or the port "
+    "cannot be looked at, also where its process gives no answer and its counters show nothing; "
     "2 wrong use, also a port or VF that does not exist; 130 Ctrl-C; 143 SIGTERM."
 )
-UNASKED = "its process was not asked"
 LINK_SECONDS = 2.0  # in which a link comes up after the start, where it does
 
 
@@ -57,22 +58,38 @@ def command(target: str, interval: float, probes: bool, as_json: bool) -> int:
     What of the host is wrong around a port is found by iavfio doctor.
     """
     port = _port(target)
-    found, hints = _probe(target, probes) if port is None else _watch(port, interval, probes)
+    seen = _probe(target, probes) if port is None else _watch(port, interval, probes)
     if as_json:
         from iavfio.cli.records import WhyRecord
 
-        told = {"port": target, "findings": [asdict(f) for f in found], "hints": hints}
-        tell(json.dumps(tagged(WhyRecord, told), indent=2))
-    elif found:
-        tell("\n".join(map(str, found)))
-    elif any(hint.startswith(UNASKED) for hint in hints):
-        tell(f"{target}: its counters show nothing that keeps packets from moving")
+        tell(json.dumps(tagged(WhyRecord, {"port": target} | asdict(seen)), indent=2))
+    else:
+        _tell(target, seen)
+    return 1 if seen.findings or seen.unasked else 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found; `unasked`: why the port's process did not say what counters do not tell."""
+
+    findings: list[Finding]
+    hints: list[str] = field(default_factory=list)
+    unasked: str = ""
+
+
+def _tell(target: str, seen: _Seen) -> None:
+    """For people."""
+    if seen.findings:
+        tell("\n".join(map(str, seen.findings)))
+    elif seen.unasked:
+        what = "its counters show nothing that keeps packets from moving, and do not tell all"
+        tell(f"{target}: {what}")
     else:
         tell(f"{target}: nothing was found that keeps packets from moving")
-    if not as_json:
-        for hint in hints:
-            tell(f"  to know: {hint}")
-    return 1 if found else 0
+    if seen.unasked:
+        tell(f"  its process says nothing: {seen.unasked}")
+    for hint in seen.hints:
+        tell(f"  to know: {hint}")
 
 
 def _port(target: str) -> str | None:
@@ -100,8 +117,9 @@ def _port(target: str) -> str | None:
     return None
 
 
-def _watch(name: str, interval: float, frames: bool) -> tuple[list[Finding], list[str]]:
+def _watch(name: str, interval: float, frames: bool) -> _Seen:
     """What the counters of a running port say, and its process where it may be asked."""
+    from iavfio.cli import strays
     from iavfio.errors import IavfioError
     from iavfio.port import inquiry
     from iavfio.port.facts import Facts
@@ -109,24 +127,28 @@ def _watch(name: str, interval: float, frames: bool) -> tuple[list[Finding], lis
     from iavfio.stats import read
 
     before = read(name)
+    sent_before = strays.strays_of(before.device) if interval and before.alive else Counter()
     time.sleep(interval)
-    told, unasked = None, []
+    sent = strays.strays_of(before.device) if before.alive else Counter()
+    astray = strays.finding(sent - sent_before)
+    told, unasked = None, ""
     if before.alive:
         try:
             told = inquiry.ask(name, frames=frames)  # which has the PF's counters renewed, too
         except IavfioError as error:
-            unasked = [f"{UNASKED}: {error.command_text}"]
+            unasked = error.command_text
     counts = read(name).since(before) if interval else read(name)
+    further = [] if astray is None else [astray]
     if told is None or not counts.alive:
         facts = Facts(counts)
-        return findings(facts), [*hints(facts), *unasked]
+        return _Seen(findings(facts) + further, hints(facts), unasked)
     facts = told.facts(counts, watched=interval > 0)
-    found = findings(facts)
+    found = findings(facts) + further
     fresh = [note for note in told.notes if not any(each.what in note for each in found)]
-    return found, [*hints(facts), *(f"noted by the port: {note}" for note in fresh)]
+    return _Seen(found, [*hints(facts), *(f"noted by the port: {note}" for note in fresh)])
 
 
-def _probe(target: str, frames: bool) -> tuple[list[Finding], list[str]]:
+def _probe(target: str, frames: bool) -> _Seen:
     from iavfio.cli.targets import naming_the_holder
     from iavfio.errors import DeviceError
     from iavfio.opening import open_port
@@ -137,6 +159,7 @@ def _probe(target: str, frames: bool) -> tuple[list[Finding], list[str]]:
         try:
             port.start(wait_link=LINK_SECONDS)
         except DeviceError as error:
-            return [Finding("cannot be started", error.what, error.cause, error.remedy)], []
+            cause = Finding("cannot be started", error.what, error.cause, error.remedy)
+            return _Seen([cause])
         facts = probe(port, frames=frames)
-        return findings(facts), hints(facts)
+        return _Seen(findings(facts), hints(facts))

@@ -253,7 +253,8 @@ class Generator:
             others=0 if receiver is None else receiver.others,
             resets=moved.resets,
             ended_by=ended_by,
-            error=error or (None if receiver is None else receiver.error),
+            # After a signal a silent device is given up at once: no reason for another status.
+            error=error or (None if receiver is None or finishing.signal else receiver.error),
             interrupted=finishing.signal,
             shortfall=shortfall(
                 self._schedule.paces,

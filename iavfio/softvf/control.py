@@ -142,7 +142,9 @@ class Control:
         vf = self._server(request).vf.index
         values = self._plane.stats(vf)
         counters = dict(zip(STAT_NAMES, values, strict=True))
-        return {"vf": vf, "stats": counters, "pf": self._pf.snapshot(vf)}
+        strays = {mac.hex(":"): frames for mac, frames in self._plane.strays(vf).items()}
+        told = {"vf": vf, "stats": counters, "to_nobody": strays}
+        return told | {"pf": self._pf.snapshot(vf)}
 
     def _journal(self, request: dict[str, Any]) -> dict[str, Any]:
         recorder = self._server(request).vf.recorder

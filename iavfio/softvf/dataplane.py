@@ -430,6 +430,16 @@ class DataPlane:
             lib.plane_stats(plane, vf, values)
         return tuple(values)
 
+    def strays(self, vf: int) -> dict[bytes, int]:
+        """Unicast frames that the VF sent and nobody got, by the address to which they went.
+
+        Of many addresses the few with the most frames. Resets do not zero them.
+        """
+        found: Any = ffi.new("struct softvf_stray[]", lib.SOFTVF_STRAYS)
+        with self._locked() as plane:
+            lib.plane_strays(plane, vf, found)
+        return {int(each.mac).to_bytes(6): int(each.frames) for each in found if each.frames}
+
     def clear_stats(self, vf: int) -> None:
         """Zeroes the VSI's counters, as a rebuild of the VSI does."""
         with self._locked() as plane:

@@ -25,11 +25,19 @@ class Changed:
     verified: bool
 
     def __str__(self) -> str:
+        return self._told("")
+
+    @property
+    def undone(self) -> str:
+        """The words for a setting that has its former value again."""
+        return self._told(" again")
+
+    def _told(self, again: str) -> str:
         now, was = shown(self.setting, self.after), shown(self.setting, self.before)
         if self.before == self.after:
             return f"VF {self.vf}: {self.setting} is {now} already"
         doubt = "" if self.verified else "; the PF's driver does not tell whether it is in force"
-        return f"VF {self.vf}: {self.setting} {now} (was: {was}){doubt}"
+        return f"VF {self.vf}: {self.setting} {now}{again} (was: {was}){doubt}"
 
 
 class Ignored(KernelRefused):

@@ -21,6 +21,16 @@ def test_the_first_reason_counts_and_no_error_is_lost() -> None:
     assert (ending.by, ending.error) == ("count", first)
 
 
+def test_a_port_that_moves_nothing_is_no_error_of_a_capture_that_ends_already() -> None:
+    gone = IavfioError("its device is gone", "")
+    ending, late = Ending(), Ending()
+    ending.lost(gone)
+    assert (ending.by, ending.error) == ("error", gone)
+    late.end("signal")
+    late.lost(gone)
+    assert (late.by, late.error) == ("signal", None)
+
+
 def test_what_is_not_written_in_time_is_an_error() -> None:
     written, ending = threading.Event(), Ending()
     ending.await_written(written, 0.0)

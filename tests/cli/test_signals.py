@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import iavfio
 from iavfio.pyvfio.connection import TIMEOUT_MS
 from iavfio.softvf.launch import SoftPf
+from tests.capture.files import write_pcap
 from tests.port.rig import until
 from tests.sanitizer import no_start
 
@@ -175,6 +176,69 @@ def test_a_bench_beside_a_server_that_stands_still_ends(
         assert "Traceback" not in error
         if reached is MOMENTS["traffic"]:
             assert "sent " in out
+
+
+MOVING = {  # commands that run until a signal, and what each says when it begins
+    "bench": (["bench", "VF0", "--duration", "60"], "64 byte frames"),
+    "gen": (["gen", "VF0", "--stream", "rate=1kpps", "--duration", "60"], "from vf0"),
+    "gen-expect": (
+        ["gen", "VF0", "--expect", "VF1", "--stream", "rate=1kpps", "--duration", "60"],
+        "from vf0",
+    ),
+    "capture": (["capture", "VF0", "-w", "/dev/null"], "capturing on"),
+    "replay": (["replay", "VF0", "FILE", "--loop", "0", "--rate", "1kpps"], "sending"),
+    "punt": (["punt", "VF0", "--tap", "iavfiostill"], "of port vf0"),
+}
+
+
+@contextlib.contextmanager
+def moving(command: str, pf: SoftPf, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
+    """The process of a command that moves packets by now, and the file to which it says so."""
+    if command == "punt" and os.geteuid():
+        pytest.skip("makes a TAP: needs root")
+    words, says = MOVING[command]
+    file, told = tmp_path / "a.pcap", tmp_path / "told"
+    write_pcap(file, [bytes(60)] * 4)
+    places = {"VF0": pf.sockets[0], "VF1": pf.sockets[1], "FILE": str(file)}
+    with told.open("w") as out:
+        child = subprocess.Popen(
+            [*MODULE, *(places.get(word, word) for word in words)],
+            stdout=out,
+            stderr=out,
+            preexec_fn=default_signals,
+        )
+    try:
+        assert until(lambda: says in told.read_text() or child.poll() is not None, 60)
+        time.sleep(0.5)
+        assert child.poll() is None, told.read_text()
+        yield child, told
+    finally:
+        child.kill()
+        child.wait()
+
+
+# docs/spec/reliability.md F66
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("command", MOVING)
+def test_a_signal_decides_the_status_whatever_becomes_of_the_server(
+    command: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    with iavfio.softvf(vfs=2) as pf, moving(command, pf, tmp_path) as (child, told):
+        os.kill(pf.pid, signal.SIGSTOP)
+        try:
+            child.send_signal(number)
+            assert child.wait(60) == 128 + number, told.read_text()
+        finally:
+            os.kill(pf.pid, signal.SIGCONT)
+    assert "Traceback" not in told.read_text()
+
+
+@pytest.mark.parametrize("command", MOVING)
+def test_a_server_that_goes_is_trouble(command: str, tmp_path: Path) -> None:
+    with iavfio.softvf(vfs=2) as pf, moving(command, pf, tmp_path) as (child, told):
+        os.kill(pf.pid, signal.SIGKILL)
+        assert child.wait(60) == 1, told.read_text()
+    assert "gone" in told.read_text() and "Traceback" not in told.read_text()
 
 
 SWALLOWED = """

@@ -12,16 +12,20 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import iavfio
 from iavfio.capture.mirror import Mirror
+from iavfio.cli import strays
 from iavfio.errors import IavfioError
 from iavfio.port import inquiry, mirroring
 from iavfio.port.port import Port
+from iavfio.port.probe import NOBODY
+from iavfio.softvf.asking import Questions
 from iavfio.softvf.launch import SoftPf
 from tests.port.rig import send_all, udp, until
 
@@ -162,7 +166,78 @@ def test_what_is_asked_in_vain_is_told(
     with pytest.raises(IavfioError, match="does not answer"):
         inquiry.ask(name)
     status, out, _ = why(name, "--interval", "0")
-    assert status == 0 and "its process was not asked: " in out
+    assert status == 1 and "do not tell all" in out
+    assert f"its process says nothing: port {name!r} gives no answer" in out
+    status, out, _ = why(name, "--interval", "0", "--json")
+    told = json.loads(out)
+    assert status == 1 and told["findings"] == [] and "no answer" in told["unasked"]
+
+
+def refusing(words: dict[str, object]) -> Callable[[bool], bytes]:
+    return lambda _: json.dumps(words).encode()
+
+
+def broken(_: bool) -> bytes:
+    raise ZeroDivisionError("of a test")
+
+
+UNASKED: dict[str, tuple[Callable[[Port], object], str]] = {
+    "closed": (lambda port: port.control.mirroring.close(), "cannot be asked"),
+    "broken": (lambda port: setattr(port.control.mirroring, "why", broken), "ZeroDivisionError"),
+    "another version": (
+        lambda port: setattr(port.control.mirroring, "why", refusing({"version": 2})),
+        "no answer that can be read",
+    ),
+    "ended": (
+        lambda port: setattr(port.control.mirroring, "why", refusing({"ended": "stalled"})),
+        "it was stalled",
+    ),
+    "full": (lambda port: setattr(mirroring, "MOST_CALLERS", 0), "does not hear"),
+}
+
+
+@pytest.mark.parametrize("cause", UNASKED)
+def test_a_process_that_does_not_answer_is_never_nothing_found(
+    cause: str, running: tuple[SoftPf, Port, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps it from answering: the port was not looked at."""
+    monkeypatch.setattr(mirroring, "MOST_CALLERS", mirroring.MOST_CALLERS)  # put back at the end
+    _, port, name = running
+    assert inquiry.ask(name, frames=False).probed.trust == "untrusted"
+    arrange, words = UNASKED[cause]
+    arrange(port)
+    status, out, _ = why(name, "--interval", "0", "--json")
+    told = json.loads(out)
+    assert (status, told["findings"]) == (1, []) and words in told["unasked"]
+
+
+def test_frames_to_nobody_are_a_cause_where_it_can_be_known() -> None:
+    name = f"why{os.getpid()}"
+    nobody, probed = "02:00:00:00:00:77", NOBODY.hex(":")
+    with iavfio.softvf(vfs=2, uplink="none") as pf, pf.open(0, name=name) as port:
+        port.start(wait_link=5)
+        assert why(name, "--interval", "0")[0] == 0  # which sends probes to nobody
+        assert probed in pf.control("stats", vf=0)["to_nobody"]
+        send_all(port, [udp(bytes.fromhex(nobody.replace(":", "")), port.mac)] * 10)
+        assert until(lambda: nobody in pf.control("stats", vf=0)["to_nobody"])
+        told = json.loads(why(name, "--interval", "0", "--json")[1])
+        (found,) = told["findings"]
+        assert found["name"] == "sent to nobody" and f"10 frames to {nobody}" in found["evidence"]
+        assert probed not in found["evidence"]
+        assert why(name, "--interval", "0.1")[0] == 0, "none went while it was watched"
+
+
+@pytest.mark.parametrize("answer", [{}, {"vfs": 5}, {"vfs": [{"socket": 1}]}, {"vfs": [{}] * 99}])
+def test_a_software_pf_that_says_something_else_is_not_believed(
+    answer: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Questions, "ask", lambda *_, **__: answer)
+    assert strays.strays_of(str(tmp_path / "vf0.sock")) == {}
+    assert strays.strays_of("0000:3b:02.0") == {}
+    mine = {"socket": f"vfio-user:{tmp_path}/vf0.sock", "index": 0}
+    of = {"vfs": [mine], "to_nobody": {"\x1b[31m": 3, "02:00:00:00:00:99": 2}}
+    monkeypatch.setattr(Questions, "ask", lambda *_, **__: of)
+    assert strays.strays_of(str(tmp_path / "vf0.sock")) == {"?[31m": 3, "02:00:00:00:00:99": 2}
 
 
 def test_why_a_port_does_not_hear_is_told_and_it_hears_again(

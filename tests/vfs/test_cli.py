@@ -61,12 +61,24 @@ def test_set_and_undo(host: FakePf, capsys: Capture) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"  ip link set {INTERFACE} vf 0 trust off",
         f"  ip link set {INTERFACE} vf 0 vlan 0",
-        "VF 0: trust off (was: on)",
-        "VF 0: vlan 0 (was: 100)",
+        "VF 0: trust off again (was: on)",
+        "VF 0: vlan 0 again (was: 100)",
     ]
     assert host.links.vfs[0] == fresh()
     assert run(["vf", INTERFACE, "undo"]) == 0
-    assert "nothing is recorded" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        f"{PF}: nothing to undo, no change that iavfio made is recorded\n"
+    )
+
+
+def test_an_undo_that_has_been_done_otherwise(host: FakePf, capsys: Capture) -> None:
+    assert run(["vf", INTERFACE, "set", "0", "trust", "on"]) == 0
+    assert run(["vf", INTERFACE, "undo", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "VF 0: trust off again (was: on) - not made"
+    host.links.vfs[0] = fresh()
+    assert run(["vf", INTERFACE, "undo"]) == 0
+    told = f"{PF}: nothing to undo, all is as before the first change\n"
+    assert capsys.readouterr().out == told
 
 
 def test_create_and_destroy(host: FakePf, capsys: Capture) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.softvf.dataplane.plane_rig import Vf, mac, rig
@@ -207,6 +209,41 @@ def test_the_default_vsi_gets_only_what_nobody_takes(uplink: str) -> None:
         c.settle()
         assert empty(a, b, c)
         assert r.plane.wire()["unmatched"] == 0
+
+
+@pytest.mark.parametrize("uplink", ["none", "loopback", "pcap"])
+def test_what_goes_to_nobody_is_counted_by_its_address(uplink: str, tmp_path: Path) -> None:
+    """Unicast that no VF has asked for, where no wire could take it."""
+    words = f"pcap:,{tmp_path / 'sent.pcap'}" if uplink == "pcap" else uplink
+    with rig(vfs=3, uplink=words) as r:
+        a, b, c = r.vfs
+        a.open()
+        b.open()
+        c.open()
+        for to in (2, 9, 9, 8):
+            a.send(frame(mac(to), 1))
+        a.send(frame(BROADCAST, 1), frame(GROUP, 1))
+        a.settle()
+        assert r.plane.strays(0) == ({} if uplink == "pcap" else {mac(9): 2, mac(8): 1})
+        assert r.plane.strays(1) == {}
+        c.publish(promisc_unicast=True)
+        a.send(frame(mac(9), 1), frame(mac(0x77), 1))
+        a.settle()
+        assert sum(r.plane.strays(0).values()) == (0 if uplink == "pcap" else 3), "C takes them"
+
+
+def test_of_many_addresses_those_with_the_most_frames_are_known() -> None:
+    with rig(vfs=1, uplink="none") as r:
+        (a,) = r.vfs
+        a.open()
+        for to, frames in ((0x11, 3), (0x12, 2), (0x13, 3), (0x14, 3), (0x15, 1)):
+            for _ in range(frames):
+                a.send(frame(mac(to), 1))
+        a.settle()
+        assert r.plane.strays(0) == {mac(0x11): 3, mac(0x15): 1, mac(0x13): 3, mac(0x14): 3}
+        a.send(frame(mac(1), 1))
+        a.settle()
+        assert mac(1) in r.plane.strays(0), "its own address: nobody else has it"
 
 
 def test_port_vlan() -> None:
