@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         "iavfio.opening",
         "iavfio.softvf.launch",
     ),
+    example="iavfio bench softvf softvf --size imix --duration 5 --verify",
     status="Exit status: 0 every run was sound; 1 nothing was delivered, more was lost than "
     "--max-loss allows, packets are missing without a counter that says why, --verify found one "
     "wrong, or a device failed; 2 wrong use; 130 after Ctrl-C and 143 after SIGTERM, with the "

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from iavfio.host import Bound
 
 
-@click.command("bind", cls=Command, needs=("iavfio.host",))
+@click.command(
+    "bind", cls=Command, needs=("iavfio.host",), example="iavfio bind 0000:3b:02.0 --dry-run"
+)
 @click.argument("bdfs", metavar="BDF...", nargs=-1, required=True, type=PciAddress())
 @click.option("--force", is_flag=True, help="Also what is in use, or leaves a group not viable.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show each change, make none.")

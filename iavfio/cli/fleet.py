@@ -37,7 +37,7 @@ PREFLIGHT = click.option(
 FILE = click.Path(dir_okay=False, writable=True)
 
 
-@click.group("fleet", cls=Group)
+@click.group("fleet", cls=Group, example="iavfio fleet bench plan.toml")
 def command() -> None:
     """Measure over a fleet of hosts: some send, others receive, and the sums are of all.
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ SUMMARIES = {  # shown by --help without importing the commands
     "vf": "List, make and set up the VFs of a PF: MAC, VLAN, trust, spoof check, link, rate.",
     "why": "Name what keeps a port from receiving, or makes its packets vanish.",
 }
+USUAL, MARGIN, LEAST, NARROW = 80, 2, 20, 60  # columns of help
 OPENING = "iavfio.opening"  # leads to NumPy
 STATUS = (
     "Exit status: 0 done; 1 the result is not sound, or a device, its PF or the host failed; "
@@ -51,18 +53,50 @@ STATUS = (
 )
 
 
+class HelpFormatter(click.HelpFormatter):
+    """Help as wide as the terminal or $COLUMNS, at most 80; click's own is never under 50."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        columns = min(shutil.get_terminal_size().columns, max_width or USUAL)
+        super().__init__(indent_increment, width or max(columns - MARGIN, LEAST), max_width)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """As click's; on a narrow terminal what a word means stands below it."""
+        if self.width < NARROW:
+            col_max = MARGIN
+        super().write_dl(rows, col_max, col_spacing)
+
+
+class Context(click.Context):
+    """Formats help as above."""
+
+    formatter_class = HelpFormatter
+
+
 class Command(click.Command):
     """A subcommand. Signals are exceptions while it works, --help tells its exit status, and
     --log-level has it log.
 
     `needs` names modules that are imported before that: a signal that comes meanwhile ends the
-    process at once. `status` replaces the usual sentence about the exit status.
+    process at once. `example` is a command line, `status` replaces the usual sentence about the
+    exit status.
     """
 
+    context_class = Context
+
     def __init__(
-        self, *args: Any, needs: Sequence[str] = (), status: str = STATUS, **extra: Any
+        self,
+        *args: Any,
+        needs: Sequence[str] = (),
+        example: str = "",
+        status: str = STATUS,
+        **extra: Any,
     ) -> None:
-        super().__init__(*args, **({"epilog": status} | extra))
+        super().__init__(*args, **({"epilog": _epilog(example, status)} | extra))
         self.params.append(log_level_option())
         self._needs = tuple(needs)
 
@@ -78,13 +112,18 @@ class Command(click.Command):
             raise click.exceptions.Exit(signals.status(interrupt)) from interrupt
 
 
+def _epilog(example: str, status: str) -> str:
+    return f"Example: {example}\n\n{status}" if example else status
+
+
 class Group(click.Group):
     """A command with subcommands; for one that it does not have it suggests the nearest."""
 
     command_class = Command
+    context_class = Context
 
-    def __init__(self, *args: Any, **extra: Any) -> None:
-        super().__init__(*args, **extra)
+    def __init__(self, *args: Any, example: str = "", **extra: Any) -> None:
+        super().__init__(*args, **({"epilog": _epilog(example, "") or None} | extra))
         self.params.append(log_level_option())
 
     def resolve_command(
@@ -120,7 +159,7 @@ class LazyGroup(Group):
 
 @click.group(
     cls=LazyGroup,
-    epilog=STATUS,
+    epilog=_epilog("iavfio bench softvf --duration 3", STATUS),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, message="iavfio %(version)s")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iavfio.port.port import Port
 
 
-@click.command("info", cls=Command, needs=("iavfio.opening",))
+@click.command("info", cls=Command, needs=("iavfio.opening",), example="iavfio info softvf")
 @click.argument("target", metavar="VF", type=Vf())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--journal", is_flag=True, help="Add every mailbox message of the negotiation.")

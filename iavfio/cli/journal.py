@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from iavfio.virtchnl.journal import Entry
 
 
-@click.group("journal", cls=Group)
+@click.group("journal", cls=Group, example="iavfio journal show a.jsonl")
 def command() -> None:
     """Record, print and compare what drivers say to their PF."""
 
 
-@command.command("record", cls=Command, needs=("iavfio.virtchnl.journal",))
+@command.command(
+    "record",
+    cls=Command,
+    needs=("iavfio.virtchnl.journal",),
+    example="iavfio journal record /tmp/pf --vf 0 --output a.jsonl",
+)
 @click.argument(
     "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
 )
@@ -71,7 +76,12 @@ def record(directory: Path, vf: int, output: Path) -> None:
     tell(f"{counted(len(entries), 'entry')} in {output}")
 
 
-@command.command("show", cls=Command, needs=("iavfio.virtchnl.journal",))
+@command.command(
+    "show",
+    cls=Command,
+    needs=("iavfio.virtchnl.journal",),
+    example="iavfio journal show a.jsonl",
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def show(file: Path) -> None:
     """Print a saved journal, decoded."""
@@ -86,6 +96,7 @@ def show(file: Path) -> None:
     "diff",
     cls=Command,
     needs=("iavfio.virtchnl.journal_diff",),
+    example="iavfio journal diff a.jsonl b.jsonl --replies",
     status="Exit status: 0 both are the same; 1 they differ, or there was trouble; 2 wrong use, "
     "also a file that is no journal; 130 Ctrl-C; 143 SIGTERM.",
 )

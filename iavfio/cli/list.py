@@ -11,7 +11,7 @@ from iavfio.cli.group import Command
 from iavfio.cli.printing import note, tagged, tell
 
 
-@click.command("list", cls=Command, needs=("iavfio.host.listing",))
+@click.command("list", cls=Command, needs=("iavfio.host.listing",), example="iavfio list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def command(as_json: bool) -> None:
     """List Intel PFs and VFs of this host, in the form of dpdk-devbind --status.

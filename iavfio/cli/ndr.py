@@ -68,7 +68,7 @@ FILE = click.Path(dir_okay=False, writable=True)
     type=Shares(),
     default="0",
     show_default=True,
-    metavar="SHARE[,SHARE...]",
+    metavar="SHARES",
     help="Share of packets that a trial may lose; above 0 it is a partial-drop rate. 0,0.005 finds "
     "both in one search.",
 )

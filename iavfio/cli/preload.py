@@ -33,6 +33,8 @@ class ProgramCommand(Command):
     "preload",
     cls=ProgramCommand,
     needs=("iavfio.preload",),
+    example="iavfio softvf --socket /tmp/vfs, then: iavfio preload /tmp/vfs/vf0.sock -- "
+    "dpdk-testpmd --no-huge -m 512 --in-memory --iova-mode=va -l 0,1 -a 0000:b0:00.0 -- -i",
     status="Exit status: the program's, 128 + n when signal n ended it; 1 when a software VF does "
     "not answer; 2 wrong use, also a socket or program that does not exist, or a program that "
     "cannot be preloaded.",
@@ -56,12 +58,6 @@ def command(
     trace: bool,
 ) -> int:
     """Run a VFIO program, unmodified and without root, on the software VFs behind SOCKETs.
-
-    \b
-      iavfio softvf --socket /tmp/vfs &
-      iavfio preload /tmp/vfs/vf0.sock -- \\
-          dpdk-testpmd --no-huge -m 512 --in-memory --iova-mode=va -l 0,1 \\
-          -a 0000:b0:00.0 -- -i
 
     The program finds the VFs as 0000:b0:00.0, 0000:b0:01.0, ... bound to vfio-pci, and no other PCI
     device. Its exit status is returned. It must be dynamically linked and not setuid.

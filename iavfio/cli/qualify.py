@@ -50,12 +50,12 @@ class TargetsOrCommand(Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("qualify", cls=TargetsOrCommand)
+@click.group("qualify", cls=TargetsOrCommand, example="iavfio qualify 0000:3b:01.0 0000:3b:01.1")
 def command() -> None:
     """Try a card in every way that iavfio uses it, and write down what it does.
 
     \b
-    iavfio qualify VF [VF]            the same as: iavfio qualify run VF [VF]
+    iavfio qualify [run] VF [VF]
     iavfio qualify show BUNDLE
     iavfio qualify diff BUNDLE BUNDLE
     """
@@ -76,7 +76,11 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
 
 
 @command.command(
-    "run", cls=Command, needs=("iavfio.opening", "iavfio.qualify.checks"), status=STATUS
+    "run",
+    cls=Command,
+    needs=("iavfio.opening", "iavfio.qualify.checks"),
+    example="iavfio qualify run 0000:3b:01.0 0000:3b:01.1 -o card.tar",
+    status=STATUS,
 )
 @click.argument("targets", nargs=-1, metavar="VF [VF]", type=Vf())
 @click.option(
@@ -199,14 +203,13 @@ def _path(target: str) -> Path:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@command.command("show", cls=Command, needs=("iavfio.qualify.report",))
+@command.command(
+    "show", cls=Command, needs=("iavfio.qualify.report",), example="iavfio qualify show card.tar"
+)
 @click.argument("bundle", type=FILE)
 @JSON
 def show(bundle: Path, as_json: bool) -> None:
-    """Print the results that a bundle holds.
-
-    Example: iavfio qualify show card.tar
-    """
+    """Print the results that a bundle holds."""
     from iavfio.qualify.bundle import Bundle
 
     _print(Bundle.read(bundle), bundle, as_json)
@@ -216,6 +219,7 @@ def show(bundle: Path, as_json: bool) -> None:
     "diff",
     cls=Command,
     needs=("iavfio.qualify.comparison",),
+    example="iavfio qualify diff before.tar after.tar",
     status="Exit status: 0 no difference; 1 they differ; 2 wrong use, or a file that is no bundle.",
 )
 @click.argument("first", type=FILE)

@@ -15,7 +15,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 METRICS = ("throughput", "loss", "latency", "burst")
 
 
-@click.group("report", cls=Group)
+@click.group("report", cls=Group, example="iavfio report diff before.json after.json")
 def command() -> None:
     """Compare reports of ndr and bench, of one host or of a fleet."""
 

@@ -21,7 +21,12 @@ from iavfio.errors import ConfigError
 from iavfio.ranges import VFS
 
 
-@click.command("softvf", cls=Command, needs=("iavfio.softvf.process",))
+@click.command(
+    "softvf",
+    cls=Command,
+    needs=("iavfio.softvf.process",),
+    example="iavfio softvf --socket /tmp/pf --vfs 2, then: iavfio info vfio-user:/tmp/pf/vf0.sock",
+)
 @click.option(
     "--vfs",
     type=Number(VFS),

@@ -10,7 +10,7 @@ from iavfio.cli.group import Command
 from iavfio.cli.printing import tell
 
 
-@click.command("unbind", cls=Command, needs=("iavfio.host",))
+@click.command("unbind", cls=Command, needs=("iavfio.host",), example="iavfio unbind 0000:3b:02.0")
 @click.argument("bdfs", metavar="BDF...", nargs=-1, type=PciAddress())
 @click.option("-a", "--all", "everything", is_flag=True, help="All that bind changed.")
 @click.option("--force", is_flag=True, help="Also while a process has the VF open; waits for it.")

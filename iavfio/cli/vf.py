@@ -71,13 +71,13 @@ def command(
     PF is a PCI address, its interface, or the directory of a software PF. ACTION:
 
     \b
-    list                 all VFs with their settings
+    list                 settings of all
     create N             make N VFs
     destroy              remove all VFs
-    set VF NAME VALUE... change settings of VF:
+    set VF NAME VALUE... change settings
       mac ADDRESS|none
-      vlan 0..4094       port VLAN; 0 = none
-      qos 0..7           priority of its tag
+      vlan 0..4094       port VLAN; 0: no
+      qos 0..7           its priority
       trust on|off
       spoofchk on|off
       link auto|enable|disable

@@ -6,6 +6,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -13,11 +15,12 @@ import tarfile
 import termios
 from pathlib import Path
 
+import click
 import pytest
 
 from iavfio.arguments import counted
 from iavfio.cli import run
-from iavfio.cli.group import SUMMARIES
+from iavfio.cli.group import group
 
 LONG = [
     ["softvf", "--option", "colour=red"],
@@ -29,7 +32,21 @@ LONG = [
     ["qualify", "softvf", "--only", "zzz"],
     ["softvf", "--option", "help"],
 ]
-HELP = [[name, "--help"] for name in SUMMARIES] + [["--help"]]
+
+
+def commands(of: click.Command = group, *words: str) -> dict[tuple[str, ...], click.Command]:
+    """Every command and subcommand by its words."""
+    found = {words: of}
+    if isinstance(of, click.Group):
+        for name in of.list_commands(click.Context(of)):
+            command = of.get_command(click.Context(of), name)
+            assert command is not None
+            found |= commands(command, *words, name)
+    return found
+
+
+COMMANDS = commands()
+HELP = [[*words, "--help"] for words in COMMANDS]
 
 
 def lines(words: list[str], columns: int | None, terminal: bool = True) -> list[str]:
@@ -87,9 +104,65 @@ def test_a_message_names_some_of_a_long_list_and_where_all_are() -> None:
     assert len(told) < 400
 
 
+CHOICES = re.compile(r"  --\S+ \[\S+\]")  # of an option, which stay together
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
-def test_help_fits_80_columns(words: list[str]) -> None:
-    assert [line for line in lines(words, 80, terminal=False) if len(line) > 80] == []
+def test_help_fits_the_terminal(
+    words: list[str],
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(words) == 0
+    told = capsys.readouterr().out.splitlines()
+    too_wide = [line for line in told if len(line) > min(columns, 80)]
+    assert [line for line in too_wide if not CHOICES.fullmatch(line)] == []
+    assert max(map(len, told)) > min(columns, 80) - 12, "the room is used"
+
+
+def test_help_on_a_terminal_has_its_width() -> None:
+    told = lines(["stats", "--help"], 40)
+    assert [line for line in told if len(line) > 40] == [] and "  --count N" in told
+
+
+EXAMPLE = re.compile(r"^Example: (.*?)(?:\.? Exit status: |$)", re.MULTILINE | re.DOTALL)
+
+
+def told_lines(command: click.Command) -> list[list[str]]:
+    """The words of each command line of an example behind `iavfio`, up to a pipe or another one."""
+    found = EXAMPLE.search(command.epilog or "")
+    assert found, "there is no example"
+    return [
+        shlex.split(
+            re.split(r" > | \| |\)\"|, then|, or of|; with| in ~| -- ", each)[0].strip(" .")
+        )
+        for each in found[1].split("iavfio ")[1:]
+        if not each.startswith("-")  # dpdk-telemetry.py -f iavfio
+    ]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example_that_it_takes(words: tuple[str, ...]) -> None:
+    """Its options exist, values are of their kind, and it has the arguments that it needs."""
+    examples = told_lines(COMMANDS[words])
+    assert any(each[: len(words)] == list(words) for each in examples)
+    for example in examples:
+        known = max((each for each in COMMANDS if example[: len(each)] == list(each)), key=len)
+        assert known, example
+        command = COMMANDS[known]
+        parser = command.make_parser(click.Context(command))
+        given, _, _ = parser.parse_args(example[len(known) :])
+        needed = [each for each in command.params if each.required]
+        assert [each.name for each in needed if not given.get(each.name or "")] == []
+
+
+@pytest.mark.parametrize("name", ["list", "info", "schema"])
+def test_examples_that_need_no_card_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for example in told_lines(COMMANDS[(name,)]):
+        assert run(example) == 0 and capsys.readouterr().out
 
 
 def test_where_nobody_says_how_wide_it_is_a_message_stays_on_its_line() -> None:
