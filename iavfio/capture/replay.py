@@ -19,7 +19,7 @@ from iavfio.capture.sending import (
     Sending,
     SentCounts,
     lost,
-    on_wire,
+    own_on_wire,
     sample,
 )
 from iavfio.errors import ConfigError, IavfioError
@@ -149,7 +149,7 @@ class Replay:
             seconds=seconds,
             counts=self.counts,
             completed=sum(sq["packets"] for sq in moved.sq),
-            on_wire=on_wire(moved),
+            on_wire=own_on_wire(moved, self.counts.sent),
             lost=lost(moved),
             unsent=unsent,
             resets=moved.resets,

@@ -130,6 +130,17 @@ def on_wire(moved: Snapshot) -> int:
     return sum(moved.pf[name] for name in SENT)
 
 
+def own_on_wire(moved: Snapshot, sent: int) -> int:
+    """How many of `sent` frames the PF counts as sent in an interval.
+
+    `iavfio why`, asked meanwhile, sends probes by the same queues. What the queues took beyond
+    `sent` explains as many frames of the PF's count and no more.
+    """
+    told = on_wire(moved)
+    beside = sum(sq["posted"] for sq in moved.sq) - sent
+    return sent if sent < told <= sent + beside else told
+
+
 def lost(moved: Snapshot) -> dict[str, int]:
     """Frames given to the device in an interval and not sent, by the counter that says so."""
     found = {name: moved.pf[name] for name in LOST}

@@ -20,6 +20,7 @@ from iavfio.capture.sending import (
     Sending,
     lost,
     on_wire,
+    own_on_wire,
     sample,
 )
 from iavfio.datapath.pair import FCS
@@ -246,7 +247,7 @@ class Generator:
                 for i, name in enumerate(self.names)
             ],
             seconds=seconds,
-            on_wire=max(on_wire(moved) - answered, 0),
+            on_wire=max(own_on_wire(moved, whole) - answered, 0),
             lost=lost(moved),
             missed=missed,
             unsent=unsent,

@@ -7,17 +7,21 @@ Counts stay below the receive ring, so that no packet can be lost however slow t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import iavfio
+from iavfio.capture.sending import own_on_wire
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator import Generator, Stream
 from iavfio.generator import generator as module
 from iavfio.generator.receiver import Receiver
+from iavfio.port import inquiry
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
+from iavfio.stats import Snapshot
 from tests.port.rig import pressed_once, until
 
 RING = 4096
@@ -62,6 +66,39 @@ def test_each_stream_is_counted_at_both_ends(pf: SoftPf, rate: str) -> None:
     assert done.streams[2].bytes == 500 * 96 and sizes[2] == 96
     imix = (7 * 60 + 4 * 590 + 1514) * 58 + 4 * 60  # 700 are 58 dozens and 4 small ones
     assert done.streams[0].bytes - imix == pytest.approx(0, abs=12 * 700)
+
+
+def test_probes_that_go_beside_the_streams_make_nothing_unsound(pf: SoftPf) -> None:
+    """As `iavfio why` sends them when it is asked meanwhile."""
+    with opened(pf, 0) as sender:
+        asked: list[object] = []
+
+        def ask(seconds: float, packets: int) -> None:
+            if not asked:
+                asked.append(inquiry.ask(sender.name))
+
+        stream = Stream(count=1500, rate="500pps")
+        done = Generator(sender, [stream]).run(progress=ask)
+        posted = sender.stats.snapshot().sq[0]["posted"]
+    assert asked and posted > 1500
+    assert (done.sent, done.on_wire, done.reasons) == (1500, 1500, [])
+
+
+@pytest.mark.parametrize(
+    ("counted", "posted", "told"),
+    [
+        (100, 100, 100),
+        (99, 100, 99),  # lost
+        (102, 103, 100),  # two of three that went beside
+        (99, 103, 99),
+        (104, 103, 104),  # more than anybody sent
+        (101, 100, 101),
+    ],
+)
+def test_the_pf_s_count_of_own_frames(counted: int, posted: int, told: int) -> None:
+    pf = dict.fromkeys(("tx_unicast", "tx_multicast", "tx_broadcast"), 0) | {"tx_unicast": counted}
+    moved = SimpleNamespace(pf=pf, sq=[{"posted": posted - 1}, {"posted": 1}])
+    assert own_on_wire(cast(Snapshot, moved), 100) == told
 
 
 def _keys(stream: Stream) -> dict[str, Any]:
