@@ -113,7 +113,7 @@ wheels: $(VENV)/.wheels  ## wheels for other systems into dist/: glibc 2.28 and 
 $(VENV)/.wheels: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) wheels
 
-test-wheels: wheels  ## try them on Debian 13, with Debian 11's glibc and on emulated ARM, as root; SYSTEM=arm for one
+test-wheels: wheels  ## try them with Python 3.13 and 3.14, with Debian 11's glibc and on emulated ARM, as root; SYSTEM=arm for one
 	@$(PY) -m tests.wheel.foreign $(SYSTEM) || [ $$? = 77 ]
 
 man: build  ## manual pages of all commands, made of their help, in build-docs/man/man1

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from iavfio import _driver as extension
+from tests.wheel.foreign import PYTHON
 
-TOOL = Path(__file__).parents[2] / "tools/manylinux.py"
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools/manylinux.py"
 SPEC = importlib.util.spec_from_file_location("manylinux", TOOL)
 assert SPEC is not None and SPEC.loader is not None
 manylinux = importlib.util.module_from_spec(SPEC)
@@ -61,3 +65,15 @@ def test_readelf_of_this_host_is_understood() -> None:
     assert manylinux.glibc_of(text) >= (2, 14)  # memcpy's version on x86-64; ARM begins at 2.17
     assert "it is not stripped" in found  # `make build` strips nothing
     assert not [fault for fault in found if "is not for" in fault]
+
+
+def test_the_index_is_told_the_pythons_that_were_tried() -> None:
+    """Those of `make test-wheels`, and the one with which the tests run: the least of all."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    least = project["requires-python"].removeprefix(">=")
+    told = {
+        word.rpartition(" ")[2]
+        for word in project["classifiers"]
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", word)
+    }
+    assert told == {least, *PYTHON.values()}

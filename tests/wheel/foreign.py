@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tries the wheels of dist/ on other systems: `python -m tests.wheel.foreign [SYSTEM...]`.
 
-trixie    Debian 13's Python on x86-64: pip, check.py, a bench, the counters
+trixie    Debian 13's Python 3.13 on x86-64: pip, check.py, a bench, the counters
+sid       the same with Python 3.14 of Debian's unstable distribution
 bullseye  Debian 11's glibc 2.31, the oldest at hand: the loader resolves each symbol
 arm       Debian 13's Python on 64-bit ARM under qemu-user: imports, NEON, the preload library
 
@@ -23,9 +24,10 @@ from tests.wheel.trees import System
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIXIE = System("trixie", "x86_64", "python3 python3-venv", configured=True)
+SID = System("sid", "x86_64", "python3.14 python3.14-venv", configured=True)
 BULLSEYE = System("bullseye", "x86_64", "base-files python3 dash coreutils")
 ARM = System("trixie", "aarch64", "base-files base-passwd python3 dash coreutils libstdc++6")
-PYTHON = "3.13"  # of trixie
+PYTHON = {"trixie": "3.13", "sid": "3.14"}
 EMULATED = 900.0  # seconds for a step: emulation is 10 to 30 times slower
 STEP = 300.0
 
@@ -95,7 +97,7 @@ def gather(system: System, into: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--only-binary=:all:", "--python-version", PYTHON, "--dest", str(into)),
+            *("--only-binary=:all:", "--python-version", PYTHON[system.suite], "--dest", str(into)),
             *(word for tag in tags for word in ("--platform", tag)),
             *("--platform", f"manylinux2014_{system.machine}", str(wheel_for(system))),
         ],
@@ -130,19 +132,29 @@ def judge_stats(text: str) -> str:
     return f"stats: {received} packets of {port['port']} while it runs"
 
 
-def try_trixie() -> None:
+def try_python(system: System) -> None:
     """pip, another Python than the builder's, and all that a program does."""
-    wheel = wheel_for(TRIXIE)
-    place = fresh(TRIXIE)
-    gather(TRIXIE, place / "wheels")
+    wheel = wheel_for(system)
+    place = fresh(system)
+    gather(system, place / "wheels")
     shutil.copy(Path(__file__).with_name("check.py"), place)
-    step(TRIXIE, "python3", "-m", "venv", "/try")
-    step(TRIXIE, "pip", "install", "-q", "--no-index", "--find-links=/try/wheels", "iavfio")
-    tell(step(TRIXIE, "python", "-P", "-c", IMPORT))
-    tell(step(TRIXIE, "python", "-P", "/try/check.py", f"/try/wheels/{wheel.name}"))
-    tell(judge_bench(step(TRIXIE, "iavfio", *BENCH)))
-    step(TRIXIE, "sh", "-c", BESIDE)
+    step(system, f"python{PYTHON[system.suite]}", "-m", "venv", "/try")
+    step(system, "pip", "install", "-q", "--no-index", "--find-links=/try/wheels", "iavfio")
+    tell(step(system, "python", "-P", "-c", IMPORT))
+    tell(step(system, "python", "-P", "/try/check.py", f"/try/wheels/{wheel.name}"))
+    tell(judge_bench(step(system, "iavfio", *BENCH)))
+    step(system, "sh", "-c", BESIDE)
     tell(judge_stats((place / "stats.json").read_text(encoding="utf-8")))
+
+
+def try_trixie() -> None:
+    """Python 3.13, with pip, and all that a program does."""
+    try_python(TRIXIE)
+
+
+def try_sid() -> None:
+    """Python 3.14, with pip, and all that a program does."""
+    try_python(SID)
 
 
 def try_bullseye() -> None:
@@ -186,6 +198,7 @@ def tell(text: str) -> None:
 
 TRIALS: dict[str, Callable[[], None]] = {
     "trixie": try_trixie,
+    "sid": try_sid,
     "bullseye": try_bullseye,
     "arm": try_arm,
 }

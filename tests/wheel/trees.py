@@ -89,6 +89,7 @@ class System:
                 f"--include={','.join(self.included.split())}",
                 f"--architectures={self.architecture}",
                 '--aptopt=Apt::Install-Recommends "false"',
+                '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may lag behind sid
                 *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in WITHOUT),
                 *(self.suite, new, mirror()),
             ],
