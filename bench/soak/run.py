@@ -23,7 +23,9 @@ from tests.hostile.storms import STORMS
 
 PEACE = 384  # frames each way that must all come: the smallest ring holds them all
 STORM = 256  # frames each way while something happens
-LOADED = 100_000  # frames of the worker before and after something happens
+LOADED = 100_000  # frames of the worker that must all come
+BESIDE = 20_000  # its frames before something happens, and after
+KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
 SETTLE = 20.0  # seconds that frames of the last round may take
 TOLD = 60.0  # seconds between two lines about how far it is
@@ -106,7 +108,7 @@ class Soak:
         """Something happens in the midst of traffic; then all must be as before."""
         vf = self.dice.randrange(2)
         before = [len(port.resets) for port in self.ports]
-        kind = self.dice.randrange(16)
+        kind = self.dice.randrange(KINDS)
         if kind == 0:
             what = "a driver killed"
             self.storm(self.kill)
@@ -116,8 +118,9 @@ class Soak:
             what, happen = self.dice.choice(list(self.pauses.items()))
             self.storm(lambda: happen(vf))
         else:
-            what, happen = self.dice.choice(list(self.events.items()))
-            if kind < 8:
+            what = "link flap" if kind in (4, 12) else self.dice.choice(RESETS)
+            happen = self.events[what]
+            if kind < 12:
                 self.load(what, lambda: self.whole(what, happen, vf, before[vf]))
                 what += ", under a worker"
             else:
@@ -169,12 +172,12 @@ class Soak:
     def load(self, what: str, happen: Callable[[], object] | None = None) -> None:
         """A C worker's traffic, in which nothing may be lost unless something happens."""
         with Load(self.ports, self.account) as load:
-            if not load.reached(LOADED):
+            if not load.reached(LOADED if happen is None else BESIDE):
                 self.account.wrong.append(f"the worker's traffic stands still, at: {what}")
             if happen is not None:
                 happen()
                 self.await_running()
-                if not load.reached(LOADED):
+                if not load.reached(BESIDE):
                     self.account.wrong.append(f"the worker's traffic has ended, at: {what}")
             load.settle(happen is None, what)
 

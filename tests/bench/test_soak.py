@@ -49,9 +49,9 @@ def test_a_short_soak_is_exact_and_told(
     assert report["resets"] == sum(report["outage_ms"].values())
 
 
-@pytest.mark.parametrize("kind", [*range(5), 8])
+@pytest.mark.parametrize("kind", [0, 1, 2, 4, 5, 13])
 def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
-    """A driver killed twice, a storm, a pause, a reset under a worker, a reset beside Python."""
+    """A driver killed twice, a storm, a pause; a link flap and a reset under a worker; a reset."""
     rolled = iter([0, kind, 1, kind])
     rig.dice = cast(Any, Dice(rolled))
     for _ in range(2):
@@ -61,7 +61,7 @@ def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
     assert rig.account.wrong == []
     assert rig.account.rounds == sum(rig.account.happened.values()) == 2
     assert rig.violations() == []
-    resets = 2 if kind >= 4 else 0
+    resets = 2 if kind >= 5 else 0
     assert rig.account.resets == len(rig.account.outages) == resets
 
 
