@@ -8,6 +8,6 @@ while something happens to one of them, a driver of another VF is killed, or a h
 another VF storms. Then as many again in peace. Of the former some may be lost where a port was
 reset, but none may come twice, be changed, or come out of order; of the latter each must come.
 Memory, descriptors, mappings, threads and what the software PF holds against the ports are watched,
-and at the end every buffer must be back. Exit status 1 when anything of that is not so. A run of
-the same seed does the same things in the same order.
+and at the end every buffer must be back. Exit status 1 when anything of that is not so, 130 when a
+signal ended the run. A run of the same seed does the same things in the same order.
 """

@@ -23,7 +23,9 @@ def main() -> int:
     if args.report is not None:
         args.report.write_text(text + "\n", encoding="utf-8")
     print(text)
-    return 1 if report["wrong"] else 0
+    if report["wrong"]:
+        return 1
+    return 130 if report["interrupted"] else 0
 
 
 if __name__ == "__main__":

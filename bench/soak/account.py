@@ -32,6 +32,7 @@ class Account:
     first_packets: list[float] = field(default_factory=list)
     detected: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    interrupted: bool = False  # by a signal, before its time
 
     @property
     def packets(self) -> int:
@@ -67,6 +68,7 @@ class Account:
             "outage_ms": histogram(self.outages),
             "first_packet_ms": histogram(self.first_packets),
             "usage": usage,
+            "interrupted": self.interrupted,
             "wrong": self.wrong,
         }
 

@@ -23,8 +23,9 @@ from tests.hostile.storms import STORMS
 
 PEACE = 384  # frames each way that must all come: the smallest ring holds them all
 STORM = 256  # frames each way while something happens
-LOADED = 100_000  # frames of the worker that must all come
+LOADED = 400_000  # frames of the worker that must all come
 BESIDE = 20_000  # its frames before something happens, and after
+IN_A_ROW = 8  # resets under one worker
 KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
 SETTLE = 20.0  # seconds that frames of the last round may take
@@ -118,14 +119,14 @@ class Soak:
             what, happen = self.dice.choice(list(self.pauses.items()))
             self.storm(lambda: happen(vf))
         else:
-            what = "link flap" if kind in (4, 12) else self.dice.choice(RESETS)
-            happen = self.events[what]
-            if kind < 12:
-                self.load(what, lambda: self.whole(what, happen, vf, before[vf]))
+            what = "link flap" if kind in (4, 20) else self.dice.choice(RESETS)
+            if kind < 20:
+                self.load(what, lambda load: self.under_a_worker(what, load))
                 what += ", under a worker"
             else:
-                self.storm(lambda: happen(vf))
-                self.whole(what, lambda vf: None, vf, before[vf])
+                known = len(self.ports[vf].resets)
+                self.storm(lambda: self.events[what](vf))
+                self.await_reset(what, vf, known)
         self.account.happened[what] += 1
         self.calm()
         for port, known in zip(self.ports, before, strict=True):
@@ -149,9 +150,8 @@ class Soak:
             if step == 3:
                 happen()
 
-    def whole(self, what: str, happen: Callable[[int], object], vf: int, known: int) -> None:
-        """It happens, and a reset ends: the host's comes a moment after it was asked for."""
-        happen(vf)
+    def await_reset(self, what: str, vf: int, known: int) -> None:
+        """A reset ends: the host's comes a moment after it was asked for."""
         if what in RESETS:
             self.wait(lambda: len(self.ports[vf].resets) > known, f"no end of: {what}")
 
@@ -164,22 +164,31 @@ class Soak:
             if not enemy.at_work():
                 self.account.wrong.append(f"{what}: it could not begin")
             self.storm(lambda: None)
-            self.load(what, enemy.kill)
+            self.load(what, lambda load: enemy.kill())
         finally:
             enemy.kill()
         return what
 
-    def load(self, what: str, happen: Callable[[], object] | None = None) -> None:
+    def load(self, what: str, happen: Callable[[Load], object] | None = None) -> None:
         """A C worker's traffic, in which nothing may be lost unless something happens."""
         with Load(self.ports, self.account) as load:
             if not load.reached(LOADED if happen is None else BESIDE):
                 self.account.wrong.append(f"the worker's traffic stands still, at: {what}")
-            if happen is not None:
-                happen()
-                self.await_running()
-                if not load.reached(BESIDE):
-                    self.account.wrong.append(f"the worker's traffic has ended, at: {what}")
+            elif happen is not None:
+                happen(load)
             load.settle(happen is None, what)
+
+    def under_a_worker(self, what: str, load: Load) -> None:
+        """The same happens again and again, to one VF or the other, with traffic after each."""
+        for _ in range(IN_A_ROW):
+            vf = self.dice.randrange(2)
+            known = len(self.ports[vf].resets)
+            self.events[what](vf)
+            self.await_reset(what, vf, known)
+            self.await_running()
+            if not load.reached(BESIDE):
+                self.account.wrong.append(f"the worker's traffic has ended, at: {what}")
+                break
 
     def await_running(self) -> None:
         """Waits until both ports run with their link up."""
@@ -261,7 +270,9 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
                     told = time.monotonic()
                     tell(told - begin, account)
         except KeyboardInterrupt:
-            account.wrong.append("ended by a signal")
+            account.interrupted = True
+            for way in run.ways:
+                way.settle()
         last = Usage.now()
         account.wrong += last.grown(first)
         if threading.active_count() > threads:

@@ -19,6 +19,14 @@ from iavfio.port.port import Port
 from tests.port.rig import until
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few frames and resets a round."""
+    monkeypatch.setattr(run, "LOADED", 20_000)
+    monkeypatch.setattr(run, "BESIDE", 1000)
+    monkeypatch.setattr(run, "IN_A_ROW", 2)
+
+
 @pytest.fixture
 def rig() -> Iterator[run.Soak]:
     """A soak whose rounds the test runs."""
@@ -49,10 +57,27 @@ def test_a_short_soak_is_exact_and_told(
     assert report["resets"] == sum(report["outage_ms"].values())
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2, 4, 5, 13])
+def test_a_signal_ends_it_with_a_report_that_balances(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(soak: run.Soak) -> None:
+        soak.ways[0].send(7)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Soak, "round", interrupted)
+    monkeypatch.setattr("sys.argv", ["soak", "--seconds", "9"])
+    assert main() == 130
+    report = json.loads(capsys.readouterr().out)
+    assert report["interrupted"]
+    assert report["wrong"] == []
+    assert report["sent"] == 7
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 4, 5, 21])
 def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
-    """A driver killed twice, a storm, a pause; a link flap and a reset under a worker; a reset."""
-    rolled = iter([0, kind, 1, kind])
+    """A driver killed twice, a storm, a pause; flaps and resets under a worker; a reset alone."""
+    under_a_worker = [1, 0] if 4 <= kind < 20 else []
+    rolled = iter([0, kind, *under_a_worker, 1, kind, *under_a_worker])
     rig.dice = cast(Any, Dice(rolled))
     for _ in range(2):
         rig.round()
@@ -61,7 +86,7 @@ def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
     assert rig.account.wrong == []
     assert rig.account.rounds == sum(rig.account.happened.values()) == 2
     assert rig.violations() == []
-    resets = 2 if kind >= 5 else 0
+    resets = {5: 4, 21: 2}.get(kind, 0)
     assert rig.account.resets == len(rig.account.outages) == resets
 
 
