@@ -276,6 +276,48 @@ struct vc_rss_hashcfg {
     uint64_t hashcfg;
 };
 
+/* A rule for the RSS of packets by their headers: ADD_RSS_CFG, DEL_RSS_CFG (docs/spec/virtchnl.md 5, Flow
+ * rules). */
+enum vc_proto {
+    VC_PROTO_NONE = 0,
+    VC_PROTO_ETH = 1,
+    VC_PROTO_S_VLAN = 2,
+    VC_PROTO_C_VLAN = 3,
+    VC_PROTO_IPV4 = 4,
+    VC_PROTO_IPV6 = 5,
+    VC_PROTO_TCP = 6,
+    VC_PROTO_UDP = 7,
+    VC_PROTO_SCTP = 8,
+    VC_PROTO_GTPU_IP = 9,
+    VC_PROTO_GTPU_EH = 10,
+    VC_PROTO_GTPU_EH_DOWN = 11,
+    VC_PROTO_GTPU_EH_UP = 12,
+    VC_PROTO_PPPOE = 13,
+    VC_PROTO_L2TPV3 = 14,
+    VC_PROTO_ESP = 15,
+    VC_PROTO_AH = 16,
+    VC_PROTO_PFCP = 17
+};
+
+struct vc_proto_hdr {
+    int32_t type;
+    uint32_t field_selector;
+    uint8_t buffer[64];
+};
+
+struct vc_proto_hdrs {
+    uint8_t tunnel_level;
+    uint8_t pad[3];
+    uint32_t count;
+    struct vc_proto_hdr proto_hdr[32];
+};
+
+struct vc_rss_cfg {
+    struct vc_proto_hdrs proto_hdrs;
+    int32_t rss_algorithm;
+    uint8_t reserved[128];
+};
+
 struct vc_vf_res_request {
     uint16_t num_queue_pairs;
 };

@@ -63,6 +63,54 @@ struct softvf_stray {
     uint64_t frames; /* 0: this entry is free */
 };
 
+/* Headers of the packets that a rule for RSS is of (docs/spec/virtchnl.md 5, Flow rules). */
+enum softvf_rule_header {
+    SOFTVF_HAS_ETH = 0x1,
+    SOFTVF_HAS_VLAN = 0x2,
+    SOFTVF_HAS_IPV4 = 0x4,
+    SOFTVF_HAS_IPV6 = 0x8,
+    SOFTVF_HAS_TCP = 0x10,
+    SOFTVF_HAS_UDP = 0x20,
+    SOFTVF_HAS_SCTP = 0x40,
+    SOFTVF_HAS_PPPOE = 0x80,
+    SOFTVF_HAS_GTPU = 0x100, /* without an extension header that says uplink or downlink */
+    SOFTVF_HAS_GTPU_EH = 0x200,
+    SOFTVF_HAS_GTPU_DOWN = 0x400,
+    SOFTVF_HAS_GTPU_UP = 0x800,
+    SOFTVF_HAS_L2TPV3 = 0x1000,
+    SOFTVF_HAS_ESP = 0x2000,
+    SOFTVF_HAS_AH = 0x4000,
+    SOFTVF_HAS_PFCP = 0x8000
+};
+
+/* What it hashes of them, in the order in which that goes into the hash. */
+enum softvf_rule_field {
+    SOFTVF_OF_IP_SRC = 0x1,
+    SOFTVF_OF_IP_DST = 0x2,
+    SOFTVF_OF_SRC_PORT = 0x4,
+    SOFTVF_OF_DST_PORT = 0x8,
+    SOFTVF_OF_IP_PROTO = 0x10,
+    SOFTVF_OF_GTPU_TEID = 0x20,
+    SOFTVF_OF_L2TPV3_SESSION = 0x40,
+    SOFTVF_OF_ESP_SPI = 0x80,
+    SOFTVF_OF_AH_SPI = 0x100,
+    SOFTVF_OF_PFCP_SEID = 0x200,
+    SOFTVF_OF_PPPOE_SESSION = 0x400,
+    SOFTVF_OF_S_VLAN = 0x800,
+    SOFTVF_OF_C_VLAN = 0x1000,
+    SOFTVF_OF_ETH_SRC = 0x2000,
+    SOFTVF_OF_ETH_DST = 0x4000,
+    SOFTVF_OF_ETH_TYPE = 0x8000
+};
+
+struct softvf_rule {
+    uint32_t headers;
+    uint32_t fields;
+    uint32_t symmetric;
+};
+
+#define SOFTVF_RULES 64
+
 /* What the PF decided for one VF; published whole. */
 struct softvf_config {
     uint8_t macs[64][6];
@@ -87,6 +135,9 @@ struct softvf_config {
     uint64_t hashcfg;
     uint8_t rss_key[64];
     uint8_t rss_lut[512];
+    uint32_t num_rules; /* the first that fits decides; without one hashcfg does */
+    struct softvf_rule rules[SOFTVF_RULES];
+    uint8_t comms; /* the parser knows GTP-U, PPPoE, L2TPv3, ESP, AH and PFCP: the comms package */
 };
 
 /* Everything below but new, start, stop, free is called between lock and unlock: the data thread then

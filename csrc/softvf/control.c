@@ -183,7 +183,8 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
 {
     struct vf_config *fresh = plane->vf[vf].config;
 
-    if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut))
+    if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut) ||
+        config->num_rules > SOFTVF_RULES)
         return -EINVAL;
     if (config->delay_us && delay_prepare(&plane->vf[vf]))
         return -ENOMEM;

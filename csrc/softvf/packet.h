@@ -39,6 +39,18 @@ struct pkt_tunnels {
     } entry[TUNNEL_PORTS];
 };
 
+/* One IP header, seen from its first byte. */
+struct pkt_ip {
+    uint8_t version;
+    uint8_t proto;
+    uint8_t fragment;
+    uint8_t ext;
+    uint32_t l4_off;
+    uint32_t end; /* of the IP packet, never beyond the frame */
+};
+/* False for what is no whole header. */
+bool pkt_view_ip(const uint8_t *frame, uint32_t len, uint32_t at, struct pkt_ip *ip);
+
 void pkt_parse(const uint8_t *frame, uint32_t len, const struct pkt_tunnels *tunnels,
                struct pkt_info *info);
 
@@ -49,16 +61,21 @@ uint32_t pkt_check(const uint8_t *frame, uint32_t len, const struct pkt_info *in
 /* Bit 62 of rss_conf.hashcfg, no packet class: rss_hash's plain way is not enough. */
 #define RSS_SPECIAL (1ull << 62)
 
+#define RSS_INPUT 48 /* bytes that a key of 52 bytes can hash */
+
 struct rss_conf {
     uint64_t hashcfg; /* by the classes of pkt_info */
     uint64_t classes; /* when split: as the driver set them, by the classes of X722 */
     bool symmetric;
     bool split; /* some of what is one class in hashcfg is hashed, some is not */
-    uint32_t table[40][256]; /* Toeplitz contribution of each byte value at each input position */
+    uint32_t table[RSS_INPUT]
+                  [256]; /* Toeplitz contribution of each byte value at each input position */
 };
 
 void rss_prepare(struct rss_conf *conf, const uint8_t *key, uint32_t key_len, uint64_t hashcfg,
                  bool symmetric, bool x722);
+/* Toeplitz hash of at most RSS_INPUT bytes. */
+uint32_t rss_toeplitz(const struct rss_conf *conf, const uint8_t *input, uint32_t len);
 /* Toeplitz hash of the frame's packet class; *valid = false when its class is not hashed. */
 uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struct pkt_info *info,
                   bool *valid);

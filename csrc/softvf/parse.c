@@ -31,17 +31,7 @@ enum {
     ETH_BRIDGED = 0x6558 /* transparent Ethernet bridging: an inner MAC header follows */
 };
 
-/* One IP header, seen from its first byte. */
-struct ip_view {
-    uint8_t version;
-    uint8_t proto;
-    uint8_t fragment;
-    uint8_t ext;
-    uint32_t l4_off;
-    uint32_t end; /* of the IP packet, never beyond the frame */
-};
-
-static bool view_ipv4(const uint8_t *frame, uint32_t len, uint32_t at, struct ip_view *ip)
+static bool view_ipv4(const uint8_t *frame, uint32_t len, uint32_t at, struct pkt_ip *ip)
 {
     uint32_t header, total;
 
@@ -60,7 +50,7 @@ static bool view_ipv4(const uint8_t *frame, uint32_t len, uint32_t at, struct ip
     return true;
 }
 
-static bool view_ipv6(const uint8_t *frame, uint32_t len, uint32_t at, struct ip_view *ip)
+static bool view_ipv6(const uint8_t *frame, uint32_t len, uint32_t at, struct pkt_ip *ip)
 {
     uint32_t next;
     uint8_t proto;
@@ -99,7 +89,7 @@ static bool view_ipv6(const uint8_t *frame, uint32_t len, uint32_t at, struct ip
     return true;
 }
 
-static uint16_t kind_of(const struct ip_view *ip, uint32_t room)
+static uint16_t kind_of(const struct pkt_ip *ip, uint32_t room)
 {
     if (ip->fragment)
         return PTYPE_KIND_FRAG;
@@ -119,7 +109,7 @@ static uint16_t kind_of(const struct ip_view *ip, uint32_t room)
     }
 }
 
-static uint8_t class_of(const struct ip_view *ip, uint16_t kind)
+static uint8_t class_of(const struct pkt_ip *ip, uint16_t kind)
 {
     uint8_t base = ip->version == 4 ? 0 : PCTYPE_UDP6 - PCTYPE_UDP4;
 
@@ -137,7 +127,7 @@ static uint8_t class_of(const struct ip_view *ip, uint16_t kind)
     }
 }
 
-static void settle(struct pkt_info *info, uint32_t l3, const struct ip_view *ip, uint16_t kind)
+static void settle(struct pkt_info *info, uint32_t l3, const struct pkt_ip *ip, uint16_t kind)
 {
     info->l3_off = (uint16_t)l3;
     info->ip_version = ip->version;
@@ -151,7 +141,7 @@ static void settle(struct pkt_info *info, uint32_t l3, const struct ip_view *ip,
     info->pctype = class_of(ip, kind);
 }
 
-static bool view_ip(const uint8_t *frame, uint32_t len, uint32_t at, struct ip_view *ip)
+bool pkt_view_ip(const uint8_t *frame, uint32_t len, uint32_t at, struct pkt_ip *ip)
 {
     if (at >= len)
         return false;
@@ -176,7 +166,7 @@ static uint32_t udp_tunnel(const uint8_t *frame, uint32_t at, uint32_t room,
 }
 
 /* Where a tunnel's inner frame or packet begins, 0 when this is no tunnel; *inner: its EtherType. */
-static uint32_t tunnel(const uint8_t *frame, const struct ip_view *ip,
+static uint32_t tunnel(const uint8_t *frame, const struct pkt_ip *ip,
                        const struct pkt_tunnels *tunnels, uint16_t *inner)
 {
     uint32_t at = ip->l4_off;
@@ -212,7 +202,7 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16
                          uint16_t base, struct pkt_info *info)
 {
     uint16_t row = 21; /* tunnel, payload unknown */
-    struct ip_view ip;
+    struct pkt_ip ip;
     uint16_t kind;
 
     if (type == ETH_BRIDGED) {
@@ -228,7 +218,7 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16
             row = 51;
     }
     info->ptype = (uint16_t)(base + row);
-    if ((type != ETH_IPV4 && type != ETH_IPV6) || !view_ip(frame, end, at, &ip))
+    if ((type != ETH_IPV4 && type != ETH_IPV6) || !pkt_view_ip(frame, end, at, &ip))
         return;
     kind = kind_of(&ip, ip.end - ip.l4_off);
     info->ptype = (uint16_t)(base + row + (ip.version == 4 ? 1 : 8) + kind);
@@ -241,7 +231,7 @@ static void parse_tunnel(const uint8_t *frame, uint32_t end, uint32_t at, uint16
 void pkt_parse(const uint8_t *frame, uint32_t len, const struct pkt_tunnels *tunnels,
                struct pkt_info *info)
 {
-    struct ip_view ip;
+    struct pkt_ip ip;
     uint32_t at = 14;
     uint32_t inner;
     uint16_t type, kind, base;
@@ -286,9 +276,9 @@ void pkt_parse(const uint8_t *frame, uint32_t len, const struct pkt_tunnels *tun
     if (ip.fragment)
         return;
     if (ip.proto == IPPROTO_IPIP_ || ip.proto == IPPROTO_IPV6_) {
-        struct ip_view nested;
+        struct pkt_ip nested;
 
-        if (!view_ip(frame, ip.end, ip.l4_off, &nested) ||
+        if (!pkt_view_ip(frame, ip.end, ip.l4_off, &nested) ||
             nested.version != (ip.proto == IPPROTO_IPIP_ ? 4 : 6))
             return;
         kind = kind_of(&nested, nested.end - nested.l4_off);

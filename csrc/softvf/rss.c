@@ -48,7 +48,7 @@ void rss_prepare(struct rss_conf *conf, const uint8_t *key, uint32_t key_len, ui
         prepare_families(conf);
     if (conf->symmetric || conf->split)
         conf->hashcfg |= RSS_SPECIAL;
-    for (uint32_t at = 0; at < 40; at++) {
+    for (uint32_t at = 0; at < RSS_INPUT; at++) {
         uint32_t window[8];
 
         for (uint32_t bit = 0; bit < 8; bit++) {
@@ -69,7 +69,7 @@ void rss_prepare(struct rss_conf *conf, const uint8_t *key, uint32_t key_len, ui
     }
 }
 
-static uint32_t toeplitz(const struct rss_conf *conf, const uint8_t *input, uint32_t len)
+uint32_t rss_toeplitz(const struct rss_conf *conf, const uint8_t *input, uint32_t len)
 {
     uint32_t hash = 0;
 
@@ -142,7 +142,7 @@ static uint32_t hash_special(const struct rss_conf *conf, const uint8_t *frame,
         if (ports)
             swap_if_greater(input + 2 * half, input + 2 * half + 2, 2);
     }
-    return toeplitz(conf, input, len);
+    return rss_toeplitz(conf, input, len);
 }
 
 uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struct pkt_info *info,
@@ -159,5 +159,5 @@ uint32_t rss_hash(const struct rss_conf *conf, const uint8_t *frame, const struc
         return hash_special(conf, frame, info, ports, valid);
     if (ports && info->ip_version == 4 && info->l4_off == info->l3_off + 20)
         return plain_hash(conf, frame + info->l3_off - 14);
-    return toeplitz(conf, input, collect(input, frame, info, ports));
+    return rss_toeplitz(conf, input, collect(input, frame, info, ports));
 }

@@ -5,6 +5,7 @@
 #include "softvf/report.h"
 #include "softvf/rx.h"
 #include "softvf/rx_queue.h"
+#include "softvf/rules.h"
 #include "softvf/vectors.h"
 #include "softvf/writeback.h"
 
@@ -320,7 +321,11 @@ enum rx_fate rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         vf->stats[RX_BYTES] += view->len + ETHER_FCS;
         vf->stats[RX_UCAST + view->info.umbcast]++;
     }
-    facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
+    if (config->c.num_rules)
+        facts.hash = rules_hash(&config->c, &config->rss, view->frame, view->len, &view->info,
+                                &facts.hashed);
+    else
+        facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)
         queue = rss_queue(config, facts.hash);
     if (queue >= MAX_QUEUES || !(vf->rx_enabled >> queue & 1)) {

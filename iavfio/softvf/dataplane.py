@@ -62,6 +62,18 @@ class PlaneEvent:
 
 
 @dataclass(frozen=True)
+class HashRule:
+    """A rule for RSS: headers (SOFTVF_HAS_*) that a frame must have, fields (SOFTVF_OF_*) hashed.
+
+    A symmetric one hashes both directions alike while the VF's function is symmetric.
+    """
+
+    headers: int
+    fields: int
+    symmetric: bool = False
+
+
+@dataclass(frozen=True)
 class VfConfig:
     """What the PF decided for one VF's traffic; published whole."""
 
@@ -87,6 +99,8 @@ class VfConfig:
     symmetric: bool = False
     # hashcfg tells unicast, multicast and SYN apart (docs/spec/descriptors.md 12.1)
     x722_classes: bool = False
+    rules: tuple[HashRule, ...] = ()  # the first that fits a frame decides
+    comms: bool = False  # the parser knows the protocols of the comms package
     num_queues: int = 1
     max_frame: int = 9728
     rate: int = 0  # Mbit/s that it may send, of frames with FCS; 0: as fast as it can
@@ -389,6 +403,11 @@ class DataPlane:
         raw.lut_size = len(config.rss_lut)
         ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))
         ffi.memmove(raw.rss_key, config.rss_key, len(config.rss_key))
+        for i, rule in enumerate(config.rules):
+            each = raw.rules[i]
+            each.headers, each.fields = rule.headers, rule.fields
+            each.symmetric = int(rule.symmetric)
+        raw.num_rules, raw.comms = len(config.rules), int(config.comms)
         raw.num_vlans = len(config.vlans)
         vlans = ffi.new("uint64_t[]", 64 * len(TPIDS))
         for tpid, vid in config.vlans:

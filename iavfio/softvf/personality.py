@@ -85,6 +85,7 @@ class Personality:
     true_promisc: bool = False
     vlan_pruning: bool = False
     udp_tunnel: str = ""
+    ddp: str = "os"
     double_vlan: bool = False
     # How long the PF takes, and where one PF differs from another.
     reset_ms: float = 60.0
@@ -314,6 +315,11 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "VLAN filters hold back what is received, on i40e of untrusted VFs (vf-vlan-pruning)",
         ),
         "udp_tunnel": Option(_tunnels, "tunnels of the host: vxlan:4789,geneve:6081, or none"),
+        "ddp": Option(
+            _choice("os", "comms"),
+            "ice: the card's DDP package: that of linux-firmware, or the one whose parser knows "
+            "GTP-U, PPPoE, L2TPv3, ESP, AH and PFCP, which rules for RSS need",
+        ),
         "reset_ms": Option(_milliseconds, "from the start of a reset to VFACTIVE"),
         "notice_lead_ms": Option(_milliseconds, "from RESET_IMPENDING to the reset"),
         "completed_ms": Option(_milliseconds, "how long RSTAT says COMPLETED before VFACTIVE"),

@@ -153,8 +153,8 @@ ROWS = (
     Row(
         "rules for flows",
         lambda exchange: 45 <= _opcode(exchange) <= 48,
-        "ice serves ADD_RSS_CFG to DEL_FDIR_FILTER; the software PF does not grant them, and a "
-        "judge without a DDP package cannot say what their profiles would do",
+        "ice serves ADD_RSS_CFG to DEL_FDIR_FILTER; the software PF grants no flow director, and "
+        "a judge without a DDP package refuses rules for RSS that a card's package knows",
     ),
     Row(
         "rates of queues and the clock",

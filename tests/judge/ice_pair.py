@@ -23,9 +23,9 @@ QUEUES = 16
 LINK_MODES = {"auto": 0, "enable": 1, "disable": 2}
 ZERO_MAC = bytes(6)
 EVENT = 17
-# ice grants them; the software PF plays neither rules for flows nor, of the newest kernel, rates of
+# ice grants them; the software PF plays neither flow director nor, of the newest kernel, rates of
 # queues and the clock (docs/spec/pf-dialects.md 7).
-NOT_PLAYED = 1 << 11 | 1 << 27 | 1 << 28 | 1 << 29 | 1 << 31
+NOT_PLAYED = 1 << 11 | 1 << 28 | 1 << 29 | 1 << 31
 # The software PF of each kernel.
 DIALECTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"6.12": {"rxdids_unknown": True}, NEWEST: {"pf_kernel": "7.x"}}

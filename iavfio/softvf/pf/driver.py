@@ -169,6 +169,8 @@ class Pf:
                 hashcfg=rss.programmed(p, vf.hashcfg),
                 symmetric=vf.symmetric,
                 x722_classes=rss.tells_apart(p),
+                rules=tuple(vf.rules),
+                comms=p.ddp == "comms",
                 num_queues=vf.num_queue_pairs,
                 max_frame=self.max_frame(vf),
                 rate=rate.in_force(p, vf.rate),

@@ -6,6 +6,7 @@ See docs/spec/virtchnl.md 9 and docs/spec/descriptors.md 12.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
@@ -106,6 +107,7 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             "note",
         )
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
+    vf.rules = [replace(rule, symmetric=symmetric) for rule in vf.rules]
     if symmetric and not vf.symmetric:
         # ice makes every profile anew that the VF has ever had (docs/spec/pf-dialects.md 2).
         vf.hashcfg = classes(pf.personality)
@@ -121,12 +123,16 @@ def get_rss_hashcfg_caps(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def set_rss_hashcfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """0 turns hashing off; ice has thrown the old set away before it refuses a class."""
+    """0 turns hashing off.
+
+    ice throws all profiles away, those of rules too, before it refuses a class.
+    """
     vf.require_active()
     if pf.personality.hashcfg_refused:
         raise Refused(Status.UNSUPPORTED, "SET_RSS_HASHCFG is not served by this PF", kind="note")
     wanted = int.from_bytes(payload, "little")
     unknown = wanted & ~classes(pf.personality)
+    vf.rules = []
     vf.hashcfg = wanted  # i40e writes it into registers, whatever it is
     if unknown and pf.personality.is_ice:
         vf.hashcfg = 0

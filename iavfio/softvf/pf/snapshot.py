@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iavfio.softvf.pf import hardware_faults, link
+from iavfio.softvf.pf import flow_rules, hardware_faults, link
 from iavfio.softvf.pf.vf import Vf, mac_text
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
             "lut": list(vf.rss_lut),
             "hashcfg": vf.hashcfg,
             "symmetric": vf.symmetric,
+            "rules": [flow_rules.told(rule) for rule in vf.rules],
         },
         "faults": faults(pf, vf),
     }

@@ -13,6 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.pf.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Vf:
     rss_lut: bytes = bytes(64)
     hashcfg: int = 0
     symmetric: bool = False
+    rules: list[HashRule] = field(default_factory=list)  # for RSS, the last one first
     strip: str = "none"
     strip_tpids: tuple[int, ...] = (0x8100,)
     insert_tpid: int = 0x8100
@@ -144,6 +146,7 @@ class Vf:
         self.queues, self.vector_maps, self.stalled = {}, {}, set()
         self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
         self.symmetric = False
+        self.rules = []
         self.strip, self.strip_tpids = "none", (0x8100,)
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False

@@ -316,6 +316,17 @@ def setting(vsi: int, outer: int = 0, inner: int = 0) -> bytes:
     return struct.pack("<IIH6x", outer, inner, vsi)
 
 
+def rss_cfg(*headers: tuple[int, int], algorithm: int = 0, count: int | None = None) -> bytes:
+    """Headers of type and field selector; 32 fit."""
+    body = b"".join(struct.pack("<II64x", *header) for header in headers)
+    number = len(headers) if count is None else count
+    return (
+        struct.pack("<II", 0, number)
+        + body.ljust(32 * 72, b"\0")
+        + struct.pack("<i128x", algorithm)
+    )
+
+
 def promisc(vsi: int, flags: int) -> bytes:
     return struct.pack("<HH", vsi, flags)
 

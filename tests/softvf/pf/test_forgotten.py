@@ -22,6 +22,7 @@ from tests.softvf.pf.pf_rig import (
     pair,
     promisc,
     rig,
+    rss_cfg,
     rss_key,
     rss_lut,
     select,
@@ -50,6 +51,7 @@ EVERY_CARD: dict[str, Say] = {
 }
 ICE: dict[str, Say] = {
     "symmetric hash": (18, lambda vsi: struct.pack("<HHI", vsi, 2, 0)),
+    "RSS rule": (45, lambda vsi: rss_cfg((4, 3))),
     "filter of an outer tag": (52, lambda vsi: vlan_filters(vsi, (0, 0, 7, OUTER))),
     "stripping of an outer tag": (54, lambda vsi: setting(vsi, outer=2)),
     "insertion of an outer tag": (56, lambda vsi: setting(vsi, outer=2)),

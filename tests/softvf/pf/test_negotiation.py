@@ -21,7 +21,7 @@ def test_e810_reply_byte_by_byte() -> None:
     with rig("e810") as pf:
         reply = pf.negotiate(VPP_CAPS)
     assert reply.hex() == (
-        "0100100011000026a1800a003400000040000000"
+        "0100100011000026a1800a083400000040000000"
         "01001000060000000000000000000000"
     )  # fmt: skip
 
@@ -39,13 +39,13 @@ def test_x710_reply_byte_by_byte() -> None:
 @pytest.mark.parametrize(
     ("card", "asked", "granted"),
     [
-        ("e810", LINUX_CAPS, 0x063C84E1),
+        ("e810", LINUX_CAPS, 0x0E3C84E1),
         ("x710", LINUX_CAPS, 0x009900C1),
         ("x722", LINUX_CAPS, 0x00BD00E1),
-        ("e810", VPP_CAPS, 0x000A80A1),
+        ("e810", VPP_CAPS, 0x080A80A1),
         ("x710", VPP_CAPS, 0x000B0081),
         ("x722", VPP_CAPS, 0x000B00A1),
-        ("e810", pf_rig.DPDK_CAPS, 0x060A84E1),
+        ("e810", pf_rig.DPDK_CAPS, 0x0E0A84E1),
         ("e810", 0, 0x00000001),
         ("x710", 0, 0x00010091),
         ("e810", 1 << 16, 0x00010001),
