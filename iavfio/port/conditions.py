@@ -157,14 +157,16 @@ class Conditions:
             return
         if enough:
             self._counted_from = now
-        rss = self._control.settings.rss
+        rss, session = self._control.settings.rss, self._control.session
         facts = Facts(
             window,
-            rss=self._control.session.has(lib.VC_CAP_RSS_PF),
+            rss=session.has(lib.VC_CAP_RSS_PF),
             kinds=self._received.kinds,
             sampled=self._received.frames,
             rss_left_out=rss.left_out,
             rss_table_queues=rss.table_queues,
+            rss_rules=session.has(lib.VC_CAP_ADV_RSS_PF),
+            rss_tunnels=session.held.tunnels,
         )
         finding = spreading.spread(facts)
         if enough or finding is not None:  # few packets tell that something is so, not that it ends

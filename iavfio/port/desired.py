@@ -16,6 +16,7 @@ from iavfio._driver import lib
 from iavfio.errors import ConfigError, NotGranted, PfRefused
 from iavfio.port.addresses import Addresses
 from iavfio.port.negotiation import Session
+from iavfio.port.rss_rules import apply_rules
 from iavfio.port.settings import Settings
 from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
 from iavfio.virtchnl.messages.rss import (
@@ -125,6 +126,21 @@ def _hash_fields(wish: Wish, session: Session) -> int | None:
     return wish.settings.rss.hashcfg & held.hash_types
 
 
+def _choose_function(session: Session, function: HashFunction) -> None:
+    """ice makes the packet classes anew that it hashes (docs/spec/pf-dialects.md 2)."""
+    session.held.hash_fields = None
+    session.client.ask(CONFIG_RSS_HFUNC(function))
+
+
+def _choose_fields(session: Session, fields: int) -> None:
+    """ice throws the rules away with the classes of before (docs/spec/pf-dialects.md 9).
+
+    A PF that refuses the message may have done so, too.
+    """
+    session.held.doubt_rules()
+    session.client.ask(SET_RSS_HASHCFG(fields))
+
+
 def _vlan_stripping(wish: Wish, session: Session) -> bool | None:
     """The tag is stripped exactly when the vlan column is wanted."""
     wanted = "vlan" in wish.settings.metadata
@@ -151,7 +167,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "hash_function",
         _hash_function,
-        lambda session, function: session.client.ask(CONFIG_RSS_HFUNC(function)),
+        _choose_function,
         _never,
         lambda wish: (
             "symmetric RSS is not in force"
@@ -162,7 +178,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "hash_fields",
         _hash_fields,
-        lambda session, fields: session.client.ask(SET_RSS_HASHCFG(fields)),
+        _choose_fields,
         _never,
         lambda wish: "the PF keeps its own RSS hash fields",
         lossy=True,
@@ -199,6 +215,7 @@ def apply(wish: Wish, session: Session, note: Note) -> bytes:
         note("the PF does not grant RSS: all packets arrive in queue 0")
     for row in ROWS:
         row.apply(wish, session, note)
+    apply_rules(wish.settings.rss, session, note, fatal=_several(wish) and not wish.lenient)
     return apply_addresses(wish, session, note)
 
 

@@ -64,7 +64,8 @@ class Probed:
     `trust`; `pf_error` what GET_STATS said; `pool_idle` and `pool_size` buffers; `max_frame` bytes
     without FCS; `stray`: descriptors that were not asked for; `kinds` of `sampled` frames that
     came; `sent`: a sample of those that went; `rss_left_out`: classes of packets that the settings
-    do not hash; `rss_table_queues`: how many queues the table of the settings names, None for all.
+    do not hash; `rss_table_queues`: how many queues the table of the settings names, None for all;
+    `rss_rules`: whether the PF takes rules for tunnels; `rss_tunnels`: those whose it has taken.
     """
 
     reason: str = ""
@@ -95,6 +96,8 @@ class Probed:
     sent: Sent | None = None
     rss_left_out: tuple[str, ...] = ()
     rss_table_queues: int | None = None
+    rss_rules: bool = False
+    rss_tunnels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

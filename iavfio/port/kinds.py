@@ -60,8 +60,17 @@ TUNNELS = {  # by UDP port
     6081: "GENEVE",
     6635: "MPLS in UDP",
     8472: "VXLAN",
+    8805: "PFCP",
 }
 CARRIERS = frozenset({4, 41, 47, 50, 51, 115, 137})  # IP protocols that carry flows inside
+RULES = {  # for RSS, by kind (iavfio/port/tunnels.py)
+    "GTP-U": "gtpu",
+    "PPPoE": "pppoe",
+    "L2TPv3": "l2tpv3",
+    "ESP": "esp",
+    "AH": "ah",
+    "PFCP": "pfcp",
+}
 HASHED = {6: "tcp", 17: "udp", 132: "sctp"}  # protocols whose ports are hashed
 UDP = 17
 MOST_TAGS = 2  # that cards look behind
@@ -85,6 +94,11 @@ class Kind:
     of_one: int = 0
     field: str = ""
     carrier: bool = False
+
+    @property
+    def tunnel(self) -> str:
+        """The name of the rule for RSS that is for them (iavfio.port.tunnels), "" without one."""
+        return RULES.get(self.name.partition(" behind ")[0], "")
 
 
 def kinds_of(received: Mapping[int, Frames], least: int = 1) -> tuple[Kind, ...]:

@@ -11,6 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from iavfio.virtchnl.messages.rss import HashFunction
+from iavfio.virtchnl.messages.rss_rules import Header
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule for RSS: of which tunnel (iavfio.port.tunnels), headers and function."""
+
+    tunnel: str
+    headers: tuple[Header, ...]
+    function: HashFunction
 
 
 @dataclass
@@ -20,7 +30,8 @@ class PfState:
     `macs`: unicast and multicast filters, the PF's own address for the VF included. `primary`: the
     one that was last added as the VF's own. `doubtful`: filters of requests without an answer.
     `vectors`: vector number -> bitmap of queue pairs. `hash_types`: the packet classes that the PF
-    can hash, once it was asked. `sampled`: whether it was asked for its counters.
+    can hash, once it was asked. `rss_rules`: whether a rule is in force, False while nobody knows.
+    `sampled`: whether it was asked for its counters.
     """
 
     macs: list[bytes] = field(default_factory=list)
@@ -32,9 +43,19 @@ class PfState:
     hash_function: HashFunction | None = HashFunction.TOEPLITZ
     hash_fields: int | None = None
     hash_types: int | None = None
+    rss_rules: dict[Rule, bool] = field(default_factory=dict)
     vlan_stripping: bool | None = None
     vectors: dict[int, int] = field(default_factory=dict)
     sampled: bool = False
+
+    @property
+    def tunnels(self) -> frozenset[str]:
+        """Tunnels that the PF has taken rules for."""
+        return frozenset(rule.tunnel for rule, taken in self.rss_rules.items() if taken)
+
+    def doubt_rules(self) -> None:
+        """The PF may have thrown its rules away: wanted ones are made again, others taken back."""
+        self.rss_rules = dict.fromkeys(self.rss_rules, False)
 
     @classmethod
     def after_reset(cls, mac: bytes | None) -> PfState:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from iavfio._driver import lib
 from iavfio.arguments import Flag, Names, Range, known_fields, known_keywords, several, wrong_type
 from iavfio.errors import ConfigError, Remedy
+from iavfio.port.tunnels import TUNNELS
 
 # The key of the Toeplitz verification suite, which most drivers default to, extended to 52 bytes.
 DEFAULT_KEY = bytes.fromhex(
@@ -35,6 +36,7 @@ FIELDS: dict[str, tuple[int, ...]] = {
     "l2": (lib.PCTYPE_L2_PAYLOAD,),
 }
 CLASSES = Names("packet class of RSS", tuple(FIELDS))
+TUNNEL_NAMES = Names("tunnel that a rule for RSS spreads", tuple(TUNNELS))
 TUPLE = 12  # bytes that are hashed of UDP over IPv4: addresses and ports
 FLOWS = [int.from_bytes(hashlib.blake2b(bytes([i]), digest_size=TUPLE).digest()) for i in range(64)]
 SHORTEST_KEY = 40  # bytes, of X710
@@ -51,6 +53,9 @@ class Rss:
     `key`: Toeplitz key of the PF's size; None takes the default one. `lut`: queue numbers, repeated
     to the PF's table size; None spreads over all queues. `fields`: packet classes that are hashed,
     names of FIELDS. `symmetric`: both directions of a flow hash alike, where the PF can do that.
+    `tunnels`: names of TUNNELS whose packets are hashed by what tells those of one tunnel apart:
+    TEID, session, SPI or SEID, and of PPPoE the packet inside; an E810 with the comms DDP package
+    can do that.
     Raises ConfigError for what no PF can have; what this PF has shows in `Port.configure`.
     """
 
@@ -58,6 +63,7 @@ class Rss:
     lut: tuple[int, ...] | None = None
     fields: frozenset[str] = frozenset(FIELDS)
     symmetric: bool = False
+    tunnels: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checked = {
@@ -65,6 +71,7 @@ class Rss:
             "lut": None if self.lut is None else _table(self.lut),
             "fields": CLASSES("fields", self.fields),
             "symmetric": Flag()("symmetric", self.symmetric),
+            "tunnels": TUNNEL_NAMES("tunnels", self.tunnels),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -78,11 +85,13 @@ class Rss:
         lut: Sequence[int] | None = None,
         fields: Iterable[str] | None = None,
         symmetric: bool = False,
+        tunnels: Iterable[str] = (),
     ) -> Rss:
         """The settings from any collections; None takes the default. Raises ConfigError."""
         classes = FIELDS if fields is None else fields
         names = CLASSES("fields", list(classes) if isinstance(classes, Mapping) else classes)
-        return cls(key, None if lut is None else _table(lut), names, symmetric)
+        rules = TUNNEL_NAMES("tunnels", tunnels)
+        return cls(key, None if lut is None else _table(lut), names, symmetric, rules)
 
     def key_of(self, size: int) -> bytes:
         """The key, which has the PF's size, or as much of the default one as the PF takes."""

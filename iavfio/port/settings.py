@@ -211,6 +211,14 @@ def _fits_rss(settings: Settings, limits: Limits) -> None:
             "the PF did not grant RSS_PF: all packets arrive in queue 0",
             "leave rss out",
         )
+    if rss.tunnels and not limits.granted & lib.VC_CAP_ADV_RSS_PF:
+        raise ConfigError(
+            f"RSS cannot spread {', '.join(sorted(rss.tunnels))}",
+            "the PF did not grant ADV_RSS_PF, which ice grants to VFs of an E810, and no PF to VFs "
+            "of an X710 or X722",
+            "leave tunnels out; a handler that answers REDIRECT by its own hash spreads any "
+            "traffic: docs/guides/handlers.md",
+        )
     if rss.key is not None and len(rss.key) != limits.rss_key:
         raise ConfigError(
             f"an RSS key of {len(rss.key)} bytes is not possible",

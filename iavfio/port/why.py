@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from iavfio._driver import lib
 from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.causes import CHECKS, FATAL, FIRST
 from iavfio.port.facts import HOST, Facts, Finding, StrayFormat
@@ -118,6 +119,7 @@ def _sent(port: Port) -> dict[str, Any]:
 def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
     """What samples show, as fields of the facts, and what the settings say of RSS."""
     sampling, rss = port.control.sampling, port.settings.rss
+    session = port.control.session
     sampling.watch(SAMPLING)
     received = sampling.received()
     own = (port.mac, *port.settings.extra_macs)
@@ -127,6 +129,8 @@ def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
         "sent": sampling.sent(own, sum(queue["posted"] for queue in counts.sq)),
         "rss_left_out": rss.left_out,
         "rss_table_queues": rss.table_queues,
+        "rss_rules": session.has(lib.VC_CAP_ADV_RSS_PF),
+        "rss_tunnels": session.held.tunnels,
     }
 
 

@@ -116,7 +116,12 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
         "flexible Rx descriptors",
         "legacy Rx descriptors: no flow id or timestamp beside the hash",
     ),
-    Capability(lib.VC_CAP_ADV_RSS_PF, "ADV_RSS_PF", "RSS rules by pattern", "fixed hash types"),
+    Capability(
+        lib.VC_CAP_ADV_RSS_PF,
+        "ADV_RSS_PF",
+        "RSS rules by protocol headers",
+        "packets of one tunnel arrive in one queue: Rss.make(tunnels=...) is refused",
+    ),
     Capability(lib.VC_CAP_FDIR_PF, "FDIR_PF", "flow director rules", "no flow rules"),
     Capability(lib.VC_CAP_QOS, "QOS", "traffic classes and rate limits", "no rate limits"),
     Capability(lib.VC_CAP_DCF, "DCF", "control of the PF's switch", "no switch control"),
@@ -124,7 +129,8 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
 )
 
 # What the driver asks for: only what it uses. USO is among them because i40e takes the default MAC
-# address away from a VF that does not ask for it (docs/spec/virtchnl.md 4).
+# address away from a VF that does not ask for it (docs/spec/virtchnl.md 4), and ADV_RSS_PF because
+# the answer tells which remedy there is for traffic in one queue (docs/adr/0010).
 WANTED: Final[int] = (
     lib.VC_CAP_L2
     | lib.VC_CAP_WB_ON_ITR
@@ -134,6 +140,7 @@ WANTED: Final[int] = (
     | lib.VC_CAP_VLAN
     | lib.VC_CAP_RSS_PF
     | lib.VC_CAP_RX_FLEX_DESC
+    | lib.VC_CAP_ADV_RSS_PF
     | lib.VC_CAP_USO
 )
 

@@ -35,6 +35,26 @@ CLASSES: dict[str, set[int]] = {
 }
 
 
+# Rules by tunnel: headers and fields, as an E810's PF tells them (docs/spec/pf-dialects.md 9).
+IPS = ("ipv4", "ipv6")
+RULES: dict[str, list[tuple[list[str], list[str]]]] = {
+    "gtpu": [([ip, *more], ["teid"]) for ip in IPS for more in (["gtpu"], ["gtpu", "gtpu-eh"])],
+    "pppoe": [
+        ([ip, *l4, "pppoe"], ["ip-src", "ip-dst", *ports, "pppoe-session"])
+        for ip in IPS
+        for l4, ports in (
+            ([], []),
+            (["tcp"], ["src-port", "dst-port"]),
+            (["udp"], ["src-port", "dst-port"]),
+        )
+    ],
+    "l2tpv3": [([ip, "l2tpv3"], ["ip-src", "ip-dst", "l2tpv3-session"]) for ip in IPS],
+    "esp": [([ip, "esp"], ["ip-src", "ip-dst", "esp-spi"]) for ip in IPS],
+    "ah": [([ip, "ah"], ["ip-src", "ip-dst", "ah-spi"]) for ip in IPS],
+    "pfcp": [([ip, "pfcp"], ["ip-src", "ip-dst", "seid"]) for ip in IPS],
+}
+
+
 # What Linux's own ice hashes as well, once it hashes any class of that version of IP.
 RESTS = ((set(range(29, 37)), {35, 36}), (set(range(39, 47)), {45, 46}))
 
@@ -56,6 +76,7 @@ def held(pf: SoftPf, vf: int = 0) -> dict[str, Any]:
         "table": seen["rss"]["lut"],
         "classes": seen["rss"]["hashcfg"],
         "symmetric": seen["rss"]["symmetric"],
+        "rules": sorted(map(str, seen["rss"].get("rules", []))),
         "stripped": seen["vlan_strip"] != "none",
         "enabled": (seen["queues"]["enabled_rx"], seen["queues"]["enabled_tx"]),
         "vectors": _vectors(seen["queues"]),
@@ -94,6 +115,12 @@ def expected(port: Port, pf: SoftPf, vf: int = 0) -> dict[str, Any]:
         "table": [pattern[i % len(pattern)] for i in range(64)],
         "classes": sum(1 << bit for bit in bits & OFFERED[personality]),
         "symmetric": personality == "e810" and wanted.rss.symmetric,
+        "rules": sorted(
+            str({"headers": headers, "fields": fields, "symmetric": wanted.rss.symmetric})
+            for tunnel in wanted.rss.tunnels
+            for headers, fields in RULES[tunnel]
+            if "rules" in seen["rss"]  # the live ice does not tell them
+        ),
         "stripped": "vlan" in wanted.metadata,
         "enabled": (queues, queues),
         "vectors": maps,

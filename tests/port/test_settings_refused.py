@@ -54,6 +54,12 @@ CASES = (
     ),
     Case({"rss": iavfio.Rss.make(symmetric=True)}, {"e810": lib.VC_OP_CONFIG_RSS_HFUNC}),
     Case({"rss": iavfio.Rss.make(**FEW)}, both(lib.VC_OP_SET_RSS_HASHCFG)),
+    Case({"rss": iavfio.Rss.make(tunnels=["pppoe"])}, {"e810": lib.VC_OP_ADD_RSS_CFG}),
+    Case(
+        {"rss": iavfio.Rss.make(tunnels=["pppoe"]), "queues": 2},
+        {"e810": lib.VC_OP_ADD_RSS_CFG},
+        fatal=True,
+    ),
     Case(
         {"metadata": {"vlan"}},
         {"e810": lib.VC_OP_ENABLE_VLAN_STRIPPING_V2, "x710": lib.VC_OP_ENABLE_VLAN_STRIPPING},

@@ -9,11 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from iavfio.virtchnl.messages import filters, queues, resources, rss, stats, vlan, vlan_v2
+from iavfio.virtchnl.messages import (
+    filters,
+    queues,
+    resources,
+    rss,
+    rss_rules,
+    stats,
+    vlan,
+    vlan_v2,
+)
 from iavfio.virtchnl.messages.message_type import Request
 from iavfio.virtchnl.messages.queues import QueuePairConfig, VectorMap
 from iavfio.virtchnl.messages.resources import Version
 from iavfio.virtchnl.messages.rss import HashFunction
+from iavfio.virtchnl.messages.rss_rules import Header
 from iavfio.virtchnl.messages.vlan_v2 import Setting, Tag, VlanFilter
 
 MAC_A, MAC_B = bytes.fromhex("020000000001"), bytes.fromhex("01005e000001")
@@ -123,6 +133,31 @@ GOLDEN: tuple[Golden, ...] = (
     ),
     Golden(rss.GET_RSS_HASHCFG_CAPS(), "", ""),
     Golden(rss.SET_RSS_HASHCFG(0x8000_0000_0000_0003), "0300000000000080", "0x8000000000000003"),
+    Golden(
+        rss_rules.ADD_RSS_CFG([Header(4), Header(9, 1), Header(10)]),
+        # outermost level, three headers: IPv4, GTP-U by its TEID, its extension header
+        "00 000000 03000000 04000000 00000000"
+        + "00" * 64
+        + "09000000 01000000"
+        + "00" * 64
+        + "0a000000 00000000"
+        + "00" * 64
+        + "00" * 72 * 29
+        + "00000000"
+        + "00" * 128,  # Toeplitz
+        "ipv4 / gtpu(teid) / gtpu-eh",
+    ),
+    Golden(
+        rss_rules.DEL_RSS_CFG([Header(5, 3), Header(17, 2)], HashFunction.SYMMETRIC_TOEPLITZ),
+        "00 000000 02000000 05000000 03000000"
+        + "00" * 64
+        + "11000000 02000000"
+        + "00" * 64
+        + "00" * 72 * 30
+        + "02000000"
+        + "00" * 128,
+        "ipv6(src, dst) / pfcp(seid), symmetric",
+    ),
     Golden(vlan.ENABLE_VLAN_STRIPPING(), "", ""),
     Golden(vlan.DISABLE_VLAN_STRIPPING(), "", ""),
     Golden(resources.REQUEST_QUEUES(16), "1000", "16 queue pairs"),

@@ -67,6 +67,8 @@ GATES: dict[str, int | None] = {
     "CONFIG_RSS_HFUNC": 19,
     "GET_RSS_HASHCFG_CAPS": 19,
     "SET_RSS_HASHCFG": 19,
+    "ADD_RSS_CFG": 27,
+    "DEL_RSS_CFG": 27,
     "GET_SUPPORTED_RXDIDS": 26,
 }
 ROWS = {row.name: row for row in MESSAGES.values()}
@@ -93,9 +95,9 @@ def test_what_is_asked_of_a_pf() -> None:
     bits = {cap.name: cap.bit.bit_length() - 1 for cap in CAPABILITIES}
     assert {name for name in bits if WANTED >> bits[name] & 1} == {
         *("L2", "WB_ON_ITR", "REQ_QUEUES", "ADV_LINK_SPEED", "VLAN_V2", "VLAN"),
-        *("RSS_PF", "RX_FLEX_DESC", "USO"),
+        *("RSS_PF", "RX_FLEX_DESC", "ADV_RSS_PF", "USO"),
     }
-    assert sum(1 << bit for bit in (0, 5, 6, 7, 15, 16, 19, 25, 26)) == WANTED
+    assert sum(1 << bit for bit in (0, 5, 6, 7, 15, 16, 19, 25, 26, 27)) == WANTED
     assert ESSENTIAL == 1 << 0 | 1 << 16
 
 

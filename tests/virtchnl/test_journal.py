@@ -193,14 +193,18 @@ def test_each_capability_is_one_bit_and_explains_itself() -> None:
 
 
 def test_what_we_ask_for() -> None:
-    # L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, VLAN_V2, VLAN, RSS_PF, USO, RX_FLEX_DESC.
-    assert WANTED == 0x060980E1
+    # L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, VLAN_V2, VLAN, RSS_PF, USO, RX_FLEX_DESC,
+    # ADV_RSS_PF.
+    assert WANTED == 0x0E0980E1
     assert ESSENTIAL == 0x00010001
     assert ESSENTIAL & ~WANTED == 0
     # An XXV710 in the field answered the VPP word with this one.
     report = CapabilityReport(WANTED, 0xB0081)
     denied = [cap.name for cap in report.denied]
-    assert denied == ["WB_ON_ITR", "REQ_QUEUES", "VLAN_V2", "USO", "RX_FLEX_DESC"]
+    assert denied == [
+        *("WB_ON_ITR", "REQ_QUEUES", "VLAN_V2", "USO", "RX_FLEX_DESC"),
+        "ADV_RSS_PF",
+    ]
     assert [cap.name for cap in report.unasked] == ["RX_POLLING"]
     assert "a polling driver must run an ITR" in str(report)
     assert CapabilityReport(1, 0x81).unasked[0].name == "ADV_LINK_SPEED"

@@ -41,6 +41,7 @@ from iavfio.virtchnl.messages.rss import (
     CONFIG_RSS_LUT,
     GET_RSS_HASHCFG_CAPS,
 )
+from iavfio.virtchnl.messages.rss_rules import ADD_RSS_CFG, Header
 from iavfio.virtchnl.messages.stats import GET_STATS
 from iavfio.virtchnl.messages.vlan import ADD_VLAN
 from iavfio.virtchnl.messages.vlan_v2 import (
@@ -141,6 +142,8 @@ def test_bad_queue_pairs(change: dict[str, int], words: str) -> None:
         lambda: made(CONFIG_RSS_KEY(b"")),
         lambda: made(CONFIG_RSS_LUT([0, 4], 4)),
         lambda: made(CONFIG_RSS_LUT([])),
+        lambda: made(ADD_RSS_CFG([])),
+        lambda: made(ADD_RSS_CFG([Header(4, 1)] * 33)),
         lambda: made(REQUEST_QUEUES(0)),
         lambda: made(ADD_VLAN_V2([VlanFilter()])),
         lambda: made(ADD_VLAN_V2([VlanFilter(inner=Tag(1)), VlanFilter(outer=Tag(1))])),
@@ -331,7 +334,7 @@ def test_lengths_of_the_spec_for_one_element() -> None:
     one = {6: 136, 7: 26, 10: 20, 11: 20, 12: 8, 13: 8, 23: 6, 24: 6, 52: 40, 53: 40}
     assert {opcode: MESSAGES[opcode].length.of(1) for opcode in one} == one
     fixed = {1: 8, 2: 0, 3: 4, 8: 12, 9: 12, 14: 4, 15: 12, 18: 8, 25: 0, 26: 8, 27: 0, 28: 0}
-    fixed |= {29: 2, 44: 0, 51: 0, 54: 16, 55: 16, 56: 16, 57: 16}
+    fixed |= {29: 2, 44: 0, 45: 2444, 46: 2444, 51: 0, 54: 16, 55: 16, 56: 16, 57: 16}
     assert {opcode: MESSAGES[opcode].length.of() for opcode in fixed} == fixed
     assert set(one) | set(fixed) | {17} == set(MESSAGES)
 

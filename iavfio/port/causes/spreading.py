@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from iavfio.arguments import counted
 from iavfio.port.facts import Facts, Finding
 from iavfio.port.kinds import Kind
@@ -50,11 +52,11 @@ def _one_queue(f: Facts, packets: list[int]) -> Finding:
     if f.rss_table_queues == 1:
         remedy = "configure(rss=iavfio.Rss.make()): the table that was set names one queue only"
     else:
-        remedies = dict.fromkeys(_remedy(f, kind) for kind in f.kinds[:MOST_NAMED])
+        remedies = _remedies(f, f.kinds[:MOST_NAMED])
         remedy = (
             "RSS hashes IP addresses and TCP, UDP and SCTP ports: traffic of one flow, or of a "
             "kind that the card does not parse, stays together whatever rss= says; "
-            + "; ".join(remedies or [HANDLER])
+            + "; ".join(remedies)
         )
     return Finding(NAME, f"{some} packets arrive in one queue although several run", seen, remedy)
 
@@ -69,7 +71,7 @@ def _some(f: Facts, kept: list[tuple[Kind, str]]) -> Finding:
         NAME,
         f"some kinds of packets are kept in one queue while others spread: {names}",
         f"a sample of {counted(f.sampled, 'frame')}; " + "; ".join(by_reason),
-        "; ".join(dict.fromkeys(_remedy(f, kind) for kind, _ in kept)),
+        "; ".join(_remedies(f, [kind for kind, _ in kept])),
     )
 
 
@@ -85,6 +87,8 @@ def _kept(f: Facts, kind: Kind, queues: int) -> str:
     if kind.packets < SHARE * f.sampled:
         return ""
     if kind.most < MOST * kind.packets:
+        if kind.tunnel in f.rss_tunnels:
+            return ""
         one_tunnel = kind.carrier and kind.of_one >= max(LEAST_OF_A_FLOW, SHARE * f.sampled)
         return OUTSIDE if one_tunnel else ""
     if not kind.field:
@@ -98,15 +102,51 @@ def _kept(f: Facts, kind: Kind, queues: int) -> str:
     return ""
 
 
-def _remedy(f: Facts, kind: Kind) -> str:
-    if kind.field in f.rss_left_out:
-        return "configure(rss=iavfio.Rss.make()) hashes each class of packets"
-    port = TUNNELS_OF_CARDS.get(kind.name)
-    if port is not None:
-        return (
-            f"let the host register the UDP port, so that the card hashes what is inside "
-            f"{kind.name}: ip link add type {kind.name.lower()} id 1 dstport {port} dev PF "
-            f'(a software PF: {{"command": "udp_tunnel", "kind": "{kind.name.lower()}", "port": '
-            f"{port}}}); or let the sender choose source ports by the inner flow"
+def _remedies(f: Facts, kinds: Sequence[Kind]) -> list[str]:
+    """What spreads these kinds: settings first, then what only the host or a program can do."""
+    classes = [kind for kind in kinds if kind.field in f.rss_left_out]
+    rest = [kind for kind in kinds if kind not in classes]
+    by_rule = [kind for kind in rest if kind.tunnel and f.rss_rules]
+    unruly = [kind for kind in by_rule if kind.tunnel in f.rss_tunnels]
+    registered = [kind for kind in rest if kind.name in TUNNELS_OF_CARDS]
+    others = [kind for kind in rest if kind not in by_rule and kind not in registered]
+    said: list[str] = []
+    if classes:
+        said.append("configure(rss=iavfio.Rss.make()) hashes each class of packets")
+    if len(by_rule) > len(unruly):
+        said.append(_rule(f, by_rule))
+    if unruly:
+        said.append(
+            f"the PF has taken the RSS rule of {_names(unruly)}, but the card does not spread by "
+            f"it: its DDP package does not know such packets, or they do not differ in what the "
+            f"rule hashes; {HANDLER}"
         )
-    return HANDLER
+    said += dict.fromkeys(_registering(kind.name) for kind in registered)
+    if others or not said:
+        unhashed = [kind for kind in others if kind.carrier or not kind.field]
+        none = f"there is no RSS rule for {_names(unhashed)}; " if unhashed and f.rss_rules else ""
+        said.append(none + HANDLER)
+    return said
+
+
+def _names(kinds: Sequence[Kind]) -> str:
+    return ", ".join(dict.fromkeys(kind.name for kind in kinds))
+
+
+def _rule(f: Facts, kinds: Sequence[Kind]) -> str:
+    """The setting that has rules for these kinds, and those that there are already."""
+    tunnels = sorted(f.rss_tunnels.union(kind.tunnel for kind in kinds))
+    return (
+        f"configure(rss=iavfio.Rss.make(tunnels={tunnels})), for which the card needs the comms "
+        "DDP package (docs/guides/python.md, RSS for tunnels)"
+    )
+
+
+def _registering(name: str) -> str:
+    port = TUNNELS_OF_CARDS[name]
+    return (
+        f"let the host register the UDP port, so that the card hashes what is inside {name}: "
+        f"ip link add type {name.lower()} id 1 dstport {port} dev PF (a software PF: "
+        f'{{"command": "udp_tunnel", "kind": "{name.lower()}", "port": {port}}}); or let the '
+        "sender choose source ports by the inner flow"
+    )
