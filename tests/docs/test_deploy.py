@@ -22,6 +22,7 @@ import yaml
 
 from iavfio.cli.group import group
 from iavfio.doctor.permissions import RULE
+from iavfio.fleet.read import read_plan
 from iavfio.host.models import adaptive_vfs
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def instructions() -> list[tuple[str, str]]:
 def test_the_image_has_no_compiler_and_its_user_is_not_root() -> None:
     steps = instructions()
     stages = [number for number, (word, _) in enumerate(steps) if word == "FROM"]
-    assert len(stages) == 2 and stages[0] == 0
+    assert len(stages) == 2 and {word for word, _ in steps[: stages[0]]} == {"ARG"}
     last = steps[stages[1] :]
     assert [rest for word, rest in last if word == "COPY"] == ["--from=wheel /wheels /wheels"]
     assert not [rest for word, rest in last if word == "RUN" and "apt-get" in rest]
@@ -100,13 +101,44 @@ def test_the_containers_run_commands_that_there_are() -> None:
         assert pod.count(safe) == len(commands)
 
 
+def test_each_worker_of_a_fleet_has_a_vf_and_the_scheduler_has_none(tmp_path: Path) -> None:
+    """And the plan of the guide is one for these pods."""
+    path = DEPLOY / "kubernetes" / "fleet.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]
+    (worker,), (scheduler,) = (spec[of]["spec"]["containers"] for of in ("worker", "scheduler"))
+    vf = {"intel.com/iavf": "1"}
+    assert (
+        vf.items()
+        <= worker["resources"]["requests"].items() & worker["resources"]["limits"].items()
+    )
+    assert "resources" not in scheduler
+    for pod in (spec["worker"]["spec"], spec["scheduler"]["spec"]):
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        (container,) = pod["containers"]
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+    guide = (ROOT / "docs/guides/fleet.md").read_text(encoding="utf-8")
+    (text,) = (
+        each for each in re.findall(r"```toml\n(.*?)```", guide, re.S) if "kubernetes" in each
+    )
+    (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+    plan = read_plan(str(tmp_path / "plan.toml"))
+    assert ROOT / str(plan.cluster and plan.cluster.options["custom_cluster_spec"]) == path
+    assert len(plan.hosts) == spec["worker"]["replicas"]
+    declared = worker["command"][worker["command"].index("--resources") + 1]
+    assert {f"{host.resource}=1" for host in plan.hosts} == {declared}
+    assert {host.port for host in plan.hosts} == {"PCIDEVICE_INTEL_COM_IAVF"}
+
+
 def test_manifests_are_what_kubernetes_reads() -> None:
     """By PyYAML and by kubectl, which joins them without asking a server."""
     found = {}
     for path in (DEPLOY / "kubernetes").glob("*.yaml"):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             found[document["kind"]] = document
-    assert set(found) == {"ConfigMap", "Pod", "Service", "ServiceMonitor", "Kustomization"}
+    joined = {"ConfigMap", "Pod", "Service", "ServiceMonitor"}
+    assert set(found) == joined | {"Kustomization", "DaskCluster"}
+    assert "fleet.yaml" not in found["Kustomization"]["resources"]  # its kind is of dask's operator
     pod, service, monitor = found["Pod"], found["Service"], found["ServiceMonitor"]
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
