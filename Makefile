@@ -13,7 +13,7 @@ export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
-.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels man docs check-aarch64 check-neon lint promises format clean
+.PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels test-image man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ $(VENV)/.wheels: pyproject.toml | $(VENV)/.installed
 
 test-wheels: wheels  ## try them with Python 3.13 and 3.14, with Debian 11's glibc and on emulated ARM, as root; SYSTEM=arm for one
 	@$(PY) -m tests.wheel.foreign $(SYSTEM) || [ $$? = 77 ]
+
+test-image: venv  ## build deploy/Dockerfile by buildah on Debian's packages, as root, and run it as its user with a read-only root
+	@$(PY) -m tests.wheel.image || [ $$? = 77 ]
 
 man: build  ## manual pages of all commands, made of their help, in build-docs/man/man1
 	@$(PY) tools/man_pages.py build-docs/man/man1

@@ -83,7 +83,10 @@ class Zsh(ZshComplete):
 
 
 class Fish(FishComplete):
-    """Completion for fish."""
+    """Completion for fish, of words and descriptions with commas too."""
+
+    def source(self) -> str:
+        return super().source().replace('string split ","', 'string split --max 1 ","')
 
     def format_completion(self, item: CompletionItem) -> str:
         return super().format_completion(_ended(item))

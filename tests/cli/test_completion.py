@@ -179,6 +179,25 @@ def test_the_script_is_one_of_its_shell(
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_fish_takes_what_stands_behind_a_comma(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["completion", "fish"]) == 0
+    script = capfd.readouterr().out
+    assert 'string split --max 1 "," $completion' in script
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "iavfio.fish").write_text(script, encoding="utf-8")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    asked = f"source {tmp_path}/iavfio.fish; complete -C 'iavfio bench --mod'"
+    done = subprocess.run(
+        [fish, "--no-config", "-c", asked],
+        env=os.environ | {"PATH": path, "HOME": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("--mode\tReceive only, send only, ")
+
+
 def test_bash_itself_completes_a_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bash = shutil.which("bash")
     if bash is None:
