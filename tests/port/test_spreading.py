@@ -158,6 +158,8 @@ ARP = Kind("ARP", 100, 0, 100)
 UDP = Kind("UDP over IPv4", 900, 0, 300, 64, 20, "ipv4-udp")
 ONE = Kind("UDP over IPv4", 900, 0, 900, 1, 900, "ipv4-udp")
 FEW = Kind("UDP over IPv4", 500, 0, 500, 5, 100, "ipv4-udp")
+GRE = Kind("GRE", 256, 0, 32, 1, 256, "ipv4-other", carrier=True)  # the card hashes what is inside
+TUNNELS = Kind("ESP", 512, 0, 300, 9, 256, "ipv4-other", carrier=True)  # each in one queue
 HELD = Kind("UDP over IPv4", 900, 0, 900, 64, 20, "ipv4-udp")
 
 
@@ -169,6 +171,7 @@ HELD = Kind("UDP over IPv4", 900, 0, 900, 64, 20, "ipv4-udp")
         (facts(256, 0, rss=False), "all packets"),
         (facts(256, 0, rss_table_queues=1), "the table that was set names one queue"),
         (facts(400, 600, kinds=(UDP, ARP), sampled=1000), "ARP"),
+        (facts(400, 600, kinds=(TUNNELS,), sampled=1000), "RSS hashes the outer header"),
         (facts(900, 600, kinds=(HELD,), sampled=1000), "although its flows differ"),
         (facts(900, 600, kinds=(HELD,), sampled=1000, rss_left_out=("ipv4-udp",)), "leaves out"),
     ],
@@ -186,6 +189,14 @@ def test_what_is_told(given: Facts, word: str) -> None:
         facts(900, 600, kinds=(UDP,), sampled=1000),
         facts(900, 600, kinds=(ONE,), sampled=1000),  # a large flow is no fault
         facts(900, 600, kinds=(UDP, ARP), sampled=100_000),  # too rare
+        facts(900, 600, kinds=(GRE,), sampled=1000),
+        facts(
+            *(900, 600),
+            kinds=(TUNNELS,),
+            sampled=1000,
+            rss_rules=True,
+            rss_tunnels=frozenset(["esp"]),
+        ),
         # Five flows are in one of the table's two queues by accident.
         facts(600, 900, kinds=(FEW,), sampled=1000, rss_table_queues=2),
     ],

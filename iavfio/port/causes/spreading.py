@@ -87,8 +87,8 @@ def _kept(f: Facts, kind: Kind, queues: int) -> str:
     if kind.packets < SHARE * f.sampled:
         return ""
     if kind.most < MOST * kind.packets:
-        if kind.tunnel in f.rss_tunnels:
-            return ""
+        if kind.tunnel in f.rss_tunnels or kind.of_one > kind.most:
+            return ""  # by its rule, or seen: no queue has all of the one tunnel
         one_tunnel = kind.carrier and kind.of_one >= max(LEAST_OF_A_FLOW, SHARE * f.sampled)
         return OUTSIDE if one_tunnel else ""
     if not kind.field:
