@@ -27,6 +27,7 @@ PFS = (
     "linux-i40e-newest",
     "linux-ice",
     "linux-ice-6.12",
+    "linux-ice-6.1",
     "linux-ice-newest",
 )
 ALL_OPTIONS = "'iavfio softvf --option help' lists all"

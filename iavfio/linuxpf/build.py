@@ -123,6 +123,7 @@ JUDGES = (
     Judge(I40E, "6.1"),
     Judge(_of_libie(I40E), NEWEST),
     Judge(ICE, "6.12"),
+    Judge(ICE, "6.1"),
     Judge(_of_libie(ICE), NEWEST),
 )
 

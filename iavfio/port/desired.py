@@ -16,6 +16,7 @@ from iavfio._driver import lib
 from iavfio.errors import ConfigError, NotGranted, PfRefused
 from iavfio.port.addresses import Addresses
 from iavfio.port.negotiation import Session
+from iavfio.port.rss import FIELDS
 from iavfio.port.rss_rules import apply_rules
 from iavfio.port.settings import Settings
 from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
@@ -28,6 +29,7 @@ from iavfio.virtchnl.messages.rss import (
     HashFunction,
 )
 
+EVERY_FIELD = frozenset(FIELDS)
 Note = Callable[[str], None]
 Refusal = (PfRefused, NotGranted, ConfigError)
 
@@ -122,7 +124,13 @@ def _hash_fields(wish: Wish, session: Session) -> int | None:
         return None
     held = session.held
     if held.hash_types is None:
-        held.hash_types = session.client.ask(GET_RSS_HASHCFG_CAPS())
+        try:
+            held.hash_types = session.client.ask(GET_RSS_HASHCFG_CAPS())
+        except PfRefused:
+            # ice of Linux 6.1 leaves no choice, and no capability tells: it hashes all that it can.
+            if wish.settings.rss.fields == EVERY_FIELD:
+                return None
+            raise
     return wish.settings.rss.hashcfg & held.hash_types
 
 

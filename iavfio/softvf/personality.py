@@ -110,6 +110,11 @@ class Personality:
         return self.driver == "ice"
 
     @property
+    def is_ice_6_1(self) -> bool:
+        """Whether the PF's driver is ice of Linux 6.1 (docs/spec/pf-dialects.md 2, 5)."""
+        return self.is_ice and self.pf_kernel == "6.1"
+
+    @property
     def spares_resets(self) -> bool:
         """Whether trust and a link that is set again reset a VF only when there is need."""
         return self.pf_kernel == "7.x"
@@ -272,7 +277,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
     {
         "pf_kernel": Option(
             _choice("6.1", "6.12", "7.x", "oot"),
-            "whose PF driver answers: of Linux 6.1 (x710, x722), 6.12 or 7.x, or oot, Intel's own",
+            "whose PF driver answers: of Linux 6.1, 6.12 or 7.x, or oot, Intel's own",
         ),
         "vectors": Option(_range(2, VECTOR_LIMIT), "MSI-X vectors, vector 0 included: 5, 17, 65"),
         "num_queue_pairs": Option(_range(1, QUEUE_LIMIT), "queue pairs at the start"),
@@ -405,11 +410,6 @@ def named(name: str, **overrides: Value) -> Personality:
         card = _out_of_tree(card)
     if wanted.get("pf_kernel") == "6.1":
         card = replace(card, uso_mac_rule=False)
-    if wanted.get("pf_kernel") == "6.1" and card.is_ice:
-        raise ConfigError(
-            "how ice of Linux 6.1 answers is not known here",
-            remedy="x710 and x722 have pf_kernel=6.1",
-        )
     vectors = wanted.pop("vectors", None)
     if isinstance(vectors, int):
         card = replace(card, max_vectors=vectors, msix_count=vectors)

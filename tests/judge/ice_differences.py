@@ -20,7 +20,7 @@ CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
 ADD_VLANS = (12, 52)
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
-KERNELS = ("6.12", NEWEST)
+KERNELS = ("6.1", "6.12", NEWEST)
 RESETTING = ("flr", "trust", "mac", "vlan")
 
 
@@ -132,8 +132,8 @@ def _strips_two_tags(exchange: Exchange) -> bool:
         return False
     settings = [
         struct.unpack_from("<II", step.payload)
-        for step, _ in exchange.since_reset()
-        if step.opcode == STRIP
+        for step, status in exchange.since_reset()
+        if step.opcode == STRIP and not status
     ]
     return any(outer for outer, _ in settings) and any(inner for _, inner in settings)
 

@@ -11,7 +11,7 @@ from tests.softvf.pf.pf_rig import macs, setting, vlan_filters, vlans
 V = 1  # the only VSI that ice tells a VF of
 NO_VLAN_V2 = CAPS & ~(1 << 15)
 NO_FLEX = CAPS & ~(1 << 26)
-NO_CRC = CAPS & ~(1 << 7)
+NO_CRC = CAPS & ~(1 << 10)
 LUT = bytes([0, 1, 2, 3] * 16)
 ZERO, BROADCAST, MULTICAST = "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"
 

@@ -28,7 +28,11 @@ EVENT = 17
 NOT_PLAYED = 1 << 11 | 1 << 28 | 1 << 29 | 1 << 31
 # The software PF of each kernel.
 DIALECTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"6.12": {"rxdids_unknown": True}, NEWEST: {"pf_kernel": "7.x"}}
+    {
+        "6.1": {"pf_kernel": "6.1"},
+        "6.12": {"rxdids_unknown": True},
+        NEWEST: {"pf_kernel": "7.x"},
+    }
 )
 
 

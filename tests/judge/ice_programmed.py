@@ -87,7 +87,7 @@ def by_linux(switch: Switch, queues: Queues, own_key: bytes, double_vlan: bool) 
         tx={
             queue: switch.tx[number]
             for queue, number in enumerate(queues.tx_numbers)
-            if number in switch.tx
+            if number in switch.tx and switch.tx[number].entries
         },
         rx_causes=rx_causes,
         tx_causes=tx_causes,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.contract import Scheduler, VfHardware
+from iavfio.softvf.contract import Scheduler, VfHardware, ViolationKind
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Personality, Tunnel
 from iavfio.softvf.pf import admin, link, rate, rss, vlans
@@ -54,6 +54,7 @@ class Pf:
                 personality.trusted,
                 personality.spoof_check,
                 serves_early=not personality.is_ice,
+                counts_on=personality.is_ice and not personality.is_ice_6_1,
                 delay_us=personality.delay_us,
             )
             for index, each in enumerate(hardware)
@@ -288,9 +289,12 @@ class Pf:
             raise Refused(Status.PARAM, fault, rule="docs/spec/virtchnl.md 5")
         if p.is_ice and not _unlocked(vf, message):
             raise Refused(Status.UNSUPPORTED, "not unlocked by what was negotiated")
-        handler = message.handler_of(p.driver)
+        handler = message.handler_of(p.driver, p.pf_kernel)
         if handler is None:
-            raise Refused(Status.UNSUPPORTED, "this PF does not serve the opcode")
+            # A VF to which the capability was granted cannot know.
+            known = message.handler_of(p.driver) is not None
+            kind: ViolationKind = "note" if known else "violation"
+            raise Refused(Status.UNSUPPORTED, "this PF does not serve the opcode", kind=kind)
         return handler
 
     def _number(self, status: Status | int) -> int:

@@ -216,7 +216,8 @@ def add_rss_cfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if algorithm == lib.VC_RSS_XOR:
         _xor(vf)
         return b""
-    rule = _rule(pattern, algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC)
+    symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
+    rule = _rule(pattern, symmetric and not pf.personality.is_ice_6_1)  # which hashes none alike
     same = [each for each in vf.rules if each.headers == rule.headers]
     for other in pf.vfs:
         if other is not vf and _differs_in_symmetry(other, rule):

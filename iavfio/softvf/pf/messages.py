@@ -34,7 +34,8 @@ class Message:
     sent, by an old convention of the protocol (docs/spec/virtchnl.md 5).
     `never_zero` are the places of 16-bit fields that may not be zero.
     `unlock` and `gate` are ice's allow-list (docs/spec/virtchnl.md 9). `served_by` names the PFs
-    that have a handler; `unknown_to` those kernels whose drivers lack even the opcode.
+    that have a handler, ice those of them that are not in `unserved_by_ice`; `unknown_to` are
+    kernels whose drivers lack even the opcode.
     """
 
     name: str
@@ -49,15 +50,17 @@ class Message:
     never_zero: tuple[int, ...] = ()
     served_by: PfDrivers = "both"
     unknown_to: tuple[str, ...] = ()
+    unserved_by_ice: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
         """The opcode, from csrc/hw/virtchnl.h."""
         return int(getattr(lib, f"VC_OP_{self.name}"))
 
-    def handler_of(self, driver: str) -> Handler | None:
-        """Returns the handler in a PF's driver ("ice", "i40e"), None where it has none."""
-        return self.handler if self.served_by in ("both", driver) else None
+    def handler_of(self, driver: str, kernel: str = "") -> Handler | None:
+        """Returns the handler in a PF's driver ("ice", "i40e") of a pf_kernel, None without one."""
+        unserved = driver == "ice" and kernel in self.unserved_by_ice
+        return self.handler if self.served_by in ("both", driver) and not unserved else None
 
     def length_fault(self, payload: bytes, version: tuple[int, int]) -> str | None:
         """Returns what is wrong with a message's length, in words; None when it is right."""

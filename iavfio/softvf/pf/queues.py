@@ -30,7 +30,9 @@ CHAINED = 5  # buffers that a frame on the E810 fills at most
 PORT_VLAN_TAG = 4  # bytes that a VF on a port VLAN need not count
 RXDID_LEGACY = 1
 RXDID_BITS = 64  # ice shifts a 64-bit mask, so 65 is taken for 1
+RING_BITS = 0xFFFF  # of a ring's length that ice looks at
 ITR_NONE = 3
+Ring = tuple[int, int]  # address and entries
 ACTIVE: Unlock = "after GET_VF_RESOURCES"
 
 
@@ -58,9 +60,9 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     for pair in pairs:
         _check_ids(pf, vf, pair)
         _check_i40e_rx(pf, pair.rxq)
-        _configure_rx(pf, vf, pair.rxq)
+        _configure_rx(pf, vf, pair.rxq, _ring(pair.rxq))
         _check_i40e_tx(pf, pair.txq)
-        _configure_tx(pf, vf, pair.txq)
+        _configure_tx(pf, vf, pair.txq, _ring(pair.txq))
     return b""
 
 
@@ -68,27 +70,57 @@ def _configure_ice(pf: Pf, vf: Vf, pairs: list[Any]) -> None:
     for step in (_check_crc, _configure_ice_pair):
         for at, pair in enumerate(pairs):
             try:
-                step(pf, vf, pair)
+                step(pf, vf, at, pair)
             except (Refused, OSError):
                 for queue in range(at, -1, -1):
                     _disable(pf, vf, queue)
                 raise
 
 
-def _configure_ice_pair(pf: Pf, vf: Vf, pair: Any) -> None:
+def _configure_ice_pair(pf: Pf, vf: Vf, at: int, pair: Any) -> None:
     """The send queue runs before the receive queue is looked at.
 
     The receive queue's context is written before its descriptor format is looked at: one that is
-    refused leaves the oldest format.
+    refused leaves the oldest format. A queue whose ring has no entries is left alone.
     """
     _check_ids(pf, vf, pair)
     _check_rings(pf, pair)
-    _configure_tx(pf, vf, pair.txq)
-    if pair.rxq.ring_len:
-        _check_ice_rx(pf, vf, pair.rxq)
-    _configure_rx(pf, vf, pair.rxq)
-    if pair.rxq.ring_len and vf.has(lib.VC_CAP_RX_FLEX_DESC):
+    if pair.txq.ring_len:
+        _configure_tx(pf, vf, pair.txq, _ice_ring(pf, vf, at, pair.txq, rx=False))
+    if not pair.rxq.ring_len:
+        return
+    ring = _ice_ring(pf, vf, at, pair.rxq, rx=True)
+    _check_ice_rx(pf, vf, pair.rxq)
+    _configure_rx(pf, vf, pair.rxq, ring)
+    if vf.has(lib.VC_CAP_RX_FLEX_DESC):
         _check_rxdid(pf, f"queue {pair.rxq.queue_id}", int(pair.rxq.rxdid))
+
+
+def _ring(half: Any) -> Ring:
+    return int(half.dma_ring_addr), int(half.ring_len)
+
+
+def _ice_ring(pf: Pf, vf: Vf, at: int, half: Any, *, rx: bool) -> Ring:
+    """The ring that a queue gets of a pair at this place of the list.
+
+    ice of Linux 6.1 keeps what it reads by the place, and then sets the queue up by what is kept
+    for the queue's number: of a list in another order queues get each other's rings.
+    """
+    address, length = _ring(half)
+    said = address, length & RING_BITS
+    if not pf.personality.is_ice_6_1:
+        return said
+    vf.rings[at, rx] = said
+    queue = int(half.queue_id)
+    kept = vf.rings.get((queue, rx), (0, 0))
+    if queue != at:
+        vf.hardware.violation(
+            "docs/spec/pf-dialects.md 5",
+            f"{'Rx' if rx else 'Tx'} queue {queue} at place {at} of CONFIG_VSI_QUEUES: ice of "
+            f"Linux 6.1 gives it the ring last named at place {queue}, {kept[1]} descriptors at "
+            f"{kept[0]:#x}",
+        )
+    return kept
 
 
 def _disable(pf: Pf, vf: Vf, queue: int) -> None:
@@ -141,8 +173,8 @@ def _check_i40e_rx(pf: Pf, rx: Any) -> None:
         )
 
 
-def _check_crc(pf: Pf, vf: Vf, pair: Any) -> None:
-    if not pair.rxq.crc_disable:
+def _check_crc(pf: Pf, vf: Vf, at: int, pair: Any) -> None:
+    if not pair.rxq.crc_disable or pf.personality.is_ice_6_1:  # to which it is a pad byte
         return
     where = f"queue {pair.rxq.queue_id}"
     if not vf.has(lib.VC_CAP_CRC):
@@ -151,17 +183,12 @@ def _check_crc(pf: Pf, vf: Vf, pair: Any) -> None:
         raise _refuse(f"{where}: crc_disable together with VLAN stripping")
 
 
-def _ice_length(rx: Any) -> int:
-    """ice looks at 16 of the 32 bits."""
-    return int(rx.ring_len) & 0xFFFF
-
-
 def _check_rings(pf: Pf, pair: Any) -> None:
     tx, rx, most = pair.txq, pair.rxq, pf.personality.max_ring
     where = f"queue {tx.queue_id}"
     if tx.headwb_enabled:
         raise _refuse(f"{where}: headwb_enabled must be 0")
-    for side, length in (("Tx", tx.ring_len), ("Rx", _ice_length(rx))):
+    for side, length in (("Tx", tx.ring_len), ("Rx", rx.ring_len & RING_BITS)):
         if length and (not ICE_RING_MIN <= length <= most or length % 32):
             raise _refuse(
                 f"{where}: {side} ring_len {length}, "
@@ -216,17 +243,14 @@ def _base(vf: Vf, side: str, queue: int, address: int) -> int:
     return address - address % UNIT
 
 
-def _configure_tx(pf: Pf, vf: Vf, tx: Any) -> None:
-    queue = int(tx.queue_id)
-    if pf.personality.is_ice and not tx.ring_len:
-        return  # left alone
+def _configure_tx(pf: Pf, vf: Vf, tx: Any, ring: Ring) -> None:
+    queue, (address, length) = int(tx.queue_id), ring
     offer = vf.queues.setdefault(queue, Offer())
     ran = _stop(pf, vf, queue, rx=False)
     if pf.personality.is_ice:
         vf.tx_enabled &= ~(1 << queue)  # until the next ENABLE_QUEUES, though it runs
-    base = _base(vf, "Tx", queue, int(tx.dma_ring_addr))
-    pf.plane.configure_tx(vf.index, queue, base, int(tx.ring_len))
-    offer.tx = tx.ring_len > 0
+    pf.plane.configure_tx(vf.index, queue, _base(vf, "Tx", queue, address), length)
+    offer.tx = length > 0
     # ice starts a send queue here; ENABLE_QUEUES only turns its interrupt on
     # (docs/spec/virtchnl.md 9).
     if offer.tx and (ran or pf.personality.is_ice):
@@ -246,13 +270,11 @@ def _longest_frame(pf: Pf, vf: Vf, rx: Any) -> int:
     return min(longest + (PORT_VLAN_TAG if vf.port_vlan else 0), CHAINED * int(rx.databuffer_size))
 
 
-def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
-    queue = int(rx.queue_id)
-    if pf.personality.is_ice and not rx.ring_len:
-        return
+def _configure_rx(pf: Pf, vf: Vf, rx: Any, ring: Ring) -> None:
+    queue, (address, length) = int(rx.queue_id), ring
     offer = vf.queues.setdefault(queue, Offer())
     ran = _stop(pf, vf, queue, rx=True)
-    base = _base(vf, "Rx", queue, int(rx.dma_ring_addr))
+    base = _base(vf, "Rx", queue, address)
     size = _buffer_size(pf, int(rx.databuffer_size))
     if size != rx.databuffer_size:
         text = f"Rx queue {queue}: databuffer_size {rx.databuffer_size} is taken as {size}"
@@ -260,7 +282,6 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any) -> None:
             text += ": the device may write beyond the end of the buffer"
         kind: ViolationKind = "violation" if size > rx.databuffer_size else "note"
         vf.hardware.violation("docs/spec/descriptors.md 10", text, kind)
-    length = _ice_length(rx) if pf.personality.is_ice else int(rx.ring_len)
     offer.rx, offer.rx_iova = length > 0 and size > 0, base
     flex = vf.has(lib.VC_CAP_RX_FLEX_DESC) and pf.rxdids_told and _offered(int(rx.rxdid))
     offer.keep_crc = bool(rx.crc_disable) and vf.has(lib.VC_CAP_CRC)

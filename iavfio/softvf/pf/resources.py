@@ -54,8 +54,9 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
     if personality.wb_on_itr:
         offered |= lib.VC_CAP_WB_ON_ITR
     if personality.is_ice:
-        offered |= lib.VC_CAP_ADV_LINK_SPEED | lib.VC_CAP_CRC | lib.VC_CAP_USO
-        offered |= lib.VC_CAP_RX_FLEX_DESC | lib.VC_CAP_ADV_RSS_PF
+        offered |= lib.VC_CAP_ADV_LINK_SPEED | lib.VC_CAP_USO | lib.VC_CAP_ADV_RSS_PF
+        if not personality.is_ice_6_1:
+            offered |= lib.VC_CAP_CRC | lib.VC_CAP_RX_FLEX_DESC
         if asked & lib.VC_CAP_VLAN_V2:
             offered |= lib.VC_CAP_VLAN_V2  # wins over VLAN
         elif bool(port_vlan) == personality.double_vlan:

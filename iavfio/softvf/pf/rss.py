@@ -154,6 +154,6 @@ ROWS: tuple[Message, ...] = (
     ),
     Message("CONFIG_RSS_KEY", config_rss_key, fixed=5, per=1, count_at=2, gate=CAP),
     Message("CONFIG_RSS_LUT", config_rss_lut, fixed=5, per=1, count_at=2, gate=CAP),
-    Message("GET_RSS_HASHCFG_CAPS", get_rss_hashcfg_caps, gate=CAP),
-    Message("SET_RSS_HASHCFG", set_rss_hashcfg, fixed=8, gate=CAP),
+    Message("GET_RSS_HASHCFG_CAPS", get_rss_hashcfg_caps, gate=CAP, unserved_by_ice=("6.1",)),
+    Message("SET_RSS_HASHCFG", set_rss_hashcfg, fixed=8, gate=CAP, unserved_by_ice=("6.1",)),
 )

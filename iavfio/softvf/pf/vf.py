@@ -66,6 +66,7 @@ class Vf:
     trusted: bool
     spoof_check: bool
     serves_early: bool = False  # i40e: a VF is active from the end of its reset on
+    counts_on: bool = False  # ice after 6.1: over resets, and from one user to the next
     admin_mac: bytes | None = None
     port_vlan: int = 0
     link_mode: str = "auto"
@@ -94,6 +95,7 @@ class Vf:
     promisc_unicast: bool = False
     promisc_multicast: bool = False
     queues: dict[int, Offer] = field(default_factory=dict)
+    rings: dict[tuple[int, bool], tuple[int, int]] = field(default_factory=dict)  # see queues.py
     rx_enabled: int = 0
     tx_enabled: int = 0
     rx_stopped: int = 0  # ice: by a refused CONFIG_VSI_QUEUES; they count as enabled all the same
@@ -143,7 +145,7 @@ class Vf:
         self.vlans, self.tagged = set(), set()
         self.vlan_count = 0
         self.promisc_unicast = self.promisc_multicast = False
-        self.queues, self.vector_maps, self.stalled = {}, {}, set()
+        self.queues, self.rings, self.vector_maps, self.stalled = {}, {}, {}, set()
         self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
         self.symmetric = False
         self.rules = []
@@ -151,7 +153,7 @@ class Vf:
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False
         self.failures, self.disabled_why = 0, ""
-        if self.serves_early:  # ice counts on over resets, and from one user to the next
+        if not self.counts_on:
             self.stats_start = None
         self.default_mac = self.primary_mac = ZERO_MAC
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.softvf.pf.pf_rig import Rig, rig, rss_cfg
+from tests.softvf.pf.pf_rig import LINUX_CAPS, Rig, rig, rss_cfg
 
 ADD, DEL = 45, 46
 ETH, S_VLAN, C_VLAN, IPV4, IPV6, TCP, UDP, SCTP = range(1, 9)
@@ -174,6 +174,14 @@ def test_the_function_goes_through_the_rules() -> None:
         for algorithm in (2, 0):
             assert pf.status(18, struct.pack("<HHI", 1, algorithm, 0)) == 0
             assert [rule["symmetric"] for rule in rules(pf)] == [algorithm == 2] * 2
+
+
+def test_ice_of_linux_6_1_takes_a_symmetric_rule_for_a_plain_one() -> None:
+    with rig("e810", pf_kernel="6.1") as pf:
+        assert pf.status(1, struct.pack("<II", 1, 1)) == 0
+        assert pf.status(3, struct.pack("<I", LINUX_CAPS)) == 0
+        assert pf.status(ADD, rss_cfg((IPV4, 3), algorithm=SYMMETRIC)) == 0
+        assert [rule["symmetric"] for rule in rules(pf)] == [False]
 
 
 def test_vfs_share_profiles_and_so_the_symmetry() -> None:

@@ -100,10 +100,12 @@ def test_every_option_is_taken_by_named_and_described() -> None:
             assert getattr(changed, name) == value
 
 
-def test_ice_of_an_older_kernel_is_not_made_up() -> None:
-    with pytest.raises(ConfigError, match=r"ice of Linux 6\.1"):
-        named("e810", pf_kernel="6.1")
-    assert named("x722", pf_kernel="6.1").pf_kernel == "6.1"
+@pytest.mark.parametrize("card", NAMES)
+def test_every_card_has_the_pf_of_every_kernel(card: str) -> None:
+    for kernel in ("6.1", "6.12", "7.x", "oot"):
+        changed = named(card, pf_kernel=kernel)
+        assert changed.pf_kernel == kernel
+        assert changed.is_ice_6_1 == ((card, kernel) == ("e810", "6.1"))
 
 
 def _complaint(name: str) -> str:

@@ -31,6 +31,7 @@ TX_GROUP = 8  # bytes before the queues of a group
 FIRST = 16  # the VSI of VF 0
 MAC, PROMISCUOUS, VLAN, DEFAULT, PROMISCUOUS_VLAN = 1, 3, 4, 5, 9  # recipes
 SWITCH, SECURITY, INNER, OUTER, OPTIONS = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 7  # valid sections
+EVERY_SECTION = 0xFFFF  # of a new VSI: only who changes one says which sections are valid
 NOTHING = 3  # what is done with a tag: it stays in the frame
 MULTICAST = 1 << 0  # of an address's first byte
 BROADCAST = b"\xff" * 6
@@ -54,9 +55,10 @@ class Vsi:
     key: bytes = b""
     lut: bytes = b""
 
-    def update(self, buffer: bytes) -> None:
-        """Takes over the sections of properties that are valid."""
+    def update(self, buffer: bytes, sections: int = 0) -> None:
+        """Takes over the sections of properties that are valid, and `sections`."""
         valid, _, _, prune, _, security, _, inner_vlan = struct.unpack_from("<HBBBBBBH", buffer)
+        valid |= sections
         outer_vlan, outer_flags = struct.unpack_from("<HB", buffer, 24)
         if valid & SWITCH:
             self.prunes_rx = bool(prune & 1)
@@ -156,7 +158,8 @@ class Switch:
             return self._rule(opcode, buffer)
         if opcode == ADD_VSI:
             self.vsis[number] = Vsi()
-        if opcode in (ADD_VSI, UPDATE_VSI):
+            self.vsis[number].update(buffer, EVERY_SECTION)
+        elif opcode == UPDATE_VSI:
             self.vsis[number].update(buffer)
         elif opcode == FREE_VSI:
             self.vsis.pop(number, None)
