@@ -91,6 +91,7 @@ def test_every_option_is_taken_by_named_and_described() -> None:
         "pf_kernel": "oot", "mac": "zero", "reset_messages": "drop", "bar0_size": 262144,
         "link_speed": 40000, "wb_group": 8, "max_ring": 512, "num_queue_pairs": 2,
         "udp_tunnel": "vxlan:4789,geneve:6081", "rxdid_written": 16, "rxdids_unknown": True,
+        "ddp": "comms",
     }  # fmt: skip
     for name, option in OPTIONS.items():
         assert str(option)
