@@ -95,7 +95,10 @@ SHELL = r"""
 import os, signal, sys
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 child = os.fork()
-os.setpgid(child, child)
+try:
+    os.setpgid(child, child)
+except PermissionError:
+    pass # the child has done so itself and is another program by now
 os.tcsetpgrp(0, child or os.getpid())
 if not child:
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)

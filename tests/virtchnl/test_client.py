@@ -61,8 +61,8 @@ def test_negotiation(bench: Bench) -> None:
     assert str(bench.client.version()) == "1.1"
     found = bench.client.resources()
     assert (found.queue_pairs, found.vsi.vsi_id) == (4, 10)
-    assert bench.pf.requests == [(1, VERSION_1_1), (3, bytes.fromhex("e1800906"))]
-    assert bench.client.report.denied == ()
+    assert bench.pf.requests == [(1, VERSION_1_1), (3, bytes.fromhex("e180090e"))]
+    assert [each.name for each in bench.client.report.denied] == ["ADV_RSS_PF"]  # as on i40e
     assert bench.client.vsi_id == 10
 
 
