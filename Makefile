@@ -97,8 +97,9 @@ fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or 
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
 
-nightly: ## what takes too long for .ci/run: threads under TSan, an hour of soak
+nightly: ## what takes too long for .ci/run: threads under TSan, a minute of each fuzz target, an hour of soak
 	@$(MAKE) tsan
+	@$(MAKE) fuzz EACH=60
 	@$(MAKE) soak SECONDS=3600
 
 mutants: build  ## put each defect of tests/mutants in, see that its tests fail, write docs/spec/mutants.md (MUTANTFLAGS="--area pyvfio")
