@@ -80,7 +80,7 @@ bench-startup: build  ## time to the first packet, idle processor time, memory, 
 bench-testpmd: build  ## forwarding beside DPDK's testpmd on the same software VF, in interleaved slices
 	@$(PY) -m bench.testpmd $(BENCHFLAGS)
 
-soak: build  ## SECONDS=600 of verified traffic under resets, link flaps and reconfiguration; a report in JSON; SEED=1
+soak: build  ## SECONDS=600 of verified traffic under resets, reconfiguration, killed drivers and hostile neighbours; a report in JSON; SEED=1
 	@$(PY) -m bench.soak --seconds $(SECONDS) --seed $(or $(SEED),1) --report build/soak.json
 
 asan: venv  ## run the tests with address and undefined-behaviour sanitizers in all C

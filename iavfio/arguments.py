@@ -398,9 +398,13 @@ def several(name: str, value: Any, wanted: str) -> list[Any]:
 
     A text or a mapping is refused: it was meant as something else.
     """
-    if isinstance(value, str | bytes | bytearray | Mapping) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | bytes | bytearray | Mapping):
         raise wrong_type(name, value, f"a list of {wanted}")
-    items = list(islice(value, MOST_ITEMS + 1))
+    try:
+        found = iter(value)
+    except TypeError:  # an array without a dimension, too
+        raise wrong_type(name, value, f"a list of {wanted}") from None
+    items = list(islice(found, MOST_ITEMS + 1))
     if len(items) > MOST_ITEMS:
         raise ConfigError(f"{name} has too many items", f"it can have {MOST_ITEMS} {wanted}")
     return items

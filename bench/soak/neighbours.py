@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Processes beside the ports of a soak: one that is killed in the midst of work, one that storms.
 
-They are forked from a server that is nobody's child thread and holds none of the ports' memory.
+They are forked by a process of their own, which has no threads and none of the ports' memory.
 """
 
 from __future__ import annotations

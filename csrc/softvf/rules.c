@@ -207,17 +207,18 @@ static bool fits(const struct softvf_rule *rule, const struct flow *flow)
            gtpu_fits(rule->headers & ANY_GTPU, flow->has);
 }
 
-/* Bytes that are hashed; what a frame lacks is hashed as zeros, and what is too much is left out. */
+/* Bytes that are hashed; what a frame of `room` bytes lacks is hashed as zeros, and what is too much for the
+ * key is left out. */
 struct input {
     uint8_t bytes[RSS_INPUT];
-    uint32_t len;
+    uint32_t len, room;
 };
 
 static void take(struct input *input, const uint8_t *frame, uint32_t at, uint32_t size)
 {
     if (input->len + size > RSS_INPUT)
         return;
-    if (at != NOWHERE)
+    if (at <= input->room && size <= input->room - at)
         memcpy(input->bytes + input->len, frame + at, size);
     else
         memset(input->bytes + input->len, 0, size);
@@ -248,7 +249,7 @@ static void take_pair(struct input *input, const uint8_t *frame, uint32_t first,
 }
 
 static uint32_t hash_of(const struct rss_conf *rss, const struct softvf_rule *rule,
-                        const struct flow *flow, const uint8_t *frame)
+                        const struct flow *flow, const uint8_t *frame, uint32_t len)
 {
     bool v6 = flow->version == 6, symmetric = rule->symmetric && rss->symmetric;
     const struct {
@@ -267,7 +268,7 @@ static uint32_t hash_of(const struct rss_conf *rss, const struct softvf_rule *ru
         {SOFTVF_OF_ETH_DST, 0, 6},
         {SOFTVF_OF_ETH_TYPE, flow->type, 2},
     };
-    struct input input = {.len = 0};
+    struct input input = {.room = len};
 
     take_pair(&input, frame, behind(flow->l3, v6 ? 8 : 12), v6 ? 16 : 4, rule->fields & 3,
               symmetric);
@@ -287,7 +288,7 @@ uint32_t rules_hash(const struct softvf_config *config, const struct rss_conf *r
     for (uint32_t i = 0; i < config->num_rules; i++)
         if (fits(&config->rules[i], &flow)) {
             *valid = true;
-            return hash_of(rss, &config->rules[i], &flow, frame);
+            return hash_of(rss, &config->rules[i], &flow, frame, len);
         }
     return rss_hash(rss, frame, info, valid);
 }

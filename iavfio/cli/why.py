@@ -129,7 +129,7 @@ def _watch(name: str, interval: float, frames: bool) -> _Seen:
     before = read(name)
     sent_before = strays.strays_of(before.device) if interval and before.alive else Counter()
     time.sleep(interval)
-    sent = strays.strays_of(before.device) if before.alive else Counter()
+    sent = strays.strays_of(before.device) if interval and before.alive else Counter()
     astray = strays.finding(sent - sent_before)
     told, unasked = None, ""
     if before.alive:

@@ -126,9 +126,10 @@ def _hash_fields(wish: Wish, session: Session) -> int | None:
     if held.hash_types is None:
         try:
             held.hash_types = session.client.ask(GET_RSS_HASHCFG_CAPS())
-        except PfRefused:
+        except PfRefused as refused:
             # ice of Linux 6.1 leaves no choice, and no capability tells: it hashes all that it can.
-            if wish.settings.rss.fields == EVERY_FIELD:
+            unserved = refused.status == lib.VC_STATUS_ERR_NOT_SUPPORTED
+            if unserved and wish.settings.rss.fields == EVERY_FIELD:
                 return None
             raise
     return wish.settings.rss.hashcfg & held.hash_types

@@ -50,8 +50,9 @@ class PfState:
 
     @property
     def tunnels(self) -> frozenset[str]:
-        """Tunnels that the PF has taken rules for."""
-        return frozenset(rule.tunnel for rule, taken in self.rss_rules.items() if taken)
+        """Tunnels whose rules the PF has taken, all of them."""
+        lacking = {rule.tunnel for rule, taken in self.rss_rules.items() if not taken}
+        return frozenset(rule.tunnel for rule in self.rss_rules) - lacking
 
     def doubt_rules(self) -> None:
         """The PF may have thrown its rules away: wanted ones are made again, others taken back."""

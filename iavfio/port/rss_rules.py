@@ -28,31 +28,46 @@ def rules_of(rss: Rss) -> list[Rule]:
 def apply_rules(rss: Rss, session: Session, note: Callable[[str], None], *, fatal: bool) -> None:
     """Makes the PF hold these rules and no others; the record is right after each request.
 
+    A tunnel has all of its rules or none, in their order: the card takes the last one that fits.
     `fatal`: raises PfRefused or NotGranted for a rule that is refused; otherwise notes the tunnel.
     """
     held, wanted = session.held.rss_rules, rules_of(rss)
-    for rule in [rule for rule in held if rule not in wanted]:
+    _take_back(session, [rule for rule in held if rule not in wanted], note)
+    for tunnel in dict.fromkeys(rule.tunnel for rule in wanted):
+        rules = [rule for rule in wanted if rule.tunnel == tunnel]
+        if all(held.get(rule) for rule in rules):
+            continue
+        _take_back(session, [rule for rule in rules if held.get(rule)], note)
+        try:
+            for rule in rules:
+                _make(session, rule)
+        except (PfRefused, NotGranted) as refused:
+            _take_back(session, [rule for rule in rules if held.get(rule)], note)
+            if fatal:
+                raise
+            note(f"the RSS rule of {tunnel} is not in force: {_why(refused)}")
+
+
+def _make(session: Session, rule: Rule) -> None:
+    held = session.held.rss_rules
+    held[rule] = False  # until the request is answered
+    try:
+        session.client.ask(ADD_RSS_CFG(rule.headers, rule.function))
+    except (PfRefused, NotGranted):
+        del held[rule]
+        raise
+    held[rule] = True
+
+
+def _take_back(session: Session, rules: list[Rule], note: Callable[[str], None]) -> None:
+    held = session.held.rss_rules
+    for rule in rules:
         held[rule] = False  # until the request is answered
         try:
             session.client.ask(DEL_RSS_CFG(rule.headers, rule.function))
             del held[rule]
         except (PfRefused, NotGranted) as refused:
             note(f"the RSS rule of {rule.tunnel} could not be taken back: {_why(refused)}")
-    refusals: dict[str, str] = {}
-    for rule in wanted:
-        if held.get(rule):
-            continue
-        held[rule] = False
-        try:
-            session.client.ask(ADD_RSS_CFG(rule.headers, rule.function))
-            held[rule] = True
-        except (PfRefused, NotGranted) as refused:
-            del held[rule]
-            if fatal:
-                raise
-            refusals.setdefault(rule.tunnel, _why(refused))
-    for tunnel, why in refusals.items():
-        note(f"the RSS rule of {tunnel} is not in force: {why}")
 
 
 def _why(refused: PfRefused | NotGranted) -> str:

@@ -45,6 +45,9 @@ MAX_CLIENTS = 16
 MAX_UNSENT = 16 << 20
 
 
+OF_A_VF = ("default_mac", "admin_mac", "primary_mac", "own_mac")  # of a PF's snapshot
+
+
 class Administered(Protocol):
     """The PF's driver as its administrator sees it."""
 
@@ -143,8 +146,19 @@ class Control:
         values = self._plane.stats(vf)
         counters = dict(zip(STAT_NAMES, values, strict=True))
         strays = {mac.hex(":"): frames for mac, frames in self._plane.strays(vf).items()}
+        for mac in self._addresses() if strays else ():
+            strays.pop(mac, None)  # somebody's, who is in a reset or not yet there
         told = {"vf": vf, "stats": counters, "to_nobody": strays}
         return told | {"pf": self._pf.snapshot(vf)}
+
+    def _addresses(self) -> set[str]:
+        """All addresses that the PF knows of its VFs, whether anything drives them or not."""
+        known: set[str] = set()
+        for server in self._servers:
+            told = self._pf.snapshot(server.vf.index)
+            known.update(str(told.get(name)) for name in OF_A_VF)
+            known.update(told.get("macs", ()))
+        return known
 
     def _journal(self, request: dict[str, Any]) -> dict[str, Any]:
         recorder = self._server(request).vf.recorder

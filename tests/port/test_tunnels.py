@@ -25,6 +25,7 @@ from iavfio.errors import ConfigError, PfRefused
 from iavfio.port.port import Port
 from iavfio.port.tunnels import TUNNELS
 from iavfio.softvf.launch import SoftPf
+from iavfio.virtchnl.messages.rss_rules import Header
 from tests.port.expected import expected, held
 from tests.port.rig import send_all, until
 
@@ -201,6 +202,44 @@ def test_a_package_that_does_not_know_the_tunnel(plain: SoftPf, pool: Pool) -> N
             "the RSS rule of gtpu is not in force",
             "the RSS rule of l2tpv3 is not in force",
         ]
+
+
+def test_a_tunnel_has_all_of_its_rules_or_none(comms: SoftPf, pool: Pool) -> None:
+    """Rules with ports come after those without, or the card takes the wrong ones for good."""
+
+    def rules() -> list[object]:
+        return list(comms.control("stats", vf=0)["pf"]["rss"]["rules"])
+
+    with comms.open(0, pool=pool) as port:
+        port.configure(queues=1, rss=iavfio.Rss.make(tunnels=["pppoe"]))
+        refuse = {"kind": "retval", "opcode": lib.VC_OP_ADD_RSS_CFG, "value": -5, "count": 1}
+        comms.control("fault", vf=0, **refuse)
+        port.start()
+        assert len(rules()) == 1  # the one that this PF made and called refused
+        assert any("the RSS rule of pppoe is not in force" in note for note in port.notes)
+        port.stop()
+        port.configure(queues=4)
+        port.start(wait_link=5)
+        assert len(rules()) == 6
+        sent = frames(port, *COVERED["PPPoE"][1:])
+        assert len(spread(port, sent)) == 4
+
+
+def test_a_tunnel_that_is_refused_half_way_is_taken_back(
+    comms: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may go on without it has none of its rules, and the note is right."""
+    third = TUNNELS["pppoe"][2]
+    unknown = (*third[:-1], Header(16383, 1))  # a header that no PF knows
+    patterns = dict(TUNNELS) | {"pppoe": (*TUNNELS["pppoe"][:2], unknown)}
+    monkeypatch.setattr("iavfio.port.rss_rules.TUNNELS", patterns)
+    with comms.open(0, pool=pool) as port:
+        port.configure(queues=1, rss=iavfio.Rss.make(tunnels=["esp", "pppoe"]))
+        port.start()
+        held = comms.control("stats", vf=0)["pf"]["rss"]["rules"]
+        assert [rule["headers"] for rule in held] == [["ipv6", "esp"], ["ipv4", "esp"]]
+        (note,) = port.notes
+        assert note.startswith("the RSS rule of pppoe is not in force")
 
 
 def test_a_rule_that_is_taken_and_spreads_nothing_is_said(plain: SoftPf, pool: Pool) -> None:

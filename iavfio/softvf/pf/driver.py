@@ -282,7 +282,10 @@ class Pf:
         kernel = "6.12" if p.pf_kernel == "oot" and not p.is_ice else p.pf_kernel
         if message is None or kernel in message.unknown_to:
             raise Refused(
-                Status.PARAM, "the PF does not know this opcode", rule="docs/spec/virtchnl.md 2"
+                Status.PARAM,
+                "the PF does not know this opcode",
+                kind="violation" if message is None else "note",  # whose kernel it is no VF knows
+                rule="docs/spec/virtchnl.md 2",
             )
         fault = message.length_fault(payload, vf.version)
         if fault:

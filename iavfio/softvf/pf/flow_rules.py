@@ -219,30 +219,13 @@ def add_rss_cfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
     rule = _rule(pattern, symmetric and not pf.personality.is_ice_6_1)  # which hashes none alike
     same = [each for each in vf.rules if each.headers == rule.headers]
-    for other in pf.vfs:
-        if other is not vf and _differs_in_symmetry(other, rule):
-            raise Refused(
-                Status.PARAM,
-                f"VF {other.index} has the rule with the other symmetry: they share a profile",
-                kind="note",
-            )
-    if same and same[0].fields == rule.fields:
-        vf.rules[vf.rules.index(same[0])] = rule  # at its place
-    else:
+    if same != [rule]:  # which stays at its place
         rest = [each for each in vf.rules if each.headers != rule.headers]
         if len(rest) == lib.SOFTVF_RULES:
             raise Refused(Status.PARAM, f"{lib.SOFTVF_RULES} rules are there already", kind="note")
         vf.rules = [rule, *rest]
     pf.publish(vf)
     return b""
-
-
-def _differs_in_symmetry(vf: Vf, rule: HashRule) -> bool:
-    return any(
-        (each.headers, each.fields) == (rule.headers, rule.fields)
-        and each.symmetric != rule.symmetric
-        for each in vf.rules
-    )
 
 
 def del_rss_cfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:

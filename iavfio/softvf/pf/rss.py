@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.resources import LUT_SIZE
 from iavfio.softvf.pf.status import Refused, Status
@@ -95,6 +96,17 @@ def config_rss_lut(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     return b""
 
 
+def _in_pairs(rule: HashRule) -> bool:
+    """Whether source and destination are hashed alike: ice makes no other rule symmetric."""
+    return all(
+        bool(rule.fields & one) == bool(rule.fields & other)
+        for one, other in (
+            (lib.SOFTVF_OF_IP_SRC, lib.SOFTVF_OF_IP_DST),
+            (lib.SOFTVF_OF_SRC_PORT, lib.SOFTVF_OF_DST_PORT),
+        )
+    )
+
+
 def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """ice only, which takes every algorithm but symmetric Toeplitz for plain Toeplitz."""
     message = ffi.from_buffer("struct vc_rss_hfunc *", payload)
@@ -107,7 +119,10 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             "note",
         )
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
-    vf.rules = [replace(rule, symmetric=symmetric) for rule in vf.rules]
+    vf.rules = [
+        rule if symmetric and not _in_pairs(rule) else replace(rule, symmetric=symmetric)
+        for rule in vf.rules
+    ]
     if symmetric and not vf.symmetric:
         # ice makes every profile anew that the VF has ever had (docs/spec/pf-dialects.md 2).
         vf.hashcfg = classes(pf.personality)

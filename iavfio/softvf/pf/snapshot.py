@@ -53,6 +53,7 @@ def snapshot(pf: Pf, vf: Vf) -> dict[str, Any]:
         "default_mac": mac_text(vf.default_mac),
         "admin_mac": mac_text(vf.admin_mac) if vf.admin_mac else None,
         "primary_mac": mac_text(vf.primary_mac),
+        "own_mac": mac_text(vf.own_mac),
         "macs": [mac_text(mac) for mac in vf.macs],
         "vlans": sorted(vf.vlans | {vid for _, vid in vf.tagged}),
         "vlan_strip": vf.strip,

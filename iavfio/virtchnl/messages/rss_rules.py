@@ -91,8 +91,7 @@ ADD_RSS_CFG = MessageType(
     show=_show,
     advice=Advice(
         "the card's DDP package does not know the protocol (that of linux-firmware knows no tunnel "
-        "of a rule but PPPoE), another VF has the rule with the other symmetry, or the card has no "
-        "room for more rules",
+        "of a rule but PPPoE), or the card has no room for more rules",
         "on the host: load the comms package (/lib/firmware/intel/ice/ddp/ice-SERIAL.pkg, then "
         "reload ice); or leave it out of tunnels",
     ),

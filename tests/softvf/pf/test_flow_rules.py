@@ -176,6 +176,15 @@ def test_the_function_goes_through_the_rules() -> None:
             assert [rule["symmetric"] for rule in rules(pf)] == [algorithm == 2] * 2
 
 
+def test_the_function_leaves_out_rules_that_lack_one_of_a_pair() -> None:
+    for pattern in ((IPV4, 1), (IPV4, 2)):
+        with rig("e810") as pf:
+            pf.negotiate()
+            assert pf.status(ADD, rss_cfg(pattern)) == 0
+            assert pf.status(18, struct.pack("<HHI", 1, 2, 0)) == 0
+            assert [rule["symmetric"] for rule in rules(pf)] == [False]
+
+
 def test_ice_of_linux_6_1_takes_a_symmetric_rule_for_a_plain_one() -> None:
     with rig("e810", pf_kernel="6.1") as pf:
         assert pf.status(1, struct.pack("<II", 1, 1)) == 0
@@ -184,15 +193,25 @@ def test_ice_of_linux_6_1_takes_a_symmetric_rule_for_a_plain_one() -> None:
         assert [rule["symmetric"] for rule in rules(pf)] == [False]
 
 
-def test_vfs_share_profiles_and_so_the_symmetry() -> None:
+def test_vfs_have_the_symmetry_that_each_wants() -> None:
+    """A profile is of one symmetry: both stand side by side, and who changes joins the other."""
     with rig("e810", vfs=2) as pf:
         pf.negotiate()
         pf.negotiate(vf=1)
         assert pf.status(ADD, rss_cfg((IPV4, 3), algorithm=SYMMETRIC)) == 0
-        assert pf.status(ADD, rss_cfg((IPV4, 3)), vf=1) == -5
-        assert pf.status(ADD, rss_cfg((IPV4, 1)), vf=1) == 0
-        assert pf.status(ADD, rss_cfg((IPV4, 3), algorithm=SYMMETRIC), vf=1) == 0
-        assert len(rules(pf, 1)) == 1
+        assert pf.status(ADD, rss_cfg((IPV4, 3)), vf=1) == 0
+        assert [[rule["symmetric"] for rule in rules(pf, vf)] for vf in (0, 1)] == [[True], [False]]
+
+
+def test_a_rule_of_another_symmetry_becomes_the_youngest() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(ADD, rss_cfg((IPV4, 3))) == 0
+        assert pf.status(ADD, rss_cfg((IPV6, 3))) == 0
+        assert pf.status(ADD, rss_cfg((IPV4, 3))) == 0
+        assert heads(pf) == ["ipv6", "ipv4"]
+        assert pf.status(ADD, rss_cfg((IPV4, 3), algorithm=SYMMETRIC)) == 0
+        assert heads(pf) == ["ipv4", "ipv6"]
 
 
 def test_xor_is_a_success_that_is_noted() -> None:
