@@ -17,6 +17,17 @@ SIZES = (60,) * 14 + (566, 1496)  # without FCS: most of them small, for many pa
 FLOWS = 16
 STEP = 0.001  # seconds between two looks
 SETTLE = 20.0  # seconds that the last frames may take
+QUIET = 0.05  # seconds without a frame, after which none comes any more where some are lost
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Waits for `condition`, at most SETTLE seconds; returns whether it came true."""
+    end = time.monotonic() + SETTLE
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(STEP)
+    return True
 
 
 class Load:
@@ -54,16 +65,15 @@ class Load:
     def reached(self, more: int) -> bool:
         """Waits until `more` frames have come; returns whether they did in time."""
         goal = self._worker.counters.received + more
-        return self._until(lambda: self._worker.counters.received >= goal)
+        return until(lambda: self._worker.counters.received >= goal)
 
     def settle(self, lossless: bool, what: str) -> None:
         """Ends the traffic and closes its account. `lossless`: nothing happened to the ports."""
-        quiet = 0.05
-        self._worker.finish(SETTLE if lossless else quiet, SETTLE)
+        self._worker.finish(SETTLE if lossless else QUIET, SETTLE)
         if lossless:
-            self._until(self._all_there)
+            until(self._all_there)
             self._worker.finish(0.0, SETTLE)
-        self._until(lambda: self._worker.ended)
+        until(lambda: self._worker.ended)
         self._worker.close()
         seen, account = self._worker.counters, self.account
         account.loaded += seen.sent
@@ -80,12 +90,3 @@ class Load:
     def _all_there(self) -> bool:
         seen = self._worker.counters
         return self._worker.ended or (seen.state >= 2 and seen.received >= seen.sent)
-
-    @staticmethod
-    def _until(condition: Callable[[], bool]) -> bool:
-        end = time.monotonic() + SETTLE
-        while not condition():
-            if time.monotonic() > end:
-                return False
-            time.sleep(STEP)
-        return True

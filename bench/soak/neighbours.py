@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import iavfio
+from bench.soak.way import ETHERTYPE
 from tests.hostile.storms import storm
 
 READY = 30.0  # seconds until a process must be at work
-FRAME = bytes.fromhex("0200000000fe") + bytes(6) + b"\x88\xb5" + bytes(46)  # to nobody
-Entry = Any  # a function of this module, which the child finds by its name
+NOBODY = bytes.fromhex("0200000000fe")
+Entry = Callable[..., None]  # a function of this module, which the child finds by its name
 
 
 def work(ready: Connection, socket: str) -> None:
@@ -28,7 +29,7 @@ def work(ready: Connection, socket: str) -> None:
     with iavfio.open(socket) as port:
         port.configure(queues=1, ring=512)
         port.start(wait_link=10)
-        frame = FRAME[:6] + port.mac + FRAME[12:]
+        frame = NOBODY + port.mac + ETHERTYPE + bytes(46)
         for turn in range(1 << 62):
             with port.tx[0].build([frame] * 32) as burst:
                 port.tx[0].send(burst)

@@ -14,7 +14,7 @@ from typing import Any
 
 import iavfio
 from bench.soak.account import Account
-from bench.soak.load import Load
+from bench.soak.load import SETTLE, Load, until
 from bench.soak.neighbours import Neighbour, rage, work
 from bench.soak.way import Way
 from iavfio.port.events import PortEvent
@@ -28,7 +28,6 @@ BESIDE = 20_000  # its frames before something happens, and after
 IN_A_ROW = 8  # resets under one worker
 KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
-SETTLE = 20.0  # seconds that frames of the last round may take
 TOLD = 60.0  # seconds between two lines about how far it is
 RESETS = ("reset by the driver", "reset by the host", "reset without notice")
 VICTIM, ENEMY = 2, 3  # VFs of the process that is killed, and of the one that storms
@@ -41,7 +40,8 @@ class Soak:
         self.pf, self.ports = pf, ports
         self.dice = random.Random(seed)
         self.account = Account()
-        self.ways = self.new_ways()
+        a, b = ports
+        self.ways = (Way(a, b, self.account), Way(b, a, self.account))
         self.asked: list[float | None] = [None, None]  # when the host was asked for what is awaited
         for vf, port in enumerate(ports):
             port.on_event += [self.hearing(vf)]
@@ -56,11 +56,6 @@ class Soak:
             "stop and start": self.restart,
         }
         self.victim: Neighbour | None = None
-
-    def new_ways(self) -> tuple[Way, Way]:
-        """Returns both ways between the ports, with numbers from 0 on."""
-        a, b = self.ports
-        return Way(a, b, self.account), Way(b, a, self.account)
 
     def hearing(self, vf: int) -> Callable[[PortEvent], None]:
         """Returns what takes the time when VF `vf`'s port tells what the host did to it."""
@@ -152,8 +147,8 @@ class Soak:
 
     def await_reset(self, what: str, vf: int, known: int) -> None:
         """A reset ends: the host's comes a moment after it was asked for."""
-        if what in RESETS:
-            self.wait(lambda: len(self.ports[vf].resets) > known, f"no end of: {what}")
+        if what in RESETS and not until(lambda: len(self.ports[vf].resets) > known):
+            self.account.wrong.append(f"no end of: {what}")
 
     def beside_a_storm(self) -> str:
         """A client of another VF storms beside both kinds of traffic; returns the storm's name."""
@@ -209,15 +204,6 @@ class Soak:
                     quiet = 0
         for way in self.ways:
             way.settle()
-
-    def wait(self, condition: Callable[[], bool], otherwise: str) -> None:
-        """Waits for `condition`, within SETTLE seconds."""
-        end = time.monotonic() + SETTLE
-        while not condition():
-            if time.monotonic() > end:
-                self.account.wrong.append(otherwise)
-                return
-            time.sleep(0.001)
 
     def come(self) -> list[int]:
         """Receives what each way brings within a moment; returns the numbers of frames."""

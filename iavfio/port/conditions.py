@@ -16,7 +16,7 @@ from iavfio._driver import lib
 from iavfio.port.calm import Calm
 from iavfio.port.causes import STANDING, receiving, spreading
 from iavfio.port.facts import Facts, Finding, StrayFormat
-from iavfio.port.sampling import Received, Sent
+from iavfio.port.sampling import Received, Sent, spread_facts
 from iavfio.port.state import State
 
 if TYPE_CHECKING:
@@ -157,16 +157,10 @@ class Conditions:
             return
         if enough:
             self._counted_from = now
-        rss, session = self._control.settings.rss, self._control.session
         facts = Facts(
             window,
-            rss=session.has(lib.VC_CAP_RSS_PF),
-            kinds=self._received.kinds,
-            sampled=self._received.frames,
-            rss_left_out=rss.left_out,
-            rss_table_queues=rss.table_queues,
-            rss_rules=session.has(lib.VC_CAP_ADV_RSS_PF),
-            rss_tunnels=session.held.tunnels,
+            rss=self._control.session.has(lib.VC_CAP_RSS_PF),
+            **spread_facts(self._control, self._received),
         )
         finding = spreading.spread(facts)
         if enough or finding is not None:  # few packets tell that something is so, not that it ends

@@ -16,7 +16,6 @@ from iavfio._driver import lib
 from iavfio.errors import ConfigError, NotGranted, PfRefused
 from iavfio.port.addresses import Addresses
 from iavfio.port.negotiation import Session
-from iavfio.port.rss import FIELDS
 from iavfio.port.rss_rules import apply_rules
 from iavfio.port.settings import Settings
 from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
@@ -29,7 +28,6 @@ from iavfio.virtchnl.messages.rss import (
     HashFunction,
 )
 
-EVERY_FIELD = frozenset(FIELDS)
 Note = Callable[[str], None]
 Refusal = (PfRefused, NotGranted, ConfigError)
 
@@ -129,7 +127,7 @@ def _hash_fields(wish: Wish, session: Session) -> int | None:
         except PfRefused as refused:
             # ice of Linux 6.1 leaves no choice, and no capability tells: it hashes all that it can.
             unserved = refused.status == lib.VC_STATUS_ERR_NOT_SUPPORTED
-            if unserved and wish.settings.rss.fields == EVERY_FIELD:
+            if unserved and not wish.settings.rss.left_out:
                 return None
             raise
     return wish.settings.rss.hashcfg & held.hash_types

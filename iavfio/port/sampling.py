@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iavfio._driver import lib
 from iavfio.datapath.layers import FrameHeaders
 from iavfio.datapath.pair import QueuePair
 from iavfio.datapath.sample import Frames, Sample, joined
@@ -22,6 +24,9 @@ from iavfio.errors import IavfioError
 from iavfio.logs import logger, on_one_line
 from iavfio.port.kinds import Kind, kinds_of
 from iavfio.port.probe import NOBODY
+
+if TYPE_CHECKING:
+    from iavfio.port.control import PortControl
 
 MOST_KEPT = 16384  # frames of each direction that are looked at
 KEPT_FOR = 30.0  # seconds, where newer ones are enough
@@ -52,6 +57,19 @@ class Received:
 
     frames: int
     kinds: tuple[Kind, ...]
+
+
+def spread_facts(control: PortControl, received: Received) -> dict[str, Any]:
+    """What is known of how packets spread, as fields of the facts (iavfio/port/facts.py)."""
+    rss, session = control.settings.rss, control.session
+    return {
+        "kinds": received.kinds,
+        "sampled": received.frames,
+        "rss_left_out": rss.left_out,
+        "rss_table_queues": rss.table_queues,
+        "rss_rules": session.has(lib.VC_CAP_ADV_RSS_PF),
+        "rss_tunnels": session.held.tunnels,
+    }
 
 
 @dataclass

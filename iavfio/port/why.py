@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from iavfio._driver import lib
 from iavfio.errors import DeviceLost, IavfioError
 from iavfio.port.causes import CHECKS, FATAL, FIRST
 from iavfio.port.facts import HOST, Facts, Finding, StrayFormat
 from iavfio.port.probe import NOBODY, Probe, probe_frame, probe_send
+from iavfio.port.sampling import spread_facts
 from iavfio.port.vlan_probe import probe_vlans
 from iavfio.stats import Snapshot
 
@@ -118,20 +118,11 @@ def _sent(port: Port) -> dict[str, Any]:
 
 def _sampled(port: Port, counts: Snapshot) -> dict[str, Any]:
     """What samples show, as fields of the facts, and what the settings say of RSS."""
-    sampling, rss = port.control.sampling, port.settings.rss
-    session = port.control.session
+    sampling = port.control.sampling
     sampling.watch(SAMPLING)
-    received = sampling.received()
+    facts = spread_facts(port.control, sampling.received())
     own = (port.mac, *port.settings.extra_macs)
-    return {
-        "kinds": received.kinds,
-        "sampled": received.frames,
-        "sent": sampling.sent(own, sum(queue["posted"] for queue in counts.sq)),
-        "rss_left_out": rss.left_out,
-        "rss_table_queues": rss.table_queues,
-        "rss_rules": session.has(lib.VC_CAP_ADV_RSS_PF),
-        "rss_tunnels": session.held.tunnels,
-    }
+    return facts | {"sent": sampling.sent(own, sum(queue["posted"] for queue in counts.sq))}
 
 
 def _absent(port: Port) -> tuple[bytes, ...]:
