@@ -27,9 +27,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def place_of_ports() -> Iterator[None]:
-    """Ports of another run may have the same names, and /dev/shm is the host's."""
+    """One for each file of tests: owners that were killed leave their ports where they were."""
     with tempfile.TemporaryDirectory(prefix="iavfio-tests-") as folder:
         before = os.environ.get("IAVFIO_RUNTIME_DIR")
         os.environ["IAVFIO_RUNTIME_DIR"] = folder

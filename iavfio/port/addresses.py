@@ -19,10 +19,12 @@ from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
 class Addresses:
     """Changes the filters; `held.macs` is what the PF has, after each call and after each error."""
 
-    def __init__(self, client: VirtchnlClient, held: PfState, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: VirtchnlClient, held: PfState, tell: Callable[[str, str], None]
+    ) -> None:
         self._client = client
         self._held = held
-        self._note = note
+        self._tell = tell
 
     def apply(self, own: bytes, extra: Sequence[bytes], *, made: bool, lenient: bool) -> bytes:
         """Makes the PF hold `own` and `extra`, and nothing else; returns the own address in force.
@@ -53,16 +55,19 @@ class Addresses:
         """
         held = self._held
         if given is not None and (given not in held.macs or held.primary != given):
+            text = ""
             try:
                 self._send_add([given], given)
             except PfRefused as refused:
-                self._note(f"the PF's own address could not be given back: {refused.what}")
+                text = f"the PF's own address could not be given back: {refused.what}"
+            self._tell("address given back", text)
         self._delete_but([] if given is None else [given])
 
     def _add_own(self, own: bytes, wanted: Sequence[bytes], lenient: bool) -> bytes:
         """Adds `own` as the VF's own address, also where the PF has it as one of the others."""
         held = self._held
         if own in held.macs and own == held.primary:
+            self._tell("own address", "")
             return own
         others = (mac for mac in reversed(held.macs[1:]) if mac in wanted and mac != own)
         spare = next(others, None)
@@ -78,21 +83,26 @@ class Addresses:
         except ItemRefused as refused:
             if not lenient:
                 raise
-            self._note(f"the address {own.hex(':')} is not in force: {refused.what}")
+            text = f"the address {own.hex(':')} is not in force: {refused.what}"
+            self._tell("own address", text)
             return next((mac for mac in held.macs if not mac[0] & 1), own)
+        self._tell("own address", "")
         return own
 
     def _add(self, macs: Sequence[bytes], lenient: bool) -> None:
         missing = [mac for mac in macs if mac not in self._held.macs]
+        lacking: list[str] = []
         while missing:
             try:
                 self._send_add(missing, None)
-                return
+                break
             except ItemRefused as refused:
                 if not lenient:
                     raise
-                self._note(f"an address is not in force since the reset: {refused.what}")
+                lacking.append(refused.what)
                 missing = missing[len(refused.accepted) + 1 :]
+        text = f"not in force since the reset: {'; '.join(lacking)}" if lacking else ""
+        self._tell("further addresses", text)
 
     def _send_add(self, macs: Sequence[bytes], primary: bytes | None) -> None:
         """Adds filters and writes down which of them the PF has taken, or may have taken."""
@@ -108,6 +118,9 @@ class Addresses:
         held.macs += [mac for mac in taken if mac not in held.macs]
         if primary is not None and primary in taken:
             held.primary = primary
+        for mac in taken:
+            self._tell(f"return of {mac.hex(':')}", "")
+            self._tell(f"withdrawal of {mac.hex(':')}", "")
         if error is not None:
             raise error
 
@@ -130,7 +143,8 @@ class Addresses:
                     parts += [[mac] for mac in part]
                     continue
                 if part[0] in known:
-                    self._note(f"an address could not be withdrawn: {refused.what}")
+                    text = f"an address could not be withdrawn: {refused.what}"
+                    self._tell(f"withdrawal of {part[0].hex(':')}", text)
             held.doubtful.difference_update(part)
 
     def _go_back(self, before: Sequence[bytes], primary: bytes | None) -> None:
@@ -143,4 +157,5 @@ class Addresses:
                 try:
                     self._send_add([mac], mac if own else None)
                 except PfRefused as refused:
-                    self._note(f"an address could not be had again: {refused.what}")
+                    text = f"an address could not be had again: {refused.what}"
+                    self._tell(f"return of {mac.hex(':')}", text)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from iavfio._driver import lib
 from iavfio.datapath.pair import FCS, PairDevice, QueuePair, Rings
 from iavfio.datapath.pool import ROOM
-from iavfio.port.desired import Note, Wish, apply
+from iavfio.port.desired import Tell, Wish, apply
 from iavfio.port.negotiation import Session
 from iavfio.port.queue_set import QueueSet
 from iavfio.port.vectors import VectorPlan, dyn_ctl
@@ -56,7 +56,7 @@ class BringUp:
     session: Session
     queues: QueueSet
     wish: Wish
-    note: Note
+    tell: Tell
     sample: Callable[[], None]
 
     def run(self) -> BroughtUp:
@@ -79,7 +79,7 @@ class BringUp:
             configs.append(self._config(pair, rings))
         session.client.ask(CONFIG_VSI_QUEUES(configs))
         self._map_vectors(plan)
-        mac = apply(self.wish, session, self.note)
+        mac = apply(self.wish, session, self.tell)
         if not held.sampled:
             # The counters of a PF begin at the first request after a reset: before any packet.
             held.sampled = True

@@ -17,7 +17,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
-from iavfio.port.desired import PROMISCUITY, Note, Wish, apply_addresses, withdraw
+from iavfio.port.desired import PROMISCUITY, Tell, Wish, apply_addresses, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
 from iavfio.port.identity import Identity
@@ -66,6 +66,7 @@ class PortControl:
         self.interrupts = Interrupts(device, MOST_QUEUES + 1)
         self.session = Session(device, self.bar, self.journal, self.interrupts.restore)
         self._want_running = False
+        self._granted = 0  # capabilities, when the port was opened
         self.trust = TrustCheck(self.status)
         self.outage = Outage(self.status)
         self.mirroring = Mirroring(name, self._facts)
@@ -91,6 +92,7 @@ class PortControl:
             self.session.client.on_event = self._pf_event
             with self.session.within(bounds.OPEN):
                 self.session.negotiate()
+            self._granted = self.session.report.granted
             self.address.given = self.session.resources.vsi.mac
             status.mac = self.address.wanted(self.settings)
             self.settings = self.limits.first_settings()
@@ -205,7 +207,7 @@ class PortControl:
         if self.status.state not in (State.STOPPED, State.RUNNING) or self.device.lost:
             return
         if config.bus_master and not session.client.suspect:
-            withdraw(self.address.given, session, self.status.note)
+            withdraw(self.address.given, session, self.status.tell)
 
     def _facts(self) -> dict[str, str | int]:
         """What a capture in another process says of this port."""
@@ -279,14 +281,14 @@ class PortControl:
         with self.status.exclusively(deadline.left), self.session.within(deadline.left):
             return probe_trust(self.session.client, self.session.held)
 
-    def _adjust(self, apply: Callable[[Wish, Session, Note], object], **new: Any) -> None:
+    def _adjust(self, apply: Callable[[Wish, Session, Tell], object], **new: Any) -> None:
         """Changes settings, and while the port runs the PF; neither where the PF refuses."""
         with self.status.exclusively(bounds.RESET):
             before = self.settings
             self.settings = replace(before, **new)
             if self.status.state is State.RUNNING:
                 try:
-                    apply(self._wish(False), self.session, self.status.note)
+                    apply(self._wish(False), self.session, self.status.tell)
                 except BaseException:
                     self.settings = before
                     raise
@@ -332,7 +334,7 @@ class PortControl:
         wish = self._wish(lenient)
         self.sampling.begin(queues)
         built = BringUp(
-            self.hardware, self.session, queues, wish, status.note, self.counters.first
+            self.hardware, self.session, queues, wish, status.tell, self.counters.first
         ).run()
         status.mac = built.mac
         for pair in self.queues:
@@ -507,12 +509,11 @@ class PortControl:
         self._drain()
         self.outage.quiet(self.watchdog, self.stats, len(self.queues))
         self.counters.after_reset()
-        granted, had = session.report.granted, session.held
+        had = session.held
         session.negotiate(after_reset=True)
         self.address.adopt(session.resources.vsi.mac, had, self.settings, status)
-        taken = taken_away(granted, session.report.granted)
-        if taken:
-            status.note(f"since a reset the PF no longer grants {taken}")
+        taken = taken_away(self._granted, session.report.granted)
+        status.tell("grants", taken and f"since a reset the PF no longer grants {taken}")
         check_grant(status.name, session, self.settings)
         if self._want_running:
             self._bring_up(lenient=True)

@@ -28,7 +28,7 @@ from iavfio.virtchnl.messages.rss import (
     HashFunction,
 )
 
-Note = Callable[[str], None]
+Tell = Callable[[str, str], None]  # `PortStatus.tell`: a condition, and what is wrong or ""
 Refusal = (PfRefused, NotGranted, ConfigError)
 
 
@@ -59,7 +59,7 @@ class Row:
 
     `wanted` returns None when the PF does not grant it. `send` is called when the PF holds another
     value. `fatal` tells whether a refusal fails the start; else `refused` is noted, unless it is
-    "". `lossy`: a PF that refuses has lost the old value as well.
+    "", until the row is as wanted. `lossy`: a PF that refuses has lost the old value as well.
     """
 
     field: str
@@ -69,22 +69,23 @@ class Row:
     refused: Callable[[Wish], str]
     lossy: bool = False
 
-    def apply(self, wish: Wish, session: Session, note: Note) -> None:
+    def apply(self, wish: Wish, session: Session, tell: Tell) -> None:
         """Makes the PF hold what is wanted. Raises as the request does where that is fatal."""
         before = getattr(session.held, self.field)
+        text = ""
         try:
             wanted = self.wanted(wish, session)
-            if wanted is None or wanted == before:
-                return
-            setattr(session.held, self.field, None)  # until the request is answered
-            self.send(session, wanted)
-            setattr(session.held, self.field, wanted)
+            if wanted is not None and wanted != before:
+                setattr(session.held, self.field, None)  # until the request is answered
+                self.send(session, wanted)
+                setattr(session.held, self.field, wanted)
         except Refusal as refused:
             setattr(session.held, self.field, None if self.lossy else before)
             if self.fatal(wish) and not wish.lenient:
                 raise
             if text := self.refused(wish):
-                note(f"{text}: {': '.join(filter(None, (refused.what, refused.cause)))}")
+                text += f": {', '.join(filter(None, (refused.what, refused.cause)))}"
+        tell(self.field, text)
 
 
 def _never(wish: Wish) -> bool:
@@ -212,33 +213,33 @@ ROWS: tuple[Row, ...] = (
 PROMISCUITY = ROWS[-1]
 
 
-def apply(wish: Wish, session: Session, note: Note) -> bytes:
+def apply(wish: Wish, session: Session, tell: Tell) -> bytes:
     """Puts everything in force; returns the port's address that then works.
 
     Raises PfRefused, NotGranted, MailboxError or ResetUnderWay. The record of what the PF holds is
     right then too, so that the next call sends what is missing, and withdraws what is too much.
     """
-    if wish.settings.queues > 1 and not _rss(wish, session):
-        note("the PF does not grant RSS: all packets arrive in queue 0")
+    alone = _several(wish) and not _rss(wish, session)
+    tell("no RSS", "the PF does not grant RSS: all packets arrive in queue 0" if alone else "")
     for row in ROWS:
-        row.apply(wish, session, note)
-    apply_rules(wish.settings.rss, session, note, fatal=_several(wish) and not wish.lenient)
-    return apply_addresses(wish, session, note)
+        row.apply(wish, session, tell)
+    apply_rules(wish.settings.rss, session, tell, fatal=_several(wish) and not wish.lenient)
+    return apply_addresses(wish, session, tell)
 
 
-def apply_addresses(wish: Wish, session: Session, note: Note) -> bytes:
+def apply_addresses(wish: Wish, session: Session, tell: Tell) -> bytes:
     """Makes the PF hold the own address and the further ones; returns the own one that then works.
 
     Raises as `apply` does.
     """
-    addresses = Addresses(session.client, session.held, note)
+    addresses = Addresses(session.client, session.held, tell)
     return addresses.apply(wish.mac, wish.settings.extra_macs, made=wish.made, lenient=wish.lenient)
 
 
-def withdraw(given: bytes | None, session: Session, note: Note) -> None:
+def withdraw(given: bytes | None, session: Session, tell: Tell) -> None:
     """Takes back what a PF would keep for the next user of the VF: addresses and promiscuity.
 
     `given` is the address that the PF had chosen, which it shall have again.
     """
-    PROMISCUITY.apply(Wish(Settings(), given or bytes(6), False, True), session, note)
-    Addresses(session.client, session.held, note).withdraw(given)
+    PROMISCUITY.apply(Wish(Settings(), given or bytes(6), False, True), session, tell)
+    Addresses(session.client, session.held, tell).withdraw(given)

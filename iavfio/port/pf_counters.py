@@ -39,10 +39,12 @@ class PfCounters:
 
         It comes before the queues run.
         """
+        unknown = ""
         try:
             self.refresh()
         except (PfRefused, MailboxError) as error:
-            self._status.note(f"the PF's counters are not known from the start: {error}")
+            unknown = f"the PF's counters are not known from the start: {error}"
+        self._status.tell("first counters", unknown)
         self._ran = True
 
     def last(self) -> None:

@@ -25,41 +25,51 @@ def rules_of(rss: Rss) -> list[Rule]:
     ]
 
 
-def apply_rules(rss: Rss, session: Session, note: Callable[[str], None], *, fatal: bool) -> None:
+def apply_rules(
+    rss: Rss, session: Session, tell: Callable[[str, str], None], *, fatal: bool
+) -> None:
     """Makes the PF hold these rules and no others; the record is right after each request.
 
     A tunnel has all of its rules or none, in their order: the card takes the last one that fits.
-    `fatal`: raises PfRefused or NotGranted for a rule that is refused; otherwise notes the tunnel.
+    `fatal`: raises PfRefused or NotGranted for a rule that is refused; otherwise tells the tunnel.
     """
     held, wanted = session.held.rss_rules, rules_of(rss)
-    _take_back(session, [rule for rule in held if rule not in wanted], note)
-    for tunnel in dict.fromkeys(rule.tunnel for rule in wanted):
-        rules = [rule for rule in wanted if rule.tunnel == tunnel]
-        if all(held.get(rule) for rule in rules):
-            continue
-        _take_back(session, [rule for rule in rules if held.get(rule)], note)
-        try:
-            for rule in rules:
-                _make(session, rule)
-        except (PfRefused, NotGranted) as refused:
-            _take_back(session, [rule for rule in rules if held.get(rule)], note)
-            if fatal:
-                raise
-            note(f"the RSS rule of {tunnel} is not in force: {_why(refused)}")
-
-
-def _make(session: Session, rule: Rule) -> None:
-    held = session.held.rss_rules
-    held[rule] = False  # until the request is answered
+    kept: dict[str, str] = {}  # tunnels of rules that the PF did not take back, and why
     try:
-        session.client.ask(ADD_RSS_CFG(rule.headers, rule.function))
+        _take_back(session, [rule for rule in held if rule not in wanted], kept)
+        for tunnel in TUNNELS:
+            rules = [rule for rule in wanted if rule.tunnel == tunnel]
+            text = ""
+            try:
+                _make(session, rules, kept)
+            except (PfRefused, NotGranted) as refused:
+                if fatal:
+                    raise
+                text = f"the RSS rule of {tunnel} is not in force: {_why(refused)}"
+            tell(f"rule of {tunnel}", text)
+    finally:
+        for tunnel in TUNNELS:
+            tell(f"old rule of {tunnel}", kept.get(tunnel, ""))
+
+
+def _make(session: Session, rules: list[Rule], kept: dict[str, str]) -> None:
+    """Makes all rules of a tunnel, unless they are there; none of them after a refusal."""
+    held = session.held.rss_rules
+    if all(held.get(rule) for rule in rules):
+        return
+    _take_back(session, [rule for rule in rules if held.get(rule)], kept)
+    try:
+        for rule in rules:
+            held[rule] = False  # until the request is answered
+            session.client.ask(ADD_RSS_CFG(rule.headers, rule.function))
+            held[rule] = True
     except (PfRefused, NotGranted):
         del held[rule]
+        _take_back(session, [rule for rule in rules if held.get(rule)], kept)
         raise
-    held[rule] = True
 
 
-def _take_back(session: Session, rules: list[Rule], note: Callable[[str], None]) -> None:
+def _take_back(session: Session, rules: list[Rule], kept: dict[str, str]) -> None:
     held = session.held.rss_rules
     for rule in rules:
         held[rule] = False  # until the request is answered
@@ -67,7 +77,8 @@ def _take_back(session: Session, rules: list[Rule], note: Callable[[str], None])
             session.client.ask(DEL_RSS_CFG(rule.headers, rule.function))
             del held[rule]
         except (PfRefused, NotGranted) as refused:
-            note(f"the RSS rule of {rule.tunnel} could not be taken back: {_why(refused)}")
+            why = _why(refused)
+            kept[rule.tunnel] = f"the RSS rule of {rule.tunnel} could not be taken back: {why}"
 
 
 def _why(refused: PfRefused | NotGranted) -> str:

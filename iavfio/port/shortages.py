@@ -23,17 +23,10 @@ def say_shortages(
 
     `node` is the NUMA node of the device, None where it has none.
     """
-    _say(status, "shared vectors", _shared_vectors(plan))
-    _say(status, "buffers short", _buffers(plan, pool))
-    _say(status, "small pages", _pages(pool, transport))
-    _say(status, "far memory", _node(pool, node))
-
-
-def _say(status: PortStatus, condition: str, text: str) -> None:
-    if text:
-        status.begin(condition, text)
-    else:
-        status.end(condition)
+    status.tell("shared vectors", _shared_vectors(plan))
+    status.tell("buffers short", _buffers(plan, pool))
+    status.tell("small pages", _pages(pool, transport))
+    status.tell("far memory", _node(pool, node))
 
 
 def _shared_vectors(plan: VectorPlan) -> str:

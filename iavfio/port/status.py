@@ -265,6 +265,17 @@ class PortStatus:
             self._conditions[condition] = text
         self.note(text)
 
+    def tell(self, condition: str, text: str) -> None:
+        """Notes what a condition is by now; "" ends it. Another text takes the place of the old."""
+        if not text:
+            self.end(condition)
+            return
+        with self._saying:
+            said = self._conditions.get(condition, text)
+        if said != text:
+            self._forget(condition)
+        self.begin(condition, text)
+
     def end(self, condition: str) -> None:
         """Takes the note of a condition away and says so; does nothing when there was none."""
         text = self._forget(condition)

@@ -66,7 +66,10 @@ CASES = (
     ),
     Case({"promiscuous": True}, both(lib.VC_OP_CONFIG_PROMISCUOUS_MODE), fatal=True),
     Case({"all_multicast": True}, both(lib.VC_OP_CONFIG_PROMISCUOUS_MODE), fatal=True),
+    Case({"extra_macs": ["02:00:00:00:03:00"]}, both(lib.VC_OP_ADD_ETH_ADDR), fatal=True),
 )
+PLAIN: dict[str, Any] = {"rss": iavfio.Rss(), "queues": 1, "metadata": {"rss"}, "extra_macs": []}
+PLAIN |= {"promiscuous": False, "all_multicast": False}
 TRIED = [(card, case) for case in CASES for card in case.opcode]
 
 
@@ -168,6 +171,30 @@ def test_after_a_reset_a_refusal_is_a_note_and_traffic_goes_on(
         works(port)
         port.reset()
         assert held(pf) == expected(port, pf)
+        assert port.notes == []
+
+
+@pytest.mark.parametrize(("card", "case"), TRIED, ids=ids)
+def test_the_note_of_a_refusal_ends_with_the_wish(
+    cards: dict[str, SoftPf], pool: Pool, card: str, case: Case
+) -> None:
+    pf = cards[card]
+    with pf.open(0, pool=pool) as port:
+        port.configure(**case.settings)
+        port.start()
+        pf.control("fault", vf=0, kind="retval", opcode=case.opcode[card], value=-5)
+        pf.control("reset", vf=0)
+        assert until(lambda: len(port.resets) == 1 and port.state == "running"), port.notes
+        (note,) = port.notes
+        ended = []
+        port.on_event.append(
+            lambda event: ended.append(event.text) if event.kind == "over" else None
+        )
+        port.stop()
+        assert port.notes == [note]
+        port.configure(**PLAIN)
+        port.start()
+        assert port.notes == [] and ended == [note]
 
 
 def test_hash_fields_that_a_refusal_may_have_cost_are_asked_for_again(

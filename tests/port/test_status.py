@@ -56,6 +56,15 @@ def test_conditions_do_not_end_each_other(status: PortStatus) -> None:
     assert (status.notes, set(status.conditions)) == (["second"], {"b"})
 
 
+def test_what_is_told_of_a_condition_is_what_it_is_by_now(status: PortStatus) -> None:
+    seen = events_of(status)
+    with status.lock:
+        for text in ("", "9 are left", "9 are left", "2 are left", "", ""):
+            status.tell("few", text)
+            assert status.notes == [text] * bool(text)
+    assert seen == [("note", "9 are left"), ("note", "2 are left"), ("over", "2 are left")]
+
+
 def test_a_note_is_said_once(status: PortStatus) -> None:
     seen = events_of(status)
     with status.lock:
