@@ -22,20 +22,6 @@ static const uint16_t codes[] = {
 };
 #define CODES (sizeof(codes) / sizeof(codes[0]))
 
-struct reader {
-    const uint8_t *data;
-    size_t left;
-};
-
-static uint64_t number(struct reader *from, uint32_t bytes)
-{
-    uint64_t value = 0;
-
-    for (uint32_t i = 0; i < bytes && from->left; i++, from->left--)
-        value |= (uint64_t)*from->data++ << 8 * i;
-    return value;
-}
-
 /* A program of exactly its size, so that a step behind its end is seen; NULL when the check refuses it. */
 static struct filter_step *program(struct reader *from, uint32_t steps)
 {

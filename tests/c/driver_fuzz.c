@@ -9,20 +9,6 @@
 #define BUFFERS 256
 #define BURST 32
 
-struct reader {
-    const uint8_t *data;
-    size_t left;
-};
-
-static uint64_t number(struct reader *from, uint32_t bytes)
-{
-    uint64_t value = 0;
-
-    for (uint32_t i = 0; i < bytes && from->left; i++, from->left--)
-        value |= (uint64_t)*from->data++ << 8 * i;
-    return value;
-}
-
 /* A write-back: as a device would, with some words replaced. */
 static void receive_one(struct rig *rig, struct reader *from)
 {

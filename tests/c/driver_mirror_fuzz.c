@@ -11,11 +11,6 @@
 #define PACKET_BLOCK 6u
 #define NONSENSE (-74) /* EBADMSG */
 
-struct feed {
-    const uint8_t *data;
-    size_t left;
-};
-
 struct rings {
     struct mirror_control control[RINGS];
     uint8_t *data[RINGS];
@@ -23,15 +18,6 @@ struct rings {
     uint32_t count, snaplen;
     struct mirror_reader *reader;
 };
-
-static uint64_t number(struct feed *from, uint32_t bytes)
-{
-    uint64_t value = 0;
-
-    for (uint32_t i = 0; i < bytes && from->left; i++, from->left--)
-        value |= (uint64_t)*from->data++ << 8 * i;
-    return value;
-}
 
 static uint32_t word(const uint8_t *block, uint32_t place)
 {
@@ -89,7 +75,7 @@ static void fill(struct rings *rings, uint32_t more, uint64_t limit)
 }
 
 /* A record where the reader will look, mostly one that could be; and its announcement. */
-static void announce(struct rings *rings, struct feed *from)
+static void announce(struct rings *rings, struct reader *from)
 {
     uint32_t ring = (uint32_t)number(from, 1) % rings->count, shape = (uint32_t)number(from, 1);
     struct mirror_control *control = &rings->control[ring];
@@ -112,7 +98,7 @@ static void announce(struct rings *rings, struct feed *from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct feed from = {data, size};
+    struct reader from = {data, size};
     struct mirror_ring source[RINGS];
     struct rings rings = {.count = 1 + (uint32_t)number(&from, 1) % RINGS};
     int error;

@@ -32,6 +32,22 @@ struct fuzz_input {
     uint8_t data[FUZZ_LONGEST];
 };
 
+/* What is left of an input. */
+struct reader {
+    const uint8_t *data;
+    size_t left;
+};
+
+/* The next so many bytes, the lowest first; zeros when there are no more. */
+static inline uint64_t number(struct reader *from, uint32_t bytes)
+{
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < bytes && from->left; i++, from->left--)
+        value |= (uint64_t)*from->data++ << 8 * i;
+    return value;
+}
+
 static struct fuzz_input *fuzz_kept[FUZZ_KEPT];
 static uint32_t fuzz_count;
 static uint8_t fuzz_seen[FUZZ_EDGES];
@@ -70,6 +86,17 @@ static inline void fuzz_keep(const uint8_t *data, size_t size)
     memcpy(input->data, data, size);
     input->size = (uint32_t)size;
     fuzz_kept[fuzz_count++] = input;
+}
+
+/* A seed in hexadecimal digits. */
+static inline void fuzz_keep_hex(const char *text)
+{
+    uint8_t data[FUZZ_LONGEST];
+    uint32_t size = 0, byte;
+
+    for (; size < FUZZ_LONGEST && sscanf(text, "%2x", &byte) == 1; text += 2)
+        data[size++] = (uint8_t)byte;
+    fuzz_keep(data, size);
 }
 
 static inline void fuzz_change(struct fuzz_input *input)

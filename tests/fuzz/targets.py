@@ -16,6 +16,7 @@ HARNESSES = {  # target in C: program of tests/c
     "capture": "driver_capture_fuzz",
     "mirror": "driver_mirror_fuzz",
     "decode": "preload_fuzz",
+    "frames": "softvf_fuzz",
 }
 TARGETS = {
     target.name: target
