@@ -242,6 +242,7 @@ def test_each_cause_is_named_alone_with_its_remedy(
     (finding,) = port.why()
     assert finding.name == name
     assert finding.what and finding.evidence and finding.remedy
+    assert ("since the reset it works" in finding.what) == (fault is _hung)
     del kept
 
 

@@ -15,15 +15,17 @@ def stands_still(f: Facts) -> Finding | None:
     lately = f.stalled is not None and f.stalled < STALLED_LATELY
     if not f.stuck and not lately:
         return None
-    hangs = sum(queue["hangs"] for queue in f.counts.sq)
+    nudges = sum(queue["hangs"] for queue in f.counts.sq)
     lost = sum(queue["drop_reset"] for queue in f.counts.sq)
     seen = ["a probe frame was not completed"] if f.stuck else []
     if lately:
         seen.append(f"the watchdog reset the VF for it {f.stalled:.0f} s ago")
-    seen.append(f"hangs found so far: {hangs}, packets lost to resets: {lost}")
+    seen.append(f"{counted(nudges, 'nudge')} of a queue so far, packets lost to resets: {lost}")
     return Finding(
         "send queue stands still",
-        "the device does not complete what is posted",
+        "the device does not complete what is posted"
+        if f.stuck
+        else "the device did not complete what was posted; since the reset it works",
         "; ".join(seen),
         "port.reset(), where it still stands; look at the host's dmesg for malicious driver "
         "detection",
