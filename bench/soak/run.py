@@ -23,9 +23,9 @@ from tests.hostile.storms import STORMS
 
 PEACE = 384  # frames each way that must all come: the smallest ring holds them all
 STORM = 256  # frames each way while something happens
-LOADED = 500_000  # frames of the worker that must all come
+LOADED = 900_000  # frames of the worker that must all come
 BESIDE = 20_000  # its frames before something happens, and after
-IN_A_ROW = 14  # resets under one worker
+IN_A_ROW = 24  # resets under one worker
 KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
 TOLD = 60.0  # seconds between two lines about how far it is
