@@ -15,6 +15,7 @@ from iavfio.datapath.worker import Lane, VerifyTable, Worker
 
 SIZES = (60,) * 14 + (566, 1496)  # without FCS: most of them small, for many packets
 FLOWS = 16
+RATE = 500_000.0  # frames a second where some may be lost
 STEP = 0.001  # seconds between two looks
 SETTLE = 20.0  # seconds that the last frames may take
 QUIET = 0.05  # seconds without a frame, after which none comes any more where some are lost
@@ -31,10 +32,14 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 class Load:
-    """Traffic from its making until the end of the block; then everything must be accounted for."""
+    """Traffic from its making until the end of the block; then everything must be accounted for.
 
-    def __init__(self, ports: Sequence[iavfio.Port], account: Account) -> None:
-        self.account = account
+    `lossless`: nothing happens to the ports, and no more is under way than a receive ring holds.
+    Otherwise frames go at a rate, whatever becomes of those before.
+    """
+
+    def __init__(self, ports: Sequence[iavfio.Port], account: Account, *, lossless: bool) -> None:
+        self.account, self.lossless = account, lossless
         a, b = ports
         self._table = VerifyTable(2, FLOWS)
         try:
@@ -45,6 +50,8 @@ class Load:
                 signature=secrets.randbits(63) | 1,
                 verify=self._table,
                 flows=FLOWS,
+                rate=0.0 if lossless else RATE,
+                open_loop=not lossless,
             )
         except BaseException:
             self._table.close()
@@ -67,10 +74,10 @@ class Load:
         goal = self._worker.counters.received + more
         return until(lambda: self._worker.counters.received >= goal)
 
-    def settle(self, lossless: bool, what: str) -> None:
-        """Ends the traffic and closes its account. `lossless`: nothing happened to the ports."""
-        self._worker.finish(SETTLE if lossless else QUIET, SETTLE)
-        if lossless:
+    def settle(self, what: str) -> None:
+        """Ends the traffic and closes its account."""
+        self._worker.finish(SETTLE if self.lossless else QUIET, SETTLE)
+        if self.lossless:
             until(self._all_there)
             self._worker.finish(0.0, SETTLE)
         until(lambda: self._worker.ended)
@@ -84,7 +91,7 @@ class Load:
         for name in ("duplicated", "reordered", "corrupted"):
             if count := getattr(seen, name):
                 account.wrong.append(f"{count} frames of the worker were {name}, at: {what}")
-        if lossless and seen.sent != seen.received:
+        if self.lossless and seen.sent != seen.received:
             account.wrong.append(f"the worker sent {seen.sent}, {seen.received} came, at: {what}")
 
     def _all_there(self) -> bool:

@@ -23,9 +23,9 @@ from tests.hostile.storms import STORMS
 
 PEACE = 384  # frames each way that must all come: the smallest ring holds them all
 STORM = 256  # frames each way while something happens
-LOADED = 900_000  # frames of the worker that must all come
+LOADED = 400_000  # frames of the worker that must all come
 BESIDE = 20_000  # its frames before something happens, and after
-IN_A_ROW = 24  # resets under one worker
+IN_A_ROW = 8  # resets under one worker
 KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
 TOLD = 60.0  # seconds between two lines about how far it is
@@ -166,12 +166,12 @@ class Soak:
 
     def load(self, what: str, happen: Callable[[Load], object] | None = None) -> None:
         """A C worker's traffic, in which nothing may be lost unless something happens."""
-        with Load(self.ports, self.account) as load:
+        with Load(self.ports, self.account, lossless=happen is None) as load:
             if not load.reached(LOADED if happen is None else BESIDE):
                 self.account.wrong.append(f"the worker's traffic stands still, at: {what}")
             elif happen is not None:
                 happen(load)
-            load.settle(happen is None, what)
+            load.settle(what)
 
     def under_a_worker(self, what: str, load: Load) -> None:
         """The same happens again and again, to one VF or the other, with traffic after each."""

@@ -150,10 +150,10 @@ def test_a_loss_of_the_worker_is_noticed(
     fault: Callable[[run.Soak], None], words: str, rig: run.Soak
 ) -> None:
     """In peace nothing may be lost, and the worker may not end early."""
-    with Load(rig.ports, rig.account) as load:
+    with Load(rig.ports, rig.account, lossless=True) as load:
         assert load.reached(1000)
         fault(rig)
-        load.settle(lossless=True, what="a test")
+        load.settle("a test")
     assert words in "\n".join(rig.account.wrong)
 
 
