@@ -10,6 +10,7 @@ from typing import Literal
 
 from iavfio.datapath.pair import FCS
 from iavfio.errors import ConfigError
+from iavfio.port.limits import room_for
 from iavfio.port.port import Port
 from iavfio.port.settings import ETHERNET
 
@@ -96,14 +97,19 @@ class Plan:
         """Returns this plan. Raises ConfigError for one that cannot be run on these ports."""
         if not 1 <= len(ports) <= 2:
             raise ConfigError(f"{len(ports)} ports", "one VF, or two that reach each other", "")
-        longest = min(port.settings.frame for port in ports) + FCS
+        narrow = min(ports, key=lambda port: port.settings.frame)
+        longest = narrow.settings.frame + FCS
         for size in self.sizes:
-            if not self.smallest <= size <= longest:
-                raise ConfigError(
-                    f"frames of {size} bytes cannot be sent",
-                    f"{self.smallest} to {longest} (with FCS) hold the headers and fit the MTU",
-                    "raise it with --mtu, or choose another --size",
-                )
+            if self.smallest <= size <= longest:
+                continue
+            remedy = f"choose a --size from {self.smallest} on"
+            if size > longest:
+                remedy = room_for(size - FCS, narrow.name, narrow.control.limits)
+            raise ConfigError(
+                f"frames of {size} bytes cannot be sent",
+                f"{self.smallest} to {longest} (with FCS) hold the headers and fit the MTU",
+                remedy,
+            )
         if not self.count and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ConfigError(f"a run of {self.seconds:g} s", "it must last", "--duration 3")
         if self.max_loss is not None and not 0 <= self.max_loss <= 1:

@@ -25,6 +25,7 @@ from iavfio.capture.sending import (
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
+from iavfio.port.limits import room_for
 from iavfio.port.port import Port
 from iavfio.ranges import ROUNDS
 from iavfio.signatures import checked_call
@@ -92,10 +93,13 @@ class Replay:
         self.left_out = {name: count for name, count in self.left_out.items() if count}
         self.frames = frames.chosen(~(cut | short | long))
         if not len(self.frames):
+            remedy = ""
+            if "too_long" in self.left_out:
+                remedy = room_for(int(frames.lengths.max()), port.name, port.control.limits)
             raise ConfigError(
                 "there is no frame to send",
                 f"left out: {self.left_out}" if self.left_out else "the file is empty",
-                "the longest frame follows from --mtu" if "too_long" in self.left_out else "",
+                remedy,
             )
         self.not_rewritten = rewrite(self.frames, rules, port.mac)
         due, round_ns = due_times(self.frames, timing or Timing(speed=1.0))

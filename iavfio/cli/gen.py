@@ -187,6 +187,7 @@ def _open(
     from iavfio.generator.answers import ends_of, groups
     from iavfio.generator.generator import longest
     from iavfio.opening import open_port
+    from iavfio.port.limits import mtu_for
 
     targets = [target] if options["expect"] is None else [target, options["expect"]]
     check_distinct(targets)
@@ -201,7 +202,7 @@ def _open(
         with naming_the_holder([vf]):
             opened = open_port(vf, name=own, pool=pool, **device_arguments(options, vf))
         port = stack.enter_context(opened)
-        mtu = options["mtu"] or one_port.mtu_for(port, longest(streams))
+        mtu = options["mtu"] or mtu_for(longest(streams), port.settings, port.control.limits)
         port.configure(ring=options["ring"], mtu=mtu, queues=queues)
         if options["answer"]:
             joined = groups(ends_of(streams, "dst_ip" if i else "src_ip"))

@@ -51,7 +51,8 @@ def command(target: str, as_json: bool, journal: bool, **device: Any) -> None:
         else:
             width = max(map(len, facts))
             for name, value in facts.items():
-                tell(f"{name.replace('_', ' '):<{width}}  {value}")
+                text = "none" if value is None else value
+                tell(f"{name.replace('_', ' '):<{width}}  {text}")
             tell(str(port.capabilities))
         if journal:
             for entry in port.journal:

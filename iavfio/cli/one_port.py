@@ -19,7 +19,6 @@ from iavfio.cli.private_pf import (
 )
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import naming_the_holder
-from iavfio.ranges import MTU
 
 if TYPE_CHECKING:
     from iavfio.port.port import Port
@@ -86,14 +85,6 @@ def for_frames(stack: ExitStack, target: str, options: dict[str, Any]) -> Port:
     tags = ["vlan"] if port.session.may_strip_vlan else []
     port.configure(queues=queues, mtu=options["mtu"] or port.settings.mtu, metadata=tags)
     return port
-
-
-def mtu_for(port: Port, longest: int) -> int:
-    """The MTU for frames of at most so many bytes without FCS; as near as the PF allows."""
-    from iavfio.port.settings import ETHERNET
-
-    most = min(port.control.limits.mtu, MTU.high)
-    return min(max(longest - ETHERNET, port.settings.mtu), most)
 
 
 def start(port: Port, without_link: str = "") -> None:

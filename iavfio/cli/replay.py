@@ -112,8 +112,10 @@ def command(target: str, path: str, as_json: bool, **options: Any) -> int:
 
 
 def _open(stack: ExitStack, target: str, options: dict[str, Any], longest: int) -> Port:
+    from iavfio.port.limits import mtu_for
+
     port = one_port.opened(stack, target, options)
-    mtu = options["mtu"] or one_port.mtu_for(port, longest)
+    mtu = options["mtu"] or mtu_for(longest, port.settings, port.control.limits)
     port.configure(ring=options["ring"], mtu=mtu)
     one_port.start(port, ": nothing can be sent")
     return port

@@ -110,10 +110,11 @@ def open_ports(
     ports: list[Port],
 ) -> None:
     """Opens and starts a port for each target; `ports` holds those that are open."""
-    from iavfio.bench.plan import mtu_for
+    from iavfio.datapath.pair import FCS
     from iavfio.datapath.pool import Pool, buffers_for
     from iavfio.errors import ConfigError
     from iavfio.opening import open_port
+    from iavfio.port.limits import mtu_for
 
     queues, ring = options["queues"], options["ring"]
     rings = len(targets) * queues * ring
@@ -136,7 +137,7 @@ def open_ports(
             opened = open_port(target, name=own, pool=pool, **device_arguments(options, target))
         port = stack.enter_context(opened)
         ports.append(port)
-        mtu = options["mtu"] or max(port.settings.mtu, mtu_for(plan.sizes))
+        mtu = options["mtu"] or mtu_for(max(plan.sizes) - FCS, port.settings, port.control.limits)
         port.configure(queues=queues, ring=ring, mtu=mtu, isa=options["isa"])
     plan.checked(ports)
     for port in ports:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import click
 
+from iavfio.arguments import counted
 from iavfio.cli import service, signals
 from iavfio.cli.cards import PERSONALITIES, PFS, Twist
 from iavfio.cli.devices import SocketDirectory
@@ -38,8 +39,7 @@ from iavfio.ranges import VFS
     "--personality",
     type=Word(PERSONALITIES),
     default=None,
-    show_default="e810; x710 with --pf linux-i40e",
-    help="The card (and its PF driver) to imitate.",
+    help="The card (and its PF driver) to imitate; without it e810, and x710 with --pf linux-i40e.",
 )
 @click.option(
     "--pf",
@@ -160,4 +160,4 @@ def _print_ready(ready: dict[str, Any]) -> None:
 
     with printing(), signals.raised(anyway=True):  # nobody may ever read it
         print_ready(ready)
-    service.ready(f"serving {len(ready['sockets'])} VFs, control at {ready['control']}")
+    service.ready(f"serving {counted(len(ready['sockets']), 'VF')}, control at {ready['control']}")

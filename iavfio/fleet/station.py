@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import iavfio
-from iavfio.bench.plan import mtu_for
 from iavfio.bench.provenance import provenance
 from iavfio.bench.run import COMPLETION, DRAIN_LIMIT, JOIN, QUIET, describe
 from iavfio.capture.losses import losses
@@ -26,6 +25,7 @@ from iavfio.errors import ConfigError, IavfioError, StateError
 from iavfio.fleet.orders import HostCounts, Moved, OpenOrder, PortFacts, TrialOrder, Trouble
 from iavfio.opening import open_port
 from iavfio.port.draining import drain
+from iavfio.port.limits import mtu_for, room_for
 from iavfio.port.port import Port
 from iavfio.stats import Snapshot
 
@@ -61,8 +61,16 @@ class Station:
         self.close()
         port = open_port(order.port, pool=Pool(buffers_for(order.queues * order.ring)))
         self._port = port
-        mtu = order.mtu or max(port.settings.mtu, mtu_for(order.sizes))
+        longest, limits = max(order.sizes) - FCS, port.control.limits
+        mtu = order.mtu or mtu_for(longest, port.settings, limits)
         port.configure(queues=order.queues, ring=order.ring, mtu=mtu)
+        if longest > port.settings.frame:
+            sizes = "leave mtu out of [traffic]: the sizes decide then"
+            raise ConfigError(
+                f"frames of {longest + FCS} bytes cannot be sent",
+                f"{port.name} has room for {port.settings.frame + FCS}, with FCS",
+                room_for(longest, port.name, limits) if order.mtu is None else sizes,
+            )
         port.start()
         link = port.wait_link(LINK_SECONDS)
         return PortFacts(

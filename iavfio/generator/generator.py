@@ -24,7 +24,7 @@ from iavfio.capture.sending import (
     sample,
 )
 from iavfio.datapath.pair import FCS
-from iavfio.errors import ConfigError, IavfioError, Remedy
+from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator import signature
 from iavfio.generator.answers import Answers, ends_of, gateway, next_hops
 from iavfio.generator.crafting import CHUNK, Crafted, craft
@@ -35,9 +35,9 @@ from iavfio.generator.shortfall import Effort, shortfall
 from iavfio.generator.stream import Stream
 from iavfio.port.bounds import Finishing
 from iavfio.port.draining import drain
+from iavfio.port.limits import room_for
 from iavfio.port.port import Port
 from iavfio.port.preflight import Journey, check_journey, check_link
-from iavfio.port.settings import ETHERNET
 from iavfio.ranges import LIMIT, SECONDS
 from iavfio.signatures import checked_call
 from iavfio.stats import Snapshot
@@ -398,8 +398,5 @@ def _check_length(name: str, crafted: Crafted, port: Port, expect: Port | None) 
                 f"stream {name} has frames of {size + FCS} bytes",
                 f"{each.name} {does} {counted(each.settings.frame + FCS, 'byte')} at most, "
                 "with FCS, for its MTU",
-                Remedy(
-                    f"{each.name}.configure(mtu={size - ETHERNET})",
-                    f"use --mtu {size - ETHERNET}",
-                ),
+                room_for(size, each.name, each.control.limits),
             )

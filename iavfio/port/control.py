@@ -480,11 +480,9 @@ class PortControl:
             raise self.status.lifecycle.refusal(State.RESETTING)
         if self.device.lost and not self.session.look_again():
             self.device_lost()
-            raise DeviceLost(
-                f"{self.status.name} is gone",
-                self.device.loss or "its registers read all ones",
-                "port.recover() once they do not, or close it and open it again when it is back",
-            )
+            gone = self.device.gone()
+            remedy = "port.recover() once it answers, or close it and open it again when it does"
+            raise DeviceLost(gone.what, gone.cause, remedy)
         began = time.monotonic()
         self.watchdog.disarm()
         began = min(began, self.watchdog.reset_since or began)

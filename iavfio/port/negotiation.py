@@ -63,7 +63,7 @@ class Session:
         self.bar = bar
         self.journal = journal
         self.abandoned = threading.Event()  # somebody closes the port: waits end at once
-        self.adminq = AdminQueue(bar, device.space)
+        self.adminq = AdminQueue(bar, device.space, device.gone)
         self.client = VirtchnlClient(self.adminq, journal, resetting=self.abandoned.is_set)
         self.resources: Resources
         self.report = CapabilityReport(WANTED, 0)
@@ -94,7 +94,7 @@ class Session:
         """VFGEN_RSTAT's state; 3 = the function does not answer. Raises DeviceLost."""
         value = self.bar.read32(lib.REG_VFGEN_RSTAT)
         if value == lib.REG_GONE and self.device.lost:
-            raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
+            raise self.device.gone()
         return value & int(lib.RSTAT_MASK)
 
     def look_again(self) -> bool:
@@ -151,7 +151,7 @@ class Session:
         """
         value = self.bar.read32(lib.REG_VF_ARQLEN1)
         if value == lib.REG_GONE and self.device.lost:
-            raise DeviceLost(f"{self.device.name} is gone", "its registers read all ones", "")
+            raise self.device.gone()
         return value in (lib.REG_GONE, lib.REG_IN_RESET) or not value & lib.AQLEN_ENABLE
 
     def wait_reset_begins(self) -> bool:

@@ -20,6 +20,7 @@ TAKEN_AWAY = (
 )
 
 
+ADDRESSES = 16  # that a PF allows a VF which the host does not trust, its own among them
 LONGEST_PAUSE = 64  # calls of `check`, one a second
 
 
@@ -59,6 +60,8 @@ class TrustCheck:
         wanted = any(wish.promiscuity)
         if not wanted:
             status.end("not trusted")
+            if len(wish.settings.extra_macs) < ADDRESSES:
+                status.end("trust taken away")
         if status.state is not State.RUNNING or (not wanted and self._last == "unknown"):
             return
         if self._unsure:

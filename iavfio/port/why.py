@@ -76,7 +76,8 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
         if frames and port.link.up:
             known |= _sent(port)
             known["stalled"] = port.control.housekeeping.stalled
-            counts = replace(counts, sq=_counts(port).sq)
+            known["discarded_probes"] = conditions.discarded_probes
+            counts = _after_probes(counts, _counts(port))
     except DeviceLost:
         return Facts(counts, lost=True)
     except IavfioError as error:
@@ -95,6 +96,15 @@ def probe(port: Port, *, frames: bool = True) -> Facts:
         **_sampled(port, counts),
         **known,
     )
+
+
+def _after_probes(before: Snapshot, after: Snapshot) -> Snapshot:
+    """What was under way to the PF when it was asked has arrived there before the probes.
+
+    What the probes themselves made of the other counters is nobody's fault.
+    """
+    fate = {name: after.pf[name] for name in ("tx_discards", "tx_errors")}
+    return replace(before, sq=after.sq, pf={**before.pf, **fate})
 
 
 def _sent(port: Port) -> dict[str, Any]:

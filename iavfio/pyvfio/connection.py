@@ -234,8 +234,11 @@ class Connection:
 
     @property
     def loss(self) -> str:
-        """Why a server that did not answer was given up, in words; "" for one that ended."""
-        if self._conn is None or lib.vu_conn_broken(self._conn) != -errno.ETIMEDOUT:
+        """Why this side gave the server up, in words; "" for one that ended, or that answers."""
+        broken = 0 if self._conn is None else lib.vu_conn_broken(self._conn)
+        if broken == -errno.EPROTO:
+            return "its server broke the vfio-user protocol, so the connection was given up"
+        if broken != -errno.ETIMEDOUT:
             return ""
         if not self._loss:  # as it was when somebody asked first
             self._loss = self._failure(Command.VERSION, errno.ETIMEDOUT).cause

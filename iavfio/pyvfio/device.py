@@ -13,7 +13,7 @@ from types import TracebackType
 from iavfio.pyvfio import forks
 from iavfio.pyvfio.arguments import descriptors, raw, whole
 from iavfio.pyvfio.bar import Bar
-from iavfio.pyvfio.errors import Closed, Unsupported, VfioError, system_error
+from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError, system_error
 from iavfio.pyvfio.log import log
 from iavfio.pyvfio.space import AddressSpace
 
@@ -343,6 +343,18 @@ class Device(ABC):
     def loss(self) -> str:
         """Why the device is lost, where more is known than that it is gone; else empty."""
         return ""
+
+    def gone(self) -> DeviceLost:
+        """The error for a device that is lost, with the reason as far as one is known."""
+        if self.loss:
+            remedy = "see whether its server runs and has a CPU; then open it again"
+            return DeviceLost(f"{self.name} does not answer", self.loss, remedy)
+        return DeviceLost(
+            f"{self.name} is gone",
+            "its registers read all ones: it was unplugged, the host took it back, or the software "
+            "VF ended",
+            "open it again when it is back",
+        )
 
     def _check(self) -> None:
         if self._closed:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import iavfio
 from iavfio import errors
-from iavfio.arguments import Choice, Flag, Text, known_keywords, wrong_type
+from iavfio.arguments import Choice, Flag, Text, counted, known_keywords, wrong_type
 from iavfio.errors import ConfigError, DeviceError, DeviceLost, IavfioError, StateError
 from iavfio.logs import logger
 from iavfio.ranges import VF, VFS
@@ -55,7 +55,7 @@ class SoftPf:
         self._control_path = Path(ready["control"])
         self._child = child
         self._finalizer = weakref.finalize(self, _end, child, directory, os.getpid())
-        log.info("software PF %d: started with %d VFs", self.pid, len(self.sockets))
+        log.info("software PF %d: started with %s", self.pid, counted(len(self.sockets), "VF"))
 
     def open(self, vf: int = 0, **options: Any) -> iavfio.Port:
         """The VF with number `vf`, opened by `iavfio.open` with these options.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from iavfio import logs
+from iavfio.arguments import counted
 from iavfio.softvf.contract import ViolationKind
 from iavfio.softvf.log import Violation, name_of
 
@@ -30,7 +31,7 @@ def show(text: str) -> None:
 
 def serving(personality: str, sockets: list[str]) -> None:
     """Logs that clients may come."""
-    log.info("%s: serves %d VFs: %s", personality, len(sockets), " ".join(sockets))
+    log.info("%s: serves %s: %s", personality, counted(len(sockets), "VF"), " ".join(sockets))
 
 
 def ended(signal: int) -> None:

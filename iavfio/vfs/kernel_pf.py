@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from iavfio.arguments import counted
 from iavfio.host import Function, Kernel, Tree, Writer, groups, read
 from iavfio.host.changes import Write
 from iavfio.host.errors import InUse, KernelRefused
@@ -100,7 +101,7 @@ class KernelPf:
         now = read(self._tree, self.name).vfs
         if not dry and len(now) != number:
             raise KernelRefused(
-                f"{self.name} has {len(now)} VFs now, not {number}",
+                f"{self.name} has {counted(len(now), 'VF')} now, not {number}",
                 "the kernel took the number and the PF's driver made others of it",
                 "look at: dmesg | tail",
             )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iavfio.arguments import counted
 from iavfio.errors import ConfigError
 from iavfio.vfs.change import Changed, make, put, record_of
 from iavfio.vfs.pf import Pf, VfState
@@ -35,7 +36,7 @@ def resize(pf: Pf, number: int, report: Report, *, dry: bool = False, command: s
         return number
     if states and number:
         raise ConfigError(
-            f"{pf.name} has {len(states)} VFs",
+            f"{pf.name} has {counted(len(states), 'VF')}",
             "the kernel makes VFs only where there are none",
             f"first: iavfio vf {pf.name} destroy",
         )

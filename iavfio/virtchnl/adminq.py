@@ -70,6 +70,7 @@ class AdminQueue:
     """Admin queue of one VF. Not thread-safe, but for `enabled()`.
 
     The constructor takes memory and maps it; `start()` programs the device, again after each reset.
+    `gone` makes the error for a device that is lost.
     All checks are made on copies: the device may write the shared memory at any time.
     """
 
@@ -77,12 +78,14 @@ class AdminQueue:
         self,
         bar: Registers,
         space: Space,
+        gone: Callable[[], DeviceLost],
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bar = bar
         self._space = space
+        self.gone = gone
         self._clock = clock
         self._sleep = sleep
         self.counters = QueueCounters()
@@ -167,7 +170,7 @@ class AdminQueue:
         """Whether the device owns the receive ring; False tells of a reset. Raises DeviceLost."""
         value = self._bar.read32(lib.REG_VF_ARQLEN1)
         if value == lib.REG_GONE:
-            raise self._lost()
+            raise self.gone()
         return value != lib.REG_IN_RESET and bool(value & lib.AQLEN_ENABLE)
 
     def check(self) -> None:
@@ -415,7 +418,7 @@ class AdminQueue:
     def _read(self, register: int) -> int:
         value = self._bar.read32(register)
         if value == lib.REG_GONE:
-            raise self._lost()
+            raise self.gone()
         if value == lib.REG_IN_RESET:
             raise self._reset()
         return value
@@ -424,15 +427,7 @@ class AdminQueue:
         try:
             self._bar.write32(register, value)
         except DeviceLost as error:
-            raise self._lost() from error
-
-    @staticmethod
-    def _lost() -> DeviceLost:
-        return DeviceLost(
-            "the VF is gone: its registers read all ones",
-            "it was unplugged, the host took it back, or the software VF ended",
-            "open it again when it is back",
-        )
+            raise self.gone() from error
 
     @staticmethod
     def _reset() -> ResetUnderWay:

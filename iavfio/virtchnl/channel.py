@@ -19,7 +19,6 @@ from typing import ClassVar, Final
 
 from iavfio._driver import lib
 from iavfio.errors import (
-    DeviceLost,
     IavfioError,
     MailboxError,
     MailboxTimeout,
@@ -63,7 +62,7 @@ class Channel:
 
     `on_event` is called without any lock held, after the request during which an event came, so it
     may issue requests (docs/spec/reliability.md F14).
-    `lost` and `resetting` are asked while a request waits; either ends the wait early.
+    `resetting` is asked while a request waits, and may end the wait early.
     `eventfd` belongs to vector 0 and `arm` re-enables that vector; without it waits are short naps.
     """
 
@@ -77,7 +76,6 @@ class Channel:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         on_event: Callable[[Event], None] | None = None,
-        lost: Callable[[], bool] | None = None,
         resetting: Callable[[], bool] | None = None,
         eventfd: int | None = None,
         arm: Callable[[], None] | None = None,
@@ -87,7 +85,7 @@ class Channel:
         self.counters = ChannelCounters()
         self.on_event = on_event
         self._clock, self._sleep = clock, sleep
-        self._probe_lost, self._probe_reset = lost, resetting
+        self._probe_reset = resetting
         self._eventfd, self._arm = eventfd, arm
         self._poll = select.poll()
         if eventfd is not None:
@@ -244,9 +242,20 @@ class Channel:
             self.counters.malformed += 1
             raise message.malformed(fault)
 
+    def _check(self) -> None:
+        """Looks for error bits and a reset; says what no request ends for."""
+        counters = self.queue.counters
+        overflows, errors = counters.overflows, counters.vf_errors
+        self.queue.check()
+        if counters.overflows > overflows:
+            text = "the mailbox reports an overflow: an event of the PF may be lost"
+            self.journal.note(text, logging.WARNING)
+        if counters.vf_errors > errors:
+            self.journal.note("the device reports an error of the VF's mailbox", logging.WARNING)
+
     def _settle(self) -> None:
         """Sets the queue up anew after a critical error; a reset is noticed here at the latest."""
-        self.queue.check()
+        self._check()
         if self.queue.critical:
             self.journal.note("critical error: admin queue is set up anew", logging.WARNING)
             self.queue.start()
@@ -373,15 +382,9 @@ class Channel:
                 "the PF had not answered yet",
                 "try again",
             )
-        if self._probe_lost is not None and self._probe_lost():
-            raise DeviceLost(
-                f"the VF went away during {message.name}",
-                "it was unplugged, or the host took it back",
-                "open it again when it is back",
-            )
         if self._probe_reset is not None and self._probe_reset():
             raise ResetUnderWay(f"the VF was reset during {message.name}")
-        self.queue.check()
+        self._check()
         if self.queue.critical:
             raise MailboxError(
                 f"the admin queue failed during {message.name}",

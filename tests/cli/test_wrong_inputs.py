@@ -21,6 +21,7 @@ LOWEST_FREE = next(cpu for cpu in range(1 << 16) if cpu not in os.sched_getaffin
 OTHER_ISA = "neon" if os.uname().machine == "x86_64" else "avx2"
 LONG = "/" + "d" * 120
 BENCH = ["bench", "softvf"]
+NARROW = [*BENCH, "--personality", "e810,max_mtu=1522"]
 TOKEN = "00112233-4455-6677-8899-aabbccddeeff"
 SOCKET = "vfio-user:/nowhere/vf0.sock"
 
@@ -121,6 +122,10 @@ WRONG: list[tuple[list[str], int, str]] = [
     # sizes
     ([*BENCH, "--size", "63"], 2, "64 to 9728 bytes with FCS"),
     ([*BENCH, "--size", "20000"], 2, "64 to 9728"),
+    ([*NARROW, "--size", "4000"], 2, "the PF lets at most 1522 bytes through"),
+    ([*NARROW, "--size", "64,1523", "--mtu", "1496"], 2, "make it shorter"),
+    ([*NARROW, "--size", "1518", "--mtu", "1400"], 2, "use --mtu 1492"),
+    (["gen", *NARROW[1:], "--stream", "size=4000"], 2, "the PF lets at most 1522 bytes through"),
     ([*BENCH, "--size", "-64"], 2, "'-64' is no frame size"),
     ([*BENCH, "--size", "big"], 2, "imix"),
     ([*BENCH, "--size", ""], 2, "imix"),

@@ -118,6 +118,22 @@ def test_a_close_that_gave_its_server_up_does_not_call_the_device_gone(
     )
 
 
+@pytest.mark.parametrize("loss", ["there was no reply within 0.05 s", ""])
+def test_a_lost_device_is_told_with_the_reason(
+    port: Port, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    monkeypatch.setattr(type(port.device), "loss", loss)
+    port.control.bar.mark_lost()
+    for call in (
+        port.session.adminq.enabled,
+        port.session.adminq.check,
+        port.session.was_reset,
+        port.session.rstat,
+    ):
+        with pytest.raises(DeviceLost, match=loss or "registers read all ones"):
+            call()
+
+
 def test_refresh_stats_ends_without_a_pf(pf: SoftPf, port: Port) -> None:
     silence(pf)
     seconds, error = took(lambda: port.refresh_stats(within=0.2))

@@ -102,6 +102,15 @@ CASES = (
         end=_trust,
     ),
     Case(
+        "trust taken away",
+        "the host has taken the trust in this VF away",
+        HOST_TRUST,
+        lambda pf, port: (pf.control("trust", vf=0, on=False), None)[1],
+        settings={"promiscuous": True},
+        options={"trusted": True},
+        end=lambda pf, port: port.set_promiscuous(False),
+    ),
+    Case(
         "discards on sending",
         "the PF discards frames that this VF sends; it does not say why: possibly",
         "spoofchk off",

@@ -253,7 +253,7 @@ def test_pf_that_goes_for_good_fails_the_port_and_comes_back_for_a_new_one(
             port.rx[0].recv()
         with pytest.raises(DeviceLost):
             port.tx[0].clean()
-        with pytest.raises(DeviceLost, match=r"port.recover\(\) once they do not"):
+        with pytest.raises(DeviceLost, match=r"port.recover\(\) once it answers"):
             port.recover()
     assert healthy(pool)
     own.control("pf_driver", state="load")

@@ -53,6 +53,17 @@ def test_a_backlog_is_no_stall(rig: Rig) -> None:
     assert port.why() == []
 
 
+def test_frames_that_the_pf_has_not_seen_yet_are_looked_at(rig: Rig) -> None:
+    """Twenty frames at 1 Mbit/s take a quarter of a second to the spoof check."""
+    pf, port = rig
+    port.start(wait_link=5)
+    assert port.why() == []
+    pf.control("rate", vf=0, mbps=1)
+    frame = udp(NOBODY, bytes.fromhex("020000000099"), payload=bytes(1400))
+    assert port.tx[0].send([frame] * 20) == 20
+    assert [finding.name for finding in port.why()] == ["spoof check"]
+
+
 def test_a_ring_that_its_program_keeps_full_is_no_stall(rig: Rig) -> None:
     pf, port = rig
     port.configure(tx_ring=256)

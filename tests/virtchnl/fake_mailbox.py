@@ -236,6 +236,11 @@ def stats_of(number: int) -> bytes:
     return struct.pack("<12Q", *[number] * 12)
 
 
+def gone() -> pyvfio.DeviceLost:
+    """What a queue raises when its registers read all ones."""
+    return pyvfio.DeviceLost("the VF is gone", "it was pulled out", "put it in again")
+
+
 class Bench:
     """A client, its fake PF, and what the client told us."""
 
@@ -243,7 +248,7 @@ class Bench:
         self.clock = Time()
         self.space = FakeSpace()
         self.pf = FakePf(self.space, self.clock, handler or polite())
-        self.queue = AdminQueue(self.pf, self.space, clock=self.clock, sleep=self.clock.sleep)
+        self.queue = AdminQueue(self.pf, self.space, gone, clock=self.clock, sleep=self.clock.sleep)
         self.queue.start()
         self.events: list[Event] = []
         self.client = VirtchnlClient(

@@ -37,6 +37,7 @@ from tests.virtchnl.fake_mailbox import (
     FakeSpace,
     Reply,
     Time,
+    gone,
 )  # fmt: skip
 
 IOVA = 0x7_0000_0000
@@ -47,7 +48,7 @@ class Bench:
         self.clock = Time()
         self.space = FakeSpace()
         self.pf = FakePf(self.space, self.clock, lambda opcode, payload: [])
-        self.queue = AdminQueue(self.pf, self.space, clock=self.clock, sleep=self.clock.sleep)
+        self.queue = AdminQueue(self.pf, self.space, gone, clock=self.clock, sleep=self.clock.sleep)
 
 
 @pytest.fixture
@@ -270,7 +271,7 @@ def test_reset_is_seen_by_ENABLE_and_a_zero_head_brings_no_messages(bench: Bench
 def test_registers_of_a_lost_device(bench: Bench) -> None:
     bench.pf.reads_as = GONE
     for call in (bench.queue.enabled, bench.queue.check, bench.queue.receive, bench.queue.start):
-        with pytest.raises(DeviceLost):
+        with pytest.raises(DeviceLost, match="it was pulled out"):
             call()
     with pytest.raises(DeviceLost):
         bench.queue.send(0x0801, message=1)

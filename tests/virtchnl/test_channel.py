@@ -33,15 +33,18 @@ from iavfio.virtchnl.messages.stats import GET_STATS
 from tests.virtchnl.fake_mailbox import (
     ARQH,
     ARQLEN,
+    ATQLEN,
     CRIT,
     ENABLE,
     OVFL,
     VERSION_1_1,
+    VFE,
     Bench,
     FakePf,
     FakeSpace,
     Reply,
     Time,
+    gone,
     polite,
     resources,
     stats_of,
@@ -326,6 +329,22 @@ def test_queue_works_again_after_one_critical_error(bench: Bench) -> None:
     assert bench.pf.regs[ARQLEN] == 32 | ENABLE
 
 
+@pytest.mark.parametrize(("bit", "told"), [(OVFL, "overflow"), (VFE, "error of the VF's mailbox")])
+@pytest.mark.parametrize("register", [ATQLEN, ARQLEN])
+def test_error_bits_that_end_no_request_are_said_once_each_time(
+    bench: Bench, caplog: pytest.LogCaptureFixture, register: int, bit: int, told: str
+) -> None:
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: [Reply(15, payload=stats_of(4))]
+    for times in (1, 2):
+        bench.pf.regs[register] |= bit
+        for _ in range(2):
+            assert bench.client.ask(GET_STATS()).rx_bytes == 4
+        notes = [entry.note for entry in bench.client.journal if entry.note]
+        assert [told in note for note in notes] == [True] * times
+        assert sum(told in record.getMessage() for record in caplog.records) == times
+
+
 # docs/spec/reliability.md F12
 def test_head_out_of_range_ends_a_request_within_10_ms(bench: Bench) -> None:
     bench.negotiated()
@@ -355,7 +374,7 @@ class SlowPf(FakePf):
 def test_threads_share_the_channel_one_request_at_a_time() -> None:
     space, clock = FakeSpace(), Time()
     pf = SlowPf(space, clock)
-    queue = AdminQueue(pf, space)
+    queue = AdminQueue(pf, space, gone)
     queue.start()
     client = VirtchnlClient(queue, Journal())
     pf.handler = polite()
@@ -400,7 +419,7 @@ def test_threads_share_the_channel_one_request_at_a_time() -> None:
 def test_eventfd_wakes_the_wait_and_is_armed_first() -> None:
     space, clock = FakeSpace(), Time()
     pf = FakePf(space, clock)
-    queue = AdminQueue(pf, space)
+    queue = AdminQueue(pf, space, gone)
     queue.start()
     fd = os.eventfd(0, os.EFD_CLOEXEC)
     armed: list[int] = []
