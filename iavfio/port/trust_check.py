@@ -29,7 +29,8 @@ def not_in_force(promiscuous: bool) -> str:
     mode = "promiscuous mode" if promiscuous else "all-multicast mode"
     return (
         f"{mode} is not in force, although the PF said yes: the host does not trust this VF\n"
-        "  on the host: ip link set PF vf N trust on; or name the addresses in extra_macs"
+        "  on the host: ip link set PF vf N trust on; or name the addresses in extra_macs (for "
+        "IPv6 neighbour discovery 33:33:ff and the last three bytes of the IPv6 address)"
     )
 
 
