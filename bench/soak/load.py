@@ -39,7 +39,8 @@ class Load:
     """
 
     def __init__(self, ports: Sequence[iavfio.Port], account: Account, *, lossless: bool) -> None:
-        self.account, self.lossless = account, lossless
+        self.account, self.lossless, self.ports = account, lossless, ports
+        self._before = [(len(port.resets), port.stats.snapshot()) for port in ports]
         a, b = ports
         self._table = VerifyTable(2, FLOWS)
         try:
@@ -92,7 +93,22 @@ class Load:
             if count := getattr(seen, name):
                 account.wrong.append(f"{count} frames of the worker were {name}, at: {what}")
         if self.lossless and seen.sent != seen.received:
-            account.wrong.append(f"the worker sent {seen.sent}, {seen.received} came, at: {what}")
+            account.wrong.append(
+                f"the worker sent {seen.sent}, {seen.received} came, at: {what}; {self._fate()}"
+            )
+
+    def _fate(self) -> str:
+        """What the ports know of frames that did not come."""
+        told = []
+        for port, (resets, before) in zip(self.ports, self._before, strict=True):
+            port.refresh_stats()
+            counted = port.stats.snapshot().since(before)
+            lost = {name: value for name, value in counted.pf.items() if value}
+            queues = {name: value for name, value in counted.sq[0].items() if value}
+            queues |= {f"rx {name}": value for name, value in counted.rq[0].items() if value}
+            causes = [reset.cause for reset in port.resets[resets:]]
+            told.append(f"{port.name}: {lost}, {queues}, resets {causes}, {port.link}")
+        return "; ".join(told)
 
     def _all_there(self) -> bool:
         seen = self._worker.counters
