@@ -294,6 +294,14 @@ static void test_losses(void)
     }
     assert(ring.control->lost == 9 * 8 && ring.control->frames == 9 * 40);
     assert(mirror_reader_frames(ring.reader, 0) == seen);
+    /* Into a full ring fits exactly as much as the reader has taken since. */
+    for (uint32_t i = 0; i < 32 + 3; i++) {
+        if (i >= 32)
+            assert(mirror_reader_fill(ring.reader, buffer, sizeof(buffer), ++seen, 0, 1) > 0);
+        make_frame(frame, sizeof(frame), i);
+        receive(&rig, frame, sizeof(frame), RIG_EOP);
+        assert(take(&rig, 8) == 1 && ring.control->lost == 9 * 8);
+    }
     mirror_detach(rig.pair);
     ring_end(&ring);
     rig_end(&rig);
