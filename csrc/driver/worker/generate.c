@@ -14,6 +14,8 @@
 /* A frame that left the device this long ago is not coming back. On a busy host a software device or the
  * receiving worker may be without its CPU for many milliseconds. */
 #define STALL_NS (500 * NS_PER_MS)
+/* Between two looks this far apart the worker had no CPU: what came meanwhile lies unread in its ring. */
+#define AWAY_NS (100 * NS_PER_MS)
 
 int generate_setup(struct worker *worker, struct lane *lane, uint32_t number)
 {
@@ -43,7 +45,7 @@ int generate_setup(struct worker *worker, struct lane *lane, uint32_t number)
  * a loss is a defect and not an overrun. */
 static uint32_t window_room(struct worker *worker, struct lane *lane)
 {
-    uint64_t returned = verify_returned(traffic_table(worker), lane->sender);
+    uint64_t returned = verify_returned(traffic_table(worker), lane->sender), now;
     int64_t under_way = (int64_t)(lane->sent - returned - lane->written_off);
 
     if (under_way < 0) { /* written off too early */
@@ -56,12 +58,14 @@ static uint32_t window_room(struct worker *worker, struct lane *lane)
     }
     if (under_way < (int64_t)lane->window)
         return lane->window - (uint32_t)under_way;
-    if (!lane->progress_ns || tx_pending(lane->out->pair)) {
-        lane->progress_ns = clock_ns();
-    } else if (clock_ns() - lane->progress_ns > STALL_NS) {
+    now = clock_ns();
+    if (!lane->progress_ns || tx_pending(lane->out->pair) || now - lane->looked_ns > AWAY_NS) {
+        lane->progress_ns = now;
+    } else if (now - lane->progress_ns > STALL_NS) {
         lane->written_off += (uint64_t)under_way;
         lane->progress_ns = 0;
     }
+    lane->looked_ns = now;
     return 0;
 }
 

@@ -31,7 +31,7 @@ struct lane {
     /* loop-back window */
     uint32_t window;
     uint64_t returned, written_off;
-    uint64_t progress_ns;
+    uint64_t progress_ns, looked_ns;
 };
 
 struct handling; /* handling.h */
