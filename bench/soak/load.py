@@ -7,11 +7,13 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 import iavfio
 from bench.soak.account import Account
 from iavfio.datapath.worker import Lane, VerifyTable, Worker
+from iavfio.errors import IavfioError
 
 SIZES = (60,) * 14 + (566, 1496)  # without FCS: most of them small, for many packets
 FLOWS = 16
@@ -101,7 +103,8 @@ class Load:
         """What the ports know of frames that did not come."""
         told = []
         for port, (resets, before) in zip(self.ports, self._before, strict=True):
-            port.refresh_stats()
+            with suppress(IavfioError):  # a port that has failed tells what it knew last
+                port.refresh_stats()
             counted = port.stats.snapshot().since(before)
             lost = {name: value for name, value in counted.pf.items() if value}
             queues = {name: value for name, value in counted.sq[0].items() if value}

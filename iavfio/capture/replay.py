@@ -95,7 +95,7 @@ class Replay:
         if not len(self.frames):
             remedy = ""
             if "too_long" in self.left_out:
-                remedy = room_for(int(frames.lengths.max()), port.name, port.control.limits)
+                remedy = room_for(int(frames.lengths[long].max()), port.name, port.control.limits)
             raise ConfigError(
                 "there is no frame to send",
                 f"left out: {self.left_out}" if self.left_out else "the file is empty",

@@ -91,6 +91,9 @@ class Addresses:
 
     def _add(self, macs: Sequence[bytes], lenient: bool) -> None:
         missing = [mac for mac in macs if mac not in self._held.macs]
+        for mac in [mac for mac in self._held.missing if mac not in missing]:
+            del self._held.missing[mac]  # nobody wants it any more
+        self._tell_rest()
         lacking: list[str] = []
         while missing:
             try:
@@ -101,7 +104,8 @@ class Addresses:
                     raise
                 lacking.append(refused.what)
                 missing = missing[len(refused.accepted) + 1 :]
-        text = f"not in force since the reset: {'; '.join(lacking)}" if lacking else ""
+        text = "; ".join(lacking)
+        text = text and f"addresses are not in force since the reset: {text}"
         self._tell("further addresses", text)
 
     def _send_add(self, macs: Sequence[bytes], primary: bytes | None) -> None:
@@ -119,8 +123,8 @@ class Addresses:
         if primary is not None and primary in taken:
             held.primary = primary
         for mac in taken:
-            self._tell(f"return of {mac.hex(':')}", "")
-            self._tell(f"withdrawal of {mac.hex(':')}", "")
+            held.kept.pop(mac, None)
+            held.missing.pop(mac, None)
         if error is not None:
             raise error
 
@@ -143,9 +147,9 @@ class Addresses:
                     parts += [[mac] for mac in part]
                     continue
                 if part[0] in known:
-                    text = f"an address could not be withdrawn: {refused.what}"
-                    self._tell(f"withdrawal of {part[0].hex(':')}", text)
+                    held.kept[part[0]] = refused.what
             held.doubtful.difference_update(part)
+        self._tell_rest()
 
     def _go_back(self, before: Sequence[bytes], primary: bytes | None) -> None:
         """Deletes what a refused change has left behind, and adds again what it has taken away."""
@@ -157,5 +161,14 @@ class Addresses:
                 try:
                     self._send_add([mac], mac if own else None)
                 except PfRefused as refused:
-                    text = f"an address could not be had again: {refused.what}"
-                    self._tell(f"return of {mac.hex(':')}", text)
+                    held.missing[mac] = refused.what
+        self._tell_rest()
+
+    def _tell_rest(self) -> None:
+        """Says what the PF has and nobody wants, and what it lost in a refused change."""
+        for condition, of, text in (
+            ("addresses kept", self._held.kept, "could not be withdrawn"),
+            ("addresses missing", self._held.missing, "could not be had again"),
+        ):
+            each = "; ".join(f"{mac.hex(':')}: {what}" for mac, what in of.items())
+            self._tell(condition, each and f"addresses {text}: {each}")

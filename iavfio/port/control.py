@@ -482,7 +482,7 @@ class PortControl:
             self.device_lost()
             gone = self.device.gone()
             remedy = "port.recover() once it answers, or close it and open it again when it does"
-            raise DeviceLost(gone.what, gone.cause, remedy)
+            raise DeviceLost(gone.what, gone.cause, gone.remedy if self.device.loss else remedy)
         began = time.monotonic()
         self.watchdog.disarm()
         began = min(began, self.watchdog.reset_since or began)

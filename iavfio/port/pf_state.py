@@ -31,7 +31,8 @@ class PfState:
     one that was last added as the VF's own. `doubtful`: filters of requests without an answer.
     `vectors`: vector number -> bitmap of queue pairs. `hash_types`: the packet classes that the PF
     can hash, once it was asked. `rss_rules`: whether a rule is in force, False while nobody knows.
-    `sampled`: whether it was asked for its counters.
+    `sampled`: whether it was asked for its counters. `kept` and `missing`: addresses that it did
+    not delete, or not take back after a refused change, and why.
     """
 
     macs: list[bytes] = field(default_factory=list)
@@ -47,6 +48,8 @@ class PfState:
     vlan_stripping: bool | None = None
     vectors: dict[int, int] = field(default_factory=dict)
     sampled: bool = False
+    kept: dict[bytes, str] = field(default_factory=dict)
+    missing: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def tunnels(self) -> frozenset[str]:

@@ -49,7 +49,8 @@ def apply_rules(
             tell(f"rule of {tunnel}", text)
     finally:
         for tunnel in TUNNELS:
-            tell(f"old rule of {tunnel}", kept.get(tunnel, ""))
+            if tunnel in kept or all(held.values()):
+                tell(f"old rule of {tunnel}", kept.get(tunnel, ""))
 
 
 def _make(session: Session, rules: list[Rule], kept: dict[str, str]) -> None:

@@ -286,7 +286,7 @@ class PortStatus:
         """Takes the note of a condition away without a word; the note, if there was one."""
         with self._saying:
             text = self._conditions.pop(condition, None)
-            if text in self.notes:
+            if text in self.notes and text not in self._conditions.values():
                 self.notes.remove(text)
             return text
 

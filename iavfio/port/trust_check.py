@@ -59,23 +59,24 @@ class TrustCheck:
         """Probes the PF where it is needed. Under the port's lock."""
         status = self._status
         wanted = any(wish.promiscuity)
+        hindered = wanted or len(wish.settings.extra_macs) >= ADDRESSES
         if not wanted:
             status.end("not trusted")
-            if len(wish.settings.extra_macs) < ADDRESSES:
-                status.end("trust taken away")
+        if not hindered:
+            status.end("trust taken away")
         if status.state is not State.RUNNING or (not wanted and self._last == "unknown"):
             return
         if self._unsure:
-            self._ask(session)
+            self._ask(session, hindered)
             if self._unsure:
                 return
         if self._last == "trusted":
             status.end("not trusted")
             status.end("trust taken away")
         elif self._last == "untrusted" and wanted:
-            status.begin("not trusted", not_in_force(wish.settings.promiscuous))
+            status.tell("not trusted", not_in_force(wish.settings.promiscuous))
 
-    def _ask(self, session: Session) -> None:
+    def _ask(self, session: Session, hindered: bool) -> None:
         if self._skip:
             self._skip -= 1
             return
@@ -86,5 +87,5 @@ class TrustCheck:
             return
         before, self._last = self._last, told
         self._unsure = False
-        if before == "trusted" and told == "untrusted":
+        if before == "trusted" and told == "untrusted" and hindered:
             self._status.begin("trust taken away", TAKEN_AWAY)

@@ -347,8 +347,8 @@ class Device(ABC):
     def gone(self) -> DeviceLost:
         """The error for a device that is lost, with the reason as far as one is known."""
         if self.loss:
-            remedy = "see whether its server runs and has a CPU; then open it again"
-            return DeviceLost(f"{self.name} does not answer", self.loss, remedy)
+            remedy = "see whether its server runs and speaks vfio-user; then open it again"
+            return DeviceLost(f"{self.name} was given up", self.loss, remedy)
         return DeviceLost(
             f"{self.name} is gone",
             "its registers read all ones: it was unplugged, the host took it back, or the software "

@@ -36,6 +36,10 @@ from iavfio.virtchnl.messages.names import opcode_name
 from iavfio.virtchnl.messages.resources import VERSION, Version
 from iavfio.virtchnl.status import refusal
 
+ERRORS: Final = {  # counters of the queue that end no request
+    "overflows": "the mailbox reports an overflow: an event of the PF may be lost",
+    "vf_errors": "the device reports an error of the VF's mailbox",
+}
 QUIET: Final = 2.0  # seconds without a reply after which the PF is asked whether it is there
 NAP: Final = 0.01  # longest sleep between two looks: a lost interrupt or a reset costs no more
 
@@ -86,6 +90,7 @@ class Channel:
         self.on_event = on_event
         self._clock, self._sleep = clock, sleep
         self._probe_reset = resetting
+        self._told: dict[str, int] = {}  # errors of the queue that were said, by counter
         self._eventfd, self._arm = eventfd, arm
         self._poll = select.poll()
         if eventfd is not None:
@@ -190,7 +195,7 @@ class Channel:
         if self._lock.acquire(blocking=False):
             try:
                 self._drain()
-                self.queue.check()
+                self._check()
             finally:
                 self._lock.release()
         self._events.deliver(self.on_event)
@@ -244,14 +249,18 @@ class Channel:
 
     def _check(self) -> None:
         """Looks for error bits and a reset; says what no request ends for."""
-        counters = self.queue.counters
-        overflows, errors = counters.overflows, counters.vf_errors
-        self.queue.check()
-        if counters.overflows > overflows:
-            text = "the mailbox reports an overflow: an event of the PF may be lost"
-            self.journal.note(text, logging.WARNING)
-        if counters.vf_errors > errors:
-            self.journal.note("the device reports an error of the VF's mailbox", logging.WARNING)
+        try:
+            self.queue.check()
+        finally:
+            self._tell_errors()
+
+    def _tell_errors(self) -> None:
+        """Says which errors the device has reported, the more rarely the more there are."""
+        for name, text in ERRORS.items():
+            count, told = getattr(self.queue.counters, name), self._told.get(name, 0)
+            self._told[name] = count
+            if count.bit_length() > told.bit_length():
+                self.journal.note(f"{text} ({count} so far)", logging.WARNING)
 
     def _settle(self) -> None:
         """Sets the queue up anew after a critical error; a reset is noticed here at the latest."""
@@ -303,7 +312,11 @@ class Channel:
     def _drain(self, wanted: AnyMessage | None = None) -> Message | None:
         """Takes all that has come; returns the first message of the type `wanted`."""
         reply: Message | None = None
-        for message in self.queue.receive():
+        try:
+            messages = self.queue.receive()
+        finally:
+            self._tell_errors()
+        for message in messages:
             due = message.opcode == VERSION.number and self._doubt.version_came()
             if message.opcode == EVENT.number:
                 self._event(message)

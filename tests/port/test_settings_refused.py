@@ -197,6 +197,24 @@ def test_the_note_of_a_refusal_ends_with_the_wish(
         assert port.notes == [] and ended == [note]
 
 
+def test_an_address_that_the_pf_keeps_is_told_until_it_forgets(
+    cards: dict[str, SoftPf], pool: Pool
+) -> None:
+    mac = "02:00:00:00:03:01"
+    for pf in cards.values():
+        with pf.open(0, pool=pool) as port:
+            port.configure(extra_macs=[mac])
+            port.start()
+            pf.control("fault", vf=0, kind="retval", opcode=lib.VC_OP_DEL_ETH_ADDR, value=-5)
+            port.set_extra_macs(())
+            (note,) = port.notes
+            assert note.startswith(f"addresses could not be withdrawn: {mac}: ")
+            port.set_extra_macs(["02:00:00:00:03:02"])
+            assert port.notes == [note]
+            port.reset()
+            assert port.notes == []
+
+
 def test_hash_fields_that_a_refusal_may_have_cost_are_asked_for_again(
     cards: dict[str, SoftPf], pool: Pool
 ) -> None:

@@ -56,6 +56,16 @@ def test_conditions_do_not_end_each_other(status: PortStatus) -> None:
     assert (status.notes, set(status.conditions)) == (["second"], {"b"})
 
 
+def test_two_conditions_may_have_the_same_words(status: PortStatus) -> None:
+    with status.lock:
+        status.begin("a", "the same")
+        status.begin("b", "the same")
+        status.end("a")
+        assert status.notes == ["the same"]
+        status.end("b")
+    assert status.notes == []
+
+
 def test_what_is_told_of_a_condition_is_what_it_is_by_now(status: PortStatus) -> None:
     seen = events_of(status)
     with status.lock:

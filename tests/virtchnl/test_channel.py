@@ -345,6 +345,24 @@ def test_error_bits_that_end_no_request_are_said_once_each_time(
         assert sum(told in record.getMessage() for record in caplog.records) == times
 
 
+@pytest.mark.parametrize("idle", [False, True])
+def test_an_overflow_that_comes_with_a_message_is_said(bench: Bench, idle: bool) -> None:
+    bench.negotiated()
+    bench.pf.handler = lambda opcode, payload: [Reply(15, payload=stats_of(4))]
+    if idle:
+        bench.pf.regs[ARQLEN] |= OVFL
+        bench.client.service()
+    else:
+        bench.clock.after(
+            0.001, lambda: bench.pf.regs.update({ARQLEN: bench.pf.regs[ARQLEN] | OVFL})
+        )
+        bench.pf.handler = lambda opcode, payload: []
+        with pytest.raises(MailboxTimeout):
+            bench.client.ask(GET_STATS(), deadline=0.1)
+    notes = [entry.note for entry in bench.client.journal if "overflow" in entry.note]
+    assert len(notes) == 1
+
+
 # docs/spec/reliability.md F12
 def test_head_out_of_range_ends_a_request_within_10_ms(bench: Bench) -> None:
     bench.negotiated()

@@ -23,13 +23,18 @@ def stands_still(f: Facts) -> Finding | None:
     seen.append(f"{counted(nudges, 'nudge')} of a queue so far, packets lost to resets: {lost}")
     return Finding(
         "send queue stands still",
-        "the device does not complete what is posted"
-        if f.stuck
-        else "the device did not complete what was posted; since the reset it works",
+        _what(f),
         "; ".join(seen),
         "port.reset(), where it still stands; look at the host's dmesg for malicious driver "
         "detection",
     )
+
+
+def _what(f: Facts) -> str:
+    if f.stuck:
+        return "the device does not complete what is posted"
+    now = "since the reset it works" if f.own is not None else "the VF was reset for it"
+    return f"the device did not complete what was posted; {now}"
 
 
 def nothing_passes(f: Facts) -> Finding | None:
