@@ -79,7 +79,7 @@ def test_the_rooms_and_the_software_vf_log_on_stderr() -> None:
         "iavfio.pyvfio: ",
         "opened by vfio-user",
         "iavfio.softvf: software PF",
-        "iavfio.softvf: e810: serves 1 VFs: vfio-user:",  # the other process
+        "iavfio.softvf: e810: serves 1 VF: vfio-user:",  # the other process
     ):
         assert words in done.stderr, done.stderr
     assert "DEBUG" not in done.stderr
