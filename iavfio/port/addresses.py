@@ -8,10 +8,11 @@ wanted goes first, and what a refused list has left behind is deleted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from iavfio.errors import ItemRefused, PfRefused
 from iavfio.port.pf_state import PfState
+from iavfio.port.status import Tell
 from iavfio.virtchnl.client import VirtchnlClient
 from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
 
@@ -19,9 +20,7 @@ from iavfio.virtchnl.messages.filters import DEL_ETH_ADDR
 class Addresses:
     """Changes the filters; `held.macs` is what the PF has, after each call and after each error."""
 
-    def __init__(
-        self, client: VirtchnlClient, held: PfState, tell: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, client: VirtchnlClient, held: PfState, tell: Tell) -> None:
         self._client = client
         self._held = held
         self._tell = tell

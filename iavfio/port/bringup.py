@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from iavfio._driver import lib
 from iavfio.datapath.pair import FCS, PairDevice, QueuePair, Rings
 from iavfio.datapath.pool import ROOM
-from iavfio.port.desired import Tell, Wish, apply
+from iavfio.port.desired import Wish, apply
 from iavfio.port.negotiation import Session
 from iavfio.port.queue_set import QueueSet
+from iavfio.port.status import Tell
 from iavfio.port.vectors import VectorPlan, dyn_ctl
 from iavfio.pyvfio import AddressSpace, Bar
 from iavfio.stats import PortSegment

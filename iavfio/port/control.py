@@ -17,7 +17,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, Hardware
-from iavfio.port.desired import PROMISCUITY, Tell, Wish, apply_addresses, withdraw
+from iavfio.port.desired import PROMISCUITY, Wish, apply_addresses, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
 from iavfio.port.identity import Identity
@@ -35,7 +35,7 @@ from iavfio.port.sampling import Sampling
 from iavfio.port.settings import Limits, Settings, changed
 from iavfio.port.shortages import say_less_than_usual, say_shortages
 from iavfio.port.state import ALLOWED, State
-from iavfio.port.status import PortStatus
+from iavfio.port.status import PortStatus, Tell
 from iavfio.port.trust import Trust, probe_trust
 from iavfio.port.trust_check import TrustCheck
 from iavfio.port.watchdog import Watchdog

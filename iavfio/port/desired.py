@@ -16,8 +16,9 @@ from iavfio._driver import lib
 from iavfio.errors import ConfigError, NotGranted, PfRefused
 from iavfio.port.addresses import Addresses
 from iavfio.port.negotiation import Session
-from iavfio.port.rss_rules import apply_rules
+from iavfio.port.rss_rules import apply_rules, reason_of
 from iavfio.port.settings import Settings
+from iavfio.port.status import Tell
 from iavfio.virtchnl.messages.filters import CONFIG_PROMISCUOUS_MODE
 from iavfio.virtchnl.messages.rss import (
     CONFIG_RSS_HFUNC,
@@ -28,7 +29,6 @@ from iavfio.virtchnl.messages.rss import (
     HashFunction,
 )
 
-Tell = Callable[[str, str], None]  # `PortStatus.tell`: a condition, and what is wrong or ""
 Refusal = (PfRefused, NotGranted, ConfigError)
 
 
@@ -84,7 +84,7 @@ class Row:
             if self.fatal(wish) and not wish.lenient:
                 raise
             if text := self.refused(wish):
-                text += f": {', '.join(filter(None, (refused.what, refused.cause)))}"
+                text += f": {reason_of(refused)}"
         tell(self.field, text)
 
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from iavfio.errors import NotGranted, PfRefused
+from iavfio.errors import IavfioError, NotGranted, PfRefused
 from iavfio.port.negotiation import Session
 from iavfio.port.pf_state import Rule
 from iavfio.port.rss import Rss
+from iavfio.port.status import Tell
 from iavfio.port.tunnels import TUNNELS
 from iavfio.virtchnl.messages.rss import HashFunction
 from iavfio.virtchnl.messages.rss_rules import ADD_RSS_CFG, DEL_RSS_CFG
@@ -25,9 +24,7 @@ def rules_of(rss: Rss) -> list[Rule]:
     ]
 
 
-def apply_rules(
-    rss: Rss, session: Session, tell: Callable[[str, str], None], *, fatal: bool
-) -> None:
+def apply_rules(rss: Rss, session: Session, tell: Tell, *, fatal: bool) -> None:
     """Makes the PF hold these rules and no others; the record is right after each request.
 
     A tunnel has all of its rules or none, in their order: the card takes the last one that fits.
@@ -45,7 +42,7 @@ def apply_rules(
             except (PfRefused, NotGranted) as refused:
                 if fatal:
                     raise
-                text = f"the RSS rule of {tunnel} is not in force: {_why(refused)}"
+                text = f"the RSS rule of {tunnel} is not in force: {reason_of(refused)}"
             tell(f"rule of {tunnel}", text)
     finally:
         for tunnel in TUNNELS:
@@ -78,9 +75,10 @@ def _take_back(session: Session, rules: list[Rule], kept: dict[str, str]) -> Non
             session.client.ask(DEL_RSS_CFG(rule.headers, rule.function))
             del held[rule]
         except (PfRefused, NotGranted) as refused:
-            why = _why(refused)
+            why = reason_of(refused)
             kept[rule.tunnel] = f"the RSS rule of {rule.tunnel} could not be taken back: {why}"
 
 
-def _why(refused: PfRefused | NotGranted) -> str:
+def reason_of(refused: IavfioError) -> str:
+    """What was refused, and why as far as that is known."""
     return ", ".join(filter(None, (refused.what, refused.cause)))

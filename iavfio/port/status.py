@@ -48,6 +48,7 @@ HOW_TO_START = {
     State.FAILED: "port.recover(), or close the port and open it again",
 }
 REOPEN = "close the port; open it again when the VF is back"
+Tell = Callable[[str, str], None]  # `PortStatus.tell`, for those who know no more of a port
 FAILED = "failed"  # the condition whose note stands until the port works again
 SHOWN: dict[State, SegmentState] = {
     State.OPENING: "opening",

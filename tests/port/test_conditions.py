@@ -92,23 +92,17 @@ CASES = (
         lambda pf, port: port.set_promiscuous(True),
         end=lambda pf, port: port.set_promiscuous(False),
     ),
-    Case(
-        "trust taken away",
-        "the host has taken the trust in this VF away",
-        HOST_TRUST,
-        lambda pf, port: (pf.control("trust", vf=0, on=False), None)[1],
-        settings={"promiscuous": True},
-        options={"trusted": True},
-        end=_trust,
-    ),
-    Case(
-        "trust taken away",
-        "the host has taken the trust in this VF away",
-        HOST_TRUST,
-        lambda pf, port: (pf.control("trust", vf=0, on=False), None)[1],
-        settings={"promiscuous": True},
-        options={"trusted": True},
-        end=lambda pf, port: port.set_promiscuous(False),
+    *(
+        Case(
+            "trust taken away",
+            "the host has taken the trust in this VF away",
+            HOST_TRUST,
+            lambda pf, port: (pf.control("trust", vf=0, on=False), None)[1],
+            settings={"promiscuous": True},
+            options={"trusted": True},
+            end=end,
+        )
+        for end in (_trust, lambda pf, port: port.set_promiscuous(False))
     ),
     Case(
         "discards on sending",
