@@ -3,7 +3,8 @@
 
 `python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the
 cache yet, of these or of all. The version of the kernel's package and the hash of our files name a
-judge's file. Nothing of the kernel's source is changed: our file is added to the driver's
+judge's file. Whoever starts a judge takes the one that was built last of our files, and asks no
+package archive. Nothing of the kernel's source is changed: our file is added to the driver's
 directory, and the functions that would reach a card are taken over by the compiler's -D.
 """
 
@@ -110,12 +111,20 @@ class Judge:
         """The judge's name in messages and test ids."""
         return f"{self.driver.name}-{self.kernel}"
 
-    def path(self) -> Path:
-        """Returns the path at which the built judge is, or will be."""
+    def path(self, version: str) -> Path:
+        """Returns where the judge of this version of the kernel's package is, or will be."""
+        return cache_dir() / f"judge-{self.name}-{version}-{self._key}"
+
+    def built(self) -> Path | None:
+        """The judge that was built, or wanted, last of our files as they are; None without one."""
+        found = cache_dir().glob(f"judge-{self.name}-*-{self._key}")
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    @property
+    def _key(self) -> str:
         files = (CONFIG, *(HERE / name for name in self.driver.sources))
         texts = [path.read_text(encoding="ascii") for path in files]
-        key = digest(self.source.version, self.driver.config, self.driver.makefile, *texts)
-        return cache_dir() / f"judge-{self.name}-{key}"
+        return digest(self.driver.config, self.driver.makefile, *texts)
 
 
 JUDGES = (
@@ -130,10 +139,10 @@ JUDGES = (
 
 def load(judge: Judge) -> Path:
     """The built judge. Raises Unavailable when there is none."""
-    path = judge.path()
-    if not path.is_file():
+    path = judge.built()
+    if path is None:
         raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (10 minutes)")
-    path.touch()  # see prune()
+    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # used, see prune(); not built anew
     return path
 
 
@@ -141,18 +150,21 @@ def build(judge: Judge) -> Path:
     """Builds a judge, unless it is there. Raises Unavailable and LabError."""
     if judge.kernel == NEWEST:
         refresh(_log(judge))
-    path = judge.path()
+    kernel_source = judge.source
+    path = judge.path(kernel_source.version)
     if not path.is_file():
         with locked("judge"):
             if not path.is_file():
-                _build(judge, path)
+                _build(judge, kernel_source, path)
+    now = time.time_ns()  # a file system's own clock may not tell two builds apart
+    os.utime(path, ns=(now, now))  # the version that apt has now is the one to start
     return path
 
 
 def prune(judge: Judge) -> None:
     """Removes builds of a judge that nobody has used lately: other checkouts may use older ones."""
     for old in cache_dir().glob(f"judge-{judge.name}-*"):
-        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+        if time.time() - old.stat().st_atime > KEPT_SECONDS:
             old.unlink()
 
 
@@ -160,9 +172,8 @@ def _log(judge: Judge) -> Path:
     return cache_dir() / f"judge-{judge.name}.log"
 
 
-def _build(judge: Judge, path: Path) -> None:
+def _build(judge: Judge, kernel_source: Source, path: Path) -> None:
     started = time.monotonic()
-    kernel_source = judge.source
     log = _log(judge)
     log.unlink(missing_ok=True)
     env = build_environment(log)

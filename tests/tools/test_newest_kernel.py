@@ -14,9 +14,9 @@ from typing import cast
 
 import pytest
 
-from iavfio.linuxpf import archive, kernel_source
+from iavfio.linuxpf import archive, build, kernel_source
 from iavfio.linuxpf.archive import BACKPORTS, Archive
-from iavfio.linuxpf.build import JUDGES, load
+from iavfio.linuxpf.build import JUDGES, Judge
 from iavfio.linuxpf.cache import LabError, Unavailable
 from iavfio.linuxpf.kernel_source import FRESH_SECONDS, NEWEST, Source, refresh, source, unpack
 
@@ -102,16 +102,47 @@ def test_a_source_that_is_not_handed_out_is_asked_for_again(played: Played, tmp_
     assert played.asked == 2
 
 
-def test_another_version_is_another_judge(played: Played, tmp_path: Path) -> None:
-    refresh(tmp_path / "log")
+def test_the_judge_of_the_version_that_is_there_now_is_started(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make judge` asks which version there is, a start asks nobody; an older one comes back."""
     (judge, *_) = (each for each in JUDGES if each.kernel == NEWEST)
-    names = []
-    for version in ("9.8.1-1", "9.8.2-1"):
+    made: list[str] = []
+
+    def compile_it(_: Judge, kernel: Source, path: Path) -> None:
+        made.append(kernel.version)
+        path.touch()
+
+    monkeypatch.setattr(build, "_build", compile_it)
+    with pytest.raises(Unavailable, match=f"{judge.name} is not built: run 'make judge'"):
+        build.load(judge)
+    for version in ("9.8.2-1", "9.8.10-1", "9.8.2-1"):
         played.packages |= {"linux-source": version, "linux-source-9.8": version}
-        names.append(judge.path().name)
-        with pytest.raises(Unavailable, match=f"{judge.name} is not built: run 'make judge'"):
-            load(judge)
-    assert names[0] != names[1]
+        path = build.build(judge)
+        assert f"judge-{judge.name}-{version}-" in path.name
+        modified, asked = path.stat().st_mtime_ns, played.asked
+        played.reached = False
+        assert build.load(judge) == path, "of several the one that was wanted last"
+        assert (path.stat().st_mtime_ns, played.asked) == (modified, asked)
+        played.reached = True
+    assert made == ["9.8.2-1", "9.8.10-1"]
+
+
+def test_a_start_needs_no_apt(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge that is built runs where no package archive is known at all."""
+    judge = JUDGES[0]
+    path = judge.path("6.12.1-1")
+    path.touch()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert build.load(judge) == path
+
+
+def test_a_judge_of_other_files_is_not_started(played: Played, tmp_path: Path) -> None:
+    """Another checkout's is beside it."""
+    judge = JUDGES[0]
+    (tmp_path / f"judge-{judge.name}-6.12.1-1-0123456789ab").touch()
+    with pytest.raises(Unavailable, match="not built"):
+        build.load(judge)
 
 
 def test_a_mirror_that_does_not_answer_is_no_warning(
