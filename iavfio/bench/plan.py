@@ -127,6 +127,6 @@ class Plan:
         return NOBODY if self.mode == "txonly" else peer.mac
 
 
-def mtu_for(sizes: Sequence[int]) -> int:
+def least_mtu(sizes: Sequence[int]) -> int:
     """The least MTU for frames of these sizes with FCS."""
     return max(sizes) - FCS - ETHERNET

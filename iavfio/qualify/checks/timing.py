@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 
-from iavfio.bench.plan import Plan, mtu_for
+from iavfio.bench.plan import Plan, least_mtu
 from iavfio.bench.run import run
 from iavfio.datapath.queues import RxQueue
 from iavfio.port.port import Port
@@ -100,9 +100,9 @@ def _trip(source: Port, sink: Port, number: int) -> float:
 def throughput(vfs: Vfs, seen: Seen) -> None:
     """Frames of 64, 512 and 1518 bytes as fast as they go, and where the lost ones went."""
     for size in RATES:
-        if mtu_for([size]) > min(port.control.limits.mtu for port in vfs.ports):
+        if least_mtu([size]) > min(port.control.limits.mtu for port in vfs.ports):
             continue
-        ports = distinct(vfs.start(mtu=max(1500, mtu_for([size]))))
+        ports = distinct(vfs.start(mtu=max(1500, least_mtu([size]))))
         result = run(Plan(mode="loopback", sizes=(size,), duration=WINDOW, max_loss=1.0), ports)
         seen.figures[f"{size}_byte_mpps"] = round(result.mpps, 3)
         seen.figures[f"{size}_byte_loss_share"] = round(result.loss, 6)

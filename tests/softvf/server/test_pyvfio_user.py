@@ -257,6 +257,26 @@ def test_read_answered_short(peer: Peer, target: str) -> None:
         assert bar.read32(0) == 0xFFFFFFFF
 
 
+@pytest.mark.parametrize("size", [0, 15, 2**31])
+def test_a_server_that_broke_the_protocol_is_told_from_one_that_ended(
+    peer: Peer, target: str, size: int
+) -> None:
+    """Nothing after the reply can be read: how long it is, nobody knows."""
+    with pyvfio.open(target) as device:
+        bar = device.map_bar(3)
+        assert device.loss == ""
+        assert "read all ones" in device.gone().cause
+        peer.raw[wire.REGION_READ] = lambda ident: wire.HEADER.pack(
+            ident, wire.REGION_READ, size, 1, 0
+        )
+        with pytest.raises(pyvfio.ProtocolError, match="broke the vfio-user protocol"):
+            device.config.read16(0)
+        why = "its server broke the vfio-user protocol, so the connection was given up"
+        assert bar.read32(0) == 0xFFFFFFFF
+        assert (device.loss, device.gone().cause) == (why, why)
+        assert "was given up" in device.gone().what
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTTY, errno.EIO])
 def test_refusals_are_typed(peer: Peer, target: str, memory: DmaMemory, code: int) -> None:
     with pyvfio.open(target) as device:
