@@ -25,6 +25,11 @@ UNLIKE: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "test_another_descriptor_format_is_compared": "it starts with an E810's format",
             "test_a_reset_an_outage_and_the_end_of_the_pf_are_logged": "it states an E810's speed",
             "test_spurious_and_missed_interrupts": "i40e resets a VF whose link is allowed later",
+            "test_a_full_ring_and_an_empty_pool": "i40e stops the queues of a VF without link",
+            "test_the_room_for_addresses_is_the_same": "i40e has room for hundreds of a trusted VF",
+            "test_a_pair_is_made_anew": "an X710 has one descriptor format",
+            "test_tunnels.py": "i40e grants no rules for RSS",
+            "[e810-rss": "i40e grants neither rules for RSS nor hash functions",
         },
         "e810": {
             "test_the_room_for_addresses_is_the_same": "ice sets a VF that is trusted no limit",
