@@ -71,16 +71,25 @@ I40E = Driver(
 ICE = Driver(
     "ice",
     "drivers/net/ethernet/intel/ice",
-    (*HOST, "judge_ice.c", "judge_ice.h", "judge_ice_firmware.c"),
+    (
+        *HOST,
+        *("judge_ice.c", "judge_ice.h", "judge_ice_firmware.c"),
+        *("judge_ice_flows.c", "judge_ice_director.c"),
+    ),
     "CONFIG_ICE=y\n",
     "\n"
-    "ice-y += judge_ice.o judge_ice_firmware.o judge_host.o\n"
+    "ice-y += judge_ice.o judge_ice_firmware.o judge_ice_flows.o judge_ice_director.o\n"
+    "ice-y += judge_host.o\n"
     "CFLAGS_judge_host.o += -I$(srctree)/arch/um/include/shared\n"
     "CFLAGS_ice_common.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
     "CFLAGS_ice_common.o += -Dice_create_all_ctrlq=judge_create_all_ctrlq\n"
     "CFLAGS_ice_common.o += -Dice_init_nvm=judge_init_nvm\n"
     "CFLAGS_ice_vf_mbx.o += -Dice_sq_send_cmd=judge_sq_send_cmd\n"
-    "CFLAGS_ice_sriov.o += -Dpci_enable_sriov=judge_enable_sriov\n",
+    "CFLAGS_ice_sriov.o += -Dpci_enable_sriov=judge_enable_sriov\n"
+    "CFLAGS_ice_irq.o += -Dpci_irq_vector=judge_irq_vector\n"
+    "CFLAGS_ice_main.o += -Ddevm_request_threaded_irq=judge_request_irq\n"
+    "CFLAGS_ice_main.o += -Ddevm_free_irq=judge_free_irq\n"
+    "CFLAGS_ice_lib.o += -Ddevm_free_irq=judge_free_irq\n",
     minutes=11,
 )
 

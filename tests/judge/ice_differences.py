@@ -149,12 +149,28 @@ def _stays_promiscuous(exchange: Exchange) -> bool:
     )
 
 
+def _has_classes_before_rules(exchange: Exchange) -> bool:
+    """ice has all rules of the software PF's, in their order, and classes before some of them."""
+    effects = exchange.effects
+    if "rules" not in effects or not effects.keys() <= {"rules", "classes"}:
+        return False
+    real, soft = effects["rules"]
+    rest = iter(real)
+    return len(soft) > 0 and len(real) > len(soft) and all(rule in rest for rule in soft)
+
+
 ROWS = (
     Row(
-        "rules for flows",
-        lambda exchange: 45 <= _opcode(exchange) <= 48,
-        "ice serves ADD_RSS_CFG to DEL_FDIR_FILTER; the software PF grants no flow director, and "
-        "a judge without a DDP package refuses rules for RSS that a card's package knows",
+        "flow director",
+        lambda exchange: _opcode(exchange) in (47, 48),
+        "ice serves ADD_FDIR_FILTER and DEL_FDIR_FILTER; the software PF grants no flow director",
+    ),
+    Row(
+        "classes before rules",
+        _has_classes_before_rules,
+        "ice makes a packet class's profile anew after a change of the hash function and after a "
+        "reset that changes the class, so that it is newer than a rule which stays as it is, and "
+        "packets of both go by the class; the software PF has all classes behind all rules",
     ),
     Row(
         "rates of queues and the clock",

@@ -13,6 +13,8 @@ from typing import Any
 
 from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.linuxpf.process import JudgeProcess, Reply, What
+from iavfio.softvf.linux_pf.ice import flows
+from iavfio.softvf.linux_pf.ice.flows import hashing
 from iavfio.softvf.linux_pf.ice.queues import decode
 from iavfio.softvf.linux_pf.ice.switch import Switch
 from tests.judge.ice_programmed import Programmed, by_linux, by_software
@@ -23,6 +25,7 @@ QUEUES = 16
 LINK_MODES = {"auto": 0, "enable": 1, "disable": 2}
 ZERO_MAC = bytes(6)
 EVENT = 17
+ADD_RULE, DELETE_RULE = 45, 46
 # ice grants them; the software PF plays neither flow director nor, of the newest kernel, rates of
 # queues and the clock (docs/spec/pf-dialects.md 7).
 NOT_PLAYED = 1 << 11 | 1 << 28 | 1 << 29 | 1 << 31
@@ -69,11 +72,14 @@ class Ice:
         self._switch = Switch()
         self._switch.commands(process.start.commands)
         self._own_key = b""
+        self._rules: list[bytes] = []  # that somebody may have made: they outlive resets
 
     def do(self, step: Step) -> list[Reply]:
         """Carries out a step; what the VF was sent."""
         if isinstance(step, Say):
             self.process.said += 1
+            if step.opcode == ADD_RULE:
+                self._rules.append(step.payload)
             return self._ask(What.MESSAGE, step.opcode, step.payload)
         return self._deeds()[step.deed](step.value)
 
@@ -84,8 +90,11 @@ class Ice:
 
     def programmed(self) -> Programmed:
         """What the card would do for the VF now."""
-        queues = decode(self.process.request(What.QUEUES).queues)
-        return by_linux(self._switch, queues, self._own_key, self._double_vlan)
+        answer = self.process.request(What.QUEUES)
+        queues, profiles = decode(answer.queues), flows.decode(answer.state)
+        vsi = self._switch.vsis.get(queues.vsi)
+        hashed = hashing(profiles.rss, bool(vsi and vsi.symmetric))
+        return by_linux(self._switch, queues, hashed, self._own_key, self._double_vlan)
 
     def _deeds(self) -> dict[str, Callable[[Any], list[Reply]]]:
         host = self._ask
@@ -113,6 +122,11 @@ class Ice:
         ):
             self.do(step)
         (_, _, resources), *_ = self.do(Say(3, struct.pack("<I", CAPS)))
+        while self._rules:
+            self.do(Say(DELETE_RULE, self._rules.pop()))
+        ((_, status, classes),) = self.do(Say(25))
+        if not status:
+            self.do(Say(26, classes))  # it makes all profiles anew, in their own order
         if struct.unpack_from("<H", resources, 2) != (QUEUES,):
             self.do(Say(29, struct.pack("<H", QUEUES)))
             self.do(Say(3, struct.pack("<I", CAPS)))
@@ -169,16 +183,20 @@ def _request(step: Host) -> dict[str, Any]:
 
 
 @contextmanager
-def soft(kernel: str, trusted: bool = False, double_vlan: bool = False) -> Iterator[Soft]:
+def soft(
+    kernel: str, trusted: bool = False, double_vlan: bool = False, ddp: str = "os"
+) -> Iterator[Soft]:
     """A software PF as it comes, after the VF has asked once for what the PF must be asked for."""
-    with rig("e810", trusted=trusted, double_vlan=double_vlan, **DIALECTS[kernel]) as made:
+    dialect = DIALECTS[kernel]
+    with rig("e810", trusted=trusted, double_vlan=double_vlan, ddp=ddp, **dialect) as made:
         yield Soft(made)
 
 
 @contextmanager
-def judge(kernel: str, path: Path, double_vlan: bool = False) -> Iterator[Ice]:
+def judge(kernel: str, path: Path, double_vlan: bool = False, ddp: str = "os") -> Iterator[Ice]:
     """A real ice of this kernel, whose judge has this path."""
-    with JudgeProcess(path, *(["judge_dvm=1"] if double_vlan else [])) as process:
+    mode = ["judge_dvm=1"] if double_vlan else []
+    with JudgeProcess(path, f"judge_ddp={ddp}", *mode) as process:
         yield Ice(process, kernel, double_vlan)
 
 

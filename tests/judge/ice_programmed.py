@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.dataplane import HashRule, VfConfig
+from iavfio.softvf.linux_pf.ice.flows import Hashing
 from iavfio.softvf.linux_pf.ice.queues import Cause as IceCause
 from iavfio.softvf.linux_pf.ice.queues import Queues
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
@@ -44,6 +45,7 @@ class Programmed:
     lut: bytes
     classes: frozenset[int]
     symmetric: bool
+    rules: tuple[HashRule, ...]  # for RSS, the one that decides first
     rate: int  # kbit/s
     rx: dict[int, RxQueue]
     tx: dict[int, TxQueue]
@@ -52,7 +54,9 @@ class Programmed:
     mute: frozenset[int]  # queues that receive and have a vector, whose cause is off
 
 
-def by_linux(switch: Switch, queues: Queues, own_key: bytes, double_vlan: bool) -> Programmed:
+def by_linux(
+    switch: Switch, queues: Queues, hashed: Hashing, own_key: bytes, double_vlan: bool
+) -> Programmed:
     """What ice has programmed into the card; `own_key` is the PF's.
 
     In single VLAN mode the card knows no outer tags.
@@ -80,8 +84,9 @@ def by_linux(switch: Switch, queues: Queues, own_key: bytes, double_vlan: bool) 
         multicast=filters.multicast,
         key=None if vsi.key == own_key else vsi.key,
         lut=vsi.lut,
-        classes=frozenset(bit for at, bit in enumerate(CLASSES) if queues.classes >> at & 1),
+        classes=frozenset(bit for bit in CLASSES if hashed.classes >> bit & 1),
         symmetric=vsi.symmetric,
+        rules=hashed.rules,
         rate=queues.rate,
         rx=rx,
         tx={
@@ -144,6 +149,7 @@ def by_software(
         lut=config.rss_lut,
         classes=frozenset(bit for bit in CLASSES if config.hashcfg >> bit & 1),
         symmetric=config.symmetric,
+        rules=config.rules,
         rate=config.rate * 1000,
         rx={queue: rx[queue] for queue in sorted(rx) if (queue, True) in running},
         tx={queue: tx[queue] for queue in sorted(tx) if (queue, False) in running},

@@ -28,6 +28,7 @@ from tests.judge.ice_differences import ROWS, Exchange, explain
 from tests.judge.ice_messages import RESOURCES, V
 from tests.judge.ice_pair import CAPS, EVENT, Host, Ice, Say, Step, comparable, judge, soft, text
 from tests.judge.ice_programmed import unlike
+from tests.judge.ice_rule_scenarios import patterns
 from tests.judge.ice_scenarios import SCENARIOS, STEPS, Scenario
 from tests.softvf.pf.pf_rig import config_queues, macs, pair, select
 
@@ -60,11 +61,13 @@ class Judged:
         self.equal = 0  # steps
         self.rows: Counter[str] = Counter()
 
-    def play(self, ice: Ice, steps: Scenario, trusted: bool, double_vlan: bool) -> None:
+    def play(
+        self, ice: Ice, steps: Scenario, trusted: bool, double_vlan: bool, ddp: str = "os"
+    ) -> None:
         """Tells both a scenario, up to the first difference: what follows one says nothing."""
         ice.begin(trusted)
         before: list[tuple[Step, list[Reply]]] = []
-        with soft(ice.kernel, trusted, double_vlan) as model:
+        with soft(ice.kernel, trusted, double_vlan, ddp) as model:
             for number, step in enumerate(steps):
                 real, ours = comparable(ice.do(step)), model.do(step)
                 effects = unlike(ice.programmed(), model.programmed())
@@ -108,6 +111,20 @@ def test_every_scenario_has_the_same_answers_and_effects(
     rows = [row for row in ROWS if double_vlan in row.modes and kernel[0] in row.kernels]
     stale = [row.name for row in rows if not judged.rows[row.name]]
     assert not stale, f"rows that explain nothing: {stale}"
+
+
+@pytest.mark.parametrize("ddp", ["os", "comms"])
+def test_rules_of_every_pattern_have_the_same_answers_and_effects(
+    kernel: tuple[str, Path], ddp: str
+) -> None:
+    judged = Judged()
+    with judge(*kernel, ddp=ddp) as made:
+        for name, steps in patterns():
+            known = len(judged.unexplained)
+            judged.play(made, (RESOURCES, *steps), False, False, ddp)
+            judged.unexplained[known:] = [f"{name}: {each}" for each in judged.unexplained[known:]]
+    assert judged.unexplained == []
+    assert judged.equal > 3 * len(list(patterns()))
 
 
 @st.composite

@@ -26,6 +26,9 @@ from tests.preload.testpmd import (
 )
 
 pytestmark = NEEDED
+ICE = pytest.mark.parametrize(
+    "live", [name for name in LIVE if name.startswith("linux-ice")], indirect=True
+)
 BURST = 32  # frames of `start tx_first 1`
 
 
@@ -54,6 +57,29 @@ def test_four_queues(tmp_path: Path, live: dict[str, Any]) -> None:
     run = run_testpmd(tmp_path, ["set fwd mac", *FORWARD], options="--rxq=4 --txq=4", **live)
     check(run)
     assert "RX queue number: 4 Tx queue number: 4" in run.text
+
+
+def by_queue(text: str) -> dict[int, int]:
+    """Packets that testpmd received from each queue that had any."""
+    found = re.findall(r"RX Port= 0/Queue= ?(\d+) .*\n +RX-packets: (\d+)", text)
+    return {int(queue): int(packets) for queue, packets in found if int(packets)}
+
+
+@ICE
+def test_rules_of_dpdk_choose_what_rss_hashes(tmp_path: Path, live: dict[str, Any]) -> None:
+    """The flows of tx_first differ in their source addresses alone."""
+    rule = (
+        "flow create 0 ingress pattern eth / ipv4 / udp / end actions rss types ipv4-udp "
+        "l3-dst-only end queues end func default / end"
+    )
+    steps: list[Step] = [*FORWARD, rule, *FORWARD, "flow destroy 0 rule 0", *FORWARD]
+    run = run_testpmd(tmp_path, steps, options="--rxq=4 --txq=4 --txonly-multi-flow", **live)
+    check(run)
+    assert "Flow rule #0 created" in run.text and "Flow rule #0 destroyed" in run.text
+    _, *parts = run.text.split("Telling cores to stop")
+    before, during, after = (by_queue(part) for part in parts)
+    assert len(before) > 1 and len(after) > 1
+    assert len(during) == 1
 
 
 def test_scattered_frames(tmp_path: Path, live: dict[str, Any]) -> None:

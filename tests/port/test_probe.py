@@ -68,7 +68,7 @@ def test_a_ring_that_its_program_keeps_full_is_no_stall(rig: Rig) -> None:
     pf, port = rig
     port.configure(tx_ring=256)
     port.start(wait_link=5)
-    pf.control("rate", vf=0, mbps=10)  # 0.3 s for a full ring
+    pf.control("rate", vf=0, mbps=100)
     over = threading.Event()
 
     def flood() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -181,10 +180,3 @@ def test_scores_are_kept_of_areas_that_were_tried_whole(tmp_path: Path) -> None:
     assert "- `m9` (iavfio/some.py): nobody can tell" in whole
     page.keep(tmp_path, results(page.SURVIVED), mutants)
     assert (tmp_path / page.PAGE).read_text() == whole
-
-
-def test_the_page_tells_the_scores_that_are_kept() -> None:
-    """A score that was written by hand would be lost with the next run of another area."""
-    scores = json.loads((table.ROOT / page.SCORES).read_text(encoding="utf-8"))
-    text = (table.ROOT / page.PAGE).read_text(encoding="utf-8")
-    assert text == page.page(scores, table.everything())

@@ -3,8 +3,8 @@
  * Linux kernel. The driver's ice_init_hw, ice_sriov_configure and everything below them run for real; what the card
  * would answer (registers, admin-queue commands) is answered here; judge_host.c has the link to the test.
  *
- * Not played: a DDP package (its parse graph, field vectors and profiles), flow-director hardware, firmware that
- * refuses unless JUDGE_REFUSE asks for it, anything that takes time. */
+ * Not played: a DDP package (of which judge_ice_flows.c has the packet types), firmware that refuses unless
+ * JUDGE_REFUSE asks for it, anything that takes time. */
 #include <linux/etherdevice.h>
 #include <linux/if_bridge.h>
 #include <linux/init.h>
@@ -21,6 +21,7 @@
 
 #define PF_VECTORS 2
 #define VSIS 256
+#define SEND_QUEUES 16384
 #define RXDIDS (BIT(1) | BIT(2) | GENMASK(25, 16)) /* what Intel's OS default package offers */
 
 static int vfs = VF_COUNT;
@@ -71,6 +72,7 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
 
         bar[VPGEN_VFRSTAT(vf) / 4] |= VPGEN_VFRSTAT_VFRD_M;
         bar[VFGEN_RSTAT(vf) / 4] = VIRTCHNL_VFR_INPROGRESS;
+        judge_forget_filters(JUDGE_VSI + vf);
         judge_put(OUT_RESET, vf, 0, 0, NULL, 0);
     }
     if (within(at, VFGEN_RSTAT(0), 256))
@@ -80,6 +82,8 @@ static void bar_write(void *priv, unsigned int at, int size, unsigned long val)
     if (at == PFGEN_CTRL)
         v &= ~(u32)PFGEN_CTRL_PFSWR_M;
     bar[at / 4] = v;
+    if (within(at, QTX_COMM_DBELL(0), SEND_QUEUES))
+        judge_doorbell(pf, (at - QTX_COMM_DBELL(0)) / 4, v);
 }
 
 static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_write};
@@ -89,6 +93,7 @@ static void preset_registers(void)
     int __maybe_unused i;
 
     bar[GLNVM_ULD / 4] = ~0u; /* every global reset is done */
+    judge_preset_director();
 #ifdef GLFLXP_RXDID_FLAGS
     for (i = 2; i <= 25; i++)
         if (RXDIDS & BIT(i))
@@ -140,6 +145,7 @@ static int make_hardware(void)
     if (err)
         return err;
     hw->dvm_ena = double_vlan;
+    judge_know_packets(hw);
     return 0;
 }
 
@@ -170,9 +176,11 @@ static int make_main_vsi(void)
 /* What later drivers have: vectors counted in an xarray, a mutex for link aggregation, counters kept over resets. */
 static int make_trackers(void)
 {
+    int __maybe_unused i;
+
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-    xa_init(&pf->irq_tracker.entries);
-    pf->irq_tracker.num_static = PF_VECTORS;
+    xa_init_flags(&pf->irq_tracker.entries, XA_FLAGS_ALLOC);
+    pf->irq_tracker.num_entries = pf->irq_tracker.num_static = PF_VECTORS;
     mutex_init(&pf->lag_mutex);
     ice_mbx_init_snapshot(&pf->hw);
     pf->vsi_stats = kcalloc(pf->num_alloc_vsi, sizeof(*pf->vsi_stats), GFP_KERNEL);
@@ -195,6 +203,11 @@ static int make_trackers(void)
     if (!pf->irq_tracker)
         return -ENOMEM;
     pf->irq_tracker->num_entries = pf->irq_tracker->end = PF_VECTORS;
+    pf->msix_entries = kcalloc(PF_VECTORS, sizeof(*pf->msix_entries), GFP_KERNEL);
+    if (!pf->msix_entries)
+        return -ENOMEM;
+    for (i = 0; i < PF_VECTORS; i++)
+        pf->msix_entries[i].vector = judge_irq_vector(&judge_pdev, i);
     return 0;
 #endif
 }
@@ -234,6 +247,8 @@ static int make_pf(void)
         return err;
     set_bit(ICE_FLAG_SRIOV_CAPABLE, pf->flags);
     set_bit(ICE_FLAG_RSS_ENA, pf->flags);
+    set_bit(ICE_FLAG_FD_ENA, pf->flags);
+    set_bit(ICE_SERVICE_DIS, pf->state); /* no task of its own: see say() */
     set_bit(ICE_FLAG_ADV_FEATURES, pf->flags); /* as if a package had been loaded */
     pf->ctrl_vsi_idx = ICE_NO_VSI;
     err = make_main_vsi();
@@ -245,14 +260,6 @@ static int make_pf(void)
 
 /* ---- what the card would read to serve a VF ---- */
 
-enum { /* packet classes that are hashed; those of IPv6 are shifted by RSS_IPV6 */
-       RSS_OTHER = BIT(0),
-       RSS_TCP = BIT(1),
-       RSS_UDP = BIT(2),
-       RSS_SCTP = BIT(3),
-       RSS_IPV6 = 4
-};
-
 struct queue_pair {
     u16 rx, tx; /* numbers in the card */
     u32 rx_ctrl, rx_cause, tx_cause, rx_format;
@@ -262,31 +269,11 @@ struct queue_pair {
 struct queues {
     u16 pairs, vsi;
     u8 mac[ETH_ALEN];
-    u16 rss;
     u32 rate; /* kbit/s */
     u8 link_up, trusted, spoofchk, disabled;
     u32 version; /* major in the upper half */
     struct queue_pair pair[ICE_MAX_RSS_QS_PER_VF];
 } __packed;
-
-static u16 hashed(const struct ice_vsi *vsi)
-{
-    struct ice_flow_prof *profile;
-    u16 found = 0;
-
-    list_for_each_entry(profile, &pf->hw.fl_profs[ICE_BLK_RSS], l_entry)
-    {
-        u32 headers = profile->segs[profile->segs_cnt - 1].hdrs;
-        u16 class = headers & ICE_FLOW_SEG_HDR_TCP    ? RSS_TCP
-                    : headers & ICE_FLOW_SEG_HDR_UDP  ? RSS_UDP
-                    : headers & ICE_FLOW_SEG_HDR_SCTP ? RSS_SCTP
-                                                      : RSS_OTHER;
-
-        if (test_bit(vsi->idx, profile->vsis))
-            found |= headers & ICE_FLOW_SEG_HDR_IPV6 ? class << RSS_IPV6 : class;
-    }
-    return found;
-}
 
 static u32 rate_of(const struct ice_vsi *vsi)
 {
@@ -309,7 +296,6 @@ static int tell_queues(u32 number)
     q.pairs = min_t(u16, vsi->alloc_txq, ICE_MAX_RSS_QS_PER_VF);
     q.vsi = vsi->vsi_num;
     memcpy(q.mac, &vf->hw_lan_addr, ETH_ALEN); /* an array, or the first part of a structure */
-    q.rss = hashed(vsi);
     q.rate = rate_of(vsi);
     q.link_up = ice_is_vf_link_up(vf);
     q.trusted = vf->trusted;
@@ -328,6 +314,7 @@ static int tell_queues(u32 number)
         for (word = 0; word < ARRAY_SIZE(pair->rx_context); word++)
             pair->rx_context[word] = bar[QRX_CONTEXT(word, pair->rx) / 4];
     }
+    judge_tell_flows(&pf->hw, number, vsi);
     ice_put_vf(vf);
     judge_put(OUT_QUEUES, number, 0, 0, &q, sizeof(q));
     return 0;
@@ -389,6 +376,7 @@ static void function_reset(u32 vf)
 {
     bar[VPGEN_VFRSTAT(vf) / 4] |= VPGEN_VFRSTAT_VFRD_M;
     bar[GLGEN_VFLRSTAT(vf / 32) / 4] |= BIT(vf % 32);
+    judge_forget_filters(JUDGE_VSI + vf);
 }
 
 static void tell_of_function_resets(void)
@@ -421,6 +409,7 @@ static void say(u32 vf, u32 opcode, u32 len)
 #else
     ice_vc_process_vf_msg(pf, &event);
 #endif
+    ice_flush_fdir_ctx(pf); /* as the service task does */
 }
 
 static int act(const struct judge_request *in)

@@ -6,11 +6,15 @@
 
 #include "judge_ice.h"
 
+#ifndef ICE_AQC_CAPS_FD
+#define ICE_AQC_CAPS_FD LIBIE_AQC_CAPS_FD /* from Linux 6.17 on */
+#endif
 #define NODES 4096 /* scheduler nodes that are not leaves */
 #define LEAF 0x100000 /* leaves have ids from here on and are remembered for a while only */
 #define LEAVES 4096
 #define RULES 0x8000 /* of the switch */
 #define NUMBERS 0x400 /* of resources of one type */
+#define CONTROL_VSI 512 /* VSIs that are of no VF have numbers from here on */
 #define PROFILES 128 /* of flows */
 #define TCAM 512 /* its entries, which choose a profile */
 #define RATES 0x800 /* profiles of the scheduler; number 0 is no limit */
@@ -19,6 +23,7 @@
 static struct ice_aqc_txsched_elem_data nodes[NODES], leaves[LEAVES];
 static struct ice_aqc_rl_profile_elem rates[RATES];
 static DECLARE_BITMAP(rules, RULES);
+static DECLARE_BITMAP(vsis, NUMBERS); /* those that are of no VF */
 static unsigned long resources[ICE_AQC_RES_TYPE_M + 1][BITS_TO_LONGS(NUMBERS)]; /* by type */
 static DECLARE_BITMAP(used_rates, RATES);
 static u32 next_leaf;
@@ -83,6 +88,7 @@ static void list_caps(struct ice_aqc_list_caps *cmd, struct ice_aqc_list_caps_el
         {ICE_AQC_CAPS_RXQS, 2048, 0, 0},
         {ICE_AQC_CAPS_TXQS, 2048, 0, 0},
         {ICE_AQC_CAPS_MSIX, 2048, 0, 0},
+        {ICE_AQC_CAPS_FD, 0x4000, 0, 0},
         {ICE_AQC_CAPS_MAX_MTU, 9728, 0, 0},
     };
     int i;
@@ -291,9 +297,21 @@ static int firmware(struct ice_aq_desc *desc, void *buf, u16 size)
     case ice_aqc_opc_add_vsi: {
         const struct ice_aqc_add_get_update_free_vsi *cmd = params;
         struct ice_aqc_add_update_free_vsi_resp *done = params;
-        u16 number = 16 + cmd->vf_id;
+        u16 type = le16_to_cpu(cmd->vsi_flags) & ICE_AQ_VSI_TYPE_M;
+        int number =
+            type == ICE_AQ_VSI_TYPE_VF ? JUDGE_VSI + cmd->vf_id : take(vsis, CONTROL_VSI, NUMBERS);
 
+        if (number < 0)
+            return number;
         done->vsi_num = cpu_to_le16(number);
+        break;
+    }
+    case ice_aqc_opc_free_vsi: {
+        const struct ice_aqc_add_get_update_free_vsi *cmd = params;
+        u16 number = le16_to_cpu(cmd->vsi_num) & ICE_AQ_VSI_NUM_M;
+
+        clear_bit(number % NUMBERS, vsis);
+        judge_forget_filters(number);
         break;
     }
     case ice_aqc_opc_add_sw_rules:

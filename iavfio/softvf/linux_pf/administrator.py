@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from iavfio.errors import ConfigError
 from iavfio.linuxpf.process import What
+from iavfio.softvf.linux_pf.ice.flows import told
 from iavfio.softvf.personality import TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments, hardware_faults, requests
 from iavfio.softvf.pf.arguments import Request
@@ -226,6 +227,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
             "lut": list(traffic.rss_lut),
             "hashcfg": traffic.hashcfg,
             "symmetric": traffic.symmetric,
+            "rules": [told(rule) for rule in traffic.rules],
         },
         "faults": hardware_faults.texts(vf),
     }

@@ -31,6 +31,7 @@ class Service:
     tx: dict[int, TxQueue]
     vectors: tuple[Vector, ...]
     traffic: VfConfig
+    left_out: tuple[str, ...] = ()  # what was programmed and is not played, in words
 
 
 class Card(Protocol):

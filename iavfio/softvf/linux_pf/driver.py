@@ -242,7 +242,11 @@ class LinuxPf:
         service = self.card.service(vf.index, self._request)
         if service is None:
             return
+        known = vf.service.left_out if vf.service else ()
         vf.service = service
+        for text in service.left_out:
+            if text not in known:
+                vf.hardware.violation("docs/spec/pf-dialects.md 9", text, "note")
         self._set_queues(vf, service)
         self._set_vectors(vf, service)
         self._publish(vf)

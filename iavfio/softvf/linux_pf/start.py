@@ -46,7 +46,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(  # by the driver's name
     {
         I40E.name: Kind("x710", X710),
-        ICE.name: Kind("e810", E810, frozenset({"double_vlan", *ICE_FLAGS})),
+        ICE.name: Kind("e810", E810, frozenset({"double_vlan", "ddp", *ICE_FLAGS})),
     }
 )
 
@@ -93,6 +93,8 @@ def start(
             f"choose --personality {kind.personality}",
         )
     arguments = [f"judge_vfs={len(hardware)}", *(["judge_dvm=1"] if card.double_vlan else [])]
+    if judge.driver.name == ICE.name:
+        arguments.append(f"judge_ddp={card.ddp}")
     try:
         path = load(judge)
         process = JudgeProcess(path, *arguments)

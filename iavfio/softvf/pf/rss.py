@@ -119,10 +119,14 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             "note",
         )
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
-    vf.rules = [
-        rule if symmetric and not _in_pairs(rule) else replace(rule, symmetric=symmetric)
+    stay = [
+        rule
         for rule in vf.rules
+        if rule.symmetric == symmetric or (symmetric and not _in_pairs(rule))
     ]
+    # Those that ice makes anew are its youngest.
+    anew = [replace(rule, symmetric=symmetric) for rule in vf.rules if rule not in stay]
+    vf.rules = anew + stay
     if symmetric and not vf.symmetric:
         # ice makes every profile anew that the VF has ever had (docs/spec/pf-dialects.md 2).
         vf.hashcfg = classes(pf.personality)

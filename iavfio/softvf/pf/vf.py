@@ -104,7 +104,9 @@ class Vf:
     rss_lut: bytes = bytes(64)
     hashcfg: int = 0
     symmetric: bool = False
-    rules: list[HashRule] = field(default_factory=list)  # for RSS, the last one first
+    rules: list[HashRule] = field(
+        default_factory=list
+    )  # for RSS, the last one first; ice keeps them
     strip: str = "none"
     strip_tpids: tuple[int, ...] = (0x8100,)
     insert_tpid: int = 0x8100
@@ -137,7 +139,10 @@ class Vf:
         self.phase = phase
 
     def forget(self) -> None:
-        """Frees what the PF frees in a reset: everything that messages of the VF had set up."""
+        """Frees what the PF frees in a reset: all that messages of the VF had set up but its rules.
+
+        ice takes rules for RSS away with the VSI alone, which outlives resets (ice_rss_clean).
+        """
         self.caps = self.unlocked = 0
         if not self.serves_early:  # i40e keeps the word that says how link speeds are told
             self.asked = 0
@@ -148,7 +153,6 @@ class Vf:
         self.queues, self.rings, self.vector_maps, self.stalled = {}, {}, {}, set()
         self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
         self.symmetric = False
-        self.rules = []
         self.strip, self.strip_tpids = "none", (0x8100,)
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False

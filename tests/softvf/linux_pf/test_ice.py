@@ -48,6 +48,9 @@ def test_properties_of_a_vsi_are_taken_where_they_are_valid() -> None:
     says(switch, 0x211, vsi(1 << 3, b6=0, b26=1 | 2 << 2))
     assert held.check_mac
     assert (held.strip(double_vlan=True), held.outer_tpid) == ("l2tag2_2", 0x8100)
+    for kind, what in ((0, (False, False)), (1, (True, False)), (2, (False, True))):
+        says(switch, 0x211, vsi(1 << 7, b78=kind << 6))
+        assert (held.symmetric, held.xor) == what
     assert says(switch, 0x213, b"") == {1}
     assert switch.vsis == {}
 
@@ -92,13 +95,13 @@ def test_send_queues_run_from_add_to_disable() -> None:
 
 def test_registers_of_a_vf() -> None:
     context = 0x2000 >> 7 << 32 | 128 << 89 | 16 << 102 | 1 << 117 | 1522 << 174
-    head = struct.pack("<2H6sHI4BI", 2, VSI, MAC, 0b101, 500_000, 1, 0, 1, 0, 1 << 16 | 1)
+    head = struct.pack("<2H6sI4BI", 2, VSI, MAC, 500_000, 1, 0, 1, 0, 1 << 16 | 1)
     runs = struct.pack("<2H4I", 0, 33, 1 << 2, 1 << 30 | 3, 1 << 30 | 1 << 11 | 3, 22)
     stands = struct.pack("<2H4I", 1, 34, 0, 3, 1 << 30 | 4, 1)
     queues = decode(head + runs + context.to_bytes(32, "little") + stands + bytes(32))
     assert queues.rx == {0: RxQueue(0x2000, 128, 2048, 1522, keep_crc=False, rxdid=22)}
     assert queues.tx_numbers == (33, 34)
-    assert (queues.vsi, queues.mac, queues.classes, queues.rate) == (VSI, MAC, 0b101, 500_000)
+    assert (queues.vsi, queues.mac, queues.rate) == (VSI, MAC, 500_000)
     assert (queues.link_up, queues.trusted, queues.spoof_check) == (True, False, True)
     assert queues.version == (1, 1)
     expected = [Vector()] * VECTORS

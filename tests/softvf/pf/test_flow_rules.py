@@ -185,6 +185,16 @@ def test_the_function_leaves_out_rules_that_lack_one_of_a_pair() -> None:
             assert [rule["symmetric"] for rule in rules(pf)] == [False]
 
 
+def test_rules_that_the_function_changes_come_first() -> None:
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(ADD, rss_cfg((IPV4, 3))) == 0
+        assert pf.status(ADD, rss_cfg((IPV6, 3), algorithm=SYMMETRIC)) == 0
+        assert heads(pf) == ["ipv6", "ipv4"]
+        assert pf.status(18, struct.pack("<HHI", 1, 2, 0)) == 0
+        assert heads(pf) == ["ipv4", "ipv6"]
+
+
 def test_ice_of_linux_6_1_takes_a_symmetric_rule_for_a_plain_one() -> None:
     with rig("e810", pf_kernel="6.1") as pf:
         assert pf.status(1, struct.pack("<II", 1, 1)) == 0

@@ -51,7 +51,6 @@ EVERY_CARD: dict[str, Say] = {
 }
 ICE: dict[str, Say] = {
     "symmetric hash": (18, lambda vsi: struct.pack("<HHI", vsi, 2, 0)),
-    "RSS rule": (45, lambda vsi: rss_cfg((4, 3))),
     "filter of an outer tag": (52, lambda vsi: vlan_filters(vsi, (0, 0, 7, OUTER))),
     "stripping of an outer tag": (54, lambda vsi: setting(vsi, outer=2)),
     "insertion of an outer tag": (56, lambda vsi: setting(vsi, outer=2)),
@@ -92,6 +91,21 @@ def test_a_setting(card: str, name: str, how: str) -> None:
 def test_a_setting_of_ice(name: str, how: str) -> None:
     with rig("e810", trusted=True, double_vlan=True) as pf:
         check_forgotten(pf, LINUX_CAPS, ICE[name], how)
+
+
+@each_reset
+def test_rules_for_rss_are_not_forgotten(how: str) -> None:
+    """docs/spec/pf-dialects.md 9: ice keeps them with the VSI, for whoever comes next."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(45, rss_cfg((4, 3))) == 0
+        (rule,) = pf.config.rules
+        after(pf, how)
+        assert pf.config.rules == (rule,)
+        pf.negotiate()
+        assert pf.config.rules == (rule,)
+        assert pf.status(46, rss_cfg((4, 3))) == 0
+        assert not pf.config.rules
 
 
 @each_reset

@@ -9,23 +9,14 @@ from types import MappingProxyType
 from iavfio.linuxpf.process import What
 from iavfio.softvf.dataplane import VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
+from iavfio.softvf.linux_pf.ice import flows
+from iavfio.softvf.linux_pf.ice.flows import Hashing, hashing
 from iavfio.softvf.linux_pf.ice.queues import Queues, decode
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
 from iavfio.softvf.personality import Personality
 
 PLAIN_TPID = 0x8100
-# Packet classes (docs/spec/descriptors.md 12.1) of each kind of profile that ice makes: others of
-# IPv4, TCP, UDP, SCTP; then of IPv6.
-PROFILES = (
-    (35, 36),
-    (32, 33),
-    (29, 30, 31),
-    (34,),
-    (45, 46),
-    (42, 43),
-    (39, 40, 41),
-    (44,),
-)
+XOR = "RSS by XOR: the data plane hashes by Toeplitz"
 
 
 class E810:
@@ -57,11 +48,12 @@ class E810:
 
     def service(self, vf: int, request: Request) -> Service | None:
         """From the registers and the switch."""
-        raw = request(What.QUEUES, vf).queues
-        if not raw:
+        answer = request(What.QUEUES, vf)
+        if not answer.queues:
             return None
-        queues = decode(raw)
+        queues, profiles = decode(answer.queues), flows.decode(answer.state)
         vsi = self._switch.vsis.get(queues.vsi)
+        hashed = hashing(profiles.rss, bool(vsi and vsi.symmetric))
         sends = self._switch.tx
         return Service(
             pairs=queues.pairs,
@@ -77,10 +69,11 @@ class E810:
                 if number in sends
             },
             vectors=queues.vectors,
-            traffic=self._traffic(vsi or Vsi(), queues),
+            traffic=self._traffic(vsi or Vsi(), queues, hashed),
+            left_out=hashed.left_out + ((XOR,) if vsi and vsi.xor else ()),
         )
 
-    def _traffic(self, vsi: Vsi, queues: Queues) -> VfConfig:
+    def _traffic(self, vsi: Vsi, queues: Queues, hashed: Hashing) -> VfConfig:
         filters, double_vlan = self._switch.filters(queues.vsi), self._personality.double_vlan
         port_vlan = vsi.port_vlan
         tpid = vsi.outer_tpid if double_vlan and vsi.outer_tpid else PLAIN_TPID
@@ -100,14 +93,11 @@ class E810:
             insert_tpid=tpid,
             rss_key=vsi.key,
             rss_lut=vsi.lut,
-            hashcfg=_classes(queues.classes),
-            symmetric=vsi.symmetric,
+            hashcfg=hashed.classes,
+            symmetric=hashed.symmetric,
+            rules=hashed.rules,
+            comms=self._personality.ddp == "comms",
             num_queues=max(queues.pairs, 1),
             max_frame=most - (4 if port_vlan else 0),
             rate=round(queues.rate / 1000),
         )
-
-
-def _classes(profiles: int) -> int:
-    """Packet classes, as bits, of the profiles that there are."""
-    return sum(1 << bit for at, bits in enumerate(PROFILES) if profiles >> at & 1 for bit in bits)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from iavfio.softvf.linux_pf.queues import CAUSE_ENABLED, ENABLED, RxQueue, Vector, rx_queue
 
-HEAD = struct.Struct("<2H6sHI4BI")
+HEAD = struct.Struct("<2H6sI4BI")
 PAIR = struct.Struct("<2H4I32s")
 RXDID = 0x3F  # bits of QRXFLXP_CNTXT
 VECTORS = 17
@@ -36,7 +36,6 @@ class Queues:
     pairs: int
     vsi: int
     mac: bytes
-    classes: int  # of packets that are hashed: bits for others of IPv4, TCP, UDP, SCTP; then IPv6
     rate: int  # kbit/s; 0: no limit
     link_up: bool  # as the VF is told
     trusted: bool
@@ -75,7 +74,7 @@ def _cause(register: int) -> Cause:
 
 def decode(raw: bytes) -> Queues:
     """Decodes what the judge tells of one VF."""
-    pairs, vsi, mac, classes, rate, up, trusted, spoof, disabled, version = HEAD.unpack_from(raw)
+    pairs, vsi, mac, rate, up, trusted, spoof, disabled, version = HEAD.unpack_from(raw)
     rx, numbers = {}, []
     rx_causes, tx_causes = [], []
     for queue in range(pairs):
@@ -91,7 +90,6 @@ def decode(raw: bytes) -> Queues:
         pairs=pairs,
         vsi=vsi,
         mac=mac,
-        classes=classes,
         rate=rate,
         link_up=bool(up),
         trusted=bool(trusted),

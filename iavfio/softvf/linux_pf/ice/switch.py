@@ -52,6 +52,7 @@ class Vsi:
     outer_tpid: int = 0
     outer_blocked: bool = False  # no tag of a descriptor's is inserted
     symmetric: bool = False
+    xor: bool = False  # the hash function, in the place of Toeplitz
     key: bytes = b""
     lut: bytes = b""
 
@@ -71,7 +72,7 @@ class Vsi:
             self.outer_tpid = OUTER_TYPES[outer_flags >> 2 & 3]
             self.outer_blocked = bool(outer_flags & 1 << 7)
         if valid & OPTIONS:
-            self.symmetric = buffer[78] >> 6 == 1
+            self.symmetric, self.xor = buffer[78] >> 6 == 1, buffer[78] >> 6 == 2
 
     @property
     def port_vlan(self) -> int:
