@@ -42,11 +42,11 @@ def filled(port: Port, packets: int, size: int = 1400) -> None:
 
 
 def test_a_backlog_is_no_stall(rig: Rig) -> None:
-    """Over four seconds of frames at 10 Mbit/s stand before the probe in its queue."""
+    """Over nine seconds of frames at 5 Mbit/s stand before the probe in its queue."""
     pf, port = rig
     port.configure(tx_ring=4096)
     port.start(wait_link=5)
-    pf.control("rate", vf=0, mbps=10)
+    pf.control("rate", vf=0, mbps=5)
     filled(port, 4000)
     facts = probe(port)
     assert (facts.stuck, facts.busy) == (False, True)

@@ -17,6 +17,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.port.port import Port
 from iavfio.port.vectors import Vector, VectorPlan, dyn_ctl, interval
 from iavfio.softvf.launch import SoftPf
+from tests.port.expected import snapshot
 from tests.port.rig import send_all, udp, until, works
 
 INTENA, CLEARPBA, WB_ON_ITR = 1 << 0, 1 << 1, 1 << 30  # docs/spec/registers.md 5.1
@@ -219,3 +220,15 @@ def test_a_second_buffer_is_thought_of_when_the_fcs_alone_needs_it(
     (pair,) = opened.control.queues
     assert pair.settings.max_frame == mtu + 22
     assert pair.settings.scattered is scattered
+
+
+def test_i40e_is_told_that_a_vector_which_is_left_serves_no_queue() -> None:
+    """On ice a queue stays with its vector until another one takes it, whatever is said."""
+    with iavfio.softvf(personality="x710") as pf, pf.open() as port:
+        for queues in (4, 1, 2):
+            port.configure(queues=queues)
+            port.start()
+            maps = snapshot(pf)["queues"]["vectors"]
+            served = {int(vector): rx for vector, (rx, _) in maps.items() if rx}
+            assert served == {1 + queue: 1 << queue for queue in range(queues)}
+            port.stop()
