@@ -44,6 +44,7 @@ struct softvf_wire_stats {
     uint64_t not_receiving, vlan_filtered, over_max_frame, no_room;
     uint64_t stopped; /* malicious driver detection stopped the queue at this frame */
     uint64_t spoiled; /* a fault that was asked for lost it */
+    uint64_t dropped; /* by a rule of the flow director */
     uint64_t sent, sent_bytes, not_sent;
     uint64_t capture_waits; /* 1: for its start */
     uint64_t capture_ended; /* 1: it was played to its end */
@@ -63,7 +64,8 @@ struct softvf_stray {
     uint64_t frames; /* 0: this entry is free */
 };
 
-/* Headers of the packets that a rule for RSS is of (docs/spec/virtchnl.md 5, Flow rules). */
+/* Headers of the packets that a rule is of (docs/spec/virtchnl.md 5, Flow rules). Rules for RSS have no use for
+ * those behind SOFTVF_HAS_PFCP, and hash no field behind SOFTVF_OF_ETH_TYPE. */
 enum softvf_rule_header {
     SOFTVF_HAS_ETH = 0x1,
     SOFTVF_HAS_VLAN = 0x2,
@@ -80,10 +82,13 @@ enum softvf_rule_header {
     SOFTVF_HAS_L2TPV3 = 0x1000,
     SOFTVF_HAS_ESP = 0x2000,
     SOFTVF_HAS_AH = 0x4000,
-    SOFTVF_HAS_PFCP = 0x8000
+    SOFTVF_HAS_PFCP = 0x8000, /* of a session: with a SEID */
+    SOFTVF_HAS_PFCP_NODE = 0x10000,
+    SOFTVF_HAS_NAT_T_ESP = 0x20000, /* ESP in UDP */
+    SOFTVF_HAS_NON_IP = 0x40000 /* neither IPv4 nor IPv6 follows the EtherType */
 };
 
-/* What it hashes of them, in the order in which that goes into the hash. */
+/* What it hashes or compares of them, in the order in which that goes into the hash. */
 enum softvf_rule_field {
     SOFTVF_OF_IP_SRC = 0x1,
     SOFTVF_OF_IP_DST = 0x2,
@@ -100,7 +105,10 @@ enum softvf_rule_field {
     SOFTVF_OF_C_VLAN = 0x1000,
     SOFTVF_OF_ETH_SRC = 0x2000,
     SOFTVF_OF_ETH_DST = 0x4000,
-    SOFTVF_OF_ETH_TYPE = 0x8000
+    SOFTVF_OF_ETH_TYPE = 0x8000,
+    SOFTVF_OF_IP_DSCP = 0x10000, /* IPv6: the whole traffic class */
+    SOFTVF_OF_IP_TTL = 0x20000, /* IPv6: the hop limit */
+    SOFTVF_OF_GTPU_QFI = 0x40000
 };
 
 struct softvf_rule {
@@ -110,6 +118,27 @@ struct softvf_rule {
 };
 
 #define SOFTVF_RULES 64
+
+enum softvf_flow_action {
+    SOFTVF_FLOW_QUEUE,
+    SOFTVF_FLOW_QUEUES, /* one of a region, by the RSS hash */
+    SOFTVF_FLOW_DROP,
+    SOFTVF_FLOW_PASS /* as RSS decides */
+};
+
+#define SOFTVF_FLOWS 512 /* of a VF ... */
+#define SOFTVF_FLOW_PATTERNS 64 /* ... with so many different pairs of headers and fields */
+#define SOFTVF_FLOW_FRAME 1024 /* bytes of a template: a PF's training packet has 562 */
+
+/* A rule of the flow director: frames with these headers whose fields are the template's (docs/spec/descriptors.md 14). */
+struct softvf_flow {
+    uint32_t headers, fields;
+    const uint8_t *frame; /* the template, as the VF receives it; its IP lengths do not count */
+    uint32_t frame_len;
+    uint32_t action;
+    uint32_t queue, queues; /* queues: a power of two */
+    uint32_t mark, marked; /* marked: the receive descriptor shows `mark` */
+};
 
 /* What the PF decided for one VF; published whole. */
 struct softvf_config {
@@ -138,6 +167,8 @@ struct softvf_config {
     uint32_t num_rules; /* the first that fits decides; without one hashcfg does */
     struct softvf_rule rules[SOFTVF_RULES];
     uint8_t comms; /* the parser knows GTP-U, PPPoE, L2TPv3, ESP, AH and PFCP: the comms package */
+    uint32_t num_flows; /* the first that fits decides */
+    const struct softvf_flow *flows; /* read while it is published, not kept */
 };
 
 /* Everything below but new, start, stop, free is called between lock and unlock: the data thread then
@@ -220,7 +251,8 @@ void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector);
 void plane_signal(struct plane *plane, int fd);
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
 
-/* vlans[64 * type + n]: bitmap of the filters of types 8100, 88a8, 9100. */
+/* vlans[64 * type + n]: bitmap of the filters of types 8100, 88a8, 9100. -EINVAL also for a flow whose template
+ * lacks what the flow is of, -ENOSPC for more flows or patterns than there is room for: nothing changes then. */
 int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
                   const uint64_t *vlans);
 void plane_set_link(struct plane *plane, int up);

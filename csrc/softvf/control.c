@@ -182,15 +182,23 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
                   const uint64_t *vlans)
 {
     struct vf_config *fresh = plane->vf[vf].config;
+    struct flow_table *flows;
+    int error;
 
     if (config->num_macs > MAX_MACS || config->lut_size > sizeof(config->rss_lut) ||
         config->num_rules > SOFTVF_RULES)
         return -EINVAL;
     if (config->delay_us && delay_prepare(&plane->vf[vf]))
         return -ENOMEM;
+    error = flows_compile(config, &plane->tunnels, &flows);
+    if (error)
+        return error;
+    flows_free(fresh->flows);
+    fresh->flows = flows;
     if (fresh->c.rate != config->rate)
         plane->vf[vf].shaper = (struct shaper){0}; /* what was sent by another rate is paid */
     fresh->c = *config;
+    fresh->c.flows = NULL; /* what it points to is the caller's */
     memcpy(fresh->vlan_bitmap, vlans, sizeof(fresh->vlan_bitmap));
     rss_prepare(&fresh->rss, config->rss_key, sizeof(config->rss_key), config->hashcfg,
                 config->symmetric, config->x722_classes);

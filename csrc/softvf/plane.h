@@ -15,6 +15,7 @@
 #include "hw/regs.h"
 #include "softvf/cdef.h"
 #include "softvf/client.h"
+#include "softvf/flows.h"
 #include "softvf/packet.h"
 #include "softvf/uplink.h"
 
@@ -41,6 +42,7 @@
 #define WORK_WIRE 16 /* a frame to the uplink */
 #define WORK_BYTES 1024 /* gathered, a unit */
 #define WORK_SCAN 8 /* descriptors looked at, a unit */
+#define WORK_PATTERNS 2 /* of the flow director, a unit */
 
 /* A mapping of a client's file: of the whole file where that is possible, shared by its windows. */
 struct dma_file {
@@ -155,6 +157,7 @@ struct vf_config {
     struct softvf_config c;
     struct rss_conf rss;
     uint64_t vlan_bitmap[3][64]; /* of the types 8100, 88a8, 9100 */
+    struct flow_table *flows; /* NULL: none */
 };
 
 /* How often one kind of message came from a VF: identified by its format. */
@@ -306,6 +309,8 @@ struct rx_facts { /* what the last descriptor of a frame says */
     uint16_t tci;
     bool hashed, loopback;
     bool wrong_check; /* by a fault */
+    bool matched, marked; /* a rule of the flow director fits; its mark is to be shown */
+    uint32_t mark;
 };
 
 /* LUT sizes are powers of two on the cards; another one costs a division. */

@@ -285,6 +285,25 @@ static struct view untagged(struct plane *plane, const struct view *view)
     return other;
 }
 
+/* Lets the first rule of the flow director that fits decide; false: it drops the frame. RSS has chosen a queue,
+ * which stays where no rule fits, or one that only marks. */
+static bool steer(struct plane *plane, const struct vf_config *config, const struct view *view,
+                  struct rx_facts *facts, uint32_t *queue)
+{
+    const struct flow_verdict *verdict =
+        flows_match(config->flows, view->frame, view->len, &view->info);
+
+    plane->spent += flows_patterns(config->flows) / WORK_PATTERNS;
+    if (!verdict)
+        return true;
+    facts->matched = true;
+    facts->marked = verdict->marked;
+    facts->mark = verdict->mark;
+    if (verdict->action != SOFTVF_FLOW_PASS)
+        *queue = verdict->queue + (facts->hash & verdict->mask);
+    return verdict->action != SOFTVF_FLOW_DROP;
+}
+
 enum rx_fate rx_frame(struct plane *plane, struct vf *vf, struct view *view)
 {
     const struct vf_config *config = vf->config;
@@ -328,6 +347,10 @@ enum rx_fate rx_frame(struct plane *plane, struct vf *vf, struct view *view)
         facts.hash = rss_hash(&config->rss, view->frame, &view->info, &facts.hashed);
     if (facts.hashed && config->c.lut_size)
         queue = rss_queue(config, facts.hash);
+    if (config->flows && !steer(plane, config, view, &facts, &queue)) {
+        vf->stats[RX_DISCARD]++;
+        return RX_DROPPED;
+    }
     if (queue >= MAX_QUEUES || !(vf->rx_enabled >> queue & 1)) {
         vf->stats[RX_DISCARD]++;
         return RX_NOT_RECEIVING;

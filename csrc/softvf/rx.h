@@ -8,12 +8,13 @@
 /* What became of a frame at a VF. */
 enum rx_fate {
     RX_DELIVERED,
-    RX_NOT_RECEIVING, /* the VF, or the queue that RSS chose */
+    RX_NOT_RECEIVING, /* the VF, or the queue that RSS or a rule chose */
     RX_VLAN, /* its filters or its port VLAN do not let the frame in */
     RX_TOO_LONG, /* for the queue */
     RX_NO_ROOM, /* no descriptors */
     RX_STOPPED, /* by malicious driver detection, at this frame */
     RX_SPOILED, /* a fault that was asked for lost it */
+    RX_DROPPED, /* by a rule of the flow director */
 };
 
 /* Receives a frame: into a queue of the VF, or counted as discarded. */

@@ -54,8 +54,8 @@ void switch_rebuild(struct plane *plane)
         vf->primary = mac48(c->primary);
         vf->vlan_rules = c->num_vlans || c->port_vlan;
         vf->sends_slowly = vf->vlan_rules || delay_holds(vf);
-        vf->needs_slow_path =
-            vf->vlan_rules || vf->spoil.every || c->num_rules || plane->vf[i].config->rss.split;
+        vf->needs_slow_path = vf->vlan_rules || vf->spoil.every || c->num_rules ||
+                              plane->vf[i].config->flows || plane->vf[i].config->rss.split;
         if (!c->active)
             continue;
         plane->active |= 1ull << i;

@@ -291,6 +291,8 @@ void plane_free(struct plane *plane)
                 close(vf->vector[v].eventfd);
         if (vf->bar_fd > 0)
             close(vf->bar_fd);
+        if (vf->config)
+            flows_free(vf->config->flows);
         free(vf->config);
         free(vf->unfinished.frame);
         free(vf->delay.memory);

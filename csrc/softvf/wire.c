@@ -168,6 +168,7 @@ void wire_delivered(struct plane *plane, enum rx_fate fate)
         [RX_NO_ROOM] = {&wire->no_room, "the receive queue has no descriptors for them"},
         [RX_STOPPED] = {&wire->stopped, "malicious driver detection stopped the queue"},
         [RX_SPOILED] = {&wire->spoiled, "a fault that was asked for loses them"},
+        [RX_DROPPED] = {&wire->dropped, "a rule of the flow director drops them"},
     };
 
     if (fate != RX_DELIVERED && worth_telling(++*lost[fate].count))

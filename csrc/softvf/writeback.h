@@ -6,10 +6,22 @@
 
 #include "softvf/plane.h"
 
+#define FLEXBH_FD_ID 0x10 /* in qw2: the upper half of qw3 is the mark */
+#define NO_FLOW 0xffffffffu
+
+/* What stands in the flow id of a format, NO_FLOW where none fits. */
+static inline uint32_t flow_id(uint8_t rxdid, const struct rx_facts *last)
+{
+    if (!last->marked || rxdid == RXDID_COMMS_IPSEC) /* whose word is the SAID */
+        return NO_FLOW;
+    return rxdid == RXDID_FLEX_NIC_2 ? last->mark | 0xffff0000
+                                     : last->mark; /* with the source VSI */
+}
+
 static inline void write_back_legacy(struct rx_shadow *to, uint32_t part,
                                      const struct rx_facts *last)
 {
-    uint64_t qw0 = 0, qw2 = 0;
+    uint64_t qw0 = 0, qw2 = 0, qw3 = 0;
     uint64_t qw1 = RXL_DD | (uint64_t)part << RXL_LEN_SHIFT;
 
     if (last) {
@@ -25,6 +37,11 @@ static inline void write_back_legacy(struct rx_shadow *to, uint32_t part,
             qw1 |= (uint64_t)RX_FLTSTAT_RSS_HASH << RXL_FLTSTAT_SHIFT;
             qw0 |= (uint64_t)last->hash << RXL_QW0_HASH_SHIFT;
         }
+        qw1 |= last->matched ? RXL_FLM : 0;
+        if (last->marked) { /* FLTSTAT is left to the hash (docs/spec/descriptors.md 14) */
+            qw2 |= FLEXBH_FD_ID;
+            qw3 = (uint64_t)last->mark << 32;
+        }
         if (last->strip == SOFTVF_STRIP_L2TAG1) {
             qw1 |= RXL_L2TAG1P;
             qw0 |= (uint64_t)last->tci << RXL_QW0_L2TAG1_SHIFT;
@@ -35,7 +52,7 @@ static inline void write_back_legacy(struct rx_shadow *to, uint32_t part,
     to->qw[0] = qw0;
     to->qw[1] = qw1;
     to->qw[2] = qw2;
-    to->qw[3] = 0;
+    to->qw[3] = qw3;
 }
 
 static inline void write_back_flex(struct rx_shadow *to, uint8_t rxdid, uint32_t part,
@@ -48,7 +65,7 @@ static inline void write_back_flex(struct rx_shadow *to, uint8_t rxdid, uint32_t
     if (last) {
         const struct pkt_info *info = last->info;
         uint32_t check = last->check;
-        uint64_t no_flow = 0xffffffff;
+        uint64_t flow = flow_id(rxdid, last);
 
         qw0 |= (uint64_t)(info->ptype & RXF_PTYPE_MASK) << RXF_PTYPE_SHIFT |
                (uint64_t)info->umbcast << RXF_UMBCAST_SHIFT;
@@ -57,9 +74,9 @@ static inline void write_back_flex(struct rx_shadow *to, uint8_t rxdid, uint32_t
                (check & PKT_EUDPE ? RXF_EUDPE : 0);
         qw1 |= (info->ipv6_ext ? RXF_IPV6EXADD : 0) | (last->loopback ? RXF_LPBK : 0) |
                (last->hashed ? RXF_RSS_VALID : 0);
-        qw1 |= (swapped ? no_flow : last->hash) << RXF_QW1_META01_SHIFT;
+        qw1 |= (swapped ? flow : last->hash) << RXF_QW1_META01_SHIFT;
         qw2 = info->outer_l4_off ? RXF_QW2_NAT : 0;
-        qw3 = swapped ? last->hash : no_flow;
+        qw3 = swapped ? last->hash : flow;
         if (last->strip == SOFTVF_STRIP_L2TAG1)
             qw1 |= RXF_L2TAG1P | (uint64_t)last->tci << RXF_QW1_L2TAG1_SHIFT;
         else if (last->strip == SOFTVF_STRIP_L2TAG2_2)

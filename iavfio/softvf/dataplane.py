@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.packed_config import packed
 from iavfio.softvf.personality import Tunnel
 
 Writeback = Literal["hardware", "immediate"]
@@ -46,8 +48,6 @@ STAT_NAMES = (
 WIRE_NAMES = tuple(name for name, _ in ffi.typeof("struct softvf_wire_stats").fields)
 WIRE = -1  # the VF of an event that is of the wire
 EVENT_KINDS = {0: "violation", 1: "mdd", 2: "uplink"}
-TPIDS = (0x8100, 0x88A8, 0x9100)  # the types of VLAN tags
-STRIP = {"none": 0, "l2tag1": 1, "l2tag2_2": 2}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,33 @@ class HashRule:
     headers: int
     fields: int
     symmetric: bool = False
+
+
+class FlowAction(Enum):
+    """What becomes of the frames of a flow."""
+
+    QUEUE = lib.SOFTVF_FLOW_QUEUE
+    QUEUES = lib.SOFTVF_FLOW_QUEUES  # one of a region, by the RSS hash
+    DROP = lib.SOFTVF_FLOW_DROP
+    PASS = lib.SOFTVF_FLOW_PASS  # RSS decides: only the mark is put
+
+
+@dataclass(frozen=True)
+class FlowRule:
+    """A rule of the flow director (docs/spec/descriptors.md 14).
+
+    It fits frames with these headers (SOFTVF_HAS_*) of which each of the fields (SOFTVF_OF_*) is
+    as in `frame`: a template, as the VF receives it, whose IP lengths do not count. `queues`: a
+    power of two. `mark`: what the receive descriptor shows, None for nothing.
+    """
+
+    headers: int
+    fields: int
+    frame: bytes
+    action: FlowAction
+    queue: int = 0
+    queues: int = 1
+    mark: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,7 @@ class VfConfig:
     # hashcfg tells unicast, multicast and SYN apart (docs/spec/descriptors.md 12.1)
     x722_classes: bool = False
     rules: tuple[HashRule, ...] = ()  # the first that fits a frame decides
+    flows: tuple[FlowRule, ...] = ()  # as well; at most SOFTVF_FLOWS
     comms: bool = False  # the parser knows the protocols of the comms package
     num_queues: int = 1
     max_frame: int = 9728
@@ -382,36 +410,12 @@ class DataPlane:
     # ---- switch
 
     def publish(self, vf: int, config: VfConfig) -> None:
-        """Replaces a VF's switch and offload configuration."""
-        raw: Any = ffi.new("struct softvf_config *")
-        for i, mac in enumerate(config.macs):
-            raw.macs[i] = mac
-        raw.num_macs = len(config.macs)
-        raw.primary = config.primary_mac or bytes(6)
-        for flag in ("promisc_unicast", "promisc_multicast", "trusted", "spoof_check", "active"):
-            setattr(raw, flag, int(getattr(config, flag)))
-        for flag in ("link_up", "mdd_stopped", "vlan_pruning", "default_vsi", "symmetric"):
-            setattr(raw, flag, int(getattr(config, flag)))
-        raw.x722_classes = int(config.x722_classes)
-        raw.strip = STRIP[config.strip]
-        for i, tpid in enumerate(config.strip_tpids[:3]):
-            raw.strip_tpids[i] = tpid
-        raw.port_vlan, raw.insert_tpid = config.port_vlan, config.insert_tpid
-        raw.num_queues, raw.max_frame = config.num_queues, config.max_frame
-        raw.rate, raw.delay_us = config.rate, config.delay_us
-        raw.hashcfg = config.hashcfg
-        raw.lut_size = len(config.rss_lut)
-        ffi.memmove(raw.rss_lut, config.rss_lut, len(config.rss_lut))
-        ffi.memmove(raw.rss_key, config.rss_key, len(config.rss_key))
-        for i, rule in enumerate(config.rules):
-            each = raw.rules[i]
-            each.headers, each.fields = rule.headers, rule.fields
-            each.symmetric = int(rule.symmetric)
-        raw.num_rules, raw.comms = len(config.rules), int(config.comms)
-        raw.num_vlans = len(config.vlans)
-        vlans = ffi.new("uint64_t[]", 64 * len(TPIDS))
-        for tpid, vid in config.vlans:
-            vlans[64 * TPIDS.index(tpid) + vid // 64] |= 1 << (vid % 64)
+        """Replaces a VF's switch and offload configuration.
+
+        OSError, and nothing changes: EINVAL for a flow whose template lacks a header or field that
+        the flow is of, ENOSPC for too many flows or too many kinds of them.
+        """
+        raw, vlans, _flows = packed(config)
         with self._locked() as plane:
             _check(lib.plane_publish(plane, vf, raw, vlans))
 

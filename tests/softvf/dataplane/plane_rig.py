@@ -121,6 +121,17 @@ class Received:
         return self.words[2] >> 48 if present else None
 
     @property
+    def mark(self) -> int | None:
+        """What a flow rule shows, None for nothing (docs/spec/descriptors.md 6, 7, 14)."""
+        if self.rxdid == 1:
+            shown = self.words[1] >> 11 & 1 and self.words[2] >> 4 & 3 == 1
+            return self.words[3] >> 32 if shown else None
+        value = self.words[1] >> 32 if self.rxdid in (22, 23) else self.words[3] & 0xFFFFFFFF
+        if self.rxdid == 6:
+            return value & 0xFFFF if value & 0xFFFF != 0xFFFF else None
+        return None if value == 0xFFFFFFFF else value
+
+    @property
     def loopback(self) -> bool:
         return self.bit(14, 8)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import iavfio
-from iavfio.softvf.dataplane import DataPlane
+from iavfio.softvf._device import lib
+from iavfio.softvf.dataplane import DataPlane, FlowAction, FlowRule
 from tests.port.rig import collect
 from tests.softvf.dataplane.plane_rig import Rig, Vf, mac, rig, wait_for
 from tests.softvf.dataplane.test_switch import BROADCAST, frame
@@ -164,6 +165,10 @@ def silent(vf: Vf) -> None:
     vf.publish()
 
 
+def everything_dropped() -> FlowRule:
+    return FlowRule(lib.SOFTVF_HAS_ETH, 0, bytes(14), FlowAction.DROP)
+
+
 REASONS: dict[str, tuple[bytes, int, Callable[[Rig], None]]] = {
     "not_receiving": (FRAMES[0], 9, lambda r: silent(r.vfs[0])),
     "vlan_filtered": (tagged(5), 9, lambda r: r.vfs[0].open(vlans=frozenset({(0x8100, 4)}))),
@@ -171,6 +176,7 @@ REASONS: dict[str, tuple[bytes, int, Callable[[Rig], None]]] = {
     "no_room": (FRAMES[0], 4, lambda r: r.vfs[0].open(post=5)),
     "stopped": (FRAMES[0], 1, lambda r: r.vfs[0].open(post=64)),
     "spoiled": (FRAMES[0], 9, spoil),
+    "dropped": (FRAMES[0], 9, lambda r: r.vfs[0].open(flows=(everything_dropped(),))),
     "unmatched": (frame(mac(7), 9), 9, lambda r: r.vfs[0].open()),
 }
 
