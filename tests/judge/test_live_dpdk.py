@@ -59,27 +59,56 @@ def test_four_queues(tmp_path: Path, live: dict[str, Any]) -> None:
     assert "RX queue number: 4 Tx queue number: 4" in run.text
 
 
-def by_queue(text: str) -> dict[int, int]:
-    """Packets that testpmd received from each queue that had any."""
-    found = re.findall(r"RX Port= 0/Queue= ?(\d+) .*\n +RX-packets: (\d+)", text)
-    return {int(queue): int(packets) for queue, packets in found if int(packets)}
+def printed(run: Run) -> str:
+    """What testpmd printed, without its prompts, which come between the letters of the rest."""
+    return re.sub(r"testpmd> .*\n", "", run.text)
+
+
+def by_queue(run: Run) -> list[list[int]]:
+    """Packets that testpmd received from each of 4 queues, at each `stop`."""
+    found = re.findall(r"RX Port= 0/Queue= ?\d+ .*\n +RX-packets: (\d+)", printed(run))
+    return [[int(packets) for packets in found[at : at + 4]] for at in range(0, len(found), 4)]
+
+
+RSS_RULE = (
+    "flow create 0 ingress pattern eth / ipv4 / udp / end actions rss types ipv4-udp "
+    "l3-dst-only end queues end func default / end"
+)
+FILTER = (
+    "flow create 0 ingress pattern eth / ipv4 dst is 198.18.0.2 / udp dst is 9 / end "
+    "actions queue index 1 / mark id 7 / end"
+)
 
 
 @ICE
-def test_rules_of_dpdk_choose_what_rss_hashes(tmp_path: Path, live: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rule", [RSS_RULE, FILTER], ids=["rss", "filter"])
+def test_rules_of_dpdk_decide_where_packets_go(
+    tmp_path: Path, live: dict[str, Any], rule: str
+) -> None:
     """The flows of tx_first differ in their source addresses alone."""
-    rule = (
-        "flow create 0 ingress pattern eth / ipv4 / udp / end actions rss types ipv4-udp "
-        "l3-dst-only end queues end func default / end"
-    )
     steps: list[Step] = [*FORWARD, rule, *FORWARD, "flow destroy 0 rule 0", *FORWARD]
     run = run_testpmd(tmp_path, steps, options="--rxq=4 --txq=4 --txonly-multi-flow", **live)
     check(run)
-    assert "Flow rule #0 created" in run.text and "Flow rule #0 destroyed" in run.text
-    _, *parts = run.text.split("Telling cores to stop")
-    before, during, after = (by_queue(part) for part in parts)
-    assert len(before) > 1 and len(after) > 1
-    assert len(during) == 1
+    text = printed(run)
+    assert "Flow rule #0 created" in text and "Flow rule #0 destroyed" in text
+    before, during, after = by_queue(run)
+    assert sum(map(bool, before)) > 1 and sum(map(bool, after)) > 1
+    assert sum(map(bool, during)) == 1
+    assert rule == RSS_RULE or during[1]
+
+
+@ICE
+def test_dpdk_sees_the_mark_of_a_filter_and_nothing_of_what_is_dropped(
+    tmp_path: Path, live: dict[str, Any]
+) -> None:
+    dropping = "flow create 0 ingress pattern eth / ipv4 / udp dst is 9 / end actions drop / end"
+    steps: list[Step] = ["set fwd rxonly", "set verbose 1", FILTER, "start tx_first 1"]
+    steps += [sent(4 * BURST), 1.0, "stop", "flow destroy 0 rule 0", dropping, "start tx_first 1"]
+    steps += [sent(8 * BURST), 1.0, "stop"]
+    run = run_testpmd(tmp_path, steps, options="--rxq=4 --txq=4", **live)
+    assert run.violations == [] and run.status == 0, run.text
+    assert printed(run).count("Flow rule #0 created") == 2, run.text
+    assert printed(run).count("FDIR matched ID=0x7") == 4 * BURST
 
 
 def test_scattered_frames(tmp_path: Path, live: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import Answer, Frame, JudgeProcess, Kind, What
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
-from iavfio.softvf.dataplane import DataPlane
+from iavfio.softvf.dataplane import DataPlane, FlowRule
 from iavfio.softvf.linux_pf import administrator
 from iavfio.softvf.linux_pf.card import Card, Service
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
@@ -48,6 +48,7 @@ class LinuxVf:
         self.running_rx: dict[int, RxQueue] = {}
         self.running_tx: dict[int, TxQueue] = {}
         self.vectors: tuple[Vector, ...] = ()
+        self.refused_flows: tuple[FlowRule, ...] = ()  # what the data plane did not take last
 
     @property
     def up(self) -> bool:
@@ -320,14 +321,19 @@ class LinuxPf:
         if len(macs) > MOST_MACS:
             text = f"{len(macs)} addresses: the switch that is played has room for {MOST_MACS}"
             vf.hardware.violation("docs/spec/virtchnl.md 9", text, "note")
-        self.plane.publish(
-            vf.index,
-            replace(
-                service.traffic,
-                macs=macs[:MOST_MACS],
-                active=vf.ready and not service.disabled,
-                link_up=service.link_up,
-                mdd_stopped=vf.stopped_by_mdd,
-                delay_us=self.personality.delay_us,
-            ),
+        config = replace(
+            service.traffic,
+            macs=macs[:MOST_MACS],
+            active=vf.ready and not service.disabled,
+            link_up=service.link_up,
+            mdd_stopped=vf.stopped_by_mdd,
+            delay_us=self.personality.delay_us,
         )
+        try:
+            self.plane.publish(vf.index, config)
+        except OSError as error:  # of its flows alone
+            if vf.refused_flows != config.flows:
+                vf.refused_flows = config.flows
+                text = f"the data plane takes none of {len(config.flows)} flows: {error.strerror}"
+                vf.hardware.violation("docs/spec/pf-dialects.md 9", text, "note")
+            self.plane.publish(vf.index, replace(config, flows=()))

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
 from iavfio.softvf.dataplane import VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.ice import flows
+from iavfio.softvf.linux_pf.ice.director import Director
 from iavfio.softvf.linux_pf.ice.flows import Hashing, hashing
 from iavfio.softvf.linux_pf.ice.queues import Queues, decode
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
@@ -40,11 +42,15 @@ class E810:
     limits_rate = True
 
     def __init__(self, personality: Personality) -> None:
-        self._personality, self._switch = personality, Switch()
+        self._personality, self._switch, self._director = personality, Switch(), Director()
 
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """The VFs whose VSIs the commands were about."""
-        return self._switch.commands(these)
+        about: set[int] = set()
+        for opcode, data in these:
+            about |= self._director.command(opcode, data)
+            about |= self._switch.commands([(opcode, data)])
+        return about
 
     def service(self, vf: int, request: Request) -> Service | None:
         """From the registers and the switch."""
@@ -54,6 +60,7 @@ class E810:
         queues, profiles = decode(answer.queues), flows.decode(answer.state)
         vsi = self._switch.vsis.get(queues.vsi)
         hashed = hashing(profiles.rss, bool(vsi and vsi.symmetric))
+        steered, not_steered = self._director.flows(vf, profiles.director)
         sends = self._switch.tx
         return Service(
             pairs=queues.pairs,
@@ -69,8 +76,8 @@ class E810:
                 if number in sends
             },
             vectors=queues.vectors,
-            traffic=self._traffic(vsi or Vsi(), queues, hashed),
-            left_out=hashed.left_out + ((XOR,) if vsi and vsi.xor else ()),
+            traffic=replace(self._traffic(vsi or Vsi(), queues, hashed), flows=steered),
+            left_out=(*hashed.left_out, *not_steered, *([XOR] if vsi and vsi.xor else [])),
         )
 
     def _traffic(self, vsi: Vsi, queues: Queues, hashed: Hashing) -> VfConfig:

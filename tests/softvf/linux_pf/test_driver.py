@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a PF of Linux's notes of what the data plane cannot do; no judge is needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import cast
+
+import pytest
+
+from iavfio.linuxpf.process import Answer, JudgeProcess, What
+from iavfio.softvf.dataplane import FlowAction, FlowRule, VfConfig
+from iavfio.softvf.linux_pf.card import Request, Service
+from iavfio.softvf.linux_pf.driver import LinuxPf
+from tests.softvf.pf.pf_rig import Clock, Hardware, Rig, rig
+
+QUIET = Service(
+    pairs=1,
+    link_up=True,
+    spoof_check=True,
+    disabled=False,
+    version=(1, 1),
+    mac=bytes(6),
+    rx={},
+    tx={},
+    vectors=(),
+    traffic=VfConfig(),
+)
+IMPOSSIBLE = FlowRule(1 << 4, 1 << 2, bytes(64), FlowAction.DROP)  # a template without TCP
+
+
+class Process:
+    """A PF's driver that never does anything."""
+
+    start = Answer()
+
+    def request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
+        return Answer()
+
+
+class Card:
+    """One that serves as it is told to."""
+
+    limits_rate = False
+    link_speeds: Mapping[int, int] = MappingProxyType({})
+
+    def __init__(self) -> None:
+        self.now = QUIET
+
+    def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
+        return set()
+
+    def service(self, vf: int, request: Request) -> Service | None:
+        return self.now
+
+
+class Made:
+    """A PF, its card, and VF 0."""
+
+    def __init__(self, spare: Rig) -> None:
+        self.plane, self.card = spare.plane, Card()
+        self.hardware = Hardware(0, self.plane)
+        process = cast("JudgeProcess", Process())
+        self.pf = LinuxPf(
+            spare.personality, [self.hardware], self.plane, Clock(), process, self.card, "linux-ice"
+        )
+
+    def serve(self, **changes: object) -> VfConfig:
+        """The card serves so from now on; what the data plane does then."""
+        self.card.now = replace(self.card.now, **changes)  # type: ignore[arg-type]
+        self.pf.ask(What.MESSAGE)
+        return self.plane.config[0]
+
+    @property
+    def notes(self) -> list[str]:
+        return self.hardware.of_kind("note")
+
+
+@pytest.fixture
+def made() -> Iterator[Made]:
+    with rig("e810") as spare:
+        yield Made(spare)
+
+
+def test_what_is_left_out_is_said_once_while_it_is_so(made: Made) -> None:
+    for left_out in (("a",), ("a",), ("a", "b"), ("b",), (), ("a",)):
+        made.serve(left_out=left_out)
+    assert made.notes == ["a", "b", "a"]
+
+
+def test_flows_that_the_data_plane_does_not_take_are_left_out(made: Made) -> None:
+    wanted = VfConfig(flows=(IMPOSSIBLE,), promisc_multicast=True)
+    for _ in range(3):
+        done = made.serve(traffic=wanted)
+        assert done.flows == () and done.promisc_multicast
+    assert made.notes == ["the data plane takes none of 1 flows: Invalid argument"]
+    possible = replace(IMPOSSIBLE, headers=0, fields=0x8000)
+    assert made.serve(traffic=replace(wanted, flows=(possible,))).flows == (possible,)
+    assert len(made.notes) == 1
