@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from iavfio import logs
 from iavfio.softvf import launch
+from tests import lock_order
 
 # How long an example takes is the machine's to say.
 settings.register_profile("iavfio", parent=settings.default, deadline=None)
@@ -64,3 +65,24 @@ def real_pf() -> Iterator[None]:
 def quiet_logs() -> None:
     """Lines like those of the test before are no flood."""
     logs.settle(at_once=True)
+
+
+LOCKS = lock_order.Order() if os.environ.get("IAVFIO_LOCK_ORDER") else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def locks_in_order() -> Iterator[None]:
+    """With $IAVFIO_LOCK_ORDER the order of iavfio's locks is watched (tests/lock_order.py)."""
+    if LOCKS is None:
+        yield
+        return
+    with lock_order.watched(LOCKS):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_circle_of_locks() -> Iterator[None]:
+    """A test that closes a circle of locks fails, although nothing waited in it."""
+    yield
+    if LOCKS is not None:
+        assert LOCKS.circle() == []
