@@ -232,35 +232,41 @@ void memory_free(struct piece *pieces, uint32_t count)
     free(pieces);
 }
 
-static char *read_maps(void)
+/* The text of /proc/self/maps, which the caller frees; 0 or a negative errno. */
+static int read_maps(char **out)
 {
     size_t room = 1 << 16;
     size_t used = 0;
     char *text = malloc(room);
     int fd = real_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    int result = fd < 0 ? -errno : text ? 0 : -ENOMEM;
 
-    while (text && fd >= 0) {
+    while (result == 0) {
         ssize_t n = read(fd, text + used, room - used - 1);
 
+        if (n < 0)
+            result = -errno;
         if (n <= 0)
             break;
         used += (size_t)n;
         if (room - used < 8192) {
             char *grown = realloc(text, room *= 2);
 
-            if (!grown) {
-                free(text);
-                text = NULL;
-            } else {
+            if (grown)
                 text = grown;
-            }
+            else
+                result = -ENOMEM;
         }
     }
     if (fd >= 0)
         real_close(fd);
-    if (text)
-        text[used] = '\0';
-    return text;
+    if (result) {
+        free(text);
+        return result;
+    }
+    text[used] = '\0';
+    *out = text;
+    return 0;
 }
 
 int memory_pieces(uint64_t address, uint64_t size, bool writable, struct piece **pieces,
@@ -268,8 +274,8 @@ int memory_pieces(uint64_t address, uint64_t size, bool writable, struct piece *
 {
     uint64_t at = address;
     uint64_t end = address + size;
-    char *text = read_maps();
-    int result = text ? 0 : -ENOMEM;
+    char *text = NULL;
+    int result = read_maps(&text);
 
     *pieces = NULL;
     *count = 0;

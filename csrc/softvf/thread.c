@@ -159,35 +159,52 @@ void plane_unlock(struct plane *plane)
     pthread_mutex_unlock(&plane->lock);
 }
 
+/* 0, or a negative errno with words in `error`. */
 static int open_bar(struct vf *vf, uint64_t size, char *error, uint32_t error_size)
 {
+    int result;
+
     vf->bar_size = size;
     vf->bar_fd = memfd_create("softvf-bar0", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     /* The client gets this fd: sealed, it cannot take the pages away from under the data thread. */
     if (vf->bar_fd < 0 || ftruncate(vf->bar_fd, (off_t)size) ||
         fcntl(vf->bar_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-        snprintf(error, error_size, "no memory for BAR0: %s", strerror(errno));
-        return -1;
+        result = -errno;
+        snprintf(error, error_size, "no memory for BAR0: %s", strerror(-result));
+        return result;
     }
     vf->bar = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vf->bar_fd, 0);
     if (vf->bar == MAP_FAILED) {
+        result = -errno;
         vf->bar = NULL;
-        snprintf(error, error_size, "BAR0 cannot be mapped: %s", strerror(errno));
-        return -1;
+        snprintf(error, error_size, "BAR0 cannot be mapped: %s", strerror(-result));
+        return result;
     }
     return 0;
+}
+
+/* A plane that cannot be; errno is that of the call that failed, 0 where the words say it all. */
+static struct plane *no_plane(struct plane *plane, int code)
+{
+    plane_free(plane);
+    errno = code;
+    return NULL;
 }
 
 struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char *uplink,
                         int immediate, char *error, uint32_t error_size)
 {
-    struct plane *plane = calloc(1, sizeof(*plane));
+    struct plane *plane;
     int result;
 
-    if (!plane || vfs == 0 || vfs > MAX_VFS || card->bar_size < VF_REG_SPACE) {
+    if (vfs == 0 || vfs > MAX_VFS || card->bar_size < VF_REG_SPACE) {
         snprintf(error, error_size, "1 to %d VFs and a BAR of at least 64 KiB", MAX_VFS);
-        free(plane);
-        return NULL;
+        return no_plane(NULL, 0);
+    }
+    plane = calloc(1, sizeof(*plane));
+    if (!plane) {
+        snprintf(error, error_size, "no memory for the data plane");
+        return no_plane(NULL, ENOMEM);
     }
     pthread_mutex_init(&plane->lock, NULL);
     plane->signaller.source = -1;
@@ -199,18 +216,25 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
     plane->card.rx_tail_step = card->rx_tail_step ? card->rx_tail_step : 1;
     plane->link = true;
     plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (plane->event_fd < 0) {
+        result = errno;
+        snprintf(error, error_size, "no eventfd for the data thread: %s", strerror(result));
+        return no_plane(plane, result);
+    }
     plane->vf = calloc(vfs, sizeof(*plane->vf));
-    snprintf(error, error_size, "no memory for %u VFs", vfs);
+    if (!plane->vf) {
+        snprintf(error, error_size, "no memory for %u VFs", vfs);
+        return no_plane(plane, ENOMEM);
+    }
     result = signal_open(&plane->signaller);
-    if (result)
+    if (result) {
         snprintf(error, error_size, "no asynchronous I/O, by which interrupts are sent: %s%s",
                  strerror(-result), result == -EAGAIN ? " (see fs.aio-max-nr)" : "");
-    if (!result && plane->event_fd >= 0 && plane->vf)
-        plane->uplink = uplink_open(uplink, error, error_size);
-    if (!plane->uplink) {
-        plane_free(plane);
-        return NULL;
+        return no_plane(plane, -result);
     }
+    plane->uplink = uplink_open(uplink, error, error_size);
+    if (!plane->uplink)
+        return no_plane(plane, 0);
     plane->loopback = plane->uplink->loopback;
     for (uint32_t i = 0; i < vfs; i++) {
         struct vf *vf = &plane->vf[i];
@@ -222,11 +246,13 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
         vf->dma.most_mappings = dma_share(vfs);
         vf->config = calloc(1, sizeof(*vf->config));
         vf->unfinished.frame = malloc(TSO_ROOM);
-        if (!vf->config || !vf->unfinished.frame ||
-            open_bar(vf, card->bar_size, error, error_size)) {
-            plane_free(plane);
-            return NULL;
+        if (!vf->config || !vf->unfinished.frame) {
+            snprintf(error, error_size, "no memory for VF %u", i);
+            return no_plane(plane, ENOMEM);
         }
+        result = open_bar(vf, card->bar_size, error, error_size);
+        if (result)
+            return no_plane(plane, -result);
     }
     sigbus_install();
     return plane;

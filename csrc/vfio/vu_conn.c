@@ -179,14 +179,16 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
     return least(call->deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
 }
 
-/* Sleeps until the socket is ready for `events` or it is time to look at the clock; 0 or -errno. */
-static int sleep_for(const struct vu_conn *conn, short events, int64_t end)
+/* Sleeps until the socket is ready for `events` or it is time to look at the clock. A poll that fails, for
+ * which the kernel had no memory, says nothing of the server: the socket is looked at again after a moment. */
+static void sleep_for(const struct vu_conn *conn, short events, int64_t end)
 {
     struct pollfd pfd = {.fd = conn->fd, .events = events};
     int64_t left = end - now_ms();
 
     left = left < 0 ? 0 : left < LOOK_MS ? left : LOOK_MS;
-    return poll(&pfd, 1, (int)left) < 0 && errno != EINTR ? -errno : 0;
+    if (poll(&pfd, 1, (int)left) < 0 && errno != EINTR)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 /* Sends what it can of a message of which `sent` bytes are out; returns bytes or -errno. */
@@ -481,17 +483,11 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
             call->left = now;
             return -EAGAIN;
         }
-        if (result == -EAGAIN) {
-            if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
-                int64_t end = deadline_of(conn, call);
-                int error = sleep_for(conn, call->phase == CALL_SENDS ? POLLOUT : POLLIN,
-                                      end < slice_end ? end : slice_end);
+        if (result == -EAGAIN && (call->phase == CALL_SENDS || call->phase == CALL_LISTENS)) {
+            int64_t end = deadline_of(conn, call);
 
-                if (error) {
-                    result = fail(conn, error);
-                    break;
-                }
-            }
+            sleep_for(conn, call->phase == CALL_SENDS ? POLLOUT : POLLIN,
+                      end < slice_end ? end : slice_end);
         }
     }
     return result;

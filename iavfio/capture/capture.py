@@ -27,6 +27,7 @@ from iavfio.capture.outages import wait_out
 from iavfio.capture.sink import ReaderGone, Sink
 from iavfio.datapath.thread import running
 from iavfio.errors import DeviceError, IavfioError, StateError
+from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.port.port import Port
 from iavfio.ranges import LIMIT, SNAPLEN
 from iavfio.signatures import checked_call
@@ -139,7 +140,9 @@ class Capture:
         error = ffi.new("int *")
         raw = lib.capture_new(config, error)
         if raw == ffi.NULL:
-            raise IavfioError("a capture cannot be set up", os.strerror(-error[0]))
+            failure = OSError(-error[0], os.strerror(-error[0]))
+            what = "a capture cannot be set up"
+            raise exhaustion(failure, what) or IavfioError(what, str(failure.strerror))
         return ffi.gc(raw, lib.capture_free)
 
     # ---- what is known
@@ -219,8 +222,7 @@ class Capture:
         interrupted: KeyboardInterrupt | None = None
         try:
             self._sink.open()
-            writer.start()
-            receiver.start()
+            self._start_threads(writer, receiver)
             watch(self._received, began, lambda: self.counts, progress)
         except KeyboardInterrupt as signal:
             interrupted = signal
@@ -243,6 +245,19 @@ class Capture:
             error=self._ending.error,
             interrupted=interrupted,
         )
+
+    def _start_threads(self, writer: threading.Thread, receiver: threading.Thread) -> None:
+        """Starts both or none. Raises IavfioError, and the file is closed."""
+        try:
+            writer.start()
+            receiver.start()
+        except RuntimeError as error:  # Python's word for a thread that cannot start
+            if writer.ident is not None:
+                self._full.put(None)
+                self._written.wait()
+            else:
+                self._sink.abandon()
+            raise thread_shortage("a capture cannot begin") from error
 
     def _finish(self, receiver: threading.Thread, writer: threading.Thread, hurried: bool) -> None:
         """Everything that was captured is written, with the counters of the end."""

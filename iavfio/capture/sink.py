@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.exhaustion import exhaustion
 
 STDOUT = "-"
 Trailer = Callable[[], bytes]
@@ -48,8 +49,15 @@ class Sink:
 
     def open(self) -> None:
         """Begins the first file. `prompt` says afterwards whether somebody waits at the far end."""
-        self._open()
-        self.prompt = not stat.S_ISREG(os.fstat(self._fd).st_mode)
+        try:
+            self._open()
+            self.prompt = not stat.S_ISREG(os.fstat(self._fd).st_mode)
+        except OSError as error:
+            self.abandon()
+            raise _unwritable(self.path, error) from error
+        except IavfioError:
+            self.abandon()
+            raise
 
     @property
     def series(self) -> bool:
@@ -131,6 +139,9 @@ class Sink:
 def _unwritable(name: str, error: OSError) -> IavfioError:
     shown = "standard output" if name == STDOUT else name
     code = errno.errorcode.get(error.errno or 0, "no number")
+    short = exhaustion(error, f"{shown} cannot be written")
+    if short is not None:
+        return short
     if error.errno == errno.EPIPE:
         return ReaderGone(f"nobody reads {shown} any more", "the reader has ended")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

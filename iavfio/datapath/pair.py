@@ -208,7 +208,7 @@ class QueuePair:
     def watch(self) -> int:
         """A descriptor for select that follows the receive side, until `unwatch`; see Readiness.
 
-        The pair has to be running at the first call. Raises VfioError or OSError.
+        The pair has to be running at the first call. Raises IavfioError.
         """
         if self._readiness is None:
             self._readiness = Readiness(f"receive queue {self.index} of {self.name}")

@@ -173,7 +173,7 @@ class RxQueue(_Side):
         It stays readable until a `recv` came back empty, and while the port is stopped, so that
         whoever waits looks and learns why. The same over resets, stop and start. From the first
         call on the queue's interrupt stays armed. Raises StateError before the first start,
-        VfioError or OSError when there can be none.
+        IavfioError when there can be none.
         """
         if self._descriptor is None:
             self._descriptor = self.watch()

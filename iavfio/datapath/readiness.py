@@ -13,7 +13,8 @@ import select
 from typing import Any
 
 from iavfio._driver import lib
-from iavfio.errors import VfioError
+from iavfio.errors import IavfioError, VfioError
+from iavfio.exhaustion import exhaustion
 
 
 class Readiness:
@@ -23,9 +24,15 @@ class Readiness:
     """
 
     def __init__(self, name: str) -> None:
-        """`name` is the queue's, for errors. Raises OSError when there are no descriptors left."""
+        """`name` is the queue's, for errors. Raises IavfioError when no descriptors are left."""
         self._name = name
-        self._epoll = select.epoll()  # closed with this object
+        try:
+            self._epoll = select.epoll()  # closed with this object
+        except OSError as error:
+            what = f"{name} cannot be waited for by a descriptor"
+            raise exhaustion(error, what) or IavfioError(
+                what, error.strerror or str(error), "use recv(timeout=...)"
+            ) from error
         self._users = 0
         self._raw: Any = None  # the C pair that is followed
 

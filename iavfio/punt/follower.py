@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from iavfio.errors import IavfioError
+from iavfio.exhaustion import thread_shortage
 from iavfio.port.events import PortEvent
 from iavfio.port.port import Port
 from iavfio.punt.groups import Groups
@@ -19,7 +20,7 @@ EVERY = 0.1  # seconds between two looks; a host asks for a neighbour again afte
 class Follower:
     """The TAP's link and address follow the port's, the port's groups the TAP's, until `close`.
 
-    `note` is told what cannot be had, by the thread.
+    `note` is told what cannot be had, by the thread. Raises IavfioError, and nothing is changed.
     """
 
     def __init__(self, port: Port, tap: Tap, note: Callable[[str], None]) -> None:
@@ -30,7 +31,11 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="iavfio-punt", daemon=True)
         self.look()
         port.on_event.append(self._hear)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # Python's word for a thread that cannot start
+            self._take_back()
+            raise thread_shortage(f"{port.name} cannot be punted of") from error
 
     def look(self) -> None:
         """One look, by the caller or the thread."""
@@ -53,6 +58,9 @@ class Follower:
         self._over.set()
         self._wake.set()
         self._thread.join()
+        self._take_back()
+
+    def _take_back(self) -> None:
         with contextlib.suppress(ValueError):  # the user has taken it out
             self._port.on_event.remove(self._hear)
         self._groups.take_back()
@@ -61,8 +69,12 @@ class Follower:
         while not self._over.is_set():
             self._wake.wait(EVERY)
             self._wake.clear()
-            with contextlib.suppress(OSError):  # the TAP was deleted: who moves frames says so
+            try:
                 self.look()
+            except OSError:
+                pass  # the TAP was deleted: who moves frames says so
+            except IavfioError as error:
+                self._tell(str(error))
 
     def _hear(self, _: PortEvent) -> None:
         self._wake.set()

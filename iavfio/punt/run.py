@@ -10,6 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from iavfio.capture.losses import losses
 from iavfio.capture.outages import PAUSE
 from iavfio.capture.sending import PF_SECONDS, sample
 from iavfio.errors import IavfioError
+from iavfio.exhaustion import thread_shortage
 from iavfio.punt.counts import Counts
 from iavfio.ranges import BURST
 
@@ -64,7 +66,11 @@ class _Mover:
         self._thread = threading.Thread(target=self._run, name="iavfio-punt-run", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Raises IavfioError when no thread is left."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # Python's word for a thread that cannot start
+            raise thread_shortage(f"{self._punt.port.name} cannot be punted of") from error
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended in this time."""
@@ -110,9 +116,10 @@ class _Mover:
     def _rest(self, poll: select.poll) -> None:
         """Until something waits; in a reset the descriptors are readable without that."""
         if self._punt.port.state == "running":
-            poll.poll(SLEEP_MS)
-        else:
-            self._over.wait(PAUSE)
+            with suppress(OSError):  # no memory for it just now: the queues are looked at
+                poll.poll(SLEEP_MS)
+                return
+        self._over.wait(PAUSE)
 
 
 def run(

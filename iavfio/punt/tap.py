@@ -18,6 +18,7 @@ from typing import Any
 
 from iavfio.arguments import shown
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.exhaustion import exhaustion
 from iavfio.host.errors import HostError, KernelRefused, NotPermitted, program
 
 NODE = "/dev/net/tun"
@@ -84,9 +85,9 @@ class Tap:
         self.name = tap_name(name)
         self._carrier: bool | None = None
         self._mac = b""
-        if self.name in (there for _, there in socket.if_nameindex()):
-            raise self._taken()
         try:
+            if self.name in (there for _, there in socket.if_nameindex()):
+                raise self._taken()
             self.fd = os.open(NODE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise self._not_made(error) from error
@@ -123,14 +124,17 @@ class Tap:
             self._mac = mac
 
     def set_carrier(self, up: bool) -> None:
-        """Whether the kernel sees a link; an old kernel, before Linux 5.0, always does."""
+        """Whether the kernel sees a link; an old kernel, before Linux 5.0, always does.
+
+        Raises HostError's kinds.
+        """
         if up == self._carrier:
             return
         try:
             fcntl.ioctl(self.fd, TUNSETCARRIER, struct.pack("i", up))
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTTY, errno.EBADFD):
-                raise
+                raise _refused(f"the TAP {self.name}: showing the link failed", error) from error
         self._carrier = up
 
     # ---- what the kernel says
@@ -213,7 +217,8 @@ class Tap:
                 f"load the module: sudo modprobe tun; in a container: --device {NODE}",
             )
         code = errno.errorcode.get(error.errno or 0, "no number")
-        return HostError(what, f"the kernel refuses it: {error.strerror} ({code})")
+        refused = HostError(what, f"the kernel refuses it: {error.strerror} ({code})")
+        return exhaustion(error, what) or refused
 
     @contextmanager
     def _route(self, what: str) -> Iterator[tuple[Any, int]]:
@@ -243,17 +248,22 @@ def _lines(fd: int) -> list[str]:
     return text.decode(errors="replace").splitlines()
 
 
-def _refused(what: str, error: Exception) -> HostError:
+def _refused(what: str, error: Exception) -> IavfioError:
     number = getattr(error, "code", None) or getattr(error, "errno", None) or 0
     if number in (errno.EPERM, errno.EACCES):
         return NotPermitted(
             what, "it needs the capability CAP_NET_ADMIN", f"run: sudo {program()} punt ..."
         )
+    short = exhaustion(error, what)
+    if short is not None:
+        return short
     if not number:
         return KernelRefused(what, f"{type(error).__name__}: {error}")
     code = errno.errorcode.get(number, f"error {number}")
     remedy = (
-        "for an IPv6 address IPv6 has to be on, sysctl net.ipv6.conf.all.disable_ipv6, and the MTU "
-        f"{LEAST_IPV6_MTU} or more"
+        ""
+        if number == errno.EIO
+        else "for an IPv6 address IPv6 has to be on, sysctl net.ipv6.conf.all.disable_ipv6, and "
+        f"the MTU {LEAST_IPV6_MTU} or more"
     )
     return KernelRefused(what, f"the kernel refuses it: {os.strerror(number)} ({code})", remedy)

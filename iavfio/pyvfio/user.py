@@ -36,6 +36,7 @@ from iavfio.pyvfio.regions import (
 )
 from iavfio.pyvfio.space import AddressSpace, IovaRange
 
+MISPLACED = frozenset({errno.EINVAL, errno.EEXIST, errno.ERANGE})  # a window's own faults
 DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset, address, size
 DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
 OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # not the server's fault
@@ -66,10 +67,15 @@ class UserSpace(AddressSpace):
         try:
             self._connection.request(Command.DMA_MAP, message, 0, [memory.fd])
         except OSError as error:
+            misplaced = error.errno in MISPLACED
             raise DmaError(
                 f"DMA window [{iova:#x}, +{memory.size:#x}) was refused",
-                f"it overlaps another, or is misaligned ({error.strerror})",
-                "let map() choose the IOVA",
+                f"it overlaps another, or is misaligned ({error.strerror})"
+                if misplaced
+                else f"its server could not map it ({error.strerror})",
+                "let map() choose the IOVA"
+                if misplaced
+                else "map fewer bytes, or free memory where the server runs",
                 error.errno or 0,
             ) from error
 

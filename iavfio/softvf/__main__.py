@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iavfio.errors import IavfioError
-from iavfio.softvf.process import SOFTWARE, Settings, print_ready, run
+from iavfio.softvf.process import SOFTWARE, Settings, cannot_start, print_ready, run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
             tell({"error": [kind, error.what, error.cause, error.remedy]})
         return 1
     except OSError as error:
-        what = f"{error.filename or 'system call'}: {error.strerror or error}"
+        reason = cannot_start(error)
         if given.ready_fd is None:
             with contextlib.suppress(OSError):
-                print(f"iavfio: {what}", file=sys.stderr)
+                print(f"iavfio: {reason}", file=sys.stderr)
         else:
-            tell({"error": ["DeviceError", "the software VF cannot start", what, ""]})
+            tell({"error": ["DeviceError", reason.what, reason.cause, reason.remedy]})
         return 1
     return 0
 

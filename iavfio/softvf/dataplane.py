@@ -138,8 +138,9 @@ class VfConfig:
 class DataPlane:
     """Rings, switch, interrupts and uplink of all VFs.
 
-    The constructor raises ValueError for an uplink that cannot be opened; the methods raise OSError
-    with the errno of the call in C.
+    The constructor raises ValueError for an uplink that cannot be opened, and OSError in words when
+    the host refuses memory, files or interrupts; the methods raise OSError with the errno of the
+    call in C.
     """
 
     def __init__(
@@ -162,7 +163,8 @@ class DataPlane:
         immediate = writeback == "immediate"
         self._plane: Any = lib.plane_new(vfs, card, uplink.encode(), immediate, error, len(error))
         if self._plane == ffi.NULL:
-            raise ValueError(ffi.string(error).decode(errors="replace"))
+            words = ffi.string(error).decode(errors="replace")
+            raise OSError(ffi.errno, words) if ffi.errno else ValueError(words)
         self.vfs = vfs
         self.event_fd = int(lib.plane_event_fd(self._plane))
 

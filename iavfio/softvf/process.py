@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from iavfio.errors import ConfigError, IavfioError
+from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.softvf import personality as cards
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from iavfio.softvf.linux_pf import LinuxPf
 
 SOFTWARE = "software"
+CANNOT_START = "the software VF cannot start"
 Doorbells = Literal["shared", "trapped"]
 MAX_VFS = 64
 INTERFACES = Path("/sys/class/net")
@@ -111,7 +113,10 @@ def run(
         control = Control(servers, pf, plane, log, info, loop.stop, loop.own)
         lines = ControlServer(directory / "control.sock", control, loop)
         stack.callback(lines.close)
-        plane.start()
+        try:
+            plane.start()
+        except OSError as error:
+            raise thread_shortage(CANNOT_START) from error
         names = [f"vfio-user:{server.path}" for server in servers]
         ready({"sockets": names, "control": str(lines.path)})
         if voice:
@@ -178,6 +183,16 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
         raise ConfigError(
             f"cannot open the uplink {settings.uplink!r}", cause, remedy or UPLINKS
         ) from error
+    except OSError as error:
+        raise cannot_start(error) from error
+
+
+def cannot_start(error: OSError) -> IavfioError:
+    """The error for a call of the system that failed while a software VF starts."""
+    cause = error.strerror or str(error)
+    if error.filename is not None:
+        cause = f"{error.filename}: {cause}"
+    return exhaustion(error, CANNOT_START) or IavfioError(CANNOT_START, cause)
 
 
 def _wire(uplink: str) -> AbstractContextManager[str]:

@@ -31,9 +31,16 @@ def hold(fd: int) -> None:
 
 
 def is_alive(fd: int) -> bool:
-    """Whether a writer holds the file open; changes nothing and needs the right to read only."""
+    """Whether a writer holds the file open; changes nothing and needs the right to read only.
+
+    A kernel that cannot say, because it has no room for locks, says yes: nothing of a port that
+    may live is removed.
+    """
     asked = LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, ALIVE, 1, 0)
-    kind: int = LOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
+    try:
+        kind: int = LOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0]
+    except OSError:
+        return True
     return kind != fcntl.F_UNLCK
 
 

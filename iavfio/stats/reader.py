@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from iavfio._driver import ffi, lib
 from iavfio.arguments import counted
 from iavfio.errors import IavfioError
+from iavfio.exhaustion import exhaustion
 from iavfio.foreign import an_object, parsed, plain
 from iavfio.signatures import checked_call
 from iavfio.stats import liveness
@@ -220,7 +221,13 @@ class PortStats:
     """`port.stats`: the counters of a port of this process, read the way any other process does."""
 
     def __init__(self, segment: PortSegment) -> None:
-        self._reader = SegmentReader(segment.path)
+        try:
+            self._reader = SegmentReader(segment.path)
+        except OSError as error:
+            what = f"{segment.path}, this port's own counters, cannot be read"
+            raise exhaustion(error, what) or IavfioError(
+                what, error.strerror or str(error), "open the port again"
+            ) from error
 
     def snapshot(self) -> Snapshot:
         """A consistent copy of all counters."""

@@ -22,7 +22,19 @@ static struct timespec timespec_of(uint64_t ns)
                              .tv_nsec = (long)(ns % NS_PER_SECOND)};
 }
 
-/* Waits once, `left` ns at most (UINT64_MAX: no limit): 0, -EINTR or -EIO. */
+/* What comes of a poll that failed. A kernel without memory for it costs the caller nothing but that it
+ * looks again after a moment, as beside a device without buffers: 0, or -EINTR. */
+static int poll_again(int error)
+{
+    struct timespec pause = timespec_of(STARVED_NS);
+
+    if (error == EINTR)
+        return -EINTR;
+    nanosleep(&pause, NULL);
+    return 0;
+}
+
+/* Waits once, `left` ns at most (UINT64_MAX: no limit): 0 or -EINTR. */
 static int wait_once(struct queue_pair *pair, uint64_t left)
 {
     struct pollfd fds[2] = {{.fd = pair->vector->event_fd, .events = POLLIN},
@@ -36,7 +48,7 @@ static int wait_once(struct queue_pair *pair, uint64_t left)
     limit = timespec_of(left);
     ready = ppoll(fds, 2, left == UINT64_MAX ? NULL : &limit, NULL);
     if (ready < 0)
-        return errno == EINTR ? -EINTR : -EIO;
+        return poll_again(errno);
     if (fds[0].revents & POLLIN)
         vector_take_event(pair);
     if (fds[1].revents & POLLIN)
@@ -118,7 +130,7 @@ static int any_waits(struct queue_pair *const *pairs, uint32_t count)
     return 0;
 }
 
-/* Waits once for one of the pairs, whose interrupts are armed: 0, -EINTR or -EIO. */
+/* Waits once for one of the pairs, whose interrupts are armed: 0 or -EINTR. */
 static int wait_for_any(struct queue_pair *const *pairs, uint32_t count, uint64_t left)
 {
     struct pollfd fds[2 * WAIT_PAIRS];
@@ -133,7 +145,7 @@ static int wait_for_any(struct queue_pair *const *pairs, uint32_t count, uint64_
     }
     limit = timespec_of(left);
     if (ppoll(fds, 2 * count, left == UINT64_MAX ? NULL : &limit, NULL) < 0)
-        return errno == EINTR ? -EINTR : -EIO;
+        return poll_again(errno);
     /* Events first: taking one wakes the other sleepers of its vector, some of which may be among these. */
     for (uint32_t i = 0; i < count; i++)
         if (fds[2 * i].revents & POLLIN)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A program under `iavfio preload`, one call of which fails; tests/c/nth_call.c is preloaded.
+
+    python -m tests.nth.preloaded NTH_LIBRARY FUNCTION=ERRNO...
+
+A first life counts the calls that the preload library makes; then one line of JSON is printed for
+each life in which one of them fails: what the program got, and how it ended. Where there are more
+than MOST, that many are taken at a fixed stride. Each life is a forked child's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import mmap
+import os
+import struct
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.nth.lives import places
+from tests.preload.inside import (
+    BDF,
+    CONFIG,
+    DEVICE_RESET,
+    DEVICE_SET_IRQS,
+    GROUP_GET_DEVICE_FD,
+    GROUP_SET_CONTAINER,
+    MAP_DMA,
+    PAGE,
+    RSTAT,
+    SCRATCH,
+    SET_IOMMU,
+    TYPE1V2,
+    UNMAP_DMA,
+)
+
+MOST = 6
+OWN = b"libiavfio_preload"
+
+
+def ioctl(fd: int, request: int, argument: Any = 0) -> int:
+    """The result; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    held = ctypes.create_string_buffer(argument, len(argument)) if argument else None
+    result = int(libc.ioctl(fd, ctypes.c_ulong(request), held))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def life() -> None:
+    """Opens a device by its group, maps memory, uses registers, closes. Raises OSError."""
+    found = os.listdir("/sys/bus/pci/devices")  # noqa: PTH208
+    assert found == [BDF], found
+    container = os.open("/dev/vfio/vfio", os.O_RDWR)
+    number = Path(f"/sys/bus/pci/devices/{BDF}/iommu_group").readlink().name
+    group = os.open(f"/dev/vfio/{number}", os.O_RDWR)
+    ioctl(group, GROUP_SET_CONTAINER, struct.pack("i", container))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ioctl(container, ctypes.c_ulong(SET_IOMMU), ctypes.c_ulong(TYPE1V2)) < 0:
+        raise OSError(ctypes.get_errno(), "SET_IOMMU")
+    device = ioctl(group, GROUP_GET_DEVICE_FD, BDF.encode() + b"\0")
+    assert os.pread(device, 2, CONFIG).hex() == "8680"
+    private = mmap.mmap(-1, 4 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    private[:4] = b"kept"
+    file = os.memfd_create("program")
+    os.ftruncate(file, 4 * PAGE)
+    shared = mmap.mmap(file, 4 * PAGE)
+    for iova, memory in ((0x100000, private), (0x200000, shared)):
+        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        ioctl(container, MAP_DMA, struct.pack("<IIQQQ", 32, 3, base, iova, 4 * PAGE))
+    assert private[:4] == b"kept"
+    event = os.eventfd(0)
+    ioctl(device, DEVICE_SET_IRQS, struct.pack("<IIIIIi", 24, 0x24, 2, 0, 1, event))
+    copy = os.dup(device)
+    bar = mmap.mmap(copy, 0x20000, mmap.MAP_SHARED)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(bar))
+    ctypes.c_uint32.from_address(base + SCRATCH).value = 0x12345600  # both pages are trapped
+    assert ctypes.c_uint32.from_address(base + RSTAT).value in (*range(4), 0xFFFFFFFF)
+    ioctl(device, DEVICE_RESET)
+    ioctl(container, UNMAP_DMA, struct.pack("<IIQQ", 24, 0, 0x100000, 4 * PAGE))
+    for fd in (copy, device, group, container):
+        os.close(fd)
+
+
+def child(nth: ctypes.CDLL, function: str, place: int, code: int, out: int) -> None:
+    """Writes the outcome of a life, and ends the process."""
+    got = surprise = ""
+    nth.nth_own(OWN)
+    nth.nth_arm(function.encode(), ctypes.c_long(place), code)
+    try:
+        life()
+    except OSError as error:
+        got = errno.errorcode.get(error.errno or 0, "none")
+    except BaseException:
+        surprise = traceback.format_exc()
+    reached = bool(nth.nth_disarm())
+    outcome = {"place": place, "reached": reached, "calls": nth.nth_calls(), "got": got}
+    os.write(out, json.dumps(outcome | {"surprise": surprise}).encode())
+    os._exit(0)
+
+
+def outcome(nth: ctypes.CDLL, function: str, place: int, code: int) -> dict[str, Any]:
+    """What became of one life."""
+    read, write = os.pipe()
+    number = os.fork()
+    if number == 0:
+        child(nth, function, place, code, write)
+    os.close(write)
+    with os.fdopen(read) as lines:
+        line = lines.read()
+    _, status = os.waitpid(number, 0)
+    return json.loads(line) if line else {"place": place, "died": status}
+
+
+def main(library: str, rows: list[str]) -> None:
+    """Prints the outcomes for each function, that in which nothing failed last."""
+    nth = ctypes.CDLL(library)
+    nth.nth_calls.restype = ctypes.c_long
+    for function, _, name in (row.partition("=") for row in rows):
+        code = getattr(errno, name)
+        last = outcome(nth, function, -1, code)
+        for place in places(last["calls"], MOST):
+            found = outcome(nth, function, place, code)
+            print(json.dumps({"function": function, **found}), flush=True)
+        print(json.dumps({"function": function, **last}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each call of the preload library fails once: the program gets an errno, and goes on living.
+
+Of what is called more than preloaded.MOST times that many calls fail, at a fixed stride.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import iavfio
+from iavfio.preload import prepare
+from tests.nth.library import built, needs_library
+
+# What a program gets whose connection ends: at its start, later, and while it closes its files.
+LOST = frozenset({"EBUSY", "EIO", ""})
+# A function of libc: its error, at least how many calls a life has, and what the program may get;
+# "": nothing, since the library does without.
+CALLS: dict[str, tuple[str, int, frozenset[str]]] = {
+    "socket": ("EMFILE", 1, frozenset({"ENODEV"})),
+    "connect": ("ECONNREFUSED", 1, frozenset({"ENODEV"})),
+    "open": ("EMFILE", 5, frozenset({"EMFILE", ""})),
+    "mmap": ("ENOMEM", 3, frozenset({"ENOMEM"})),
+    "munmap": ("ENOMEM", 3, frozenset({"", "ENOMEM"})),
+    "memfd_create": ("EMFILE", 1, frozenset({"EMFILE"})),
+    "ftruncate": ("EFBIG", 1, frozenset({"EFBIG"})),
+    "fcntl": ("EINVAL", 3, frozenset({"EINVAL", ""})),
+    "fstat": ("EIO", 5, frozenset({"EIO", "EFAULT", ""})),
+    "read": ("EIO", 5, frozenset({"EIO"})),
+    "poll": ("ENOMEM", 3, frozenset({""})),
+    "sendmsg": ("EPIPE", 10, LOST),
+    "recvmsg": ("ECONNRESET", 10, LOST),
+    "malloc": ("ENOMEM", 5, frozenset({"ENOMEM"})),
+    "realloc": ("ENOMEM", 3, frozenset({"ENOMEM"})),
+    "mprotect": ("ENOMEM", 1, frozenset({"ENOMEM"})),
+    "madvise": ("EINVAL", 1, frozenset({""})),
+    "pread": ("EIO", 1, frozenset({""})),
+    "pwrite": ("ENOSPC", 1, frozenset({"ENOSPC"})),
+}
+pytestmark = needs_library
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """By function what preloaded.py printed."""
+    library = built(tmp_path_factory.mktemp("nth"))
+    rows = [f"{function}={name}" for function, (name, *_) in CALLS.items()]
+    with iavfio.softvf(vfs=1, uplink="none") as pf, prepare(pf.sockets) as preload:
+        env = preload.environment()
+        # Behind the preload library, whose own calls it sees, and the program's only by number.
+        env["LD_PRELOAD"] += f":{library}"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.nth.preloaded", str(library), *rows],
+            cwd=Path(__file__).parents[2],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=1000,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    found = defaultdict[str, list[dict[str, Any]]](list)
+    for line in done.stdout.splitlines():
+        outcome = json.loads(line)
+        found[outcome["function"]].append(outcome)
+    return found
+
+
+# docs/spec/reliability.md F68
+@pytest.mark.parametrize("function", CALLS)
+def test_a_call_that_fails_is_an_errno_of_the_program(
+    function: str, outcomes: dict[str, list[dict[str, Any]]]
+) -> None:
+    """Nothing ends it, and no memory of its own is lost."""
+    _, least, may = CALLS[function]
+    *lives, last = outcomes[function]
+    assert last["calls"] >= least, last
+    assert (last["got"], last["surprise"]) == ("", ""), last
+    for outcome in lives:
+        assert "died" not in outcome, (outcome, os.WTERMSIG(outcome["died"]))
+        assert outcome["surprise"] == "", outcome
+        assert not outcome["reached"] or outcome["got"] in may, outcome
