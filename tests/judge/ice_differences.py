@@ -18,6 +18,7 @@ from tests.judge.ice_pair import Say, Step
 
 CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
 ADD_VLANS = (12, 52)
+SET_RSS_HASHCFG, SYMMETRIC = 26, Say(18, struct.pack("<HHI", 1, 2, 0))
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
 KERNELS = ("6.1", "6.12", NEWEST)
@@ -149,6 +150,15 @@ def _stays_promiscuous(exchange: Exchange) -> bool:
     )
 
 
+def _lost_its_symmetry(exchange: Exchange) -> bool:
+    """Classes were chosen after the symmetric function."""
+    if exchange.effects != {"symmetric": (False, True)}:
+        return False
+    said = [step for step, _ in exchange.since_reset()]
+    chosen = [at for at, step in enumerate(said) if step == SYMMETRIC]
+    return bool(chosen) and any(step.opcode == SET_RSS_HASHCFG for step in said[chosen[0] :])
+
+
 def _has_classes_before_rules(exchange: Exchange) -> bool:
     """ice has all rules of the software PF's, in their order, and classes before some of them."""
     effects = exchange.effects
@@ -164,6 +174,13 @@ ROWS = (
         "flow director",
         lambda exchange: _opcode(exchange) in (47, 48),
         "ice serves ADD_FDIR_FILTER and DEL_FDIR_FILTER; the software PF grants no flow director",
+    ),
+    Row(
+        "symmetry of chosen classes",
+        _lost_its_symmetry,
+        "SET_RSS_HASHCFG makes profiles that are not symmetric, whatever the VF's function is, and "
+        "the same function again changes nothing; the software PF's classes go by the function",
+        kernels=("6.12", NEWEST),
     ),
     Row(
         "classes before rules",

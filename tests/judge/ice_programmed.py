@@ -85,7 +85,7 @@ def by_linux(
         key=None if vsi.key == own_key else vsi.key,
         lut=vsi.lut,
         classes=frozenset(bit for bit in CLASSES if hashed.classes >> bit & 1),
-        symmetric=vsi.symmetric,
+        symmetric=hashed.symmetric,
         rules=hashed.rules,
         rate=queues.rate,
         rx=rx,
