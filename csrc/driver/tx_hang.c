@@ -12,6 +12,7 @@ uint32_t tx_hang_check(struct queue_pair *pair)
 {
     uint64_t packets = __atomic_load_n(&pair->sq->packets, __ATOMIC_RELAXED) & PACKETS_MASK;
     uint64_t before = __atomic_load_n(&pair->hang_packets, __ATOMIC_RELAXED);
+    bool found = !__atomic_load_n(&pair->hang_looks, __ATOMIC_RELAXED); /* a stall counts once */
     bool hung = true;
 
     if (pair_state(pair) != PAIR_RUNNING)
@@ -29,7 +30,7 @@ uint32_t tx_hang_check(struct queue_pair *pair)
         if (__atomic_load_n(&pair->state, __ATOMIC_SEQ_CST) != PAIR_RUNNING ||
             tx_clean(pair, owner) || !tx_pending(pair)) {
             hung = false;
-        } else {
+        } else if (found) {
             uint64_t next = block_open(&pair->sq->seq);
 
             block_add(&pair->sq->hangs, 1);
@@ -37,7 +38,7 @@ uint32_t tx_hang_check(struct queue_pair *pair)
         }
         guard_disown_cache(pair, owner);
         guard_leave(&pair->tx_guard);
-    } else {
+    } else if (found) {
         __atomic_fetch_add(&pair->hangs_seen, 1, __ATOMIC_RELAXED);
     }
     if (!hung) {

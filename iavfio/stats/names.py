@@ -138,7 +138,7 @@ TX: tuple[Counter, ...] = (
     _lost("drop_reset", "own", "posted, then lost to a reset or stop"),
     Counter("doorbells", "own", "events", "tail writes"),
     Counter("cleans", "own", "events", "completion sweeps"),
-    Counter("hangs", "own", "events", "stalls nudged by Tx hang detection"),
+    Counter("hangs", "own", "events", "stalls that Tx hang detection found, each counted once"),
     _lost("refused_full", "own", "refused: the ring was full at the release"),
 )
 

@@ -15,12 +15,12 @@ def stands_still(f: Facts) -> Finding | None:
     lately = f.stalled is not None and f.stalled < STALLED_LATELY
     if not f.stuck and not lately:
         return None
-    nudges = sum(queue["hangs"] for queue in f.counts.sq)
+    stalls = sum(queue["hangs"] for queue in f.counts.sq)
     lost = sum(queue["drop_reset"] for queue in f.counts.sq)
     seen = ["a probe frame was not completed"] if f.stuck else []
     if lately:
         seen.append(f"the watchdog reset the VF for it {f.stalled:.0f} s ago")
-    seen.append(f"{counted(nudges, 'nudge')} of a queue so far, packets lost to resets: {lost}")
+    seen.append(f"{counted(stalls, 'stall')} of a queue so far, packets lost to resets: {lost}")
     return Finding(
         "send queue stands still",
         _what(f),
