@@ -62,8 +62,7 @@ struct sq_counters {
     uint64_t drop_reset; /* posted, then lost to a reset or stop */
     uint64_t doorbells;
     uint64_t cleans;
-    uint64_t
-        hangs; /* stalls that Tx hang detection found, each once (docs/spec/libie-counters.md 6) */
+    uint64_t hangs; /* stalls that were found, each once (docs/spec/libie-counters.md 6) */
     uint64_t refused_full; /* the ring was full when the burst was released */
     uint64_t reserved[14];
 };

@@ -23,9 +23,9 @@ void vu_conn_abandon(struct vu_conn *conn);
 int64_t vu_conn_lost_after(const struct vu_conn *conn);
 /* From now on no wait of anybody lasts longer than left_ms from here; negative: no such limit. From
  * VU_GRACE_FROM_MS on the limit is one of silence: a server that answers each request within a third of
- * left_ms is slow, and not lost, however many there are. */
+ * left_ms is slow, and not lost, until slow_ms from here; that is no less than left_ms. */
 enum { VU_GRACE_FROM_MS = 1000 };
-void vu_conn_limit(struct vu_conn *conn, int left_ms);
+void vu_conn_limit(struct vu_conn *conn, int left_ms, int slow_ms);
 /* A request that is given up half-way says something of its server: until a message comes from there, every
  * further one on that connection waits no longer than VU_GIVEN_UP_MS, so that what cleans up behind Ctrl-C
  * does not wait for a server that stands still. */

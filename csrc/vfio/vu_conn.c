@@ -42,6 +42,7 @@ struct vu_conn {
     uint16_t next_id;
     int64_t limit; /* no wait lasts beyond it, in ms of CLOCK_MONOTONIC */
     int64_t grace; /* that each request may wait nevertheless, in ms */
+    int64_t last; /* beyond which no request has that grace, in ms of CLOCK_MONOTONIC */
     int64_t lost_after; /* how long the one whose deadline was missed had waited, in ms */
     int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
     pthread_mutex_t lock;
@@ -118,12 +119,14 @@ static int64_t now_ms(void)
 }
 
 /* The last request may begin just before the limit, and its grace is within left_ms as well. */
-void vu_conn_limit(struct vu_conn *conn, int left_ms)
+void vu_conn_limit(struct vu_conn *conn, int left_ms, int slow_ms)
 {
     int grace = left_ms < VU_GRACE_FROM_MS ? 0 : left_ms / 3;
-    int64_t limit = left_ms < 0 ? INT64_MAX : now_ms() + left_ms - grace;
+    int64_t now = now_ms();
+    int64_t limit = left_ms < 0 ? INT64_MAX : now + left_ms - grace;
 
     __atomic_store_n(&conn->grace, grace, __ATOMIC_RELAXED);
+    __atomic_store_n(&conn->last, now + slow_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&conn->limit, limit, __ATOMIC_RELAXED);
 }
 
@@ -174,7 +177,7 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
     int64_t grace = __atomic_load_n(&conn->grace, __ATOMIC_RELAXED);
 
     if (grace && began + grace > limit)
-        limit = began + grace;
+        limit = least(began + grace, __atomic_load_n(&conn->last, __ATOMIC_RELAXED));
     limit = least(limit, impatient(given_up, began, VU_GIVEN_UP_MS));
     return least(call->deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
 }

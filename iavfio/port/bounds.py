@@ -8,6 +8,7 @@ first access that it does not answer ends the connection, and with it any call.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -23,8 +24,10 @@ RESET = 20.0
 STOP = 2.0  # beyond that a reset, and at last bus master, end DMA without the PF
 CLOSE = 2.0
 REFRESH = 2.0  # also for the port's lock, when somebody else uses the port
+REFRESH_SLOW = 7.5  # when a slow server of a software VF is given up by it
 HURRY = 0.03  # to close after Ctrl-C (docs/spec/reliability.md F66)
 
+ANSWER_SHARE = 0.95  # of opening and resetting: for the PF; the accesses after that need the rest
 PF_SHARE = 0.75  # of stopping and closing: for the PF; what ends DMA without it needs the rest
 SAMPLE_SHARE = 1 / 8  # of stopping: for the PF's last counters
 DISABLE_SHARE = 0.45  # of stopping: for DISABLE_QUEUES; a reset needs the rest
@@ -69,18 +72,38 @@ class Finishing:
             raise self.signal
 
 
-@contextmanager
-def limited(device: Device, seconds: float, allowed: Callable[[], bool]) -> Iterator[None]:
-    """No access to the device waits longer than so many seconds inside; math.inf sets no limit.
+class CallLimit:
+    """How long the accesses of a port's calls to its device may wait.
 
-    `allowed` is asked at both ends: False once close() has begun, whose own limit must stay.
+    The limit that was set last counts, and whoever set it lifts it. `allowed` is asked at both
+    ends: False once close() has begun, whose own limit must stay.
     """
-    if seconds == math.inf or not allowed():
-        yield
-        return
-    device.limit(seconds)
-    try:
-        yield
-    finally:
-        if allowed():
-            device.limit(math.inf)
+
+    def __init__(self, device: Device, allowed: Callable[[], bool]) -> None:
+        self._device = device
+        self._allowed = allowed
+        self._lock = threading.Lock()
+        self._owner: object = None
+
+    @contextmanager
+    def within(self, seconds: float, slow: float | None = None) -> Iterator[None]:
+        """Sets a limit inside, as `Device.limit` takes it; math.inf sets none."""
+        owner = object()
+        with self._lock:
+            if seconds < math.inf and self._allowed():
+                self._owner = owner
+                self._device.limit(seconds, slow)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._owner is owner:
+                    self._owner = None
+                    if self._allowed():
+                        self._device.limit(math.inf)
+
+    @contextmanager
+    def whole(self, seconds: float) -> Iterator[None]:
+        """The limit of a whole call, also beside a slow server; none inside of another one."""
+        with self.within(math.inf if self._owner is not None else seconds, seconds):
+            yield

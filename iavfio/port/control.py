@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,7 @@ class PortControl:
         self._owner = os.getpid()
         self._closing = threading.Lock()  # taken while there is nothing to close
         self._closing.acquire()
+        self._limit = bounds.CallLimit(device, lambda: self.closeable)
         self.segment: PortSegment
         self.stats: PortStats
         self.counters: PfCounters
@@ -90,8 +91,10 @@ class PortControl:
         try:
             self.housekeeping = Housekeeping(self, release)
             self.session.client.on_event = self._pf_event
-            with self.session.within(bounds.OPEN):
+            device.limit(bounds.OPEN, bounds.OPEN)
+            with self.session.within(bounds.OPEN * bounds.ANSWER_SHARE):
                 self.session.negotiate()
+            device.limit(math.inf)
             self._granted = self.session.report.granted
             self.address.given = self.session.resources.vsi.mac
             status.mac = self.address.wanted(self.settings)
@@ -228,7 +231,7 @@ class PortControl:
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Checks and keeps the settings of a stopped port; raises as `Port.configure` does."""
-        with self.status.exclusively(bounds.RESET):
+        with self._call(bounds.RESET):
             if self.status.state is not State.STOPPED:
                 running = self.status.state is State.RUNNING
                 raise StateError(
@@ -271,19 +274,19 @@ class PortControl:
 
     def exchange_extra_macs(self, out: Collection[bytes], into: Sequence[bytes]) -> None:
         """Takes some further addresses away and adds others in one step; the rest stays."""
-        with self.status.exclusively(bounds.RESET):
+        with self._call(bounds.RESET):
             others = tuple(mac for mac in self.settings.extra_macs if mac not in out)
             self.set_extra_macs(others + tuple(mac for mac in into if mac not in others))
 
     def ask_trust(self) -> Trust:
         """Asks the PF whether the host trusts the VF; raises StateError as `refresh_stats` does."""
         deadline = Deadline(bounds.REFRESH + self.session.client.patience)
-        with self.status.exclusively(deadline.left), self.session.within(deadline.left):
+        with self._call(deadline.left, bounds.REFRESH_SLOW), self.session.within(deadline.left):
             return probe_trust(self.session.client, self.session.held)
 
     def _adjust(self, apply: Callable[[Wish, Session, Tell], object], **new: Any) -> None:
         """Changes settings, and while the port runs the PF; neither where the PF refuses."""
-        with self.status.exclusively(bounds.RESET):
+        with self._call(bounds.RESET):
             before = self.settings
             self.settings = replace(before, **new)
             if self.status.state is State.RUNNING:
@@ -306,7 +309,7 @@ class PortControl:
 
     def start(self) -> None:
         """Brings the queues up and moves to RUNNING; raises as `Port.start` does."""
-        with self.status.exclusively(bounds.RESET):
+        with self._call(bounds.RESET, bounds.START + bounds.STOP):
             if State.RUNNING not in ALLOWED[self.status.state]:
                 raise self.status.lifecycle.refusal(State.RUNNING)
             self._want_running = True
@@ -322,7 +325,7 @@ class PortControl:
                 self._want_running = False
                 limit = bounds.HURRY if isinstance(error, KeyboardInterrupt) else math.inf
                 try:
-                    with self._limit(limit), self.session.within(min(limit, self._stopping)):
+                    with self._limit.within(limit), self.session.within(min(limit, self._stopping)):
                         self._withdraw("start failed")
                 except IavfioError as second:
                     self.status.note(f"after a start that failed: {second}")
@@ -350,14 +353,25 @@ class PortControl:
         deadline = Deadline(self._stopping)
         # During a reset the requests are the recovery's: to end one of them would lose the device.
         limit = math.inf if self.status.state is State.RESETTING else deadline.left
-        with self._limit(limit), self.status.lock.within(deadline.left) as taken:
+        with self._limit.within(limit), self.status.lock.within(deadline.left) as taken:
             if taken:
                 self._stop(deadline)
             elif self.status.state is not State.RESETTING:
                 raise self.status.busy()
 
-    def _limit(self, seconds: float) -> AbstractContextManager[None]:
-        return bounds.limited(self.device, seconds, lambda: self.closeable)
+    @contextmanager
+    def _call(self, waiting: float, most: float = bounds.RESET) -> Iterator[None]:
+        """Holds the port; no access lasts beyond `most` seconds. A device that is lost fails it.
+
+        Raises StateError when others hold the port for `waiting` seconds.
+        """
+        with self.status.exclusively(waiting), self._limit.whole(most):
+            try:
+                yield
+            except DeviceLost:
+                if self.device.lost:
+                    self.device_lost()
+                raise
 
     def _stop(self, deadline: Deadline) -> None:
         self._want_running = False
@@ -427,7 +441,8 @@ class PortControl:
         if seconds is None:
             seconds = bounds.REFRESH + self.session.client.patience
         deadline = Deadline(seconds)
-        with self.status.exclusively(seconds), self.session.within(deadline.left):
+        most = max(bounds.REFRESH_SLOW, 2 * seconds)
+        with self._call(seconds, most), self.session.within(deadline.left):
             if self.status.in_service(self.device.lost):
                 try:
                     self.counters.refresh()
@@ -451,8 +466,8 @@ class PortControl:
         `coming`: a reset has begun or will, so that none is asked for. Raises ResetError when it
         must give up, DeviceLost without a device, StateError in a state that allows no reset.
         """
-        deadline = Deadline(bounds.RESET)
-        with self.status.exclusively(bounds.RESET), self.session.within(deadline.left):
+        deadline = Deadline(bounds.RESET * bounds.ANSWER_SHARE)
+        with self._call(bounds.RESET), self.session.within(deadline.left):
             with self._resetting(cause) as began:
                 if not coming:
                     self.counters.last()

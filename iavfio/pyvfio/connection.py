@@ -244,14 +244,18 @@ class Connection:
             self._loss = self._failure(Command.VERSION, errno.ETIMEDOUT).cause
         return self._loss
 
-    def limit(self, seconds: float) -> None:
+    def limit(self, seconds: float, slow: float) -> None:
         """No wait for a silent server, of any thread, ends later than so many seconds from now.
 
         math.inf lifts the limit. One that is reached ends the connection, as every deadline. From
-        1 s on a slow server is spared that answers each request within a third of the limit.
+        1 s on a slow server is spared that answers each request within a third of the limit, until
+        `slow` seconds from now, no fewer than `seconds`.
         """
-        if self._conn is not None:
-            lib.vu_conn_limit(self._conn, -1 if seconds > FOREVER else max(0, int(seconds * 1e3)))
+        if self._conn is None:
+            return
+        lifted = seconds > FOREVER
+        ends = (-1, -1) if lifted else (max(0, int(s * 1e3)) for s in (seconds, slow))
+        lib.vu_conn_limit(self._conn, *ends)
 
     def close(self) -> None:
         """Hangs up; the server drops all DMA windows."""

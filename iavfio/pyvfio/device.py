@@ -224,11 +224,12 @@ class Device(ABC):
     def _reset(self) -> None: ...
 
     @abstractmethod
-    def limit(self, seconds: float) -> None:
+    def limit(self, seconds: float, slow: float | None = None) -> None:
         """No access waits longer than so many seconds from now; math.inf lifts the limit.
 
         It matters where another process plays the device: one that is silent until then is lost.
-        From 1 s on one that is slow, and answers each access within a third of that, is not.
+        From 1 s on one that is slow, and answers each access within a third of that, is lost only
+        after `slow` seconds, None: twice as many.
         """
 
     @abstractmethod

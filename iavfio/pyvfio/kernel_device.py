@@ -224,7 +224,7 @@ class KernelDevice(Device):
         data = bytearray(IRQ_SET.pack(IRQ_SET.size, flags, index, 0, 0))
         self._ioctl(abi.DEVICE_SET_IRQS, data, f"interrupts {index} off")
 
-    def limit(self, seconds: float) -> None:
+    def limit(self, seconds: float, slow: float | None = None) -> None:
         """Does nothing: the kernel answers at once, so that no access needs a limit."""
 
     def _reset(self) -> None:

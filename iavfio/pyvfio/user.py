@@ -144,8 +144,8 @@ class UserDevice(Device):
         self._check()
         return self._info
 
-    def limit(self, seconds: float) -> None:
-        self._connection.limit(seconds)
+    def limit(self, seconds: float, slow: float | None = None) -> None:
+        self._connection.limit(seconds, 2 * seconds if slow is None else slow)
 
     @property
     def lost(self) -> bool:

@@ -185,8 +185,7 @@ static void test_hang(void)
     assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
     assert(watchdog_wait(watchdog, 0) == 0 && !watchdog_hung(watchdog)); /* it may help */
     rig.reg[RIG_DYN_CTL / 4] = 0;
-    watchdog_check_hangs(
-        watchdog); /* in vain: nudged once more and told, and still the same stall */
+    watchdog_check_hangs(watchdog); /* in vain: nudged again and told, but the same stall */
     assert(rig.sq->hangs == 1 && rig.reg[RIG_DYN_CTL / 4] == NUDGE);
     assert(watchdog_wait(watchdog, 0) == WATCHDOG_HANG && watchdog_hung(watchdog));
     /* The device did its part, only nobody reaped: cleaned, no nudge. */

@@ -179,18 +179,36 @@ static void test_limit(void)
 
     CHECK(pthread_create(&other, NULL, asks_for_long, conn) == 0);
     nap(20);
-    vu_conn_limit(conn, 30);
+    vu_conn_limit(conn, 30, 30);
     CHECK(ask(conn, &value, 4, NULL, 60000) == -ETIMEDOUT);
     CHECK(pthread_join(other, NULL) == 0);
     stop(&peer, conn);
     conn = start(&peer, answers_late);
-    vu_conn_limit(conn, 1);
+    vu_conn_limit(conn, 1, 1);
     nap(5);
-    vu_conn_limit(conn, 3000); /* for 2 s; from then on each request has a second of its own */
+    vu_conn_limit(conn, 3000,
+                  6000); /* for 2 s; from then on each request has a second of its own */
     nap(2005);
     CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
-    vu_conn_limit(conn, -1);
+    vu_conn_limit(conn, -1, -1);
     CHECK(ask(conn, &value, 4, NULL, 2000) == 0);
+    stop(&peer, conn);
+}
+
+/* A server that answers each request within a third of the limit is given up at last: the grace of one request
+ * after the other has an end. As each answer takes SLOW_MS or longer, their number tells that it had. */
+static void test_limit_of_a_slow_server(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, answers_slowly);
+    uint32_t value = 0;
+    int result = 0;
+
+    vu_conn_limit(conn, 1200, 1800);
+    for (int i = 0; i <= 1800 / SLOW_MS && result == 0; i++)
+        result = ask(conn, &value, 4, NULL, 60000);
+    CHECK(result == -ETIMEDOUT);
+    CHECK(vu_conn_broken(conn) == -ETIMEDOUT);
     stop(&peer, conn);
 }
 
@@ -381,6 +399,7 @@ int main(void)
     test_missed_deadline_ends_it();
     test_flood();
     test_limit();
+    test_limit_of_a_slow_server();
     test_broken_streams();
     test_oversize();
     test_error_replies();

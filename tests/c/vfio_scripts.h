@@ -67,6 +67,22 @@ static void answers_late(int fd)
     }
 }
 
+#define SLOW_MS 100
+
+static void answers_slowly(int fd)
+{
+    struct vu_header request;
+    uint32_t body;
+
+    while (take(fd, &request, &body, sizeof(body)) == 0) {
+        struct vu_header reply = reply_to(&request, sizeof(body));
+
+        nap(SLOW_MS);
+        put(fd, &reply, sizeof(reply));
+        put(fd, &body, sizeof(body));
+    }
+}
+
 /* Half of the first reply's body comes in time. */
 static void answers_half_late(int fd)
 {

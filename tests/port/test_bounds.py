@@ -25,11 +25,12 @@ from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, BroughtUp
 from iavfio.port.port import Port
 from iavfio.port.queue_set import QueueSet
-from iavfio.pyvfio import Device, connection
+from iavfio.pyvfio import Device, connection, user
 from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
+from iavfio.virtchnl.client import VirtchnlClient
 from tests.port.expected import snapshot
 from tests.port.rig import freeze, healthy, until, works
 
@@ -201,6 +202,70 @@ def test_a_server_that_was_given_up_is_not_called_gone(pf: SoftPf, port: Port) -
         os.kill(pf.pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda port: port.refresh_stats(),
+        lambda port: port.set_promiscuous(True),
+        lambda port: port.reset(),
+    ],
+)
+def test_a_port_whose_device_is_lost_in_a_call_has_failed_when_that_raises(
+    port: Port, monkeypatch: pytest.MonkeyPatch, call: Callable[[Port], object]
+) -> None:
+    """Error and state agree, whether or not the watchdog has found the loss yet."""
+
+    def lost(*_: object, **__: object) -> None:
+        monkeypatch.setattr(type(port.device), "lost", True)
+        raise DeviceLost("it does not answer", "there was no reply", "")
+
+    port.control.watchdog.disarm()
+    with port.control.status.lock:  # the watchdog's own requests would be lost first
+        monkeypatch.setattr(port.session.client, "request", lost)
+        monkeypatch.setattr(port.session, "force_reset", lost)
+        with pytest.raises(DeviceLost):
+            call(port)
+        assert port.state == "failed"
+
+
+def test_each_call_tells_the_device_how_long_it_may_take(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also beside a server that answers each request just in time: the second number."""
+    asked: list[tuple[float, float | None]] = []
+
+    def record(device: Device, seconds: float, slow: float | None = None) -> None:
+        if threading.current_thread() is threading.main_thread() and seconds < math.inf:
+            asked.append((math.ceil(seconds), slow))
+
+    monkeypatch.setattr(user.UserDevice, "limit", record)
+    monkeypatch.setattr(VirtchnlClient, "patience", 0.0)  # of a PF that was never slow
+    with pf.open(0, pool=Pool(4096, huge="never")) as port:
+        lock = port.control.status.lock
+        with lock:  # so that the watchdog's own refresh does not come in between
+            for call in (
+                port.start,
+                port.refresh_stats,
+                lambda: port.refresh_stats(within=6),
+                port.reset,
+                lambda: port.set_promiscuous(True),
+                port.stop,
+                lambda: port.configure(queues=1),
+            ):
+                call()
+    assert asked == [
+        (30, 30),
+        (32, 32),
+        (8, 7.5),
+        (12, 12),
+        (20, 20),
+        (20, 20),
+        (2, None),
+        (20, 20),
+        (2, None),
+    ]
+
+
 def test_what_comes_after_the_limit_has_a_third_of_it_for_each_request(
     pf: SoftPf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +300,7 @@ class Recorded:
     def __init__(self) -> None:
         self.limits: list[float] = []
 
-    def limit(self, seconds: float) -> None:
+    def limit(self, seconds: float, slow: float | None = None) -> None:
         self.limits.append(seconds)
 
 
@@ -252,9 +317,23 @@ def test_a_limit_is_lifted_by_who_set_it_unless_close_has_begun(
     seconds: float, before: bool, inside: bool, limits: list[float]
 ) -> None:
     device, allowed = Recorded(), before
-    with bounds.limited(cast(Device, device), seconds, lambda: allowed):
+    with bounds.CallLimit(cast(Device, device), lambda: allowed).within(seconds):
         allowed = inside
     assert device.limits == limits
+
+
+def test_a_limit_that_another_call_has_set_meanwhile_stays() -> None:
+    """A refresh that ends while stop() waits for the port must not free stop() of its limit."""
+    device = Recorded()
+    limit = bounds.CallLimit(cast(Device, device), lambda: True)
+    refresh, stop = limit.whole(7.5), limit.within(2.0)
+    with refresh:
+        stop.__enter__()
+    assert device.limits == [7.5, 2.0]
+    with limit.whole(7.5):  # as recover() inside of stop()
+        assert device.limits == [7.5, 2.0]
+    stop.__exit__(None, None, None)
+    assert device.limits == [7.5, 2.0, math.inf]
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -267,9 +346,9 @@ def test_a_start_that_fails_leaves_the_limit_of_a_close_in_force(
         limit, drain = port.device.limit, QueueSet.drain
         closers: list[threading.Thread] = []
 
-        def record(seconds: float) -> None:
+        def record(seconds: float, slow: float | None = None) -> None:
             limits.append(seconds)
-            limit(seconds)
+            limit(seconds, slow)
 
         def fail(bring_up: BringUp) -> BroughtUp:
             raise KeyboardInterrupt if interrupted else IavfioError("no queue today")
@@ -287,4 +366,5 @@ def test_a_start_that_fails_leaves_the_limit_of_a_close_in_force(
         with pytest.raises(KeyboardInterrupt if interrupted else IavfioError):
             port.start()
         closers[0].join()
-        assert limits == [*([bounds.HURRY] if interrupted else []), bounds.CLOSE]
+        whole = bounds.START + bounds.STOP
+        assert limits == [whole, *([bounds.HURRY] if interrupted else []), bounds.CLOSE]
