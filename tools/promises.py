@@ -7,8 +7,7 @@
 A test shows a promise when its text cites it, in its docstring, in a comment inside of it or right
 above it: docs/spec/reliability.md F12, D3. Tests are the test functions of tests/*.py and the
 test_ functions of the C harnesses in tests/c. A citation at the head of a file is for readers only.
-WHY says of a promise without a test why there is none. --check writes nothing; the exit status is 1
-when the page is not current, or a promise has neither.
+--check writes nothing; the exit status is 1 when the page is not current, or a promise has no test.
 """
 
 from __future__ import annotations
@@ -27,10 +26,6 @@ ROW = re.compile(r"^\| ([FSDP]\d+) \| (.*?) \|(?: (.*) \|)?$", re.MULTILINE)
 CITED = re.compile(r"docs/spec/reliability\.md ((?:[FSDPI]\d+(?:-[FSDPI]\d+)?(?:, )?)+)")
 C_FUNCTION = re.compile(r"^(?:static )?(?:void|int) (\w+)\(", re.MULTILINE)
 LONGEST = 110  # characters of a promise in the table
-WHY = {
-    "S1": "A second read of a descriptor or message shows in no result, so that no test can tell "
-    "it. It is a rule of the code (docs/adr/0005), and the fuzzers change memory under the reader.",
-}
 HEAD = f"""# Promises and the tests that show them
 
 This page is made by `make promises` from [reliability.md](reliability.md) and the citations in the
@@ -105,10 +100,10 @@ def coverage(root: Path) -> dict[str, list[str]]:
 
 
 def bare(root: Path) -> list[str]:
-    """Promises that have neither a test nor a reason."""
+    """Promises that have no test."""
     told = promises((root / SOURCE).read_text(encoding="utf-8"))
     tests = coverage(root)
-    return [number for number in told if number not in tests and number not in WHY]
+    return [number for number in told if number not in tests]
 
 
 def page(root: Path) -> str:
@@ -116,10 +111,10 @@ def page(root: Path) -> str:
     told = promises((root / SOURCE).read_text(encoding="utf-8"))
     tests = coverage(root)
     shown = sum(number in tests for number in told)
-    lines = [HEAD, f"{shown} of {len(told)} promises have tests; the others say why not.", ""]
+    lines = [HEAD, f"{shown} of {len(told)} promises have tests.", ""]
     lines += ["| # | about | tests |", "|---|---|---|"]
     for number, about in told.items():
-        cell = "<br>".join(f"`{test}`" for test in tests.get(number, [])) or WHY.get(number, "none")
+        cell = "<br>".join(f"`{test}`" for test in tests.get(number, [])) or "none"
         lines.append(f"| {number} | {about} | {cell} |")
     return "\n".join(lines) + "\n"
 
@@ -130,7 +125,7 @@ def main() -> int:
     args = parser.parse_args()
     missing = bare(ROOT)
     if missing:
-        print(f"without a test or a reason: {', '.join(missing)}", file=sys.stderr)
+        print(f"without a test: {', '.join(missing)}", file=sys.stderr)
     made = page(ROOT)
     current = (ROOT / PAGE).exists() and (ROOT / PAGE).read_text(encoding="utf-8") == made
     if not args.check:
