@@ -6,6 +6,7 @@ Of what is called more than preloaded.MOST times that many calls fail, at a fixe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -45,6 +46,7 @@ CALLS: dict[str, tuple[str, int, frozenset[str]]] = {
     "pread": ("EIO", 1, frozenset({""})),
     "pwrite": ("ENOSPC", 1, frozenset({"ENOSPC"})),
 }
+STARTS = {"open": errno.EMFILE, "malloc": errno.ENOMEM, "read": errno.EIO}  # each the first call
 pytestmark = needs_library
 
 
@@ -88,3 +90,22 @@ def test_a_call_that_fails_is_an_errno_of_the_program(
         assert "died" not in outcome, (outcome, os.WTERMSIG(outcome["died"]))
         assert outcome["surprise"] == "", outcome
         assert not outcome["reached"] or outcome["got"] in may, outcome
+
+
+# docs/spec/reliability.md F68
+@pytest.mark.parametrize("function", STARTS)
+def test_a_start_that_fails_is_told_and_the_program_runs(function: str, tmp_path: Path) -> None:
+    """It sees no software VF then."""
+    report = tmp_path / "calls"
+    with iavfio.softvf(vfs=1, uplink="none") as pf, prepare(pf.sockets) as preload:
+        env = preload.environment()
+        env["LD_PRELOAD"] += f":{built(tmp_path)}"
+        env["NTH_CALL"] = f"{function}:0:{STARTS[function]}:libiavfio_preload"
+        env["NTH_REPORT"] = str(report)
+        done = subprocess.run(
+            ["ls", "/sys/bus/pci/devices"], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode in (0, 2), done  # 2: this host has no PCI at all
+        assert "this process sees no software VF" in done.stderr
+        assert preload.bdfs[0] not in done.stdout
+    assert int(report.read_text()) >= 1
