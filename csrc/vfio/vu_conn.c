@@ -51,6 +51,7 @@ struct vu_conn {
     uint32_t header_got;
     uint32_t body_left;
     uint32_t body_got;
+    bool awaited; /* it answers the call at work, which had asked before its header was complete */
     uint8_t *body; /* NULL: nobody waits for it */
     int fds[VU_MAX_FDS];
     uint32_t nfds;
@@ -306,6 +307,7 @@ static void forget_message(struct vu_conn *conn)
 {
     close_fds(conn->fds, conn->nfds);
     conn->nfds = conn->header_got = conn->body_got = conn->body_left = 0;
+    conn->awaited = false;
     conn->body = NULL;
 }
 
@@ -324,7 +326,8 @@ static int begin_body(struct vu_conn *conn, const struct vu_call *call)
     conn->body_left = header->size - (uint32_t)sizeof(*header);
     conn->body_got = 0;
     conn->body = NULL;
-    if (!answers(conn, call))
+    conn->awaited = answers(conn, call);
+    if (!conn->awaited)
         return 0; /* theirs, or the late reply to a request that was given up */
     if (header->command != call->command)
         return -EPROTO;
@@ -353,14 +356,15 @@ static int refuse(const struct vu_conn *conn)
     return n == sizeof(reply) || n == -EAGAIN || n == -EINTR ? 0 : n < 0 ? (int)n : -EPROTO;
 }
 
-/* A message is complete. Returns 1 when it was not ours, else what the call comes to. */
+/* A message is complete. Returns 1 when it was not ours, else what the call comes to. Whose it is was decided with its
+ * header: an answer that began before its question has no place for its body. */
 static int end_message(struct vu_conn *conn, struct vu_call *call)
 {
     uint32_t error = conn->header.flags & VU_FLAG_ERROR ? conn->header.error : 0;
     int result;
 
     __atomic_store_n(&conn->given_up, 0, __ATOMIC_RELAXED); /* the server is at work again */
-    if (!answers(conn, call)) {
+    if (!conn->awaited) {
         result = refuse(conn);
         forget_message(conn);
         return result ? fail(conn, result) : 1;
@@ -503,7 +507,8 @@ void vu_call_end(struct vu_conn *conn, struct vu_call *call)
     if (call->phase == CALL_SENDS || call->phase == CALL_LISTENS) {
         if (call->phase == CALL_SENDS && call->sent && !vu_conn_broken(conn))
             fail(conn, -ECANCELED); /* half a message is out: no way back */
-        conn->body = NULL; /* what is left of a reply, nobody waits for any more */
+        conn->awaited = false; /* what is left of a reply, nobody waits for any more */
+        conn->body = NULL;
         if (vu_conn_broken(conn))
             forget_message(conn);
         pthread_mutex_unlock(&conn->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The vfio-user connection against a peer thread that misbehaves (docs/spec/vfio-user.md 1, 8). */
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 #include "vfio_scripts.h"
 
@@ -59,6 +60,37 @@ static void test_given_up_then_late_reply(script run)
     CHECK(value == 0x1234); /* its own answer, not the late one (0x1235) */
     CHECK(dead == 0x5a5a5a5a); /* nothing is written for a caller that went away */
     stop(&peer, conn);
+}
+
+/* A server that knows which id comes next begins its answer before the question: it has no room yet for what is in it,
+ * and does not answer the one who asks then. */
+static void test_answer_ahead_of_its_question(void)
+{
+    const struct vu_header ahead = {.id = 1, .command = 4, .size = 16 + 64, .flags = VU_FLAG_REPLY};
+    const struct vu_header right = {.id = 1, .command = 4, .size = 16 + 4, .flags = VU_FLAG_REPLY};
+    const char body[64] = {0};
+    uint32_t value = 0, size = 0, payload = 0x1234, dead = 0;
+    struct vu_call call = question(&payload, &dead);
+    struct vu_conn *conn;
+    int ends[2], left;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    conn = vu_conn_new(ends[0]);
+    CHECK(conn);
+    put(ends[1], &ahead, sizeof(ahead));
+    put(ends[1], body, sizeof(body) / 2);
+    do {
+        CHECK(vu_call_run(conn, &call, 0) == -EAGAIN);
+        CHECK(ioctl(ends[0], FIONREAD, &left) == 0);
+    } while (left);
+    vu_call_end(conn, &call);
+    put(ends[1], body, sizeof(body) / 2);
+    put(ends[1], &right, sizeof(right));
+    put(ends[1], &payload, sizeof(payload));
+    CHECK(ask(conn, &value, 4, &size, 2000) == 0);
+    CHECK(size == 4 && value == payload);
+    vu_conn_free(conn);
+    close(ends[1]);
 }
 
 /* How many slices a request waits in vain, which may wait for a minute; ends it. */
@@ -393,6 +425,7 @@ int main(void)
     test_foreign_requests();
     test_given_up_then_late_reply(answers_late);
     test_given_up_then_late_reply(answers_half_late);
+    test_answer_ahead_of_its_question();
     test_given_up_and_silent();
     test_hastened();
     test_time_between_slices_does_not_count();

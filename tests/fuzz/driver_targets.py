@@ -12,7 +12,15 @@ from iavfio.virtchnl.messages.events import decode_event
 from iavfio.virtchnl.messages.registry import MESSAGES
 from iavfio.virtchnl.messages.stats import GET_STATS
 from tests.fuzz.target import Target, Words
-from tests.virtchnl.fake_mailbox import VERSION_1_1, Bench, Reply, link_event, resources, stats_of
+from tests.virtchnl.fake_mailbox import (
+    VERSION_1_1,
+    Bench,
+    Leaps,
+    Reply,
+    link_event,
+    resources,
+    stats_of,
+)
 from tests.virtchnl.golden import GOLDEN
 
 ROWS = sorted(MESSAGES)
@@ -50,9 +58,10 @@ def mailbox(data: bytes) -> None:
     def answer(opcode: int, payload: bytes) -> list[Reply]:
         return [reply(words, opcode) for _ in range(words.number(1) % REPLIES)]
 
-    bench = Bench()
+    clock = Leaps()
+    bench = Bench(clock=clock)
     try:
-        bench.pf.handler = answer
+        bench.pf.handler, bench.pf.after_send = answer, clock.happened
         bench.pf.stuck_bits = words.number(1) % 8 << 28
         bench.pf.completion = (words.number(2) if words.number(1) & 1 else 3, words.number(1) % 4)
         begin = bench.clock.now

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files and words that users and other processes give: captures, segments, records, options."""
+"""Files and words that users and other processes give: segments, records, options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import struct
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 
@@ -18,12 +17,9 @@ from iavfio.host.errors import BadRecord
 from iavfio.host.records import Records
 from iavfio.pyvfio import regions
 from iavfio.pyvfio.errors import ProtocolError
-from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.personality import OPTIONS, parse_option
 from iavfio.stats.reader import SegmentReader
 from tests.fuzz.target import Target, Words
-
-SECONDS = 90  # until a capture of 4 KiB must be over, on a machine that is busy
 
 
 @cache
@@ -40,34 +36,6 @@ def written(name: str, data: bytes) -> Path:
     path = folder() / name
     path.write_bytes(data)
     return path
-
-
-def pcap(data: bytes) -> None:
-    path = written("in.pcap", data)
-    try:
-        plane = DataPlane(1, bar_size=0x10000, uplink=f"pcap:{path},start=0")
-    except ValueError as error:
-        assert str(error)
-        return
-    try:
-        plane.start()
-        end = time.monotonic() + SECONDS
-        while not plane.wire()["capture_ended"]:
-            assert time.monotonic() < end, "the capture has no end"
-            time.sleep(0.0005)
-        assert plane.wire()["received"] <= len(data) // 16
-    finally:
-        plane.stop()
-
-
-def pcap_seeds() -> list[bytes]:
-    seeds = []
-    for order in "<>":
-        for magic in (0xA1B2C3D4, 0xA1B23C4D):
-            head = struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, 65535, 1)
-            record = struct.pack(order + "IIII", 1, 2, 60, 60) + bytes(60)
-            seeds += [head, head + record, head + record * 3]
-    return seeds
 
 
 def segment(data: bytes) -> None:
@@ -162,13 +130,6 @@ def structures_seeds() -> list[bytes]:
 
 
 TARGETS = (
-    Target(
-        "pcap",
-        pcap,
-        pcap_seeds,
-        "any capture file to the software PF's uplink (C)",
-        "a crash of the process, a capture without end, more frames than the file has room for",
-    ),
     Target(
         "segment",
         segment,

@@ -17,6 +17,8 @@ HARNESSES = {  # target in C: program of tests/c
     "mirror": "driver_mirror_fuzz",
     "decode": "preload_fuzz",
     "frames": "softvf_fuzz",
+    "pcap": "softvf_pcap_fuzz",
+    "connection": "vfio_conn_fuzz",
 }
 TARGETS = {
     target.name: target

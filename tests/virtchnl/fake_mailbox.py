@@ -45,6 +45,32 @@ class Time:
         self.alarms.append((self.now + seconds, action))
 
 
+class Leaps(Time):
+    """A clock whose naps are the longer, the longer nothing has happened, and end at each alarm.
+
+    So a wait in vain takes some dozen looks, whatever it lasts; it ends up to a fifth too late.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = self.now
+
+    def happened(self) -> None:
+        """From now on naps are short again."""
+        self.heard = self.now
+
+    def __call__(self) -> float:
+        super().sleep(1e-6)
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        until, planned = self.now + (self.now - self.heard) / 5, len(self.alarms)
+        until = min([until, *(alarm[0] for alarm in self.alarms)])
+        super().sleep(max(seconds, until - self.now))
+        if len(self.alarms) < planned:
+            self.happened()
+
+
 class FakeSpace:
     """An address space that maps at an IOVA above 4 GiB, so that high words matter."""
 
@@ -244,8 +270,10 @@ def gone() -> pyvfio.DeviceLost:
 class Bench:
     """A client, its fake PF, and what the client told us."""
 
-    def __init__(self, handler: Handler | None = None, **options: object) -> None:
-        self.clock = Time()
+    def __init__(
+        self, handler: Handler | None = None, clock: Time | None = None, **options: object
+    ) -> None:
+        self.clock = clock or Time()
         self.space = FakeSpace()
         self.pf = FakePf(self.space, self.clock, handler or polite())
         self.queue = AdminQueue(self.pf, self.space, gone, clock=self.clock, sleep=self.clock.sleep)
