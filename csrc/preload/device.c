@@ -14,11 +14,12 @@
 
 static int get_info(struct slot *slot, void *arg)
 {
-    const uint32_t fixed = 16;
+    const uint32_t fixed = PRELOAD_INFO_BYTES;
     struct vfio_device_info info = {0};
     struct {
         uint32_t argsz, flags, regions, irqs;
-    } request = {.argsz = sizeof(request)}, reply = {0};
+    } request = {.argsz = sizeof(request)};
+    uint8_t reply[PRELOAD_INFO_BYTES];
     uint32_t argsz, got = 0;
     int result = preload_copy_in(&argsz, arg, sizeof(argsz));
 
@@ -26,14 +27,13 @@ static int get_info(struct slot *slot, void *arg)
         return result;
     if (argsz < fixed)
         return -EINVAL;
-    result = slot_request(slot, VU_DEVICE_GET_INFO, &request, sizeof(request), NULL, 0, &reply,
+    result = slot_request(slot, VU_DEVICE_GET_INFO, &request, sizeof(request), NULL, 0, reply,
                           sizeof(reply), &got);
-    if (result == 0 && got < sizeof(reply))
-        result = -EIO; /* cut short */
+    if (result == 0)
+        result = info_learn(&info.flags, reply, got);
     if (result)
         return result;
     info.argsz = fixed;
-    info.flags = reply.flags & (VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI);
     info.num_regions = PRELOAD_REGIONS;
     info.num_irqs = PRELOAD_IRQ_INDEXES;
     return preload_copy_out(arg, &info, fixed);

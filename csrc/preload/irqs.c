@@ -10,15 +10,12 @@
 static int irq_info(struct slot *slot, uint32_t index, struct vfio_irq_info *info)
 {
     struct vfio_irq_info request = {.argsz = sizeof(request), .index = index};
+    uint8_t reply[sizeof(*info)];
     uint32_t got = 0;
     int result = slot_request(slot, VU_DEVICE_GET_IRQ_INFO, &request, sizeof(request), NULL, 0,
-                              info, sizeof(*info), &got);
+                              reply, sizeof(reply), &got);
 
-    if (result == 0 && got < sizeof(*info))
-        result = -EIO; /* cut short */
-    info->argsz = sizeof(*info);
-    info->index = index;
-    return result;
+    return result ? result : irq_learn(info, index, reply, got);
 }
 
 int device_get_irq_info(struct slot *slot, void *arg)

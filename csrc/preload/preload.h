@@ -14,6 +14,8 @@
 #define PRELOAD_MAX_AREAS 8
 #define PRELOAD_REGIONS 9
 #define PRELOAD_CONFIG 7
+#define PRELOAD_CONFIG_BYTES 256
+#define PRELOAD_INFO_BYTES 16u /* of a device, without what newer kernels add */
 #define PRELOAD_IRQ_INDEXES 5
 /* as today's kernel lays regions out in a device's fd (docs/spec/vfio.md 5) */
 #define PRELOAD_REGION_SHIFT 40
@@ -109,6 +111,15 @@ int group_ioctl(struct slot *slot, unsigned long request, void *arg);
 
 /* region.c: takes a reply to GET_REGION_INFO of `size` bytes; 0 or -EPROTO. The areas lie in the region. */
 int region_learn(struct region *region, const uint8_t *reply, uint32_t size, bool has_file);
+
+/* replies.c: what a reply of `size` bytes says; 0, or -EPROTO or -EIO where it is none. */
+struct vfio_irq_info;
+/* `reply` has room for one byte more. */
+int version_learn(struct slot *slot, uint8_t *reply, uint32_t size);
+int info_learn(uint32_t *flags, const uint8_t *reply, uint32_t size);
+int irq_learn(struct vfio_irq_info *info, uint32_t index, const uint8_t *reply, uint32_t size);
+/* Finds the BAR of the MSI-X table, and the PCI Express capability. */
+void config_learn(struct slot *slot, const uint8_t config[PRELOAD_CONFIG_BYTES]);
 
 /* slot.c */
 int slot_connect(struct slot *slot);

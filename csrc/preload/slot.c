@@ -2,7 +2,6 @@
 /* The vfio-user side of a slot: connection, facts about the device, DMA and register messages. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
-#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,44 +72,21 @@ static int open_socket(const struct slot *slot)
     return fd;
 }
 
-/* A number of the reply's capabilities; all that we need of them are two numbers. */
-static uint32_t number(const char *json, const char *key, uint32_t standard)
-{
-    const char *at = strstr(json, key);
-    unsigned long value;
-
-    at = at ? strchr(at + strlen(key), ':') : NULL;
-    value = at ? strtoul(at + 1, NULL, 10) : 0;
-    return value && value < UINT32_MAX ? (uint32_t)value : standard;
-}
-
 static int agree(struct slot *slot)
 {
     struct {
         uint16_t major, minor;
         char json[92];
     } request = {.json = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576}}"};
-    struct {
-        uint16_t major, minor;
-        char json[1024];
-    } reply;
+    uint8_t reply[1024 + 4];
     uint32_t size = 0;
     int result =
         vu_request(slot->conn, VU_VERSION, &request, 4 + (uint32_t)strlen(request.json) + 1, NULL,
-                   0, &reply, sizeof(reply) - 1, &size, NULL, NULL, TIMEOUT_MS);
+                   0, reply, sizeof(reply) - 1, &size, NULL, NULL, TIMEOUT_MS);
 
     if (result)
         return result > 0 ? -result : result;
-    if (size < 4 || reply.major != 0)
-        return -EPROTO;
-    ((char *)&reply)[size] = '\0';
-    slot->max_fds = number(reply.json, "\"max_msg_fds\"", 1);
-    if (slot->max_fds > VU_MAX_FDS)
-        slot->max_fds = VU_MAX_FDS;
-    slot->max_data = number(reply.json, "\"max_data_xfer_size\"", 1u << 20);
-    if (slot->max_data > 1u << 16)
-        slot->max_data = 1u << 16;
-    return 0;
+    return version_learn(slot, reply, size);
 }
 
 static int learn_region(struct slot *slot, uint32_t index)
@@ -142,21 +118,12 @@ static int learn_region(struct slot *slot, uint32_t index)
 /* The BAR with the MSI-X table is the kernel's: programs must not map it. */
 static void find_capabilities(struct slot *slot)
 {
-    uint8_t config[256] = {0};
-    unsigned at;
+    uint8_t config[PRELOAD_CONFIG_BYTES] = {0};
 
     slot->msix_bar = -1;
     slot->pcie_cap = 0;
-    if (slot_read(slot, PRELOAD_CONFIG, 0, config, sizeof(config)))
-        return;
-    at = config[PCI_CAPABILITY_LIST] & 0xfc;
-    for (int guard = 0; at >= 0x40 && at <= 0xf4 && guard < 48; guard++) {
-        if (config[at] == PCI_CAP_ID_MSIX)
-            slot->msix_bar = config[at + PCI_MSIX_TABLE] & PCI_MSIX_TABLE_BIR;
-        else if (config[at] == PCI_CAP_ID_EXP)
-            slot->pcie_cap = at;
-        at = config[at + 1] & 0xfc;
-    }
+    if (slot_read(slot, PRELOAD_CONFIG, 0, config, sizeof(config)) == 0)
+        config_learn(slot, config);
 }
 
 int slot_connect(struct slot *slot)

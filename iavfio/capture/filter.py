@@ -110,13 +110,18 @@ def libpcap() -> Any:
 def _compiled(expression: str) -> NDArray[Any]:
     if "\0" in expression:
         raise ConfigError(f"the filter {expression!r} cannot be used", "it holds a zero byte")
+    try:
+        text = expression.encode()
+    except UnicodeEncodeError:  # what is no UTF-8 in an argument comes as lone surrogates
+        raise ConfigError(
+            f"the filter {expression!r} cannot be used", "it holds bytes that are no UTF-8"
+        ) from None
     library = libpcap()
     handle = library.pcap_open_dead(ETHERNET, SNAPLEN)
     if not handle:
         raise MemoryError
     program = _Program()
     try:
-        text = expression.encode()
         if library.pcap_compile(handle, ctypes.byref(program), text, 1, UNKNOWN_NETMASK):
             reason = (library.pcap_geterr(handle) or b"").decode(errors="replace")
             raise ConfigError(

@@ -171,6 +171,9 @@ def test_a_wrong_expression_names_libpcaps_reason() -> None:
         Filter("udp prot 7")
     with pytest.raises(ConfigError, match="zero byte"):
         Filter("udp\0")
+    for text in ("udp \udcff", "\ud800"):
+        with pytest.raises(ConfigError, match="no UTF-8"):
+            Filter(text)
 
 
 def test_without_libpcap_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["bench", "vfio-user:SOCK", "--personality", "x710"], 2, "of a private software VF, and none"),
     (["bench", "vfio-user:SOCK", "--writeback", "immediate"], 2, "--writeback is of a private"),
     (["capture", "vfio-user:SOCK", "-w", "-", "--uplink", "none"], 2, "write softvf for one"),
+    (["capture", "softvf", "-w", "/dev/null", "tcp \udcff"], 2, "it holds bytes that are no UTF-8"),
     (["qualify", "vfio-user:SOCK", "--personality", "e810"], 2, "--personality is of a private"),
     (["info", "softvf", "--vfio-mode", "cdev"], 2, "--vfio-mode is of a PCI device, and none"),
     (["info", "vfio-user:SOCK", "--vfio-mode", "auto"], 2, "--vfio-mode is of a PCI device"),

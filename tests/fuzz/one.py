@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 MODULES = ["iavfio.arguments", "iavfio.capture", "iavfio.doctor", "iavfio.host", "iavfio.metrics"]
+MODULES += ["iavfio.cli.options", "iavfio.fleet", "iavfio.generator"]
 MODULES += ["iavfio.pyvfio", "iavfio.softvf", "iavfio.stats", "iavfio.vfs", "iavfio.virtchnl"]
 HANG = 120  # seconds for one input: only what never ends takes so long, however busy the machine is
 

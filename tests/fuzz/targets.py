@@ -8,6 +8,7 @@ from tests.fuzz import (
     driver_targets,
     file_targets,
     host_targets,
+    option_targets,
     peer_targets,
 )
 
@@ -20,8 +21,12 @@ HARNESSES = {  # target in C: program of tests/c
     "pcap": "softvf_pcap_fuzz",
     "connection": "vfio_conn_fuzz",
 }
-TARGETS = {
-    target.name: target
-    for module in (driver_targets, file_targets, capture_targets, host_targets, peer_targets)
-    for target in module.TARGETS
-}
+MODULES = (
+    driver_targets,
+    file_targets,
+    capture_targets,
+    host_targets,
+    option_targets,
+    peer_targets,
+)
+TARGETS = {target.name: target for module in MODULES for target in module.TARGETS}
