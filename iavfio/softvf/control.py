@@ -25,13 +25,15 @@ iavfio.softvf.pf).
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from iavfio.errors import IavfioError
+from iavfio.errors import ConfigError
+from iavfio.softvf.answer import Items, parts
 from iavfio.softvf.containment import Account
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
 from iavfio.softvf.function.regions import Interrupt
@@ -42,8 +44,8 @@ from iavfio.softvf.server.listener import VfServer
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
-MAX_UNSENT = 16 << 20
-
+MAX_UNSENT = 1 << 20  # bytes of answers; beyond this nothing more is made for the client
+Done = dict[str, Any] | Generator[bytes, None, dict[str, Any]]  # at once, or in steps
 
 OF_A_VF = ("default_mac", "admin_mac", "primary_mac", "own_mac")  # of a PF's snapshot
 
@@ -54,7 +56,7 @@ class Administered(Protocol):
     def control(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carries out a request of iavfio.softvf.pf.admin.
 
-        Raises ValueError or IavfioError, before anything is changed, when that cannot be.
+        Raises ConfigError, before anything is changed, when that cannot be.
         """
 
     def snapshot(self, vf: int) -> dict[str, Any]:
@@ -78,8 +80,27 @@ class Control:
         self._process = own
         self._servers, self._pf, self._plane, self._log = servers, pf, plane, log
         self._info, self._stop = info, stop
-        self._own: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "ping": lambda request: {},
+
+    def answer(self, line: bytes) -> Iterator[bytes]:
+        """The answer to one line, which may be anything: parts of a line, made one by one.
+
+        An empty part is work that was done. A ConfigError is a refusal, and is said; what nobody
+        expected is raised, and costs the client that asked its connection.
+        """
+        try:
+            request = _parsed(line)
+            done = (self.commands().get(request["command"]) or self._pf.control)(request)
+            if isinstance(done, Generator):
+                done = yield from done
+        except ConfigError as error:
+            yield from parts({"ok": False, "error": str(error)})
+            return
+        yield from parts({"ok": True} | done)
+
+    def commands(self) -> dict[str, Callable[[dict[str, Any]], Done]]:
+        """What carries out each command that is no policy of the PF."""
+        return {
+            "ping": self._ping,
             "info": self._tell_info,
             "log": self._tell_log,
             "stats": self._stats,
@@ -96,29 +117,14 @@ class Control:
             "stop": self._end,
         }
 
-    def execute(self, line: bytes) -> dict[str, Any]:
-        """The answer to one line, which may be anything.
-
-        What nobody expected is raised: it costs the client that asked its connection.
-        """
-        try:
-            request = json.loads(line)
-            if not isinstance(request, dict) or not isinstance(request.get("command"), str):
-                raise ValueError('a request is an object with "command"')
-            own = self._own.get(request["command"])
-            return {"ok": True} | (own(request) if own else self._pf.control(request))
-        except RecursionError:
-            return {"ok": False, "error": "the request is nested too deeply"}
-        except json.JSONDecodeError as error:
-            return {"ok": False, "error": f"the request is no JSON: {error}"}
-        except (IavfioError, ValueError, TypeError, KeyError, LookupError, OSError) as error:
-            return {"ok": False, "error": str(error) or type(error).__name__}
-
     def _server(self, request: dict[str, Any]) -> VfServer:
         vf = request.get("vf")
         if type(vf) is not int or not 0 <= vf < len(self._servers):
-            raise ValueError(f'"vf" must be 0 to {len(self._servers) - 1}, not {vf!r}')
+            raise ConfigError(f'"vf" must be 0 to {len(self._servers) - 1}, not {vf!r}')
         return self._servers[vf]
+
+    def _ping(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def _tell_info(self, request: dict[str, Any]) -> dict[str, Any]:
         vfs = [
@@ -136,36 +142,32 @@ class Control:
         return self._info | {"vfs": vfs, "faults": faults}
 
     def _tell_log(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer = self._log.as_dict()
+        entries, counts = self._log.entries(), self._log.counted()
+        answer = {"entries": Items(entries), "counts": Items(counts), "total": self._log.sequence}
         if request.get("clear") is True:
             self._log.clear()
         return answer
 
-    def _stats(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _stats(self, request: dict[str, Any]) -> Generator[bytes, None, dict[str, Any]]:
         vf = self._server(request).vf.index
         values = self._plane.stats(vf)
         counters = dict(zip(STAT_NAMES, values, strict=True))
         strays = {mac.hex(":"): frames for mac, frames in self._plane.strays(vf).items()}
-        for mac in self._addresses() if strays else ():
-            strays.pop(mac, None)  # somebody's, who is in a reset or not yet there
+        for server in self._servers if strays else ():
+            # What the PF knows as an address is somebody's, who is in a reset or not yet there.
+            known = self._pf.snapshot(server.vf.index)
+            for mac in (*(str(known.get(name)) for name in OF_A_VF), *known.get("macs", ())):
+                strays.pop(mac, None)
+            yield b""
         told = {"vf": vf, "stats": counters, "to_nobody": strays}
         return told | {"pf": self._pf.snapshot(vf)}
-
-    def _addresses(self) -> set[str]:
-        """All addresses that the PF knows of its VFs, whether anything drives them or not."""
-        known: set[str] = set()
-        for server in self._servers:
-            told = self._pf.snapshot(server.vf.index)
-            known.update(str(told.get(name)) for name in OF_A_VF)
-            known.update(told.get("macs", ()))
-        return known
 
     def _journal(self, request: dict[str, Any]) -> dict[str, Any]:
         recorder = self._server(request).vf.recorder
         entries = recorder.entries()
         if request.get("clear") is True:
             recorder.clear()
-        return {"entries": entries}
+        return {"entries": Items(entries)}
 
     def _gone(self, request: dict[str, Any]) -> dict[str, Any]:
         self._server(request).vf.set_gone(_flag(request))
@@ -188,13 +190,13 @@ class Control:
     def _stall(self, request: dict[str, Any]) -> dict[str, Any]:
         seconds = request.get("seconds")
         if not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
-            raise ValueError('"seconds" must be 0 to 3600')
+            raise ConfigError('"seconds" must be 0 to 3600')
         return {"stalled": self._server(request).stall(float(seconds))}
 
     def _irq(self, request: dict[str, Any]) -> dict[str, Any]:
         vector, count = request.get("vector", 0), request.get("count", 1)
         if type(vector) is not int or type(count) is not int or not 0 < count <= 10_000:
-            raise ValueError('"vector" must be an integer, "count" 1 to 10000')
+            raise ConfigError('"vector" must be an integer, "count" 1 to 10000')
         msix = self._server(request).vf.msix
         return {"signalled": all(msix.fire(Interrupt.MSIX, vector) for _ in range(count))}
 
@@ -207,7 +209,9 @@ class Control:
             try:
                 self._plane.play()
             except OSError as error:
-                raise ValueError("only an uplink pcap: can be played") from error
+                if error.errno != errno.ENOTSUP:
+                    raise
+                raise ConfigError("only an uplink pcap: can be played") from error
         return {"wire": self._plane.wire()}
 
     def _end(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -215,10 +219,23 @@ class Control:
         return {}
 
 
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The request in a line; raises ConfigError when it is none."""
+    try:
+        request = json.loads(line)
+    except RecursionError:
+        raise ConfigError("the request is nested too deeply") from None
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        raise ConfigError(f"the request is no JSON: {error}") from None
+    if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+        raise ConfigError('a request is an object with "command"')
+    return request
+
+
 def _flag(request: dict[str, Any], key: str = "on", default: bool = True) -> bool:
     value = request.get(key, default)
     if type(value) is not bool:
-        raise ValueError(f'"{key}" must be true or false')
+        raise ConfigError(f'"{key}" must be true or false')
     return value
 
 
@@ -251,6 +268,11 @@ class ControlServer:
 
 
 class _Client:
+    """One client: its lines are carried out in order, one after the other, in turns.
+
+    Of an answer no more is made than the client reads: a journal is longer than a socket holds.
+    """
+
     def __init__(
         self,
         sock: socket.socket,
@@ -261,6 +283,7 @@ class _Client:
         self._sock, self._control, self._loop, self._on_close = sock, control, loop, on_close
         self._in = bytearray()
         self._out = bytearray()
+        self._answer: Iterator[bytes] | None = None  # to the line in hand
         self._ended = False
         self._waiting = False  # for another turn
         self._account = Account("a client of the control socket", self._fail)
@@ -271,51 +294,71 @@ class _Client:
         self._control.faults += 1
         self.close()
 
-    def _on_ready(self, events: int) -> None:
-        try:
-            if events & READ and not self._ended and not self._waiting:
-                data = self._sock.recv(MAX_LINE, socket.MSG_DONTWAIT)
-                self._ended = not data
-                self._in += data
-                self._work()
-            self._flush()
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
+    @property
+    def _busy(self) -> bool:
+        """Whether there is an answer to make."""
+        return self._answer is not None or b"\n" in self._in
 
-    def _work(self) -> None:
-        """Carries out the lines that are there, for one turn."""
-        self._waiting = False
-        turn = self._loop.turn()
-        while self._sock.fileno() >= 0 and b"\n" in self._in:
-            line, _, self._in = self._in.partition(b"\n")
-            if line.strip():
-                self._out += json.dumps(self._control.execute(bytes(line))).encode() + b"\n"
-            if turn.over() and b"\n" in self._in:
-                self._waiting = True
-                self._loop.call_later(0, self._go_on, self._account)
-                break
-        too_long = len(self._in) > MAX_LINE and not self._waiting
-        if too_long or len(self._out) > MAX_UNSENT:
-            self._ended = True  # no client of ours does so
+    def _on_ready(self, events: int) -> None:
+        if events & READ and not self._ended and not self._busy:
+            self._receive()
+        if not self._waiting:
+            self._work()
 
     def _go_on(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._work()
-            self._flush()
+        self._waiting = False
+        self._work()
 
-    def _flush(self) -> None:
-        if self._out:
-            try:
-                sent = self._sock.send(self._out, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-                del self._out[:sent]
-            except BlockingIOError:
-                pass
-        if self._ended and not self._out and not self._waiting:
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(MAX_LINE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
             self.close()
             return
-        reading = not self._ended and not self._waiting
+        self._in += data
+        # No client of ours sends a line that is longer.
+        self._ended = not data or (len(self._in) > MAX_LINE and b"\n" not in self._in)
+
+    def _work(self) -> None:
+        """Answers for one turn, and sends what the client takes."""
+        turn = self._loop.turn()
+        while self._sock.fileno() >= 0 and self._busy and len(self._out) <= MAX_UNSENT:
+            self._step()
+            if turn.over():
+                break
+        if self._sock.fileno() >= 0:
+            self._flush()
+
+    def _step(self) -> None:
+        if self._answer is None:
+            line, _, self._in = self._in.partition(b"\n")
+            self._answer = self._control.answer(bytes(line)) if line.strip() else None
+            return
+        part = next(self._answer, None)
+        if part is None:
+            self._answer = None
+        else:
+            self._out += part
+
+    def _flush(self) -> None:
+        try:
+            if self._out:
+                sent = self._sock.send(self._out, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+                del self._out[:sent]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.close()
+            return
+        if self._ended and not self._out and not self._busy:
+            self.close()
+            return
+        if self._busy and len(self._out) <= MAX_UNSENT and not self._waiting:
+            self._waiting = True
+            self._loop.call_later(0, self._go_on, self._account)
+        reading = not self._ended and not self._busy
         events = (READ if reading else 0) | (WRITE if self._out else 0)
         if events:
             self._loop.watch(self._sock.fileno(), events, self._on_ready, self._account)
@@ -326,4 +369,5 @@ class _Client:
         if self._sock.fileno() >= 0:
             self._loop.forget(self._sock.fileno())
             self._sock.close()
+            self._answer = None
             self._on_close(self)

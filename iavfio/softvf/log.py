@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class ViolationLog:
         self._second = -1
         self._told = 0
         self._untold = 0
-        self._sequence = 0
+        self.sequence = 0  # of the next entry: how many there were since the start
         self.counts: Counter[tuple[int, str, str]] = Counter()  # by VF, kind and rule
         self.newest: dict[tuple[int, str, str], str] = {}  # the newest text of each of them
 
@@ -70,8 +70,8 @@ class ViolationLog:
         """Logs and counts; `count` tells how many violations like it the entry stands for."""
         now = self._clock() - self._start
         text = text[:MAX_TEXT] + (f" ({count} times)" if count > 1 else "")
-        entry = Violation(self._sequence, now, vf, kind, rule, text)
-        self._sequence += 1
+        entry = Violation(self.sequence, now, vf, kind, rule, text)
+        self.sequence += 1
         self._entries.append(entry)
         self.counts[vf, kind, rule] += count
         self.newest[vf, kind, rule] = text
@@ -99,22 +99,17 @@ class ViolationLog:
             n for (of, what, _), n in self.counts.items() if what == kind and vf in (None, of)
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Entries, counts and total as JSON-able values, for the control socket."""
-        return {
-            "entries": [asdict(entry) for entry in self._entries],
-            "counts": [
-                {
-                    "vf": vf,
-                    "kind": kind,
-                    "rule": rule,
-                    "count": n,
-                    "text": self.newest[vf, kind, rule],
-                }
-                for (vf, kind, rule), n in sorted(self.counts.items())
-            ],
-            "total": self._sequence,
-        }
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """The newest entries of now, oldest first, as JSON-able values."""
+        return map(asdict, tuple(self._entries))
+
+    def counted(self) -> Iterator[dict[str, Any]]:
+        """How many there are now of each rule, as JSON-able values."""
+        known = [(key, n, self.newest[key]) for key, n in sorted(self.counts.items())]
+        return (
+            {"vf": vf, "kind": kind, "rule": rule, "count": n, "text": text}
+            for (vf, kind, rule), n, text in known
+        )
 
     def clear(self) -> None:
         """Forgets entries and counts; the sequence goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -115,6 +116,30 @@ def parking(path: Path) -> tuple[Step, Step]:
     return step, driver.close
 
 
+def journals(path: Path) -> tuple[Step, Step]:
+    """A journal of the longest messages, and an administrator who asks for it again and again."""
+    driver = RawDriver(path)
+    driver.open()
+    for _ in range(4096 // 7):
+        for _ in range(7):
+            driver.descriptor(v_opcode=9999, payload=bytes(4096))
+        driver.client.write32(ATQT, driver.next)
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(str(path.with_name("control.sock")))
+
+    def step() -> None:
+        line.sendall(b'{"command": "journal", "vf": 0}\n{"command": "log"}\n')
+        answers = 0
+        while answers < 2:
+            answers += line.recv(1 << 18).count(b"\n")
+
+    def end() -> None:
+        driver.close()
+        line.close()
+
+    return step, end
+
+
 def mapping(path: Path) -> tuple[Step, Step]:
     """Windows at the front of many, mapped and unmapped."""
     client = RawClient(path)
@@ -148,6 +173,7 @@ STORMS: Mapping[str, Callable[[Path], tuple[Step, Step]]] = MappingProxyType(
         "connections": reconnecting,
         "virtchnl messages": messages,
         "DMA windows": mapping,
+        "journals": journals,
         "TSO broadcasts of one queue": segmenting(1),
         "TSO broadcasts of 16 queues": segmenting(16),
         "packets without an end": parking,

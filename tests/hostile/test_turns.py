@@ -11,13 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from iavfio.softvf.containment import Account
 from iavfio.softvf.control import Control, ControlServer
 from iavfio.softvf.function.mailbox import BATCH, Mailbox
-from iavfio.softvf.loop import TURN_SECONDS, Loop
+from iavfio.softvf.function.recorder import Recorder
+from iavfio.softvf.log import ViolationLog
+from iavfio.softvf.loop import READ, TURN_SECONDS, Loop
 from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import STEPS_PER_TURN, Connection
 from iavfio.softvf.server.messages import Message
@@ -222,6 +225,77 @@ def test_lines_of_the_control_socket_take_turns(tmp_path: Path, parties: Parties
         loop.run()
     assert parties.order.count("administrator") <= 3 * STEPS_A_TURN
     server.close()
+
+
+# docs/spec/reliability.md D6
+@pytest.mark.parametrize("command", ["journal", "log"])
+def test_a_long_answer_of_the_control_socket_takes_turns(
+    command: str, tmp_path: Path, parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal is 34 MB, and an administrator who asks for it must not stop the VFs."""
+    entries = 1000
+
+    def work(item: object) -> str:
+        parties.clock.work()
+        parties.order.append("administrator")
+        return json.dumps(item)
+
+    monkeypatch.setattr("iavfio.softvf.answer.json", SimpleNamespace(dumps=work))
+    recorder, log, loop = Recorder(), ViolationLog(), parties.loop
+    for number in range(entries):
+        recorder.sent(number, bytes(16))
+        log.add(0, "note", "a rule", str(number))
+    server = SimpleNamespace(vf=SimpleNamespace(recorder=recorder))
+    control = Control([server], None, None, log, {}, loop.stop, loop.own)  # type: ignore
+    lines = ControlServer(tmp_path / "control.sock", control, loop)
+    got = bytearray()
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.fspath(lines.path))
+        line.sendall(json.dumps({"command": command, "vf": 0, "clear": True}).encode() + b"\n")
+
+        def read(_: int) -> None:
+            got.extend(line.recv(1 << 20))
+            if got.endswith(b"\n"):
+                loop.stop()
+
+        loop.watch(line.fileno(), READ, read)
+        loop.call_later(0, lambda: parties.join("neighbour", 1).sendall(POSTED))
+        loop.run()
+        loop.forget(line.fileno())
+    assert parties.order.index("neighbour") <= 3 * (STEPS_A_TURN + 2)
+    answer = json.loads(got)
+    assert len(answer["entries"]) == entries
+    assert (
+        [entry["opcode"] for entry in answer["entries"]] == list(range(entries))
+        if (command == "journal")
+        else [entry["text"] for entry in answer["entries"]] == list(map(str, range(entries)))
+    )
+    assert not list(recorder.entries() if command == "journal" else log.entries())
+    lines.close()
+
+
+def test_an_answer_that_nobody_reads_is_not_made(tmp_path: Path, parties: Parties) -> None:
+    recorder, loop = Recorder(), parties.loop
+    for number in range(4096):
+        recorder.sent(number, bytes(4096))
+    made = 0
+
+    def entries() -> Iterator[object]:
+        nonlocal made
+        for entry in Recorder.entries(recorder):
+            made += 1
+            yield entry
+
+    server = SimpleNamespace(vf=SimpleNamespace(recorder=SimpleNamespace(entries=entries)))
+    control = Control([server], None, None, None, {}, loop.stop, loop.own)  # type: ignore
+    lines = ControlServer(tmp_path / "control.sock", control, loop)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.fspath(lines.path))
+        line.sendall(b'{"command": "journal", "vf": 0}\n')
+        loop.call_later(0, lambda: parties.join("neighbour", 10_000, last=True).sendall(POSTED))
+        loop.run()
+        assert 100 < made < 4096 // 8
+    lines.close()
 
 
 SERVING = """

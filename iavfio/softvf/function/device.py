@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from iavfio.softvf.containment import Account
@@ -16,7 +17,7 @@ from iavfio.softvf.function.config_space import SIZE, ConfigSpace
 from iavfio.softvf.function.mailbox import Mailbox
 from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.function.recorder import Recorder
-from iavfio.softvf.function.regions import AccessRefused, Region
+from iavfio.softvf.function.regions import AccessRefused, DmaFault, Region
 from iavfio.softvf.function.registers import Registers
 
 if TYPE_CHECKING:
@@ -122,14 +123,16 @@ class Vf:
     # ---- what mailbox and configuration space ask
 
     def dma_read(self, iova: int, length: int) -> bytes:
-        """Reads the client's memory; raises OSError outside its DMA windows."""
+        """Reads the client's memory; raises DmaFault outside its DMA windows."""
         _check_range(iova, length)
-        return self.plane.dma_read(self.index, iova, length)
+        with _faults():
+            return self.plane.dma_read(self.index, iova, length)
 
     def dma_write(self, iova: int, data: bytes) -> None:
-        """Writes the client's memory; raises OSError outside its DMA windows."""
+        """Writes the client's memory; raises DmaFault outside its DMA windows."""
         _check_range(iova, len(data))
-        self.plane.dma_write(self.index, iova, data)
+        with _faults():
+            self.plane.dma_write(self.index, iova, data)
 
     def mailbox_interrupt(self) -> None:
         """Raises the ADMINQ cause."""
@@ -242,10 +245,21 @@ class Vf:
 
 
 def _check_range(iova: int, length: int) -> None:
-    """Raises OSError for a range that no window can hold, since it goes beyond 2^64.
+    """Raises DmaFault for a range that no window can hold, since it goes beyond 2^64.
 
     The base of a ring comes from registers and its index from a third one, so a client chooses the
     sum freely (docs/spec/reliability.md D1).
     """
     if not 0 <= length <= TOP or not 0 <= iova <= TOP - length:
-        raise OSError(errno.EFAULT, f"[{iova:#x}, +{length:#x}) goes beyond 2^64")
+        raise DmaFault(f"[{iova:#x}, +{length:#x}) goes beyond 2^64")
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Makes a DmaFault of what the data plane refuses; any other error of it is a bug."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EFAULT:
+            raise
+        raise DmaFault(str(error.strerror)) from error

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import QueueError, QueueName, ViolationKind
+from iavfio.softvf.function.regions import DmaFault
 
 DESCRIPTOR = struct.Struct("<HHHHIIIIII")
 FLAGS = struct.Struct("<H")
@@ -50,10 +51,10 @@ class Function(Protocol):
     bus_master: bool
 
     def dma_read(self, iova: int, length: int) -> bytes:
-        """Reads the client's memory; raises OSError outside the windows."""
+        """Reads the client's memory; raises DmaFault outside the windows."""
 
     def dma_write(self, iova: int, data: bytes) -> None:
-        """Writes the client's memory; raises OSError outside the windows."""
+        """Writes the client's memory; raises DmaFault outside the windows."""
 
     def mailbox_interrupt(self) -> None:
         """Raises the ADMINQ cause."""
@@ -230,7 +231,7 @@ class Mailbox:
         index, at = ring.head, ring.address(ring.head)
         try:
             raw = self._function.dma_read(at, DESCRIPTOR.size)
-        except OSError:
+        except DmaFault:
             self._critical(ring, f"ATQ descriptor {index} at {at:#x} is outside the DMA windows")
             return False
         flags, opcode, datalen, _, cookie_high, _, param0, _, high, low = DESCRIPTOR.unpack(raw)
@@ -259,7 +260,7 @@ class Mailbox:
         elif datalen:
             try:
                 payload = self._function.dma_read(high << 32 | low, datalen)
-            except OSError:
+            except DmaFault:
                 retval = int(lib.AQ_RC_EIO)
                 ring.length |= CRIT
                 self._wrong(
@@ -317,7 +318,7 @@ class Mailbox:
         try:
             self._function.dma_write(at + 2, struct.pack("<HHH", opcode, datalen, retval))
             self._function.dma_write(at, FLAGS.pack(flags))  # last: drivers poll it
-        except OSError:
+        except DmaFault:
             self._critical(ring, f"ATQ descriptor {index} at {at:#x} cannot be written back")
             return False
         ring.head = (index + 1) % ring.entries
@@ -349,7 +350,7 @@ class Mailbox:
         index, at = ring.head, ring.address(ring.head)
         try:
             raw = self._function.dma_read(at, DESCRIPTOR.size)
-        except OSError:
+        except DmaFault:
             self._critical(ring, f"ARQ descriptor {index} at {at:#x} is outside the DMA windows")
             return False
         flags, _, room, _, _, _, _, _, high, low = DESCRIPTOR.unpack(raw)
@@ -380,7 +381,7 @@ class Mailbox:
             )
             self._function.dma_write(at + FLAGS.size, head[FLAGS.size :])
             self._function.dma_write(at, head[: FLAGS.size])
-        except OSError:
+        except DmaFault:
             self._critical(
                 ring, f"ARQ buffer {index} at {high << 32 | low:#x} is outside the DMA windows"
             )

@@ -24,3 +24,7 @@ class Interrupt(IntEnum):
 
 class AccessRefused(Exception):
     """An access that the function cannot take: its text says why."""
+
+
+class DmaFault(Exception):
+    """Client memory that the device cannot reach: outside the windows, or without bus master."""

@@ -57,8 +57,8 @@ class Registers:
         self._cause_enable = 0  # VFINT_ICR0_ENA1
         self._held = 0  # causes that were raised while they were not enabled
         self._told: set[tuple[str, int]] = set()
-        self._readers: dict[int, Callable[[], int]] = {}
-        self._writers: dict[int, Callable[[int], None]] = {}
+        self.readers: dict[int, Callable[[], int]] = {}
+        self.writers: dict[int, Callable[[int], None]] = {}
         self._guarded: set[int] = (
             set()
         )  # not to be written during a reset (docs/spec/registers.md 7)
@@ -113,7 +113,7 @@ class Registers:
                 f"{count}-byte read of BAR0+{offset:#x}: registers are aligned 32-bit words",
             )
             return bytes(count)
-        reader = self._readers.get(offset)
+        reader = self.readers.get(offset)
         if reader is None:
             self._unknown(offset, "read")
             return bytes(4)
@@ -129,7 +129,7 @@ class Registers:
                 f"{len(data)}-byte write of BAR0+{offset:#x}: registers are aligned 32-bit words",
             )
             return
-        writer = self._writers.get(offset)
+        writer = self.writers.get(offset)
         if writer is None:
             self._unknown(offset, "write")
             return
@@ -190,8 +190,8 @@ class Registers:
         self._rss()
 
     def _both(self, offset: int, read: Callable[[], int], write: Callable[[int], None]) -> None:
-        self._readers[offset] = read
-        self._writers[offset] = write
+        self.readers[offset] = read
+        self.writers[offset] = write
 
     def _memory(self, offset: int) -> None:
         self._both(

@@ -6,6 +6,7 @@ What is asked for holds from the VF's next reset on, of whatever kind, until the
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -67,8 +68,9 @@ def _write_later(pf: Pf, vf: Vf) -> None:
         try:
             if not vf.rx_enabled:
                 _write(pf, vf)
-        except OSError:
-            pass  # no bus master, or the memory is gone
+        except OSError as error:
+            if error.errno != errno.EFAULT:  # no bus master, or the memory is gone
+                raise
         _write_later(pf, vf)
 
     vf.late_timer = pf.scheduler.call_later(LATE_WRITE_MS / 1000, write)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
 FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024
+# What the data plane refuses a queue or a configuration for; any other error of it is a bug.
+REFUSED_QUEUES = frozenset({errno.EINVAL, errno.EBUSY, errno.ENOMEM})
 
 
 # A VF may send these while another message waits: VERSION shows whether the PF is past that one.
@@ -91,6 +94,7 @@ class Pf:
     def client_gone(self, vf: int) -> None:
         """Drops what waits in the inbox of a VF whose user went away; `flr` reports its FLR."""
         self.drop_inbox(self.vfs[vf])
+        self._in_hand.pop(vf, None)  # of an event that a fault has ended
 
     def mdd(self, vf: int, text: str) -> None:
         """The data plane stopped a queue of a malicious driver (docs/spec/descriptors.md 15)."""
@@ -242,6 +246,8 @@ class Pf:
         except Refused as refusal:
             self._tell_refusal(vf, opcode, refusal)
         except OSError as error:
+            if error.errno not in REFUSED_QUEUES:
+                raise
             vf.hardware.violation(
                 "docs/spec/descriptors.md 10", f"{name_of(opcode)}: {error.strerror}"
             )

@@ -101,9 +101,6 @@ class Connection:
                 except BrokenStream as reason:
                     self.close(str(reason))
                     return
-                except OSError as error:
-                    self.close(f"{error.strerror}")
-                    return
             elif next(self._steps, self) is self:
                 self._steps = None
             if turn.over():
@@ -148,6 +145,8 @@ class Connection:
                 )
             except BlockingIOError:
                 return None
+            except ConnectionError as error:
+                raise BrokenStream(f"{error.strerror}") from error
             self._collect(ancillary)
             if flags & socket.MSG_CTRUNC:
                 self._truncated = True
@@ -231,7 +230,7 @@ class Connection:
                 sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            except OSError as error:
+            except ConnectionError as error:
                 self.close(f"{error.strerror}")
                 return
             self._unsent_bytes -= sent

@@ -50,6 +50,14 @@ class VfServer:
             sock, _address = self._listener.accept()
         except OSError:
             return  # the client went away, or there are no fds left
+        try:
+            self._receive(sock)
+        except Exception:
+            self._refusals.hang_up(sock)  # it would wait for ever for who does not know of it
+            raise
+
+    def _receive(self, sock: socket.socket) -> None:
+        """Begins a session with who has come, or refuses it."""
         if not sockets.peer_allowed(sock):
             self.vf.violation("docs/spec/reliability.md D5", "a client of another user is refused")
             self._refusals.hang_up(sock)

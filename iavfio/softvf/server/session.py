@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 from iavfio.softvf._device import lib
@@ -22,6 +23,7 @@ MAX_TOLD = 1000  # violations of one client: one that errs all the time must not
 CHECKED = 256  # writes of a REGION_WRITE_MULTI that are looked at in one step
 PAGE = int(lib.PAGE_BYTES)
 Answer = tuple[bytes, tuple[int, ...]]  # payload, fds
+Steps = Generator[None, None, Answer]  # an answer that is not made at once
 
 
 class Session:
@@ -37,7 +39,11 @@ class Session:
         self.connection = connection(self)
 
     def on_message(self, message: Message) -> Iterator[None]:
-        """Answers one message; yields where others may be served before the rest of it."""
+        """Answers one message; yields where others may be served before the rest of it.
+
+        Only what is meant as a refusal becomes an answer; anything else costs the client its
+        session (docs/spec/reliability.md D6).
+        """
         silent = bool(message.flags & wire.NO_REPLY)
         try:
             try:
@@ -56,12 +62,6 @@ class Session:
             if not silent:
                 self.connection.send(wire.error_reply(message, errno.EINVAL))
             return
-        except OSError as error:
-            code = error.errno or errno.EIO
-            self._tell(f"{_name(message.command)}: {error.strerror}")
-            if not silent:
-                self.connection.send(wire.error_reply(message, code))
-            return
         if not silent:
             self.connection.send(wire.reply(message, payload), fds)
 
@@ -70,33 +70,27 @@ class Session:
             self._told += 1
             self._vf.violation("docs/spec/vfio-user.md 3", text)
 
-    def _answer(self, message: Message) -> Generator[None, None, Answer]:
+    def _answer(self, message: Message) -> Steps:
         if message.flags & wire.TYPE_MASK != wire.TYPE_COMMAND or message.flags & wire.ERROR:
             # Nothing was asked of the client, so it has nothing to answer.
             raise RequestRefused(f"flags {message.flags:#x} are no command's", fatal=True)
         if not self._negotiated:
             return self._version(message)
-        handler = self._handlers().get(message.command)
-        if handler is None and message.command != Command.REGION_WRITE_MULTI:
+        handler = self.handlers().get(message.command)
+        if handler is None:
             raise RequestRefused(f"unknown command {message.command}")
         if message.truncated:
             raise RequestRefused("more file descriptors than can be taken")
         if message.fds and message.command not in (Command.DMA_MAP, Command.DEVICE_SET_IRQS):
             self._tell(f"{_name(message.command)}: {len(message.fds)} unexpected fds are closed")
-        if handler is None:
-            return (yield from self._write_many(message))
-        if message.command not in (Command.DMA_MAP, Command.DMA_UNMAP):
-            return handler(message)
-        yield from self._windows.bury()  # of a client before this one, whose share it is, too
-        try:
-            return handler(message)
-        finally:
-            yield from self._windows.bury()
+        answer = handler(message)
+        return (yield from answer) if isinstance(answer, Generator) else answer
 
-    def _handlers(self) -> dict[int, Callable[[Message], Answer]]:
+    def handlers(self) -> dict[int, Callable[[Message], Answer | Steps]]:
+        """What answers each command after VERSION."""
         return {
-            Command.DMA_MAP: self._dma_map,
-            Command.DMA_UNMAP: self._dma_unmap,
+            Command.DMA_MAP: partial(self._change_windows, self._dma_map),
+            Command.DMA_UNMAP: partial(self._change_windows, self._dma_unmap),
             Command.DEVICE_GET_INFO: self._info,
             Command.DEVICE_GET_REGION_INFO: self._region_info,
             Command.DEVICE_GET_REGION_IO_FDS: self._io_fds,
@@ -104,6 +98,7 @@ class Session:
             Command.DEVICE_SET_IRQS: self._set_irqs,
             Command.REGION_READ: self._read,
             Command.REGION_WRITE: self._write,
+            Command.REGION_WRITE_MULTI: self._write_many,
             Command.DEVICE_RESET: self._reset,
             Command.DEVICE_FEATURE: self._feature,
         }
@@ -150,6 +145,13 @@ class Session:
                 self._write_multi = False
 
     # ---- DMA
+
+    def _change_windows(self, change: Callable[[Message], Answer], message: Message) -> Steps:
+        yield from self._windows.bury()  # of a client before this one, whose share it is, too
+        try:
+            return change(message)
+        finally:
+            yield from self._windows.bury()
 
     def _dma_map(self, message: Message) -> Answer:
         argsz, flags, offset, address, size = wire.fixed(wire.DMA_MAP, message.payload)
@@ -245,7 +247,7 @@ class Session:
         self._vf.write(region, offset, data)
         return wire.ACCESS.pack(offset, region, count), ()
 
-    def _write_many(self, message: Message) -> Generator[None, None, Answer]:
+    def _write_many(self, message: Message) -> Steps:
         (count,) = wire.fixed(wire.MULTI_COUNT, message.payload)
         body = message.payload[wire.MULTI_COUNT.size :]
         if not self._write_multi:

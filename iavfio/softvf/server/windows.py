@@ -9,7 +9,6 @@ over windows that exist. Such a hollow window is accepted and never used: DMA in
 from __future__ import annotations
 
 import errno
-import os
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -21,11 +20,17 @@ if TYPE_CHECKING:
     from iavfio.softvf.dataplane import DataPlane
 
 MAX_HOLLOW = 1024  # ROMs, and BARs of other devices
-REFUSALS: Mapping[int, str] = MappingProxyType(
+REFUSALS: Mapping[int, str] = MappingProxyType(  # what the data plane and mmap refuse a window for
     {
+        errno.EACCES: "the file is open for reading only",
+        errno.EAGAIN: "the file's memory may not be locked",
+        errno.EINVAL: "the file ends before the window does",
         errno.ENODEV: "the file is no memory: a memfd, or a file of tmpfs or hugetlbfs, is",
+        errno.ENOMEM: "there is no memory or address space for it",
         errno.ENOSPC: "the client's share of windows, mappings or address space is used up",
         errno.EEXIST: "there is another window",
+        errno.EOVERFLOW: "it goes beyond all addresses",
+        errno.EPERM: "the file is sealed",
     }
 )
 TOP = 1 << 64
@@ -50,9 +55,11 @@ class Windows:
             try:
                 self._plane.dma_map(self._vf, fd, offset, address, size, readable, writable)
             except OSError as error:
-                code = error.errno or errno.EIO
-                why = REFUSALS.get(code, os.strerror(code))
-                raise RequestRefused(f"window [{address:#x}, +{size:#x}): {why}", code) from error
+                code = error.errno or 0
+                if code not in REFUSALS:
+                    raise
+                text = f"window [{address:#x}, +{size:#x}): {REFUSALS[code]}"
+                raise RequestRefused(text, code) from error
         elif len(self._hollow) >= MAX_HOLLOW:
             raise RequestRefused("too many windows", errno.ENOSPC)
         elif (address, size) not in self._hollow[bisect_left(self._hollow, (address, size)) :][:1]:
@@ -72,7 +79,12 @@ class Windows:
                 kept.append((first, length))
             elif first < address or first + length > end:
                 raise RequestRefused(f"[{address:#x}, +{size:#x}) splits the window at {first:#x}")
-        self._plane.dma_unmap(self._vf, address, size)
+        try:
+            self._plane.dma_unmap(self._vf, address, size)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise RequestRefused(f"[{address:#x}, +{size:#x}) splits a window") from error
         self._hollow = kept
 
     def bury(self) -> Iterator[None]:

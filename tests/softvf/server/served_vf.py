@@ -54,7 +54,7 @@ class ServedVf:
 
     def rules(self) -> list[str]:
         """Rules of the violations so far."""
-        return [e["rule"] for e in self.log.as_dict()["entries"] if e["kind"] == "violation"]
+        return [e["rule"] for e in self.log.entries() if e["kind"] == "violation"]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from iavfio.softvf.function.regions import DmaFault
 from tests.softvf.server.raw_client import RawClient
 from tests.softvf.server.served_vf import ServedVf
 
@@ -51,14 +52,14 @@ def unmap(client: RawClient, address: int, size: int, flags: int = 0) -> int:
 def test_windows_are_used_for_dma(served: ServedVf, client: RawClient, memory: int) -> None:
     assert dma_map(client, memory, 0x100000) == 0
     os.pwrite(memory, b"hello", 0x234)
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x100234, 5)
     client.write(7, 4, b"\4\0")
     assert served.vf.dma_read(0x100234, 5) == b"hello"
     served.vf.dma_write(0x100FFF, b"ab")
     assert os.pread(memory, 2, 0xFFF) == b"ab"
     client.write(7, 4, b"\0\0")
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x100234, 5)
 
 
@@ -67,7 +68,7 @@ def test_file_offsets_need_no_alignment(served: ServedVf, client: RawClient, mem
     assert dma_map(client, memory, 0x5000, size=100, offset=0x1001) == 0
     client.write(7, 4, b"\4\0")
     assert served.vf.dma_read(0x5000, 3) == b"xyz"
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x5000, 101)
 
 
@@ -79,7 +80,7 @@ def test_accesses_over_adjacent_windows_are_split(
     client.write(7, 4, b"\4\0")
     served.vf.dma_write(0x10FFE, b"abcd")
     assert (os.pread(memory, 2, 0x8FFE), os.pread(memory, 2, 0x2000)) == (b"ab", b"cd")
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_write(0x11FFE, b"abcd")
 
 
@@ -87,7 +88,7 @@ def test_permissions_hold(served: ServedVf, client: RawClient, memory: int) -> N
     assert dma_map(client, memory, 0x10000, flags=1) == 0
     client.write(7, 4, b"\4\0")
     assert served.vf.dma_read(0x10000, 1) == b"\0"
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_write(0x10000, b"x")
 
 
@@ -148,7 +149,7 @@ def test_windows_without_fd_are_accepted_and_not_used(
     for address, size in ((0xFF000000, 0), (TOP - 0x1000, 0x1001), (2, TOP - 1)):
         assert dma_map(client, None, address, size) == errno.EINVAL
     client.write(7, 4, b"\4\0")
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0xFE000000, 4)
     assert dma_map(client, memory, 0xFE000000, 0x1000) == 0
     assert served.vf.dma_read(0xFE000000, 4) == bytes(4)
@@ -164,12 +165,12 @@ def test_unmap_is_by_range(served: ServedVf, client: RawClient, memory: int) -> 
     client.write(7, 4, b"\4\0")
     assert served.vf.dma_read(0x10000, 0x8000) == bytes(0x8000), "... nor changed"
     assert unmap(client, 0x10000, 0x4000) == 0
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x13000, 1)
     assert served.vf.dma_read(0x14000, 0x4000) == bytes(0x4000)
     assert unmap(client, 0, 1 << 63) == 0, "wildcards come in two halves"
     assert unmap(client, 1 << 63, 1 << 63) == 0
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x14000, 1)
 
 
@@ -178,7 +179,7 @@ def test_unmap_all(served: ServedVf, client: RawClient, memory: int) -> None:
     assert unmap(client, 0x10000, 0, flags=2) == errno.EINVAL
     assert unmap(client, 0, 0, flags=2) == 0
     client.write(7, 4, b"\4\0")
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x10000, 1)
 
 
@@ -200,7 +201,7 @@ def test_disconnect_drops_windows(served: ServedVf, client: RawClient, memory: i
     client.close()
     again = RawClient(served.path)
     again.write(7, 4, b"\4\0")
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0x10000, 1)
     assert dma_map(again, memory, 0x10000) == 0
     again.close()
@@ -227,5 +228,5 @@ def test_thousands_of_windows(served: ServedVf, client: RawClient, memory: int) 
     client.write(7, 4, b"\4\0")
     assert served.vf.dma_read(256 * 0x1000, 4) == b"\0\1\2\3"
     assert unmap(client, 0, 2000 * 0x1000) == 0
-    with pytest.raises(OSError, match="Bad address"):
+    with pytest.raises(DmaFault):
         served.vf.dma_read(0, 1)
