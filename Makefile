@@ -68,7 +68,7 @@ bench-handlers: build  ## packet handlers compiled from Python against C ones, i
 bench-loopback: build  ## the software VF end to end against a plain copy loop, in interleaved rounds
 	@ninja -C $(BUILD) --quiet bench/floor && $(PY) -m bench.end_to_end $(BUILD)/bench/floor $(BENCHFLAGS)
 
-bench-neighbour: build  ## how long a VF waits while the client of another one storms: histograms, storm by storm
+bench-neighbour: build  ## how long a VF waits while the client of another one storms: a table, histograms, exit status 1 for a broken promise
 	@$(PY) -m tests.hostile.neighbour $(BENCHFLAGS)
 
 bench-python: build  ## bursts in Python: over the C calls, filters by columns, a loop beside the C worker
