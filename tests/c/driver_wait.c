@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sleeping, waking and stopping with more than one thread. */
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "rig.h"
 
@@ -68,6 +69,31 @@ static void test_wait(void)
     pthread_join(thread, NULL);
     assert(sleeper.result == -ENODEV);
     assert(pair_recv(rig.pair, &columns, 32) == -ENODEV);
+    close(rig.config.event_fd);
+    rig_end(&rig);
+}
+
+/* A poll that fails costs the queue nothing: the sleeper looks again (docs/spec/reliability.md F68). Here it
+ * fails because it names more files than the process may have open. */
+static void test_failed_poll(void)
+{
+    struct rig rig;
+    struct rlimit limit, none;
+    uint64_t handles[32];
+    struct columns columns = plain(handles);
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.event_fd = eventfd(0, EFD_CLOEXEC);
+    rig_go(&rig);
+    assert(!getrlimit(RLIMIT_NOFILE, &limit));
+    none = (struct rlimit){.rlim_cur = 1, .rlim_max = limit.rlim_max};
+    assert(!setrlimit(RLIMIT_NOFILE, &none));
+    assert(pair_recv_wait(rig.pair, &columns, 32, 2000000) == 0);
+    assert(pair_wait_any(&rig.pair, 1, 2000000) == 0);
+    assert(!setrlimit(RLIMIT_NOFILE, &limit));
+    rig_rx(&rig, 60, RIG_EOP);
+    assert(pair_recv_wait(rig.pair, &columns, 32, -1) == 1);
+    pair_release(rig.pair, handles, 1);
     close(rig.config.event_fd);
     rig_end(&rig);
 }
@@ -215,6 +241,7 @@ static void test_stop_race(void)
 int main(void)
 {
     test_wait();
+    test_failed_poll();
     test_no_lost_wakeup();
     for (uint32_t left = 0; left < 40; left++)
         test_starved_e810(left);
