@@ -48,7 +48,7 @@ class Time:
 class Leaps(Time):
     """A clock whose naps are the longer, the longer nothing has happened, and end at each alarm.
 
-    So a wait in vain takes some dozen looks, whatever it lasts; it ends up to a fifth too late.
+    So a wait in vain takes some dozen looks, whatever it lasts; it ends up to a third too late.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Leaps(Time):
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        until, planned = self.now + (self.now - self.heard) / 5, len(self.alarms)
+        until, planned = self.now + (self.now - self.heard) / 3, len(self.alarms)
         until = min([until, *(alarm[0] for alarm in self.alarms)])
         super().sleep(max(seconds, until - self.now))
         if len(self.alarms) < planned:
