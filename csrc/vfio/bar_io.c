@@ -223,7 +223,7 @@ int bar_io_add_area(struct bar_io *bar, uint64_t offset, uint64_t size, void *ad
         return -ENOSPC;
     if (size < 4 || offset > bar->size || size > bar->size - offset)
         return -EINVAL;
-    result = bus_error_guard(address, size, &bar->lost);
+    result = bus_error_guard(address, size, &bar->lost, NULL, -1);
     if (result)
         return result;
     area->offset = offset;

@@ -96,7 +96,8 @@ int memory_bind_node(void *address, uint64_t size, int node);
 int memory_replace_with_zeros(void *address, uint64_t size);
 int memory_arrange(void *address, int fd, const uint64_t *offsets, uint64_t count, uint64_t page);
 int memory_give_back(int fd, uint64_t offset, uint64_t size);
-int bus_error_guard(void *address, uint64_t size, uint32_t *lost);
+int bus_error_guard(void *address, uint64_t size, uint32_t *lost, const void *kept, int pages);
+int bus_error_pages(void *address, uint64_t size);
 void bus_error_unguard(void *address);
 
 #endif

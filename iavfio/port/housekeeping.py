@@ -31,6 +31,10 @@ PF_SILENT = (
     "  look at the host's dmesg: i40e is silent after malicious driver detection; port.reset() "
     "ends it"
 )
+COUNTERS_HIDDEN = (
+    "the counters' file was cut short: other processes see no counters of this port any more\n"
+    "  port.stats goes on; for iavfio stats, close the port and open it again"
+)
 ALIVE = (State.STOPPED, State.RUNNING)
 
 log = logger("port")
@@ -141,6 +145,8 @@ class Housekeeping:
         self.mailbox_fired()
         settle()
         control = self._control
+        if control.segment.hidden:
+            self._status.begin("counters hidden", COUNTERS_HIDDEN)
         with self._status.lock:
             if self._status.state not in ALIVE:
                 return

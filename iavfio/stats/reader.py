@@ -21,6 +21,7 @@ from iavfio.arguments import counted
 from iavfio.errors import IavfioError
 from iavfio.exhaustion import exhaustion
 from iavfio.foreign import an_object, parsed, plain
+from iavfio.pyvfio.bus_error import BusErrorGuard
 from iavfio.signatures import checked_call
 from iavfio.stats import liveness
 from iavfio.stats.layout import HEADER, LARGEST, MAGIC, MOST_PAIRS, MOST_TEXT, STATES
@@ -30,19 +31,23 @@ from iavfio.stats.runtime import SUFFIX, UserDir, user_name
 from iavfio.stats.snapshot import Naming, Snapshot
 
 if TYPE_CHECKING:
-    from iavfio.pyvfio.bus_error import BusErrorGuard
     from iavfio.stats.arrays import CounterArrays
     from iavfio.stats.segment import PortSegment
+
+REOPEN = "a running port has it; to see its counters, close that port and open it again"
 
 
 class SegmentReader:
     """A port's segment mapped read-only; `snapshot()` as often as wanted.
 
     `owner`: the user who must own the file, None for any. Raises IavfioError for a file that is no
-    segment, OSError when it cannot be opened.
+    segment, OSError when it cannot be opened. `memory`: the segment as its own process has it
+    mapped, which is read in place of the file.
     """
 
-    def __init__(self, path: Path, owner: int | None = None) -> None:
+    def __init__(
+        self, path: Path, owner: int | None = None, memory: mmap.mmap | None = None
+    ) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         weakref.finalize(self, os.close, fd)
         self._fd = fd
@@ -51,27 +56,32 @@ class SegmentReader:
             raise _unreadable(path, "it is a directory", f"move it away: mv {path} {path}.old")
         if not stat.S_ISREG(info.st_mode) or owner not in (None, info.st_uid):
             raise _unreadable(path, "it is another user's, or no regular file")
-        if info.st_size < HEADER:
-            raise _unreadable(path, "it is too short")
-        if info.st_size > LARGEST:
+        size = info.st_size if memory is None else len(memory)
+        if size < HEADER:
+            raise _unreadable(path, "it is too short", self._remedy())
+        if size > LARGEST:
             raise _unreadable(path, f"it is longer than {LARGEST} bytes, as no segment is")
         self.name = path.name.removesuffix(SUFFIX)
         self.home = UserDir(path.parent, info.st_uid)
         self.user = user_name(info.st_uid)
         self._path = path
-        self._map = mmap.mmap(fd, info.st_size, prot=mmap.PROT_READ)
+        self._map = memory or mmap.mmap(fd, size, prot=mmap.PROT_READ)
         self._base = ffi.from_buffer(self._map)
-        self._guard = _guarded(self._map) if info.st_uid != os.geteuid() else None
+        self._guard = BusErrorGuard(self._base) if memory is None else None
         self._live: Any = ffi.cast("struct segment_header *", self._base)
         self._header: Any = ffi.new("struct segment_header *")
         ffi.memmove(self._header, self._live, HEADER)
-        self._check(path, info.st_size)
+        self._check(path, size)
         self._text = self._read_text(path)
         self._check_whole()
 
     def _check_whole(self) -> None:
         if self._guard is not None and self._guard.lost:
-            raise _unreadable(self._path, "its owner cut it short while it was read")
+            raise _unreadable(self._path, "it was cut short while it was read", self._remedy())
+
+    def _remedy(self) -> str:
+        """For a file that is too short; "" where no process has it open any more."""
+        return REOPEN if self.alive else ""
 
     def _check(self, path: Path, size: int) -> None:
         """Offsets are taken from a copy, so that no writer can move them after this."""
@@ -85,11 +95,11 @@ class SegmentReader:
             parts.append((offset, stride, ffi.sizeof(struct), pairs))
         for offset, stride, least, count in parts:
             if stride < least or offset % 8 or stride % 8 or offset + stride * count > size:
-                raise _unreadable(path, "its offsets point outside the file")
+                raise _unreadable(path, "its offsets point outside the file", self._remedy())
         if pairs > MOST_PAIRS or header.text_size > MOST_TEXT:
             raise _unreadable(path, "it claims more queues or text than a port can have")
         if header.text_offset + header.text_size > size:
-            raise _unreadable(path, "its offsets point outside the file")
+            raise _unreadable(path, "its offsets point outside the file", self._remedy())
 
     def _read_text(self, path: Path) -> dict[str, Any]:
         start = self._header.text_offset
@@ -222,7 +232,7 @@ class PortStats:
 
     def __init__(self, segment: PortSegment) -> None:
         try:
-            self._reader = SegmentReader(segment.path)
+            self._reader = SegmentReader(segment.path, memory=segment.memory)
         except OSError as error:
             what = f"{segment.path}, this port's own counters, cannot be read"
             raise exhaustion(error, what) or IavfioError(
@@ -257,13 +267,6 @@ class PortStats:
     def _repr_html_(self) -> str:
         """The counters as tables, for notebooks."""
         return self.snapshot()._repr_html_()
-
-
-def _guarded(memory: mmap.mmap) -> BusErrorGuard:
-    """Another user may cut a file short that is mapped here: the reader must survive it."""
-    from iavfio.pyvfio.bus_error import BusErrorGuard
-
-    return BusErrorGuard(ffi.from_buffer(memory))
 
 
 def _unreadable(path: Path, cause: str, remedy: str = "") -> IavfioError:

@@ -18,8 +18,9 @@ from typing import Any
 from iavfio._driver import ffi, lib
 from iavfio.errors import ConfigError
 from iavfio.logs import logger
+from iavfio.pyvfio.bus_error import BusErrorGuard
 from iavfio.stats import liveness
-from iavfio.stats.layout import STATES, State, describe
+from iavfio.stats.layout import HEADER, PAGE, STATES, State, describe
 from iavfio.stats.listing import reclaim
 from iavfio.stats.names import GLOBAL
 from iavfio.stats.publish import Draft, claim
@@ -48,6 +49,12 @@ class PortSegment:
         self._header: Any = ffi.cast("struct segment_header *", self._base)
         self._pf: Any = ffi.cast("struct pf_counters *", self._base + self._header.pf_offset)
         self._lock: int | None = lock
+        self._kept: Any = ffi.new("char[]", len(memory))
+        ffi.memmove(self._kept, self._base, len(memory))
+        self._kept_header: Any = ffi.cast("struct segment_header *", self._kept)
+        self._hidden = False
+        # Who may write to the file may cut it short as well, under the hot path's counters.
+        self._guard = BusErrorGuard(self._base, self._kept)
         _open_segments.add(self)
 
     @classmethod
@@ -83,10 +90,38 @@ class PortSegment:
             return Draft(pairs, text, mode)
 
         name, lock, memory = claim(home, name, draft_of, numbered=numbered)
-        segment = cls(home, name, memory, lock)
+        try:
+            segment = cls(home, name, memory, lock)
+        except BaseException:
+            os.close(lock)  # without it the file is a dead port's
+            raise
         if device:
             reclaim(device)
         return segment
+
+    @property
+    def memory(self) -> mmap.mmap:
+        """What its writer has mapped: the file, or private memory after the file was cut short."""
+        return self._memory
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the file was cut short: the counters go on in this process alone from then on.
+
+        Others find a file that is no segment.
+        """
+        lock, size = self._lock, len(self._memory)
+        if lock is None or self._hidden:
+            return self._hidden
+        if os.fstat(lock).st_size < size:
+            for page in range(0, size, PAGE):  # one that is gone is a SIGBUS, and all are replaced
+                self._memory[page]
+        if self._guard.lost:
+            # The page in which a file ends now is zero behind its end, the header as well.
+            ffi.memmove(self._base, self._kept, HEADER)
+            os.ftruncate(lock, 0)  # made longer again it would look whole, and stand still
+            self._hidden = True
+        return self._hidden
 
     @property
     def name(self) -> str:
@@ -113,14 +148,15 @@ class PortSegment:
 
     def set_pairs(self, pairs: int) -> None:
         """How many pairs readers show; never fewer than before, so totals never go back."""
-        self._header.pairs = max(int(self._header.pairs), min(pairs, self.capacity))
+        pairs = max(int(self._header.pairs), min(pairs, self.capacity))
+        self._header.pairs = self._kept_header.pairs = pairs
 
     def set_state(self, state: State) -> None:
         """Publishes the port's state, and counts a reset when one begins."""
         new = STATES.index(state)
         if state == "resetting" and self._header.state != new:
             self._update_pf(resets=int(self._pf.resets) + 1)
-        self._header.state = new
+        self._header.state = self._kept_header.state = new
 
     def set_global(self, values: Sequence[int], sampled_at: float | None = None) -> None:
         """Publishes the PF's GET_STATS answer: 12 values in its order, at `time.monotonic()`.

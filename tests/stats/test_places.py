@@ -285,7 +285,7 @@ def test_reader_survives_a_file_that_its_owner_cuts_short(base: Path) -> None:
     os.truncate(path, 0)
 
     def look() -> None:
-        with pytest.raises(IavfioError, match="cut it short"):
+        with pytest.raises(IavfioError, match="it was cut short"):
             reader.snapshot()
 
     assert in_child(look) == 0
