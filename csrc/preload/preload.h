@@ -54,7 +54,7 @@ struct slot {
     uint32_t irqs;
     int msix_bar; /* -1: none */
     unsigned pcie_cap; /* offset in config space, 0: none */
-    int lost_reported, refused_reported;
+    int lost_reported, refused_reported, unsealed_reported;
     struct region region[PRELOAD_REGIONS];
 };
 

@@ -2,12 +2,15 @@
 /* The vfio-user side of a slot: connection, facts about the device, DMA and register messages. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
+#include <linux/magic.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 
 #include "preload/preload.h"
 #include "preload/real.h"
@@ -89,6 +92,26 @@ static int agree(struct slot *slot)
     return version_learn(slot, reply, size);
 }
 
+/* Whether all that the region maps of the file stays there: a page that goes is a SIGBUS, in a program that
+ * may not even look for it. A file on hugetlbfs loses pages that a server punches out of it. */
+static bool lasts(const struct region *region, int fd)
+{
+    long seals = syscall(SYS_fcntl, fd, F_GET_SEALS, 0);
+    struct statfs system;
+    struct stat facts;
+
+    if (seals < 0 || !(seals & F_SEAL_SHRINK) || syscall(SYS_fstat, fd, &facts) ||
+        syscall(SYS_fstatfs, fd, &system) || system.f_type == HUGETLBFS_MAGIC)
+        return false;
+    for (uint32_t i = 0; i < region->areas; i++) {
+        const struct area *area = &region->area[i];
+
+        if (region->fd_offset + area->offset + area->size > (uint64_t)facts.st_size)
+            return false;
+    }
+    return true;
+}
+
 static int learn_region(struct slot *slot, uint32_t index)
 {
     struct region *region = &slot->region[index];
@@ -108,6 +131,15 @@ static int learn_region(struct slot *slot, uint32_t index)
     if (result)
         return result > 0 ? -result : result;
     result = region_learn(region, reply.bytes, size, nfds > 0);
+    if (result == 0 && region->areas && !lasts(region, nfds ? fds[0] : -1)) {
+        region->areas = 0;
+        if (!slot->unsealed_reported++)
+            preload_say(
+                "%s: the server's file for BAR%u is too short, or may become so: each access "
+                "is a message, which is slow\n"
+                "  the server must give a memfd with F_SEAL_SHRINK",
+                slot->bdf, index);
+    }
     if (result == 0 && region->areas)
         region->fd = fds[0];
     for (uint32_t i = region->fd >= 0; i < nfds; i++)

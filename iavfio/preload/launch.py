@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import iavfio
 from iavfio.errors import ConfigError
@@ -21,6 +18,10 @@ from iavfio.softvf.server.directory import new_directory
 LIBRARY = "libiavfio_preload.so"
 MAX_SOCKETS = 32
 IOVA_BITS = range(32, 58)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AWAITED = (*PASSED_ON, signal.SIGCHLD)
+SI_KERNEL = 0x80  # siginfo's code of a signal that no process sent
+LOOK = 1.0  # seconds: another thread of this process may have taken SIGCHLD
 
 
 class Preload:
@@ -55,16 +56,26 @@ class Preload:
     def run(self, command: Sequence[str]) -> int:
         """Runs a program to its end with this process's standard streams.
 
-        Returns its exit status, 128 + n when signal n ended it. SIGTERM and SIGHUP are passed on;
-        Ctrl-C reaches it from the terminal. Raises ConfigError when it cannot be preloaded.
+        Returns its exit status, 128 + n when signal n ended it. SIGINT, SIGTERM and SIGHUP are
+        passed on, but not Ctrl-C, which it gets from the terminal itself. Raises ConfigError when
+        it cannot be preloaded.
         """
         path = program.find(command[0])
         program.check(path)
-        child = subprocess.Popen(
-            list(command), executable=path, env=self.environment(), close_fds=False
-        )
-        with _passing_on(child):
-            status = child.wait()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+        try:
+            child = os.posix_spawn(
+                path,
+                list(command),
+                self.environment(),
+                setsigmask=before,
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # which Python ignores
+            )
+            status = _end_of(child)
+            while signal.sigtimedwait(PASSED_ON, 0):
+                pass  # the program has ended: they were meant for it
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return status if status >= 0 else 128 - status
 
 
@@ -114,25 +125,15 @@ def library() -> Path:
     return path
 
 
-@contextmanager
-def _passing_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C is the program's to answer; a request to end is passed on."""
-
-    def forward(number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
-
-    def ignore(_number: int, _frame: FrameType | None) -> None:
-        pass
-
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
-        signal.SIGINT: ignore,
-        signal.SIGTERM: forward,
-        signal.SIGHUP: forward,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end_of(child: int) -> int:
+    """Waits for a program, passing signals on; its exit status, -n when signal n ended it."""
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        came = signal.sigtimedwait(AWAITED, LOOK)
+        if came is None or came.si_signo == signal.SIGCHLD:
+            continue
+        # The terminal sends Ctrl-C to all processes in its foreground, the program as well.
+        if came.si_signo != signal.SIGINT or came.si_code != SI_KERNEL:
+            os.kill(child, came.si_signo)

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,3 +103,54 @@ def test_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
         program.find(str(tmp_path / "data"))
     with pytest.raises(ConfigError, match="directory"):
         program.find(str(tmp_path))
+
+
+COUNTING = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+print("ready", flush=True)
+count = 0
+while signal.sigtimedwait({signal.SIGINT}, 2 if count else 30):
+    count += 1
+print("came:", count, flush=True)
+"""
+
+
+def counting(socket: str) -> list[str]:
+    program = [sys.executable, "-c", COUNTING]
+    return [sys.executable, "-m", "iavfio.cli", "preload", socket, "--", *program]
+
+
+def test_sigint_to_it_alone_is_passed_on(socket: str) -> None:
+    with subprocess.Popen(
+        counting(socket), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "came: 1\n"
+        assert process.wait(30) == 0
+
+
+def test_ctrl_c_at_a_terminal_comes_once(socket: str) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, counting(socket))
+    seen = b""
+    try:
+        while b"ready" not in seen:
+            seen += os.read(terminal, 4096)
+        os.write(terminal, b"\x03")
+        with suppress(OSError):  # EIO: nobody has the terminal open any more
+            while part := os.read(terminal, 4096):
+                seen += part
+    finally:
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+    assert b"came: 1\r\n" in seen
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_program_is_born_with_the_signals_of_its_caller(socket: str) -> None:
+    shown = cli(socket, "--", "grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status").stdout
+    standard = (1 << 31) - 1  # the rest is libc's own
+    assert [int(line.split()[1], 16) & standard for line in shown.splitlines()] == [0, 0]

@@ -175,6 +175,21 @@ def registers() -> dict[str, Any]:
     return found | {"doorbell page": line.split()[1], "dup": _through_dup(device)}
 
 
+def mapped_page() -> dict[str, Any]:
+    """The register at 0, before and after the server was told through another, and who has it."""
+    _, _, device = _open()
+    bar = mmap.mmap(device, PAGE, mmap.MAP_SHARED)
+    register = ctypes.c_uint32.from_buffer(bar)
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    start = f"{ctypes.addressof(register):x}-"
+    line = next(line for line in maps.splitlines() if line.startswith(start))
+    before = register.value
+    os.pwrite(device, struct.pack("<I", 1), 0x1000)
+    after = register.value
+    register.value = 7
+    return {"page": line.split()[1], "before": before, "after": after, "written": register.value}
+
+
 def _through_dup(device: int) -> str:
     """A copy of the fd leads to the same device, also when the first is closed."""
     copy = os.dup(device)
