@@ -42,7 +42,7 @@ class Order:
         """This thread is about to wait for a lock, if need be."""
         for held in self.holds():
             edge = held.site, lock.site
-            if held is not lock and edge not in self.edges:
+            if edge not in self.edges:
                 self.edges[edge] = _place(inspect.currentframe())
 
     def circle(self) -> list[str]:
@@ -91,7 +91,8 @@ class Watched:
         self._new = True
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if blocking and not self._new:  # nobody else can have a new one
+        # Nobody else can have a new lock, and nobody waits for a reentrant one that is his.
+        if blocking and not self._new and self not in self._order.holds():
             self._order.waits(self)
         self._new = False
         taken = bool(self._lock.acquire(blocking, timeout))
@@ -107,6 +108,10 @@ class Watched:
 
     def locked(self) -> bool:
         return bool(self._lock.locked())
+
+    def __getattr__(self, name: str) -> Any:
+        """What a condition asks of a reentrant lock: to give it up whole and to take it back."""
+        return getattr(self._lock, name)
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -129,7 +134,7 @@ def watched(order: Order) -> Iterator[None]:
 
     def make_condition(inner: Any = None) -> threading.Condition:
         site = _maker(inspect.currentframe())
-        held: Any = Watched(order, lock(), site) if site and inner is None else inner
+        held: Any = Watched(order, reentrant(), site) if site and inner is None else inner
         return condition(held)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -255,6 +255,8 @@ void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
  * lacks what the flow is of, -ENOSPC for more flows or patterns than there is room for: nothing changes then. */
 int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *config,
                   const uint64_t *vlans);
+/* What plane_publish would say of the flows; changes nothing. */
+int plane_check_flows(struct plane *plane, const struct softvf_config *config);
 void plane_set_link(struct plane *plane, int up);
 /* Registers the UDP port of a tunnel, as the host does when it makes one; -ENOSPC when there are too many. */
 int plane_add_tunnel(struct plane *plane, uint32_t port, int geneve);

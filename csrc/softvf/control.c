@@ -206,6 +206,15 @@ int plane_publish(struct plane *plane, uint32_t vf, const struct softvf_config *
     return 0;
 }
 
+int plane_check_flows(struct plane *plane, const struct softvf_config *config)
+{
+    struct flow_table *flows;
+    int error = flows_compile(config, &plane->tunnels, &flows);
+
+    flows_free(flows);
+    return error;
+}
+
 void plane_set_link(struct plane *plane, int up)
 {
     plane->link = up;

@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,7 +90,10 @@ ICE = Driver(
     "CFLAGS_ice_irq.o += -Dpci_irq_vector=judge_irq_vector\n"
     "CFLAGS_ice_main.o += -Ddevm_request_threaded_irq=judge_request_irq\n"
     "CFLAGS_ice_main.o += -Ddevm_free_irq=judge_free_irq\n"
-    "CFLAGS_ice_lib.o += -Ddevm_free_irq=judge_free_irq\n",
+    "CFLAGS_ice_lib.o += -Ddevm_free_irq=judge_free_irq\n"
+    "CFLAGS_ice_virtchnl_fdir.o += -Dice_parser_create=judge_parser_create\n"
+    "CFLAGS_virt/fdir.o += -Dice_parser_create=judge_parser_create\n"
+    "CFLAGS_virt/rss.o += -Dice_parser_create=judge_parser_create\n",
     minutes=11,
 )
 
@@ -126,8 +130,11 @@ class Judge:
 
     def built(self) -> Path | None:
         """The judge that was built, or wanted, last of our files as they are; None without one."""
-        found = cache_dir().glob(f"judge-{self.name}-*-{self._key}")
-        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        found: list[tuple[int, Path]] = []
+        for path in cache_dir().glob(f"judge-{self.name}-*-{self._key}"):
+            with suppress(FileNotFoundError):  # another checkout's prune() was here
+                found.append((path.stat().st_mtime_ns, path))
+        return max(found)[1] if found else None
 
     @property
     def _key(self) -> str:

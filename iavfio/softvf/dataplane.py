@@ -421,6 +421,12 @@ class DataPlane:
         with self._locked() as plane:
             _check(lib.plane_publish(plane, vf, raw, vlans))
 
+    def check_flows(self, config: VfConfig) -> None:
+        """Raises what `publish` would for the flows of this configuration; changes nothing."""
+        raw, _vlans, _flows = packed(config)
+        with self._locked() as plane:
+            _check(lib.plane_check_flows(plane, raw))
+
     def add_tunnel(self, kind: Tunnel, port: int) -> None:
         """Registers a tunnel's UDP port; another kind replaces the one that the port had."""
         with self._locked() as plane:

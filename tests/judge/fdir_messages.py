@@ -72,6 +72,20 @@ def add(
     return head + rule + struct.pack("<i", len(actions)) + deeds + bytes(4)
 
 
+def add_raw(packet: bytes, actions: list[Action], *, length: int) -> bytes:
+    """ADD_FDIR_FILTER for packets like this one in all bits; `length`: what it says it has."""
+    pattern = struct.pack("<H", length) + packet.ljust(1020, b"\0") + b"\xff" * 1020
+    deeds = b"".join(each.packed() for each in actions).ljust(36 * ACTIONS, b"\0")
+    rule = pattern.ljust(72 * HEADERS, b"\0")
+    return (
+        struct.pack("<HHIii", 1, 0, 0, 0, 0)
+        + rule
+        + struct.pack("<i", len(actions))
+        + deeds
+        + bytes(4)
+    )
+
+
 def delete(flow: int, *, vsi: int = 1) -> bytes:
     """DEL_FDIR_FILTER."""
     return struct.pack("<HHIi", vsi, 0, flow, 0)

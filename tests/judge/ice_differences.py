@@ -18,6 +18,11 @@ from tests.judge.ice_pair import Say, Step
 
 CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
 ADD_VLANS = (12, 52)
+ADD_RSS_CFG, DEL_RSS_CFG = 45, 46
+RULE_HEADERS, RULE_HEADER = 8, 72  # bytes before the headers of a rule, and of one
+TRANSPORTS = {6, 7, 8}  # types of headers
+GTPU = {9, 10, 11, 12}
+NAT_T = {7, 15}
 SET_RSS_HASHCFG, SYMMETRIC = 26, Say(18, struct.pack("<HHI", 1, 2, 0))
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
@@ -159,6 +164,37 @@ def _lost_its_symmetry(exchange: Exchange) -> bool:
     return bool(chosen) and any(step.opcode == SET_RSS_HASHCFG for step in said[chosen[0] :])
 
 
+def _pattern(exchange: Exchange) -> set[int]:
+    """Types of the headers of a rule for RSS that is made or deleted in this step."""
+    if _opcode(exchange) not in (ADD_RSS_CFG, DEL_RSS_CFG) or not isinstance(exchange.step, Say):
+        return set()
+    (count,) = struct.unpack_from("<I", exchange.step.payload, 4)
+    places = range(RULE_HEADERS, RULE_HEADERS + min(count, 32) * RULE_HEADER, RULE_HEADER)
+    return {struct.unpack_from("<I", exchange.step.payload, at)[0] for at in places}
+
+
+def _is_in_the_place_of_a_class(exchange: Exchange) -> bool:
+    """The rule has the headers of a packet class, which is gone, or it is the class."""
+    if not exchange.effects or not exchange.effects.keys() <= {"classes", "rules"}:
+        return False
+    real, soft = exchange.effects.get("classes", (frozenset(), frozenset()))
+    return bool(_pattern(exchange) & TRANSPORTS) and real <= soft
+
+
+def _is_beyond_the_data_plane(exchange: Exchange) -> bool:
+    """Only the rule of this step is missing: of what is inside GTP-U, or of ESP in UDP."""
+    if {*exchange.effects} != {"rules"}:
+        return False
+    real, soft = exchange.effects["rules"]
+    pattern = _pattern(exchange)
+    return real == soft[1:] and bool(pattern & GTPU or pattern >= NAT_T)
+
+
+def _changes_the_function(exchange: Exchange) -> bool:
+    """A rule that is made or deleted has changed how the VF's symmetric rules hash."""
+    return bool(_pattern(exchange)) and "symmetric" in exchange.effects
+
+
 def _has_classes_before_rules(exchange: Exchange) -> bool:
     """ice has all rules of the software PF's, in their order, and classes before some of them."""
     effects = exchange.effects
@@ -183,11 +219,34 @@ ROWS = (
         kernels=("6.12", NEWEST),
     ),
     Row(
+        "a rule in the place of a class",
+        _is_in_the_place_of_a_class,
+        "to 7.3 a rule for TCP, UDP or SCTP over IP has the headers of the packet class: it takes "
+        "its place, and leaves none when it is deleted; the software PF has both",
+        kernels=(NEWEST,),
+    ),
+    Row(
+        "rules inside tunnels",
+        _is_beyond_the_data_plane,
+        "7.3 hashes the addresses inside GTP-U, and knows ESP in UDP for what it is; the data "
+        "plane does neither and notes it",
+        kernels=(NEWEST,),
+    ),
+    Row(
+        "the function of a rule",
+        _changes_the_function,
+        "7.3 gives the VF the symmetric function with each rule that is made, which makes those "
+        "symmetric that want it, and the plain one with each that is deleted; the software PF "
+        "leaves that to CONFIG_RSS_HFUNC",
+        kernels=(NEWEST,),
+    ),
+    Row(
         "classes before rules",
         _has_classes_before_rules,
         "ice makes a packet class's profile anew after a change of the hash function and after a "
         "reset that changes the class, so that it is newer than a rule which stays as it is, and "
         "packets of both go by the class; the software PF has all classes behind all rules",
+        kernels=("6.12", NEWEST),
     ),
     Row(
         "rates of queues and the clock",

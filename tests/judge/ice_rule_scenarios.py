@@ -90,6 +90,7 @@ def scenarios() -> Iterable[tuple[str, Scenario]]:
     yield "a rule of the same headers", (add(*V4), add(*V6), add(*SOURCE), delete(*V4), delete(*V4))
     yield "a rule that is not there", (delete(*V4), add(*V4), delete(*V6), delete(*V4), delete(*V4))
     yield "rules and packet classes", (add(*V4), classes(1 << 33), add(*V6), classes(0))
+    yield "rules of what is inside", (add((IPV4, 1), (GTPU_UP, 0)), delete((IPV4, 1), (GTPU_UP, 0)))
     yield "rules and resets", (add(*V4), Say(2), RESOURCES, add(*V6), Host("flr"), RESOURCES)
     without = Say(3, struct.pack("<I", CAPS & ~(1 << 27)))
     yield "rules of a VF without the capability", (without, add(*V4))
@@ -99,6 +100,7 @@ def scenarios() -> Iterable[tuple[str, Scenario]]:
         "the function goes through the rules",
         (add(*V4), add(*V6, algorithm=2), function(2), function(0)),
     )
+    yield "a rule that the function leaves as it is", (add(*SOURCE), function(2))
     for count in (33, 0xFFFFFFFF):
         yield f"{count} headers", (Say(ADD, rss_cfg(*V4, count=count)),)
 

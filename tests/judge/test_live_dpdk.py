@@ -29,6 +29,7 @@ pytestmark = NEEDED
 ICE = pytest.mark.parametrize(
     "live", [name for name in LIVE if name.startswith("linux-ice")], indirect=True
 )
+SCALAR = "--force-max-simd-bitwidth=64"
 BURST = 32  # frames of `start tx_first 1`
 
 
@@ -105,7 +106,7 @@ def test_dpdk_sees_the_mark_of_a_filter_and_nothing_of_what_is_dropped(
     steps: list[Step] = ["set fwd rxonly", "set verbose 1", FILTER, "start tx_first 1"]
     steps += [sent(4 * BURST), 1.0, "stop", "flow destroy 0 rule 0", dropping, "start tx_first 1"]
     steps += [sent(8 * BURST), 1.0, "stop"]
-    run = run_testpmd(tmp_path, steps, options="--rxq=4 --txq=4", **live)
+    run = run_testpmd(tmp_path, steps, eal=SCALAR, options="--rxq=4 --txq=4", **live)
     assert run.violations == [] and run.status == 0, run.text
     assert printed(run).count("Flow rule #0 created") == 2, run.text
     assert printed(run).count("FDIR matched ID=0x7") == 4 * BURST

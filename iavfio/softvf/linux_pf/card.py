@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from iavfio.linuxpf.process import Answer, What
-from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
 
 Request = Callable[[What, int], Answer]  # what the PF's process is asked for, and of which VF
@@ -47,6 +47,9 @@ class Card(Protocol):
 
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """Carries out commands of the firmware admin queue; the VFs that they were about."""
+
+    def flow_name(self, flow: FlowRule) -> str:
+        """A flow that it wanted of the data plane, in words."""
 
     def service(self, vf: int, request: Request) -> Service | None:
         """How it serves a VF now; None when the PF's process does not tell."""

@@ -19,7 +19,7 @@ from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import Answer, Frame, JudgeProcess, Kind, What
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware
-from iavfio.softvf.dataplane import DataPlane, FlowRule
+from iavfio.softvf.dataplane import DataPlane, FlowRule, VfConfig
 from iavfio.softvf.linux_pf import administrator
 from iavfio.softvf.linux_pf.card import Card, Service
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
@@ -48,7 +48,8 @@ class LinuxVf:
         self.running_rx: dict[int, RxQueue] = {}
         self.running_tx: dict[int, TxQueue] = {}
         self.vectors: tuple[Vector, ...] = ()
-        self.refused_flows: tuple[FlowRule, ...] = ()  # what the data plane did not take last
+        self.wanted_flows: tuple[FlowRule, ...] = ()  # of the last time that not all were taken ...
+        self.taken_flows: tuple[FlowRule, ...] = ()  # ... and those that were
 
     @property
     def up(self) -> bool:
@@ -329,11 +330,26 @@ class LinuxPf:
             mdd_stopped=vf.stopped_by_mdd,
             delay_us=self.personality.delay_us,
         )
+        self.plane.publish(vf.index, replace(config, flows=self._flows(vf, config)))
+
+    def _flows(self, vf: LinuxVf, config: VfConfig) -> tuple[FlowRule, ...]:
+        """The flows that the data plane takes: one that it cannot take costs no other one."""
+        if config.flows == vf.wanted_flows:
+            return vf.taken_flows
+        known, taken = set(vf.wanted_flows) - set(vf.taken_flows), config.flows
         try:
-            self.plane.publish(vf.index, config)
-        except OSError as error:  # of its flows alone
-            if vf.refused_flows != config.flows:
-                vf.refused_flows = config.flows
-                text = f"the data plane takes none of {len(config.flows)} flows: {error.strerror}"
-                vf.hardware.violation("docs/spec/pf-dialects.md 9", text, "note")
-            self.plane.publish(vf.index, replace(config, flows=()))
+            self.plane.check_flows(config)
+        except OSError:
+            taken = ()
+            for flow in config.flows:
+                try:
+                    self.plane.check_flows(replace(config, flows=(*taken, flow)))
+                except OSError as error:
+                    if flow not in known:
+                        text = f"the data plane does not take the flow {self.card.flow_name(flow)}"
+                        text = f"{text}: {error.strerror}"
+                        vf.hardware.violation("docs/spec/pf-dialects.md 9", text, "note")
+                else:
+                    taken = (*taken, flow)
+        vf.wanted_flows, vf.taken_flows = config.flows, taken
+        return taken

@@ -87,6 +87,8 @@ class Resets:
         """
         p = self._pf.personality
         vf.forget()
+        if p.is_ice_6_1:
+            vf.rules = []  # they go with the VSI, which later kernels keep
         vf.num_queue_pairs = 0
         wanted = vf.requested_pairs or p.num_queue_pairs
         vf.num_queue_pairs = min(wanted, max(self._pf.queue_pairs_left(), 1))

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from iavfio.linuxpf.process import Answer, JudgeProcess, What
+from iavfio.softvf._device import lib
 from iavfio.softvf.dataplane import FlowAction, FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.driver import LinuxPf
@@ -52,6 +53,9 @@ class Card:
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         return set()
 
+    def flow_name(self, flow: FlowRule) -> str:
+        return f"to queue {flow.queue}"
+
     def service(self, vf: int, request: Request) -> Service | None:
         return self.now
 
@@ -90,12 +94,33 @@ def test_what_is_left_out_is_said_once_while_it_is_so(made: Made) -> None:
     assert made.notes == ["a", "b", "a"]
 
 
-def test_flows_that_the_data_plane_does_not_take_are_left_out(made: Made) -> None:
-    wanted = VfConfig(flows=(IMPOSSIBLE,), promisc_multicast=True)
-    for _ in range(3):
-        done = made.serve(traffic=wanted)
-        assert done.flows == () and done.promisc_multicast
-    assert made.notes == ["the data plane takes none of 1 flows: Invalid argument"]
+def test_a_flow_that_the_data_plane_does_not_take_costs_no_other_one(made: Made) -> None:
     possible = replace(IMPOSSIBLE, headers=0, fields=0x8000)
-    assert made.serve(traffic=replace(wanted, flows=(possible,))).flows == (possible,)
-    assert len(made.notes) == 1
+    other = replace(possible, queue=possible.queue + 1)
+    told = f"the data plane does not take the flow to queue {IMPOSSIBLE.queue}: Invalid argument"
+    wanted = VfConfig(promisc_multicast=True)
+    for flows, taken in (
+        ((IMPOSSIBLE,), ()),
+        ((possible, IMPOSSIBLE), (possible,)),
+        ((possible, IMPOSSIBLE, other), (possible, other)),
+        ((IMPOSSIBLE, other), (other,)),
+    ):
+        for _ in range(2):
+            done = made.serve(traffic=replace(wanted, flows=flows))
+            assert done.flows == taken and done.promisc_multicast
+            assert made.notes == [told]
+    assert made.serve(traffic=replace(wanted, flows=(other,))).flows == (other,)
+    assert made.notes == [told]
+    assert made.serve(traffic=replace(wanted, flows=(IMPOSSIBLE,))).flows == ()
+    assert made.notes == [told] * 2  # anew
+
+
+def test_flows_beyond_the_room_for_them_are_left_out(made: Made) -> None:
+    many = tuple(
+        replace(IMPOSSIBLE, headers=0, fields=0x8000, frame=bytes(12) + n.to_bytes(2, "big") * 30)
+        for n in range(0x800, 0x800 + lib.SOFTVF_FLOWS + 2)
+    )
+    assert made.serve(traffic=VfConfig(flows=many)).flows == many[:-2]
+    assert len(made.notes) == 2 and all("No space" in note for note in made.notes)
+    fewer = many[2:]
+    assert made.serve(traffic=VfConfig(flows=fewer)).flows == fewer

@@ -109,6 +109,17 @@ def test_rules_for_rss_are_not_forgotten(how: str) -> None:
 
 
 @each_reset
+def test_rules_for_rss_go_with_the_vsi_of_linux_6_1(how: str) -> None:
+    with rig("e810", pf_kernel="6.1") as pf:
+        assert pf.status(1, struct.pack("<II", 1, 1)) == 0
+        assert pf.status(3, struct.pack("<I", LINUX_CAPS)) == 0
+        assert pf.status(45, rss_cfg((4, 3))) == 0
+        assert len(pf.config.rules) == 1
+        after(pf, how)
+        assert not pf.config.rules
+
+
+@each_reset
 def test_vlan_capabilities_must_be_asked_again(how: str) -> None:
     with rig("e810") as pf:
         pf.negotiate()

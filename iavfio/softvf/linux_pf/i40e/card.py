@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
-from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.i40e.queues import Queues, decode
 from iavfio.softvf.linux_pf.i40e.switch import Switch, Vsi
@@ -35,6 +35,10 @@ class X710:
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """The VFs whose VSIs the commands were about."""
         return self._switch.commands(these)
+
+    def flow_name(self, flow: FlowRule) -> str:
+        """i40e grants a VF no flow director."""
+        return str(flow)
 
     def service(self, vf: int, request: Request) -> Service | None:
         """From the state of the PF's driver, the registers and the switch."""

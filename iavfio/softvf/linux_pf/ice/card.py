@@ -8,10 +8,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
-from iavfio.softvf.dataplane import VfConfig
+from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.ice import flows
-from iavfio.softvf.linux_pf.ice.director import Director
+from iavfio.softvf.linux_pf.ice.director import Director, name_of
 from iavfio.softvf.linux_pf.ice.flows import Hashing, hashing
 from iavfio.softvf.linux_pf.ice.queues import Queues, decode
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
@@ -51,6 +51,10 @@ class E810:
             about |= self._director.command(opcode, data)
             about |= self._switch.commands([(opcode, data)])
         return about
+
+    def flow_name(self, flow: FlowRule) -> str:
+        """Its headers and fields."""
+        return name_of(flow)
 
     def service(self, vf: int, request: Request) -> Service | None:
         """From the registers and the switch."""

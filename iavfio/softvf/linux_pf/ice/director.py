@@ -113,6 +113,9 @@ class Director:
         for packet, each in self._filters.get(vf, {}).items():
             profile = profile_of(packet, profiles)
             if profile is None:
+                if profiles:  # otherwise they are made next, or were just taken back
+                    kind = ", ".join(sorted(headers_of(packet)))
+                    left_out.append(f"a filter does nothing: no profile is of its packet ({kind})")
                 continue
             headers, fields, strange = combined(profile, HEADERS, FIELDS)
             if strange:
@@ -128,7 +131,7 @@ class Director:
 def received(packet: bytes, ports: bool) -> bytes:
     """A packet as its receiver sees it: addresses change places, and `ports` where they count.
 
-    A tunnel's port stands where it is.
+    A tunnel's packet has the tunnel's port at the wrong side then, and is one of no tunnel.
     """
     at, size, behind = (26, 4, 34) if packet[12:14] == b"\x08\x00" else (22, 16, 54)
     if "eth-non-ip" in headers_of(packet):
@@ -141,6 +144,13 @@ def _exchanged(packet: bytes, at: int, size: int) -> bytes:
     """Two fields of `size` bytes one behind the other change places."""
     middle, end = at + size, at + 2 * size
     return packet[:at] + packet[middle:end] + packet[at:middle] + packet[end:]
+
+
+def name_of(flow: FlowRule) -> str:
+    """The headers and fields of a flow."""
+    headers = [name for name, bit in HEADERS.items() if flow.headers & bit]
+    fields = dict.fromkeys(name for name, bit in FIELDS.items() if flow.fields & bit)
+    return f"{' / '.join(headers)} ({', '.join(fields)})"
 
 
 def profile_of(packet: bytes, profiles: Iterable[Profile]) -> Profile | None:
