@@ -117,7 +117,7 @@ class Session:
             now = time.monotonic()
             if state != NO_ANSWER:
                 answered = now
-            elif now - answered > GONE_DEADLINE:
+            elif now - answered >= GONE_DEADLINE:
                 raise DeviceLost(
                     f"{self.device.name} is gone",
                     f"its registers have read all ones for {GONE_DEADLINE:g} s",
@@ -136,7 +136,8 @@ class Session:
                     f"{patience:.2g} s in all: look at the host's dmesg for the PF",
                     logging.WARNING,
                 )
-            self.pause(min(max((now - began) / 16, 0.0005), 0.01))  # late by a 16th, not by a half
+            late = min(max((now - began) / 16, 0.0005), 0.01)  # by a 16th, not by a half
+            self.pause(min(late, answered + GONE_DEADLINE - now))
 
     def pause(self, seconds: float) -> None:
         """Sleeps within the deadline; raises StateError when the port is being closed."""

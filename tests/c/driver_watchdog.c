@@ -159,6 +159,26 @@ static void test_events(void)
     rig_end(&rig);
 }
 
+/* The host's request is told at once, by no round of the watchdog: the next one is 100 s away.
+ * docs/spec/reliability.md F33 */
+static void test_request_waits_for_no_round(void)
+{
+    struct rig rig;
+    struct watchdog *watchdog;
+    uint64_t one = 1;
+    int error, request = eventfd(0, EFD_CLOEXEC);
+
+    rig_new(&rig, ENTRIES, BUFFERS);
+    watchdog = watchdog_new(&rig.regio, -1, request, -1, FAR_US, &error);
+    assert(write(request, &one, 8) == 8);
+    alarm(60); /* instead of a hang */
+    assert(watchdog_wait(watchdog, -1) == WATCHDOG_REQUEST);
+    alarm(0);
+    watchdog_free(watchdog);
+    close(request);
+    rig_end(&rig);
+}
+
 /* The table of docs/spec/libie-counters.md 6, step by step; the thread itself is two seconds away. */
 static void test_hang(void)
 {
@@ -488,6 +508,7 @@ int main(void)
     test_reset_between_arm_and_start();
     test_lost();
     test_events();
+    test_request_waits_for_no_round();
     test_hang();
     test_bound_of_a_stall();
     test_bound_of_a_loss();
