@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 STEPS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -31,6 +32,7 @@ class Account:
     outages: list[float] = field(default_factory=list)
     first_packets: list[float] = field(default_factory=list)
     detected: list[float] = field(default_factory=list)
+    stalls: list[float] = field(default_factory=list)  # until one was found
     wrong: list[str] = field(default_factory=list)
     interrupted: bool = False  # by a signal, before its time
 
@@ -65,8 +67,15 @@ class Account:
             },
             "happened": dict(sorted(self.happened.items())),
             "detected_ms": histogram(self.detected),
+            "stall_found_ms": histogram(self.stalls),
             "outage_ms": histogram(self.outages),
             "first_packet_ms": histogram(self.first_packets),
+            "quantiles_ms": {
+                "detected": quantiles(self.detected),
+                "stall_found": quantiles(self.stalls),
+                "outage": quantiles(self.outages),
+                "first_packet": quantiles(self.first_packets),
+            },
             "usage": usage,
             "interrupted": self.interrupted,
             "wrong": self.wrong,
@@ -81,3 +90,13 @@ def histogram(seconds: list[float]) -> dict[str, int]:
     )
     names = [*(f"<= {step}" for step in STEPS_MS), f"> {STEPS_MS[-1]}"]
     return {name: counts[name] for name in names if counts[name]}
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Median, 90th and 99th percentile (each a value that occurred) and maximum, in ms."""
+    values = sorted(seconds)
+    ranks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    last = len(values) - 1
+    return {
+        name: round(values[ceil(last * rank)] * 1e3, 1) for name, rank in ranks.items() if values
+    }

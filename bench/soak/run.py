@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import iavfio
@@ -30,7 +31,38 @@ KINDS = 32  # of rounds, by what happens in them: most are resets
 WARM_UP = 20  # rounds before usage is compared
 TOLD = 60.0  # seconds between two lines about how far it is
 RESETS = ("reset by the driver", "reset by the host", "reset without notice")
+STALL = "send queue stalled"
 VICTIM, ENEMY = 2, 3  # VFs of the process that is killed, and of the one that storms
+
+
+class Server:
+    """What the software PF's process holds, from its making on."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._begin, self._threads = self._now()
+        self._end = self._begin
+
+    def _now(self) -> tuple[Usage, int]:
+        return Usage.of(self._pid), len(list(Path(f"/proc/{self._pid}/task").iterdir()))
+
+    def grown(self) -> list[str]:
+        """What has grown and stays so, in words: what a client held is given back in a moment."""
+        wrong: list[str] = []
+
+        def settled() -> bool:
+            self._end, threads = self._now()
+            wrong[:] = [f"the software PF: {each}" for each in self._end.grown(self._begin)]
+            if threads > self._threads:
+                wrong.append(f"the software PF: {threads} threads, {self._threads} at first")
+            return not wrong
+
+        until(settled)
+        return wrong
+
+    def told(self) -> dict[str, dict[str, float]]:
+        """Its usage at the beginning and at the end."""
+        return {"server_begin": asdict(self._begin), "server_end": asdict(self._end)}
 
 
 class Soak:
@@ -42,7 +74,8 @@ class Soak:
         self.account = Account()
         a, b = ports
         self.ways = (Way(a, b, self.account), Way(b, a, self.account))
-        self.asked: list[float | None] = [None, None]  # when the host was asked for what is awaited
+        # When something was done to each VF of which its port is to tell, and where the time goes.
+        self.asked: list[tuple[float, list[float]] | None] = [None, None]
         for vf, port in enumerate(ports):
             port.on_event += [self.hearing(vf)]
         self.events: dict[str, Callable[[int], object]] = {
@@ -50,6 +83,7 @@ class Soak:
             "reset by the host": lambda vf: self.host(vf, "reset"),
             "reset without notice": lambda vf: self.host(vf, "reset", notify=False),
             "link flap": self.flap,
+            STALL: self.stall,
         }
         self.pauses: dict[str, Callable[[int], object]] = {
             "reconfiguration": self.reconfigure,
@@ -64,7 +98,8 @@ class Soak:
             asked = self.asked[vf]
             if asked is not None and event.kind in ("reset", "link"):
                 self.asked[vf] = None
-                self.account.detected.append(time.monotonic() - asked)
+                began, times = asked
+                times.append(time.monotonic() - began)
 
         return hear
 
@@ -72,8 +107,13 @@ class Soak:
 
     def host(self, vf: int, command: str, **options: Any) -> None:
         """The host does something to a VF, of which its port is to tell."""
-        self.asked[vf] = time.monotonic()
+        self.asked[vf] = time.monotonic(), self.account.detected
         self.pf.control(command, vf=vf, **options)
+
+    def stall(self, vf: int) -> None:
+        """The device completes nothing of the send queue any more, until its port resets it."""
+        self.asked[vf] = time.monotonic(), self.account.stalls
+        self.pf.control("fault", vf=vf, kind="tx_stall", queue=0)
 
     def flap(self, vf: int) -> None:
         self.host(vf, "link", state="disable")
@@ -115,6 +155,8 @@ class Soak:
             self.storm(lambda: happen(vf))
         else:
             what = "link flap" if kind in (4, 20) else self.dice.choice(RESETS)
+            if kind == KINDS - 1:
+                what = STALL
             if kind < 20:
                 self.load(what, lambda load: self.under_a_worker(what, load))
                 what += ", under a worker"
@@ -147,7 +189,7 @@ class Soak:
 
     def await_reset(self, what: str, vf: int, known: int) -> None:
         """A reset ends: the host's comes a moment after it was asked for."""
-        if what in RESETS and not until(lambda: len(self.ports[vf].resets) > known):
+        if what != "link flap" and not until(lambda: len(self.ports[vf].resets) > known):
             self.account.wrong.append(f"no end of: {what}")
 
     def beside_a_storm(self) -> str:
@@ -246,12 +288,14 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         account = run.account
         begin = told = time.monotonic()
         first, threads = Usage.now(), threading.active_count()
+        server = Server(pf.pid)
         try:
             while time.monotonic() < begin + seconds and not account.wrong:
                 run.round()
                 account.wrong += run.violations()
                 if account.rounds == WARM_UP:
-                    first = Usage.now()
+                    run.close()  # what the PF holds for a neighbour shall not be in its measure
+                    first, server = Usage.now(), Server(pf.pid)
                 if time.monotonic() - told >= TOLD:
                     told = time.monotonic()
                     tell(told - begin, account)
@@ -263,11 +307,13 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         account.wrong += last.grown(first)
         if threading.active_count() > threads:
             account.wrong.append(f"{threading.active_count()} threads, {threads} at first")
+        run.close()
+        account.wrong += server.grown()
         took = time.monotonic() - begin
     if pool.idle != pool.size:
         account.wrong.append(f"{pool.size - pool.idle} buffers are missing")
     account.balance()
-    return account.report(took, {"begin": asdict(first), "end": asdict(last)})
+    return account.report(took, {"begin": asdict(first), "end": asdict(last), **server.told()})
 
 
 def tell(seconds: float, account: Account) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this process holds of its host, and by how much that may grow in a long run."""
+"""What a process holds of its host, and by how much that may grow in a long run."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ class Usage:
 
     @classmethod
     def now(cls) -> Usage:
-        """Returns the present usage, without what only waits for Python's garbage collector."""
+        """Returns this process's usage, without what only waits for Python's garbage collector."""
         gc.collect()
-        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        return cls.of("self")
+
+    @classmethod
+    def of(cls, process: int | str) -> Usage:
+        """Returns the present usage of a process of this user. Raises OSError when it has ended."""
+        proc = Path("/proc") / str(process)
+        lines = (proc / "status").read_text("utf-8", "replace").splitlines()
         words = {line.split(":")[0]: line.split()[1:] for line in lines}
         return cls(
             rss_mib=round(int(words["VmRSS"][0]) / 1024, 1),
             anonymous_mib=round(int(words["RssAnon"][0]) / 1024, 1),
-            fds=sum(1 for _ in Path("/proc/self/fd").iterdir()),
-            mappings=Path("/proc/self/maps").read_text("utf-8", "replace").count("\n"),
+            fds=sum(1 for _ in (proc / "fd").iterdir()),
+            mappings=(proc / "maps").read_text("utf-8", "replace").count("\n"),
         )
 
     def figures(self, when: str) -> dict[str, float]:

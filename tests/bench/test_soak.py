@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from bench.soak.__main__ import main
 from bench.soak.load import Load
 from bench.soak.way import Way
 from iavfio.port.port import Port
+from iavfio.qualify.usage import Usage
 from tests.port.rig import until
 
 
@@ -73,9 +75,10 @@ def test_a_signal_ends_it_with_a_report_that_balances(
     assert report["sent"] == 7
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2, 4, 5, 21])
+@pytest.mark.parametrize("kind", [0, 1, 2, 4, 5, 21, 31])
 def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
-    """A driver killed twice, a storm, a pause; flaps and resets under a worker; a reset alone."""
+    """A driver killed twice, a storm, a pause; flaps and resets under a worker; a reset alone,
+    and a send queue that stalls."""
     under_a_worker = [1, 0] if 4 <= kind < 20 else []
     rolled = iter([0, kind, *under_a_worker, 1, kind, *under_a_worker])
     rig.dice = cast(Any, Dice(rolled))
@@ -86,7 +89,8 @@ def test_each_kind_of_round_is_exact(kind: int, rig: run.Soak) -> None:
     assert rig.account.wrong == []
     assert rig.account.rounds == sum(rig.account.happened.values()) == 2
     assert rig.violations() == []
-    resets = {5: 4, 21: 2}.get(kind, 0)
+    resets = {5: 4, 21: 2, 31: 2}.get(kind, 0)
+    assert len(rig.account.stalls) == (2 if kind == 31 else 0)
     assert rig.account.resets == len(rig.account.outages) == resets
 
 
@@ -180,3 +184,26 @@ def test_histogram_counts_each_outage_once() -> None:
         "<= 500": 1,
         "> 5000": 1,
     }
+
+
+def test_growth_of_the_software_pf_is_told_unless_it_passes(
+    rig: run.Soak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.soak.load.SETTLE", 0.05)
+    server = run.Server(rig.pf.pid)
+    real = Usage.of(rig.pf.pid)
+    assert real.fds > 20 and real.mappings > 20, "it is the PF that is looked at"
+    looks = iter([replace(real, fds=real.fds + 20)])
+    monkeypatch.setattr(Usage, "of", lambda _: next(looks, real))
+    assert server.grown() == [], "a client that has just gone is no growth"
+    monkeypatch.setattr(Usage, "of", lambda _: replace(real, fds=real.fds + 20))
+    (told,) = server.grown()
+    assert told.startswith("the software PF: open descriptors grew")
+    assert server.told()["server_end"]["fds"] == real.fds + 20
+
+
+def test_quantiles_are_values_that_occurred() -> None:
+    times = [each / 1000 for each in range(101)]
+    assert account.quantiles(times) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
+    assert account.quantiles([0.25]) == dict.fromkeys(("p50", "p90", "p99", "max"), 250.0)
+    assert account.quantiles([]) == {}
