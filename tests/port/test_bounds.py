@@ -367,4 +367,5 @@ def test_a_start_that_fails_leaves_the_limit_of_a_close_in_force(
             port.start()
         closers[0].join()
         whole = bounds.START + bounds.STOP
-        assert limits == [whole, *([bounds.HURRY] if interrupted else []), bounds.CLOSE]
+        started = limits[limits.index(whole) :]  # housekeeping may have asked for counters before
+        assert started == [whole, *([bounds.HURRY] if interrupted else []), bounds.CLOSE]
