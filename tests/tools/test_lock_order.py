@@ -11,7 +11,6 @@ import pytest
 from tests import lock_order
 from tests.lock_order import Order, watched
 
-
 pytestmark = pytest.mark.skipif(
     "IAVFIO_LOCK_ORDER" in os.environ, reason="the locks of this run are watched already"
 )
