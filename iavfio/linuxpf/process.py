@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -24,7 +25,12 @@ REQUEST = struct.Struct("<4I")
 ANSWER = struct.Struct("<3IiI")
 REQUEST_FD, ANSWER_FD = 3, 4
 MEMORY = "256M"
-ENDING = 20.0  # seconds
+# Of a kernel's messages only an alarm goes to the log, so that no client's requests can fill it.
+CONSOLE = ("con=none", "ssl=none", "con0=fd:0,fd:2", "stderr=1", "loglevel=3")
+PANIC = "Kernel panic - not syncing: "
+LOG = 3000  # bytes of its end that are told
+LAST_WORDS = 1.0  # seconds
+ENDING = 20.0
 STARTING = 60.0  # seconds, of a busy machine
 ANSWERING = 20.0  # seconds; a reset of 64 VFs takes a part of one
 Reply = tuple[int, int, bytes]  # opcode, v_retval, payload
@@ -131,7 +137,7 @@ class JudgeProcess:
         self.said = 0
         # The shell puts the pipes at the numbers that the kernel in the process expects.
         line = f'exec "$0" "$@" {REQUEST_FD}<&{request_read} {ANSWER_FD}>&{answer_write}'
-        options = [f"mem={MEMORY}", "con=null", "stderr=1", "panic=1", "time-travel=inf-cpu"]
+        options = [f"mem={MEMORY}", *CONSOLE, "panic=1", "time-travel=inf-cpu"]
         self._child = subprocess.Popen(
             ["bash", "-c", line, str(kernel), *options, *arguments],
             stdin=subprocess.DEVNULL,
@@ -164,7 +170,7 @@ class JudgeProcess:
         try:
             os.write(self._requests, REQUEST.pack(what, vf, opcode, len(payload)) + payload)
         except BrokenPipeError as error:
-            raise self._dead() from error
+            raise self._died() from error
         return self._until_end(ANSWERING)
 
     def say(self, opcode: int, payload: bytes = b"", vf: int = 0) -> list[Reply]:
@@ -194,19 +200,28 @@ class JudgeProcess:
         os.close(self._answers)
         self._log.close()
 
-    def _dead(self, why: str = "it died") -> LabError:
-        self._log.seek(0)
-        text = self._log.read().decode(errors="replace")
-        return LabError(f"the judge does not answer: {why}; the end of its log:\n{text[-3000:]}")
+    def log(self) -> str:
+        """The end of what the process and its kernel have said."""
+        at = max(0, os.fstat(self._log.fileno()).st_size - LOG)
+        return os.pread(self._log.fileno(), LOG, at).decode(errors="replace")
+
+    def _died(self) -> LabError:
+        with suppress(subprocess.TimeoutExpired):  # its pipes may be closed before they are written
+            self._child.wait(LAST_WORDS)
+        panics = [line.partition(PANIC)[2] for line in self.log().splitlines() if PANIC in line]
+        return self._failed(": ".join(["it died", *panics[:1]]))
+
+    def _failed(self, why: str) -> LabError:
+        return LabError(f"the judge does not answer: {why}; the end of its log:\n{self.log()}")
 
     def _read(self, count: int, deadline: float) -> bytes:
         while len(self._unread) < count:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._answers], [], [], left)[0]:
-                raise self._dead("its time is over")
+                raise self._failed("its time is over")
             data = os.read(self._answers, 1 << 16)
             if not data:
-                raise self._dead()
+                raise self._died()
             self._unread += data
         taken, self._unread = self._unread[:count], self._unread[count:]
         return taken

@@ -26,8 +26,10 @@ from iavfio.softvf.function.device import Vf
 from iavfio.softvf.log import ViolationLog, name_of
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.pf import Pf
+from iavfio.softvf.server.closing import MOST_WAITING
 from iavfio.softvf.server.directory import private_directory
 from iavfio.softvf.server.listener import VfServer
+from iavfio.softvf.server.messages import MAX_FDS
 
 if TYPE_CHECKING:
     from iavfio.softvf.linux_pf import LinuxPf
@@ -42,7 +44,7 @@ UPLINKS = (
     "gen[:size=N,flows=N]"
 )
 MOST_FILES = 65536
-OWN_FILES, IN_HAND = 24, 24
+OWN_FILES = 24
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def run(
     if not 1 <= settings.vfs <= MAX_VFS:
         raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
     card = cards.named(settings.personality, **dict(map(cards.parse_option, settings.options)))
-    _raise_fd_limit(settings.vfs, card)
+    shortage = _raise_fd_limit(settings.vfs, card)
     voice = _speech()
     log = ViolationLog(settings.verbose, hear=voice.tell if voice else None)
+    for number in range(settings.vfs if shortage else 0):
+        log.add(number, "note", "docs/spec/reliability.md D3", shortage)
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)
@@ -240,8 +244,11 @@ def hear(plane: DataPlane, pf: Pf | LinuxPf, log: ViolationLog, servers: list[Vf
         servers[vf].disconnect("its memory is gone: a file was truncated while it was mapped")
 
 
-def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:
-    """Raises IavfioError when clients could not hand over all of their files."""
+def _raise_fd_limit(vfs: int, card: cards.Personality) -> str:
+    """Returns what a client could take of others, in words, where the limit is low; "" elsewhere.
+
+    Raises IavfioError when clients could not hand over all of their files.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft < wanted:
@@ -250,13 +257,21 @@ def _raise_fd_limit(vfs: int, card: cards.Personality) -> None:
             soft = wanted
     # Each eventfd of a client is kept twice; the rest came with a message in
     # hand, or are sockets and the loop's own.
-    need = OWN_FILES + vfs * (2 * (card.msix_count + 2) + IN_HAND)
-    if soft < need:
+    kept = OWN_FILES + vfs * (2 * (card.msix_count + 2) + MAX_FDS)
+    if soft < kept:
         raise IavfioError(
             f"this process may open {soft} files",
-            f"a software PF with {vfs} of these VFs needs {need}",
-            f"raise the limit: ulimit -n {max(4096, need)}",
+            f"a software PF with {vfs} of these VFs needs {kept}",
+            f"raise the limit: ulimit -n {max(4096, kept)}",
         )
+    safe = kept + vfs * MOST_WAITING
+    if soft >= safe:
+        return ""
+    return (
+        f"this process may open {soft} files, and clients of {vfs} VFs can make it hold {safe}: "
+        "one that hands over files which do not close can keep the others from handing over "
+        f"theirs; raise the limit: ulimit -n {safe}"
+    )
 
 
 def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> None:

@@ -21,39 +21,10 @@ import pytest
 
 import iavfio
 from iavfio.softvf.server.closing import MOST, Closer, closes_at_once
+from tests.hostile.lingering import Lingering
 from tests.hostile.served_pf import ServedPf, served_pf
 from tests.softvf.function.mailbox_rings import RSTAT
 from tests.softvf.server.raw_client import RawClient
-
-LINGER = 3600
-
-
-class Lingering:
-    """Makes descriptors whose last close waits, until `close` lets them go."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._peers: list[socket.socket] = []
-
-    def make(self) -> int:
-        sock = socket.create_connection(self._listener.getsockname())
-        peer, _ = self._listener.accept()
-        self._peers.append(peer)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
-        sock.setblocking(False)
-        try:
-            while True:
-                sock.send(bytes(1 << 16))
-        except BlockingIOError:
-            return sock.detach()
-
-    def close(self) -> None:
-        reset = struct.pack("ii", 1, 0)
-        while self._peers:
-            peer = self._peers.pop()
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-            peer.close()
-        self._listener.close()
 
 
 @pytest.fixture

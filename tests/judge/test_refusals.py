@@ -126,7 +126,7 @@ def test_what_ice_does_not_survive(ice: Ice) -> None:
                         vf.fresh()
                     survived.append(what)
                 except LabError as error:
-                    assert "it died" in str(error), what
+                    assert "it died: " in str(error), what
     assert not survived
 
 

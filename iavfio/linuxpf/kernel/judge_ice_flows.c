@@ -71,7 +71,7 @@ static const u8 fields[] = {
 };
 
 #define OTHER BIT(31) /* a header, or a field, that has no place in its table */
-#define PROFILES 255
+#define PROFILES 512
 
 struct segment {
     u32 headers;
@@ -120,8 +120,12 @@ static void tell_profile(struct ice_hw *hw, enum ice_block block, const struct i
 
     list_for_each_entry(from, &hw->fl_profs[block], l_entry)
     {
-        if (from->id != of->profile_cookie || all->count == PROFILES)
+        if (from->id != of->profile_cookie)
             continue;
+        if (all->count == PROFILES) { /* then the last one says that it is not all */
+            all->profile[PROFILES - 1].segment[0].headers |= OTHER;
+            continue;
+        }
         to = &all->profile[all->count++];
         to->director = block == ICE_BLK_FD;
         to->segments = from->segs_cnt;

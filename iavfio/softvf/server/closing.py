@@ -17,7 +17,9 @@ import threading
 
 from iavfio.softvf.server.eventfd import is_eventfd
 
-MOST = 64  # descriptors of one closer that wait to be closed
+MOST = 16  # descriptors of one closer that wait to be closed, before nothing more is taken
+ONE_MESSAGE = 253  # that the kernel passes at once, all to be closed
+MOST_WAITING = 2 * MOST + ONE_MESSAGE  # of a VF: those of its client, and of who is refused there
 
 
 def closes_at_once(fd: int) -> bool:

@@ -24,14 +24,14 @@ from collections.abc import Callable, Iterator
 from iavfio.softvf.containment import Account
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import messages as wire
-from iavfio.softvf.server.closing import Closer
+from iavfio.softvf.server.closing import ONE_MESSAGE, Closer
 from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
 
 STEPS_PER_TURN = 64  # after so many, or after the loop's turn, other clients are served
 MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client
 CLOSES_WITHIN = 1.0  # seconds until a client whose closes wait is hung up on ...
 LOOK_AT_CLOSES = 0.01  # ... and between two looks
-ANCILLARY = socket.CMSG_SPACE(253 * 4)  # the kernel passes at most 253 fds at once
+ANCILLARY = socket.CMSG_SPACE(ONE_MESSAGE * 4)
 
 
 class BrokenStream(Exception):
