@@ -184,6 +184,7 @@ class Lane:
             "PATH": path,
             "PYTHONPATH": str(self._tree),
             "TMPDIR": str(self._place / "tmp"),
+            "PYTHONDONTWRITEBYTECODE": "",  # most modules are the same in all runs
             "CI": "1",  # a compiler for 64-bit ARM that is missing is an error
         }
 
