@@ -5,11 +5,11 @@
 
 For each storm there are rounds, of a quiet half and one with the storm, on one software VF, so that
 whatever the machine does besides hits both alike. The neighbour reads a register and sends a frame
-in turn. What comes is a table in Markdown, then histograms, then a verdict on what
-docs/spec/reliability.md (D6) promises: the median of a register read at most doubles, none takes 10
-ms, and frames are sent at half the speed or better. The exit status is 0 where it holds, 1 where it
-does not, and 75 where the machine itself makes reads of a quiet software VF wait as long: then the
-measurement shows nothing.
+in turn; the storm is a process of its own. What comes is a table in Markdown, then histograms, then
+a verdict on what docs/spec/reliability.md (D6) promises: no register read takes 10 ms, and frames
+are sent at half the speed or better. The exit status is 0 where it holds, 1 where it does not, and
+75 where the machine itself makes reads of a quiet software VF wait as long: then the measurement
+shows nothing. A read in whose time a hypervisor took the processor away is counted apart.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from time import monotonic, perf_counter
 
 from iavfio.softvf import softvf
 from tests.hostile.raw_driver import RawDriver
-from tests.hostile.storms import STORMS, storm
+from tests.hostile.storms import STORMS, storm_elsewhere
 from tests.softvf.function.mailbox_rings import RSTAT
 
 BOUNDS_MS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000)
 PROMISED_SECONDS = 0.010  # of the longest read
-PROMISED_FACTOR = 2.0  # of the median of a read, and of the time of a frame
+PROMISED_FACTOR = 2.0  # of the time of a frame, in the middle
+LONG = 0.005  # seconds of a read after which it is looked whether the processor was there
+STAT = Path("/proc/stat")
+TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 HOLDS, BROKEN, SHOWS_NOTHING = 0, 1, 75
 
 
@@ -39,17 +42,30 @@ class Samples:
 
     reads: list[float] = field(default_factory=list)
     frames: list[float] = field(default_factory=list)
+    stolen: int = 0  # reads that are not among these: a hypervisor had the processor
 
     def take(self, victim: RawDriver, seconds: float) -> None:
         """Reads and sends in turn for a time, at least once."""
-        end = monotonic() + seconds
+        end, before = monotonic() + seconds, stolen()
         while True:
             start = perf_counter()
             victim.client.read32(RSTAT)
-            self.reads.append(perf_counter() - start)
+            self.add(perf_counter() - start, before, before := stolen())
             self.frames.append(victim.send_frame(len(self.frames), 60))
             if monotonic() >= end:
                 return
+
+    def add(self, seconds: float, before: float, after: float) -> None:
+        """A read, and the processor time that was stolen until it began and until it ended."""
+        if seconds >= LONG and after - before >= seconds / 2:
+            self.stolen += 1
+        else:
+            self.reads.append(seconds)
+
+
+def stolen(path: Path = STAT) -> float:
+    """Seconds that a hypervisor ran something else in, of all processors (proc_stat(5))."""
+    return int(path.read_text(encoding="ascii").split(None, 9)[8]) * TICK
 
 
 @dataclass
@@ -77,11 +93,8 @@ class Measured:
 
     def broken(self) -> list[str]:
         """What of the promise does not hold, in words."""
-        factor = statistics.median(self.stormy.reads) / statistics.median(self.quiet.reads)
         longest = max(self.stormy.reads)
         out = []
-        if factor > PROMISED_FACTOR:
-            out.append(f"{self.name}: the median of a register read is {factor:.2f} times as long")
         if longest >= PROMISED_SECONDS:
             out.append(f"{self.name}: a register read took {longest * 1e3:.1f} ms")
         if self.slower_frames > PROMISED_FACTOR:
@@ -126,7 +139,7 @@ def measure(name: str, seconds: float, rounds: int) -> Measured:
             other.open(entries=4096)
         for _ in range(rounds):
             out.quiet.take(victim, seconds / rounds / 2)
-            with storm(name, paths[0]):
+            with storm_elsewhere(name, paths[0]):
                 out.stormy.take(victim, seconds / rounds / 2)
         for each in (victim, *others):
             each.close()
@@ -156,6 +169,9 @@ def main() -> int:
     for each in results:
         for what, samples in (("quiet", each.quiet), ("storm", each.stormy)):
             print(f"{each.name:34} {what:5} {histogram(samples.reads)}")
+    apart = sum(each.stolen for one in results for each in (one.quiet, one.stormy))
+    if apart:
+        print(f"\n{apart} reads are left out: a hypervisor took the processor away meanwhile")
     status, why = verdict(results)
     print("\n" + "\n".join(why))
     return status

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What one client can do to keep the software VF busy, each as fast as it can (D4, D6, D7)."""
+"""What one client can do to keep the software VF busy, each as fast as it can (D4, D6, D7).
+
+python -m tests.hostile.storms NAME SOCKET      (until its standard input ends)
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -204,3 +209,29 @@ def storm(name: str, path: Path) -> Iterator[threading.Event]:
         stop.set()
         thread.join(60)
         end()
+
+
+@contextlib.contextmanager
+def storm_elsewhere(name: str, path: Path) -> Iterator[None]:
+    """The same in a process of its own: who measures meanwhile shares no interpreter with it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.hostile.storms", name, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        if not process.stdout.readline():
+            raise RuntimeError(f"the storm {name!r} did not begin")
+        yield
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(60)
+
+
+if __name__ == "__main__":
+    with storm(sys.argv[1], Path(sys.argv[2])):
+        print("it rages", flush=True)
+        sys.stdin.read()
