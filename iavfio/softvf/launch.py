@@ -107,7 +107,11 @@ class SoftPf:
         return answer
 
     def violations(self, notes: bool = False) -> list[Violation]:
-        """What drivers did wrong so far (at most the newest 4096), oldest first."""
+        """What drivers did wrong so far, oldest first.
+
+        The newest 4096 entries, and of one VF and rule at most 32 a second: the next one tells how
+        many it stands for.
+        """
         entries = [Violation(**entry) for entry in self.control("log")["entries"]]
         return [entry for entry in entries if notes or entry.kind != "note"]
 

@@ -38,6 +38,7 @@ class RawDriver(Rings):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.path = path
         self.fd = os.memfd_create("raw-driver")
         os.ftruncate(self.fd, SIZE)
         self.area = mmap.mmap(self.fd, SIZE)
@@ -63,20 +64,26 @@ class RawDriver(Rings):
     def say(self, opcode: int, payload: bytes = b"") -> bytes:
         """Sends a message and returns the payload of its answer, which must be a success."""
         self.send(v_opcode=opcode, payload=payload)
+        while True:
+            got, status, answer = self.answer()
+            if got == opcode:
+                assert status == 0, f"virtchnl {opcode}: status {status}"
+                return answer
+
+    def answer(self) -> tuple[int, int, bytes]:
+        """Waits for the PF's next message: opcode, status and payload. Its buffer is given back."""
         end = time.monotonic() + 20
         while True:
-            flags, _, length, _, got, status, *_ = self.received(self.heard)
+            flags, _, length, _, opcode, status, *_ = self.received(self.heard)
             if flags & 1:
-                at = POST + 4096 * self.heard
-                answer = bytes(self.memory[at : at + length])
-                self._give_back(self.heard)
-                self.heard = (self.heard + 1) % N
-                if got == opcode:
-                    assert status == 0, f"virtchnl {opcode}: status {status}"
-                    return answer
-                continue
-            assert time.monotonic() < end, f"no answer to virtchnl {opcode}"
+                break
+            assert time.monotonic() < end, "no message of the PF"
             time.sleep(0.0005)
+        at = POST + 4096 * self.heard
+        answer = bytes(self.memory[at : at + length])
+        self._give_back(self.heard)
+        self.heard = (self.heard + 1) % N
+        return opcode, status, answer
 
     def _give_back(self, slot: int) -> None:
         address = BASE + POST + 4096 * slot

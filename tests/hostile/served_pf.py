@@ -7,7 +7,8 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,16 +54,20 @@ class ServedPf:
 
 @contextmanager
 def served_pf(
-    directory: Path, vfs: int = 2, personality: str = "e810", uplink: str = "loopback"
+    directory: Path,
+    vfs: int = 2,
+    personality: str = "e810",
+    uplink: str = "loopback",
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ServedPf]:
-    """Serves a PF until the end of the block; its resets take a millisecond."""
+    """Serves a PF until the end of the block; its resets take a millisecond. `clock`: its log's."""
     card = cards.named(personality, reset_ms=1)
     with ExitStack() as stack:
         plane = DataPlane(
             vfs, bar_size=card.bar0_size, uplink=uplink, flex=card.flex, e810_itr=card.e810_itr
         )
         stack.callback(plane.stop)
-        loop, log = Loop(), ViolationLog()
+        loop, log = Loop(), ViolationLog(clock=clock)
         stack.callback(loop.close)
         functions = [Vf(i, card, plane, loop, log) for i in range(vfs)]
         pf = Pf(card, functions, plane, loop)

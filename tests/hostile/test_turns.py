@@ -244,7 +244,7 @@ def test_a_long_answer_of_the_control_socket_takes_turns(
     recorder, log, loop = Recorder(), ViolationLog(), parties.loop
     for number in range(entries):
         recorder.sent(number, bytes(16))
-        log.add(0, "note", "a rule", str(number))
+        log.add(0, "note", f"rule {number}", str(number))
     server = SimpleNamespace(vf=SimpleNamespace(recorder=recorder))
     control = Control([server], None, None, log, {}, loop.stop, loop.own)  # type: ignore
     lines = ControlServer(tmp_path / "control.sock", control, loop)

@@ -50,6 +50,7 @@ class LinuxVf:
         self.vectors: tuple[Vector, ...] = ()
         self.wanted_flows: tuple[FlowRule, ...] = ()  # of the last time that not all were taken ...
         self.taken_flows: tuple[FlowRule, ...] = ()  # ... and those that were
+        self.addresses = 0  # of the last time, as long as they are too many
 
     @property
     def up(self) -> bool:
@@ -319,9 +320,10 @@ class LinuxPf:
         if service is None:
             return
         macs = service.traffic.macs
-        if len(macs) > MOST_MACS:
+        if len(macs) > max(MOST_MACS, vf.addresses):
             text = f"{len(macs)} addresses: the switch that is played has room for {MOST_MACS}"
             vf.hardware.violation("docs/spec/virtchnl.md 9", text, "note")
+        vf.addresses = len(macs)
         config = replace(
             service.traffic,
             macs=macs[:MOST_MACS],

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,9 @@ from iavfio.linuxpf.process import Answer, JudgeProcess, What
 from iavfio.softvf._device import lib
 from iavfio.softvf.dataplane import FlowAction, FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
-from iavfio.softvf.linux_pf.driver import LinuxPf
+from iavfio.softvf.linux_pf.driver import MOST_MACS, LinuxPf
+from iavfio.softvf.linux_pf.queues import RxQueue
+from iavfio.softvf.log import PER_SECOND, ViolationLog
 from tests.softvf.pf.pf_rig import Clock, Hardware, Rig, rig
 
 QUIET = Service(
@@ -124,3 +126,38 @@ def test_flows_beyond_the_room_for_them_are_left_out(made: Made) -> None:
     assert len(made.notes) == 2 and all("No space" in note for note in made.notes)
     fewer = many[2:]
     assert made.serve(traffic=VfConfig(flows=fewer)).flows == fewer
+
+
+def test_addresses_beyond_the_room_for_them_are_left_out_and_told(made: Made) -> None:
+    many = tuple(bytes((2, 0, 0, 0, 0, number)) for number in range(MOST_MACS + 2))
+    for count, notes in ((1, 1), (1, 1), (2, 2), (1, 2), (0, 2), (1, 3)):
+        wanted = many[: MOST_MACS + count]
+        assert made.serve(traffic=VfConfig(macs=wanted)).macs == wanted[:MOST_MACS]
+        assert len(made.notes) == notes, count
+    assert made.notes[-1].startswith(f"{MOST_MACS + 1} addresses: ")
+
+
+MACS = tuple(bytes((2, 0, 0, 0, 0, number)) for number in range(MOST_MACS + 1))
+UNCONFIGURED = RxQueue(ring=0, entries=0, buffer_size=2048, max_frame=1522, rxdid=1, keep_crc=False)
+STORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what a VF does in turns
+    "what is left out": ({"left_out": ("a",)}, {"left_out": ()}),
+    "flow": ({"traffic": VfConfig(flows=(IMPOSSIBLE,))}, {"traffic": VfConfig()}),
+    "addresses": ({"traffic": VfConfig(macs=MACS)}, {"traffic": VfConfig()}),
+    "queue": ({"rx": {0: UNCONFIGURED}}, {"rx": {}}),
+    "ring": ({"rx": {0: replace(UNCONFIGURED, entries=64, buffer_size=0)}}, {"rx": {}}),
+}
+
+
+# docs/spec/reliability.md P4, D6
+@pytest.mark.parametrize("name", STORMS)
+def test_a_vf_that_asks_in_turns_does_not_fill_the_log(made: Made, name: str) -> None:
+    """For what cannot be played, and for it no more."""
+    log, times = ViolationLog(clock=lambda: 0.0), PER_SECOND + 20
+    made.hardware.violation = (  # type: ignore[method-assign]
+        lambda rule, text, kind="violation": log.add(0, kind, rule, text)
+    )
+    for _ in range(times):
+        for changes in STORMS[name]:
+            made.serve(**changes)
+    assert list(log.counts.values()) == [times]
+    assert len(list(log.entries())) == PER_SECOND
