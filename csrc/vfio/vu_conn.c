@@ -8,12 +8,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "vfio/vu_conn.h"
+#include "vfio/vu_stream.h"
 
 #define VU_MAX_ERRNO 4095u
 #define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
@@ -29,14 +28,12 @@
 #define lock_until(lock, time) pthread_mutex_timedlock(lock, time)
 #endif
 
-_Static_assert(sizeof(struct vu_header) == 16, "vfio-user header");
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
 _Static_assert(sizeof(((struct vu_call *)0)->fds) == VU_MAX_FDS * sizeof(int), "fds of a call");
 
 enum phase { CALL_NEW, CALL_WAITS, CALL_SENDS, CALL_LISTENS, CALL_OVER };
 
 struct vu_conn {
-    int fd;
     int broken; /* a negative errno once the stream cannot be trusted any more */
     uint16_t lost_command; /* whose deadline was missed, 0: none was */
     uint16_t next_id;
@@ -46,15 +43,9 @@ struct vu_conn {
     int64_t lost_after; /* how long the one whose deadline was missed had waited, in ms */
     int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
     pthread_mutex_t lock;
-    /* The message that is being received; guarded by the lock. */
-    struct vu_header header;
-    uint32_t header_got;
-    uint32_t body_left;
-    uint32_t body_got;
-    bool awaited; /* it answers the call at work, which had asked before its header was complete */
-    uint8_t *body; /* NULL: nobody waits for it */
-    int fds[VU_MAX_FDS];
-    uint32_t nfds;
+    struct vu_stream stream; /* guarded by the lock */
+    /* What it receives answers the call at work, which had asked before the header was complete. */
+    bool awaited;
 };
 
 struct vu_conn *vu_conn_new(int fd)
@@ -62,33 +53,25 @@ struct vu_conn *vu_conn_new(int fd)
     struct vu_conn *conn = calloc(1, sizeof(*conn));
 
     if (conn) {
-        conn->fd = fd;
+        conn->stream.fd = fd;
         conn->limit = INT64_MAX;
         pthread_mutex_init(&conn->lock, NULL);
     }
     return conn;
 }
 
-static void close_fds(const int *fds, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        close(fds[i]);
-}
-
 void vu_conn_free(struct vu_conn *conn)
 {
     if (!conn)
         return;
-    close_fds(conn->fds, conn->nfds);
-    if (conn->fd >= 0)
-        close(conn->fd);
+    vu_stream_close(&conn->stream);
     pthread_mutex_destroy(&conn->lock);
     free(conn);
 }
 
 int vu_conn_fd(const struct vu_conn *conn)
 {
-    return conn->fd;
+    return conn->stream.fd;
 }
 
 int vu_conn_broken(const struct vu_conn *conn)
@@ -106,9 +89,9 @@ uint16_t vu_conn_lost_command(const struct vu_conn *conn)
 void vu_conn_abandon(struct vu_conn *conn)
 {
     __atomic_store_n(&conn->broken, -ENODEV, __ATOMIC_RELAXED);
-    if (conn->fd >= 0)
-        close(conn->fd);
-    conn->fd = -1;
+    if (conn->stream.fd >= 0)
+        close(conn->stream.fd);
+    conn->stream.fd = -1;
 }
 
 static int64_t now_ms(void)
@@ -187,7 +170,7 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
  * which the kernel had no memory, says nothing of the server: the socket is looked at again after a moment. */
 static void sleep_for(const struct vu_conn *conn, short events, int64_t end)
 {
-    struct pollfd pfd = {.fd = conn->fd, .events = events};
+    struct pollfd pfd = {.fd = conn->stream.fd, .events = events};
     int64_t left = end - now_ms();
 
     left = left < 0 ? 0 : left < LOOK_MS ? left : LOOK_MS;
@@ -195,137 +178,28 @@ static void sleep_for(const struct vu_conn *conn, short events, int64_t end)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-/* Sends what it can of a message of which `sent` bytes are out; returns bytes or -errno. */
-static ssize_t send_some(const struct vu_conn *conn, const struct vu_header *header,
-                         const void *payload, uint32_t size, size_t sent, const int *fds,
-                         uint32_t nfds)
+static void forget(struct vu_conn *conn)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VU_MAX_FDS)];
-    } control;
-    struct iovec iov[2];
-    struct msghdr msg = {.msg_iov = iov};
-    size_t skip = sent > sizeof(*header) ? sent - sizeof(*header) : 0;
-    ssize_t n;
-
-    if (sent < sizeof(*header)) {
-        iov[0].iov_base = (char *)(uintptr_t)header + sent;
-        iov[0].iov_len = sizeof(*header) - sent;
-        msg.msg_iovlen = 1;
-    }
-    if (size > skip) {
-        iov[msg.msg_iovlen].iov_base = (char *)(uintptr_t)payload + skip;
-        iov[msg.msg_iovlen].iov_len = size - skip;
-        msg.msg_iovlen++;
-    }
-    if (sent == 0 && nfds) { /* fds travel with the first byte (docs/spec/vfio-user.md 1) */
-        struct cmsghdr *cmsg;
-
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = control.bytes;
-        msg.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
-        cmsg = CMSG_FIRSTHDR(&msg);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
-        memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * nfds);
-    }
-    n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n < 0 ? -errno : n;
-}
-
-/* Takes the fds that came with a part of a message; 0 or -errno. */
-static int take_fds(struct vu_conn *conn, struct msghdr *msg)
-{
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-        uint32_t count;
-
-        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-            continue;
-        count = (uint32_t)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (uint32_t i = 0; i < count; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-            if (conn->nfds < VU_MAX_FDS)
-                conn->fds[conn->nfds++] = fd;
-            else
-                close(fd);
-        }
-    }
-    /* The kernel cut descriptors off: more came than a message may carry, or this process may open no
-     * more files. */
-    if (msg->msg_flags & MSG_CTRUNC)
-        return conn->nfds == VU_MAX_FDS ? -EPROTO : -EMFILE;
-    return 0;
-}
-
-/* Receives what is there of the present message, header first; bytes or -errno. */
-static ssize_t receive_some(struct vu_conn *conn)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VU_MAX_FDS)];
-    } control;
-    char bin[4096];
-    struct iovec iov;
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control)};
-    ssize_t n;
-    int result;
-
-    if (conn->header_got < sizeof(conn->header)) {
-        iov.iov_base = (char *)&conn->header + conn->header_got;
-        iov.iov_len = sizeof(conn->header) - conn->header_got;
-    } else if (conn->body) {
-        iov.iov_base = conn->body + conn->body_got;
-        iov.iov_len = conn->body_left;
-    } else {
-        iov.iov_base = bin;
-        iov.iov_len = conn->body_left < sizeof(bin) ? conn->body_left : sizeof(bin);
-    }
-    n = recvmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n <= 0)
-        return n == 0 ? -ECONNRESET : -errno;
-    result = take_fds(conn, &msg);
-    if (result)
-        return result;
-    if (conn->header_got < sizeof(conn->header)) {
-        conn->header_got += (uint32_t)n;
-    } else {
-        conn->body_got += (uint32_t)n;
-        conn->body_left -= (uint32_t)n;
-    }
-    return n;
-}
-
-/* The next message may begin; what came with this one and was not taken is given back. */
-static void forget_message(struct vu_conn *conn)
-{
-    close_fds(conn->fds, conn->nfds);
-    conn->nfds = conn->header_got = conn->body_got = conn->body_left = 0;
+    vu_stream_forget(&conn->stream);
     conn->awaited = false;
-    conn->body = NULL;
 }
 
 static bool answers(const struct vu_conn *conn, const struct vu_call *call)
 {
-    return (conn->header.flags & VU_FLAG_TYPE) == VU_FLAG_REPLY && conn->header.id == call->id;
+    return (conn->stream.header.flags & VU_FLAG_TYPE) == VU_FLAG_REPLY &&
+           conn->stream.header.id == call->id;
 }
 
 /* A header is complete: where its body goes. 0 or -EPROTO. */
 static int begin_body(struct vu_conn *conn, const struct vu_call *call)
 {
-    const struct vu_header *header = &conn->header;
+    const struct vu_header *header = &conn->stream.header;
 
     if (header->size < sizeof(*header) || header->size > VU_MAX_MESSAGE)
         return -EPROTO;
-    conn->body_left = header->size - (uint32_t)sizeof(*header);
-    conn->body_got = 0;
-    conn->body = NULL;
+    conn->stream.body_left = header->size - (uint32_t)sizeof(*header);
+    conn->stream.body_got = 0;
+    conn->stream.body = NULL;
     conn->awaited = answers(conn, call);
     if (!conn->awaited)
         return 0; /* theirs, or the late reply to a request that was given up */
@@ -333,9 +207,9 @@ static int begin_body(struct vu_conn *conn, const struct vu_call *call)
         return -EPROTO;
     if (header->flags & VU_FLAG_ERROR)
         return 0;
-    if (conn->body_left > call->capacity)
+    if (conn->stream.body_left > call->capacity)
         return -EPROTO;
-    conn->body = call->reply;
+    conn->stream.body = call->reply;
     return 0;
 }
 
@@ -343,16 +217,16 @@ static int begin_body(struct vu_conn *conn, const struct vu_call *call)
  * does not read what it asked for goes without. */
 static int refuse(const struct vu_conn *conn)
 {
-    struct vu_header reply = {.id = conn->header.id,
-                              .command = conn->header.command,
+    struct vu_header reply = {.id = conn->stream.header.id,
+                              .command = conn->stream.header.command,
                               .size = sizeof(reply),
                               .flags = VU_FLAG_REPLY | VU_FLAG_ERROR,
                               .error = ENOTSUP};
     ssize_t n;
 
-    if (conn->header.flags & (VU_FLAG_TYPE | VU_FLAG_NO_REPLY))
+    if (conn->stream.header.flags & (VU_FLAG_TYPE | VU_FLAG_NO_REPLY))
         return 0;
-    n = send_some(conn, &reply, NULL, 0, 0, NULL, 0);
+    n = vu_stream_send(&conn->stream, &reply, NULL, 0, 0, NULL, 0);
     return n == sizeof(reply) || n == -EAGAIN || n == -EINTR ? 0 : n < 0 ? (int)n : -EPROTO;
 }
 
@@ -360,44 +234,44 @@ static int refuse(const struct vu_conn *conn)
  * header: an answer that began before its question has no place for its body. */
 static int end_message(struct vu_conn *conn, struct vu_call *call)
 {
-    uint32_t error = conn->header.flags & VU_FLAG_ERROR ? conn->header.error : 0;
+    uint32_t error = conn->stream.header.flags & VU_FLAG_ERROR ? conn->stream.header.error : 0;
     int result;
 
     __atomic_store_n(&conn->given_up, 0, __ATOMIC_RELAXED); /* the server is at work again */
     if (!conn->awaited) {
         result = refuse(conn);
-        forget_message(conn);
+        forget(conn);
         return result ? fail(conn, result) : 1;
     }
-    if (conn->header.flags & VU_FLAG_ERROR) {
-        forget_message(conn);
+    if (conn->stream.header.flags & VU_FLAG_ERROR) {
+        forget(conn);
         return error && error <= VU_MAX_ERRNO ? (int)error : EIO;
     }
-    call->size = conn->body_got;
-    call->nfds = conn->nfds;
-    memcpy(call->fds, conn->fds, conn->nfds * sizeof(int));
-    conn->nfds = 0; /* they are the call's now */
-    forget_message(conn);
+    call->size = conn->stream.body_got;
+    call->nfds = conn->stream.nfds;
+    memcpy(call->fds, conn->stream.fds, conn->stream.nfds * sizeof(int));
+    conn->stream.nfds = 0; /* they are the call's now */
+    forget(conn);
     return 0;
 }
 
 /* One step of receiving: 1 for progress, -EAGAIN when nothing is there, else what the call comes to. */
 static int listen_step(struct vu_conn *conn, struct vu_call *call)
 {
-    bool had_header = conn->header_got == sizeof(conn->header);
-    ssize_t n = receive_some(conn);
+    bool had_header = conn->stream.header_got == sizeof(conn->stream.header);
+    ssize_t n = vu_stream_receive(&conn->stream);
     int result;
 
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : fail(conn, (int)n);
-    if (conn->header_got < sizeof(conn->header))
+    if (conn->stream.header_got < sizeof(conn->stream.header))
         return 1;
     if (!had_header) {
         result = begin_body(conn, call);
         if (result)
             return fail(conn, result);
     }
-    return conn->body_left ? 1 : end_message(conn, call);
+    return conn->stream.body_left ? 1 : end_message(conn, call);
 }
 
 static int send_step(struct vu_conn *conn, struct vu_call *call)
@@ -406,8 +280,8 @@ static int send_step(struct vu_conn *conn, struct vu_call *call)
                                .command = call->command,
                                .size = (uint32_t)sizeof(header) + call->payload_size,
                                .flags = call->posted ? VU_FLAG_NO_REPLY : 0};
-    ssize_t n = send_some(conn, &header, call->payload, call->payload_size, call->sent,
-                          call->send_fds, call->send_nfds);
+    ssize_t n = vu_stream_send(&conn->stream, &header, call->payload, call->payload_size,
+                               call->sent, call->send_fds, call->send_nfds);
 
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : fail(conn, (int)n);
@@ -508,12 +382,12 @@ void vu_call_end(struct vu_conn *conn, struct vu_call *call)
         if (call->phase == CALL_SENDS && call->sent && !vu_conn_broken(conn))
             fail(conn, -ECANCELED); /* half a message is out: no way back */
         conn->awaited = false; /* what is left of a reply, nobody waits for any more */
-        conn->body = NULL;
+        conn->stream.body = NULL;
         if (vu_conn_broken(conn))
-            forget_message(conn);
+            forget(conn);
         pthread_mutex_unlock(&conn->lock);
     }
     call->phase = CALL_OVER;
-    close_fds(call->fds, call->nfds);
+    vu_close_fds(call->fds, call->nfds);
     call->nfds = 0;
 }
