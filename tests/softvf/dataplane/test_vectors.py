@@ -142,13 +142,16 @@ def test_itr_moderates() -> None:
         r.plane.write_dyn_ctl(0, 1, INTENA | 1 << 3 | 4080 << 5)  # ITR1 = Tx: 8160 us
         r.plane.write_dyn_ctl(0, 1, INTENA | 0 << 3 | 4080 << 5)
         assert r.plane.read_itr(0, 1, 0) == r.plane.read_itr(0, 1, 1) == 4080
+        # A busy machine may keep two interrupts apart, but hardly twenty.
         start = time.monotonic_ns()
         sent(r, vf, 1)
         wait_for(lambda: ticks(fd), "the first comes at once: nothing came before it")
-        r.plane.write_dyn_ctl(0, 1, INTENA | ITR_NONE)
-        sent(r, vf, 1)
-        wait_for(lambda: ticks(fd), "the second")
-        assert time.monotonic_ns() - start >= 8_160_000, "an interval lies between them"
+        for intervals in range(1, 21):
+            r.plane.write_dyn_ctl(0, 1, INTENA | ITR_NONE)
+            sent(r, vf, 1)
+            wait_for(lambda: ticks(fd), "the next")
+            lasted = time.monotonic_ns() - start
+            assert lasted >= intervals * 8_160_000, "an interval lies between any two"
 
 
 def test_wb_on_itr_shows_completions_without_interrupt() -> None:
