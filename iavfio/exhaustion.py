@@ -80,8 +80,11 @@ def _memory(error: BaseException, what: str) -> IavfioError:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         return _address_space(what, soft)
+    cause = error.strerror if isinstance(error, OSError) else str(error)
     return IavfioError(
-        what, str(error) or "the host has none left", "use a smaller pool, or free memory"
+        what,
+        cause or "the host has none left",
+        "free memory, or take less of it: a smaller pool, fewer VFs",
     )
 
 

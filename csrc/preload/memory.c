@@ -115,6 +115,10 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
         result = -errno;
     } else {
         result = copy_pages(fd, start, size, vma->inode == 0 && !vma->shared);
+        /* The server may map the file, but not cut it: that would be the program's SIGBUS. */
+        if (result == 0 &&
+            syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+            result = -errno;
         if (result == 0 &&
             real_mmap(place, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
             result = -errno;
@@ -123,8 +127,6 @@ static int move(const struct vma *vma, uint64_t start, uint64_t size)
     }
     moving_end();
     if (result == 0) {
-        /* The server may map the file, but not cut it: that would be the program's SIGBUS. */
-        syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
         madvise(place, size, MADV_HUGEPAGE); /* best effort */
         keep(start, size, fd);
         return fd;

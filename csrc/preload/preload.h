@@ -168,7 +168,7 @@ int trap_add(struct slot *slot, uint32_t region, uint64_t offset, void *address,
              int prot);
 void trap_remove(uint64_t address, uint64_t size);
 bool trap_covers(uint64_t address, uint64_t size);
-void trap_start(void);
+int trap_start(void); /* 0 or -errno */
 void trap_orphan(void);
 
 /* decode.c */

@@ -74,6 +74,7 @@ __attribute__((constructor)) static void start(void)
     const char *root = getenv("IAVFIO_PRELOAD");
     const char *bits = getenv("IAVFIO_PRELOAD_IOVA_BITS");
     char *text;
+    int result;
 
     if (!root || root[0] != '/' || strlen(root) >= sizeof(preload.root))
         return;
@@ -92,6 +93,12 @@ __attribute__((constructor)) static void start(void)
     preload.trace = getenv("IAVFIO_PRELOAD_TRACE") != NULL;
     preload.owner = getpid();
     pthread_atfork(NULL, NULL, in_child);
-    trap_start();
+    result = trap_start();
+    if (result) {
+        preload_say(
+            "accesses to registers cannot be trapped (%s): this process sees no software VF",
+            strerror(-result));
+        return;
+    }
     preload.ready = true;
 }

@@ -261,7 +261,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     pass_on(signal, info, context);
 }
 
-void trap_start(void)
+int trap_start(void)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
 
@@ -269,7 +269,7 @@ void trap_start(void)
         RTLD_NEXT, "sigaction");
     sigfillset(&action.sa_mask);
     sigdelset(&action.sa_mask, SIGSEGV);
-    next_sigaction(SIGSEGV, &action, &program);
+    return next_sigaction(SIGSEGV, &action, &program) ? -errno : 0;
 }
 
 #define HOOK __attribute__((visibility("default")))

@@ -254,7 +254,12 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
         if (result)
             return no_plane(plane, -result);
     }
-    sigbus_install();
+    result = sigbus_install();
+    if (result) {
+        snprintf(error, error_size, "no handler for files that clients cut short: %s",
+                 strerror(-result));
+        return no_plane(plane, -result);
+    }
     return plane;
 }
 

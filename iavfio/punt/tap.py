@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from types import TracebackType
 from typing import Any
@@ -93,12 +93,15 @@ class Tap:
             raise self._not_made(error) from error
         flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL
         request = struct.pack("16sH22x", os.fsencode(self.name), flags)
-        try:
-            fcntl.ioctl(self.fd, TUNSETIFF, request)
-        except OSError as error:
-            os.close(self.fd)
-            raise self._not_made(error) from error
-        self._groups, self._statistics = _opened(GROUPS), _opened(STATISTICS)
+        with ExitStack() as failed:
+            failed.callback(os.close, self.fd)
+            try:
+                fcntl.ioctl(self.fd, TUNSETIFF, request)
+                self._groups = _opened(GROUPS, failed)
+                self._statistics = _opened(STATISTICS, failed)
+            except OSError as error:
+                raise self._not_made(error) from error
+            failed.pop_all()
         self._last_dropped = 0
 
     # ---- setting up
@@ -232,11 +235,14 @@ class Tap:
             raise _refused(f"the TAP {self.name}: {what} failed", error) from error
 
 
-def _opened(path: str) -> int:
+def _opened(path: str, stack: ExitStack) -> int:
+    """A file of the kernel's, -1 in a sandbox without /proc; `stack` closes it. Raises OSError."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1  # a sandbox without /proc
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return -1
+    stack.callback(os.close, fd)
+    return fd
 
 
 def _lines(fd: int) -> list[str]:

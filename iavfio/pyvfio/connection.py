@@ -227,7 +227,7 @@ class Connection:
             )
         return DeviceLost(
             f"{self.path} is gone",
-            f"{command.name}: {os.strerror(code)}; the server ended",
+            f"{command.name}: {os.strerror(code)}; its server ended the connection",
             START,
             code,
         )

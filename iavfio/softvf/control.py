@@ -40,7 +40,7 @@ from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import sockets
-from iavfio.softvf.server.listener import VfServer
+from iavfio.softvf.server.listener import ACCEPT_AGAIN, VfServer
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
@@ -247,12 +247,19 @@ class ControlServer:
         self._control, self._loop = control, loop
         self._clients: list[_Client] = []
         self._listener = sockets.listen(path)
-        loop.watch(self._listener.fileno(), READ, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.watch(self._listener.fileno(), READ, self._accept)
 
     def _accept(self, _: int) -> None:
         try:
             sock, _address = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if sockets.is_short(error):
+                self._loop.forget(self._listener.fileno())
+                self._loop.call_later(ACCEPT_AGAIN, self._listen)
             return
         if len(self._clients) >= MAX_CLIENTS or not sockets.peer_allowed(sock):
             sock.close()

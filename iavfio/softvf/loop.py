@@ -7,6 +7,7 @@ short: the others wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
@@ -128,6 +129,10 @@ class Loop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopped = True
         self.stopped_by = self.stopped_by or number
+        # What Python writes there itself can fail, and a sleep that a signal interrupts goes on.
+        if self._wakeup:
+            with contextlib.suppress(OSError):
+                os.write(self._wakeup[1], b"\0")
 
     def run(self) -> None:
         """Serves until `stop`."""

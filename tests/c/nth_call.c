@@ -2,7 +2,8 @@
 /* For LD_PRELOAD: one call of a function of libc fails, the n-th from now on (tests/nth). Of allocations and of
  * system calls by number only those count that iavfio's own C makes, of mappings only those of files; nth_own
  * narrows all of them to those that this library or program makes. $NTH_CALL=FUNCTION:PLACE:ERRNO:OWN arms at
- * the start, and $NTH_REPORT names the file that gets the number of calls at the end. */
+ * the start, and $NTH_REPORT names the file that gets the number of calls at the end. What iavfio's C allocates
+ * after nth_watch and does not free is counted, too; and its thread then gets SIGUSR2 where the call fails. */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,6 +28,9 @@ void nth_arm(const char *function, long calls_before, int error);
 void nth_own(const char *name);
 long nth_calls(void);
 int nth_disarm(void);
+void nth_watch(void);
+long nth_held(void);
+const char *nth_by(void);
 
 static char armed[32];
 static char own[64]; /* part of the name of whose calls alone count; "": everybody's */
@@ -34,12 +38,15 @@ static int code;
 static int on;
 static long place, calls;
 static int reached;
+static int watching;
+static char by[256]; /* the file of who made the call that failed */
 
 void nth_arm(const char *function, long calls_before, int error)
 {
     strncpy(armed, function, sizeof(armed) - 1);
     code = error;
     reached = 0;
+    by[0] = '\0';
     place = calls_before;
     calls = 0;
     __atomic_store_n(&on, 1, __ATOMIC_SEQ_CST);
@@ -63,6 +70,12 @@ int nth_disarm(void)
     return __atomic_load_n(&reached, __ATOMIC_SEQ_CST);
 }
 
+/* Who made the call that failed: the path of a library or program. */
+const char *nth_by(void)
+{
+    return by;
+}
+
 static bool made_by(const void *caller, const char *name)
 {
     Dl_info from;
@@ -72,13 +85,19 @@ static bool made_by(const void *caller, const char *name)
 
 static bool fails_for(const char *function, const void *caller)
 {
+    Dl_info from;
+
     if (!__atomic_load_n(&on, __ATOMIC_RELAXED) || strcmp(function, armed) != 0)
         return false;
     if (own[0] && !made_by(caller, own))
         return false;
     if (__atomic_fetch_add(&calls, 1, __ATOMIC_SEQ_CST) != place)
         return false;
+    if (dladdr(caller, &from) && from.dli_fname)
+        strncpy(by, from.dli_fname, sizeof(by) - 1);
     __atomic_store_n(&reached, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&watching, __ATOMIC_RELAXED))
+        raise(SIGUSR2);
     errno = code;
     return true;
 }
@@ -219,8 +238,8 @@ OPEN(openat64, (int at, const char *path, int flags, ...), at, path, flags)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
-
 void *__libc_realloc(void *old, size_t size);
+void __libc_free(void *memory);
 
 static bool own_fails(const char *function, const void *caller)
 {
@@ -229,37 +248,94 @@ static bool own_fails(const char *function, const void *caller)
     return made_by(caller, "/iavfio/") && fails_for(function, caller);
 }
 
-static bool allocation_fails(const void *caller)
+/* ---- what iavfio's C has allocated and not freed */
+
+#define MOST_HELD 65536
+static void *held[MOST_HELD];
+static long held_count;
+static pthread_spinlock_t held_lock;
+
+void nth_watch(void)
 {
-    return own_fails("malloc", caller);
+    pthread_spin_init(&held_lock, PTHREAD_PROCESS_PRIVATE);
+    held_count = 0;
+    __atomic_store_n(&watching, 1, __ATOMIC_SEQ_CST);
 }
+
+/* How many allocations iavfio's C holds that it has made since nth_watch. */
+long nth_held(void)
+{
+    return __atomic_load_n(&held_count, __ATOMIC_SEQ_CST);
+}
+
+static void *taken(void *memory, const void *caller)
+{
+    if (!memory || !__atomic_load_n(&watching, __ATOMIC_RELAXED) || !made_by(caller, "/iavfio/"))
+        return memory;
+    pthread_spin_lock(&held_lock);
+    if (held_count < MOST_HELD)
+        held[held_count++] = memory;
+    pthread_spin_unlock(&held_lock);
+    return memory;
+}
+
+static void given(void *memory)
+{
+    if (!memory || !__atomic_load_n(&watching, __ATOMIC_RELAXED))
+        return;
+    pthread_spin_lock(&held_lock);
+    for (long i = held_count - 1; i >= 0; i--)
+        if (held[i] == memory) {
+            held[i] = held[--held_count];
+            break;
+        }
+    pthread_spin_unlock(&held_lock);
+}
+
+/* ---- allocations */
+
+#define CALLER __builtin_return_address(0)
 
 void *malloc(size_t size)
 {
-    return allocation_fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+    return own_fails("malloc", CALLER) ? NULL : taken(__libc_malloc(size), CALLER);
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return allocation_fails(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+    return own_fails("malloc", CALLER) ? NULL : taken(__libc_calloc(count, size), CALLER);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return allocation_fails(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return own_fails("malloc", CALLER) ? NULL : taken(__libc_memalign(alignment, size), CALLER);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    if (allocation_fails(__builtin_return_address(0)))
+    if (own_fails("malloc", CALLER))
         return code;
-    *out = __libc_memalign(alignment, size);
+    *out = taken(__libc_memalign(alignment, size), CALLER);
     return *out ? 0 : ENOMEM;
 }
 
 void *realloc(void *old, size_t size)
 {
-    return own_fails("realloc", __builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+    void *grown;
+
+    if (own_fails("realloc", CALLER))
+        return NULL;
+    given(old);
+    grown = __libc_realloc(old, size);
+    if (!grown && size)
+        taken(old, CALLER);
+    return taken(grown, CALLER);
+}
+
+void free(void *memory)
+{
+    given(memory);
+    __libc_free(memory);
 }
 
 /* ---- system calls by number, as iavfio's C makes them where libc has no function or must not be asked ---- */

@@ -14,7 +14,7 @@ from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.session import Session
 
-ACCEPT_AGAIN = 0.1  # seconds until it is looked whether files of refused clients are closed
+ACCEPT_AGAIN = 0.1  # seconds until it is looked whether there is room for a client again
 
 
 class VfServer:
@@ -39,17 +39,26 @@ class VfServer:
         if self._listener:
             self._loop.watch(self._listener.fileno(), READ, self._accept)
 
+    def _pause(self, listener: socket.socket) -> None:
+        """Who comes waits for a moment; to look again at once would cost the others their time."""
+        self._loop.forget(listener.fileno())
+        self._loop.call_later(ACCEPT_AGAIN, self._listen)
+
     def _accept(self, _: int) -> None:
         assert self._listener is not None
         if self._refusals.full:
             # Whoever comes now waits in the kernel's queue, where nothing of it has to be closed.
-            self._loop.forget(self._listener.fileno())
-            self._loop.call_later(ACCEPT_AGAIN, self._listen)
+            self._pause(self._listener)
             return
         try:
             sock, _address = self._listener.accept()
-        except OSError:
-            return  # the client went away, or there are no fds left
+        except OSError as error:
+            if sockets.is_short(error):  # else the client went away
+                self.vf.violation(
+                    "docs/spec/reliability.md D3", f"a client waits: {error.strerror}", "note"
+                )
+                self._pause(self._listener)
+            return
         try:
             self._receive(sock)
         except Exception:
