@@ -12,7 +12,7 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
+.PHONY: help demo venv build test guest test-guest test-guest-live test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
 .PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels test-image man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
@@ -46,6 +46,10 @@ guest: venv  ## build the guest lab, once, as root: root tree and small kernel (
 
 test-guest: build guest  ## judges in guests: Linux iavf, DPDK, the kernel's VFIO; skips where the lab cannot be built
 	@$(PY) -m pytest tests/guest -m 'not full' -n 0 -q $(TESTFLAGS)
+
+test-guest-live: build guest judge  ## Linux iavf and DPDK, in guests and natively, with Linux's own i40e or ice as the PF: JUDGE=i40e-6.12, JUDGE=ice-6.12
+	@IAVFIO_TEST_PF=linux-$(or $(JUDGE),i40e) $(PY) -m pytest tests/guest/test_iavf.py tests/guest/test_dpdk.py tests/preload/test_dpdk.py \
+	  -m 'not full' -n 0 -q $(TESTFLAGS)
 
 test-guest-full: build guest  ## the same on every kernel, card and way into VFIO (about an hour)
 	@$(PY) -m pytest tests/guest -n 0 -q $(TESTFLAGS)
@@ -97,8 +101,11 @@ fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or 
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
 
-nightly: ## what takes too long for .ci/run: threads under TSan, a minute of each fuzz target, an hour of soak
+nightly: ## what takes too long for .ci/run: threads under TSan, all judges, the drivers' tests on Linux's ice, a minute of each fuzz target, an hour of soak
 	@$(MAKE) tsan
+	@$(MAKE) test-judge
+	@$(MAKE) test-live JUDGE=ice-6.12
+	@$(MAKE) test-guest-live JUDGE=ice-6.12
 	@$(MAKE) fuzz EACH=60
 	@$(MAKE) soak SECONDS=3600
 

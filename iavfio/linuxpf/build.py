@@ -28,12 +28,14 @@ from iavfio.linuxpf.kernel_source import (
     source,
     unpack,
 )
+from iavfio.linuxpf.progress import Progress
 
 HERE = Path(__file__).resolve().parent / "kernel"
 CONFIG = HERE / "judge.config"
 HOST = ("judge_host.c", "judge_host.h")  # of every judge
 LIBIE = "judge_libie.h"
 JOBS = 2
+FILES = 620  # that a judge compiles, about
 CONFIGURING, COMPILING = 1800.0, 7200.0  # seconds, of a busy machine
 SKIPPED = 77
 KEPT_SECONDS = 14 * 86400.0  # a build, since its last use
@@ -157,7 +159,7 @@ def load(judge: Judge) -> Path:
     """The built judge. Raises Unavailable when there is none."""
     path = judge.built()
     if path is None:
-        raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (10 minutes)")
+        raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (7 to 11 minutes)")
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # used, see prune(); not built anew
     return path
 
@@ -189,11 +191,12 @@ def _log(judge: Judge) -> Path:
 
 
 def _build(judge: Judge, kernel_source: Source, path: Path) -> None:
-    started = time.monotonic()
     log = _log(judge)
     log.unlink(missing_ok=True)
+    progress = Progress(log)
     env = build_environment(log)
-    print(f"building the judge {judge.name} from {kernel_source}", flush=True)
+    print(f"building the judge {judge.name} from {kernel_source}; log: {log}", flush=True)
+    progress.step("fetching and unpacking")
     work = cache_dir() / f"judge-{judge.name}.work"
     shutil.rmtree(work, ignore_errors=True)
     tree = unpack(kernel_source, work, log)
@@ -202,19 +205,21 @@ def _build(judge: Judge, kernel_source: Source, path: Path) -> None:
         shutil.copy(HERE / name, folder)
     with (folder / "Makefile").open("a", encoding="ascii") as makefile:
         makefile.write(judge.driver.makefile)
-    make = ["make", "-s", "ARCH=um", *(["CC=ccache gcc"] if shutil.which("ccache") else [])]
+    progress.step("configuring")
+    make = ["make", "ARCH=um", *(["CC=ccache gcc"] if shutil.which("ccache") else [])]
     call([*make, "tinyconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
     with (tree / ".config").open("a", encoding="ascii") as config:
         config.write(CONFIG.read_text(encoding="ascii") + judge.driver.config)
     call([*make, "olddefconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
-    call([*make, f"-j{JOBS}", "linux"], log=log, timeout=COMPILING, env=env, cwd=tree)
+    with progress.compiling(FILES):
+        call([*make, f"-j{JOBS}", "linux"], log=log, timeout=COMPILING, env=env, cwd=tree)
     part = path.with_name(f"{path.name}.part")
     shutil.copy(tree / "linux", part)
     call(["strip", part], log=log, timeout=60)
     part.rename(path)
     prune(judge)
     shutil.rmtree(work)
-    print(f"judge {judge.name} ready after {time.monotonic() - started:.0f} s", flush=True)
+    print(f"judge {judge.name} ready after {progress.seconds:.0f} s", flush=True)
 
 
 def main(wanted: Sequence[str]) -> int:
