@@ -7,7 +7,6 @@ import errno
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 from iavfio.datapath.pool import Pool
 from iavfio.errors import DeviceLost, IavfioError, ResetError, ResetUnderWay, StateError
 from iavfio.port import bounds
-from iavfio.port.bringup import BringUp, Hardware
+from iavfio.port.bringup import Hardware
 from iavfio.port.desired import PROMISCUITY, Wish, apply_addresses, withdraw
 from iavfio.port.events import Reset
 from iavfio.port.housekeeping import PF_CLOSES, Housekeeping
@@ -24,18 +23,20 @@ from iavfio.port.identity import Identity
 from iavfio.port.interrupts import Interrupts
 from iavfio.port.limits import MOST_QUEUES, limits_of, too_few_queues
 from iavfio.port.link import Link
+from iavfio.port.loss import loss_of, why_of
 from iavfio.port.mirroring import Mirroring
 from iavfio.port.negotiation import Session
 from iavfio.port.outage import Outage
 from iavfio.port.own_address import OwnAddress
 from iavfio.port.pf_counters import PfCounters
 from iavfio.port.queue_set import QueueSet
-from iavfio.port.recovery import check_grant, come_back, taken_away
+from iavfio.port.recovery import Recovery
 from iavfio.port.sampling import Sampling
 from iavfio.port.settings import Limits, Settings, changed
-from iavfio.port.shortages import say_less_than_usual, say_shortages
+from iavfio.port.shortages import say_less_than_usual
 from iavfio.port.state import ALLOWED, State
 from iavfio.port.status import PortStatus, Tell
+from iavfio.port.traffic import Traffic
 from iavfio.port.trust import Trust, probe_trust
 from iavfio.port.trust_check import TrustCheck
 from iavfio.port.watchdog import Watchdog
@@ -65,8 +66,8 @@ class PortControl:
         self.bar = device.map_bar(0)
         self.interrupts = Interrupts(device, MOST_QUEUES + 1)
         self.session = Session(device, self.bar, self.journal, self.interrupts.restore)
-        self._want_running = False
-        self._granted = 0  # capabilities, when the port was opened
+        self.traffic = Traffic(self)
+        self.recovery = Recovery(self)
         self.trust = TrustCheck(self.status)
         self.outage = Outage(self.status)
         self.mirroring = Mirroring(name, self._facts)
@@ -95,7 +96,7 @@ class PortControl:
             with self.session.within(bounds.OPEN * bounds.ANSWER_SHARE):
                 self.session.negotiate()
             device.limit(math.inf)
-            self._granted = self.session.report.granted
+            self.recovery.granted = self.session.report.granted
             self.address.given = self.session.resources.vsi.mac
             status.mac = self.address.wanted(self.settings)
             self.settings = self.limits.first_settings()
@@ -161,9 +162,9 @@ class PortControl:
         finishing.take(self.watchdog.end)
         with self.status.lock, self.session.within(deadline.left * bounds.PF_SHARE):
             self.session.abandoned.clear()
-            self._want_running = False
+            self.traffic.wanted = False
             for step in (
-                self._end_traffic,
+                self.traffic.end,
                 self._take_back,
                 self.session.close,
                 self.mirroring.close,
@@ -175,34 +176,12 @@ class PortControl:
                 try:
                     finishing.take(step)
                 except (IavfioError, OSError) as error:
-                    self.status.note(f"not closed in order: {self._why(error)}")
+                    self.status.note(f"not closed in order: {why_of(self.device, error)}")
             self.status.move(State.CLOSED)
             self.segment.close()
             self.watchdog.free()
         finishing.end()
         return True
-
-    def _why(self, error: Exception) -> str:
-        """What an error means: a server that was given up, after a signal at once, is not gone."""
-        return self._loss(str(error)) if isinstance(error, DeviceLost) else str(error)
-
-    def _loss(self, gone: str) -> str:
-        """Why a lost device is lost; `gone` where nothing more is known."""
-        loss = self.device.loss
-        return f"the device does not answer: {loss}" if loss else gone
-
-    def _end_traffic(self) -> None:
-        orderly = self.status.state is State.RUNNING and not self.device.lost
-        try:
-            if orderly:
-                self.counters.before_stop(self.session.deadline.left * bounds.SAMPLE_SHARE)
-                self._take_down()
-        except IavfioError as error:
-            self.status.note(f"the queues could not be disabled in order: {self._why(error)}")
-        self._halt()
-        if self.session.dma_live:
-            self.session.end_bus_master()
-        self._drain()
 
     def _take_back(self) -> None:
         """The next user of the VF shall not find our addresses; a PF may keep them over resets."""
@@ -291,7 +270,7 @@ class PortControl:
             self.settings = replace(before, **new)
             if self.status.state is State.RUNNING:
                 try:
-                    apply(self._wish(False), self.session, self.status.tell)
+                    apply(self.wish(False), self.session, self.status.tell)
                 except BaseException:
                     self.settings = before
                     raise
@@ -299,9 +278,10 @@ class PortControl:
 
     def check_trust(self) -> None:
         """Says so where promiscuous or all-multicast mode is not in force, or no longer."""
-        self.trust.check(self._wish(True), self.session)
+        self.trust.check(self.wish(True), self.session)
 
-    def _wish(self, lenient: bool) -> Wish:
+    def wish(self, lenient: bool) -> Wish:
+        """What the PF is to hold; `lenient`: what it refuses is told, and raises nothing."""
         settings, address = self.settings, self.address
         return Wish(settings, address.wanted(settings), address.is_made(settings), lenient)
 
@@ -312,17 +292,17 @@ class PortControl:
         with self._call(bounds.RESET, bounds.START + bounds.STOP):
             if State.RUNNING not in ALLOWED[self.status.state]:
                 raise self.status.lifecycle.refusal(State.RUNNING)
-            self._want_running = True
+            self.traffic.wanted = True
             try:
                 with self.session.within(bounds.START):
                     try:
-                        self._bring_up(lenient=False)
+                        self.traffic.begin(lenient=False)
                         self.status.move(State.RUNNING)
                         self.check_trust()
                     except ResetUnderWay:
                         self.recover("during start", coming=True)
             except BaseException as error:
-                self._want_running = False
+                self.traffic.wanted = False
                 limit = bounds.HURRY if isinstance(error, KeyboardInterrupt) else math.inf
                 try:
                     with self._limit.within(limit), self.session.within(min(limit, self._stopping)):
@@ -331,25 +311,10 @@ class PortControl:
                     self.status.note(f"after a start that failed: {second}")
                 raise
 
-    def _bring_up(self, *, lenient: bool) -> None:
-        """Brings the queues up, then lets the watchdog see them: none is watched after an error."""
-        status, queues = self.status, self.queues
-        wish = self._wish(lenient)
-        self.sampling.begin(queues)
-        built = BringUp(
-            self.hardware, self.session, queues, wish, status.tell, self.counters.first
-        ).run()
-        status.mac = built.mac
-        for pair in self.queues:
-            self.watchdog.add(pair)
-        device = self.device
-        say_shortages(status, built.plan, self.pool, device.transport, device.numa_node)
-        self.housekeeping.conditions.rebase()
-
     def stop(self) -> None:
         """Stops the queues, at worst by bus master; raises as `Port.stop` does."""
         if self.status.state is State.RESETTING:
-            self._want_running = False  # the port comes back stopped; its queues stand already
+            self.traffic.wanted = False  # the port comes back stopped; its queues stand already
         deadline = Deadline(self._stopping)
         # During a reset the requests are the recovery's: to end one of them would lose the device.
         limit = math.inf if self.status.state is State.RESETTING else deadline.left
@@ -374,7 +339,7 @@ class PortControl:
                 raise
 
     def _stop(self, deadline: Deadline) -> None:
-        self._want_running = False
+        self.traffic.wanted = False
         if self.status.state is State.RUNNING:
             with self.session.within(deadline.left * bounds.PF_SHARE) as patience:
                 self.counters.before_stop(patience.left * bounds.SAMPLE_SHARE)
@@ -387,21 +352,13 @@ class PortControl:
         """Seconds that stopping may take; a PF that was slow of late gets more."""
         return bounds.STOP + 4 * self.session.client.patience
 
-    def _take_down(self) -> None:
-        """Stops callers and workers, then DMA, then takes the buffers back (docs/design.md 11)."""
-        self._halt()
-        if self.session.dma_live:
-            with self.session.within(self.session.deadline.left * bounds.DISABLE_SHARE):
-                self.session.disable_queues(self.queues.bitmap)
-        self._drain()
-
     def _withdraw(self, cause: str) -> None:
         """Takes the queues down; by a reset where the PF does not do it in order.
 
         See docs/spec/reliability.md F41.
         """
         try:
-            self._take_down()
+            self.traffic.take_down()
         except IavfioError as error:
             if self.device.lost:
                 self.device_lost()  # close() takes the buffers back
@@ -414,23 +371,13 @@ class PortControl:
                 if self.device.lost:
                     return
                 self.session.end_bus_master()
-                self._drain()
+                self.traffic.drain()
                 raise ResetError(
                     f"{self.status.name} has stopped, but not in order",
                     f"the PF did not disable the queues, and after a reset: {second.what}; "
                     "bus master is off, so the device reaches no memory",
                     "call port.recover() when the PF answers again, or close the port",
                 ) from second
-
-    def _halt(self) -> None:
-        for pair in self.queues:
-            self.watchdog.remove(pair)
-            pair.halt()
-
-    def _drain(self) -> None:
-        """Empties the queues whose DMA has ended: not started, disabled, reset, bus master off."""
-        self.session.dma_live = False
-        self.queues.drain()
 
     # ---- statistics and events of the PF
 
@@ -468,80 +415,7 @@ class PortControl:
         """
         deadline = Deadline(bounds.RESET * bounds.ANSWER_SHARE)
         with self._call(bounds.RESET), self.session.within(deadline.left):
-            with self._resetting(cause) as began:
-                if not coming:
-                    self.counters.last()
-                attempts = come_back(self.session, self._rebuild, self._halt, coming)
-                record = Reset(cause, time.monotonic() - began, attempts)
-                wanted = self._want_running
-                if not wanted and self.session.dma_live:
-                    self._take_down()  # stop() was called while the queues were brought up
-                now = State.RUNNING if wanted else State.STOPPED
-                self.status.move(now, first=lambda: self._came_back(record))
-            self.outage.running(record, began)
-            self.status.emit("recovered", f"after {record.outage * 1e3:.1f} ms")
-            return record
-
-    def _came_back(self, record: Reset) -> None:
-        """What is so for whoever sees that the port works again."""
-        self.resets.append(record)
-        self.trust.ask_again()  # the host resets a VF whose trust it changes
-        self.status.end("PF closes")
-
-    @contextmanager
-    def _resetting(self, cause: str) -> Iterator[float]:
-        """State and watchdog around a reset; gives the time since when no packet moves."""
-        if State.RESETTING not in ALLOWED[self.status.state]:
-            raise self.status.lifecycle.refusal(State.RESETTING)
-        if self.device.lost and not self.session.look_again():
-            self.device_lost()
-            gone = self.device.gone()
-            remedy = "port.recover() once it answers, or close it and open it again when it does"
-            raise DeviceLost(gone.what, gone.cause, gone.remedy if self.device.loss else remedy)
-        began = time.monotonic()
-        self.watchdog.disarm()
-        began = min(began, self.watchdog.reset_since or began)
-        self.status.move(State.RESETTING, f"reset {cause}")
-        self.outage.begin()
-        self.status.emit("reset", cause)
-        self.status.lock.deliver_now()  # recovery takes its time
-        try:
-            self._halt()
-            yield began
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            self.housekeeping.reset_over()
-        self.watchdog.arm()
-
-    def _rebuild(self) -> None:
-        """One attempt to come back: the VF has been or is being reset (docs/spec/virtchnl.md 8)."""
-        session, status = self.session, self.status
-        session.wait_ready(after_reset=True)
-        self._drain()
-        self.outage.quiet(self.watchdog, self.stats, len(self.queues))
-        self.counters.after_reset()
-        had = session.held
-        session.negotiate(after_reset=True)
-        self.address.adopt(session.resources.vsi.mac, had, self.settings, status)
-        taken = taken_away(self._granted, session.report.granted)
-        status.tell("grants", taken and f"since a reset the PF no longer grants {taken}")
-        check_grant(status.name, session, self.settings)
-        if self._want_running:
-            self._bring_up(lenient=True)
-
-    def _failed(self, error: BaseException) -> None:
-        """The port stays failed until recover() or close(): there is no endless loop of resets.
-
-        See docs/spec/reliability.md F10.
-        """
-        self._halt()
-        if isinstance(error, DeviceLost) or self.device.lost:
-            self.device_lost()
-        elif self.status.state not in (State.FAILED, State.CLOSED):
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            self.status.fail("failed", reason)
+            return self.recovery.run(cause, coming)
 
     def device_lost(self) -> None:
         """Ends all register accesses: the device, or the process that played it, is gone.
@@ -554,7 +428,7 @@ class PortControl:
         self.queues.halt(-errno.ENODEV)
         with suppress(StateError):  # closed meanwhile
             if self.status.state is not State.FAILED:
-                self.status.fail("lost", self._loss("the device is gone"))
+                self.status.fail("lost", loss_of(self.device, "the device is gone"))
 
     def after_fork_in_child(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
