@@ -273,7 +273,7 @@ static void test_bound_of_a_loss(void)
         rig_new(&rig, ENTRIES, BUFFERS);
         alive(&rig);
         watchdog = watchdog_new(&rig.regio, -1, -1, -1, 4000, &error);
-        watchdog_stop(watchdog); /* the thread would look on its own clock */
+        watchdog_stop(watchdog, -1); /* the thread would look on its own clock */
         assert(watchdog_wait(watchdog, 0) == WATCHDOG_ENDED);
         watchdog_add(watchdog, rig.pair);
         __atomic_store_n(&rig.pair->sleeping, asleep, __ATOMIC_SEQ_CST);
