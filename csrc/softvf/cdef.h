@@ -149,7 +149,8 @@ struct softvf_config {
     uint8_t default_vsi; /* gets what comes from the wire and is for nobody */
     uint8_t promisc_multicast, trusted, spoof_check;
     uint8_t active, link_up, mdd_stopped, symmetric, strip;
-    uint8_t vlan_pruning; /* VLAN filters hold frames back that are received, not only sent */
+    uint8_t vlan_pruning; /* VLAN filters hold frames back that are received */
+    uint8_t vlan_checking; /* and those that are sent, while the spoof check is on */
     /* hashcfg has classes of its own for unicast, multicast and SYN (docs/spec/descriptors.md 12.1) */
     uint8_t x722_classes;
     uint16_t port_vlan;

@@ -151,8 +151,8 @@ static bool vlan_denied(struct plane *plane, struct vf *vf, const uint8_t *frame
 
     if (!tpid)
         return false;
-    if (!config->c.port_vlan &&
-        (!config->c.spoof_check || (tci & 0xfff) == 0 || has_vlan(config, tpid, tci)))
+    if (!config->c.port_vlan && (!config->c.spoof_check || !config->c.vlan_checking ||
+                                 (tci & 0xfff) == 0 || has_vlan(config, tpid, tci)))
         return false;
     vf->stats[TX_ERROR]++;
     report(plane, vf, SOFTVF_VIOLATION, "docs/spec/descriptors.md 15",

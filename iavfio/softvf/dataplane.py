@@ -107,7 +107,8 @@ class VfConfig:
     macs: tuple[bytes, ...] = ()
     primary_mac: bytes | None = None
     vlans: frozenset[tuple[int, int]] = frozenset()  # filters: type (TPID) and number
-    vlan_pruning: bool = True  # they hold back what is received, not only what is sent
+    vlan_pruning: bool = True  # they hold back what is received
+    vlan_checking: bool = True  # and what is sent, while the spoof check is on
     promisc_unicast: bool = False  # gets all unicast frames
     default_vsi: bool = False  # gets what comes from the wire and matches no filter
     promisc_multicast: bool = False

@@ -46,7 +46,7 @@ def packed(config: VfConfig) -> tuple[Any, Any, Any]:
         setattr(raw, flag, int(getattr(config, flag)))
     for flag in ("link_up", "mdd_stopped", "vlan_pruning", "default_vsi", "symmetric"):
         setattr(raw, flag, int(getattr(config, flag)))
-    raw.x722_classes = int(config.x722_classes)
+    raw.vlan_checking, raw.x722_classes = int(config.vlan_checking), int(config.x722_classes)
     raw.strip = STRIP[config.strip]
     for i, tpid in enumerate(config.strip_tpids[:3]):
         raw.strip_tpids[i] = tpid

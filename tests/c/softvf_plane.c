@@ -388,6 +388,7 @@ static void hostile_renew(struct plane *plane, struct rig *rig, uint32_t entries
     rig_config(&config, 0);
     config.spoof_check = below(2) != 0;
     config.vlan_pruning = below(8) == 0;
+    config.vlan_checking = below(8) != 0;
     config.port_vlan = (uint16_t)(below(8) ? 0 : 1 + below(4));
     config.strip = (uint8_t)below(3);
     config.symmetric = below(2) != 0;

@@ -27,7 +27,7 @@ SET_RSS_HASHCFG, SYMMETRIC = 26, Say(18, struct.pack("<HHI", 1, 2, 0))
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
 KERNELS = ("6.1", "6.12", NEWEST)
-RESETTING = ("flr", "trust", "mac", "vlan")
+RESETTING = ("flr", "flags", "trust", "mac", "vlan")
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of difference: its name, where it shows, why.
+    """One kind of difference: its name, where it shows, the functions of Linux that do it, why.
 
     It shows in these VLAN modes (True: double) and kernels.
     """
 
     name: str
     explains: Callable[[Exchange], bool]
+    function: str
     reason: str
     modes: tuple[bool, ...] = (False, True)
     kernels: tuple[str, ...] = KERNELS
@@ -209,11 +210,13 @@ ROWS = (
     Row(
         "flow director",
         lambda exchange: _opcode(exchange) in (47, 48),
+        "ice_vc_add_fdir_fltr, ice_vc_del_fdir_fltr",
         "ice serves ADD_FDIR_FILTER and DEL_FDIR_FILTER; the software PF grants no flow director",
     ),
     Row(
         "symmetry of chosen classes",
         _lost_its_symmetry,
+        "ice_add_avf_rss_cfg",
         "SET_RSS_HASHCFG makes profiles that are not symmetric, whatever the VF's function is, and "
         "the same function again changes nothing; the software PF's classes go by the function",
         kernels=("6.12", NEWEST),
@@ -221,6 +224,7 @@ ROWS = (
     Row(
         "a rule in the place of a class",
         _is_in_the_place_of_a_class,
+        "ice_add_rss_cfg_wrap, ice_rem_rss_cfg_wrap",
         "to 7.3 a rule for TCP, UDP or SCTP over IP has the headers of the packet class: it takes "
         "its place, and leaves none when it is deleted; the software PF has both",
         kernels=(NEWEST,),
@@ -228,6 +232,7 @@ ROWS = (
     Row(
         "rules inside tunnels",
         _is_beyond_the_data_plane,
+        "ice_vc_parse_rss_cfg",
         "7.3 hashes the addresses inside GTP-U, and knows ESP in UDP for what it is; the data "
         "plane does neither and notes it",
         kernels=(NEWEST,),
@@ -235,6 +240,7 @@ ROWS = (
     Row(
         "the function of a rule",
         _changes_the_function,
+        "ice_vc_rss_hash_update",
         "7.3 gives the VF the symmetric function with each rule that is made, which makes those "
         "symmetric that want it, and the plain one with each that is deleted; the software PF "
         "leaves that to CONFIG_RSS_HFUNC",
@@ -243,6 +249,7 @@ ROWS = (
     Row(
         "classes before rules",
         _has_classes_before_rules,
+        "ice_set_rss_hfunc, ice_vsi_set_vf_rss_flow_fld",
         "ice makes a packet class's profile anew after a change of the hash function and after a "
         "reset that changes the class, so that it is newer than a rule which stays as it is, and "
         "packets of both go by the class; the software PF has all classes behind all rules",
@@ -251,6 +258,7 @@ ROWS = (
     Row(
         "rates of queues and the clock",
         lambda exchange: _opcode(exchange) in (60, 61, 66, 112, 113),
+        "ice_vc_get_qos_caps, ice_vc_cfg_q_bw, ice_vc_get_phc_time",
         "ice serves QoS and PTP to a VF that asks; the software PF grants neither, since its "
         "scheduler has no rates of queues and its card no clock",
         kernels=(NEWEST,),
@@ -258,12 +266,14 @@ ROWS = (
     Row(
         "a full switch",
         lambda exchange: _opcode(exchange) == 10 and exchange.status == (0, -53),
+        "ice_vc_add_mac_addr",
         "the software PF's switch holds 64 addresses of a VF; the judge's firmware has room for "
         "everything",
     ),
     Row(
         "an old context",
         _runs_by_an_old_context,
+        "ice_vc_ena_qs_msg",
         "a queue that is enabled without a CONFIG_VSI_QUEUES that succeeded receives by the "
         "context that its last user left in the card's registers; the software PF has it stand "
         "still and notes a violation",
@@ -271,6 +281,7 @@ ROWS = (
     Row(
         "an old format",
         _has_an_old_format,
+        "ice_setup_rx_ctx",
         "a CONFIG_VSI_QUEUES that is refused for its rxdid leaves the queue's context in the card. "
         "ice_setup_rx_ctx of 6.12 wrote format 1 with it, that of 7.3 writes none, so that a queue "
         "that is enabled all the same has the format of its last user",
@@ -279,12 +290,14 @@ ROWS = (
     Row(
         "an ITR of its own",
         _has_an_itr_of_its_own,
+        "ice_cfg_interrupt",
         "on ice each queue has an ITR index of its own, so one that its vector's next map does not "
         "name keeps the one that it had; on the software card a vector has one for each direction",
     ),
     Row(
         "promiscuity of a VLAN",
         _stays_promiscuous,
+        "ice_vf_get_promisc_masks",
         "ice switches promiscuity off for the VLANs that the VF has at that moment, or for all "
         "when it has none: what was on for others stays on (ice_vf_get_promisc_masks). On the "
         "software PF promiscuity is of all VLANs, and off is off",
@@ -293,6 +306,7 @@ ROWS = (
     Row(
         "two tags",
         _strips_two_tags,
+        "ice_vc_ena_vlan_stripping_v2_msg",
         "in double VLAN mode ice strips the outer and the inner tag at once, into two fields of "
         "the descriptor; the software card strips one, the one that was named last",
         modes=(True,),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,9 +26,13 @@ LINK_MODES = {"auto": 0, "enable": 1, "disable": 2}
 ZERO_MAC = bytes(6)
 EVENT = 17
 ADD_RULE, DELETE_RULE = 45, 46
-# ice grants them; the software PF plays neither flow director nor, of the newest kernel, rates of
-# queues and the clock (docs/spec/pf-dialects.md 7).
-NOT_PLAYED = 1 << 11 | 1 << 28 | 1 << 29 | 1 << 31
+# Capabilities that ice grants: the software PF plays neither flow director nor, of the newest
+# kernel, rates of queues and the clock (docs/spec/pf-dialects.md 7).
+DIRECTOR, RATES_AND_CLOCK = 1 << 11 | 1 << 28, 1 << 29 | 1 << 31
+NOT_PLAYED: Mapping[str, int] = MappingProxyType(
+    {"6.1": DIRECTOR, "6.12": DIRECTOR, NEWEST: DIRECTOR | RATES_AND_CLOCK}
+)
+PRIVATE_FLAGS = ("true_promisc", "vlan_pruning")  # in the order of the judge's numbers
 # The software PF of each kernel.
 DIALECTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -52,7 +56,11 @@ class Say:
 
 @dataclass(frozen=True)
 class Host:
-    """A deed of the administrator's: trust, mac, vlan, link, spoofchk, rate; or an FLR."""
+    """A deed of the administrator's: trust, mac, vlan, link, spoofchk, rate, flags; or an FLR.
+
+    `flags` is the private flags of the PF that are on, with an FLR after it: ethtool lets them be
+    changed only before the VFs are made, or before they are promiscuous.
+    """
 
     deed: str
     value: Any = None
@@ -88,6 +96,15 @@ class Ice:
         self._switch.commands(answer.commands)
         return self.process.replies(answer, 0)
 
+    def neighbour(self, step: Step) -> set[int]:
+        """Has VF 1 say a message or be reset by its function; the VFs that were sent anything."""
+        what, opcode, payload = What.FLR, 0, b""
+        if isinstance(step, Say):
+            what, opcode, payload = What.MESSAGE, step.opcode, step.payload
+        answer = self.process.request(what, 1, opcode, payload)
+        self._switch.commands(answer.commands)
+        return {vf for vf, *_ in answer.messages}
+
     def programmed(self) -> Programmed:
         """What the card would do for the VF now."""
         answer = self.process.request(What.QUEUES)
@@ -106,7 +123,13 @@ class Ice:
             "link": lambda mode: host(What.LINK, LINK_MODES[mode]),
             "spoofchk": lambda on: host(What.SPOOFCHK, int(on)),
             "rate": lambda mbps: host(What.RATE, mbps),
+            "flags": self._set_flags,
         }
+
+    def _set_flags(self, on: Sequence[str]) -> list[Reply]:
+        for number, name in enumerate(PRIVATE_FLAGS):
+            self.process.request(What.FLAG, number, int(name in on))
+        return self._ask(What.FLR)
 
     def begin(self, trusted: bool) -> None:
         """Makes the VF as one that nobody has used: the PF keeps much over a reset."""
@@ -117,7 +140,7 @@ class Ice:
             Host("spoofchk", True),
             Host("rate", 0),
             Host("trust", trusted),
-            Host("flr"),
+            Host("flags", ()),
             Say(1, struct.pack("<II", 1, 1)),
         ):
             self.do(step)
@@ -154,7 +177,10 @@ class Soft:
         sent: list[Reply] = []
         if isinstance(step, Say):
             sent = self.rig.say(step.opcode, step.payload)
-        elif step.deed == "flr":
+        elif step.deed in ("flr", "flags"):
+            if step.deed == "flags":
+                flags: dict[str, Any] = {name: name in step.value for name in PRIVATE_FLAGS}
+                self.rig.pf.personality = replace(self.rig.pf.personality, **flags)
             self.rig.plane.reset_vf(0)  # the function does the hardware's half itself
             self.rig.pf.flr(0)
         else:
@@ -162,11 +188,25 @@ class Soft:
         self.rig.clock.advance(500)
         return sent + hardware.take()
 
+    def neighbour(self, step: Step) -> set[int]:
+        """As Ice.neighbour, until half a second later."""
+        made = self.rig
+        for hardware in made.hardware:
+            hardware.take()
+        if isinstance(step, Say):
+            made.pf.message(1, step.opcode, step.payload)
+        else:
+            made.plane.reset_vf(1)
+            made.pf.flr(1)
+        made.clock.advance(500)
+        return {vf for vf, hardware in enumerate(made.hardware) if hardware.take()}
+
     def programmed(self) -> Programmed:
         """What the data plane does for the VF now."""
         made = self.rig
+        calls = [call for call in made.plane.calls if call[1] == 0]
         double_vlan = made.personality.double_vlan
-        return by_software(made.config, made.plane.calls, self._own_key, double_vlan)
+        return by_software(made.config, calls, self._own_key, double_vlan)
 
 
 def _request(step: Host) -> dict[str, Any]:
@@ -200,16 +240,16 @@ def judge(kernel: str, path: Path, double_vlan: bool = False, ddp: str = "os") -
         yield Ice(process, kernel, double_vlan)
 
 
-def comparable(replies: list[Reply]) -> list[Reply]:
-    """Replies without the capabilities that only one of the two plays."""
-    return [_without_what_is_not_played(reply) for reply in replies]
+def comparable(kernel: str, replies: list[Reply]) -> list[Reply]:
+    """Replies of ice without those capabilities of its kernel that the software PF lacks."""
+    return [_without(NOT_PLAYED[kernel], reply) for reply in replies]
 
 
-def _without_what_is_not_played(reply: Reply) -> Reply:
+def _without(not_played: int, reply: Reply) -> Reply:
     opcode, status, payload = reply
     if opcode != 3 or len(payload) < 12:
         return reply
-    caps = struct.unpack_from("<I", payload, 8)[0] & ~NOT_PLAYED
+    caps = struct.unpack_from("<I", payload, 8)[0] & ~not_played
     return opcode, status, payload[:8] + struct.pack("<I", caps) + payload[12:]
 
 

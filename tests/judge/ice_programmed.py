@@ -132,12 +132,13 @@ def by_software(
             case "map", [vector, rx_map, tx_map, rx_itr, tx_itr]:
                 _map(causes[True], vector, rx_map, rx_itr)
                 _map(causes[False], vector, tx_map, tx_itr)
+    checked = config.spoof_check and config.vlan_checking
     return Programmed(
         macs=frozenset(config.macs),
         broadcast=True,
-        vlans=config.vlans,
+        vlans=frozenset((tpid, vid) for tpid, vid in config.vlans if vid),
         every_vlan=not (config.port_vlan or (config.vlan_pruning and config.vlans)),
-        sends_every_vlan=not (config.port_vlan or (config.spoof_check and config.vlans)),
+        sends_every_vlan=not (config.port_vlan or (checked and config.vlans)),
         port_vlan=config.port_vlan,
         strip=config.strip,
         outer_tpid=config.insert_tpid if double_vlan and not config.port_vlan else 0,

@@ -10,7 +10,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from tests.judge import ice_effect_scenarios, ice_queue_scenarios, ice_rule_scenarios
+from tests.judge import (
+    ice_effect_scenarios,
+    ice_flag_scenarios,
+    ice_queue_scenarios,
+    ice_rule_scenarios,
+)
 from tests.judge.ice_messages import (
     BROADCAST,
     LUT,
@@ -357,6 +362,7 @@ def _table() -> Table:
     table: Table = dict(_negotiation())
     table.update(_administrator())
     table.update(ice_effect_scenarios.scenarios())
+    table.update(ice_flag_scenarios.scenarios())
     rules = ice_rule_scenarios.scenarios
     for subject in (_addresses, _vlans, _rss, ice_queue_scenarios.scenarios, rules):
         table.update((name, (RESOURCES, *steps)) for name, steps in subject())

@@ -29,10 +29,11 @@ def pool() -> Pool:
 
 
 @contextmanager
-def two_vfs(**options: Any) -> Iterator[SoftPf]:
-    """A PF with two VFs, driven by ice."""
+def two_vfs(*, software: bool = False, **options: Any) -> Iterator[SoftPf]:
+    """A PF with two VFs, driven by ice, or played."""
     fast = {"reset_ms": 1, "notice_lead_ms": 0}
-    with iavfio.softvf(vfs=2, uplink="none", options=fast | options, **live_pf(NAME)) as made:
+    driver = {} if software else live_pf(NAME)
+    with iavfio.softvf(vfs=2, uplink="none", options=fast | options, **driver) as made:
         yield made
 
 
@@ -70,6 +71,29 @@ def test_a_tag_is_stripped_and_inserted_in_both_vlan_modes(pool: Pool, double_vl
         assert snapshot(pf, 1)["vlan_strip"] == ("l2tag2_2" if double_vlan else "l2tag1")
         send(a, [tagged])
         assert received(b, 1) == [tagged[:12] + tagged[16:]]
+
+
+@pytest.mark.parametrize("pf_of", ["linux", "software"])
+@pytest.mark.parametrize("double_vlan", [False, True], ids=["single", "double"])
+def test_with_pruning_a_vf_without_vlans_gets_no_tagged_frame(
+    pool: Pool, double_vlan: bool, pf_of: str
+) -> None:
+    """It may send them, and one that is promiscuous gets them."""
+    options = {"double_vlan": double_vlan, "vlan_pruning": True}
+    with two_vfs(software=pf_of == "software", **options) as pf:
+        pf.control("trust", vf=1, on=True)
+        with two_ports(pf, pool) as (a, b):
+            tagged = b.mac + a.mac + bytes.fromhex("8100000788b5") + bytes(46)
+            untagged, priority = frame(b.mac, a.mac), tagged[:15] + b"\0" + tagged[16:]
+            send(a, [tagged, untagged, priority])
+            assert received(b, 2) == [untagged, priority]
+            assert snapshot(pf, 1)["vlans"] == []
+            b.set_promiscuous(True)
+            send(a, [tagged])
+            assert received(b, 1) == [tagged]
+            b.set_promiscuous(False)
+            send(a, [tagged, untagged])
+            assert received(b, 1) == [untagged]
 
 
 def test_a_port_vlan_is_nobodys_to_see(pool: Pool) -> None:

@@ -211,7 +211,7 @@ def snapshot(pf: LinuxPf, vf: LinuxVf) -> dict[str, Any]:
         "default_mac": own_mac,
         "primary_mac": own_mac,
         "macs": [mac_text(mac) for mac in traffic.macs],
-        "vlans": sorted(vid for _, vid in traffic.vlans),
+        "vlans": sorted(vid for _, vid in traffic.vlans if vid),
         "vlan_strip": traffic.strip,
         "port_vlan": traffic.port_vlan,
         "promisc": {

@@ -21,7 +21,7 @@ from iavfio.softvf.linux_pf.ice.card import E810
 from iavfio.softvf.personality import Personality
 
 KERNELS: Mapping[str, Judge] = MappingProxyType(
-    # Without a version it is the first of a driver's, which is the newest.
+    # Without a version it is the first of a driver's in JUDGES, 6.12.
     {f"linux-{judge.driver.name}": judge for judge in reversed(JUDGES)}
     | {f"linux-{judge.name}": judge for judge in JUDGES}
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
-from iavfio.softvf.pf import i40e_addresses, ice_addresses
+from iavfio.softvf.pf import i40e_addresses, ice_addresses, ice_vlans
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -81,6 +81,8 @@ def config_promiscuous_mode(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         )
     vf.promisc_unicast = bool(flags & lib.VC_PROMISC_UNICAST)
     vf.promisc_multicast = bool(flags & lib.VC_PROMISC_MULTICAST)
+    if pf.personality.is_ice:
+        ice_vlans.promiscuous(pf.personality, vf)
     pf.publish(vf)
     return b""
 

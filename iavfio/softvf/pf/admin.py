@@ -37,7 +37,16 @@ from typing import TYPE_CHECKING, Any, cast
 from iavfio.errors import ConfigError
 from iavfio.softvf._device import lib
 from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
-from iavfio.softvf.pf import arguments, broken_resets, hardware_faults, link, queues, rate, requests
+from iavfio.softvf.pf import (
+    arguments,
+    broken_resets,
+    hardware_faults,
+    ice_vlans,
+    link,
+    queues,
+    rate,
+    requests,
+)
 from iavfio.softvf.pf.arguments import Request
 from iavfio.softvf.pf.faults import KINDS, NEEDS_VALUE, Fault
 from iavfio.softvf.pf.ice_addresses import LLDP
@@ -130,6 +139,8 @@ def _vlan(pf: Pf, request: Request) -> dict[str, Any]:
 def _spoofchk(pf: Pf, request: Request) -> dict[str, Any]:
     vf = _vf(pf, request)
     vf.spoof_check = arguments.flag(request, "on")
+    if pf.personality.is_ice:
+        ice_vlans.changed(vf)
     pf.publish(vf)
     return {}
 

@@ -157,6 +157,7 @@ class Pf:
                 primary_mac=vf.primary_mac if vf.primary_mac != ZERO_MAC else None,
                 vlans=vlans.filters(p, vf),
                 vlan_pruning=vlans.prunes(p, vf),
+                vlan_checking=vlans.checks(p, vf),
                 promisc_unicast=vf.promisc_unicast and (p.true_promisc or not p.is_ice),
                 default_vsi=vf.promisc_unicast and not p.true_promisc and p.is_ice,
                 promisc_multicast=vf.promisc_multicast,

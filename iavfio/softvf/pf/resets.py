@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.pf import broken_resets, link, rss, vlans
+from iavfio.softvf.pf import broken_resets, ice_vlans, link, rss, vlans
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class Resets:
         vf.macs = [vf.default_mac] if vf.default_mac != ZERO_MAC else []
         rss.set_defaults(p, vf)
         vf.strip = vlans.strip_at_first(p, vf)
+        if p.is_ice:
+            ice_vlans.begin(p, vf)
 
     def _note(self, vf: Vf, text: str) -> None:
         vf.hardware.violation("docs/spec/virtchnl.md 8", text, "note")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf import ice_vlans
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Silence, Status
 from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
@@ -107,6 +108,7 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         # VLAN the VF has tags of its own to strip in double VLAN mode only.
         plain = vf.has(lib.VC_CAP_VLAN) and (p.double_vlan or not vf.port_vlan)
         vf.strip = "l2tag1" if plain and p.strip_default else "none"
+        ice_vlans.negotiated(p, vf)
     pf.publish(vf)
     return _reply(pf, vf)
 

@@ -92,6 +92,9 @@ class Vf:
     vlans: set[int] = field(default_factory=set)
     vlan_count: int = 0  # i40e's num_vlan
     tagged: set[tuple[int, int]] = field(default_factory=set)  # VLAN V2: tpid, vid
+    prunes_vlans: bool = False  # ice: filters hold back what it receives (ice_vlans.py)
+    checks_vlans: bool = False  # ice: they hold back what it sends, if the spoof check is on
+    every_vlan: bool = False  # ice: nothing is held back, whatever the VF says until a reset
     promisc_unicast: bool = False
     promisc_multicast: bool = False
     queues: dict[int, Offer] = field(default_factory=dict)

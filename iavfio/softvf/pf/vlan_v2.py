@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
+from iavfio.softvf.pf import ice_vlans
 from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -99,6 +100,7 @@ def _tags(entry: Any, support: Any) -> list[tuple[int, int]]:
 def add_vlan_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """All filters are checked before one is added."""
     vf.tagged |= set(_filters(pf, vf, payload, adding=True))
+    ice_vlans.changed(vf)
     pf.publish(vf)
     return b""
 
@@ -106,6 +108,7 @@ def add_vlan_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 def del_vlan_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """A filter that is not there is no error."""
     vf.tagged -= set(_filters(pf, vf, payload, adding=False))
+    ice_vlans.changed(vf)
     pf.publish(vf)
     return b""
 

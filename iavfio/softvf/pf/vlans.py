@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
-from iavfio.softvf.pf import i40e_vlans
+from iavfio.softvf.pf import i40e_vlans, ice_vlans
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -22,17 +22,25 @@ PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
 def prunes(personality: Personality, vf: Vf) -> bool:
     """Whether filters hold back what is received: with the PF's private flag vf-vlan-pruning.
 
-    i40e spares a VF that is trusted (docs/spec/pf-dialects.md 4).
+    i40e spares a VF that is trusted, ice one that has not asked for it (docs/spec/pf-dialects.md
+    4).
     """
-    return personality.vlan_pruning and (personality.is_ice or not vf.trusted)
+    if personality.is_ice:
+        return vf.prunes_vlans
+    return personality.vlan_pruning and not vf.trusted
+
+
+def checks(personality: Personality, vf: Vf) -> bool:
+    """Whether the spoof check looks at VLANs, too."""
+    return vf.checks_vlans or not personality.is_ice
 
 
 def filters(personality: Personality, vf: Vf) -> frozenset[tuple[int, int]]:
     """The switch's VLAN filters, as type and number.
 
-    Where i40e prunes, there is one of VLAN 0 from the start: tagged frames need one of their own.
+    Where the PF prunes, there is one of VLAN 0 from the start: tagged frames need one of their own.
     """
-    first = {0} if not personality.is_ice and prunes(personality, vf) and not vf.port_vlan else ()
+    first = {0} if prunes(personality, vf) and not vf.port_vlan else ()
     return frozenset({(PLAIN_TPID, vid) for vid in vf.vlans.union(first)} | vf.tagged)
 
 
@@ -80,6 +88,7 @@ def add_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             break
         if vid and not pf.personality.double_vlan:  # where ice adds no filter for an inner tag
             vf.vlans.add(vid)
+            ice_vlans.added_plain(pf.personality, vf)
     pf.publish(vf)
     return b""
 
@@ -89,7 +98,10 @@ def del_vlan(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if not pf.personality.is_ice:
         return i40e_vlans.delete(pf, vf, payload)
     vids = _list(pf, vf, payload)
-    vf.vlans -= set(vids[: len(vf.vlans) + 1])  # VLAN 0 is the PF's own
+    named = set(vids[: len(vf.vlans) + 1])  # VLAN 0 is the PF's own
+    vf.vlans -= named
+    if named - {0}:
+        ice_vlans.deleted_plain(vf)
     pf.publish(vf)
     return b""
 

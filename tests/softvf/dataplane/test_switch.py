@@ -176,6 +176,22 @@ def test_without_pruning_a_vlan_filter_holds_back_only_what_is_sent() -> None:
         assert b.stat("tx_error") == 1
 
 
+def test_a_filter_of_vlan_0_holds_back_what_is_received_alone() -> None:
+    """That of ice, which prunes a VF without VLANs, and lets it send on each."""
+    with rig(vfs=2) as r:
+        a, b = r.vfs
+        a.open()
+        b.open(vlans=frozenset({(0x8100, 0)}), vlan_checking=False)
+        sent = [frame(mac(2), 1, vlan=v, tpid=t) for t in TYPES for v in (7, 0)]
+        a.send(frame(mac(2), 1), *sent)
+        assert [b.take().data for _ in range(4)] == [frame(mac(2), 1), *sent[1::2]]
+        b.send(frame(mac(1), 2, vlan=7))
+        assert a.take().data == frame(mac(1), 2, vlan=7)
+        b.settle()
+        assert empty(b)
+        assert b.stat("tx_error") == 0
+
+
 @pytest.mark.parametrize("tpid", TYPES)
 def test_a_port_vlan_has_type_8100(tpid: int) -> None:
     with rig(vfs=2) as r:

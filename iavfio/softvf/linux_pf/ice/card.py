@@ -18,6 +18,7 @@ from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
 from iavfio.softvf.personality import Personality
 
 PLAIN_TPID = 0x8100
+NO_VLAN = frozenset({(PLAIN_TPID, 0)})  # a filter that no tagged frame needs
 XOR = "RSS by XOR: the data plane hashes by Toeplitz"
 
 
@@ -91,8 +92,9 @@ class E810:
         most = self._personality.max_mtu or self._personality.max_frame
         return VfConfig(
             macs=tuple(sorted(filters.macs)),
-            vlans=filters.vlans,
+            vlans=filters.vlans | (NO_VLAN if vsi.prunes_rx and not port_vlan else frozenset()),
             vlan_pruning=vsi.prunes_rx,
+            vlan_checking=vsi.prunes_tx,
             promisc_unicast=filters.unicast,
             default_vsi=filters.default,
             promisc_multicast=filters.multicast,
