@@ -29,6 +29,7 @@ class Difference:
 
 
 CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, DEL_ETH_ADDR, ADD_VLAN = 6, 7, 11, 12
+EVENT, ENABLE_CHANNELS = 17, 30
 REFUSED = (-22, -10)  # DEL_ETH_ADDR of an address that is no filter: now, and in 6.1
 VECTOR_MAP = struct.Struct("<6H")  # VSI, vector, queues of both directions, their ITR
 ELEMENT, HEADER, QUEUE_AT = 64, 8, 2  # bytes of a queue pair, before the first, up to its number
@@ -120,6 +121,16 @@ def _stays_promiscuous(exchange: Exchange) -> bool:
     )
 
 
+def _makes_channels(exchange: Exchange) -> bool:
+    """i40e resets the VF and gives it 16 pairs, or counts them as its own and refuses then."""
+    if exchange.step.opcode != ENABLE_CHANNELS or exchange.unlike.get("pairs") != (16, 4):
+        return False
+    if exchange.real == exchange.soft:
+        return {*exchange.unlike} == {"pairs"} and not exchange.programmed
+    told = [(opcode, bool(status)) for opcode, status, _ in exchange.soft]
+    return [op for op, *_ in exchange.real] == [EVENT] and told == [(ENABLE_CHANNELS, True)]
+
+
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "an old context",
@@ -166,6 +177,16 @@ DIFFERENCES: tuple[Difference, ...] = (
         "and the switch loses them at the next run of the service task, within a second, whose "
         "timer the judge does not play; the software PF's switch loses them at once",
         _leaves_later,
+    ),
+    Difference(
+        "channels",
+        KERNELS,
+        "i40e_vc_add_qch_msg",
+        "where the administrator has switched the spoof check off and ADQ was granted, "
+        "ENABLE_CHANNELS resets the VF, which has 16 pairs then and a VSI for each channel; the "
+        "software PF has no channels and refuses with -22, which any i40e says whose queues are "
+        "all taken. A refusal for a rate comes after i40e has counted 16 pairs as the VF's",
+        _makes_channels,
     ),
 )
 

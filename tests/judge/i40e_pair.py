@@ -26,7 +26,7 @@ QUIET = 500.0  # milliseconds after which a reset of the software PF is over
 VERSION_1_1 = struct.pack("<II", 1, 1)
 HELD = struct.Struct("<6s3H4H13I16I2I")
 FILTER = struct.Struct("<6sh")
-Deed = Literal["flr", "trust", "mac", "port_vlan", "link"]
+Deed = Literal["flr", "trust", "mac", "port_vlan", "link", "spoofchk"]
 DIALECTS = {NEWEST: "7.x"}  # what pf_kernel calls it
 LINK = {"auto": 0, "enable": 1, "disable": 2}
 
@@ -76,10 +76,14 @@ class JudgeSide:
         self._switch.commands(process.start.commands)
 
     def fresh(self, trusted: bool) -> None:
-        """A VF as after power-on: no settings of the administrator's but trust, four pairs."""
+        """A VF as after power-on: no settings of the administrator's but trust, four pairs.
+
+        Channels outlive even an FLR, and make 16 pairs of any number.
+        """
         for step in (
             Step(deed="port_vlan", value=0),
             Step(deed="link", value="auto"),
+            Step(deed="spoofchk", value=True),
             Step(deed="mac", value=bytes(6)),
             Step(deed="trust", value=trusted),
             Step(deed="flr"),
@@ -88,6 +92,7 @@ class JudgeSide:
             self.take(step)
         reply = self.take(RESOURCES)
         if struct.unpack_from("<H", reply[0][2], 2) != (PAIRS,):
+            self.take(Step(31))
             self.take(Step(29, struct.pack("<H", PAIRS)))
         self.take(Step(deed="flr"))
         self.take(Step(1, VERSION_1_1))
@@ -109,6 +114,8 @@ class JudgeSide:
                 return self._ask(What.PORT_VLAN, step.value)
             case "link":
                 return self._ask(What.LINK, LINK[step.value])
+            case "spoofchk":
+                return self._ask(What.SPOOFCHK, int(step.value))
 
     def _ask(self, what: What, value: int = 0, payload: bytes = b"") -> list[Reply]:
         answer = self._process.request(what, 0, value, payload)
@@ -166,6 +173,8 @@ class SoftSide:
                 made.pf.control({"command": "vlan", "vf": 0, "vlan": step.value})
             case "link":
                 made.pf.control({"command": "link", "vf": 0, "state": step.value})
+            case "spoofchk":
+                made.pf.control({"command": "spoofchk", "vf": 0, "on": step.value})
         made.clock.advance(QUIET)
         return made.hardware[0].take()
 

@@ -31,7 +31,8 @@ OTHER = 11
 ZERO, ALL = "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"
 MULTICAST = "01:00:5e:00:00:01"
 LUT = bytes([0, 1, 2, 3] * 16)
-ADQ_CHANNEL = struct.pack("<II", 1, 0) + struct.pack("<HHIQ", 1, 0, 0, 0)
+ADQ = 0x008B0001  # capabilities with ADQ
+NO_SPOOF_CHECK = Step(deed="spoofchk", value=False)
 
 
 def mac(number: int) -> str:
@@ -89,6 +90,12 @@ def del_vlan(*vids: int, vsi: int = V) -> Step:
     return Step(13, vlans(vsi, *vids))
 
 
+def channels(*queues: int, rate: int = 0) -> Step:
+    """ENABLE_CHANNELS of so many queues each, and of that rate in Mb/s."""
+    each = (struct.pack("<HHIQ", count, 0, 0, rate) for count in queues)
+    return Step(30, struct.pack("<II", len(queues), 0) + b"".join(each))
+
+
 def modes(flags: int, vsi: int = V) -> Step:
     """CONFIG_PROMISCUOUS_MODE."""
     return Step(14, promisc(vsi, flags))
@@ -111,7 +118,7 @@ def _negotiation() -> dict[str, tuple[Step, ...]]:
         "L2 and VLAN": 0x00010001,
         "RSS_AQ": 0x00010009,
         "RDMA": 0x000B0003,
-        "ADQ": 0x008B0001,
+        "ADQ": ADQ,
         "all": 0xFFFFFFFF,
         **{f"bit {bit}": 1 << bit for bit in range(32)},
     }
@@ -146,6 +153,14 @@ def _negotiation() -> dict[str, tuple[Step, ...]]:
         "hash classes before resources": (Step(25), Step(26, bytes(8))),
         "stripping before resources": (Step(27), Step(28)),
         "more queues before resources": (Step(29, struct.pack("<H", 8)), resources()),
+        "channels while the spoof check is on": (resources(ADQ), channels(2, 2)),
+        "channels": (NO_SPOOF_CHECK, resources(ADQ), add(mac(1)), channels(2, 2)),
+        "one channel": (NO_SPOOF_CHECK, resources(ADQ), channels(4)),
+        "channels that nobody can have": (
+            *(NO_SPOOF_CHECK, resources(ADQ)),
+            *(channels(1, 1, 1, 1, 1), channels(0), channels(5), channels(1, rate=10_001)),
+        ),
+        "channels that were not asked for": (NO_SPOOF_CHECK, resources(1), channels(2, 2)),
     }
 
 
@@ -361,7 +376,11 @@ def _opcodes() -> dict[str, tuple[Step, ...]]:
         | quanta
         | {
             "more queues outlive an FLR": (Step(29, struct.pack("<H", 8)), FLR, resources()),
-            "channels": (Step(30, ADQ_CHANNEL),),
+            "spoof check": (
+                *(add(mac(1)), NO_SPOOF_CHECK, add(mac(2)), FLR, resources(), add_vlan(5)),
+                *(Step(deed="spoofchk", value=True), NO_SPOOF_CHECK),
+                *(Step(2), resources(), Step(deed="spoofchk", value=True)),
+            ),
             "channels off": (Step(31), resources()),
             "trust changes": (
                 Step(deed="trust", value=True),

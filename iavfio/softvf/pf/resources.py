@@ -67,7 +67,7 @@ def grantable(personality: Personality, port_vlan: int, asked: int) -> int:
         if not asked & lib.VC_CAP_RSS_PF:
             aq = personality.expanded_pctypes and asked & lib.VC_CAP_RSS_AQ
             always |= lib.VC_CAP_RSS_AQ if aq else lib.VC_CAP_RSS_REG
-        offered |= lib.VC_CAP_ADQ  # and refuses channels while it checks source addresses
+        offered |= lib.VC_CAP_ADQ  # as i40e does, though no channels come of it: see adq
         if personality.pf_kernel == "oot":
             offered |= lib.VC_CAP_USO | lib.VC_CAP_VLAN
         elif not port_vlan:
