@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Firmware that refuses: each command that a message needs fails once, with each of four codes.
+"""Firmware that refuses: each command that a message needs fails once.
 
-The PF must go on: after an FLR the whole conversation succeeds. What the VF is told is a table
-(docs/spec/pf-dialects.md 8), as are the refusals that Linux's ice does not survive.
+ice's refuses with each of four codes, i40e's with one. The PF must go on: after an FLR the whole
+conversation succeeds. What the VF is told is a table (docs/spec/pf-dialects.md 8), as are the
+refusals that Linux's ice does not survive.
 """
 
 from __future__ import annotations

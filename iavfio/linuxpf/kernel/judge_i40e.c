@@ -4,7 +4,7 @@
  * (registers, admin-queue commands) is answered here; judge_host.c has the link to the test.
  *
  * Not played: i40e_probe itself (make_pf leaves what it would leave), firmware that refuses unless JUDGE_REFUSE asks
- * for it, flow director, anything that takes time. */
+ * for it, flow director, cloud filters, anything that takes time. */
 #include <linux/etherdevice.h>
 #include <linux/if_bridge.h>
 #include <linux/init.h>
@@ -19,12 +19,16 @@
 
 #define QUEUES 768
 #define VF_QUEUES 16 /* most of one VF */
+#define VF_TABLES 128 /* the VFs that the card has registers for */
 #define PF_QUEUES 64
 #define VSIS 128
 #define VECTORS 5 /* of one VF */
 #define MAIN_SEID 0x1ff
+#define FIRST_SEID 0x200
+#define FIRST_NUMBER 10 /* of a VF's VSI */
 #define KEY_WORDS 13
 #define LUT_WORDS 16
+#define NO_QUEUE I40E_QUEUE_END_OF_LIST
 #define PERFECT_MATCH 1 /* match_method of an add-MAC element that the switch took */
 
 static int vfs = VF_COUNT;
@@ -48,17 +52,59 @@ static bool within(unsigned int at, unsigned int base, unsigned int count)
     return at >= base && at < base + 4 * count;
 }
 
+/* The VSI whose queue this is of the card's; NULL when it is nobody's. */
+static struct i40e_vsi *owner(u32 queue)
+{
+    int i;
+
+    for (i = 0; i < pf->num_alloc_vsi; i++) {
+        struct i40e_vsi *vsi = pf->vsi[i];
+
+        if (vsi && queue >= vsi->base_queue && queue < vsi->base_queue + vsi->alloc_queue_pairs)
+            return vsi;
+    }
+    return NULL;
+}
+
+static bool serves(const struct i40e_vsi *vsi, unsigned int vf)
+{
+    return vsi->type == I40E_VSI_SRIOV && vsi->vf_id == vf;
+}
+
+/* The card's queue that is the VF's queue i, in whichever of its VSIs; NO_QUEUE when it has none, or when the PF's
+ * driver has put another's there. */
+static u32 card_queue(unsigned int vf, unsigned int i)
+{
+    u32 queue = bar[I40E_VPLAN_QTABLE(i, vf) / 4] & I40E_VPLAN_QTABLE_QINDEX_MASK;
+    const struct i40e_vsi *vsi = owner(queue);
+
+    return vsi && serves(vsi, vf) ? queue : NO_QUEUE;
+}
+
+/* Queues stop, and the VF has none until the PF's driver maps them again. */
+static void stop_queues(unsigned int vf)
+{
+    unsigned int i;
+
+    for (i = 0; i < VF_QUEUES; i++) {
+        u32 *entry = &bar[I40E_VPLAN_QTABLE(i, vf) / 4];
+        const struct i40e_vsi *vsi = owner(*entry);
+
+        /* VSIs of channels may be gone before their queues stop. */
+        if (*entry < QUEUES && (!vsi || serves(vsi, vf))) {
+            bar[I40E_QRX_ENA(*entry) / 4] = 0;
+            bar[I40E_QTX_ENA(*entry) / 4] = 0;
+        }
+        *entry = NO_QUEUE;
+    }
+}
+
 /* The hardware half of a VF reset: queues stop, and RSS has neither key nor table. */
 static void reset_hardware(unsigned int vf)
 {
-    struct i40e_vsi *vsi = pf->vf ? pf->vsi[pf->vf[vf].lan_vsi_idx] : NULL;
     unsigned int i;
 
-    /* No more than the VF's own: its neighbour's are next. */
-    for (i = 0; vsi && vsi->type == I40E_VSI_SRIOV && i < vsi->alloc_queue_pairs; i++) {
-        bar[I40E_QRX_ENA(vsi->base_queue + i) / 4] = 0;
-        bar[I40E_QTX_ENA(vsi->base_queue + i) / 4] = 0;
-    }
+    stop_queues(vf);
     for (i = 0; i < KEY_WORDS; i++)
         bar[I40E_VFQF_HKEY1(i, vf) / 4] = 0;
     for (i = 0; i < LUT_WORDS; i++)
@@ -95,6 +141,10 @@ static const struct logic_iomem_ops bar_ops = {.read = bar_read, .write = bar_wr
 
 static void preset_registers(void)
 {
+    unsigned int i;
+
+    for (i = 0; i < VF_QUEUES * VF_TABLES; i++)
+        bar[I40E_VPLAN_QTABLE(i % VF_QUEUES, i / VF_QUEUES) / 4] = NO_QUEUE;
     bar[I40E_GLGEN_PCIFCNCNT / 4] = 1;
     bar[I40E_GLHMC_LANQMAX / 4] = 1536;
     bar[I40E_GLHMC_LANTXOBJSZ / 4] = 7; /* object sizes as powers of two */
@@ -107,15 +157,28 @@ static void preset_registers(void)
 
 static u32 refused_opcode, refusals; /* the next `refusals` commands of this opcode fail */
 
+/* A VF's first VSI has the same number after each reset, as the firmware's tends to be; those of its channels come after
+ * the first ones of all VFs. */
+static u16 vsi_number(u8 vf)
+{
+    u16 number = FIRST_NUMBER + vf;
+    int i;
+
+    for (i = 0; i < pf->num_alloc_vsi; i++)
+        if (pf->vsi[i] && serves(pf->vsi[i], vf) && pf->vsi[i]->seid)
+            number += vfs;
+    return number;
+}
+
 static void firmware(u16 opcode, struct i40e_aq_desc *desc, void *buff, u16 size)
 {
     if (opcode == i40e_aqc_opc_add_vsi) {
         struct i40e_aqc_add_get_update_vsi *cmd = (void *)&desc->params.raw;
         struct i40e_aqc_add_get_update_vsi_completion *done = (void *)&desc->params.raw;
         struct i40e_aqc_vsi_properties_data *info = buff;
-        u16 number = 10 + cmd->vf_id; /* the same after each reset, as the firmware's tends to be */
+        u16 number = vsi_number(cmd->vf_id);
 
-        done->seid = cpu_to_le16(0x200 + number);
+        done->seid = cpu_to_le16(FIRST_SEID + number);
         done->vsi_number = cpu_to_le16(number);
         info->qs_handle[0] = cpu_to_le16(4);
         info->stat_counter_idx = cpu_to_le16(number);
@@ -141,6 +204,7 @@ static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16
     u16 opcode = le16_to_cpu(desc->opcode);
     u16 extra = buff ? min_t(u16, size, I40E_MAX_AQ_BUF_SIZE) : 0;
     static u8 seen[16 + I40E_MAX_AQ_BUF_SIZE];
+    bool refused = refusals && opcode == refused_opcode;
 
     hw->aq.asq_last_status = I40E_AQ_RC_OK;
     desc->retval = 0;
@@ -154,14 +218,16 @@ static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16
     memcpy(seen, &desc->params.raw, 16);
     if (extra)
         memcpy(seen + 16, buff, extra);
-    judge_put(OUT_COMMAND, 0, opcode, 0, seen, 16 + extra);
-    if (refusals && opcode == refused_opcode) {
+    if (refused) {
         refusals--;
         hw->aq.asq_last_status = I40E_AQ_RC_ENOSPC;
-        return -EIO;
+    } else {
+        firmware(opcode, desc, buff, size);
+        if (opcode == i40e_aqc_opc_add_vsi) /* the SEID of the new VSI, where its uplink's was */
+            memcpy(seen, &desc->params.raw, sizeof(__le16));
     }
-    firmware(opcode, desc, buff, size);
-    return 0;
+    judge_put(OUT_COMMAND, 0, opcode, refused ? -EIO : 0, seen, 16 + extra);
+    return refused ? -EIO : 0;
 }
 
 int judge_asq_send_command(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size,
@@ -333,9 +399,11 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
     held.pairs = vf->num_queue_pairs;
     held.vlans = vf->num_vlan;
     held.rx_enabled = held.tx_enabled = 0;
-    for (i = 0; i < vf->num_queue_pairs; i++) {
-        u32 at = vsi->base_queue + i;
+    for (i = 0; i < VF_QUEUES; i++) {
+        u32 at = card_queue(vf->vf_id, i);
 
+        if (at == NO_QUEUE)
+            continue;
         held.rx_enabled |= !!(bar[I40E_QRX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
         held.tx_enabled |= !!(bar[I40E_QTX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
     }
@@ -362,12 +430,13 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
 /* ---- for a software VF that this PF drives ---- */
 
 struct queue_pair {
+    u16 number; /* of the card's; NO_QUEUE for none, and nothing more is told */
     u32 rx_ena, tx_ena, rx_cause, tx_cause;
     u8 rx_context[32], tx_context[128];
 } __packed;
 
 struct queues {
-    u16 pairs, base;
+    u16 pairs;
     u8 link_forced, link_up, trusted, spoofchk;
     u16 port_vlan;
     u8 wire_up, disabled;
@@ -404,7 +473,6 @@ static void tell_queues(struct i40e_vf *vf) /* what the card would read to serve
 
     memset(&q, 0, sizeof(q));
     q.pairs = min_t(u16, vf->num_queue_pairs, VF_QUEUES);
-    q.base = vsi->base_queue;
     q.link_forced = vf->link_forced;
     q.link_up = vf->link_up;
     q.trusted = vf->trusted;
@@ -419,8 +487,11 @@ static void tell_queues(struct i40e_vf *vf) /* what the card would read to serve
         q.list[i] = bar[I40E_VPINT_LNKLSTN((VECTORS - 1) * vf->vf_id + i - 1) / 4];
     for (i = 0; i < q.pairs; i++) {
         struct queue_pair *pair = &q.pair[i];
-        u32 at = q.base + i;
+        u32 at = card_queue(vf->vf_id, i);
 
+        pair->number = at;
+        if (at == NO_QUEUE)
+            continue;
         pair->rx_ena = bar[I40E_QRX_ENA(at) / 4];
         pair->tx_ena = bar[I40E_QTX_ENA(at) / 4];
         pair->rx_cause = bar[I40E_QINT_RQCTL(at) / 4];
@@ -478,6 +549,7 @@ static int act(const struct judge_request *in)
     case JUDGE_MAC:
         return i40e_ndo_set_vf_mac(netdev, in->vf, judge_message);
     case JUDGE_FLR:
+        stop_queues(in->vf);
         bar[I40E_GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
         set_bit(__I40E_VFLR_EVENT_PENDING, pf->state);
         return i40e_vc_process_vflr_event(pf);

@@ -32,6 +32,7 @@ class Service:
     vectors: tuple[Vector, ...]
     traffic: VfConfig
     left_out: tuple[str, ...] = ()  # what was programmed and is not played, in words
+    page: str = "docs/spec/pf-dialects.md 9"  # that tells of it
 
 
 class Card(Protocol):

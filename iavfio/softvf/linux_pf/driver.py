@@ -249,7 +249,7 @@ class LinuxPf:
         vf.service = service
         for text in service.left_out:
             if text not in known:
-                vf.hardware.violation("docs/spec/pf-dialects.md 9", text, "note")
+                vf.hardware.violation(service.page, text, "note")
         self._set_queues(vf, service)
         self._set_vectors(vf, service)
         self._publish(vf)

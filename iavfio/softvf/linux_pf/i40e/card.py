@@ -16,6 +16,10 @@ from iavfio.softvf.personality import Personality
 from iavfio.softvf.pf import rss
 
 PLAIN_TPID = 0x8100
+CHANNELS = (
+    "the channels of a VF (ADQ): all of its frames are those of the first one, whatever its cloud "
+    "filters say, RSS spreads them over the queues of all, and no channel has a rate"
+)
 # The card's registers hold MAC, ten numbers that `Queues` has too, RSS key, table and classes.
 HELD = struct.Struct("<6s3H4H52s64sQ")
 
@@ -58,6 +62,8 @@ class X710:
             tx=queues.tx,
             vectors=queues.vectors,
             traffic=self._traffic(vsi or Vsi(), queues, mac, (key, table, classes)),
+            left_out=(CHANNELS,) if self._switch.channels(vf) else (),
+            page="docs/spec/pf-dialects.md 5",
         )
 
     def _traffic(

@@ -9,7 +9,7 @@ the frame around them is `struct queues` of iavfio/linuxpf/kernel/judge_i40e.c.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from iavfio.softvf.linux_pf.queues import (
@@ -23,18 +23,18 @@ from iavfio.softvf.linux_pf.queues import (
     rx_queue,
 )
 
-HEAD = struct.Struct("<HH4BHBBII5I")
-PAIR = struct.Struct("<4I32s128s")
+HEAD = struct.Struct("<H4BHBBII5I")
+PAIR = struct.Struct("<H4I32s128s")
 VECTORS, MOST_PAIRS = 5, 16
-END_OF_LIST = 0x7FF
+END_OF_LIST = 0x7FF  # of causes, and the number of no queue
 RX, TX = 0, 1  # types of a list's entries
 
 
 @dataclass(frozen=True)
 class Queues:
-    """All that the card reads to serve one VF. Queues that are enabled, by number."""
+    """All that the card reads to serve one VF. Queues that are enabled, by the VF's number."""
 
-    pairs: int
+    pairs: int  # that the VF is told: with channels, more than it has
     link_forced: bool
     link_up: bool
     trusted: bool
@@ -54,23 +54,28 @@ def tx_queue(context: bytes) -> TxQueue:
     return TxQueue(ring=field(context, 32, 57) * UNIT, entries=field(context, 128 + 33, 13))
 
 
-def _entries(
-    first: int, base: int, causes: list[tuple[int, int]]
-) -> Iterator[tuple[int, int, int]]:
+@dataclass(frozen=True)
+class _Causes:
+    """The cause registers of both directions of one of the card's queues, and the VF's queue."""
+
+    queue: int
+    registers: tuple[int, int]
+
+
+def _entries(first: int, causes: Mapping[int, _Causes]) -> Iterator[tuple[int, int, int]]:
     """Walks a list of causes: type, queue of the VF, cause register."""
     at, kind = first & END_OF_LIST, first >> 11 & 3
     for _ in range(2 * len(causes)):  # a list that ends nowhere is left
-        queue = at - base
-        if at == END_OF_LIST or not 0 <= queue < len(causes) or kind not in (RX, TX):
+        if at not in causes or kind not in (RX, TX):
             return
-        cause = causes[queue][kind]
+        queue, cause = causes[at].queue, causes[at].registers[kind]
         yield kind, queue, cause
         at, kind = cause >> 16 & END_OF_LIST, cause >> 27 & 3
 
 
-def _vector(number: int, first: int, base: int, causes: list[tuple[int, int]]) -> Vector:
+def _vector(number: int, first: int, causes: Mapping[int, _Causes]) -> Vector:
     maps, itrs = [0, 0], [0, 0]
-    for kind, queue, cause in _entries(first, base, causes):
+    for kind, queue, cause in _entries(first, causes):
         if cause & CAUSE_ENABLED and cause & 0xFF == number:
             maps[kind] |= 1 << queue
             itrs[kind] = cause >> 11 & 3
@@ -79,15 +84,19 @@ def _vector(number: int, first: int, base: int, causes: list[tuple[int, int]]) -
 
 def decode(raw: bytes) -> Queues:
     """Decodes what the judge tells of one VF."""
-    pairs, base, forced, up, trusted, spoof, vlan, wire, disabled, asked, version, *lists = (
+    pairs, forced, up, trusted, spoof, vlan, wire, disabled, asked, version, *lists = (
         HEAD.unpack_from(raw)
     )
-    rx, tx, causes = {}, {}, []
+    rx: dict[int, RxQueue] = {}
+    tx: dict[int, TxQueue] = {}
+    causes: dict[int, _Causes] = {}
     for queue in range(pairs):
-        rx_ena, tx_ena, rx_cause, tx_cause, rx_context, tx_context = PAIR.unpack_from(
+        number, rx_ena, tx_ena, rx_cause, tx_cause, rx_context, tx_context = PAIR.unpack_from(
             raw, HEAD.size + queue * PAIR.size
         )
-        causes.append((rx_cause, tx_cause))
+        if number == END_OF_LIST:
+            continue
+        causes[number] = _Causes(queue, (rx_cause, tx_cause))
         if rx_ena & ENABLED:
             rx[queue] = rx_queue(rx_context)
         if tx_ena & ENABLED:
@@ -105,5 +114,5 @@ def decode(raw: bytes) -> Queues:
         version=(version >> 16, version & 0xFFFF),
         rx=rx,
         tx=tx,
-        vectors=tuple(_vector(n, first, base, causes) for n, first in enumerate(lists)),
+        vectors=tuple(_vector(n, first, causes) for n, first in enumerate(lists)),
     )

@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 
 ADD_VSI, UPDATE_VSI, DELETE_ELEMENT = 0x210, 0x211, 0x243
 ADD_MACVLAN, REMOVE_MACVLAN, PROMISCUOUS = 0x250, 0x251, 0x254
+# Where the SEID stands in a command's parameters; in add-VSI the new VSI's, where its uplink's was.
+SEID_AT = dict.fromkeys((ADD_VSI, UPDATE_VSI, DELETE_ELEMENT), 0) | {
+    ADD_MACVLAN: 2,
+    REMOVE_MACVLAN: 2,
+    PROMISCUOUS: 4,
+}
 PARAMETERS = 16  # bytes before the buffer
 ELEMENT = struct.Struct("<6sHHHHH")  # MAC, VLAN, flags; the rest is unused
 FIRST_SEID, FIRST_NUMBER = 0x200, 10
@@ -30,8 +36,9 @@ BROADCAST = b"\xff" * 6
 
 @dataclass
 class Vsi:
-    """One VF's port of the switch."""
+    """A VF's port of the switch, or one of its channels'."""
 
+    vf: int = 0
     filters: set[tuple[bytes, int]] = field(default_factory=set)  # MAC and VLAN
     # Promiscuity, for all frames (ANY) or for those of a VLAN, whose filter lets them in.
     unicast: set[int] = field(default_factory=set)
@@ -63,35 +70,35 @@ class Switch:
         self._vsis: dict[int, Vsi] = {}
 
     def vsi(self, vf: int) -> Vsi | None:
-        """The VF's, None while it has none."""
+        """The VF's first, which has its addresses; None while it has none."""
         return self._vsis.get(FIRST_SEID + FIRST_NUMBER + vf)
+
+    def channels(self, vf: int) -> int:
+        """How many VSIs a VF has beside its first."""
+        first = self.vsi(vf)
+        return sum(vsi.vf == vf and vsi is not first for vsi in self._vsis.values())
 
     def command(self, opcode: int, data: bytes) -> int | None:
         """Carries out a command; the VF that it was about, None for others."""
-        parameters, buffer = data[:PARAMETERS], data[PARAMETERS:]
-        if opcode == ADD_VSI:
-            seid = FIRST_SEID + FIRST_NUMBER + parameters[4]
-            self._vsis[seid] = Vsi()
-            self._properties(self._vsis[seid], buffer)
-        elif opcode == UPDATE_VSI:
-            seid = _seid(parameters, 0)
-            if vsi := self._vsis.get(seid):
-                self._properties(vsi, buffer)
-        elif opcode == DELETE_ELEMENT:
-            seid = _seid(parameters, 0)
-            self._vsis.pop(seid, None)
-        elif opcode in (ADD_MACVLAN, REMOVE_MACVLAN):
-            seid = _seid(parameters, 2)
-            if vsi := self._vsis.get(seid):
-                _filters(vsi, opcode == ADD_MACVLAN, buffer)
-        elif opcode == PROMISCUOUS:
-            seid = _seid(parameters, 4)
-            if vsi := self._vsis.get(seid):
-                _promiscuous(vsi, parameters)
-        else:
+        if opcode not in SEID_AT:
             return None
-        vf = seid - FIRST_SEID - FIRST_NUMBER
-        return vf if vf >= 0 else None
+        parameters, buffer = data[:PARAMETERS], data[PARAMETERS:]
+        at = SEID_AT[opcode]
+        seid = int.from_bytes(parameters[at : at + 2], "little") & SEID
+        if opcode == ADD_VSI:
+            self._vsis[seid] = Vsi(vf=parameters[4])
+        vsi = self._vsis.get(seid)
+        if vsi is None:
+            return None
+        if opcode == DELETE_ELEMENT:
+            del self._vsis[seid]
+        elif opcode in (ADD_MACVLAN, REMOVE_MACVLAN):
+            _filters(vsi, opcode == ADD_MACVLAN, buffer)
+        elif opcode == PROMISCUOUS:
+            _promiscuous(vsi, parameters)
+        else:
+            self._properties(vsi, buffer)
+        return vsi.vf
 
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """Carries out commands; the VFs that they were about."""
@@ -106,10 +113,6 @@ class Switch:
         if valid & VLAN:
             vsi.port_vlan = pvid & 0xFFF
             vsi.strip = flags & STRIP_MODE != STRIP_NOTHING
-
-
-def _seid(parameters: bytes, at: int) -> int:
-    return int.from_bytes(parameters[at : at + 2], "little") & SEID
 
 
 def _filters(vsi: Vsi, add: bool, buffer: bytes) -> None:
