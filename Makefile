@@ -12,7 +12,7 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-live test-guest-full judge test-judge test-live test-fleet test-device bench bench-handlers bench-loopback
+.PHONY: help demo venv build test guest test-guest test-guest-live test-guest-full judge test-judge test-live test-fleet test-device bench bench-bounds bench-handlers bench-loopback
 .PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels test-image man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
@@ -65,6 +65,9 @@ test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,
 # DPDK takes part where libdpdk-dev is installed: its headers come from its source package, which apt fetches.
 bench: build  ## cycles a packet of the driver on rings in plain memory, beside DPDK's: BENCHFLAGS=--full for all of it
 	@$(PY) -m bench.ring --build $(BUILD) $(BENCHFLAGS)
+
+bench-bounds: build  ## how long each call takes with a silent PF, a silent server, a slow one: a table, exit status 1 for a broken bound
+	@$(PY) -m bench.bounds $(BENCHFLAGS)
 
 bench-handlers: build  ## packet handlers compiled from Python against C ones, in cycles a packet
 	@ninja -C $(BUILD) --quiet bench/libhandlers.so && $(PY) -m bench.handlers $(BUILD)/bench/libhandlers.so $(BENCHFLAGS)

@@ -80,8 +80,10 @@ def open_port(
             starting = begin(vfs=1, uplink="loopback")
         from iavfio import pyvfio
         from iavfio.datapath.pool import Pool, default_pool
+        from iavfio.port.bounds import OPEN
         from iavfio.port.port import Port
         from iavfio.pyvfio.opening import normal_bdf
+        from iavfio.virtchnl.deadline import Deadline
 
         if pool is not None:
             Instance(Pool, "pool=iavfio.Pool(buffers=8192)")("pool", pool)
@@ -91,6 +93,7 @@ def open_port(
             waiting, starting = starting, None
             private = waiting.ready()
             device_target = private.sockets[0]
+        deadline = Deadline(OPEN)
         device = pyvfio.open(
             device_target, mode=mode, unsafe_noiommu=unsafe_noiommu, vf_token=vf_token
         )
@@ -103,12 +106,13 @@ def open_port(
             else default_pool(device.numa_node, contiguous=device.space.physical),
             stats_mode=permissions,
             release_on_request=release_on_request,
+            within=deadline.left,
         )
     except BaseException as error:
         if device is not None:
-            from iavfio.port.bounds import closing
+            from iavfio.port.bounds import give_back
 
-            device.limit(closing(error))
+            give_back(device, error)
             device.close()
         if private is not None:
             private.close()

@@ -227,8 +227,10 @@ void watchdog_await_traffic(struct watchdog *watchdog, uint64_t packets);
 uint64_t watchdog_traffic_seen(const struct watchdog *watchdog);
 /* Whether a running pair's send side makes no progress now: WATCHDOG_HANG may tell of a time before a reset. */
 int watchdog_hung(struct watchdog *watchdog);
-/* Ends the thread: no register is read after the return. Wakes watchdog_wait for the last time. */
-void watchdog_stop(struct watchdog *watchdog);
+/* Ends the thread: no register is read after it has returned 0. Wakes watchdog_wait for the last time. The thread may
+ * be waiting for a register of a server that stands still: -EAGAIN when slice_ms are over (negative: no slices), and
+ * watchdog_stop is called again, so that whoever waits can look after signals in between. */
+int watchdog_stop(struct watchdog *watchdog, int slice_ms);
 void watchdog_free(struct watchdog *watchdog); /* stops it first */
 
 /* ---- workers: C threads that run one or more pairs without Python ---- */

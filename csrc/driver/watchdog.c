@@ -32,6 +32,7 @@ struct watchdog {
     int fd[FD_COUNT];
     int event_fd; /* wakes watchdog_wait */
     int listen_fd; /* watchdog_wait looks at it as well; -1: none */
+    int ended_fd; /* readable when the thread has come to its end */
     uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock; /* of pairs */
@@ -42,6 +43,7 @@ struct watchdog {
     uint32_t events;
     uint32_t armed;
     uint32_t ending;
+    bool stopped; /* the thread was joined */
     uint64_t reset_ns;
     uint32_t gone_reads; /* all-ones seen in a row */
     bool awaiting; /* traffic beyond `packets`; under the lock */
@@ -240,7 +242,20 @@ static void *run(void *argument)
             continue;
         next = now + watchdog_look(watchdog, now);
     }
+    eventfd_add(watchdog->ended_fd);
     return NULL;
+}
+
+/* Gives back what is there: its thread does not run. */
+static void discard(struct watchdog *watchdog)
+{
+    int fds[] = {watchdog->fd[FD_CONTROL], watchdog->event_fd, watchdog->ended_fd};
+
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    pthread_mutex_destroy(&watchdog->lock);
+    free(watchdog);
 }
 
 struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request_fd, int mailbox_fd,
@@ -265,18 +280,14 @@ struct watchdog *watchdog_new(struct vfio_regio *regio, int gone_fd, int request
     watchdog->fd[FD_MAILBOX] = mailbox_fd;
     watchdog->listen_fd = -1;
     watchdog->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watchdog->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&watchdog->lock, NULL);
-    if (watchdog->fd[FD_CONTROL] < 0 || watchdog->event_fd < 0)
+    if (watchdog->fd[FD_CONTROL] < 0 || watchdog->event_fd < 0 || watchdog->ended_fd < 0)
         *error = -errno;
     else
         *error = -pthread_create(&watchdog->thread, NULL, run, watchdog);
     if (*error) {
-        if (watchdog->fd[FD_CONTROL] >= 0)
-            close(watchdog->fd[FD_CONTROL]);
-        if (watchdog->event_fd >= 0)
-            close(watchdog->event_fd);
-        pthread_mutex_destroy(&watchdog->lock);
-        free(watchdog);
+        discard(watchdog);
         return NULL;
     }
     return watchdog;
@@ -367,22 +378,27 @@ uint64_t watchdog_traffic_seen(const struct watchdog *watchdog)
     return __atomic_load_n(&watchdog->traffic_ns, __ATOMIC_SEQ_CST);
 }
 
-void watchdog_stop(struct watchdog *watchdog)
+int watchdog_stop(struct watchdog *watchdog, int slice_ms)
 {
-    if (__atomic_exchange_n(&watchdog->ending, 1, __ATOMIC_ACQ_REL))
-        return;
-    eventfd_add(watchdog->fd[FD_CONTROL]);
+    struct pollfd ended = {.fd = watchdog->ended_fd, .events = POLLIN};
+
+    if (watchdog->stopped)
+        return 0;
+    if (!__atomic_exchange_n(&watchdog->ending, 1, __ATOMIC_ACQ_REL))
+        eventfd_add(watchdog->fd[FD_CONTROL]);
+    if (poll(&ended, 1, slice_ms) < 1)
+        return -EAGAIN;
     pthread_join(watchdog->thread, NULL);
+    watchdog->stopped = true;
     notify(watchdog, WATCHDOG_ENDED);
+    return 0;
 }
 
 void watchdog_free(struct watchdog *watchdog)
 {
     if (!watchdog)
         return;
-    watchdog_stop(watchdog);
-    close(watchdog->fd[FD_CONTROL]);
-    close(watchdog->event_fd);
-    pthread_mutex_destroy(&watchdog->lock);
-    free(watchdog);
+    while (watchdog_stop(watchdog, -1))
+        ; /* a signal that is another thread's to answer */
+    discard(watchdog);
 }

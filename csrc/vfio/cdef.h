@@ -9,8 +9,8 @@ struct vfio_regio;
 struct vu_conn;
 struct bar_io;
 
-/* vfio-user connection (docs/spec/vfio-user.md 1). The socket, its lock and the message ids live here,
- * because Python and C threads both write. Functions return 0, a negative errno of the transport, or a
+/* vfio-user connection (docs/spec/vfio-user.md 1). The socket, the line of those who wait for it and the message
+ * ids live here, because Python and C threads both write. Functions return 0, a negative errno of the transport, or a
  * positive errno that the server answered with. A deadline that is missed ends the connection: everything
  * later fails at once, and lost_command tells which request it was. */
 struct vu_conn *vu_conn_new(int fd);
@@ -61,6 +61,7 @@ struct vu_call {
     uint16_t id;
     int64_t deadline;
     int64_t left; /* when run last returned -EAGAIN, 0: never */
+    struct vu_call *next; /* in line behind this one */
 };
 /* The time between two runs does not count: a caller that was held up must not miss a reply. */
 int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms);

@@ -18,16 +18,6 @@
 #define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
 #define LOOK_MS 20 /* longest sleep between two looks at what limits a wait */
 
-/* Where the C library can, the wait for a lock is not prolonged by a clock that is set back. TSan of gcc 12
- * does not know that call. */
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__)
-#define LOCK_CLOCK CLOCK_MONOTONIC
-#define lock_until(lock, time) pthread_mutex_clocklock(lock, LOCK_CLOCK, time)
-#else
-#define LOCK_CLOCK CLOCK_REALTIME
-#define lock_until(lock, time) pthread_mutex_timedlock(lock, time)
-#endif
-
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
 _Static_assert(sizeof(((struct vu_call *)0)->fds) == VU_MAX_FDS * sizeof(int), "fds of a call");
 
@@ -42,11 +32,27 @@ struct vu_conn {
     int64_t last; /* beyond which no request has that grace, in ms of CLOCK_MONOTONIC */
     int64_t lost_after; /* how long the one whose deadline was missed had waited, in ms */
     int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
-    pthread_mutex_t lock;
-    struct vu_stream stream; /* guarded by the lock */
+    int64_t heard; /* when the server last sent a message, in ms of CLOCK_MONOTONIC */
+    pthread_mutex_t lock; /* of the line of calls: who asks without pause starves nobody */
+    pthread_cond_t turn;
+    struct vu_call *head; /* the stream is its own */
+    struct vu_call *tail;
+    struct vu_stream stream; /* the first call's */
     /* What it receives answers the call at work, which had asked before the header was complete. */
     bool awaited;
 };
+
+static void new_line(struct vu_conn *conn)
+{
+    pthread_condattr_t clock;
+
+    pthread_mutex_init(&conn->lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC); /* one that is set back prolongs no wait */
+    pthread_cond_init(&conn->turn, &clock);
+    pthread_condattr_destroy(&clock);
+    conn->head = conn->tail = NULL;
+}
 
 struct vu_conn *vu_conn_new(int fd)
 {
@@ -55,7 +61,7 @@ struct vu_conn *vu_conn_new(int fd)
     if (conn) {
         conn->stream.fd = fd;
         conn->limit = INT64_MAX;
-        pthread_mutex_init(&conn->lock, NULL);
+        new_line(conn);
     }
     return conn;
 }
@@ -65,6 +71,7 @@ void vu_conn_free(struct vu_conn *conn)
     if (!conn)
         return;
     vu_stream_close(&conn->stream);
+    pthread_cond_destroy(&conn->turn);
     pthread_mutex_destroy(&conn->lock);
     free(conn);
 }
@@ -84,7 +91,7 @@ uint16_t vu_conn_lost_command(const struct vu_conn *conn)
     return __atomic_load_n(&conn->lost_command, __ATOMIC_RELAXED);
 }
 
-/* For a forked child: the parent's socket must not be used, whoever held the lock at the fork; nor
+/* For a forked child: the parent's socket must not be used, whoever stood in line at the fork; nor
  * kept open, or the server would not see the parent go. */
 void vu_conn_abandon(struct vu_conn *conn)
 {
@@ -92,6 +99,7 @@ void vu_conn_abandon(struct vu_conn *conn)
     if (conn->stream.fd >= 0)
         close(conn->stream.fd);
     conn->stream.fd = -1;
+    new_line(conn);
 }
 
 static int64_t now_ms(void)
@@ -152,6 +160,11 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *call)
 {
     int64_t began = call->deadline - call->timeout_ms;
@@ -159,11 +172,16 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
     int64_t given_up = __atomic_load_n(&conn->given_up, __ATOMIC_RELAXED);
     int64_t told = __atomic_load_n(&hastened, __ATOMIC_RELAXED);
     int64_t grace = __atomic_load_n(&conn->grace, __ATOMIC_RELAXED);
+    int64_t deadline = call->deadline;
 
+    /* Who stands in line waits for a server that answers others: it is slow, and not silent. */
+    if (call->phase == CALL_WAITS)
+        deadline =
+            most(deadline, __atomic_load_n(&conn->heard, __ATOMIC_RELAXED) + call->timeout_ms);
     if (grace && began + grace > limit)
         limit = least(began + grace, __atomic_load_n(&conn->last, __ATOMIC_RELAXED));
     limit = least(limit, impatient(given_up, began, VU_GIVEN_UP_MS));
-    return least(call->deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
+    return least(deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
 }
 
 /* Sleeps until the socket is ready for `events` or it is time to look at the clock. A poll that fails, for
@@ -238,6 +256,7 @@ static int end_message(struct vu_conn *conn, struct vu_call *call)
     int result;
 
     __atomic_store_n(&conn->given_up, 0, __ATOMIC_RELAXED); /* the server is at work again */
+    __atomic_store_n(&conn->heard, now_ms(), __ATOMIC_RELAXED);
     if (!conn->awaited) {
         result = refuse(conn);
         forget(conn);
@@ -292,22 +311,62 @@ static int send_step(struct vu_conn *conn, struct vu_call *call)
     return call->posted ? 0 : 1;
 }
 
-/* Takes the lock, unless the stream is broken: also by whoever had the lock while we waited for it.
- * An abandoned connection is not even waited for: after a fork the lock may have no owner to free it. */
-static int lock_step(struct vu_conn *conn, struct vu_call *call)
+static void stand_in_line(struct vu_conn *conn, struct vu_call *call)
 {
-    int error = pthread_mutex_trylock(&conn->lock);
+    pthread_mutex_lock(&conn->lock);
+    call->next = NULL;
+    if (conn->tail)
+        conn->tail->next = call;
+    else
+        conn->head = call;
+    conn->tail = call;
+    pthread_mutex_unlock(&conn->lock);
+}
 
-    if (error) {
-        struct timespec until;
+static void leave_line(struct vu_conn *conn, struct vu_call *call)
+{
+    struct vu_call *before = NULL;
 
-        clock_gettime(LOCK_CLOCK, &until);
-        until.tv_nsec += LOOK_MS * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (lock_until(&conn->lock, &until))
-            return -EAGAIN;
+    pthread_mutex_lock(&conn->lock);
+    for (struct vu_call *at = conn->head; at; before = at, at = at->next) {
+        if (at != call)
+            continue;
+        if (before)
+            before->next = call->next;
+        else
+            conn->head = call->next;
+        if (conn->tail == call)
+            conn->tail = before;
+        break;
     }
+    pthread_cond_broadcast(&conn->turn);
+    pthread_mutex_unlock(&conn->lock);
+}
+
+/* Whether it is the call's turn; waits for that no longer than LOOK_MS. */
+static bool its_turn(struct vu_conn *conn, const struct vu_call *call)
+{
+    struct timespec until;
+    bool first;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&conn->lock);
+    while (conn->head != call && !pthread_cond_timedwait(&conn->turn, &conn->lock, &until))
+        ;
+    first = conn->head == call;
+    pthread_mutex_unlock(&conn->lock);
+    return first;
+}
+
+/* The call has the stream, unless that is broken: also by whoever was first while we waited. An abandoned
+ * connection is not even waited for: after a fork the first in line may not exist. */
+static int turn_step(struct vu_conn *conn, struct vu_call *call)
+{
+    if (!its_turn(conn, call))
+        return -EAGAIN;
     call->phase = CALL_SENDS;
     if (vu_conn_broken(conn))
         return vu_conn_broken(conn);
@@ -317,7 +376,7 @@ static int lock_step(struct vu_conn *conn, struct vu_call *call)
     return 1;
 }
 
-/* One step, without a sleep but for the lock: 1 for progress, -EAGAIN to wait, else the result. */
+/* One step, without a sleep but for the turn: 1 for progress, -EAGAIN to wait, else the result. */
 static int step(struct vu_conn *conn, struct vu_call *call)
 {
     int result = vu_conn_broken(conn);
@@ -331,9 +390,10 @@ static int step(struct vu_conn *conn, struct vu_call *call)
             return -EINVAL;
         call->deadline = now_ms() + call->timeout_ms;
         call->phase = CALL_WAITS;
+        stand_in_line(conn, call);
         return 1;
     case CALL_WAITS:
-        return lock_step(conn, call);
+        return turn_step(conn, call);
     case CALL_SENDS:
         return send_step(conn, call);
     default:
@@ -385,8 +445,9 @@ void vu_call_end(struct vu_conn *conn, struct vu_call *call)
         conn->stream.body = NULL;
         if (vu_conn_broken(conn))
             forget(conn);
-        pthread_mutex_unlock(&conn->lock);
     }
+    if (call->phase == CALL_WAITS || call->phase == CALL_SENDS || call->phase == CALL_LISTENS)
+        leave_line(conn, call);
     call->phase = CALL_OVER;
     vu_close_fds(call->fds, call->nfds);
     call->nfds = 0;

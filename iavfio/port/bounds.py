@@ -38,6 +38,15 @@ def closing(error: BaseException | None) -> float:
     return HURRY if isinstance(error, KeyboardInterrupt) else CLOSE
 
 
+def give_back(device: Device, error: BaseException) -> None:
+    """Before a device is closed that could not be opened for good: Ctrl-C leaves little time.
+
+    Else what is left of the opening's counts, so that the whole call keeps its bound.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        device.limit(HURRY)
+
+
 class Finishing:
     """Steps that are taken to their end: a signal hastens them, and is raised afterwards.
 

@@ -54,7 +54,9 @@ class PortControl:
     watchdog's thread calls says so.
     """
 
-    def __init__(self, device: Device, pool: Pool, name: str) -> None:
+    def __init__(self, device: Device, pool: Pool, name: str, seconds: float) -> None:
+        self._opening = Deadline(seconds)
+        device.limit(seconds, seconds)
         self.device = device
         self.pool = pool
         self.identity = Identity.of(device)
@@ -92,10 +94,8 @@ class PortControl:
         try:
             self.housekeeping = Housekeeping(self, release)
             self.session.client.on_event = self._pf_event
-            device.limit(bounds.OPEN, bounds.OPEN)
-            with self.session.within(bounds.OPEN * bounds.ANSWER_SHARE):
+            with self.session.within(self._opening.left * bounds.ANSWER_SHARE):
                 self.session.negotiate()
-            device.limit(math.inf)
             self.recovery.granted = self.session.report.granted
             self.address.given = self.session.resources.vsi.mac
             status.mac = self.address.wanted(self.settings)
@@ -120,8 +120,9 @@ class PortControl:
             events = self.interrupts.fds[0], device.request_event(), device.error_event()
             self.watchdog = Watchdog(status.name, self.bar, device.fd, *events)
             say_less_than_usual(status, self.session, self.settings, self.interrupts)
+            device.limit(math.inf)
         except BaseException as failure:
-            device.limit(bounds.closing(failure))
+            bounds.give_back(device, failure)
             self._discard()
             raise
         self._closing.release()

@@ -52,10 +52,15 @@ class Port:
         numbered: bool = False,
         stats_mode: int = 0o600,
         release_on_request: bool = False,
+        within: float = bounds.OPEN,
     ) -> None:
-        """Negotiates with the PF; the caller closes `device` when that raises."""
+        """Negotiates with the PF; the caller closes `device` when that raises.
+
+        No access to the device ends later than `within` seconds from now, nor one that the caller
+        makes to close it.
+        """
         self._on_close: list[Callable[[], None]] = []
-        self.control = PortControl(device, pool, name)
+        self.control = PortControl(device, pool, name, within)
         this = weakref.ref(self)  # nothing that lives with the control path keeps the port alive
         self.control.mirroring.why = lambda frames: _told_why(this(), frames)
         self.control.open(

@@ -20,6 +20,7 @@ from iavfio.errors import IavfioError
 from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.logs import logger
 from iavfio.pyvfio import Bar
+from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.pyvfio.eventfds import taken
 
 # The period of the register checks: a reset is seen within 10 ms (docs/spec/reliability.md F21).
@@ -154,7 +155,8 @@ class Watchdog:
     def end(self) -> None:
         """Ends both threads. Not under the port's lock: a recovery may be waiting for it."""
         self._ending = True
-        lib.watchdog_stop(self._watch)
+        while lib.watchdog_stop(self._watch, SLICE_MS):
+            pass  # signals are answered between two slices (docs/spec/reliability.md F66)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
 

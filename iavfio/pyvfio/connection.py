@@ -13,7 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from iavfio.pyvfio import forks
+from iavfio.pyvfio import budget, forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.pyvfio.errors import (
@@ -28,7 +28,7 @@ from iavfio.pyvfio.errors import (
 )
 from iavfio.pyvfio.log import log
 
-TIMEOUT_MS = 5000
+TIMEOUT_MS = int(budget.SECONDS * 1e3)
 FOREVER = 1e6  # seconds, more than any limit
 CONTROL = "control.sock"  # where a software PF takes commands, beside its VFs' sockets
 START = "start a software VF with: iavfio softvf --socket DIR"
@@ -73,6 +73,7 @@ class Connection:
         self.max_fds = 1
         self.max_data = 1 << 20
         self._loss = ""
+        self._limited = False  # whoever set a limit gives its calls more time than one of ours has
         sock = _connect(path)
         self._server, fd = _peer(sock)[0], sock.detach()
         self._conn = lib.vu_conn_new(fd)
@@ -159,11 +160,13 @@ class Connection:
     ) -> tuple[bytes, list[int]]:
         """One request and its reply. Raises OSError with the server's errno, or DeviceLost.
 
-        A reply that is not there in time ends the connection (docs/spec/reliability.md I3). After
-        a request that a signal ended, others wait for half a second until the server is heard.
+        A reply that is not there in time ends the connection (docs/spec/reliability.md I3); while
+        no limit is set the requests of one call share its time. After a request that a signal
+        ended, others wait for half a second until the server is heard.
         """
         if self._conn is None:
             raise DeviceLost(f"{self.path}: the connection is closed")
+        timeout = TIMEOUT_MS if self._limited else min(TIMEOUT_MS, max(1, int(budget.left() * 1e3)))
         room = ffi.new("uint8_t[]", max(capacity, 1))
         body, descriptors = ffi.from_buffer(payload), ffi.new("int[]", list(fds))
         call = ffi.new(
@@ -176,7 +179,7 @@ class Connection:
                 "send_nfds": len(fds),
                 "reply": room,
                 "capacity": capacity,
-                "timeout_ms": TIMEOUT_MS,
+                "timeout_ms": timeout,
             },
         )
         try:
@@ -254,6 +257,7 @@ class Connection:
         if self._conn is None:
             return
         lifted = seconds > FOREVER
+        self._limited = not lifted
         ends = (-1, -1) if lifted else (max(0, int(s * 1e3)) for s in (seconds, slow))
         lib.vu_conn_limit(self._conn, *ends)
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from iavfio.pyvfio import forks
 from iavfio.pyvfio.arguments import descriptors, raw, whole
 from iavfio.pyvfio.bar import Bar
+from iavfio.pyvfio.budget import one_call
 from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError, system_error
 from iavfio.pyvfio.log import log
 from iavfio.pyvfio.space import AddressSpace
@@ -119,10 +120,12 @@ class ConfigSpace:
         return bool(self.read16(4) & 4)
 
     @bus_master.setter
+    @one_call
     def bus_master(self, on: bool) -> None:
         command = self.read16(4)
         self.write16(4, command | 4 if on else command & ~4)
 
+    @one_call
     def capability(self, wanted: int) -> int | None:
         """Offset of a capability, None without it. A list that loops ends after 48 entries."""
         if not self.read16(6) & 0x10:
@@ -138,6 +141,7 @@ class ConfigSpace:
         return None
 
     @property
+    @one_call
     def msix_count(self) -> int:
         """Size of the MSI-X table, 0 without one."""
         at = self.capability(CAP_MSIX)
@@ -169,30 +173,36 @@ class Device(ABC):
     def info(self) -> DeviceInfo:
         """Flags and counts."""
 
+    @one_call
     def region(self, index: int) -> RegionInfo:
         """One region: 0..5 BARs, 6 ROM, 7 config space. An absent one has size 0."""
         return self._region_info(whole("index", index, 0, INDICES))
 
+    @one_call
     def irq(self, index: int) -> IrqInfo:
         """One interrupt index: 2 MSI-X, 3 ERR, 4 REQ."""
         return self._irq_info(whole("index", index, 0, INDICES))
 
+    @one_call
     def read(self, region: int, offset: int, count: int) -> bytes:
         """Reads from a region; but for config space, each aligned 4 bytes are one access."""
         region = whole("region", region, 0, INDICES)
         offset, count = whole("offset", offset, -FAR, MOST), whole("count", count, -FAR, MOST)
         return self._read(region, offset, count)
 
+    @one_call
     def write(self, region: int, offset: int, data: bytes) -> None:
         """Writes to a region."""
         region = whole("region", region, 0, INDICES)
         self._write(region, whole("offset", offset, -FAR, MOST), raw("data", data))
 
+    @one_call
     def set_irqs(self, index: int, start: int, fds: Sequence[int | None]) -> None:
         """Assigns eventfds to vectors start.. of an index; None leaves a vector without one."""
         index, start = whole("index", index, 0, INDICES), whole("start", start, 0, FAR)
         self._set_irqs(index, start, descriptors("fds", fds))
 
+    @one_call
     def disable_irqs(self, index: int) -> None:
         """Disables a whole interrupt index."""
         self._disable_irqs(whole("index", index, 0, INDICES))
@@ -215,6 +225,7 @@ class Device(ABC):
     @abstractmethod
     def _disable_irqs(self, index: int) -> None: ...
 
+    @one_call
     def reset(self) -> None:
         """Function level reset. Raises Unsupported, Busy or DeviceLost."""
         log.info("%s: function-level reset", self.name)
@@ -238,6 +249,7 @@ class Device(ABC):
     @abstractmethod
     def _release(self) -> None: ...
 
+    @one_call
     def map_bar(self, index: int) -> Bar:
         """A BAR, mapped where it may be; the same object for the same index."""
         self._check()
@@ -249,6 +261,7 @@ class Device(ABC):
             self._bars[index] = self._open_bar(info)
         return self._bars[index]
 
+    @one_call
     def enable_msix(self, count: int) -> list[int]:
         """New eventfds for vectors 0..count-1; they belong to the device and close with it."""
         self._check()
@@ -277,6 +290,7 @@ class Device(ABC):
         log.debug("%s: %d MSI-X vectors", self.name, count)
         return list(fds)
 
+    @one_call
     def disable_msix(self) -> None:
         """Takes the vectors back and closes their eventfds."""
         if self._vectors:
@@ -292,6 +306,7 @@ class Device(ABC):
         """Eventfd of ERR: an error that the device cannot recover from. None without one."""
         return self._event(IRQ_ERR)
 
+    @one_call
     def _event(self, index: int) -> int | None:
         self._check()
         if index not in self._events:
@@ -313,6 +328,7 @@ class Device(ABC):
             what = f"{self.name}: no eventfd for an interrupt"
             raise system_error(what, error, "free memory") from error
 
+    @one_call
     def close(self) -> None:
         """Switches interrupts off, unmaps BARs, gives device and address space back.
 

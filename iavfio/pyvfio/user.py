@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import Bar
+from iavfio.pyvfio.budget import one_call
 from iavfio.pyvfio.connection import TIMEOUT_MS, Command, Connection
 from iavfio.pyvfio.device import Device, DeviceInfo, IrqInfo, RegionInfo, accesses
 from iavfio.pyvfio.errors import (
@@ -103,6 +104,7 @@ class UserDevice(Device):
 
     transport = "vfio-user"
 
+    @one_call
     def __init__(self, path: str) -> None:
         self.name = path
         self._connection = Connection(path)

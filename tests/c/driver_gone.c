@@ -21,7 +21,7 @@ static void begin(struct bench *bench)
 
     rig_new(&bench->rig, ENTRIES, BUFFERS);
     bench->watchdog = watchdog_new(&bench->rig.regio, -1, -1, -1, 4000, &error);
-    watchdog_stop(bench->watchdog); /* the thread would look on its own clock */
+    watchdog_stop(bench->watchdog, -1); /* the thread would look on its own clock */
     assert(watchdog_wait(bench->watchdog, 0) == WATCHDOG_ENDED);
     watchdog_add(bench->watchdog, bench->rig.pair);
     watchdog_arm(bench->watchdog, 1);

@@ -3,38 +3,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "driver/clock.h"
-#include "driver/driver.h"
-#include "driver/ring/queue_pair.h"
-#include "rig.h"
+#include "watchdog_rig.h"
 
-#define ENTRIES 64
-#define BUFFERS 512
-#define PERIOD_US 500
 #define FAR_US 100000000 /* the thread does nothing of itself while a test lasts */
 /* WB_ON_ITR, SWINT_TRIG, ITR none, SW_ITR_INDX_ENA (docs/spec/registers.md 5.1) */
 #define NUDGE 0x4100001cu
-
-static void alive(struct rig *rig)
-{
-    rig->reg[REG_VF_ARQLEN1 / 4] = 0x80000040;
-    rig->reg[REG_VFGEN_RSTAT / 4] = 2;
-}
-
-static void set(struct rig *rig, uint32_t offset, uint32_t value)
-{
-    __atomic_store_n(&rig->reg[offset / 4], value, __ATOMIC_SEQ_CST);
-}
-
-static void restart(struct rig *rig)
-{
-    pair_stop(rig->pair, -ESHUTDOWN);
-    pair_drain(rig->pair);
-    assert(pair_arm(rig->pair) == 0);
-    rig->rx_head = rig->tx_head = rig->tx_tail = 0;
-    alive(rig);
-    assert(pair_start(rig->pair) == 0);
-}
 
 /* docs/spec/reliability.md F21, F24 */
 static void test_reset(void)
@@ -300,7 +273,7 @@ static void test_bound_of_a_loss(void)
         rig_new(&rig, ENTRIES, BUFFERS);
         alive(&rig);
         watchdog = watchdog_new(&rig.regio, -1, -1, -1, 4000, &error);
-        watchdog_stop(watchdog); /* the thread would look on its own clock */
+        watchdog_stop(watchdog, -1); /* the thread would look on its own clock */
         assert(watchdog_wait(watchdog, 0) == WATCHDOG_ENDED);
         watchdog_add(watchdog, rig.pair);
         __atomic_store_n(&rig.pair->sleeping, asleep, __ATOMIC_SEQ_CST);
@@ -322,151 +295,6 @@ static void test_bound_of_a_loss(void)
         watchdog_free(watchdog);
         rig_end(&rig);
     }
-}
-
-static void post(struct rig *rig, uint64_t *h, uint32_t n)
-{
-    uint32_t refused;
-
-    assert(pair_alloc(rig->pair, h, n) == (int)n);
-    for (uint32_t i = 0; i < n; i++)
-        h[i] |= 60ull << 48;
-    assert(pair_send(rig->pair, h, NULL, NULL, n, &refused) == (int)n && !refused);
-}
-
-static uint64_t load(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
-/* Waits for a counter of the watchdog's doing; five seconds are for a machine that is busy. */
-static bool reaches(const uint64_t *counter, uint64_t value)
-{
-    struct timespec nap = {.tv_nsec = 100000};
-
-    for (int i = 0; i < 50000 && load(counter) != value; i++)
-        nanosleep(&nap, NULL);
-    return load(counter) == value;
-}
-
-/* What is complete is counted though nobody sends, cleans or stops any more, and only what is complete. */
-static void test_idle_sends_are_counted(void)
-{
-    static const uint32_t bursts[] = {1, 20, 31, 32, 33, 50};
-    struct rig rig;
-    struct watchdog *watchdog;
-    uint64_t h[64], packets = 0;
-    int error;
-
-    rig_new(&rig, ENTRIES, BUFFERS);
-    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watchdog_add(watchdog, rig.pair);
-    for (size_t i = 0; i < sizeof(bursts) / sizeof(*bursts); i++) {
-        post(&rig, h, bursts[i]);
-        assert(watchdog_wait(watchdog, 5) == 0);
-        assert(load(&rig.sq->packets) == packets && load(&rig.sq->bytes) == 60 * packets);
-        rig_tx(&rig, 100);
-        packets += bursts[i];
-        assert(reaches(&rig.sq->packets, packets));
-        assert(load(&rig.sq->bytes) == 60 * packets && pair_in_flight(rig.pair) == 0);
-    }
-    assert(rig.sq->hangs == 0);
-    /* The watchdog does not reap while somebody is at work, nor a pair that was taken off. */
-    post(&rig, h, 10);
-    __atomic_store_n(&rig.pair->tx_guard, 1, __ATOMIC_SEQ_CST);
-    rig_tx(&rig, 100);
-    assert(watchdog_wait(watchdog, 10) == 0 && load(&rig.sq->packets) == packets);
-    watchdog_remove(watchdog, rig.pair);
-    __atomic_store_n(&rig.pair->tx_guard, 0, __ATOMIC_SEQ_CST);
-    assert(watchdog_wait(watchdog, 10) == 0 && load(&rig.sq->packets) == packets);
-    watchdog_add(watchdog, rig.pair);
-    assert(reaches(&rig.sq->packets, packets + 10));
-    watchdog_free(watchdog);
-    rig_end(&rig);
-}
-
-/* A receiver that sleeps makes rounds rarer, not the count of what others send meanwhile. */
-static void test_idle_sends_are_counted_beside_a_sleeper(void)
-{
-    struct rig rig;
-    struct watchdog *watchdog;
-    uint64_t h[64];
-    int error;
-
-    rig_new(&rig, ENTRIES, BUFFERS);
-    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watchdog_add(watchdog, rig.pair);
-    __atomic_store_n(&rig.pair->sleeping, 1, __ATOMIC_SEQ_CST);
-    alive(&rig);
-    watchdog_arm(watchdog, 1);
-    post(&rig, h, 40);
-    rig_tx(&rig, 100);
-    assert(reaches(&rig.sq->packets, 40));
-    set(&rig, REG_VFGEN_RSTAT, 0); /* and a reset is seen all the same */
-    assert(watchdog_wait(watchdog, 2000) == WATCHDOG_RESET);
-    watchdog_free(watchdog);
-    rig_end(&rig);
-}
-
-/* Counts that other threads left for the pair's next call. */
-static void test_deferred_counts_are_merged(void)
-{
-    struct rig rig;
-    struct watchdog *watchdog;
-    uint64_t h[8];
-    int error;
-
-    rig_new(&rig, ENTRIES, BUFFERS);
-    watchdog = watchdog_new(&rig.regio, -1, -1, -1, PERIOD_US, &error);
-    watchdog_add(watchdog, rig.pair);
-    assert(pair_alloc(rig.pair, h, 8) == 8);
-    __atomic_store_n(&rig.pair->cache_guard, 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&rig.pair->tx_guard, 1, __ATOMIC_SEQ_CST);
-    assert(pair_release(rig.pair, h, 8) ==
-           8); /* into the shared store, by one who does not own the cache */
-    pair_refuse(rig.pair, 3);
-    assert(watchdog_wait(watchdog, 5) == 0);
-    assert(load(&rig.rq->pp_recycle_ring) == 0 && load(&rig.sq->refused_full) == 0);
-    __atomic_store_n(&rig.pair->cache_guard, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&rig.pair->tx_guard, 0, __ATOMIC_SEQ_CST);
-    assert(reaches(&rig.rq->pp_recycle_ring, 8) && reaches(&rig.sq->refused_full, 3));
-    watchdog_free(watchdog);
-    rig_end(&rig);
-}
-
-/* The watchdog looks every 100 us while bursts are sent, completed, stopped and started: nothing is counted
- * twice, and every buffer comes back. */
-static void test_settling_beside_a_sender(void)
-{
-    struct rig rig;
-    struct watchdog *watchdog;
-    uint64_t h[64], sent = 0;
-    int error;
-
-    rig_new(&rig, ENTRIES, BUFFERS);
-    watchdog = watchdog_new(&rig.regio, -1, -1, -1, 100, &error);
-    watchdog_add(watchdog, rig.pair);
-    for (uint32_t round = 0; round < 3000; round++) {
-        uint32_t n = 1 + round % 25;
-
-        post(&rig, h, n);
-        sent += n;
-        rig_tx(&rig, 100);
-        if (round % 3 == 0)
-            pair_clean(rig.pair);
-        if (round % 500 == 499) {
-            struct timespec nap = {.tv_nsec = 300000};
-
-            nanosleep(&nap, NULL);
-            watchdog_remove(watchdog, rig.pair);
-            restart(&rig);
-            watchdog_add(watchdog, rig.pair);
-        }
-    }
-    assert(reaches(&rig.sq->packets, sent));
-    assert(load(&rig.sq->posted) == sent && load(&rig.sq->drop_reset) == 0);
-    watchdog_free(watchdog);
-    rig_end(&rig);
 }
 
 /* Traffic is told once: not before it begins, not for what was counted before, anew when it is awaited anew. */
@@ -512,10 +340,6 @@ int main(void)
     test_hang();
     test_bound_of_a_stall();
     test_bound_of_a_loss();
-    test_idle_sends_are_counted();
-    test_idle_sends_are_counted_beside_a_sleeper();
-    test_deferred_counts_are_merged();
-    test_settling_beside_a_sender();
     puts("driver_watchdog ok");
     return 0;
 }

@@ -378,7 +378,7 @@ static void test_fds(void)
     stop(&peer, conn);
 }
 
-/* Two callers, and the stream breaks under one of them: the other, who waits for the lock, gets an error. */
+/* Two callers, and the stream breaks under one of them: the other, who stands in line, gets an error. */
 static void *ask_main(void *argument)
 {
     uint32_t value = 0;
@@ -404,6 +404,65 @@ static void test_break_under_another(void)
         CHECK(pthread_join(threads[i], &result) == 0);
         CHECK(*(int *)result == -ECONNRESET);
     }
+    stop(&peer, conn);
+}
+
+static void *takes_turns(void *argument)
+{
+    struct vu_conn *conn = ((void **)argument)[0];
+    uint32_t value = 0, own = *(uint32_t *)((void **)argument)[1];
+
+    for (int i = 0; i < TURNS; i++)
+        CHECK(vu_request(conn, 4, &own, 4, NULL, 0, &value, 4, NULL, NULL, NULL, 5000) == 0);
+    return NULL;
+}
+
+/* Whoever asks without a pause starves nobody: who stands in line has the next turn. */
+static void test_turns(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, counts_turns);
+    uint32_t numbers[CALLERS] = {0, 1, 2};
+    void *arguments[CALLERS][2];
+    pthread_t threads[CALLERS];
+
+    for (int i = 0; i < CALLERS; i++) {
+        arguments[i][0] = conn;
+        arguments[i][1] = &numbers[i];
+        CHECK(pthread_create(&threads[i], NULL, takes_turns, arguments[i]) == 0);
+    }
+    for (int i = 0; i < CALLERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    stop(&peer, conn);
+    CHECK(overtaken < TURNS / 4); /* not CALLERS: a thread may be late to come back */
+}
+
+static void *waits_in_line(void *argument)
+{
+    static int results[8];
+    static int next;
+    uint32_t value = 0;
+    int *result = &results[__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)];
+
+    *result = ask(argument, &value, 4, NULL, 4 * SLOW_MS);
+    return result;
+}
+
+/* A server that answers each request in time is not lost for who stands in line longer than that. */
+static void test_a_line_is_no_silence(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, answers_slowly);
+    pthread_t threads[8];
+    void *result;
+
+    for (int i = 0; i < 8; i++)
+        CHECK(pthread_create(&threads[i], NULL, waits_in_line, conn) == 0);
+    for (int i = 0; i < 8; i++) {
+        CHECK(pthread_join(threads[i], &result) == 0);
+        CHECK(*(int *)result == 0);
+    }
+    CHECK(!vu_conn_broken(conn));
     stop(&peer, conn);
 }
 
@@ -440,6 +499,8 @@ int main(void)
     test_given_up_half_sent();
     test_fds();
     test_break_under_another();
+    test_turns();
+    test_a_line_is_no_silence();
     test_abandon();
     puts("vfio_conn: all passed");
     return 0;

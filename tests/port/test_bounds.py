@@ -20,11 +20,13 @@ import pytest
 
 from iavfio import pyvfio
 from iavfio.datapath.pool import Pool
-from iavfio.errors import DeviceLost, IavfioError, ResetError, StateError
+from iavfio.errors import DeviceLost, IavfioError, MailboxTimeout, ResetError, StateError
 from iavfio.port import bounds
 from iavfio.port.bringup import BringUp, BroughtUp
+from iavfio.port.negotiation import Session
 from iavfio.port.port import Port
 from iavfio.port.queue_set import QueueSet
+from iavfio.port.watchdog import Watchdog
 from iavfio.pyvfio import Device, connection, user
 from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import SLICE_MS
@@ -236,7 +238,7 @@ def test_each_call_tells_the_device_how_long_it_may_take(
 
     def record(device: Device, seconds: float, slow: float | None = None) -> None:
         if threading.current_thread() is threading.main_thread() and seconds < math.inf:
-            asked.append((math.ceil(seconds), slow))
+            asked.append((math.ceil(seconds), slow if slow is None else math.ceil(slow * 2) / 2))
 
     monkeypatch.setattr(user.UserDevice, "limit", record)
     monkeypatch.setattr(VirtchnlClient, "patience", 0.0)  # of a PF that was never slow
@@ -264,6 +266,47 @@ def test_each_call_tells_the_device_how_long_it_may_take(
         (20, 20),
         (2, None),
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_that_opening_asks_of_its_server_is_within_one_limit(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """What gives the device back after a failure, too: its time is the rest of the opening's."""
+    happened: list[str] = []
+    limit, request = user.UserDevice.limit, connection.Connection.request
+
+    def limited(device: user.UserDevice, seconds: float, slow: float | None = None) -> None:
+        happened.append("lifted" if seconds == math.inf else f"{math.ceil(seconds)} s")
+        limit(device, seconds, slow)
+
+    def asked(at: connection.Connection, command: connection.Command, *given: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            happened.append(command.name)
+        return request(at, command, *given)
+
+    def silent(session: Session) -> None:
+        raise MailboxTimeout("the PF did not answer", "", "")
+
+    monkeypatch.setattr(user.UserDevice, "limit", limited)
+    monkeypatch.setattr(connection.Connection, "request", asked)
+    monkeypatch.setattr(Watchdog, "begin", lambda *_: None)  # whose thread sets limits of its own
+    pool = Pool(4096, huge="never")
+    if fails:
+        monkeypatch.setattr(Session, "negotiate", silent)
+        with pytest.raises(MailboxTimeout):
+            pf.open(0, pool=pool)
+    else:
+        port = pf.open(0, pool=pool)
+    opened = list(happened)
+    if not fails:
+        port.close()
+    assert opened[:3] == ["VERSION", "DEVICE_GET_INFO", "30 s"]  # the first two have 5 s
+    assert [each for each in opened if each.endswith((" s", "lifted"))] == (
+        ["30 s"] if fails else ["30 s", "lifted"]
+    )
+    assert len(opened) > 10
+    assert opened[-1] == ("DEVICE_SET_IRQS" if fails else "lifted")
 
 
 def test_what_comes_after_the_limit_has_a_third_of_it_for_each_request(

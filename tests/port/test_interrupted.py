@@ -12,13 +12,15 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from iavfio._driver import lib as driver_lib
 from iavfio.datapath.pool import Pool
-from iavfio.port import bounds
+from iavfio.port import bounds, watchdog
 from iavfio.pyvfio import bar, connection
 from iavfio.pyvfio._vfio import lib
 from iavfio.pyvfio.bar import SLICE_MS
@@ -162,6 +164,47 @@ def test_a_program_that_answers_signals_itself_waits_half_a_second_at_most(
     life = interrupted_at(pf, pool, step, monkeypatch, hurried=False)
     assert life.interrupted
     assert life.waited <= lib.VU_GIVEN_UP_MS // SLICE_MS + SPARE
+
+
+class Stopping:
+    """Takes the place of the C library: presses Ctrl-C while close() waits for the C watchdog."""
+
+    def __init__(self) -> None:
+        self.slices = 0  # in vain, after the signal
+        self.interrupted = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(driver_lib, name)
+
+    def watchdog_stop(self, *arguments: Any) -> int:
+        result = int(driver_lib.watchdog_stop(*arguments))
+        if result and not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        self.slices += result != 0
+        return result
+
+
+# docs/spec/reliability.md F66
+@no_race
+def test_a_close_that_waits_for_the_watchdogs_register_hears_a_signal(
+    pf: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C watchdog asks a server that stands still, and nobody can end its thread before."""
+    port = pf.open(0, pool=pool)
+    port.start()
+    stopping = Stopping()
+    monkeypatch.setattr(watchdog, "lib", stopping)
+    freeze(pf)
+    try:
+        time.sleep(0.1)  # the registers are looked at every 4 ms
+        with pytest.raises(KeyboardInterrupt):
+            port.close()
+    finally:
+        os.kill(pf.pid, signal.SIGCONT)
+    assert stopping.interrupted
+    assert stopping.slices <= bounds.HURRY * 1e3 / SLICE_MS + SPARE
+    assert port.state == "closed" and pool.idle == pool.size
 
 
 class Owned:

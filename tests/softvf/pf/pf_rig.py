@@ -337,3 +337,29 @@ def rss_key(vsi: int, key: bytes) -> bytes:
 
 def rss_lut(vsi: int, lut: bytes) -> bytes:
     return struct.pack("<HH", vsi, len(lut)) + lut + b"\0"
+
+
+# ---- queues
+
+
+def configure(pf: Rig, *queues: int, **context: Any) -> int:
+    return pf.status(6, config_queues(pf.vsi, *(pair(pf.vsi, q, **context) for q in queues)))
+
+
+def enable(pf: Rig, rx: int, tx: int) -> list[tuple[int, int, bytes]]:
+    return pf.say(8, select(pf.vsi, rx, tx))
+
+
+def map_all(pf: Rig) -> None:
+    assert pf.status(7, irq_map((pf.vsi, 1, 0xF, 0xF, 0, 1))) == 0
+
+
+def running(pf: Rig, queues: int) -> dict[str, Any]:
+    """Queues 0..n-1 configured and enabled; the snapshot's word on them."""
+    map_all(pf)
+    assert configure(pf, *range(queues)) == 0
+    every = (1 << queues) - 1
+    assert enable(pf, every, every)[0][1] == 0
+    state: dict[str, Any] = pf.snapshot()["queues"]
+    assert state["enabled_rx"] == state["enabled_tx"] == list(range(queues))
+    return state

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES: what each PF checks."""
+"""CONFIG_VSI_QUEUES, ENABLE_QUEUES, DISABLE_QUEUES: what each PF checks."""
 
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import pytest
 
@@ -15,25 +14,15 @@ from tests.softvf.pf.pf_rig import (
     LINK_UP_ADV,
     LINUX_CAPS,
     PARAM,
-    Rig,
     config_queues,
-    irq_map,
+    configure,
+    enable,
+    map_all,
     pair,
     rig,
+    running,
     select,
 )
-
-
-def configure(pf: Rig, *queues: int, **context: Any) -> int:
-    return pf.status(6, config_queues(pf.vsi, *(pair(pf.vsi, q, **context) for q in queues)))
-
-
-def enable(pf: Rig, rx: int, tx: int) -> list[tuple[int, int, bytes]]:
-    return pf.say(8, select(pf.vsi, rx, tx))
-
-
-def map_all(pf: Rig) -> None:
-    assert pf.status(7, irq_map((pf.vsi, 1, 0xF, 0xF, 0, 1))) == 0
 
 
 @pytest.mark.parametrize("card", CARDS)
@@ -203,17 +192,6 @@ def test_on_i40e_pairs_before_a_bad_one_are_configured() -> None:
         assert calls == [("configure_rx", 0, 0), ("configure_tx", 0, 0)]
 
 
-def running(pf: Rig, queues: int) -> dict[str, Any]:
-    """Queues 0..n-1 configured and enabled; the snapshot's word on them."""
-    map_all(pf)
-    assert configure(pf, *range(queues)) == 0
-    every = (1 << queues) - 1
-    assert enable(pf, every, every)[0][1] == 0
-    state: dict[str, Any] = pf.snapshot()["queues"]
-    assert state["enabled_rx"] == state["enabled_tx"] == list(range(queues))
-    return state
-
-
 @pytest.mark.parametrize("wrong_at", [0, 1, 2])
 def test_on_ice_a_refusal_disables_the_queues_down_from_the_refused_position(wrong_at: int) -> None:
     with rig("e810") as pf:
@@ -380,50 +358,6 @@ def test_a_running_queue_that_is_configured_again(card: str) -> None:
         assert pf.plane.calls[-1] == ("enable", 0, 0, card == "e810")  # ice: the send queue first
 
 
-# ---- interrupts
-
-
-@pytest.mark.parametrize("card", CARDS)
-def test_vectors_are_mapped(card: str) -> None:
-    with rig(card) as pf:
-        pf.negotiate()
-        vsi = pf.vsi
-        assert pf.status(7, irq_map((vsi, 1, 1, 2, 0, 1), (vsi, 4, 8, 8, 3, 3))) == 0
-        assert pf.plane.calls[-2:] == [("map", 0, 1, 1, 2, 0, 1), ("map", 0, 4, 8, 8, 3, 3)]
-        # The Linux driver ends its list with vector 0 and empty maps.
-        assert pf.status(7, irq_map((vsi, 2, 1, 1, 0, 1), (vsi, 0, 0, 0, 0, 0))) == 0
-        assert pf.violations == []
-
-
-# docs/spec/reliability.md D8
-@pytest.mark.parametrize("card", CARDS)
-def test_vectors_that_cannot_be(card: str) -> None:
-    with rig(card, vectors=5, num_queue_pairs=4) as pf:
-        pf.negotiate()
-        vsi = pf.vsi
-        for message in (
-            irq_map((vsi, 5, 1, 1, 0, 1)),
-            irq_map((vsi, 1, 0x10, 0, 0, 1)),
-            irq_map((vsi, 1, 0, 0x8000, 0, 1)),
-            irq_map((vsi + 1, 1, 1, 1, 0, 1)),
-            irq_map((vsi, 1, 1, 1, 0, 1), (vsi, 9, 1, 1, 0, 1)),
-            irq_map(*[(vsi, 1, 1, 1, 0, 1)] * 6),
-        ):
-            assert pf.status(7, message) == PARAM[card]
-        maps = [c for c in pf.plane.calls if c[0] == "map"]
-        assert maps == [("map", 0, 1, 1, 1, 0, 1)], "what stands before the refused entry alone"
-
-
-def test_queues_on_the_mailbox_vector() -> None:
-    with rig("e810") as pf:
-        pf.negotiate()
-        assert pf.status(7, irq_map((1, 0, 1, 1, 0, 1))) == -5
-    with rig("x710") as pf:
-        pf.negotiate()
-        assert pf.status(7, irq_map((10, 0, 1, 1, 0, 1))) == 0
-        assert pf.plane.calls[-1] == ("map", 0, 0, 1, 1, 0, 1)
-
-
 # ---- on and off
 
 
@@ -504,15 +438,6 @@ def test_i40e_enables_queues_of_others_with_success(card: str) -> None:
         assert [c[2:] for c in pf.plane.calls if c[0] == "enable"] == [(0, True), (0, False)]
 
 
-@pytest.mark.parametrize("card", CARDS)
-def test_queues_on_no_vector_are_noted(card: str) -> None:
-    with rig(card) as pf:
-        pf.negotiate()
-        configure(pf, 0)
-        assert enable(pf, 1, 1)[0][1] == 0
-        assert len(pf.notes) == 2 and pf.violations == []
-
-
 def test_link_disabled_by_the_administrator() -> None:
     with rig("x710") as pf:
         pf.negotiate()
@@ -522,28 +447,6 @@ def test_link_disabled_by_the_administrator() -> None:
         assert sent[0] == (8, -1, b"")
         assert sent[1][2][8] == 0
         assert pf.violations == []
-
-
-def test_on_ice_a_queue_leaves_its_vector_for_another_one_only() -> None:
-    """On i40e a vector's map is all that it serves."""
-    for card, first in (("e810", (0b1101, 0b1111)), ("x710", (0b0001, 0b0000))):
-        with rig(card) as pf:
-            pf.negotiate()
-            running(pf, 4)
-            vsi = pf.vsi
-            assert pf.status(7, irq_map((vsi, 1, 15, 15, 0, 0))) == 0
-            pf.plane.calls.clear()
-            assert pf.status(7, irq_map((vsi, 2, 2, 0, 1, 1), (vsi, 1, 1, 0, 0, 0))) == 0
-            assert pf.plane.calls == [("map", 0, 2, 2, 0, 1, 1), ("map", 0, 1, *first, 0, 0)], card
-
-
-def test_on_ice_queues_before_a_foreign_one_are_on_the_vector() -> None:
-    with rig("e810", num_queue_pairs=4) as pf:
-        pf.negotiate()
-        assert pf.status(7, irq_map((1, 3, 0b10011, 15, 0, 0))) == -5
-        assert pf.status(7, irq_map((1, 4, 0b00100, 0b10001, 0, 0))) == -5
-        maps = [call for call in pf.plane.calls if call[0] == "map"]
-        assert maps == [("map", 0, 3, 0b11, 0, 0, 0), ("map", 0, 4, 0b100, 0b1, 0, 0)]
 
 
 def test_on_ice_a_send_queue_that_is_configured_anew_does_not_count_as_enabled() -> None:
