@@ -62,6 +62,7 @@ struct vu_call {
     int64_t deadline;
     int64_t left; /* when run last returned -EAGAIN, 0: never */
     struct vu_call *next; /* in line behind this one */
+    uint32_t away; /* its caller does something else between two runs, and has no turn */
 };
 /* The time between two runs does not count: a caller that was held up must not miss a reply. */
 int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms);

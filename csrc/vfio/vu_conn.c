@@ -343,8 +343,36 @@ static void leave_line(struct vu_conn *conn, struct vu_call *call)
     pthread_mutex_unlock(&conn->lock);
 }
 
+/* Between two runs a caller answers signals, for as long as it likes: who stands behind it goes first then. */
+static void set_away(struct vu_conn *conn, struct vu_call *call, bool away)
+{
+    pthread_mutex_lock(&conn->lock);
+    call->away = away;
+    if (away)
+        pthread_cond_broadcast(&conn->turn);
+    pthread_mutex_unlock(&conn->lock);
+}
+
+/* With the lock: whether all before it in line are away. It is the first then. */
+static bool goes_first(struct vu_conn *conn, struct vu_call *call)
+{
+    struct vu_call *before = NULL;
+
+    for (struct vu_call *at = conn->head; at != call; before = at, at = at->next)
+        if (!at || !at->away)
+            return false;
+    if (!before)
+        return true;
+    before->next = call->next;
+    if (conn->tail == call)
+        conn->tail = before;
+    call->next = conn->head;
+    conn->head = call;
+    return true;
+}
+
 /* Whether it is the call's turn; waits for that no longer than LOOK_MS. */
-static bool its_turn(struct vu_conn *conn, const struct vu_call *call)
+static bool its_turn(struct vu_conn *conn, struct vu_call *call)
 {
     struct timespec until;
     bool first;
@@ -354,9 +382,9 @@ static bool its_turn(struct vu_conn *conn, const struct vu_call *call)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&conn->lock);
-    while (conn->head != call && !pthread_cond_timedwait(&conn->turn, &conn->lock, &until))
+    while (!(first = goes_first(conn, call)) &&
+           !pthread_cond_timedwait(&conn->turn, &conn->lock, &until))
         ;
-    first = conn->head == call;
     pthread_mutex_unlock(&conn->lock);
     return first;
 }
@@ -409,6 +437,8 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
     if (call->left)
         call->deadline += now_ms() - call->left;
     call->left = 0;
+    if (call->away)
+        set_away(conn, call, false);
     for (;;) {
         int64_t now;
 
@@ -422,6 +452,8 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
         }
         if (now >= slice_end) { /* also behind a server that floods: signals want their turn */
             call->left = now;
+            if (call->phase == CALL_WAITS)
+                set_away(conn, call, true);
             return -EAGAIN;
         }
         if (result == -EAGAIN && (call->phase == CALL_SENDS || call->phase == CALL_LISTENS)) {

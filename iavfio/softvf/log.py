@@ -161,7 +161,6 @@ class ViolationLog:
         """Forgets entries and counts; the sequence goes on."""
         self._entries.clear()
         self._length = 0
-        for window in self._windows.values():
-            window.settle()
+        self._windows.clear()
         self.counts.clear()
         self.newest.clear()

@@ -245,9 +245,10 @@ def hear(plane: DataPlane, pf: Pf | LinuxPf, log: ViolationLog, servers: list[Vf
 
 
 def _raise_fd_limit(vfs: int, card: cards.Personality) -> str:
-    """Returns what a client could take of others, in words, where the limit is low; "" elsewhere.
+    """Returns how many hostile clients it takes to use up all files, in words; "" if all do not.
 
-    Raises IavfioError when clients could not hand over all of their files.
+    Raises IavfioError where one could. The kernel drops descriptors for which there is no room, and
+    the last close of one may wait, in which time nobody is served.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
@@ -255,22 +256,23 @@ def _raise_fd_limit(vfs: int, card: cards.Personality) -> str:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    # Each eventfd of a client is kept twice; the rest came with a message in
-    # hand, or are sockets and the loop's own.
+    # Each eventfd of a client is kept twice; others came with a message in hand, or wait to be
+    # closed; the rest are sockets and the loop's own.
     kept = OWN_FILES + vfs * (2 * (card.msix_count + 2) + MAX_FDS)
-    if soft < kept:
+    need, safe = kept + MOST_WAITING, kept + vfs * MOST_WAITING
+    if soft < need:
         raise IavfioError(
             f"this process may open {soft} files",
-            f"a software PF with {vfs} of these VFs needs {kept}",
-            f"raise the limit: ulimit -n {max(4096, kept)}",
+            f"a software PF with {vfs} of these VFs needs {need}, of which one hostile client can "
+            "keep a part",
+            f"raise the limit: ulimit -n {max(4096, safe)}",
         )
-    safe = kept + vfs * MOST_WAITING
     if soft >= safe:
         return ""
+    clients = (soft - kept) // MOST_WAITING + 1
     return (
-        f"this process may open {soft} files, and clients of {vfs} VFs can make it hold {safe}: "
-        "one that hands over files which do not close can keep the others from handing over "
-        f"theirs; raise the limit: ulimit -n {safe}"
+        f"this process may open {soft} files: {clients} clients together that hand over files "
+        f"which do not close can stop all VFs; raise the limit: ulimit -n {safe}"
     )
 
 

@@ -466,6 +466,34 @@ static void test_a_line_is_no_silence(void)
     stop(&peer, conn);
 }
 
+/* A caller that is held up between two runs stands in nobody's way, and has its turn when it comes back. */
+static void test_who_is_held_up_in_line_stands_in_no_way(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, answers_slowly);
+    uint32_t values[2] = {0};
+    struct vu_call first = {.command = 4, .reply = &values[0], .capacity = 4, .timeout_ms = 5000};
+    struct vu_call held = {.command = 4, .reply = &values[1], .capacity = 4, .timeout_ms = 5000};
+    uint32_t value = 0;
+    int result;
+
+    CHECK(vu_call_run(conn, &first, 0) == -EAGAIN);
+    CHECK(vu_call_run(conn, &held, 0) == -EAGAIN); /* it waits for its turn, and then is not run */
+    while ((result = vu_call_run(conn, &first, 1000)) == -EAGAIN)
+        ;
+    CHECK(result == 0);
+    vu_call_end(conn, &first);
+    for (int i = 0; i < 3; i++)
+        CHECK(ask(conn, &value, 4, NULL, 5000) == 0);
+    CHECK(!vu_conn_broken(conn));
+    while ((result = vu_call_run(conn, &held, 1000)) == -EAGAIN)
+        ;
+    CHECK(result == 0);
+    vu_call_end(conn, &held);
+    CHECK(!vu_conn_broken(conn));
+    stop(&peer, conn);
+}
+
 static void test_abandon(void)
 {
     struct peer peer;
@@ -501,6 +529,7 @@ int main(void)
     test_break_under_another();
     test_turns();
     test_a_line_is_no_silence();
+    test_who_is_held_up_in_line_stands_in_no_way();
     test_abandon();
     puts("vfio_conn: all passed");
     return 0;

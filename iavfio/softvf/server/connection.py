@@ -119,6 +119,8 @@ class Connection:
             self._header = HEADER.unpack(raw)
             if not HEADER.size <= self._header[2] <= MAX_MESSAGE:
                 raise BrokenStream(f"a message of {self._header[2]} bytes")
+            if self._closer.full:  # each read may bring as many files as the kernel passes at once
+                return False
         msg_id, command, size, flags, _ = self._header
         payload = self._fill(size - HEADER.size)
         if payload is None:
