@@ -32,7 +32,8 @@ struct watchdog {
     int fd[FD_COUNT];
     int event_fd; /* wakes watchdog_wait */
     int listen_fd; /* watchdog_wait looks at it as well; -1: none */
-    int ended_fd; /* readable when the thread has come to its end */
+    int ended_fd; /* wakes who waits for the thread's end ... */
+    int ended; /* ... which this tells: a write may fail */
     uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock; /* of pairs */
@@ -51,6 +52,8 @@ struct watchdog {
     uint64_t traffic_ns;
     uint64_t hangs_checked;
 };
+
+#define STOP_LOOK_MS 20
 
 static void eventfd_add(int fd)
 {
@@ -242,6 +245,7 @@ static void *run(void *argument)
             continue;
         next = now + watchdog_look(watchdog, now);
     }
+    __atomic_store_n(&watchdog->ended, 1, __ATOMIC_RELEASE);
     eventfd_add(watchdog->ended_fd);
     return NULL;
 }
@@ -381,13 +385,19 @@ uint64_t watchdog_traffic_seen(const struct watchdog *watchdog)
 int watchdog_stop(struct watchdog *watchdog, int slice_ms)
 {
     struct pollfd ended = {.fd = watchdog->ended_fd, .events = POLLIN};
+    int look = slice_ms < 0 || slice_ms > STOP_LOOK_MS ? STOP_LOOK_MS : slice_ms;
 
     if (watchdog->stopped)
         return 0;
-    if (!__atomic_exchange_n(&watchdog->ending, 1, __ATOMIC_ACQ_REL))
-        eventfd_add(watchdog->fd[FD_CONTROL]);
-    if (poll(&ended, 1, slice_ms) < 1)
-        return -EAGAIN;
+    __atomic_store_n(&watchdog->ending, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&watchdog->ended, __ATOMIC_ACQUIRE)) {
+        int ready;
+
+        eventfd_add(watchdog->fd[FD_CONTROL]); /* each time: one write may fail */
+        ready = poll(&ended, 1, look);
+        if (ready < 1 && slice_ms >= 0 && !__atomic_load_n(&watchdog->ended, __ATOMIC_ACQUIRE))
+            return -EAGAIN;
+    }
     pthread_join(watchdog->thread, NULL);
     watchdog->stopped = true;
     notify(watchdog, WATCHDOG_ENDED);
