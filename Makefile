@@ -12,7 +12,7 @@ SH_FILES = .ci/run $(filter-out %.py %.toml %/__pycache__,$(wildcard tools/*))
 export PATH := $(VBIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv build test guest test-guest test-guest-live test-guest-full judge test-judge test-live test-fleet test-device bench bench-bounds bench-handlers bench-loopback
+.PHONY: help demo venv build test guest test-guest test-guest-live test-guest-full judge test-judge test-live test-fleet test-nth test-device bench bench-bounds bench-handlers bench-loopback
 .PHONY: bench-neighbour bench-python bench-startup bench-testpmd soak asan tsan fuzz harness nightly mutants wheel wheels test-wheels test-image man docs check-aarch64 check-neon lint promises format clean
 
 help:  ## list the targets
@@ -58,6 +58,9 @@ test-fleet: build $(VENV)/.fleet  ## as root: fleets on dask, with hosts in netw
 	@$(PY) -m pytest tests/cluster -n 0 -q $(TESTFLAGS)
 $(VENV)/.fleet: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fleet
+
+test-nth: build  ## each call of the system and of memory fails once, in the port, the software PF, preload, capture and punt (about 20 minutes)
+	@$(PY) -m pytest tests/nth -n $(JOBS) -q $(TESTFLAGS)
 
 test-device: build  ## run the tests that need a card: IAVFIO_BDF=0000:3b:01.0[,0000:3b:01.1] make test-device
 	@$(PY) -m pytest -q tests/device $(TESTFLAGS)
@@ -106,6 +109,7 @@ $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 
 nightly: ## what takes too long for .ci/run: threads under TSan, all judges, the drivers' tests on Linux's ice, a minute of each fuzz target, an hour of soak
 	@$(MAKE) tsan
+	@$(MAKE) test-nth
 	@$(MAKE) test-judge
 	@$(MAKE) test-live JUDGE=ice-6.12
 	@$(MAKE) test-guest-live JUDGE=ice-6.12
