@@ -40,7 +40,8 @@ from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import sockets
-from iavfio.softvf.server.listener import ACCEPT_AGAIN, VfServer
+from iavfio.softvf.server.acceptor import Acceptor
+from iavfio.softvf.server.listener import VfServer
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
@@ -246,21 +247,9 @@ class ControlServer:
         self.path = path
         self._control, self._loop = control, loop
         self._clients: list[_Client] = []
-        self._listener = sockets.listen(path)
-        self._listen()
+        self._acceptor = Acceptor(path, loop, self._take)
 
-    def _listen(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.watch(self._listener.fileno(), READ, self._accept)
-
-    def _accept(self, _: int) -> None:
-        try:
-            sock, _address = self._listener.accept()
-        except OSError as error:
-            if sockets.is_short(error):
-                self._loop.forget(self._listener.fileno())
-                self._loop.call_later(ACCEPT_AGAIN, self._listen)
-            return
+    def _take(self, sock: socket.socket) -> None:
         if len(self._clients) >= MAX_CLIENTS or not sockets.peer_allowed(sock):
             sock.close()
             return
@@ -268,8 +257,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Hangs up on the clients and removes the socket."""
-        self._loop.forget(self._listener.fileno())
-        sockets.unlink(self._listener, self.path)
+        self._acceptor.close()
         for client in list(self._clients):
             client.close()
 

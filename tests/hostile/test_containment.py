@@ -28,6 +28,7 @@ from iavfio.softvf.pf import Pf
 from iavfio.softvf.pf.admin import COMMANDS as POLICY
 from iavfio.softvf.pf.table import MESSAGES
 from iavfio.softvf.server import listener, sockets
+from iavfio.softvf.server.acceptor import Acceptor
 from iavfio.softvf.server.listener import VfServer
 from iavfio.softvf.server.session import Session
 from tests.hostile.handlers import CASES, CONTROL, Act, Case, ask, message, register_table
@@ -277,7 +278,7 @@ def test_a_client_that_comes_when_that_raises(
 
 def test_an_accept_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes waits meanwhile, and is served after that."""
-    bomb = Bomb(monkeypatch, VfServer, "_accept")
+    bomb = Bomb(monkeypatch, Acceptor, "_accept")
     with served_pf(tmp_path) as served:
         victim = started(served.paths[1])
         for bomb.error in KINDS:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from iavfio.softvf import control
-from iavfio.softvf.server import listener, sockets
+from iavfio.softvf.server import acceptor, sockets
 from tests.hostile.served_pf import served_pf
 from tests.softvf.function.mailbox_rings import RSTAT
 from tests.softvf.server.raw_client import RawClient
@@ -49,11 +48,6 @@ def shorts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Short]:
     return made
 
 
-def served(monkeypatch: pytest.MonkeyPatch, again: float) -> None:
-    monkeypatch.setattr(listener, "ACCEPT_AGAIN", again)
-    monkeypatch.setattr(control, "ACCEPT_AGAIN", again)
-
-
 # docs/spec/reliability.md D3, D6
 @pytest.mark.parametrize("name", ["vf0.sock", "control.sock"])
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -64,7 +58,7 @@ def test_the_loop_does_not_turn_for_a_client_that_waits(
     shorts: dict[str, Short],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    served(monkeypatch, NEVER)
+    monkeypatch.setattr(acceptor, "AGAIN", NEVER)
     with served_pf(tmp_path) as pf, socket.socket(socket.AF_UNIX) as waiting:
         shorts["vf1.sock"].code = 0
         short = shorts[name]
@@ -83,7 +77,7 @@ def test_the_loop_does_not_turn_for_a_client_that_waits(
 def test_a_client_that_waited_is_served(
     tmp_path: Path, shorts: dict[str, Short], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served(monkeypatch, 0.01)
+    monkeypatch.setattr(acceptor, "AGAIN", 0.01)
     with served_pf(tmp_path) as pf:
         waiting = list[RawClient]()
         thread = threading.Thread(target=lambda: waiting.append(RawClient(pf.paths[0])))

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from iavfio.softvf.function.device import Vf
 from iavfio.softvf.function.regions import Interrupt
-from iavfio.softvf.loop import READ, Loop
+from iavfio.softvf.loop import Loop
 from iavfio.softvf.server import sockets
+from iavfio.softvf.server.acceptor import Acceptor
 from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.session import Session
-
-ACCEPT_AGAIN = 0.1  # seconds until it is looked whether there is room for a client again
 
 
 class VfServer:
@@ -27,38 +26,25 @@ class VfServer:
         self._closer = Closer()  # of the clients that were served
         self._refusals = Closer()  # of those that were not
         vf.account.end = self._end_session
-        self._listener: socket.socket | None = sockets.listen(path)
-        self._listen()
+        self._acceptor = Acceptor(
+            path, loop, self._take, lambda: not self._refusals.full, self._short
+        )
 
     @property
     def connected(self) -> bool:
         """Whether there is a client."""
         return self._session is not None
 
-    def _listen(self) -> None:
-        if self._listener:
-            self._loop.watch(self._listener.fileno(), READ, self._accept)
+    def _has_room(self) -> bool:
+        """Whether a client may come to be refused: of one that waits nothing has to be closed."""
+        return not self._refusals.full
 
-    def _pause(self, listener: socket.socket) -> None:
-        """Who comes waits for a moment; to look again at once would cost the others their time."""
-        self._loop.forget(listener.fileno())
-        self._loop.call_later(ACCEPT_AGAIN, self._listen)
+    def _short(self, error: OSError) -> None:
+        self.vf.violation(
+            "docs/spec/reliability.md D3", f"a client waits: {error.strerror}", "note"
+        )
 
-    def _accept(self, _: int) -> None:
-        assert self._listener is not None
-        if self._refusals.full:
-            # Whoever comes now waits in the kernel's queue, where nothing of it has to be closed.
-            self._pause(self._listener)
-            return
-        try:
-            sock, _address = self._listener.accept()
-        except OSError as error:
-            if sockets.is_short(error):  # else the client went away
-                self.vf.violation(
-                    "docs/spec/reliability.md D3", f"a client waits: {error.strerror}", "note"
-                )
-                self._pause(self._listener)
-            return
+    def _take(self, sock: socket.socket) -> None:
         try:
             self._receive(sock)
         except Exception:
@@ -133,10 +119,7 @@ class VfServer:
 
     def close(self) -> None:
         """Ends client and socket."""
-        if self._listener:
-            self._loop.forget(self._listener.fileno())
-            sockets.unlink(self._listener, self.path)
-            self._listener = None
+        self._acceptor.close()
         if self._session:
             self._session.connection.close("")
         self._closer.end()

@@ -45,11 +45,6 @@ def listen(path: Path, backlog: int = 128) -> socket.socket:
     return sock
 
 
-def is_short(error: OSError) -> bool:
-    """Whether the host, or this process, has nothing left for one client more."""
-    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
 def _clear(path: Path) -> None:
     """Removes a socket of this user on which nobody listens; raises for whatever else is there."""
     try:
