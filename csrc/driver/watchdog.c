@@ -391,11 +391,8 @@ int watchdog_stop(struct watchdog *watchdog, int slice_ms)
         return 0;
     __atomic_store_n(&watchdog->ending, 1, __ATOMIC_RELEASE);
     while (!__atomic_load_n(&watchdog->ended, __ATOMIC_ACQUIRE)) {
-        int ready;
-
         eventfd_add(watchdog->fd[FD_CONTROL]); /* each time: one write may fail */
-        ready = poll(&ended, 1, look);
-        if (ready < 1 && slice_ms >= 0 && !__atomic_load_n(&watchdog->ended, __ATOMIC_ACQUIRE))
+        if (poll(&ended, 1, look) < 1 && slice_ms >= 0)
             return -EAGAIN;
     }
     pthread_join(watchdog->thread, NULL);
@@ -408,7 +405,6 @@ void watchdog_free(struct watchdog *watchdog)
 {
     if (!watchdog)
         return;
-    while (watchdog_stop(watchdog, -1))
-        ; /* a signal that is another thread's to answer */
+    watchdog_stop(watchdog, -1);
     discard(watchdog);
 }

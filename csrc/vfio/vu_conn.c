@@ -323,22 +323,26 @@ static void stand_in_line(struct vu_conn *conn, struct vu_call *call)
     pthread_mutex_unlock(&conn->lock);
 }
 
+/* With the lock: takes a call out of the line, in which `before` stands before it, or nobody. */
+static void take_out(struct vu_conn *conn, struct vu_call *before, const struct vu_call *call)
+{
+    if (before)
+        before->next = call->next;
+    else
+        conn->head = call->next;
+    if (conn->tail == call)
+        conn->tail = before;
+}
+
 static void leave_line(struct vu_conn *conn, struct vu_call *call)
 {
-    struct vu_call *before = NULL;
+    struct vu_call *before = NULL, *at;
 
     pthread_mutex_lock(&conn->lock);
-    for (struct vu_call *at = conn->head; at; before = at, at = at->next) {
-        if (at != call)
-            continue;
-        if (before)
-            before->next = call->next;
-        else
-            conn->head = call->next;
-        if (conn->tail == call)
-            conn->tail = before;
-        break;
-    }
+    for (at = conn->head; at && at != call; at = at->next)
+        before = at;
+    if (at)
+        take_out(conn, before, call);
     pthread_cond_broadcast(&conn->turn);
     pthread_mutex_unlock(&conn->lock);
 }
@@ -363,9 +367,7 @@ static bool goes_first(struct vu_conn *conn, struct vu_call *call)
             return false;
     if (!before)
         return true;
-    before->next = call->next;
-    if (conn->tail == call)
-        conn->tail = before;
+    take_out(conn, before, call);
     call->next = conn->head;
     conn->head = call;
     return true;

@@ -36,17 +36,6 @@ static void serves_registers(int fd)
     }
 }
 
-static void dies_in_the_header(int fd)
-{
-    struct vu_header request;
-    uint32_t body;
-    struct vu_header reply;
-
-    CHECK(take(fd, &request, &body, sizeof(body)) == 0);
-    reply = reply_to(&request, sizeof(body));
-    put(fd, &reply, 7);
-}
-
 /* ---- registers, also by two threads at once */
 
 struct user {

@@ -131,4 +131,33 @@ static inline int ask(struct vu_conn *conn, void *reply, uint32_t capacity, uint
                       NULL, timeout);
 }
 
+/* ---- scripts of more than one harness */
+
+#define SLOW_MS 100
+
+static inline void answers_slowly(int fd)
+{
+    struct vu_header request;
+    uint32_t body;
+
+    while (take(fd, &request, &body, sizeof(body)) == 0) {
+        struct vu_header reply = reply_to(&request, sizeof(body));
+
+        nap(SLOW_MS);
+        put(fd, &reply, sizeof(reply));
+        put(fd, &body, sizeof(body));
+    }
+}
+
+static inline void dies_in_the_header(int fd)
+{
+    struct vu_header request;
+    uint32_t body;
+    struct vu_header reply;
+
+    CHECK(take(fd, &request, &body, sizeof(body)) == 0);
+    reply = reply_to(&request, sizeof(body));
+    put(fd, &reply, 7);
+}
+
 #endif

@@ -67,48 +67,6 @@ static void answers_late(int fd)
     }
 }
 
-#define SLOW_MS 100
-#define CALLERS 3
-#define TURNS 100
-
-static void answers_slowly(int fd)
-{
-    struct vu_header request;
-    uint32_t body;
-
-    while (take(fd, &request, &body, sizeof(body)) == 0) {
-        struct vu_header reply = reply_to(&request, sizeof(body));
-
-        nap(SLOW_MS);
-        put(fd, &reply, sizeof(reply));
-        put(fd, &body, sizeof(body));
-    }
-}
-
-static uint32_t overtaken; /* most requests of others, while one stood in line */
-
-/* The body says whose request it is. The first answer waits until the others have come. */
-static void counts_turns(int fd)
-{
-    struct vu_header request;
-    uint32_t body, turns[CALLERS] = {0}, since[CALLERS] = {0};
-
-    overtaken = 0;
-    while (take(fd, &request, &body, sizeof(body)) == 0) {
-        struct vu_header reply = reply_to(&request, sizeof(body));
-
-        CHECK(body < CALLERS);
-        nap(overtaken ? 1 : 100);
-        turns[body]++;
-        since[body] = 0;
-        for (uint32_t i = 0; i < CALLERS; i++)
-            if (turns[i] < TURNS && ++since[i] > overtaken)
-                overtaken = since[i];
-        put(fd, &reply, sizeof(reply));
-        put(fd, &body, sizeof(body));
-    }
-}
-
 /* Half of the first reply's body comes in time. */
 static void answers_half_late(int fd)
 {
@@ -206,17 +164,6 @@ static void dies_in_the_payload(int fd)
     reply = reply_to(&request, sizeof(body));
     put(fd, &reply, sizeof(reply));
     put(fd, &body, 2);
-}
-
-static void dies_in_the_header(int fd)
-{
-    struct vu_header request;
-    uint32_t body;
-    struct vu_header reply;
-
-    CHECK(take(fd, &request, &body, sizeof(body)) == 0);
-    reply = reply_to(&request, sizeof(body));
-    put(fd, &reply, 7);
 }
 
 static void stalls_in_the_payload(int fd)
