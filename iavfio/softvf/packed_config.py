@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from iavfio.softvf.dataplane import FlowRule, VfConfig
 
 TPIDS = (0x8100, 0x88A8, 0x9100)  # the types of VLAN tags
+FLAGS = (  # of both, by the same names
+    *("promisc_unicast", "promisc_multicast", "default_vsi", "trusted", "spoof_check"),
+    *("active", "link_up", "mdd_stopped", "symmetric", "vlan_pruning", "vlan_checking"),
+    *("x722_classes", "comms"),
+)
 STRIP = {"none": 0, "l2tag1": 1, "l2tag2_2": 2}
 
 
@@ -42,11 +47,8 @@ def packed(config: VfConfig) -> tuple[Any, Any, Any]:
         raw.macs[i] = mac
     raw.num_macs = len(config.macs)
     raw.primary = config.primary_mac or bytes(6)
-    for flag in ("promisc_unicast", "promisc_multicast", "trusted", "spoof_check", "active"):
+    for flag in FLAGS:
         setattr(raw, flag, int(getattr(config, flag)))
-    for flag in ("link_up", "mdd_stopped", "vlan_pruning", "default_vsi", "symmetric"):
-        setattr(raw, flag, int(getattr(config, flag)))
-    raw.vlan_checking, raw.x722_classes = int(config.vlan_checking), int(config.x722_classes)
     raw.strip = STRIP[config.strip]
     for i, tpid in enumerate(config.strip_tpids[:3]):
         raw.strip_tpids[i] = tpid
@@ -61,7 +63,7 @@ def packed(config: VfConfig) -> tuple[Any, Any, Any]:
         each = raw.rules[i]
         each.headers, each.fields = rule.headers, rule.fields
         each.symmetric = int(rule.symmetric)
-    raw.num_rules, raw.comms = len(config.rules), int(config.comms)
+    raw.num_rules = len(config.rules)
     flows = _flows(config.flows)
     raw.num_flows, raw.flows = len(config.flows), flows.array
     raw.num_vlans = len(config.vlans)

@@ -84,8 +84,9 @@ def run(
     shortage = _raise_fd_limit(settings.vfs, card)
     voice = _speech()
     log = ViolationLog(settings.verbose, hear=voice.tell if voice else None)
-    for number in range(settings.vfs if shortage else 0):
-        log.add(number, "note", "docs/spec/reliability.md D3", shortage)
+    if shortage:
+        for number in range(settings.vfs):
+            log.add(number, "note", "docs/spec/reliability.md D3", shortage)
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)

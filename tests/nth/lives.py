@@ -173,14 +173,18 @@ def functions(stack: IO[bytes]) -> list[str]:
     return re.findall(r'/iavfio/.*" *, line \d+ in (\S+)', stack.read().decode())
 
 
-def child(life: str, vf: str, function: str, place: int, code: int) -> dict[str, Any]:
-    """The outcome of a life in which the call fails that `place` others come before; -1: none."""
+def child(
+    life: str, vf: str, function: str, place: int, code: int, stack: IO[bytes]
+) -> dict[str, Any]:
+    """The outcome of a life in which the call fails that `place` others come before; -1: none.
+
+    `stack` gets that of Python where the call fails.
+    """
     nth = ctypes.CDLL(os.environ["LD_PRELOAD"])
     nth.nth_calls.restype = nth.nth_held.restype = ctypes.c_long
     nth.nth_by.restype = ctypes.c_char_p
     told = Told()
     logging.getLogger("iavfio").addHandler(told)
-    stack = tempfile.TemporaryFile()  # noqa: SIM115 - of Python, where the call fails
     faulthandler.register(signal.SIGUSR2, stack, all_threads=False)
     nth.nth_watch()
     before = held(nth)
@@ -218,8 +222,8 @@ def outcome(life: str, vf: str, function: str, place: int, code: int) -> dict[st
     number = os.fork()
     if number == 0:
         os.close(read)
-        with os.fdopen(write, "w") as out:
-            out.write(json.dumps(child(life, vf, function, place, code)))
+        with os.fdopen(write, "w") as out, tempfile.TemporaryFile() as stack:
+            out.write(json.dumps(child(life, vf, function, place, code, stack)))
             out.flush()
             os._exit(0)
     os.close(write)

@@ -75,7 +75,7 @@ def life() -> None:
             stack.callback(os.close, fd)
             return fd
 
-        found = os.listdir("/sys/bus/pci/devices")  # noqa: PTH208
+        found = [path.name for path in Path("/sys/bus/pci/devices").iterdir()]
         assert found == [BDF], found
         container = opened(os.open("/dev/vfio/vfio", os.O_RDWR))
         number = Path(f"/sys/bus/pci/devices/{BDF}/iommu_group").readlink().name

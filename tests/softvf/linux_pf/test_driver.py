@@ -150,11 +150,15 @@ STORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what a VF does i
 
 # docs/spec/reliability.md P4, D6
 @pytest.mark.parametrize("name", STORMS)
-def test_a_vf_that_asks_in_turns_does_not_fill_the_log(made: Made, name: str) -> None:
+def test_a_vf_that_asks_in_turns_does_not_fill_the_log(
+    made: Made, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For what cannot be played, and for it no more."""
     log, times = ViolationLog(clock=lambda: 0.0), PER_SECOND + 20
-    made.hardware.violation = (  # type: ignore[method-assign]
-        lambda rule, text, kind="violation": log.add(0, kind, rule, text)
+    monkeypatch.setattr(
+        made.hardware,
+        "violation",
+        lambda rule, text, kind="violation": log.add(0, kind, rule, text),
     )
     for _ in range(times):
         for changes in STORMS[name]:
