@@ -107,10 +107,12 @@ fuzz: build $(VENV)/.fuzz  ## fuzz what reads a PF, a device, a peer, a file or 
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.installed
 	@tools/add_group $(VENV) fuzz || { echo "without atheris: not guided by coverage"; touch $@; }
 
-nightly: ## what takes too long for .ci/run: threads under TSan, all judges, the drivers' tests on Linux's ice, a minute of each fuzz target, an hour of soak
+nightly: ## what takes too long for .ci/run: all tests under ASan, threads under TSan, failing calls, all judges, all guests, the drivers' tests on Linux's ice, a minute of each fuzz target, an hour of soak
+	@$(MAKE) asan
 	@$(MAKE) tsan
 	@$(MAKE) test-nth
 	@$(MAKE) test-judge
+	@$(MAKE) test-guest
 	@$(MAKE) test-live JUDGE=ice-6.12
 	@$(MAKE) test-guest-live JUDGE=ice-6.12
 	@$(MAKE) fuzz EACH=60

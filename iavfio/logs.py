@@ -18,6 +18,7 @@ from typing import TextIO
 
 from iavfio.arguments import nearest
 from iavfio.errors import ConfigError
+from iavfio.outlet import STDERR, Handler, Outlet
 
 ROOT = "iavfio"
 ROOMS = ("port", "virtchnl", "pyvfio", "softvf")
@@ -33,6 +34,7 @@ SAME_LINES = 10  # of one kind within FLOOD seconds; what is beyond them is summ
 FLOOD = 1.0
 KINDS = 256  # of lines that are remembered at a time
 FIGURES = re.compile(r"0x[0-9a-fA-F]+|[0-9]+")
+TAKEN = 0.05  # seconds that a line waits for whoever reads stderr
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -127,8 +129,8 @@ def settle(at_once: bool = False) -> None:
 # ---- what the command line shows
 
 
-class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to stderr. One that is closed costs lines, and nothing else."""
+class _Stream(logging.StreamHandler[TextIO]):
+    """Writes to what stands in for stderr. One that is closed costs lines, and nothing else."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
@@ -168,13 +170,18 @@ def levels_of(text: str) -> dict[str, int]:
     return found
 
 
-def show(text: str) -> None:
-    """Prints log lines on stderr, of the levels that `text` names. Raises ConfigError."""
+def show(text: str, seconds: float = TAKEN) -> None:
+    """Prints log lines on stderr, of the levels that `text` names. Raises ConfigError.
+
+    Whoever logs waits `seconds` at most for a reader of stderr that reads no more: what it does not
+    take is dropped and counted (iavfio.outlet).
+    """
     levels = levels_of(text)
     root = logging.getLogger(ROOT)
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Stderr)]:
-        root.removeHandler(handler)
-    handler = _Stderr(sys.stderr)
+    for each in [each for each in root.handlers if isinstance(each, (_Stream, Handler))]:
+        root.removeHandler(each)
+    own = sys.stderr is sys.__stderr__
+    handler = Handler(Outlet(STDERR, seconds)) if own else _Stream(sys.stderr)
     handler.setFormatter(logging.Formatter(FORMAT, "%H:%M:%S"))
     root.addHandler(handler)
     root.setLevel(levels.pop(ROOT, logging.WARNING))

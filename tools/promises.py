@@ -4,9 +4,10 @@
 
     tools/promises.py [--check]
 
-A test shows a promise when its text cites it, in its docstring, in a comment inside of it or right
-above it: docs/spec/reliability.md F12, D3. Tests are the test functions of tests/*.py and the
-test_ functions of the C harnesses in tests/c. A citation at the head of a file is for readers only.
+A test shows a promise when it cites it, in its docstring, in a comment inside of it or right above
+it: docs/spec/reliability.md F12, D3. What its data or messages say is no citation. Tests are the
+test functions of tests/*.py and the test_ functions of the C harnesses in tests/c. A citation at
+the head of a file is for readers only.
 --check writes nothing; the exit status is 1 when the page is not current, or a promise has no test.
 """
 
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +28,7 @@ PAGE = "docs/spec/coverage.md"
 ROW = re.compile(r"^\| ([FSDP]\d+) \| (.*?) \|(?: (.*) \|)?$", re.MULTILINE)
 CITED = re.compile(r"docs/spec/reliability\.md ((?:[FSDPI]\d+(?:-[FSDPI]\d+)?(?:, )?)+)")
 C_FUNCTION = re.compile(r"^(?:static )?(?:void|int) (\w+)\(", re.MULTILINE)
+C_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 LONGEST = 110  # characters of a promise in the table
 HEAD = f"""# Promises and the tests that show them
 
@@ -58,22 +62,38 @@ def cited(text: str) -> set[str]:
 
 
 def python_tests(text: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each test function, with decorators and the comment right above them."""
+    """(name, words) of each test function: docstrings, comments, and the comment right above it."""
     lines = text.splitlines()
+    words = _words(text)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
             while first and lines[first - 1].lstrip().startswith("#"):
                 first -= 1
-            yield node.name, "\n".join(lines[first : node.end_lineno])
+            last = node.end_lineno or node.lineno
+            yield node.name, "\n".join(words[n] for n in range(first, last) if n in words)
+
+
+def _words(text: str) -> dict[int, str]:
+    """Line, from 0 -> the comment in it, or the docstring that begins there."""
+    words = {}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            words[token.start[0] - 1] = token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            said = ast.get_docstring(node)
+            if said:
+                words[node.body[0].lineno - 1] = said
+    return words
 
 
 def c_tests(text: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each function of a harness, from the comment right above it."""
+    """(name, comments) of each function of a harness, from the comment right above it."""
     starts = [(found.start(), found[1]) for found in C_FUNCTION.finditer(text)]
     begins = [_comment_above(text, start) for start, _ in starts] + [len(text)]
     for (_, name), begin, end in zip(starts, begins, begins[1:], strict=False):
-        yield name, text[begin:end]
+        yield name, "\n".join(C_COMMENT.findall(text[begin:end]))
 
 
 def _comment_above(text: str, start: int) -> int:

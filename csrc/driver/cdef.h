@@ -129,7 +129,9 @@ struct queue_pair *pair_new(const struct pair_config *config, int *error);
  * counters are not touched again. Other threads that still call it get -EBADF; buffers that they release
  * go to the pool. The pair's memory stays for them until pair_free. */
 void pair_close(struct queue_pair *pair);
-void pair_free(struct queue_pair *pair); /* closes it first */
+/* Closes it first. One that is watched is freed by pair_unwatch: Python collects a pair, and those who watch it, in
+ * any order. */
+void pair_free(struct queue_pair *pair);
 const char *pair_isa_name(const struct queue_pair *pair);
 /* 1 when this CPU can run the code path with that number (enum pair_isa), else 0. */
 int isa_usable(uint32_t number);
@@ -156,7 +158,7 @@ int pair_recv_wait(struct queue_pair *pair, const struct columns *columns, uint3
  * The pairs differ, and belong to the caller meanwhile. */
 int pair_wait_any(struct queue_pair *const *pairs, uint32_t count, int64_t timeout_ns);
 /* Makes an epoll instance readable when packets may wait, or the pair was stopped, until a pair_recv finds the
- * ring empty; for good, or until pair_unwatch. Twice is harmless. 0, or a negative errno: -ENOTSUP without
+ * ring empty; until pair_unwatch, which is needed. Twice is harmless. 0, or a negative errno: -ENOTSUP without
  * interrupts. */
 int pair_watch(struct queue_pair *pair, int epoll_fd);
 void pair_unwatch(struct queue_pair *pair, int epoll_fd);

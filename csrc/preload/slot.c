@@ -2,22 +2,19 @@
 /* The vfio-user side of a slot: connection, facts about the device, DMA and register messages. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
-#include <linux/magic.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/vfs.h>
 
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "vfio/vu_conn.h"
 
 #define TIMEOUT_MS 10000
-#define CONNECT_TRIES 40 /* of 50 ms: a predecessor's reset may still run */
+#define CONNECT_TRIES 40 /* of 50 ms: a predecessor's reset may still run, or its backlog be full */
 
 /* Turns the result of a message into a negative errno or 0, and reports once that the server is gone. */
 static int settle(struct slot *slot, int result)
@@ -51,7 +48,9 @@ static int open_socket(const struct slot *slot)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* One that blocks would wait without end where the server's backlog is full: so that is -EAGAIN. No request
+     * of ours needs a socket that blocks. */
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)
         return -errno;
@@ -92,24 +91,18 @@ static int agree(struct slot *slot)
     return version_learn(slot, reply, size);
 }
 
-/* Whether all that the region maps of the file stays there: a page that goes is a SIGBUS, in a program that
- * may not even look for it. A file on hugetlbfs loses pages that a server punches out of it. */
-static bool lasts(const struct region *region, int fd)
+/* Where the last area of a region ends in the server's file; region_learn has seen that it has an end. */
+static uint64_t end_of_areas(const struct region *region)
 {
-    long seals = syscall(SYS_fcntl, fd, F_GET_SEALS, 0);
-    struct statfs system;
-    struct stat facts;
+    uint64_t end = 0;
 
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || syscall(SYS_fstat, fd, &facts) ||
-        syscall(SYS_fstatfs, fd, &system) || system.f_type == HUGETLBFS_MAGIC)
-        return false;
     for (uint32_t i = 0; i < region->areas; i++) {
         const struct area *area = &region->area[i];
+        uint64_t last = region->fd_offset + area->offset + area->size;
 
-        if (region->fd_offset + area->offset + area->size > (uint64_t)facts.st_size)
-            return false;
+        end = last > end ? last : end;
     }
-    return true;
+    return end;
 }
 
 static int learn_region(struct slot *slot, uint32_t index)
@@ -123,6 +116,7 @@ static int learn_region(struct slot *slot, uint32_t index)
     int fds[VU_MAX_FDS];
     uint32_t nfds = 0;
     uint32_t size = 0;
+    const char *why;
     int result;
 
     memset(&reply, 0, sizeof(reply));
@@ -131,14 +125,14 @@ static int learn_region(struct slot *slot, uint32_t index)
     if (result)
         return result > 0 ? -result : result;
     result = region_learn(region, reply.bytes, size, nfds > 0);
-    if (result == 0 && region->areas && !lasts(region, nfds ? fds[0] : -1)) {
+    why = result == 0 && region->areas ? bar_file_unfit(fds[0], end_of_areas(region)) : NULL;
+    if (why) {
         region->areas = 0;
         if (!slot->unsealed_reported++)
             preload_say(
-                "%s: the server's file for BAR%u is too short, or may become so: each access "
-                "is a message, which is slow\n"
+                "%s: the server's file for BAR%u %s: each access is a message, which is slow\n"
                 "  the server must give a memfd with F_SEAL_SHRINK",
-                slot->bdf, index);
+                slot->bdf, index, why);
     }
     if (result == 0 && region->areas)
         region->fd = fds[0];
@@ -180,7 +174,10 @@ int slot_connect(struct slot *slot)
     if (fd < 0) {
         if (!slot->refused_reported++)
             preload_say("%s: no software VF at %s: %s\n  start it with: iavfio softvf", slot->bdf,
-                        slot->socket, strerror(-fd));
+                        slot->socket,
+                        fd == -EAGAIN
+                            ? "the server accepts no more connections: its backlog is full"
+                            : strerror(-fd));
         return fd == -EACCES ? -EACCES : -ENODEV;
     }
     pthread_rwlock_wrlock(&slot->lock);

@@ -10,7 +10,7 @@ struct plane;
 #define SOFTVF_EVENTS 256
 #define SOFTVF_TEXT 232
 
-enum softvf_event_kind { SOFTVF_VIOLATION = 0, SOFTVF_MDD = 1, SOFTVF_UPLINK = 2 };
+enum softvf_event_kind { SOFTVF_VIOLATION = 0, SOFTVF_MDD = 1, SOFTVF_UPLINK = 2, SOFTVF_NOTE = 3 };
 
 #define SOFTVF_NO_VF 0xffffffff /* the event is of the wire */
 
@@ -27,6 +27,7 @@ enum softvf_strip { SOFTVF_STRIP_NONE = 0, SOFTVF_STRIP_L2TAG1 = 1, SOFTVF_STRIP
 /* What the silicon does, and how much of it BAR0 shows. */
 struct softvf_card {
     uint64_t bar_size;
+    uint64_t dma_bytes; /* of its memory that each client may have mapped; 0: 64 GiB */
     uint32_t wb_group; /* so many receive descriptors are written back together; 0: 2 */
     uint32_t rx_tail_step; /* QRX_TAIL counts in multiples of it, a power of two; 0: 1 */
     uint8_t flex; /* flexible receive descriptors (docs/spec/descriptors.md 7) */
@@ -54,6 +55,12 @@ struct softvf_wire_stats {
     uint64_t capture_rounds; /* how many times it was played to its end */
     uint64_t
         capture_late_us; /* of a paced capture: how far its latest frame came behind its time */
+};
+
+/* A mapping that no window uses any more. */
+struct softvf_grave {
+    void *base;
+    uint64_t bytes, page;
 };
 
 enum { SOFTVF_STRAYS = 4 };
@@ -197,8 +204,13 @@ int plane_dma_map(struct plane *plane, uint32_t vf, int fd, uint64_t offset, uin
                   uint64_t size, int readable, int writable);
 int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_t size,
                         int everything);
-/* Takes the lock itself: unmaps a part of the memory that no window uses any more; whether there is more. */
-int plane_dma_bury(struct plane *plane, uint32_t vf);
+/* Takes one mapping that no window uses any more out of the tables: 1, or 0 where there is none. It stays the
+ * client's share until plane_dma_buried. */
+int plane_dma_bury(struct plane *plane, uint32_t vf, struct softvf_grave *grave);
+void plane_dma_buried(struct plane *plane, uint32_t vf, const struct softvf_grave *grave);
+/* Of any thread, without the lock; the plane may be gone. It takes long where many pages were touched, or where
+ * nobody else holds the memory. */
+void plane_unmap(const struct softvf_grave *grave);
 /* What a client of before has lost is nothing to the next one. */
 void plane_forgive(struct plane *plane, uint32_t vf);
 int plane_dma_read(struct plane *plane, uint32_t vf, uint64_t iova, void *data, uint64_t len);
@@ -248,8 +260,8 @@ void plane_write_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t
                      uint32_t interval);
 uint32_t plane_read_itr(struct plane *plane, uint32_t vf, uint32_t vector, uint32_t itr);
 void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector);
-/* Signals an eventfd of a client, and never waits for the client. */
-void plane_signal(struct plane *plane, int fd);
+/* Signals an eventfd of a VF's client, and never waits for the client. */
+void plane_signal(struct plane *plane, uint32_t vf, int fd);
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on);
 
 /* vlans[64 * type + n]: bitmap of the filters of types 8100, 88a8, 9100. -EINVAL also for a flow whose template

@@ -25,6 +25,21 @@ int64_t plane_dma_unmap(struct plane *plane, uint32_t vf, uint64_t iova, uint64_
     return dma_remove(&plane->vf[vf], iova, size, everything);
 }
 
+int plane_dma_bury(struct plane *plane, uint32_t vf, struct softvf_grave *grave)
+{
+    return dma_bury(&plane->vf[vf], grave);
+}
+
+void plane_dma_buried(struct plane *plane, uint32_t vf, const struct softvf_grave *grave)
+{
+    dma_buried(&plane->vf[vf], grave);
+}
+
+void plane_unmap(const struct softvf_grave *grave)
+{
+    dma_unmap(grave);
+}
+
 void plane_forgive(struct plane *plane, uint32_t vf)
 {
     plane->condemned &= ~(1ull << vf);

@@ -2,42 +2,23 @@
 /* The VF's windows into its client's memory (docs/spec/vfio-user.md 4; docs/spec/reliability.md D1, D2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "hw/page.h"
 #include "softvf/dma.h"
+#include "softvf/windows.h"
 
 #define MAX_WINDOWS 65535u
 /* Each client may have a part of the process's mappings (vm.max_map_count); the rest is the process's own. */
 #define MOST_MAPPINGS 512u
 #define LEAST_MAPPINGS 8u
 #define OWN_MAPPINGS 8192u
-#define BURIED_BYTES (64ull << 20) /* at once: some ms when each page was touched */
-#define MOST_BYTES (1ull << 40) /* of one client: 64 of them leave half of the address space */
-
-static uint64_t last_of(const struct dma_window *window)
-{
-    return window->iova + (window->size - 1);
-}
-
-/* First window whose end lies beyond iova. */
-static uint32_t lower(const struct dma_table *table, uint64_t iova)
-{
-    uint32_t low = 0, high = table->count;
-
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-
-        if (last_of(&table->window[mid]) < iova)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
+#define SLICE_BYTES (8ull << 20) /* unmapped at once: some 0.2 ms when each page was touched */
 
 /* ---- files: mapped once each, whatever number of windows lie in them ---- */
 
@@ -71,14 +52,25 @@ static bool is_memory(int fd)
     return fcntl(fd, F_GET_SEALS) >= 0;
 }
 
+/* The pages in which a file's memory is mapped and unmapped; 0 with errno. That of tmpfs may be in huge pages
+ * (huge=always), which st_blksize tells then, but is mapped and unmapped by small ones. */
+static uint64_t page_of(int fd)
+{
+    struct statfs system;
+
+    if (fstatfs(fd, &system))
+        return 0;
+    return system.f_type == HUGETLBFS_MAGIC ? (uint64_t)system.f_bsize : PAGE_BYTES;
+}
+
 static int map_range(struct dma_table *table, struct dma_file *file, int fd, uint64_t page,
                      bool need_write)
 {
-    if (file->length > MOST_BYTES)
-        return -ENOSPC;
+    if (file->length > table->most_bytes)
+        return -EFBIG;
     file->mapped = (file->length + page - 1) & ~(page - 1);
-    if (file->mapped > MOST_BYTES - table->mapped)
-        return -ENOSPC;
+    if (file->mapped > table->most_bytes - table->mapped)
+        return -EFBIG;
     /* A window that only the device reads may lie in a file that was opened for reading. */
     file->writable = true;
     file->base =
@@ -116,9 +108,9 @@ static int map_window(struct dma_table *table, struct dma_window *window, int fd
         return -ENODEV;
     if (fstat(fd, &info))
         return -errno;
-    page = (uint64_t)info.st_blksize; /* of hugetlbfs that is the huge page */
-    if (page < PAGE_BYTES || page & (page - 1))
-        page = PAGE_BYTES;
+    page = page_of(fd);
+    if (!page)
+        return -errno;
     if (window->offset + window->size < window->offset)
         return -EINVAL;
     window->device = info.st_dev;
@@ -173,52 +165,54 @@ static void release_window(struct dma_table *table, const struct dma_window *win
     file->refs--;
 }
 
-bool dma_bury(struct vf *vf, void **base, uint64_t *bytes)
+bool dma_bury(struct vf *vf, struct softvf_grave *grave)
 {
     struct dma_table *table = &vf->dma;
 
-    *bytes = 0;
     for (uint32_t i = 0; i < table->files; i++) {
         struct dma_file *file = &table->file[i];
-        uint64_t most;
 
         if (file->refs || !file->base)
             continue;
-        if (*bytes)
-            return true;
-        most = file->page > BURIED_BYTES ? file->page : BURIED_BYTES;
-        *base = file->base;
-        *bytes = file->mapped < most ? file->mapped : most;
-        file->mapped -= *bytes;
-        table->mapped -= *bytes;
-        if (file->mapped) {
-            file->base += *bytes;
-            return true;
-        }
+        *grave =
+            (struct softvf_grave){.base = file->base, .bytes = file->mapped, .page = file->page};
         file->base = NULL;
-        table->mappings--;
+        return true;
     }
     return false;
 }
 
-/* ---- windows ---- */
-
-static void drop(struct dma_table *table, uint32_t at)
+void dma_buried(struct vf *vf, const struct softvf_grave *grave)
 {
-    release_window(table, &table->window[at]);
-    for (table->count--; at < table->count; at++)
-        table->window[at] = table->window[at + 1];
+    vf->dma.mapped -= grave->bytes;
+    vf->dma.mappings--;
 }
+
+/* Whoever maps anything in this process waits for a slice, as does a thread that touches a page for the first time
+ * meanwhile. The memory itself, where this was its last mapping, is freed behind the last slice, with no lock held. */
+void dma_unmap(const struct softvf_grave *grave)
+{
+    uint64_t slice = grave->page > SLICE_BYTES ? grave->page : SLICE_BYTES;
+    uint8_t *base = grave->base;
+
+    for (uint64_t left = grave->bytes, bytes; left; left -= bytes) {
+        bytes = left < slice ? left : slice;
+        munmap(base, bytes);
+        base += bytes;
+    }
+}
+
+/* ---- windows ---- */
 
 /* What to do about windows in the way: 0 nothing is left there, 1 the request is already fulfilled, or
  * -EEXIST. A window without an fd is never used, so it neither hinders nor is missed: while a BIOS moves
  * BARs about, QEMU maps such windows over others (docs/spec/vfio-user.md 4). */
 static int make_way(struct dma_table *table, const struct dma_window *fresh)
 {
-    uint32_t at = lower(table, fresh->iova);
+    struct place place = windows_find(table, fresh->iova);
+    const struct dma_window *there;
 
-    while (at < table->count && table->window[at].iova <= last_of(fresh)) {
-        const struct dma_window *there = &table->window[at];
+    while ((there = windows_at(table, &place)) && there->iova <= window_last(fresh)) {
 
         if (!fresh->address)
             return 1;
@@ -230,23 +224,9 @@ static int make_way(struct dma_table *table, const struct dma_window *fresh)
 
             return identical ? 1 : -EEXIST;
         }
-        drop(table, at);
+        windows_remove(table, place, (struct place){.leaf = place.leaf, .at = place.at + 1});
+        place = windows_find(table, fresh->iova);
     }
-    return 0;
-}
-
-static int grow(struct dma_table *table)
-{
-    uint32_t capacity = table->capacity ? table->capacity * 2 : 16;
-    struct dma_window *more;
-
-    if (table->count < table->capacity)
-        return 0;
-    more = realloc(table->window, capacity * sizeof(*more));
-    if (!more)
-        return -ENOMEM;
-    table->window = more;
-    table->capacity = capacity;
     return 0;
 }
 
@@ -256,10 +236,12 @@ int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size
     struct dma_table *table = &vf->dma;
     struct dma_window window = {
         .iova = iova, .size = size, .offset = offset, .readable = readable, .writable = writable};
-    uint32_t at;
     int result;
 
     if (size == 0 || iova + (size - 1) < iova)
+        return -EINVAL;
+    /* As an IOMMU does: in windows of a byte each, a packet would cost a search a byte. */
+    if (fd >= 0 && (iova | size | offset) & (PAGE_BYTES - 1))
         return -EINVAL;
     if (table->count >= MAX_WINDOWS)
         return -ENOSPC;
@@ -270,16 +252,11 @@ int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size
     }
     result = make_way(table, &window);
     if (result == 0)
-        result = grow(table);
+        result = windows_insert(table, windows_find(table, iova), &window);
     if (result) {
         release_window(table, &window);
         return result > 0 ? 0 : result;
     }
-    at = lower(table, iova);
-    memmove(&table->window[at + 1], &table->window[at], (table->count - at) * sizeof(window));
-    table->window[at] = window;
-    table->count++;
-    table->last = 0;
     vf->dma_generation++;
     return 0;
 }
@@ -287,26 +264,23 @@ int dma_add(struct vf *vf, int fd, uint64_t offset, uint64_t iova, uint64_t size
 int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
 {
     struct dma_table *table = &vf->dma;
-    uint32_t from = all ? 0 : lower(table, iova), to = from;
+    struct place from = windows_find(table, all ? 0 : iova), to;
     uint64_t end = all ? UINT64_MAX : iova + (size - 1);
+    const struct dma_window *window;
     int64_t bytes = 0;
 
     if (!all && (size == 0 || end < iova))
         return -EINVAL;
-    for (; to < table->count && table->window[to].iova <= end; to++) {
+    for (to = from; (window = windows_at(table, &to)) && window->iova <= end; to.at++) {
         /* Splitting a window is an error, found before anything is changed. */
-        if (!all && (table->window[to].iova < iova || last_of(&table->window[to]) > end))
+        if (!all && (window->iova < iova || window_last(window) > end))
             return -EINVAL;
     }
-    for (uint32_t i = from; i < to; i++) {
-        bytes += (int64_t)table->window[i].size;
-        release_window(table, &table->window[i]);
+    for (to = from; (window = windows_at(table, &to)) && window->iova <= end; to.at++) {
+        bytes += (int64_t)window->size;
+        release_window(table, window);
     }
-    if (from < to) /* a table that never held a window has no memory */
-        memmove(&table->window[from], &table->window[to],
-                (table->count - to) * sizeof(*table->window));
-    table->count -= to - from;
-    table->last = 0;
+    windows_remove(table, from, to);
     vf->dma_generation++;
     return bytes;
 }
@@ -314,20 +288,21 @@ int64_t dma_remove(struct vf *vf, uint64_t iova, uint64_t size, bool all)
 const struct dma_window *dma_window_search(struct vf *vf, uint64_t iova)
 {
     struct dma_table *table = &vf->dma;
-    uint32_t at = lower(table, iova);
+    struct place place = windows_find(table, iova);
+    struct dma_window *window = windows_at(table, &place);
 
-    if (at == table->count || table->window[at].iova > iova)
+    table->searches++;
+    if (!window || window->iova > iova)
         return NULL;
-    table->last = at;
-    return &table->window[at];
+    table->recent = window;
+    return window;
 }
 
-void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len, uint32_t align)
+void *dma_find_ring(struct vf *vf, uint64_t iova, uint64_t len)
 {
     uint8_t *ring = dma_find(vf, iova, len, true);
 
-    /* IOVA and file offset of a window need not be aligned alike. */
-    return ring && dma_find(vf, iova, len, false) && (uintptr_t)ring % align == 0 ? ring : NULL;
+    return ring && dma_find(vf, iova, len, false) ? ring : NULL;
 }
 
 /* Copies over as many adjacent windows as it takes: a guest's vIOMMU maps page by page

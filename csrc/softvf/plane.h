@@ -33,6 +33,7 @@
 #define FAST_PATH_BURST 64 /* plain frames in one go */
 #define STAGE_ROOM 128
 #define LIMITERS 32
+#define WINDOWS_LEAF 128
 
 /* What the plane does for one VF in a round, in units of about the time that a plain frame takes. What a VF
  * overdraws it pays back in the next rounds (docs/spec/reliability.md D4). */
@@ -64,12 +65,16 @@ struct dma_window {
 };
 
 struct dma_table {
-    struct dma_window *window; /* sorted by iova */
-    uint32_t count, capacity, last;
+    struct dma_leaf **leaf; /* windows.c */
+    uint64_t *last; /* address of each leaf */
+    uint32_t leaves, capacity;
+    uint32_t count; /* windows */
+    const struct dma_window *recent; /* where the last search ended; NULL: nowhere */
+    uint32_t searches; /* for windows, free running: the VF's work */
     struct dma_file *file;
     uint32_t files;
     uint32_t mappings, most_mappings; /* the client's share of the process's */
-    uint64_t mapped; /* bytes */
+    uint64_t mapped, most_bytes;
 };
 
 struct tx_queue {
@@ -196,6 +201,7 @@ struct vf {
     uint64_t bar_size;
     int bar_fd;
     bool bus_master, msix, rx_polling;
+    bool signals_wait; /* some vectors are pending only because a signal was on its way */
     bool master_reported;
     bool may_send, may_receive; /* active, link up, not stopped: from config */
     bool vlan_rules;
@@ -230,8 +236,16 @@ struct mac_slot {
 
 /* Signals eventfds and never blocks at one; signal.c says how. */
 struct signaller {
-    aio_context_t context;
+    aio_context_t context, away; /* of who calls, and of the other thread */
     int source; /* -1: closed */
+    uint64_t slow_until[MAX_VFS]; /* 0: signals of that VF never took long */
+    uint64_t slow_since[MAX_VFS];
+    uint32_t slow_times[MAX_VFS]; /* in the second since then */
+    uint32_t away_of[MAX_VFS]; /* how many the other thread has to send */
+    uint64_t paused_until[MAX_VFS];
+    bool running;
+    int line[2]; /* a pipe to it */
+    pthread_t thread;
 };
 
 typedef uint64_t (*copy_function)(uint8_t *to, const uint8_t *from, uint32_t len, uint32_t summed);

@@ -55,7 +55,7 @@ void report(struct plane *plane, struct vf *vf, uint32_t kind, const char *rule,
     uint32_t count;
     va_list args;
 
-    if (kind != SOFTVF_UPLINK)
+    if (kind == SOFTVF_VIOLATION || kind == SOFTVF_MDD)
         vf->violations++;
     count = admit(vf ? vf->limiter : plane->limiter, format);
     if (!count)

@@ -10,7 +10,7 @@ void rx_queue_forget_posted(struct rx_queue *q)
 void rx_queue_look_up(struct vf *vf, struct rx_queue *q)
 {
     if (q->generation != vf->dma_generation) {
-        q->ring = dma_find_ring(vf, q->iova, q->entries * 32ull, 32);
+        q->ring = dma_find_ring(vf, q->iova, q->entries * 32ull);
         q->generation = vf->dma_generation;
         rx_queue_forget_posted(q); /* they point into windows that may be gone */
     }

@@ -8,7 +8,10 @@
 /* 0 or a negative errno. */
 int signal_open(struct signaller *signaller);
 void signal_close(struct signaller *signaller);
-/* Adds 1 to an eventfd; a counter that is full stays so. */
-void signal_send(struct signaller *signaller, int fd);
+/* Whether no signal of the VF is on its way still. */
+bool signal_ready(struct signaller *signaller, uint32_t vf);
+/* Adds 1 to an eventfd of a VF's client; a counter that is full stays so. The ns that it took where that was too
+ * long, after which a thread of the least priority signals for this VF for a minute; else 0. */
+uint64_t signal_send(struct signaller *signaller, uint32_t vf, int fd);
 
 #endif

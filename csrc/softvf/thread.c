@@ -22,6 +22,7 @@
 #include "softvf/tx.h"
 #include "softvf/uplink_open.h"
 #include "softvf/vectors.h"
+#include "softvf/windows.h"
 #include "softvf/writeback.h"
 
 #define ROUNDS 8              /* under one lock, while nobody waits for it */
@@ -81,6 +82,8 @@ uint32_t thread_round(struct plane *plane)
 
         for (uint32_t map = vf->rx_enabled; map; map &= map - 1)
             writeback_flush(plane, vf, &vf->rx[__builtin_ctz(map)], plane->immediate);
+        if (vf->signals_wait)
+            vectors_resend(plane, vf);
         if (vf->vectors_busy) {
             plane->now_ns = clock_ns();
             vectors_run(plane, vf);
@@ -244,6 +247,7 @@ struct plane *plane_new(uint32_t vfs, const struct softvf_card *card, const char
             vf->vector[v].eventfd = -1;
         vectors_reset(vf);
         vf->dma.most_mappings = dma_share(vfs);
+        vf->dma.most_bytes = card->dma_bytes ? card->dma_bytes : DMA_BYTES;
         vf->config = calloc(1, sizeof(*vf->config));
         vf->unfinished.frame = malloc(TSO_ROOM);
         if (!vf->config || !vf->unfinished.frame) {
@@ -275,20 +279,6 @@ int plane_start(struct plane *plane)
     return -result;
 }
 
-int plane_dma_bury(struct plane *plane, uint32_t vf)
-{
-    void *base;
-    uint64_t bytes;
-    bool more;
-
-    plane_lock(plane);
-    more = dma_bury(&plane->vf[vf], &base, &bytes);
-    plane_unlock(plane);
-    if (bytes)
-        munmap(base, bytes);
-    return more;
-}
-
 void plane_stop(struct plane *plane)
 {
     if (!plane->running)
@@ -307,15 +297,16 @@ void plane_free(struct plane *plane)
     plane_stop(plane);
     for (uint32_t i = 0; plane->vf && i < plane->vfs; i++) {
         struct vf *vf = &plane->vf[i];
+        struct softvf_grave grave;
 
         if (vf->bar)
             munmap(vf->bar, vf->bar_size);
         for (uint32_t q = 0; q < MAX_QUEUES; q++)
             free(vf->rx[q].shadow);
         dma_remove(vf, 0, 0, true);
-        while (plane_dma_bury(plane, i))
-            ;
-        free(vf->dma.window);
+        while (dma_bury(vf, &grave))
+            dma_unmap(&grave);
+        windows_free(&vf->dma);
         free(vf->dma.file);
         for (uint32_t v = 0; v < MAX_VECTORS; v++)
             if (vf->vector[v].eventfd > 0)

@@ -215,11 +215,12 @@ uint32_t tx_serve(struct plane *plane, struct vf *vf, uint32_t queue)
            !shaper_waits(vf)) {
         uint32_t most = vf->config->c.rate ? 1 : ROUND - done; /* a rate counts frame by frame */
         uint64_t sent = shaper_sent(q);
+        uint32_t searches = vf->dma.searches;
         uint32_t n = q->ring && !waits ? fast_path(plane, vf, q, tail, most) : 0;
         bool served = n || serve_one(plane, vf, queue, tail);
 
         waits = false;
-        plane->spent += n;
+        plane->spent += n + (vf->dma.searches - searches);
         shaper_charge(vf, shaper_sent(q) - sent);
         if (!served)
             break;

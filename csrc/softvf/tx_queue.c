@@ -15,7 +15,7 @@ void tx_queue_stop(struct plane *plane, struct vf *vf, uint32_t queue, uint32_t 
 void tx_queue_look_up(struct vf *vf, struct tx_queue *q)
 {
     if (q->generation != vf->dma_generation) {
-        q->ring = dma_find_ring(vf, q->iova, q->entries * 16ull, 16);
+        q->ring = dma_find_ring(vf, q->iova, q->entries * 16ull);
         q->generation = vf->dma_generation;
     }
 }

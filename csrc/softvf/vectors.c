@@ -5,6 +5,7 @@
 
 #include "softvf/bar.h"
 #include "softvf/clock.h"
+#include "softvf/report.h"
 #include "softvf/signal.h"
 #include "softvf/tx_queue.h"
 #include "softvf/vectors.h"
@@ -64,14 +65,39 @@ static void flush_queues(struct plane *plane, struct vf *vf, const struct vector
         tx_queue_flush(plane, vf, &vf->tx[__builtin_ctz(map)], true);
 }
 
+static void send(struct plane *plane, struct vf *vf, int fd)
+{
+    uint64_t took = signal_send(&plane->signaller, vf->index, fd);
+
+    if (took)
+        report(plane, vf, SOFTVF_NOTE, "docs/spec/reliability.md D6",
+               "to signal an eventfd took %llu us: many wait for it, as entries of epolls do; "
+               "interrupts of "
+               "this VF are late for a minute, so that others need not wait",
+               (unsigned long long)took / 1000);
+}
+
 static void signal_vector(struct plane *plane, struct vf *vf, struct vector *v)
 {
     if (v->eventfd < 0 || v->masked || !vf->msix) {
         v->pending = true; /* the MSI-X pending bit: fires when the vector is unmasked */
         return;
     }
-    v->pending = false;
-    signal_send(&plane->signaller, v->eventfd);
+    v->pending = !signal_ready(&plane->signaller, vf->index);
+    if (v->pending)
+        vf->signals_wait = true;
+    else
+        send(plane, vf, v->eventfd);
+}
+
+void vectors_resend(struct plane *plane, struct vf *vf)
+{
+    if (!signal_ready(&plane->signaller, vf->index))
+        return;
+    vf->signals_wait = false;
+    for (uint32_t i = 0; i < MAX_VECTORS; i++)
+        if (vf->vector[i].pending)
+            signal_vector(plane, vf, &vf->vector[i]);
 }
 
 static bool moderated(const struct plane *plane, const struct vector *v)
@@ -281,9 +307,9 @@ void plane_raise(struct plane *plane, uint32_t vf, uint32_t vector)
     try_fire_now(plane, &plane->vf[vf], vector);
 }
 
-void plane_signal(struct plane *plane, int fd)
+void plane_signal(struct plane *plane, uint32_t vf, int fd)
 {
-    signal_send(&plane->signaller, fd);
+    send(plane, &plane->vf[vf], fd);
 }
 
 void plane_set_rx_polling(struct plane *plane, uint32_t vf, int on)

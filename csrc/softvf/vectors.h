@@ -5,6 +5,8 @@
 
 #include "softvf/plane.h"
 
+/* Sends the signals that waited for one on its way, as far as they need not wait still. */
+void vectors_resend(struct plane *plane, struct vf *vf);
 /* Fires the vectors that are armed and have a cause. */
 void vectors_run(struct plane *plane, struct vf *vf);
 void vectors_reset(struct vf *vf);

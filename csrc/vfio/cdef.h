@@ -63,10 +63,21 @@ struct vu_call {
     int64_t left; /* when run last returned -EAGAIN, 0: never */
     struct vu_call *next; /* in line behind this one */
     uint32_t away; /* its caller does something else between two runs, and has no turn */
+    uint64_t caller; /* its thread */
+    int64_t looked; /* when run last looked at the clock */
+    int64_t patient; /* it listens until then, also beyond its deadline; 0: no longer than that */
 };
-/* The time between two runs does not count: a caller that was held up must not miss a reply. */
+/* The time between two runs does not count: a caller that was held up must not miss a reply. One that did not run
+ * while its deadline passed has VU_AWAKE_MS, once, to take what came meanwhile. A caller that asks in a
+ * signal handler, while its thread's own request is under way, gets -EDEADLK at once: that request
+ * could not end before the handler does. */
+enum { VU_AWAKE_MS = 200 };
 int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms);
 void vu_call_end(struct vu_conn *conn, struct vu_call *call);
+
+/* Why a server's file must not be mapped up to `end`, as in "the file ..."; NULL where it may be: its pages stay
+ * there and nobody can make whoever touches them wait (docs/spec/reliability.md F32). */
+const char *bar_file_unfit(int fd, uint64_t end);
 
 /* One BAR: areas that are mapped, and a way to reach the rest. */
 struct bar_io *bar_io_new_user(struct vu_conn *conn, uint32_t region, uint64_t size,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One vfio-user connection: requests are serialised, replies matched by id, foreign requests refused. A
- * deadline that was missed ends the connection, whatever the server sends meanwhile; a caller that goes away
- * in the middle of its request does not, since the late reply is known by its id. */
+ * deadline that was missed ends the connection, whatever the server sends meanwhile, unless the caller did not
+ * run; a caller that goes away in the middle of its request does not end it, since the late reply is known by
+ * its id. */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +12,16 @@
 #include <unistd.h>
 
 #include "vfio/vu_conn.h"
+#include "vfio/vu_line.h"
 #include "vfio/vu_stream.h"
 
 #define VU_MAX_ERRNO 4095u
 #define VU_MAX_MESSAGE (sizeof(struct vu_header) + VU_MAX_DATA + 32u)
 #define LOOK_MS 20 /* longest sleep between two looks at what limits a wait */
+#define VU_SHORT 64u /* payload of a register's write, which goes out whole or not at all */
 
 _Static_assert(sizeof(struct vu_region_access) == 16, "vfio-user region access");
 _Static_assert(sizeof(((struct vu_call *)0)->fds) == VU_MAX_FDS * sizeof(int), "fds of a call");
-
-enum phase { CALL_NEW, CALL_WAITS, CALL_SENDS, CALL_LISTENS, CALL_OVER };
 
 struct vu_conn {
     int broken; /* a negative errno once the stream cannot be trusted any more */
@@ -33,26 +33,11 @@ struct vu_conn {
     int64_t lost_after; /* how long the one whose deadline was missed had waited, in ms */
     int64_t given_up; /* when a caller last went away in its wait; 0: the server was heard since */
     int64_t heard; /* when the server last sent a message, in ms of CLOCK_MONOTONIC */
-    pthread_mutex_t lock; /* of the line of calls: who asks without pause starves nobody */
-    pthread_cond_t turn;
-    struct vu_call *head; /* the stream is its own */
-    struct vu_call *tail;
+    struct vu_line line; /* of calls: who asks without pause starves nobody */
     struct vu_stream stream; /* the first call's */
     /* What it receives answers the call at work, which had asked before the header was complete. */
     bool awaited;
 };
-
-static void new_line(struct vu_conn *conn)
-{
-    pthread_condattr_t clock;
-
-    pthread_mutex_init(&conn->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC); /* one that is set back prolongs no wait */
-    pthread_cond_init(&conn->turn, &clock);
-    pthread_condattr_destroy(&clock);
-    conn->head = conn->tail = NULL;
-}
 
 struct vu_conn *vu_conn_new(int fd)
 {
@@ -61,7 +46,7 @@ struct vu_conn *vu_conn_new(int fd)
     if (conn) {
         conn->stream.fd = fd;
         conn->limit = INT64_MAX;
-        new_line(conn);
+        vu_line_begin(&conn->line);
     }
     return conn;
 }
@@ -71,8 +56,7 @@ void vu_conn_free(struct vu_conn *conn)
     if (!conn)
         return;
     vu_stream_close(&conn->stream);
-    pthread_cond_destroy(&conn->turn);
-    pthread_mutex_destroy(&conn->lock);
+    vu_line_end(&conn->line);
     free(conn);
 }
 
@@ -99,7 +83,7 @@ void vu_conn_abandon(struct vu_conn *conn)
     if (conn->stream.fd >= 0)
         close(conn->stream.fd);
     conn->stream.fd = -1;
-    new_line(conn);
+    vu_line_begin(&conn->line);
 }
 
 static int64_t now_ms(void)
@@ -181,7 +165,8 @@ static int64_t deadline_of(const struct vu_conn *conn, const struct vu_call *cal
     if (grace && began + grace > limit)
         limit = least(began + grace, __atomic_load_n(&conn->last, __ATOMIC_RELAXED));
     limit = least(limit, impatient(given_up, began, VU_GIVEN_UP_MS));
-    return least(deadline, least(limit, impatient(told, began, VU_HASTE_MS)));
+    limit = least(limit, impatient(told, began, VU_HASTE_MS));
+    return most(least(deadline, limit), call->patient);
 }
 
 /* Sleeps until the socket is ready for `events` or it is time to look at the clock. A poll that fails, for
@@ -293,7 +278,8 @@ static int listen_step(struct vu_conn *conn, struct vu_call *call)
     return conn->stream.body_left ? 1 : end_message(conn, call);
 }
 
-static int send_step(struct vu_conn *conn, struct vu_call *call)
+/* Sends more of the call's message: 1 while there is some left, 0 when all is out, else why nothing went. */
+static int send_some(struct vu_conn *conn, struct vu_call *call)
 {
     struct vu_header header = {.id = call->id,
                                .command = call->command,
@@ -305,99 +291,52 @@ static int send_step(struct vu_conn *conn, struct vu_call *call)
     if (n < 0)
         return n == -EAGAIN || n == -EINTR ? -EAGAIN : fail(conn, (int)n);
     call->sent += (uint32_t)n;
-    if (call->sent < header.size)
-        return 1;
-    call->phase = CALL_LISTENS;
+    return call->sent < header.size;
+}
+
+/* Others look at it while the call is the first in line. */
+static void set_phase(struct vu_call *call, enum phase phase)
+{
+    __atomic_store_n(&call->phase, phase, __ATOMIC_RELEASE);
+}
+
+static int send_step(struct vu_conn *conn, struct vu_call *call)
+{
+    int result = send_some(conn, call);
+
+    if (result)
+        return result;
+    set_phase(call, CALL_LISTENS);
     return call->posted ? 0 : 1;
 }
 
-static void stand_in_line(struct vu_conn *conn, struct vu_call *call)
+/* A short message without a reply needs no turn while those before it wait for theirs. C code that writes a register
+ * hears no signal: it must not stand behind a request that the server leaves unanswered. */
+static int pass(struct vu_conn *conn, struct vu_call *call)
 {
-    pthread_mutex_lock(&conn->lock);
-    call->next = NULL;
-    if (conn->tail)
-        conn->tail->next = call;
-    else
-        conn->head = call;
-    conn->tail = call;
-    pthread_mutex_unlock(&conn->lock);
-}
+    int result;
 
-/* With the lock: takes a call out of the line, in which `before` stands before it, or nobody. */
-static void take_out(struct vu_conn *conn, struct vu_call *before, const struct vu_call *call)
-{
-    if (before)
-        before->next = call->next;
-    else
-        conn->head = call->next;
-    if (conn->tail == call)
-        conn->tail = before;
-}
-
-static void leave_line(struct vu_conn *conn, struct vu_call *call)
-{
-    struct vu_call *before = NULL, *at;
-
-    pthread_mutex_lock(&conn->lock);
-    for (at = conn->head; at && at != call; at = at->next)
-        before = at;
-    if (at)
-        take_out(conn, before, call);
-    pthread_cond_broadcast(&conn->turn);
-    pthread_mutex_unlock(&conn->lock);
-}
-
-/* Between two runs a caller answers signals, for as long as it likes: who stands behind it goes first then. */
-static void set_away(struct vu_conn *conn, struct vu_call *call, bool away)
-{
-    pthread_mutex_lock(&conn->lock);
-    call->away = away;
-    if (away)
-        pthread_cond_broadcast(&conn->turn);
-    pthread_mutex_unlock(&conn->lock);
-}
-
-/* With the lock: whether all before it in line are away. It is the first then. */
-static bool goes_first(struct vu_conn *conn, struct vu_call *call)
-{
-    struct vu_call *before = NULL;
-
-    for (struct vu_call *at = conn->head; at != call; before = at, at = at->next)
-        if (!at || !at->away)
-            return false;
-    if (!before)
-        return true;
-    take_out(conn, before, call);
-    call->next = conn->head;
-    conn->head = call;
-    return true;
-}
-
-/* Whether it is the call's turn; waits for that no longer than LOOK_MS. */
-static bool its_turn(struct vu_conn *conn, struct vu_call *call)
-{
-    struct timespec until;
-    bool first;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&conn->lock);
-    while (!(first = goes_first(conn, call)) &&
-           !pthread_cond_timedwait(&conn->turn, &conn->lock, &until))
-        ;
-    pthread_mutex_unlock(&conn->lock);
-    return first;
+    if (!vu_line_halt(&conn->line, call))
+        return -EAGAIN;
+    call->id = conn->next_id++;
+    result = send_some(conn, call);
+    if (result == 1) /* a part of it is out, which no Unix socket does to so few bytes */
+        result = fail(conn, -EPROTO);
+    vu_line_go_on(&conn->line);
+    return result;
 }
 
 /* The call has the stream, unless that is broken: also by whoever was first while we waited. An abandoned
  * connection is not even waited for: after a fork the first in line may not exist. */
 static int turn_step(struct vu_conn *conn, struct vu_call *call)
 {
-    if (!its_turn(conn, call))
+    int passed = call->posted && call->payload_size <= VU_SHORT ? pass(conn, call) : -EAGAIN;
+
+    if (passed != -EAGAIN)
+        return passed;
+    if (!vu_line_wait(&conn->line, call, LOOK_MS))
         return -EAGAIN;
-    call->phase = CALL_SENDS;
+    set_phase(call, CALL_SENDS);
     if (vu_conn_broken(conn))
         return vu_conn_broken(conn);
     call->id = conn->next_id++;
@@ -419,9 +358,7 @@ static int step(struct vu_conn *conn, struct vu_call *call)
             call->payload_size > VU_MAX_MESSAGE - sizeof(struct vu_header))
             return -EINVAL;
         call->deadline = now_ms() + call->timeout_ms;
-        call->phase = CALL_WAITS;
-        stand_in_line(conn, call);
-        return 1;
+        return vu_line_join(&conn->line, call);
     case CALL_WAITS:
         return turn_step(conn, call);
     case CALL_SENDS:
@@ -431,23 +368,38 @@ static int step(struct vu_conn *conn, struct vu_call *call)
     }
 }
 
+/* No look at the clock is much later than LOOK_MS after the one before, unless this thread did not run. Where its
+ * deadline passed meanwhile, what came is taken, however late it is; once, so that no bound is prolonged for long. */
+static int64_t look(const struct vu_conn *conn, struct vu_call *call)
+{
+    int64_t now = now_ms();
+
+    if (now - call->looked > VU_AWAKE_MS && !call->patient &&
+        call->looked < deadline_of(conn, call))
+        call->patient = now + VU_AWAKE_MS;
+    call->looked = now;
+    return now;
+}
+
 int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
 {
-    int64_t slice_end = slice_ms < 0 ? INT64_MAX : now_ms() + slice_ms;
+    int64_t slice_end;
     int result;
 
+    call->looked = now_ms();
+    slice_end = slice_ms < 0 ? INT64_MAX : call->looked + slice_ms;
     if (call->left)
         call->deadline += now_ms() - call->left;
     call->left = 0;
     if (call->away)
-        set_away(conn, call, false);
+        vu_line_set_away(&conn->line, call, false);
     for (;;) {
         int64_t now;
 
         result = step(conn, call);
         if (result != 1 && result != -EAGAIN)
             break;
-        now = now_ms();
+        now = look(conn, call);
         if (call->phase != CALL_NEW && now >= deadline_of(conn, call)) {
             result = missed(conn, call);
             break;
@@ -455,7 +407,7 @@ int vu_call_run(struct vu_conn *conn, struct vu_call *call, int slice_ms)
         if (now >= slice_end) { /* also behind a server that floods: signals want their turn */
             call->left = now;
             if (call->phase == CALL_WAITS)
-                set_away(conn, call, true);
+                vu_line_set_away(&conn->line, call, true);
             return -EAGAIN;
         }
         if (result == -EAGAIN && (call->phase == CALL_SENDS || call->phase == CALL_LISTENS)) {
@@ -481,7 +433,7 @@ void vu_call_end(struct vu_conn *conn, struct vu_call *call)
             forget(conn);
     }
     if (call->phase == CALL_WAITS || call->phase == CALL_SENDS || call->phase == CALL_LISTENS)
-        leave_line(conn, call);
+        vu_line_leave(&conn->line, call);
     call->phase = CALL_OVER;
     vu_close_fds(call->fds, call->nfds);
     call->nfds = 0;

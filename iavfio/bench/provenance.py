@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -35,8 +36,11 @@ def hardware() -> str:
     return "hardware"
 
 
+@functools.cache
 def commit() -> str:
-    """The checkout's commit, "" for an installed package."""
+    """The checkout's commit, "" for an installed package. git is asked once, so that whoever wants
+    to know it after a signal asks before there can be one.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""

@@ -31,7 +31,7 @@ NARROW = 72  # below this only what matters most fits
 def console() -> Console:
     """Returns a console for stdout, as wide as the terminal or $COLUMNS says, else 100."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else WIDTH)
+    return Console(width=None if known else WIDTH, emoji=False)  # their names take time to import
 
 
 def print_results(results: Sequence[Result], out: Console) -> None:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from iavfio.bench.arrivals import STILL, arrivals, arrived_since
@@ -37,6 +38,7 @@ HURRIED_COMPLETION = 0.02
 SENT = ("tx_unicast", "tx_multicast", "tx_broadcast", "tx_discards", "tx_errors")
 MISSED, MISSED_PACKETS = 0.01, 8  # what is told of an asked rate: a share, and packets
 HURRIED_DEVICE = 0.05  # seconds after Ctrl-C until a silent server is given up
+UNANSWERED = "the software VF did not answer within 50 ms of the signal, and was not waited for"
 
 Progress = Callable[[float, Counters], None]
 
@@ -51,6 +53,7 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
     worker cannot start.
     """
     plan = plan.checked(ports)
+    origin = provenance({port.name: describe(port) for port in ports})
     for port in ports:
         port.refresh_stats()
     before = {port.name: port.stats.snapshot() for port in ports}
@@ -72,7 +75,9 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         counters = _sum([worker.counters for worker in workers])
     if plan.rate and finishing.signal is None:
         notes += _missed_rate(plan.rate, windows)
-    if counters.error:
+    if counters.error and finishing.signal is not None and any(map(_given_up, ports)):
+        counters = replace(counters, error=0)  # it ended as it was to, without its device
+    elif counters.error:
         notes.append(f"a worker ended early: {os.strerror(-counters.error)}")
 
     def settle(port: Port) -> int:
@@ -84,7 +89,8 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
             else:
                 _await_counts(port, before[port.name])
         except (DeviceError, StateError) as error:
-            notes.append(f"{port.name}: the PF's counters are old: {error.what}")
+            why = UNANSWERED if hurried and _given_up(port) else error.what
+            notes.append(f"{port.name}: the PF's counters are old: {why}")
         return unsent
 
     in_flight = sum(finishing.take(partial(settle, port)) for port in ports)
@@ -112,13 +118,18 @@ def run(plan: Plan, ports: Sequence[Port], progress: Progress | None = None) -> 
         capacity=sum(
             len(port.rx) * (port.settings.rx_ring + port.settings.tx_ring) for port in ports
         ),
-        provenance=provenance({port.name: describe(port) for port in ports}),
+        provenance=origin,
         queues=len(ports[0].rx),
         ring=ports[0].settings.rx_ring,
         memory=Footprint.of(ports),
         latency=None if times is None else times.latency,
         notes=tuple(notes),
     )
+
+
+def _given_up(port: Port) -> bool:
+    """Whether this side has given up a server that may only be busy."""
+    return bool(port.device.loss)
 
 
 def _missed_rate(asked: float, windows: Sequence[Counters]) -> list[str]:

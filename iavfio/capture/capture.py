@@ -37,7 +37,6 @@ BUFFERS = 8
 BUFFER_BYTES = 4 << 20
 TURN_NS = 100_000_000  # a buffer is handed over when it is so old, also half full
 PF_SECONDS = 0.5  # that the PF has for its last counters
-WRITTEN = 5.0  # seconds after a signal in which what was captured must be written
 
 Progress = Callable[[float, "Counts"], None]
 Buffer = NDArray[np.uint8]
@@ -232,7 +231,10 @@ class Capture:
         try:
             self._finish(receiver, writer, interrupted is not None)
         except KeyboardInterrupt as signal:
-            interrupted = signal
+            first, interrupted = interrupted is None, signal
+            if first:
+                self._port.device.limit(PF_SECONDS)
+                self._finish(receiver, writer, True)
         return Captured(
             seconds=seconds,
             counts=self.counts,
@@ -267,9 +269,8 @@ class Capture:
         self._lasting = True
         self._full.put(None)
         if writer.ident is None:  # the signal came before it began
-            self._write()
-        else:
-            self._ending.await_written(self._written, WRITTEN if hurried else None)
+            self._ending.start_late(writer, self._written, self._sink)
+        self._ending.await_written(self._written, self._sink, hurried)
 
     def _waiting(self) -> int:
         found = 0

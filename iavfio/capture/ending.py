@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from iavfio.capture.sink import Sink
 from iavfio.errors import IavfioError
 from iavfio.logs import logger
 
@@ -15,8 +16,16 @@ C = TypeVar("C")
 REPORT = "report it, with what IAVFIO_LOG=debug prints"
 SECOND = 1.0  # between two calls of `progress`
 LOOK = 0.1  # seconds between looks at the clock
+# Seconds after a signal in which what was captured must be written, and those in which whoever
+# reads it takes nothing at all.
+WRITTEN, STILL = 5.0, 0.05
+STEP = 0.002  # seconds between looks at how much is written
 
 log = logger("port")
+
+
+class NotTaken(IavfioError):
+    """Whatever reads or stores a capture takes nothing more."""
 
 
 class Ending:
@@ -52,16 +61,46 @@ class Ending:
         log.error("a capture failed", exc_info=error)
         self.fail(IavfioError("the capture failed", f"{type(error).__name__}: {error}", REPORT))
 
-    def await_written(self, written: threading.Event, seconds: float | None) -> None:
-        """Waits until all that was captured is written; it is an error where that takes longer."""
-        if not written.wait(seconds):
-            self.fail(
-                IavfioError(
-                    "not all that was captured is written",
-                    "whatever reads or stores it takes nothing",
-                    "look at the reader of the pipe, or at the file system",
-                )
+    def await_written(self, written: threading.Event, sink: Sink, hurried: bool) -> None:
+        """Waits until all that was captured is written.
+
+        After a signal (`hurried`) it is an error where that takes longer than WRITTEN seconds, or
+        where the reader of a pipe takes nothing for STILL seconds.
+        """
+        if not hurried:
+            written.wait()
+            return
+        still = STILL if sink.prompt else WRITTEN
+        began = since = time.monotonic()
+        taken = sink.bytes
+        while not written.wait(STEP):
+            now = time.monotonic()
+            if sink.bytes != taken:
+                taken, since = sink.bytes, now
+            if now - since >= still or now - began >= WRITTEN:
+                self._not_taken()
+                return
+
+    def start_late(self, writer: threading.Thread, written: threading.Event, sink: Sink) -> None:
+        """Starts a thread that only ends the file, since a signal came before it began; `written`
+        is set where there can be no thread.
+        """
+        if sink.prompt and not sink.is_open:  # nobody took the header whole
+            self._not_taken()
+        try:
+            writer.start()
+        except RuntimeError:  # Python's word for a thread that cannot start
+            sink.abandon()
+            written.set()
+
+    def _not_taken(self) -> None:
+        self.fail(
+            NotTaken(
+                "not all that was captured is written",
+                "whatever reads or stores it takes nothing",
+                "look at the reader of the pipe, or at the file system",
             )
+        )
 
 
 def watch(

@@ -25,7 +25,7 @@ from iavfio import __version__
 from iavfio._driver import ffi, lib
 from iavfio.arguments import Choice
 from iavfio.capture import blocks
-from iavfio.capture.capture import WRITTEN, Captured, Counts
+from iavfio.capture.capture import Captured, Counts
 from iavfio.capture.ending import Ending, watch
 from iavfio.capture.filter import Filter
 from iavfio.capture.losses import told
@@ -43,6 +43,9 @@ DIRECTIONS = ("both", "rx", "tx")
 VERSION = 1  # of what both processes say (iavfio/port/mirroring.py)
 ANSWER = 10.0  # seconds that the port's process has; a reset may hold it up
 LAST = 2.0  # seconds that it has to end the mirror
+HURRY = 0.05  # ... after a signal
+LOOK = 0.005  # seconds between two looks whether there was one
+SILENT = "silent"  # the end of a mirror whose process did not say that it has ended it
 MEMORY = 64 << 20  # bytes of all rings
 LARGEST = 16 << 20  # bytes of a ring
 LONGEST = 1 << 16  # bytes of an answer
@@ -229,14 +232,22 @@ class Mirror:
             self._ended = self._last_word()
         return self._ended
 
-    def end(self) -> None:
-        """No frame comes in any more, and the counts stay. Twice is harmless."""
+    def end(self, hurried: Callable[[], bool] = lambda: False) -> bool:
+        """No frame comes in any more, and the counts stay. Twice is harmless.
+
+        Its process has LAST seconds to say so, and HURRY at most once `hurried` holds. False: it
+        said nothing, and may write to the rings until it does.
+        """
         if self._ended:
-            return
+            return self._ended != SILENT
         with suppress(OSError):
-            self._connection.send(b"end", socket.MSG_NOSIGNAL)
-            self._connection.settimeout(LAST)
-        self._ended = self._last_word()
+            self._connection.send(b"end", socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        left = round(LAST / LOOK)
+        while left and not select.select([self._connection], [], [], LOOK)[0]:
+            left = min(left - 1, round(HURRY / LOOK)) if hurried() else left - 1
+        self._ended = self._last_word() if left else SILENT
+        self._connection.close()
+        return self._ended != SILENT
 
     def _last_word(self) -> str:
         try:
@@ -269,6 +280,7 @@ class MirrorCapture:
         self._deadline = 0
         self._ending = Ending()
         self._resets = _resets(mirror.segment)
+        self._hurried = False  # a signal came
         self._done = threading.Event()  # a signal in the middle of Thread.join makes it lie
         expression = "" if filter is None else filter.expression
         self._sink = Sink(
@@ -319,18 +331,20 @@ class MirrorCapture:
             worker.start()
             watch(self._done, began, lambda: self.counts, progress)
         except KeyboardInterrupt as signal:
-            interrupted = signal
+            interrupted, self._hurried = signal, True
             self._ending.end("signal")
             if worker.ident is None:
-                self._work()
+                self._ending.start_late(worker, self._done, self._sink)
         except BaseException:
             self.mirror.end()
             raise
         seconds = time.monotonic() - began
         try:
-            self._ending.await_written(self._done, WRITTEN)
+            self._ending.await_written(self._done, self._sink, self._hurried)
         except KeyboardInterrupt as signal:
-            interrupted = signal
+            again, interrupted, self._hurried = self._hurried, signal, True
+            if not again:
+                self._ending.await_written(self._done, self._sink, True)
         lost = self.mirror.lost
         return Captured(
             seconds=seconds,
@@ -351,9 +365,7 @@ class MirrorCapture:
         try:
             while not self._ending.by:
                 self._turn()
-            self.mirror.end()
-            while self._fill(0):  # what came in before the end
-                pass
+            self._take_rest()
             self._sink.close()
             if not self.mirror.believable:
                 raise self.mirror.nonsense("it counts more than any port can have moved")
@@ -367,8 +379,18 @@ class MirrorCapture:
             self._ending.broke(error)
             self._sink.abandon()
         finally:
-            self.mirror.end()
+            self.mirror.end(lambda: self._hurried)
             self._done.set()
+
+    def _take_rest(self) -> None:
+        """Writes what came in before the end."""
+        if not self.mirror.end(lambda: self._hurried):  # it may go on: what is there now is all
+            there = self.mirror.read + self.mirror.waiting
+            self._limit = min(self._limit or there, there)
+            if not there:
+                return
+        while self._fill(0):
+            pass
 
     def _turn(self) -> None:
         until = time.monotonic_ns() + TURN_NS

@@ -14,6 +14,7 @@ from iavfio.capture.rewrite import Rule, rewrite
 from iavfio.capture.schedule import Timing, due_times
 from iavfio.capture.sending import (
     COMPLETION,
+    HURRIED,
     PF_SECONDS,
     SHORTEST,
     Sending,
@@ -145,7 +146,7 @@ class Replay:
             error, ended_by = trouble, "error"
         seconds = time.monotonic() - began
         unsent = finishing.take(
-            lambda: drain(self._port, COMPLETION / 10 if finishing.signal else COMPLETION)
+            lambda: drain(self._port, HURRIED if finishing.signal else COMPLETION)
         )
         after = finishing.take(lambda: sample(self._port))
         moved = after.since(self._before)

@@ -23,7 +23,8 @@ from iavfio.stats import Snapshot
 TURN_NS = 50_000_000  # between looks at the clock and at signals
 SHORTEST: int = lib.TX_MIN_FRAME
 PF_SECONDS = 0.5  # that the PF has for its last counters
-COMPLETION = 1.0  # seconds in which a device completes what is posted; less after a signal
+COMPLETION = 1.0  # seconds in which a device completes what is posted
+HURRIED = 0.02  # ... after a signal
 SENT = ("tx_unicast", "tx_multicast", "tx_broadcast")
 LOST = ("tx_discards", "tx_errors")
 

@@ -14,6 +14,7 @@ from iavfio.errors import ConfigError, IavfioError
 from iavfio.exhaustion import exhaustion
 
 STDOUT = "-"
+PIECE = 1 << 14  # bytes that a pipe is given at a time: by them it is seen whether somebody reads
 Trailer = Callable[[], bytes]
 
 
@@ -39,9 +40,8 @@ class Sink:
         self._header, self._trailer = header, trailer
         self._size, self._seconds = size, seconds
         self._fd = -1
-        self._own = path != STDOUT
         self._written, self._began = 0, 0.0
-        if not self._own and self.series:
+        if path == STDOUT and self.series:
             raise ConfigError(
                 "standard output cannot be rotated", "it is one stream", "name a file with -w"
             )
@@ -51,12 +51,15 @@ class Sink:
         """Begins the first file. `prompt` says afterwards whether somebody waits at the far end."""
         try:
             self._open()
-            self.prompt = not stat.S_ISREG(os.fstat(self._fd).st_mode)
         except OSError as error:
             self.abandon()
             raise _unwritable(self.path, error) from error
         except IavfioError:
             self.abandon()
+            raise
+        except KeyboardInterrupt:
+            if self.prompt:  # nobody has read the header, or not all of it
+                self.abandon()
             raise
 
     @property
@@ -78,9 +81,9 @@ class Sink:
 
     def abandon(self) -> None:
         """Closes what cannot be written any more."""
-        if self.is_open and self._own:
-            os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     @property
     def is_open(self) -> bool:
@@ -99,14 +102,12 @@ class Sink:
         if self.series:
             whole = Path(name)
             name = str(whole.with_name(f"{whole.stem}_{len(self.files) + 1:05}{whole.suffix}"))
-        if self._own:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            try:
-                self._fd = os.open(name, flags, 0o644)
-            except OSError as error:
-                raise _unwritable(name, error) from error
-        else:
-            self._fd = 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            self._fd = os.dup(1) if name == STDOUT else os.open(name, flags, 0o644)
+        except OSError as error:
+            raise _unwritable(name, error) from error
+        self.prompt = not stat.S_ISREG(os.fstat(self._fd).st_mode)
         self.files.append(name)
         self._written, self._began = 0, time.monotonic()
         self._put(memoryview(self._header))
@@ -116,17 +117,16 @@ class Sink:
             self._put(memoryview(self._trailer()))
         finally:
             fd, self._fd = self._fd, -1
-            if self._own:
-                try:
-                    os.close(fd)
-                except OSError as error:
-                    raise _unwritable(self.files[-1], error) from error
+            try:
+                os.close(fd)
+            except OSError as error:
+                raise _unwritable(self.files[-1], error) from error
 
     def _put(self, blocks: memoryview) -> None:
         self._written += len(blocks)
         while blocks:
             try:
-                done = os.write(self._fd, blocks)
+                done = os.write(self._fd, blocks[:PIECE] if self.prompt else blocks)
             except BlockingIOError:  # a pipe that somebody made so: its reader is slow
                 time.sleep(0.001)
                 continue

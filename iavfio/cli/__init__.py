@@ -18,7 +18,7 @@ __all__ = ["main", "run"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line as this process: exits 0 when done, 1 for a result that is not sound or
-    trouble with a device, 2 for wrong use, 130 after Ctrl-C, 143 after SIGTERM.
+    trouble with a device, 2 for wrong use, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Errors are told in one or two lines. IAVFIO_DEBUG=1 shows where one came from.
     """
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     streams.complete()
     status = run(argv)
     signals.hold_back()
-    sys.exit(status)
+    signals.end(status)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iavfio.arguments import counted
-from iavfio.cli import report_file, signals
+from iavfio.cli import signals
 from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
 from iavfio.cli.options import FrameSizes, Mac, Number, Word
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, wrapped
+from iavfio.cli.report_file import ReportFile
 from iavfio.cli.run_ports import check_targets, open_ports, run_options
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import (
@@ -146,7 +147,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     ports: list[Port] = []
     interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
-        report_file.check(options["hgrm"], "--hgrm")
+        hgrm = ReportFile(options["hgrm"], "--hgrm")
         try:
             open_ports(stack, targets, plan, options, ports)
             if not options["no_preflight"]:
@@ -167,7 +168,7 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
                 print(report.as_json(results) if results else report.NOTHING)
             elif results:
                 report.print_results(results, report.console())
-        written = report_file.write(options["hgrm"], "--hgrm", lambda: _hgrm(results))
+        written = hgrm.write(lambda: _hgrm(results), interrupted is not None)
         if interrupted is not None:
             for port in ports:
                 port.close(HURRY)

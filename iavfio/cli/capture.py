@@ -34,7 +34,13 @@ STATUS = (
 @click.command(
     "capture",
     cls=Command,
-    needs=("iavfio.capture.capture", "iavfio.opening", "iavfio.softvf.launch"),
+    needs=(
+        "iavfio.capture.capture",
+        "iavfio.capture.records",
+        "iavfio.capture.words",
+        "iavfio.opening",
+        "iavfio.softvf.launch",
+    ),
     status=STATUS,
 )
 @click.argument("target", metavar="VF|PORT", type=VfOrPort())
@@ -121,7 +127,6 @@ def command(
             "another process"
         )
     chosen = compiled(expression)
-    interrupted: KeyboardInterrupt | None = None
     with ExitStack() as stack:
         try:
             port = _open(stack, target, options)
@@ -144,12 +149,11 @@ def command(
         _summary(
             captured, port.name, target, None, expression, options["snaplen"], as_json, port.notes
         )
-        interrupted = captured.interrupted
-        if interrupted is not None:
+        if captured.interrupted is not None:
             from iavfio.port.bounds import HURRY
 
             port.close(HURRY)
-    return concluded(captured.error, interrupted)
+    return _concluded(captured)
 
 
 def _mirrored(
@@ -176,11 +180,24 @@ def _mirrored(
             note(f"mirroring {mirror.segment.name}, {_end(options)}, or until it is closed")
         captured = capture.run(options["duration"], None if as_json else _progress)
     finally:
-        mirror.end()
+        mirror.end(lambda: True)
     device = mirror.about["device"]
     name, snaplen = mirror.segment.name, options["snaplen"]
     _summary(captured, name, device, direction, expression, snaplen, as_json, [])
-    return concluded(captured.error, captured.interrupted)
+    return _concluded(captured)
+
+
+def _concluded(captured: Captured) -> int:
+    """The exit status. That nobody took the last frames is told and changes nothing after a signal:
+    whoever reads a pipe may be gone with the same Ctrl-C.
+    """
+    from iavfio.capture.ending import NotTaken
+
+    error = captured.error
+    if captured.interrupted is not None and isinstance(error, NotTaken):
+        note(wrapped(f"iavfio: {error.command_text}"))
+        error = None
+    return concluded(error, captured.interrupted)
 
 
 MIRRORED = (  # parameters that a running port leaves something to do

@@ -11,12 +11,15 @@ import click
 from iavfio.cli import service
 from iavfio.cli.group import Command
 from iavfio.cli.listen import Listen
+from iavfio.cli.outcome import DONE, TROUBLE
+from iavfio.cli.printing import note, wrapped
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.errors import IavfioError
 
 STATUS = (
     "Example: iavfio exporter --listen 127.0.0.1:9469. Exit status: 0 done; 1 it cannot listen "
-    "there, or prometheus_client is not installed; 2 wrong use; 130 Ctrl-C; 143 SIGTERM."
+    "there, a software PF does not answer --once, or prometheus_client is not installed; 2 wrong "
+    "use; 130 Ctrl-C; 143 SIGTERM."
 )
 
 
@@ -39,7 +42,7 @@ STATUS = (
 )
 @click.option("--once", is_flag=True, help="Print the metrics as OpenMetrics text, and end.")
 @runtime_dir_option
-def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool) -> None:
+def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool) -> int:
     """Serve the counters of all running ports that this user may read as metrics for Prometheus.
 
     Ports are read at each scrape, from their shared segments: they are not disturbed, those that
@@ -50,6 +53,7 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
     check_readable()
     try:
         from iavfio.metrics.server import ALL, openmetrics, registry, serving
+        from iavfio.metrics.softvf import SoftPfCollector
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise
@@ -58,10 +62,14 @@ def command(listen: tuple[str, int], software_pfs: tuple[Path, ...], once: bool)
             "it is not installed; it comes with the extra iavfio[metrics]",
             "install it: pip install 'prometheus_client>=0.20'",
         ) from error
-    metrics = registry(software_pfs)
+    pfs = SoftPfCollector(software_pfs) if software_pfs else None
+    metrics = registry(pfs)
     if once:
         click.echo(openmetrics(metrics), nl=False)
-        return
+        failures = () if pfs is None else pfs.failures
+        for failure in failures:
+            note(wrapped(f"iavfio: {failure.command_text}"))
+        return TROUBLE if failures else DONE
     host, port = listen
     with serving(host, port, metrics) as url:
         others = " and at all other addresses of this host" if host in ALL else ""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from iavfio.arguments import counted
-from iavfio.cli import report_file, signals
+from iavfio.cli import signals
 from iavfio.cli.group import Command, Group
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.cli.progress import Progress
+from iavfio.cli.report_file import ReportFile
 
 if TYPE_CHECKING:
     from iavfio.bench.ndr import Trial
@@ -125,8 +126,7 @@ def ndr(
     from iavfio.fleet.words import clock_lines, failure_lines
 
     plan = read_plan(path)
-    report_file.check(csv_file, "--csv")
-    report_file.check(html_file, "--html")
+    csv, html = ReportFile(csv_file, "--csv"), ReportFile(html_file, "--html")
     with ExitStack() as stack:
         fleet = _open(stack, plan, no_preflight)
         with Progress() as progress:
@@ -146,8 +146,9 @@ def ndr(
                     *failure_lines(record.failures),
                 ):
                     out.print(line, highlight=False, markup=False, soft_wrap=True)
-        written = report_file.write(csv_file, "--csv", lambda: as_csv(record.report))
-        written &= report_file.write(html_file, "--html", lambda: as_html(record.report))
+        hurried = search.interrupted is not None
+        written = csv.write(lambda: as_csv(record.report), hurried)
+        written &= html.write(lambda: as_html(record.report), hurried)
     if search.interrupted is not None:
         note("iavfio: ended early: searches that were not finished are left out")
         return signals.status(search.interrupted)
@@ -162,7 +163,10 @@ def ndr(
 
 def _open(stack: ExitStack, plan: FleetPlan, no_preflight: bool) -> Fleet:
     """The fleet of a plan, ready to measure."""
+    from iavfio.bench.provenance import commit
     from iavfio.fleet.fleet import Fleet, engine_of
+
+    commit()  # no program is started for the record after a signal
 
     for name in ("distributed", "asyncssh"):  # what is worth a word, the report has
         logging.getLogger(name).setLevel(logging.CRITICAL)

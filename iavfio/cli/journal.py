@@ -12,7 +12,9 @@ import click
 from iavfio.arguments import counted
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile
+from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, tell
+from iavfio.cli.report_file import ReportFile
 from iavfio.errors import IavfioError
 from iavfio.ranges import COLUMNS, VF
 
@@ -45,7 +47,7 @@ def command() -> None:
     metavar="FILE",
     help="Where the journal goes; a file that is there is replaced.",
 )
-def record(directory: Path, vf: int, output: Path) -> None:
+def record(directory: Path, vf: int, output: Path) -> int:
     """Save what the driver of a software VF said so far; DIR is that of its sockets.
 
     Whatever drives the VF (Linux, DPDK, iavfio) is recorded alike: the software PF writes it down.
@@ -69,11 +71,10 @@ def record(directory: Path, vf: int, output: Path) -> None:
     for entry in entries:
         Entry.from_value(entry)  # raises for what `show` would refuse
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:  # of a write, which knows no name
-        raise IavfioError(f"{output} cannot be written", str(error.strerror)) from error
+    if not ReportFile(output, "--output").write(lambda: text):
+        return TROUBLE
     tell(f"{counted(len(entries), 'entry')} in {output}")
+    return DONE
 
 
 @command.command(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iavfio.cli import report_file, signals
+from iavfio.cli import signals
 from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command
 from iavfio.cli.options import FrameSizes, Number, Shares
 from iavfio.cli.outcome import DONE, TROUBLE
 from iavfio.cli.printing import note, printing, tell_record, wrapped
 from iavfio.cli.progress import Progress
+from iavfio.cli.report_file import ReportFile
 from iavfio.cli.run_ports import check_targets, open_ports, run_options
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.ranges import DECIDING, EXCEED, PRECISION, RATE, SEARCHES, SECONDS
@@ -137,8 +138,8 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     from iavfio.port.bounds import HURRY
 
     check_targets("ndr", targets)
-    report_file.check(options["csv_file"], "--csv")
-    report_file.check(options["html_file"], "--html")
+    csv = ReportFile(options["csv_file"], "--csv")
+    html = ReportFile(options["html_file"], "--html")
     search = _Search(targets, options)
     with ExitStack() as stack:
         search.run(stack)
@@ -151,8 +152,9 @@ def command(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
                 out.print(table(record, out.width))
                 for line in lines(record):
                     out.print(line, highlight=False, markup=False, soft_wrap=True)
-        written = report_file.write(options["csv_file"], "--csv", lambda: as_csv(record))
-        written &= report_file.write(options["html_file"], "--html", lambda: as_html(record))
+        hurried = search.interrupted is not None
+        written = csv.write(lambda: as_csv(record), hurried)
+        written &= html.write(lambda: as_html(record), hurried)
         if search.interrupted is not None:
             note("iavfio: ended early: searches that were not finished are left out")
             for port in search.ports:
@@ -169,7 +171,9 @@ class _Search:
 
     def __init__(self, targets: tuple[str, ...], options: dict[str, Any]) -> None:
         from iavfio.bench.ndr import Rule
+        from iavfio.bench.provenance import commit
 
+        commit()  # no program is started for the record after a signal
         self._targets, self._options = targets, options
         self._sizes = list(dict.fromkeys(options["sizes"] or _sizes(options["ipv6"])))
         self._plan = self._first_plan()

@@ -16,11 +16,13 @@ from iavfio.cli.devices import Vf
 from iavfio.cli.group import Command, Group
 from iavfio.cli.options import Number, OutputFile, device_arguments, device_options
 from iavfio.cli.outcome import DONE, TROUBLE
-from iavfio.cli.printing import tell, tell_record
+from iavfio.cli.printing import note, tell, tell_record, wrapped
 from iavfio.cli.private_pf import check_used, personality_option, with_private_vfs
 from iavfio.cli.progress import Progress
+from iavfio.cli.report_file import ReportFile
 from iavfio.cli.runtime_dir import runtime_dir_option
 from iavfio.cli.targets import check_distinct
+from iavfio.errors import ConfigError
 from iavfio.ranges import SOAK
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _names(context: click.Context, option: click.Parameter, values: tuple[str, .
 @command.command(
     "run",
     cls=Command,
-    needs=("iavfio.opening", "iavfio.qualify.checks"),
+    needs=("iavfio.opening", "iavfio.qualify.checks", "iavfio.qualify.results"),
     example="iavfio qualify run 0000:3b:01.0 0000:3b:01.1 -o card.tar",
     status=STATUS,
 )
@@ -113,7 +115,8 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     The VFs are reset and carry test traffic: nobody else may use them meanwhile. Example: iavfio
     qualify 0000:3b:01.0 0000:3b:01.1
     """
-    from iavfio.qualify.bundle import check_writable, make
+    from iavfio.bench.provenance import commit
+    from iavfio.qualify.bundle import make
     from iavfio.qualify.outcome import FAILED
     from iavfio.qualify.vfs import Vfs
 
@@ -126,8 +129,10 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     check_used(targets)
     checks = _chosen(options["only"], options["skip"])
     path = options["output"] or _path(targets[0])
-    check_writable(path)
+    into = _into(path)
+    commit()  # no program is started for the bundle after a signal
     interrupted: KeyboardInterrupt | None = None
+    written = True
     outcomes: list[Outcome] = []
     records: list[Record] = []
     bundle: Bundle | None = None
@@ -146,12 +151,16 @@ def run(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     finally:  # whatever ends the run, the bundle of what was done is written
         if records:
             bundle = make(targets, outcomes, records, time.monotonic() - began)
-            bundle.write(path)
+            try:
+                written = _write(bundle, path, into, interrupted is not None)
+            except KeyboardInterrupt as signal:  # while the reader of a pipe took nothing
+                written, interrupted = False, signal
     if bundle is not None:
-        _print(bundle, path, as_json, f"; the bundle is {path}")
+        _print(bundle, path, as_json, f"; the bundle is {path}" if written else "")
     if interrupted is not None:
         return signals.status(interrupted)
-    return TROUBLE if any(outcome.status == FAILED for outcome in outcomes) else DONE
+    failed = any(outcome.status == FAILED for outcome in outcomes)
+    return TROUBLE if failed or not written else DONE
 
 
 def _run(vfs: Vfs, checks: Sequence[Check], outcomes: list[Outcome]) -> None:
@@ -193,6 +202,30 @@ def _chosen(only: list[str], skip: list[str]) -> list[Check]:
     if not chosen:
         raise click.UsageError("no check is left: --skip names all that --only names")
     return chosen
+
+
+def _into(path: Path) -> ReportFile | None:
+    """The pipe or device that the bundle goes into; a file is replaced by a whole one instead, and
+    one that cannot be raises ConfigError.
+    """
+    from iavfio.qualify.bundle import check_writable
+
+    if path.exists() and not path.is_file():
+        return ReportFile(path, "--output")
+    check_writable(path)
+    return None
+
+
+def _write(bundle: Bundle, path: Path, into: ReportFile | None, hurried: bool) -> bool:
+    """Whether the bundle is written; otherwise the reason is told."""
+    if into is not None:
+        return into.write(bundle.packed, hurried)
+    try:
+        bundle.write(path)
+    except ConfigError as error:
+        note(wrapped(f"iavfio: {error.command_text}"))
+        return False
+    return True
 
 
 def _path(target: str) -> Path:

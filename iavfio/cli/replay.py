@@ -35,7 +35,13 @@ STATUS = (
 @click.command(
     "replay",
     cls=Command,
-    needs=("iavfio.capture.replay", "iavfio.opening", "iavfio.softvf.launch"),
+    needs=(
+        "iavfio.capture.records",
+        "iavfio.capture.replay",
+        "iavfio.capture.words",
+        "iavfio.opening",
+        "iavfio.softvf.launch",
+    ),
     status=STATUS,
 )
 @click.argument("target", metavar="VF", type=Vf())

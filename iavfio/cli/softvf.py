@@ -110,10 +110,10 @@ def command(
         for name, option in OPTIONS.items():
             tell(definition(name, str(option)))
         return 0
+    if pf != "software":
+        _check(pf, options)
     card = personality or _card(pf)
     check_effect(card, map(parse_option, options))
-    if pf != "software":
-        _build(pf)
     settings = Settings(
         vfs=vfs,
         personality=card,
@@ -126,9 +126,17 @@ def command(
         verbose=verbose,
     )
     summary = io.StringIO()
-    signal = run(settings, _print_ready, summary=summary, ended=service.stopping)
+    signal = run(settings, _print_ready, summary=summary, ended=service.stopping, obtain=_obtain)
     tell(summary.getvalue().rstrip("\n"))
     return 128 + signal if signal else 0
+
+
+def _check(pf: str, options: tuple[str, ...]) -> None:
+    """Refuses what Linux's driver decides, before it is said which other card would have it."""
+    from iavfio.softvf import linux_pf
+    from iavfio.softvf.personality import parse_option
+
+    linux_pf.check_options(pf, dict(map(parse_option, options)))
 
 
 def _card(pf: str) -> str:
@@ -138,15 +146,15 @@ def _card(pf: str) -> str:
     return "e810" if pf == "software" else linux_pf.personality(pf)
 
 
-def _build(pf: str) -> None:
+def _obtain(pf: str) -> None:
     """Makes Linux's driver, unless it is there; tells on stderr what it does meanwhile."""
-    from iavfio.linuxpf.build import build
+    from iavfio.linuxpf.build import obtain
     from iavfio.linuxpf.cache import LabError, Unavailable
     from iavfio.softvf.linux_pf import kernel
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            build(kernel(pf))
+            obtain(kernel(pf))
     except (LabError, Unavailable) as error:
         raise ConfigError(
             f"Linux's PF driver for --pf {pf} cannot be had",

@@ -169,9 +169,9 @@ class LatencyTable:
 
     def close(self) -> None:
         """Frees the times, after the last worker has ended; what was measured stays."""
-        if self.raw != ffi.NULL:
-            lib.stamps_free(self.raw)
-            self.raw = ffi.NULL
+        raw, self.raw = self.raw, ffi.NULL
+        if raw != ffi.NULL:
+            lib.stamps_free(raw)
 
 
 def summary(latency: Latency, percents: Sequence[float] = PERCENTILES) -> str:

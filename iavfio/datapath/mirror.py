@@ -119,9 +119,9 @@ class MirrorRings:
 
     def close(self) -> None:
         """Gives the memory back, when no pair has a mirror of it any more. Twice is harmless."""
-        for mirror in self._mirrors.values():
+        while self._mirrors:
+            _, mirror = self._mirrors.popitem()
             lib.mirror_free(mirror)
-        self._mirrors.clear()
         self._controls.clear()
         if hasattr(self, "_base"):
             ffi.release(self._base)

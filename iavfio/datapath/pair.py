@@ -37,14 +37,20 @@ class Rings:
         except BaseException:
             self.memory.close()
             raise
+        self._mapped = True
         self.rx_iova, self.tx_iova = self._iova, self._iova + rx_bytes
         self.rx_address = self.memory.address
         self.tx_address = self.memory.address + rx_bytes
 
     def close(self) -> None:
-        """Unmaps and frees the rings, which the device must no longer reach. Raises VfioError."""
+        """Unmaps and frees the rings, which the device must no longer reach. Raises VfioError.
+
+        A call that a signal ended is made again for what it has left.
+        """
         try:
-            self._space.unmap(self._iova, self.memory.size)
+            if self._mapped:
+                self._space.unmap(self._iova, self.memory.size)
+            self._mapped = False
         finally:
             self.memory.close()
 
@@ -161,7 +167,7 @@ class QueuePair:
         raw = lib.pair_new(config, error)
         if raw == ffi.NULL:
             raise self._failed(error[0])
-        return raw
+        return ffi.gc(raw, lib.pair_free)
 
     @property
     def isa(self) -> str:
@@ -284,26 +290,34 @@ class QueuePair:
     def close(self) -> None:
         """Gives buffers and rings back, after the device can no longer write. Raises VfioError."""
         self._retire()
-        rings, self.rings = self.rings, None
-        if rings is not None:
-            rings.close()
+        try:
+            if self.rings is not None:
+                self.rings.close()
+        except IavfioError:
+            self.rings = None
+            raise
+        self.rings = None
 
     def disown(self) -> None:
         """Leaves the pair to the parent, in a forked child (docs/spec/reliability.md F64)."""
+        if self.raw is not None:
+            ffi.gc(self.raw, None)
         self.raw = None
         self._mirrors, self._mirroring, self._sampled = None, threading.Lock(), False
         if self._readiness is not None:
             self._readiness.disown()
 
     def _retire(self) -> None:
-        """The C pair gives back what it holds; later calls find it closed."""
+        """The C pair gives back what it holds; later calls find it closed. Twice is harmless."""
+        raw = self.raw
+        if raw is None:
+            return
         with self._mirroring:
-            raw, self.raw = self.raw, None
-            if raw is not None and self._mirrors is not None:
+            if self._mirrors is not None:
                 lib.mirror_detach(raw)
-        if raw is not None:
             lib.pair_close(raw)
-            self._closed.append(ffi.gc(raw, lib.pair_free))
+        self._closed.append(raw)
+        self.raw = None
 
     def _check(self, result: int) -> None:
         if result == -errno.ENODEV:

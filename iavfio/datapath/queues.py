@@ -261,10 +261,11 @@ class TxQueue(_Side):
         `packets`: a burst or a selection of one; or frames as `build` takes them, which are copied.
         What the ring does not take of these is not sent, and counted as refused_full. Packets of a
         burst leave it; the rest stays in it: it may be sent again, or is released with the
-        burst and counted as refused_full. Fewer than all means that the ring is full (a device
-        whose link is down does not empty it), or 0 during a reset. Raises StateError for a released
-        burst, for packets sent before, or when another thread is in this queue; ConfigError for a
-        burst of another pool, and for what is no burst; DeviceLost.
+        burst and counted as refused_full. Fewer than all means that the ring is full, or 0 during
+        a reset. Without a link the ring takes packets as ever: the device drops them, or does not
+        empty the ring. Raises StateError for a released burst, for packets sent before, or when
+        another thread is in this queue; ConfigError for a burst of another pool, and for what is
+        no burst; DeviceLost.
         """
         pair = self._pair
         raw = pair.raw

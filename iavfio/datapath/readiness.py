@@ -23,9 +23,12 @@ class Readiness:
     Also while the queue is stopped, so that whoever waits looks and learns why.
     """
 
+    _raw: Any = None  # the C pair that is followed
+
     def __init__(self, name: str) -> None:
         """`name` is the queue's, for errors. Raises IavfioError when no descriptors are left."""
         self._name = name
+        self._users = 0
         try:
             self._epoll = select.epoll()  # closed with this object
         except OSError as error:
@@ -33,12 +36,14 @@ class Readiness:
             raise exhaustion(error, what) or IavfioError(
                 what, error.strerror or str(error), "use recv(timeout=...)"
             ) from error
-        self._users = 0
-        self._raw: Any = None  # the C pair that is followed
 
     def fileno(self) -> int:
         """The descriptor."""
         return self._epoll.fileno()
+
+    def __del__(self) -> None:
+        """A C pair is freed when nobody follows it any more."""
+        self._leave()
 
     def watch(self, raw: Any) -> None:
         """Counts one user more; this C pair is followed while there are any. Raises VfioError."""
@@ -63,15 +68,16 @@ class Readiness:
     def _follow(self, raw: Any) -> None:
         if self._raw is not None and self._raw != raw:
             self._leave()
+        self._raw = raw  # a pair that is watched is freed by whoever ends that
         code = int(lib.pair_watch(raw, self.fileno()))
         if code < 0:
+            self._leave()
             raise VfioError(
                 f"{self._name} cannot be waited for by a descriptor",
                 "its device has no interrupts" if code == -errno.ENOTSUP else os.strerror(-code),
                 "use recv(timeout=...)",
                 errno=-code,
             )
-        self._raw = raw
 
     def _leave(self) -> None:
         raw, self._raw = self._raw, None

@@ -61,9 +61,9 @@ class VerifyTable:
 
     def close(self) -> None:
         """Frees it, after the last worker has ended."""
-        if self.raw != ffi.NULL:
-            lib.verify_free(self.raw)
-            self.raw = ffi.NULL
+        raw, self.raw = self.raw, ffi.NULL
+        if raw != ffi.NULL:
+            lib.verify_free(raw)
 
 
 class Quota:

@@ -31,6 +31,9 @@ from iavfio.fleet.station import Station
 CONNECT = 10.0  # seconds to reach a scheduler
 ARRIVAL = 30.0  # seconds in which workers of a cluster come
 LOOK = 0.25  # seconds between two looks at whether a worker is still there
+# A wait that is over: distributed's sync() has neither result nor error where its own wait was
+# cancelled in that moment, and returns a variable that it never set.
+WAITED = (TimeoutError, UnboundLocalError)
 STEP = 0.01
 
 
@@ -186,7 +189,7 @@ class Remote:
                 with self._engine.current():
                     self._actor = self._future.result(timeout=LOOK)
                 return self
-            except TimeoutError:
+            except WAITED:
                 self.check()
                 if time.monotonic() > end:
                     raise self.lost(f"did not answer in {ARRIVAL:.0f} s") from None
@@ -254,7 +257,7 @@ class Pending:
             try:
                 self._value = self._future.result(timeout=max(left, STEP))
                 self._done = True
-            except TimeoutError:
+            except WAITED:
                 pass
             except (OSError, RuntimeError, ValueError) as error:
                 raise self._remote.lost(f"is gone: {error or type(error).__name__}") from error

@@ -15,7 +15,7 @@ from iavfio.arguments import Instance, counted, several
 from iavfio.bench.plan import NOBODY
 from iavfio.capture.losses import losses
 from iavfio.capture.sending import (
-    COMPLETION,
+    HURRIED,
     PF_SECONDS,
     Sending,
     lost,
@@ -28,7 +28,7 @@ from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator import signature
 from iavfio.generator.answers import Answers, ends_of, gateway, next_hops
 from iavfio.generator.crafting import CHUNK, Crafted, craft
-from iavfio.generator.receiver import Receiver
+from iavfio.generator.receiver import QUIET, Receiver
 from iavfio.generator.result import Generated, StreamCounts
 from iavfio.generator.schedule import SECOND, Chunk, Pace, Schedule
 from iavfio.generator.shortfall import Effort, shortfall
@@ -204,7 +204,8 @@ class Generator:
         own = [answers for answers in self._answers if answers.port is self.port]
         answered = sum(answers.counts.sent for answers in own)
         ended_by, error = "", None
-        finishing = Finishing(self.port.device, seconds=PF_SECONDS)
+        ports = [self.port, *([] if self.expect is None else [self.expect])]
+        finishing = Finishing(*(port.device for port in ports), seconds=PF_SECONDS)
         receiver = None
         with ExitStack() as stack:
             if self.expect is not None:
@@ -224,11 +225,11 @@ class Generator:
             full = self._sent.all_full
             self._sent = _Sent(packets, sizes)  # what was not sent returns to the pool
             unsent = finishing.take(
-                lambda: drain(self.port, COMPLETION if finishing.signal else SETTLING)
+                lambda: drain(self.port, HURRIED if finishing.signal else SETTLING)
             )
             if receiver is not None:
                 try:
-                    receiver.wait(sum(packets))
+                    receiver.wait(sum(packets), HURRIED if finishing.signal else QUIET)
                 except KeyboardInterrupt as signal:  # somebody does not want the last ones
                     finishing.hasten(signal)
         answered = sum(answers.counts.sent for answers in own) - answered

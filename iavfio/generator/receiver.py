@@ -46,11 +46,11 @@ class Receiver:
         """Packets of the run so far, each counted once."""
         return sum(stream.received for stream in self.streams)
 
-    def wait(self, packets: int) -> None:
-        """Waits until so many have come, or until none has come for five seconds."""
+    def wait(self, packets: int, quiet: float = QUIET) -> None:
+        """Waits until so many have come, or until none has come for `quiet` seconds."""
         self._last = max(self._last, time.monotonic())
         while self.received < packets and self._thread.is_alive():
-            if time.monotonic() - self._last > QUIET and not self._waiting():
+            if time.monotonic() - self._last > quiet and not self._waiting():
                 return
             time.sleep(POLL / 2)
 

@@ -4,22 +4,35 @@
 `python -m iavfio.linuxpf.build [DRIVER|DRIVER-KERNEL ...]` builds each judge that is not in the
 cache yet, of these or of all. The version of the kernel's package and the hash of our files name a
 judge's file. Whoever starts a judge takes the one that was built last of our files, and asks no
-package archive. Nothing of the kernel's source is changed: our file is added to the driver's
-directory, and the functions that would reach a card are taken over by the compiler's -D.
+package archive; `iavfio softvf` asks one where none was built. Nothing of the kernel's source is
+changed: our file is added to the driver's directory, and the functions that would reach a card are
+taken over by the compiler's -D.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
-from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, digest, locked
+from iavfio.linuxpf.cache import (
+    LabError,
+    Unavailable,
+    cache_dir,
+    call,
+    digest,
+    discard,
+    locked,
+    written,
+)
 from iavfio.linuxpf.kernel_source import (
     NEWEST,
     Source,
@@ -35,7 +48,7 @@ CONFIG = HERE / "judge.config"
 HOST = ("judge_host.c", "judge_host.h")  # of every judge
 LIBIE = "judge_libie.h"
 JOBS = 2
-FILES = 620  # that a judge compiles, about
+FILES = 630  # that a judge compiles, about
 CONFIGURING, COMPILING = 1800.0, 7200.0  # seconds, of a busy machine
 SKIPPED = 77
 KEPT_SECONDS = 14 * 86400.0  # a build, since its last use
@@ -59,10 +72,10 @@ class Driver:
 I40E = Driver(
     "i40e",
     "drivers/net/ethernet/intel/i40e",
-    (*HOST, "judge_i40e.c"),
+    (*HOST, "judge_i40e.c", "judge_i40e.h", "judge_i40e_firmware.c", "judge_i40e_queues.c"),
     "CONFIG_I40E=y\n",
     "\n"
-    "i40e-y += judge_i40e.o judge_host.o\n"
+    "i40e-y += judge_i40e.o judge_i40e_firmware.o judge_i40e_queues.o judge_host.o\n"
     "CFLAGS_judge_host.o += -I$(srctree)/arch/um/include/shared\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command=judge_asq_send_command\n"
     "CFLAGS_i40e_common.o += -Di40e_asq_send_command_atomic=judge_asq_send_command_atomic\n"
@@ -159,13 +172,28 @@ def load(judge: Judge) -> Path:
     """The built judge. Raises Unavailable when there is none."""
     path = judge.built()
     if path is None:
-        raise Unavailable(f"the judge {judge.name} is not built: run 'make judge' (7 to 11 minutes)")
-    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # used, see prune(); not built anew
+        raise Unavailable(
+            f"the judge {judge.name} is not built: run 'make judge' ({judge.driver.minutes} minutes)"
+        )
+    with suppress(OSError):  # another user's, who prunes it
+        # It was used, see prune(), and not built anew.
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     return path
 
 
+def obtain(judge: Judge) -> Path:
+    """The judge that was built last of our files, whatever apt knows by now; built without one.
+
+    Raises Unavailable and LabError.
+    """
+    return build(judge) if judge.built() is None else load(judge)
+
+
 def build(judge: Judge) -> Path:
-    """Builds a judge, unless it is there. Raises Unavailable and LabError."""
+    """Builds a judge of the version that apt has now, unless it is there.
+
+    Raises Unavailable and LabError.
+    """
     if judge.kernel == NEWEST:
         refresh(_log(judge))
     kernel_source = judge.source
@@ -198,28 +226,49 @@ def _build(judge: Judge, kernel_source: Source, path: Path) -> None:
     print(f"building the judge {judge.name} from {kernel_source}; log: {log}", flush=True)
     progress.step("fetching and unpacking")
     work = cache_dir() / f"judge-{judge.name}.work"
-    shutil.rmtree(work, ignore_errors=True)
-    tree = unpack(kernel_source, work, log)
+    for old in work.parent.glob(f"{work.name}*"):  # of a build that was killed
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        _compile(judge, unpack(kernel_source, work, log), path, progress, env)
+    except BaseException:
+        discard(work)
+        raise
+    prune(judge)
+    shutil.rmtree(work)
+    print(f"judge {judge.name} ready after {progress.seconds:.0f} s", flush=True)
+
+
+def _compile(
+    judge: Judge, tree: Path, path: Path, progress: Progress, env: Mapping[str, str]
+) -> None:
+    """Makes the judge of the kernel's source tree."""
+    log = _log(judge)
     folder = tree / judge.driver.folder
     for name in judge.driver.sources:
-        shutil.copy(HERE / name, folder)
-    with (folder / "Makefile").open("a", encoding="ascii") as makefile:
-        makefile.write(judge.driver.makefile)
+        with written(folder / name):
+            shutil.copy(HERE / name, folder)
+    _append(folder / "Makefile", judge.driver.makefile)
     progress.step("configuring")
     make = ["make", "ARCH=um", *(["CC=ccache gcc"] if shutil.which("ccache") else [])]
     call([*make, "tinyconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
-    with (tree / ".config").open("a", encoding="ascii") as config:
-        config.write(CONFIG.read_text(encoding="ascii") + judge.driver.config)
+    _append(tree / ".config", CONFIG.read_text(encoding="ascii") + judge.driver.config)
     call([*make, "olddefconfig"], log=log, timeout=CONFIGURING, env=env, cwd=tree)
     with progress.compiling(FILES):
         call([*make, f"-j{JOBS}", "linux"], log=log, timeout=COMPILING, env=env, cwd=tree)
     part = path.with_name(f"{path.name}.part")
-    shutil.copy(tree / "linux", part)
+    with written(part):
+        shutil.copy(tree / "linux", part)
     call(["strip", part], log=log, timeout=60)
     part.rename(path)
-    prune(judge)
-    shutil.rmtree(work)
-    print(f"judge {judge.name} ready after {progress.seconds:.0f} s", flush=True)
+
+
+def _append(path: Path, text: str) -> None:
+    with written(path), path.open("a", encoding="ascii") as file:
+        file.write(text)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -245,4 +294,6 @@ def main(wanted: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     os.umask(0o022)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     sys.exit(main(sys.argv[1:]))

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iavfio.linuxpf.archive import BACKPORTS, Archive
-from iavfio.linuxpf.cache import LabError, Unavailable, cache_dir, call, locked
+from iavfio.linuxpf.cache import (
+    LabError,
+    Unavailable,
+    cache_dir,
+    call,
+    locked,
+    replace_tree,
+    written,
+)
 
 COMPILER = ("gcc", "make", "bc", "xz")
 TOOLS = ("flex", "bison")
@@ -125,7 +133,8 @@ def _download(source: Source, archive: Archive, log: Path) -> Path:
 def _fetch(packages: list[str], into: Path, log: Path) -> None:
     """Unpacks packages of the host's apt into a directory; installs nothing."""
     debs = into / "debs"
-    debs.mkdir(parents=True)
+    with written(debs):
+        debs.mkdir(parents=True)
     call(["apt-get", "download", "-q", *packages], log=log, timeout=900, cwd=debs)
     for deb in sorted(debs.glob("*.deb")):
         call(["dpkg-deb", "-x", deb, into], log=log, timeout=300)
@@ -155,8 +164,10 @@ def build_environment(log: Path) -> Mapping[str, str]:
         return {}
     tools = cache_dir() / "judge-tools"
     if not (tools / "usr/bin/bison").exists():
-        shutil.rmtree(tools, ignore_errors=True)
-        _fetch(list(TOOL_PACKAGES), tools, log)
+        part = tools.with_name(f"{tools.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of one that was killed
+        _fetch(list(TOOL_PACKAGES), part, log)
+        replace_tree(part, tools)
     libraries = [str(path) for path in (tools / "usr/lib").glob("*-linux-gnu")]
     return {
         "PATH": f"{tools}/usr/bin:{os.environ['PATH']}",

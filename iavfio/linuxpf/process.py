@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,19 +22,23 @@ from pathlib import Path
 from types import TracebackType
 
 from iavfio.linuxpf.cache import LabError
+from iavfio.linuxpf.scratch import scratch
 
 REQUEST = struct.Struct("<4I")
 ANSWER = struct.Struct("<3IiI")
 REQUEST_FD, ANSWER_FD = 3, 4
-MEMORY = "256M"
+MEMORY = 256  # MiB
 # Of a kernel's messages only an alarm goes to the log, so that no client's requests can fill it.
 CONSOLE = ("con=none", "ssl=none", "con0=fd:0,fd:2", "stderr=1", "loglevel=3")
 PANIC = "Kernel panic - not syncing: "
-LOG = 3000  # bytes of its end that are told
+LOG = 3000  # bytes of its end that are told of one that does not start
+LINES = 3  # of its end that are told of another one
 LAST_WORDS = 1.0  # seconds
-ENDING = 20.0
+ENDING = 1.0  # seconds: one that hangs has nothing to lose, and whoever ends us waits two
 STARTING = 60.0  # seconds, of a busy machine
-ANSWERING = 20.0  # seconds; a reset of 64 VFs takes a part of one
+# Seconds: a client gives a software VF that is silent five. The slowest answer, that to a reset of
+# 64 VFs, took 0.7 s on a machine with four processes for each processor.
+ANSWERING = 4.0
 Reply = tuple[int, int, bytes]  # opcode, v_retval, payload
 
 
@@ -127,9 +133,25 @@ class Answer:
 
 
 class JudgeProcess:
-    """A running judge; a context manager."""
+    """A running judge; a context manager.
+
+    What it writes to files lies in a directory that is removed when it has started, or has failed
+    to. So nothing is left of one that is killed. Raises LabError when it does not start.
+    """
 
     def __init__(self, kernel: Path, *arguments: str) -> None:
+        self._started = False
+        with scratch(MEMORY) as directory:
+            self._spawn(kernel, directory, arguments)
+            try:
+                self.start = self._until_end(STARTING)  # what its PF did until it was ready
+            except BaseException:
+                self._kill()
+                self.close()
+                raise
+        self._started = True
+
+    def _spawn(self, kernel: Path, directory: Path, arguments: Sequence[str]) -> None:
         request_read, self._requests = os.pipe()
         answer_read, answer_write = os.pipe()
         self._answers, self._unread = answer_read, b""
@@ -137,9 +159,10 @@ class JudgeProcess:
         self.said = 0
         # The shell puts the pipes at the numbers that the kernel in the process expects.
         line = f'exec "$0" "$@" {REQUEST_FD}<&{request_read} {ANSWER_FD}>&{answer_write}'
-        options = [f"mem={MEMORY}", *CONSOLE, "panic=1", "time-travel=inf-cpu"]
+        options = [f"mem={MEMORY}M", f"uml_dir={directory}/", *CONSOLE, "panic=1"]
         self._child = subprocess.Popen(
-            ["bash", "-c", line, str(kernel), *options, *arguments],
+            ["bash", "-c", line, str(kernel), *options, "time-travel=inf-cpu", *arguments],
+            env={**os.environ, "TMPDIR": str(directory)},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -148,11 +171,12 @@ class JudgeProcess:
         )
         os.close(request_read)
         os.close(answer_write)
-        try:
-            self.start = self._until_end(STARTING)  # what its PF did until it was ready
-        except BaseException:
-            self.close()
-            raise
+        self.end_fd = os.pidfd_open(self._child.pid)  # readable when the process has ended
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which has a group of its own."""
+        return self._child.pid
 
     def __enter__(self) -> JudgeProcess:
         return self
@@ -166,11 +190,14 @@ class JudgeProcess:
         self.close()
 
     def request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
-        """One request with everything that it brought about. Raises LabError for a dead judge."""
+        """One request with everything that it brought about.
+
+        Raises LabError for a judge that has died; one that does not answer in time is killed.
+        """
         try:
             os.write(self._requests, REQUEST.pack(what, vf, opcode, len(payload)) + payload)
         except BrokenPipeError as error:
-            raise self._died() from error
+            raise self.died() from error
         return self._until_end(ANSWERING)
 
     def say(self, opcode: int, payload: bytes = b"", vf: int = 0) -> list[Reply]:
@@ -194,34 +221,44 @@ class JudgeProcess:
                 os.write(self._requests, REQUEST.pack(What.END, 0, 0, 0))
                 self._child.wait(ENDING)
             except (BrokenPipeError, subprocess.TimeoutExpired):
-                self._child.kill()
-                self._child.wait()
+                self._kill()
         os.close(self._requests)
         os.close(self._answers)
+        os.close(self.end_fd)
         self._log.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
 
     def log(self) -> str:
         """The end of what the process and its kernel have said."""
         at = max(0, os.fstat(self._log.fileno()).st_size - LOG)
         return os.pread(self._log.fileno(), LOG, at).decode(errors="replace")
 
-    def _died(self) -> LabError:
+    def died(self) -> LabError:
+        """The error of one that has ended without being asked to, with the end of its log."""
         with suppress(subprocess.TimeoutExpired):  # its pipes may be closed before they are written
             self._child.wait(LAST_WORDS)
         panics = [line.partition(PANIC)[2] for line in self.log().splitlines() if PANIC in line]
         return self._failed(": ".join(["it died", *panics[:1]]))
 
     def _failed(self, why: str) -> LabError:
-        return LabError(f"the judge does not answer: {why}; the end of its log:\n{self.log()}")
+        what, log = f"the judge does not answer: {why}", self.log()
+        if self._started:
+            return LabError(f"{what}; its log ends with: {' | '.join(log.splitlines()[-LINES:])}")
+        return LabError(f"{what}; the end of its log:\n{log}")
 
     def _read(self, count: int, deadline: float) -> bytes:
         while len(self._unread) < count:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._answers], [], [], left)[0]:
-                raise self._failed("its time is over")
+                self._kill()  # nobody would ask it any more
+                raise self._failed("its time was over, and it was killed")
             data = os.read(self._answers, 1 << 16)
             if not data:
-                raise self._died()
+                raise self.died()
             self._unread += data
         taken, self._unread = self._unread[:count], self._unread[count:]
         return taken

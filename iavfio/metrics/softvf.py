@@ -44,6 +44,7 @@ class SoftPfCollector(Collector):
 
     def __init__(self, directories: Sequence[Path]) -> None:
         self._directories = {_label(each): each for each in directories}
+        self.failures: tuple[IavfioError, ...] = ()  # of the newest scrape
 
     def collect(self) -> Iterator[Family]:
         """The metric families; a software PF that does not answer has `iavfio_softvf_up` 0.
@@ -55,15 +56,18 @@ class SoftPfCollector(Collector):
             "iavfio_softvf_up", "Whether the software PF answers", labels=("pf",)
         )
         answers: dict[str, dict[str, Any]] = {}
+        failures: list[IavfioError] = []
         end = time.monotonic() + SECONDS
         for asked, (name, directory) in enumerate(self._directories.items()):
             share = (end - time.monotonic()) / (len(self._directories) - asked)
             try:
                 answers[name] = _answers(directory, Questions(share, MOST_BYTES))
-            except (IavfioError, LookupError, ValueError):  # or of another version
+            except (IavfioError, LookupError, ValueError) as error:
+                failures.append(_failure(directory, error))
                 up.add_metric((name,), 0)
             else:
                 up.add_metric((name,), 1)
+        self.failures = tuple(failures)
         yield up
         yield from _of_vfs(answers)
         yield from _of_wires(answers)
@@ -73,6 +77,17 @@ class SoftPfCollector(Collector):
 def _label(directory: Path) -> str:
     """Returns the directory's path, which may hold any bytes, as a text that can be sent."""
     return str(directory).encode("utf-8", "replace").decode()
+
+
+def _failure(directory: Path, error: Exception) -> IavfioError:
+    """Why a software PF has no metrics."""
+    if isinstance(error, IavfioError):
+        return error
+    return IavfioError(
+        f"what answers at {directory} tells no counters",
+        f"{type(error).__name__}: {error}",
+        "it is no software PF, or one of another version of iavfio: see what serves it: ss -xlp",
+    )
 
 
 def _answers(directory: Path, questions: Questions) -> dict[str, Any]:

@@ -75,8 +75,9 @@ class PortControl:
         self.mirroring = Mirroring(name, self._facts)
         self.sampling = Sampling()
         self._owner = os.getpid()
-        self._closing = threading.Lock()  # taken while there is nothing to close
-        self._closing.acquire()
+        self._gate = threading.Lock()  # whoever has it decides who closes
+        self._closing = True  # or there is nothing to close yet
+        self._to_close: list[Callable[[], object]] | None = None  # what is left of a close
         self._limit = bounds.CallLimit(device, lambda: self.closeable)
         self.segment: PortSegment
         self.stats: PortStats
@@ -119,13 +120,13 @@ class PortControl:
             status.move(State.STOPPED)
             events = self.interrupts.fds[0], device.request_event(), device.error_event()
             self.watchdog = Watchdog(status.name, self.bar, device.fd, *events)
-            say_less_than_usual(status, self.session, self.settings, self.interrupts)
+            say_less_than_usual(status, self.session, self.settings, self.interrupts, self.bar)
             device.limit(math.inf)
         except BaseException as failure:
             bounds.give_back(device, failure)
             self._discard()
             raise
-        self._closing.release()
+        self._closing = False
         try:
             self.watchdog.begin(self.housekeeping, self.mirroring.door)
         except BaseException as failure:  # nobody would watch over the port
@@ -134,6 +135,9 @@ class PortControl:
 
     def _discard(self) -> None:
         """Undoes an open that failed: the device must forget us before our memory goes."""
+        if hasattr(self, "watchdog"):
+            self.watchdog.end()
+            self.watchdog.free()
         try:
             self.session.close()
         except IavfioError:
@@ -145,7 +149,7 @@ class PortControl:
     @property
     def closeable(self) -> bool:
         """Whether there is something to close, and it belongs to this process."""
-        return os.getpid() == self._owner and not self._closing.locked()
+        return os.getpid() == self._owner and not self._closing
 
     def close(self, seconds: float = bounds.CLOSE) -> bool:
         """Stops, tells the PF, gives all memory back. Whether it was the first.
@@ -154,35 +158,58 @@ class PortControl:
         ended in `seconds` ends without the PF, or with the connection to a silent server. A signal
         hastens it; KeyboardInterrupt comes when all is done.
         """
-        if os.getpid() != self._owner or not self._closing.acquire(blocking=False):
+        if os.getpid() != self._owner:
             return False
-        deadline = Deadline(seconds)
-        self.device.limit(seconds)
+        first = False
+        try:
+            with self._gate:  # a signal may be answered here, but not between these two
+                first = not self._closing
+                self._closing = True
+            if not first:
+                return False
+            deadline, finishing = Deadline(seconds), bounds.Finishing(self.device)
+            self.device.limit(seconds)
+            finishing.take(lambda: self._close(deadline))
+            finishing.end()
+        except BaseException:
+            if first and self._to_close != []:
+                self._closing = False  # the next call does what this one has left
+                if self._to_close:
+                    self.status.close()  # nobody uses what is closed by half
+            raise
+        return True
+
+    def _close(self, deadline: Deadline) -> None:
+        """Takes the steps that are left."""
+        if self._to_close is None:
+            self._to_close = self._steps_of_closing()
         self.session.abandoned.set()
-        finishing = bounds.Finishing(self.device)
-        finishing.take(self.watchdog.end)
+        self.watchdog.end()
         with self.status.lock, self.session.within(deadline.left * bounds.PF_SHARE):
             self.session.abandoned.clear()
             self.traffic.wanted = False
-            for step in (
-                self.traffic.end,
-                self._take_back,
-                self.session.close,
-                self.mirroring.close,
-                self.sampling.close,
-                *(pair.close for pair in self.queues),
-                lambda: self.pool.forget(self.device.space),
-                self.device.close,
-            ):
+            while self._to_close:
                 try:
-                    finishing.take(step)
+                    self._to_close[0]()
                 except (IavfioError, OSError) as error:
                     self.status.note(f"not closed in order: {why_of(self.device, error)}")
-            self.status.move(State.CLOSED)
-            self.segment.close()
-            self.watchdog.free()
-        finishing.end()
-        return True
+                del self._to_close[0]
+
+    def _steps_of_closing(self) -> list[Callable[[], object]]:
+        """In order. Each may be taken twice: a signal may come before a step is crossed off."""
+        return [
+            self.traffic.end,
+            self._take_back,
+            self.session.close,
+            self.mirroring.close,
+            self.sampling.close,
+            lambda: self.queues.close(),
+            lambda: self.pool.forget(self.device.space),
+            self.device.close,
+            self.status.close,
+            self.segment.close,
+            self.watchdog.free,
+        ]
 
     def _take_back(self) -> None:
         """The next user of the VF shall not find our addresses; a PF may keep them over resets."""

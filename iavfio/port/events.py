@@ -119,7 +119,11 @@ class EventLock:
             yield taken
         finally:
             if taken:
-                self._let_go(aside=aside)
+                self._depth -= 1
+                last = self._depth == 0
+                self._lock.release()  # a signal may come at the begin of any function of ours
+                if last:
+                    self.deliver_now() if aside else self.deliver()
 
     @property
     def wanted(self) -> bool:
@@ -140,13 +144,6 @@ class EventLock:
         with self._counting:
             self._waiters += change
 
-    def _let_go(self, *, aside: bool = False) -> None:
-        self._depth -= 1
-        last = self._depth == 0
-        self._lock.release()
-        if last:
-            self.deliver_now() if aside else self.deliver()
-
     def __enter__(self) -> EventLock:
         self._take(-1)
         self._depth += 1
@@ -158,4 +155,8 @@ class EventLock:
         value: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._let_go()
+        self._depth -= 1
+        last = self._depth == 0
+        self._lock.release()
+        if last:
+            self.deliver()

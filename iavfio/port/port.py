@@ -311,6 +311,9 @@ class Port:
         seconds, first = WAIT("within", within), True
         try:
             first = self.control.close(seconds)
+        except BaseException:
+            first = not self.control.closeable  # else there is more to close, by the next call
+            raise
         finally:
             if first:
                 atexit_close.forget(self)

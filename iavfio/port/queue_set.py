@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from iavfio.datapath.pair import FCS, PairSettings, QueuePair
 from iavfio.datapath.pool import Pool
 from iavfio.datapath.queues import PortState, RxQueue, TxQueue
+from iavfio.errors import IavfioError
 from iavfio.port.queues import Queues, RxQueues
 from iavfio.port.settings import Limits, Settings
 
@@ -61,9 +62,18 @@ class QueueSet:
             pair.settle()
 
     def close(self) -> None:
-        """Gives all memory back; the queue objects stay and say that they do not run."""
+        """Gives all memory back; the queue objects stay and say that they do not run.
+
+        Raises the first error, when all pairs are closed. Twice is harmless.
+        """
+        failure: IavfioError | None = None
         for pair in self.pairs:
-            pair.close()
+            try:
+                pair.close()
+            except IavfioError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def disown(self) -> None:
         """Leaves the pairs to the parent, in a forked child."""

@@ -10,6 +10,7 @@ from iavfio.port.negotiation import Session
 from iavfio.port.settings import Settings
 from iavfio.port.status import PortStatus
 from iavfio.port.vectors import VectorPlan
+from iavfio.pyvfio.bar import Bar
 
 SHARE = 16  # a pool that has less than this part of its buffers left is short
 LEAST = 64  # buffers for each queue: two batches of a refill
@@ -77,9 +78,15 @@ def _node(pool: Pool, node: int | None) -> str:
 
 
 def say_less_than_usual(
-    status: PortStatus, session: Session, settings: Settings, interrupts: Interrupts
+    status: PortStatus, session: Session, settings: Settings, interrupts: Interrupts, bar: Bar
 ) -> None:
     """Notes what a port that was just opened has less of than ports usually have."""
+    if bar.unmapped:
+        status.note(
+            f"the server's file for BAR0 {bar.unmapped}: it is not mapped, and each register and "
+            "doorbell is a message, which is slow\n"
+            "  its server must give a memfd with F_SEAL_SHRINK"
+        )
     if settings.mtu < Settings.mtu:
         status.note(
             f"the PF allows frames of {session.max_frame} bytes, so the MTU is "

@@ -128,6 +128,11 @@ class PortStatus:
         calm = state in (State.STOPPED, State.RUNNING, State.CLOSED)
         log.log(logging.INFO if calm else logging.DEBUG, "%s: %s", self.name, state.value)
 
+    def close(self) -> None:
+        """The port is closed. Twice is harmless."""
+        if self.state is not State.CLOSED:
+            self.move(State.CLOSED)
+
     def _publish(self, state: State) -> None:
         if state in (State.RESETTING, State.FAILED, State.CLOSED):
             self.set_link(Link.now(False, 0))  # the PF tells it anew after a reset

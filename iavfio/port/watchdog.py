@@ -27,6 +27,7 @@ from iavfio.pyvfio.eventfds import taken
 PERIOD_US = 4000
 TICK = 1.0  # seconds between periodic work while nothing else happens
 IDLE_MS = 500  # one wait for what the C watchdog sees
+PATIENCE = 4.0  # seconds: more than any access of a watchdog thread takes during a close
 OWED_MS = 5  # the same while messages could not be looked at
 
 log = logger("port")
@@ -100,6 +101,7 @@ class Watchdog:
                 raise thread_shortage(what)
             failure = OSError(-error[0], os.strerror(-error[0]))
             raise exhaustion(failure, what) or IavfioError(what, str(failure))
+        self._owner = os.getpid()
         self._ending = False
         self._next_tick = 0.0
         self._mailbox_owed = False  # vector 0 has fired, and nobody has enabled it again
@@ -153,16 +155,28 @@ class Watchdog:
             lib.watchdog_remove(self._watch, pair.raw)
 
     def end(self) -> None:
-        """Ends both threads. Not under the port's lock: a recovery may be waiting for it."""
+        """Ends both threads. Not under the port's lock: a recovery may be waiting for it.
+
+        A watchdog thread that does not end, since a callback of the user's does not return or a
+        lock is held for good, is left behind after PATIENCE seconds with the C watchdog.
+        """
         self._ending = True
         while lib.watchdog_stop(self._watch, SLICE_MS):
             pass  # signals are answered between two slices (docs/spec/reliability.md F66)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def free(self) -> None:
-        """Gives the C watch back, after `end` and the last `remove`."""
-        lib.watchdog_free(self._watch)
+        """Gives the C watch back, after `end` and the last `remove`. Twice is harmless."""
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            return  # it is going to look at the C watch once more
+        watch, self._watch = self._watch, ffi.NULL
+        lib.watchdog_free(watch)
+
+    def __del__(self) -> None:
+        """One whose port could not be opened must not go on; a forked child has no threads."""
+        if hasattr(self, "_thread") and os.getpid() == self._owner and not self._thread.is_alive():
+            self.free()
 
     def _run(self) -> None:
         assert self._watcher is not None

@@ -9,7 +9,13 @@ from typing import Any
 
 from iavfio.pyvfio import forks
 from iavfio.pyvfio._vfio import ffi, lib
-from iavfio.pyvfio.errors import Closed, DeviceLost, Unsupported, VfioError
+from iavfio.pyvfio.errors import (
+    Closed,
+    DeviceLost,
+    Unsupported,
+    VfioError,
+    within_own_request,
+)
 from iavfio.pyvfio.log import log
 
 # Milliseconds of a wait in C: between two of them Python answers signals (docs/spec/reliability.md
@@ -25,7 +31,8 @@ class Bar:
 
     `regio` is the address of a C `struct vfio_regio`, valid until close, usable from any thread.
     A device that is gone reads 0xffffffff and sets `lost`; the process survives
-    (docs/spec/reliability.md F31, F32).
+    (docs/spec/reliability.md F31, F32). `unmapped` says why nothing is mapped that a server offers,
+    as in "may be cut short"; "" where that is not so.
     """
 
     def __init__(self, name: str, io: Any, size: int) -> None:
@@ -34,6 +41,7 @@ class Bar:
         self._io = io
         self._name = name
         self.size = size
+        self.unmapped = ""
         self._areas: list[tuple[int, mmap.mmap, Any]] = []
         self.regio = int(ffi.cast("uintptr_t", lib.bar_io_regio(io)))
         self._was_lost = False
@@ -53,6 +61,13 @@ class Bar:
                 f"{self._name}: BAR area at {offset:#x} cannot be used", "", "", -result
             )
         self._areas.append((offset, memory, view))
+
+    def by_message(self, why: str) -> None:
+        """Nothing is mapped, because of what the server's file is or may become."""
+        self.unmapped = why
+        log.warning(
+            "%s: its server's file %s: each access is a message, which is slow", self._name, why
+        )
 
     @property
     def lost(self) -> bool:
@@ -83,9 +98,13 @@ class Bar:
             raise Closed(f"{self._name} was closed")
         try:
             while (result := lib.bar_io_run(self._io, access, SLICE_MS)) == -errno.EAGAIN:
-                pass
+                if self._io is None:  # a signal handler did that
+                    raise Closed(f"{self._name} was closed")
         finally:
-            lib.bar_io_end(self._io, access)
+            if self._io is not None:
+                lib.bar_io_end(self._io, access)
+        if result == -errno.EDEADLK:
+            raise within_own_request(self._name)
         return int(result)
 
     def mapped(self, offset: int, length: int = 4) -> bool:
@@ -133,9 +152,8 @@ class Bar:
         if self._io is None:
             return
         self._was_lost = bool(lib.bar_io_lost(self._io))
-        lib.bar_io_free(self._io)
-        self._io = None
-        self._areas = []
+        io, self._io, self._areas = self._io, None, []
+        lib.bar_io_free(io)
 
     def after_fork_in_child(self) -> None:
         """Doorbells of the parent's device become plain memory (docs/spec/reliability.md F64)."""

@@ -37,7 +37,7 @@ class Ioas(AddressSpace):
         super().__init__()
         self._kernel = kernel
         self._ranges: tuple[IovaRange, ...] = ()
-        self._users = 0
+        self._users: set[str] = set()  # addresses of devices
         self.fd = open_node(kernel, "/dev/iommu")
         request = bytearray(abi.IOAS_ALLOC.pack(abi.IOAS_ALLOC.size, 0, 0))
         try:
@@ -56,7 +56,7 @@ class Ioas(AddressSpace):
     def ranges(self) -> tuple[IovaRange, ...]:
         return self._ranges
 
-    def attached(self) -> None:
+    def attached(self, bdf: str) -> None:
         """Counts a device and reads the ranges anew.
 
         Reserved regions show only once a device is attached (docs/spec/vfio.md 4).
@@ -86,27 +86,30 @@ class Ioas(AddressSpace):
         self._ranges = tuple(
             IovaRange(spans[2 * i], spans[2 * i + 1]) for i in range(min(count, capacity))
         )
-        self._users += 1
+        self._users.add(bdf)
 
-    def detached(self) -> None:
-        """The last device to go takes all mappings and the address space with it."""
-        self._users -= 1
-        if self._users > 0:
+    def detached(self, bdf: str) -> None:
+        """The last device to go takes all mappings and the address space with it.
+
+        Twice is harmless.
+        """
+        self._users.discard(bdf)
+        if self._users:
             return
         self._unmap_all()
         self.abandon()
 
     def abandon(self) -> None:
         """Closes an address space that nobody uses."""
-        if self._users <= 0 and self.fd >= 0:
+        if not self._users and self.fd >= 0:
             destroy = bytearray(struct.pack("<II", 8, self.id))
             try:
                 self._kernel.ioctl(self.fd, abi.IOMMU_DESTROY, destroy)
             except OSError:
                 pass  # closing undoes it as well
             self._shut()
-            self._kernel.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            self._kernel.close(fd)
 
     def _map(self, memory: DmaMemory, iova: int, readable: bool, writable: bool) -> None:
         flags = abi.IOAS_FIXED
@@ -214,13 +217,13 @@ class CdevDevice(KernelDevice):
             raise VfioError(
                 f"{bdf} cannot be attached", str(error.strerror), BY_GROUP, code
             ) from error
-        ioas.attached()
+        ioas.attached(bdf)
 
     def _release(self) -> None:
         try:
             super()._release()
         finally:
-            self._ioas.detached()
+            self._ioas.detached(self.name)
 
 
 def _bind_error(

@@ -13,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from iavfio import dialing
 from iavfio.pyvfio import budget, forks
 from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.bar import SLICE_MS
@@ -25,6 +26,7 @@ from iavfio.pyvfio.errors import (
     UnknownDevice,
     VfioError,
     system_error,
+    within_own_request,
 )
 from iavfio.pyvfio.log import log
 
@@ -184,12 +186,15 @@ class Connection:
         )
         try:
             while (result := lib.vu_call_run(self._conn, call, SLICE_MS)) == -errno.EAGAIN:
-                pass  # signals are answered between two slices (docs/spec/reliability.md F66)
+                # Signals are answered between two slices (docs/spec/reliability.md F66).
+                if self._conn is None:
+                    raise DeviceLost(f"{self.path}: the connection is closed")
             received = [call.fds[i] for i in range(call.nfds)] if want_fds and not result else []
             if received:
                 call.nfds = 0  # they are the caller's from here on
         finally:
-            lib.vu_call_end(self._conn, call)
+            if self._conn is not None:
+                lib.vu_call_end(self._conn, call)
         if result > 0:
             raise OSError(result, os.strerror(result), self.path)
         if result < 0:
@@ -218,6 +223,8 @@ class Connection:
                 + START,
                 code,
             )
+        if code == errno.EDEADLK:
+            return within_own_request(self.path)
         if code == errno.EMFILE:
             full = OSError(code, os.strerror(code))
             return system_error(f"{self.path}: its files cannot be taken", full, "")
@@ -262,10 +269,10 @@ class Connection:
         lib.vu_conn_limit(self._conn, *ends)
 
     def close(self) -> None:
-        """Hangs up; the server drops all DMA windows."""
-        if self._conn is not None:
-            lib.vu_conn_free(self._conn)
-            self._conn = None
+        """Hangs up; the server drops all DMA windows. Twice is harmless."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            lib.vu_conn_free(conn)
 
     def after_fork_in_child(self) -> None:
         """Hangs up in a forked child: only the parent may speak (docs/spec/reliability.md F64)."""
@@ -291,9 +298,17 @@ def _connect(path: str) -> socket.socket:
     except OSError as error:
         raise system_error(f"no socket to reach {path}", error, "free memory") from error
     try:
-        sock.connect(path)
+        dialing.connect(sock, path, budget.left())
+    except TimeoutError as error:
+        raise DeviceLost(
+            f"{path} does not answer",
+            "the server accepts no more connections: its backlog is full, and stayed so for as "
+            "long as this call may take",
+            "see whether its server runs, is not stopped and has a CPU, and end the clients that "
+            "wait for it; then open it again",
+            errno.ETIMEDOUT,
+        ) from error
     except OSError as error:
-        sock.close()
         code = error.errno or 0
         if code in (errno.ENOENT, errno.ENOTDIR):
             raise NotFound(

@@ -91,26 +91,29 @@ class Container(AddressSpace):
                 group.close()
                 raise
             self._groups[number] = group
-        group.users += 1
+        group.users.add(bdf)
         return group
 
-    def leave(self, group: Group) -> None:
-        """Gives a group back when its last device closes; the last group closes the container."""
-        group.users -= 1
+    def leave(self, group: Group, bdf: str) -> None:
+        """Gives a group back when its last device closes; the last group closes the container.
+
+        Twice is harmless.
+        """
+        group.users.discard(bdf)
         if group.users:
             return
-        if len(self._groups) == 1:
+        if self._groups.keys() == {group.number}:
             self._unmap_all()
         group.close()
-        del self._groups[group.number]
+        self._groups.pop(group.number, None)
         self.abandon()
 
     def abandon(self) -> None:
         """Closes a container that no group has joined."""
         if self.fd >= 0 and not self._groups:
             self._shut()
-            self._kernel.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            self._kernel.close(fd)
 
     def _set_iommu(self, bdf: str) -> None:
         try:
@@ -194,7 +197,7 @@ class Group:
     def __init__(self, kernel: Kernel, container: Container, number: str, bdf: str) -> None:
         self._kernel = kernel
         self.number = number
-        self.users = 0
+        self.users: set[str] = set()  # addresses of devices
         self.path = f"/dev/vfio/{number}"
         # In a container the device plugin of Kubernetes gives a noiommu group the plain name.
         if sysfs.is_noiommu(kernel, number) and not kernel.exists(self.path):
@@ -255,8 +258,8 @@ class Group:
             self._kernel.ioctl(self.fd, abi.GROUP_UNSET_CONTAINER)
         except OSError:
             pass  # closing undoes it as well (docs/spec/vfio.md 2)
-        self._kernel.close(self.fd)
-        self.fd = -1
+        fd, self.fd = self.fd, -1
+        self._kernel.close(fd)
 
 
 def _device_error(bdf: str, token: str | None, error: OSError) -> VfioError:

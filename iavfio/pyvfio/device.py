@@ -167,6 +167,7 @@ class Device(ABC):
         self._vectors: list[int] = []
         self._events: dict[int, int] = {}
         self._closed = ""
+        self._given_back = False
         forks.track(self)
 
     @abstractmethod
@@ -296,7 +297,6 @@ class Device(ABC):
         if self._vectors:
             self.disable_irqs(IRQ_MSIX)
             _close_all(self._vectors)
-            self._vectors = []
 
     def request_event(self) -> int | None:
         """Eventfd of REQ: the host wants the device back. None when the device has none."""
@@ -332,23 +332,28 @@ class Device(ABC):
     def close(self) -> None:
         """Switches interrupts off, unmaps BARs, gives device and address space back.
 
-        The order is that of docs/spec/vfio.md 2.
+        The order is that of docs/spec/vfio.md 2. Twice is harmless; a call that a signal ended is
+        made again for what it has left.
         """
-        if self._closed:
+        if self._given_back:
             return
-        if not self.lost:
+        if not self._closed and not self.lost:
             for index in ([IRQ_MSIX] if self._vectors else []) + list(self._events):
                 try:
                     self.disable_irqs(index)
                 except VfioError:
                     pass  # what is gone needs no disabling; closing disables the rest
         self._closed = "it was closed"
-        _close_all([*self._vectors, *self._events.values()])
-        self._vectors, self._events = [], {}
+        _close_all(self._vectors)
+        for index in list(self._events):
+            fd = self._events[index]
+            del self._events[index]
+            os.close(fd)
         for bar in self._bars.values():
             bar.close()
         self._bars = {}
         self._release()
+        self._given_back = True
         log.info("%s: closed", self.name)
 
     @property
@@ -380,6 +385,7 @@ class Device(ABC):
     def after_fork_in_child(self) -> None:
         """A child must not touch its parent's device (docs/spec/reliability.md F64)."""
         self._closed = self._closed or "it belongs to the process that forked this one"
+        self._given_back = True
 
     def __enter__(self) -> Device:
         return self
@@ -410,6 +416,9 @@ def accesses(
         offset += size
 
 
-def _close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
+def _close_all(fds: list[int]) -> None:
+    """Closes and empties. No signal is answered between `del` and close(): each goes once."""
+    while fds:
+        fd = fds[-1]
+        del fds[-1]
         os.close(fd)

@@ -29,6 +29,7 @@ __all__ = [
     "Unsupported",
     "VfioError",
     "system_error",
+    "within_own_request",
 ]
 
 
@@ -93,6 +94,16 @@ class ProtocolError(VfioError):
 
 class Closed(VfioError):
     """The object was closed, or belongs to the process that forked this one."""
+
+
+def within_own_request(name: str) -> VfioError:
+    """The error for a request of a signal handler in the midst of another one of its thread."""
+    return VfioError(
+        f"{name} cannot be asked now",
+        "a signal handler asks in the midst of another request of its own thread",
+        "let the handler take a note, and ask when it has returned",
+        codes.EDEADLK,
+    )
 
 
 def system_error(what: str, error: OSError, remedy: str) -> VfioError:

@@ -50,7 +50,7 @@ class GroupDevice(KernelDevice):
         try:
             fd = self._group.open_device(bdf, token)
         except BaseException:
-            container.leave(self._group)
+            container.leave(self._group, bdf)
             raise
         super().__init__(kernel, bdf, fd)
 
@@ -58,7 +58,7 @@ class GroupDevice(KernelDevice):
         try:
             super()._release()
         finally:
-            self._container.leave(self._group)
+            self._container.leave(self._group, self.name)
 
 
 def _usable_group(kernel: Kernel, bdf: str, unsafe_noiommu: bool) -> str:

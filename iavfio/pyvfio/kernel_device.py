@@ -270,5 +270,6 @@ class KernelDevice(Device):
         return bar
 
     def _release(self) -> None:
-        self._kernel.close(self.fd)
-        self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._kernel.close(fd)

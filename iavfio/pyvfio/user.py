@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from iavfio.pyvfio._vfio import lib
+from iavfio.pyvfio._vfio import ffi, lib
 from iavfio.pyvfio.bar import Bar
 from iavfio.pyvfio.budget import one_call
 from iavfio.pyvfio.connection import TIMEOUT_MS, Command, Connection
@@ -41,6 +41,7 @@ MISPLACED = frozenset({errno.EINVAL, errno.EEXIST, errno.ERANGE})  # a window's 
 DMA_MAP = struct.Struct("<IIQQQ")  # argsz, flags, offset, address, size
 DMA_UNMAP = struct.Struct("<IIQQ")  # argsz, flags, address, size
 OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # not the server's fault
+BEYOND = (1 << 64) - 1  # the end of any file
 ACCESS = struct.Struct("<QII")  # offset, region, count
 
 
@@ -264,11 +265,18 @@ class UserDevice(Device):
         return bar
 
     def _map_areas(self, bar: Bar, info: RegionInfo, fd: int | None) -> None:
+        if fd is None or not info.areas:
+            return
+        end = info.offset + max(area.offset + area.size for area in info.areas)
+        why = lib.bar_file_unfit(fd, min(end, BEYOND))
+        if why != ffi.NULL:
+            bar.by_message(ffi.string(why).decode())
+            return
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if info.writable else 0)
-        for area in info.areas if fd is not None else ():
+        for area in info.areas:
             try:
                 at = info.offset + area.offset
-                memory = mmap.mmap(fd or 0, area.size, mmap.MAP_SHARED, prot, offset=at)
+                memory = mmap.mmap(fd, area.size, mmap.MAP_SHARED, prot, offset=at)
             except (OSError, ValueError, OverflowError) as error:
                 if isinstance(error, OSError) and error.errno in OUR_LIMITS:
                     what = f"{self.name}: BAR{info.index} cannot be mapped"

@@ -42,17 +42,23 @@ class Bundle:
         """How each check ended, in their order."""
         return [Outcome(**item) for item in self.results["checks"]]
 
+    def packed(self) -> bytes:
+        """The content of its file."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            text = json.dumps(self.results, indent=1)
+            for name, content in {RESULTS: text, **self.files}.items():
+                data = content.encode()
+                info = tarfile.TarInfo(f"qualify/{name}")
+                info.size, info.mtime = len(data), int(time.time())
+                tar.addfile(info, io.BytesIO(data))
+        return packed.getvalue()
+
     def write(self, path: Path) -> None:
         """Writes the file, or leaves an older one as it was. Raises ConfigError."""
         part = _part(path)
         try:
-            with tarfile.open(part, "w") as tar:
-                text = json.dumps(self.results, indent=1)
-                for name, content in {RESULTS: text, **self.files}.items():
-                    data = content.encode()
-                    info = tarfile.TarInfo(f"qualify/{name}")
-                    info.size, info.mtime = len(data), int(time.time())
-                    tar.addfile(info, io.BytesIO(data))
+            part.write_bytes(self.packed())
             part.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -6,13 +6,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from iavfio.errors import IavfioError
+from iavfio.outlet import Handler, Outlet
 from iavfio.softvf.process import SOFTWARE, Settings, cannot_start, print_ready, run
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     for fd in (given.ready_fd, given.parent_fd):
         if fd is not None:
             os.set_inheritable(fd, False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)  # until `run` serves: what has been started ends, too
+    logging.lastResort = Handler(Outlet(), logging.WARNING)  # of faults, while VFs wait
     try:
         if given.ready_fd is None:
             run(settings, print_ready, given.parent_fd, sys.stdout)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from iavfio import dialing
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.foreign import an_object, parsed, printable
 
@@ -33,10 +34,16 @@ class Questions:
         request = json.dumps({"command": command} | arguments).encode() + b"\n"
         try:
             answer = exchange(path, request, self._end - time.monotonic(), self._most)
+        except TimeoutError as error:
+            raise IavfioError(
+                f"no software VF answers at {path}",
+                error.strerror or "it has not answered in time",
+                "see whether its process is stopped, or has no CPU: ss -xlp names it",
+            ) from error
         except (OSError, ValueError) as error:
             raise IavfioError(
                 f"no software VF answers at {path}",
-                str(error),
+                getattr(error, "strerror", None) or str(error),
                 "name the directory that 'iavfio softvf --socket DIR' serves",
             ) from error
         if answer.pop("ok", False) is not True:
@@ -61,8 +68,7 @@ def exchange(path: Path, request: bytes, seconds: float, most: int = MOST_BYTES)
     """
     end = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as line:
-        _wait_until(end, line)
-        line.connect(str(path))
+        dialing.connect(line, str(path), end - time.monotonic())
         _wait_until(end, line)
         line.sendall(request)
         received = bytearray()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from iavfio.softvf.containment import Account
+
 ViolationKind = Literal["violation", "mdd", "note"]
 QueueName = Literal["atq", "arq"]
 QueueError = Literal["vfe", "ovfl", "crit"]
@@ -23,13 +25,16 @@ class Timer(Protocol):
 
 
 class Scheduler(Protocol):
-    """The event loop of the control plane: one thread, so nothing here needs a lock."""
+    """The event loop of the control plane: one thread, so nothing there needs a lock."""
 
     def now(self) -> float:
         """Monotonic seconds."""
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         """Calls once after `delay` seconds; a delay of 0 means after the event in hand."""
+
+    def post(self, call: Callable[[], None], account: Account) -> None:
+        """Calls once, in the loop's thread, whatever thread asks for it."""
 
 
 class VfHardware(Protocol):

@@ -21,6 +21,9 @@ One request object a line, one answer a line: `{"ok": true, ...}` or `{"ok": fal
 
 Everything else is policy and goes to the PF: link, trust, mac, spoofchk, vlan, reset, ... (see
 iavfio.softvf.pf).
+
+There may be 16 clients: one more takes the place of that which has been idle longest. Files are
+never taken: a client that sends any is told so and hung up on.
 """
 
 from __future__ import annotations
@@ -36,16 +39,19 @@ from iavfio.errors import ConfigError
 from iavfio.softvf.answer import Items, parts
 from iavfio.softvf.containment import Account
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane
+from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.acceptor import Acceptor
+from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.listener import VfServer
 
 MAX_LINE = 1 << 16
 MAX_CLIENTS = 16
 MAX_UNSENT = 1 << 20  # bytes of answers; beyond this nothing more is made for the client
+FILES_REFUSED = b'{"ok": false, "error": "a request brings no files"}\n'
 Done = dict[str, Any] | Generator[bytes, None, dict[str, Any]]  # at once, or in steps
 
 OF_A_VF = ("default_mac", "admin_mac", "primary_mac", "own_mac")  # of a PF's snapshot
@@ -194,12 +200,19 @@ class Control:
             raise ConfigError('"seconds" must be 0 to 3600')
         return {"stalled": self._server(request).stall(float(seconds))}
 
-    def _irq(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _irq(self, request: dict[str, Any]) -> Done:
         vector, count = request.get("vector", 0), request.get("count", 1)
         if type(vector) is not int or type(count) is not int or not 0 < count <= 10_000:
             raise ConfigError('"vector" must be an integer, "count" 1 to 10000')
-        msix = self._server(request).vf.msix
-        return {"signalled": all(msix.fire(Interrupt.MSIX, vector) for _ in range(count))}
+        return self._fire(self._server(request).vf.msix, vector, count)
+
+    @staticmethod
+    def _fire(msix: Msix, vector: int, count: int) -> Generator[bytes, None, dict[str, Any]]:
+        for _ in range(count):
+            if not msix.fire(Interrupt.MSIX, vector):
+                return {"signalled": False}
+            yield b""  # others may have their turn
+        return {"signalled": True}
 
     def _mute(self, request: dict[str, Any]) -> dict[str, Any]:
         self._server(request).vf.msix.mute(_flag(request))
@@ -247,19 +260,25 @@ class ControlServer:
         self.path = path
         self._control, self._loop = control, loop
         self._clients: list[_Client] = []
-        self._acceptor = Acceptor(path, loop, self._take)
+        self._closer = Closer()
+        self._acceptor = Acceptor(path, loop, self._take, self._closer)
 
     def _take(self, sock: socket.socket) -> None:
-        if len(self._clients) >= MAX_CLIENTS or not sockets.peer_allowed(sock):
-            sock.close()
+        if not sockets.peer_allowed(sock):
+            self._closer.hang_up(sock)
             return
-        self._clients.append(_Client(sock, self._control, self._loop, self._clients.remove))
+        if len(self._clients) >= MAX_CLIENTS:
+            min(self._clients, key=lambda client: client.moved).close()
+        self._clients.append(
+            _Client(sock, self._control, self._loop, self._closer, self._clients.remove)
+        )
 
     def close(self) -> None:
         """Hangs up on the clients and removes the socket."""
         self._acceptor.close()
         for client in list(self._clients):
             client.close()
+        self._closer.end()
 
 
 class _Client:
@@ -273,9 +292,12 @@ class _Client:
         sock: socket.socket,
         control: Control,
         loop: Loop,
+        closer: Closer,
         on_close: Callable[[_Client], None],
     ) -> None:
         self._sock, self._control, self._loop, self._on_close = sock, control, loop, on_close
+        self._closer = closer
+        self.moved = loop.now()  # when it last said, or was told, anything
         self._in = bytearray()
         self._out = bytearray()
         self._answer: Iterator[bytes] | None = None  # to the line in hand
@@ -306,12 +328,23 @@ class _Client:
 
     def _receive(self) -> None:
         try:
-            data = self._sock.recv(MAX_LINE, socket.MSG_DONTWAIT)
+            # A read without room for files drops them in the kernel, where their last close may
+            # wait. A look shows whether there are any, and leaves them in the socket.
+            data, _, flags, _ = self._sock.recvmsg(
+                MAX_LINE, 0, socket.MSG_PEEK | socket.MSG_DONTWAIT
+            )
+            if flags & socket.MSG_CTRUNC:
+                self._out += FILES_REFUSED
+                self._ended = True
+                return
+            if data:
+                self._sock.recv(len(data), socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except ConnectionError:
             self.close()
             return
+        self.moved = self._loop.now()
         self._in += data
         # No client of ours sends a line that is longer.
         self._ended = not data or (len(self._in) > MAX_LINE and b"\n" not in self._in)
@@ -327,6 +360,7 @@ class _Client:
             self._flush()
 
     def _step(self) -> None:
+        self.moved = self._loop.now()
         if self._answer is None:
             line, _, self._in = self._in.partition(b"\n")
             self._answer = self._control.answer(bytes(line)) if line.strip() else None
@@ -342,6 +376,7 @@ class _Client:
             if self._out:
                 sent = self._sock.send(self._out, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
                 del self._out[:sent]
+                self.moved = self._loop.now()
         except BlockingIOError:
             pass
         except ConnectionError:
@@ -363,6 +398,6 @@ class _Client:
     def close(self) -> None:
         if self._sock.fileno() >= 0:
             self._loop.forget(self._sock.fileno())
-            self._sock.close()
+            self._closer.hang_up(self._sock)
             self._answer = None
             self._on_close(self)

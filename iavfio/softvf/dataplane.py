@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -47,7 +47,7 @@ STAT_NAMES = (
 )
 WIRE_NAMES = tuple(name for name, _ in ffi.typeof("struct softvf_wire_stats").fields)
 WIRE = -1  # the VF of an event that is of the wire
-EVENT_KINDS = {0: "violation", 1: "mdd", 2: "uplink"}
+EVENT_KINDS = {0: "violation", 1: "mdd", 2: "uplink", 3: "note"}
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,20 @@ class DataPlane:
         wb_group: int = 0,
         wb_on_itr: bool = True,
         rx_tail_step: int = 1,
+        memory_gib: int = 64,
     ) -> None:
         error = ffi.new("char[]", 256)
         card: Any = ffi.new("struct softvf_card *")
         card.bar_size, card.wb_group, card.rx_tail_step = bar_size, wb_group, rx_tail_step
+        card.dma_bytes = memory_gib << 30
         card.flex, card.e810_itr, card.wb_on_itr = int(flex), int(e810_itr), int(wb_on_itr)
         immediate = writeback == "immediate"
-        self._plane: Any = lib.plane_new(vfs, card, uplink.encode(), immediate, error, len(error))
+        wire = os.fsencode(uplink)  # the path in it may hold any bytes
+        self._plane: Any = lib.plane_new(vfs, card, wire, immediate, error, len(error))
         if self._plane == ffi.NULL:
             words = ffi.string(error).decode(errors="replace")
             raise OSError(ffi.errno, words) if ffi.errno else ValueError(words)
-        self.vfs = vfs
+        self.vfs, self.memory_gib = vfs, memory_gib
         self.event_fd = int(lib.plane_event_fd(self._plane))
 
     def start(self) -> None:
@@ -175,9 +178,8 @@ class DataPlane:
 
     def stop(self) -> None:
         """Stops the data thread and frees everything."""
-        if self._plane != ffi.NULL:
-            lib.plane_free(self._plane)
-            self._plane = ffi.NULL
+        plane, self._plane = self._plane, ffi.NULL
+        lib.plane_free(plane)
 
     @contextmanager
     def _locked(self) -> Iterator[Any]:
@@ -189,10 +191,8 @@ class DataPlane:
 
     def events(self) -> list[PlaneEvent]:
         """Returns what happened since the last call, oldest first; clears event_fd."""
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self.event_fd)
-        except BlockingIOError:
-            pass
         out = []
         event: Any = ffi.new("struct softvf_event *")
         with self._locked() as plane:
@@ -217,10 +217,10 @@ class DataPlane:
             bits = int(lib.plane_condemned(plane))
         return [vf for vf in range(self.vfs) if bits >> vf & 1]
 
-    def signal(self, eventfd: int) -> None:
-        """Adds 1 to an eventfd of a client, without ever waiting for the client."""
+    def signal(self, vf: int, eventfd: int) -> None:
+        """Adds 1 to an eventfd of a VF's client, without ever waiting for the client."""
         with self._locked() as plane:
-            lib.plane_signal(plane, eventfd)
+            lib.plane_signal(plane, vf, eventfd)
 
     def violations(self, vf: int) -> int:
         """How many violations and MDD events of a VF there were, whether told or held back."""
@@ -271,12 +271,16 @@ class DataPlane:
         """Removes all windows."""
         self.dma_unmap(vf, 0, 0, everything=True)
 
-    def dma_bury(self, vf: int) -> bool:
-        """Unmaps a part of the memory that no window uses any more; whether there is more.
+    def dma_bury(self, vf: int) -> Any:
+        """A mapping that no window uses any more, for lib.plane_unmap; None where there is none."""
+        grave = ffi.new("struct softvf_grave *")
+        with self._locked() as plane:
+            return grave if lib.plane_dma_bury(plane, vf, grave) else None
 
-        A part takes some ms where all of its pages were touched; the data plane goes on meanwhile.
-        """
-        return self._plane != ffi.NULL and bool(lib.plane_dma_bury(self._plane, vf))
+    def dma_buried(self, vf: int, grave: Any) -> None:
+        """Such a mapping was unmapped: it is no longer of the client's share."""
+        with self._locked() as plane:
+            lib.plane_dma_buried(plane, vf, grave)
 
     def forgive(self, vf: int) -> None:
         """The client is gone that `condemned` would tell of."""

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -39,8 +40,21 @@ DOORBELLS = Choice("kind of doorbells", ("shared", "trapped"))
 START_SECONDS = 90.0  # of a busy machine; one that ends while it starts is told at once
 
 log = logger("softvf")
+_hurried = threading.Event()
 CONTROL_SECONDS = 5.0
 STALE_SECONDS = 10.0
+
+
+def hasten(on: bool = True) -> None:
+    """From now on a software PF is told to end, and not waited for: this process is to end.
+
+    For whoever answers SIGINT and SIGTERM (docs/spec/reliability.md F66): the kernel needs a while
+    to end such a process, and nobody has to see it. False takes it back.
+    """
+    if on:
+        _hurried.set()
+    else:
+        _hurried.clear()
 
 
 class SoftPf:
@@ -249,7 +263,8 @@ def _arguments(
         text = ("on" if value else "off") if isinstance(value, bool) else str(value)
         twists.append(cards.parse_option(f"{key}={text}"))
         command += ["--option", f"{key}={text}"]
-    cards.check_effect(personality, twists)
+    if pf == "software":  # of another PF the process knows more: which of them has the option
+        cards.check_effect(personality, twists)
     return command
 
 
@@ -296,12 +311,13 @@ def _end(child: subprocess.Popen[bytes], directory: Path, owner: int) -> None:
         log.warning("software PF %d: it had ended before, with status %d", child.pid, status)
     child.terminate()
     child.send_signal(signal.SIGCONT)  # one that was stopped hears the other only then
-    try:
-        child.wait(2.0)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    log.info("software PF %d: ended", child.pid)
+    if not _hurried.is_set():
+        try:
+            child.wait(2.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        log.info("software PF %d: ended", child.pid)
     _remove(directory)
 
 

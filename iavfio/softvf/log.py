@@ -4,12 +4,12 @@
 Clients choose how often something is said of them, so the log is bounded in number and in rate: of
 each VF, kind and rule so many entries within a second; what is beyond them is counted, and the next
 entry that is made tells how many it stands for. A VF that errs all the time costs no other VF its
-entries, nor its lines on stderr.
+entries, nor its lines on stderr. Where nobody reads those they are lost, and no VF waits for it
+(iavfio.outlet).
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
+from iavfio.outlet import Outlet
 from iavfio.softvf.contract import ViolationKind
 
 KEPT = 4096  # entries of all VFs together: the VF that has most of them loses its oldest
@@ -91,7 +92,7 @@ class ViolationLog:
         self._kept, self._length = kept, 0
         self._clock = clock
         self._start = clock()
-        self._verbose = verbose
+        self._outlet = Outlet() if verbose else None
         self._hear = hear
         self._windows: dict[Key, _Window] = {}  # of entries
         self._lines: dict[int, _Window] = {}  # of lines on stderr, by VF
@@ -118,8 +119,8 @@ class ViolationLog:
         entry = Violation(self.sequence, now, vf, kind, rule, text)
         self.sequence += 1
         self._keep(entry)
-        if self._verbose:
-            self._tell(entry)
+        if self._outlet is not None:
+            self._tell(entry, self._outlet)
         if self._hear is not None:
             self._hear(entry)
 
@@ -130,13 +131,17 @@ class ViolationLog:
             max(self._entries.values(), key=len).popleft()
             self._length -= 1
 
-    def _tell(self, entry: Violation) -> None:
+    def _tell(self, entry: Violation, outlet: Outlet) -> None:
         lines = self._lines.setdefault(entry.vf, _Window(entry.seconds))
         if lines.admits(entry.seconds, LINES_PER_SECOND):
             held = lines.settle()
-            if held:
-                print(f"... and {held} more of {name_of(entry.vf)}", file=sys.stderr)
-            print(entry, file=sys.stderr, flush=True)
+            more = f"... and {held} more of {name_of(entry.vf)}\n" if held else ""
+            outlet.write(f"{more}{entry}")
+
+    @property
+    def unread(self) -> int:
+        """Lines that stderr did not take since the start."""
+        return 0 if self._outlet is None else self._outlet.dropped
 
     def total(self, vf: int | None = None, kind: ViolationKind = "violation") -> int:
         """How many of a kind there were since the last `clear`, of one VF or of all."""

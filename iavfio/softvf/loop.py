@@ -13,7 +13,9 @@ import itertools
 import os
 import selectors
 import signal
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -63,6 +65,10 @@ class Loop:
         self._stopped = False
         self.stopped_by = 0  # the signal that ended `run`, 0 for none
         self._wakeup: tuple[int, int] | None = None
+        self._posted: deque[tuple[Account, Callable[[], None]]] = deque()
+        self._post_lock = threading.Lock()  # so that nobody writes to what is closed
+        self._post_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.watch(self._post_fd, READ, self._run_posted)
         self._former: dict[signal.Signals, Any] = {}  # signal handlers
 
     def now(self) -> float:
@@ -83,6 +89,21 @@ class Loop:
         timer = Call(self.now() + max(delay, 0.0), call, account or self._account)
         heapq.heappush(self._timers, (timer.due, next(self._order), timer))
         return timer
+
+    def post(self, call: Callable[[], None], account: Account) -> None:
+        """Calls once, by the thread that runs the loop, whatever thread asks for it.
+
+        A loop that is closed calls nothing any more.
+        """
+        with self._post_lock:
+            if self._post_fd >= 0:
+                self._posted.append((account, call))
+                os.eventfd_write(self._post_fd, 1)
+
+    def _run_posted(self, _: int) -> None:
+        os.eventfd_read(self._post_fd)
+        for _ in range(len(self._posted)):
+            self._serve(*self._posted.popleft())
 
     def watch(
         self,
@@ -175,4 +196,7 @@ class Loop:
                 self.forget(fd)
                 os.close(fd)
             self._wakeup = None
+        with self._post_lock:
+            os.close(self._post_fd)
+            self._post_fd = -1
         self._selector.close()

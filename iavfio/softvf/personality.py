@@ -26,6 +26,7 @@ TUNNELS = ("vxlan", "geneve")
 TUNNEL_LIMIT = 16
 HEXADECIMAL = re.compile("0x[0-9a-fA-F]{1,16}")
 PORT = re.compile("[0-9]{1,5}")
+NO_TRUST = ("an NPAR/MFP port has no VFs that are trusted", "i40e refuses to set trust there")
 LINK_SPEEDS = (100, 1000, 2500, 5000, 10000, 20000, 25000, 40000, 50000, 100000)
 
 
@@ -41,6 +42,7 @@ class Personality:
     subsystem_vendor: int = 0x8086
     subsystem_id: int = 0
     bar0_size: int = 0x10000
+    memory_gib: int = 64  # that each client may have mapped
     bar3_size: int = 0x4000
     msix_count: int = 5
     msix_offset: int = 0x70
@@ -108,6 +110,11 @@ class Personality:
     def is_ice(self) -> bool:
         """Whether the PF's driver is ice; otherwise it is i40e."""
         return self.driver == "ice"
+
+    @property
+    def trust_exists(self) -> bool:
+        """Whether the administrator may set a VF's trust: i40e_ndo_set_vf_trust has none in MFP."""
+        return self.is_ice or not self.mfp
 
     @property
     def is_ice_6_1(self) -> bool:
@@ -285,6 +292,10 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "queue_pool": Option(_range(1, 4096), "queue pairs of the PF for all VFs"),
         "fragmented": Option(_bool, "i40e: REQUEST_QUEUES finds no contiguous queues"),
         "bar0_size": Option(_bar, "64K, 128K, 256K"),
+        "memory_gib": Option(
+            _range(1, 1024),
+            "GiB of memory that each client may map, 1 to 1024; each may cost 2 MiB of page tables",
+        ),
         "revision": Option(_range(0, 255), "PCI revision"),
         "max_mtu": Option(_range(0, 16383), "largest frame told to the VF, 0 = unknown"),
         "max_ring": Option(_range(64, 8160), "longest ring"),
@@ -303,7 +314,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "rxdids_unknown": Option(
             _bool,
             "ice: no descriptor format is taken before a VF of the PF has asked for them (Linux "
-            "before 6.14)",
+            "before 6.14); pf_kernel=6.12 sets it",
         ),
         "rxdid_written": Option(
             _one_of(0, 1, 2, 6, *range(16, 26)),
@@ -332,7 +343,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "notify": Option(_bool, "RESET_IMPENDING before resets of the PF"),
         "notices": Option(_range(1, 16), "how many RESET_IMPENDING events"),
         "reset_messages": Option(
-            _choice("answer", "drop"), "ice: messages during a reset get ERR_PARAM, or nothing"
+            _choice("answer", "wait", "drop"),
+            "ice: messages during a reset get ERR_PARAM at once, an answer after it, or nothing",
         ),
         "resources_error_ms": Option(
             _milliseconds, "how long after a reset GET_VF_RESOURCES gets -5"
@@ -340,7 +352,10 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "resources_once": Option(
             _bool, "i40e: GET_VF_RESOURCES once a reset, as from Linux 6.17 on; off: as before"
         ),
-        "mfp": Option(_bool, "i40e: an NPAR/MFP port, which refuses a VF that asks for RX_POLLING"),
+        "mfp": Option(
+            _bool,
+            "i40e: an NPAR/MFP port, which refuses VFs that ask for RX_POLLING, and any trust",
+        ),
         "drop_first": Option(_range(0, 255), "loses the first message of this opcode, 0 = none"),
         "failure_limit": Option(
             _range(0, 1000), "invalid messages in a row that disable the VF, 0 = any; old PFs: 10"
@@ -408,8 +423,9 @@ def named(name: str, **overrides: Value) -> Personality:
     wanted = {key: _checked(key, value) for key, value in overrides.items()}
     if wanted.get("pf_kernel") == "oot":
         card = _out_of_tree(card)
-    if wanted.get("pf_kernel") == "6.1":
-        card = replace(card, uso_mac_rule=False)
+    if wanted.get("pf_kernel") == "6.12" and card.is_ice:
+        # Who names that kernel has its strictness.
+        card = replace(card, rxdids_unknown=True)
     vectors = wanted.pop("vectors", None)
     if isinstance(vectors, int):
         card = replace(card, max_vectors=vectors, msix_count=vectors)
@@ -423,6 +439,8 @@ def named(name: str, **overrides: Value) -> Personality:
             f"{card.num_queue_pairs} queue pairs at the start are more than the most allowed, "
             f"{card.max_queue_pairs}"
         )
+    if card.trusted and not card.trust_exists:
+        raise ConfigError(*NO_TRUST, "leave out trusted=on or mfp=on")
     return card
 
 

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.exhaustion import exhaustion, thread_shortage
 from iavfio.softvf import personality as cards
-from iavfio.softvf.control import Control, ControlServer
+from iavfio.softvf.control import MAX_CLIENTS, Control, ControlServer
 from iavfio.softvf.dataplane import STAT_NAMES, DataPlane, Writeback
 from iavfio.softvf.function.device import Vf
 from iavfio.softvf.log import ViolationLog, name_of
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.pf import Pf
-from iavfio.softvf.server.closing import MOST_WAITING
+from iavfio.softvf.server import sockets
+from iavfio.softvf.server.closing import MOST, MOST_WAITING
 from iavfio.softvf.server.directory import private_directory
 from iavfio.softvf.server.listener import VfServer
 from iavfio.softvf.server.messages import MAX_FDS
@@ -44,7 +45,7 @@ UPLINKS = (
     "gen[:size=N,flows=N]"
 )
 MOST_FILES = 65536
-OWN_FILES = 24
+OWN_FILES = 24 + MAX_CLIENTS + MOST  # the latter two are the control socket's
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def run(
     parent: int | None = None,
     summary: TextIO | None = None,
     ended: Callable[[], None] = lambda: None,
+    obtain: Callable[[str], object] = lambda _: None,
 ) -> int:
     """Serves until a signal, the control socket's `stop`, or the end of the parent (a pidfd).
 
@@ -77,10 +79,17 @@ def run(
     `ready` is called once with {"sockets": [...], "control": path} when clients may come, `ended`
     when what ends it has come and before anything is taken down.
     Before that, raises ConfigError or StateError for what cannot be.
+
+    `obtain` is called with the name of Linux's driver before that is started. It may take minutes
+    to make one, so whatever can be refused without it is refused before. Until clients may come,
+    signals are the caller's.
     """
     if not 1 <= settings.vfs <= MAX_VFS:
         raise ConfigError(f"{settings.vfs} VFs", f"a software PF has 1 to {MAX_VFS}")
-    card = cards.named(settings.personality, **dict(map(cards.parse_option, settings.options)))
+    options = dict(map(cards.parse_option, settings.options))
+    card = cards.named(settings.personality, **options)
+    if settings.pf != SOFTWARE:
+        _linux_pf().check(settings.pf, card, options)
     shortage = _raise_fd_limit(settings.vfs, card)
     voice = _speech()
     log = ViolationLog(settings.verbose, hear=voice.tell if voice else None)
@@ -90,20 +99,26 @@ def run(
     with ExitStack() as stack:
         loop = Loop()
         stack.callback(loop.close)
-        loop.stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if parent is not None:
-            loop.watch(parent, READ, lambda _: loop.stop())
         plane = _plane(settings, card)
         stack.callback(plane.stop)
+        directory = stack.enter_context(private_directory(settings.directory, settings.disposable))
+        paths = [directory / f"vf{number}.sock" for number in range(settings.vfs)]
+        lines_path = directory / "control.sock"
+        if settings.pf != SOFTWARE:
+            for path in (*paths, lines_path):
+                sockets.check(path)
+            obtain(settings.pf)
         trapped = settings.doorbells == "trapped"
         vfs = [Vf(i, card, plane, loop, log, trapped) for i in range(settings.vfs)]
         pf = _driver(settings, card, vfs, plane, loop, stack)
+        loop.stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if parent is not None:
+            loop.watch(parent, READ, lambda _: loop.stop())
         for vf in vfs:
             vf.attach(pf)
-        directory = stack.enter_context(private_directory(settings.directory, settings.disposable))
         servers = []
-        for vf in vfs:
-            server = VfServer(vf, directory / f"vf{vf.index}.sock", loop)
+        for vf, path in zip(vfs, paths, strict=True):
+            server = VfServer(vf, path, loop)
             stack.callback(server.close)
             servers.append(server)
         loop.watch(plane.event_fd, READ, lambda _: hear(plane, pf, log, servers))
@@ -116,7 +131,7 @@ def run(
             "doorbells": settings.doorbells,
         }
         control = Control(servers, pf, plane, log, info, loop.stop, loop.own)
-        lines = ControlServer(directory / "control.sock", control, loop)
+        lines = ControlServer(lines_path, control, loop)
         stack.callback(lines.close)
         try:
             plane.start()
@@ -150,11 +165,20 @@ def _driver(
     """The PF's driver; raises ConfigError where Linux's cannot be had."""
     if settings.pf == SOFTWARE:
         return Pf(card, vfs, plane, loop)
-    linux_pf = import_module("iavfio.softvf.linux_pf")
-    names = [option.partition("=")[0] for option in settings.options]
-    linux_pf.check_options(settings.pf, names)
-    driver: LinuxPf = linux_pf.start(settings.pf, card, vfs, plane, loop, stack)
+    driver: LinuxPf = _linux_pf().start(settings.pf, card, vfs, plane, loop, stack)
+    end = driver.end_fd
+
+    def ended(_: int) -> None:
+        loop.forget(end)
+        driver.ended()
+
+    loop.watch(end, READ, ended)
     return driver
+
+
+def _linux_pf() -> ModuleType:
+    """What drives VFs by Linux's drivers; the process starts fast where nobody asks for it."""
+    return import_module("iavfio.softvf.linux_pf")
 
 
 def _speech() -> ModuleType | None:
@@ -180,6 +204,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
                 wb_group=card.wb_group,
                 wb_on_itr=card.wb_on_itr,
                 rx_tail_step=card.rx_tail_step,
+                memory_gib=card.memory_gib,
             )
     except ConfigError:
         raise
@@ -257,9 +282,9 @@ def _raise_fd_limit(vfs: int, card: cards.Personality) -> str:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    # Each eventfd of a client is kept twice; others came with a message in hand, or wait to be
-    # closed; the rest are sockets and the loop's own.
-    kept = OWN_FILES + vfs * (2 * (card.msix_count + 2) + MAX_FDS)
+    # Each eventfd of a client is kept twice, and as many of the client before wait to be closed, as
+    # do others, or came with a message in hand; the rest are sockets and the loop's own.
+    kept = OWN_FILES + vfs * (3 * (card.msix_count + 2) + MAX_FDS)
     need, safe = kept + MOST_WAITING, kept + vfs * MOST_WAITING
     if soft < need:
         raise IavfioError(
@@ -300,6 +325,8 @@ def _summarise(plane: DataPlane, log: ViolationLog, vfs: int, out: TextIO) -> No
         if kind != "note":
             text = log.newest[vf, kind, rule]
             print(f"  {name_of(vf)} {kind}, {count} times: {text} [{rule}]", file=out)
+    if log.unread:
+        print(f"{log.unread} lines on stderr were dropped: nobody read them", file=out)
     out.flush()
 
 

@@ -26,7 +26,7 @@ def tell(entry: Violation) -> None:
 
 def show(text: str) -> None:
     """Logs on stderr, as IAVFIO_LOG asks for. Raises ConfigError for what is no level."""
-    logs.show(text)
+    logs.show(text, seconds=0.0)  # VFs wait meanwhile
 
 
 def serving(personality: str, sockets: list[str]) -> None:

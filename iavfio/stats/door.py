@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from iavfio import dialing
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.foreign import an_object, parsed, plain
 from iavfio.stats import liveness
@@ -22,6 +23,7 @@ from iavfio.stats.reader import SegmentReader
 from iavfio.stats.runtime import SUFFIX, UserDir, user_name
 
 WAITING = 4  # callers that may wait at a door
+ROOM = 5.0  # seconds that another waits for room there
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
@@ -85,14 +87,14 @@ def withdraw(home: UserDir, port: str) -> None:
 def connect(reader: SegmentReader) -> socket.socket:
     """A connection to the process of a port.
 
-    Raises IavfioError when this user may not, or nobody listens there.
+    Raises IavfioError when this user may not, nobody listens there, or nobody is let in in time.
     """
     name = liveness.door_of(f"{reader.name}{SUFFIX}")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         folder = reader.home.open()
         try:
-            connection.connect(f"/proc/self/fd/{folder}/{name}")
+            dialing.connect(connection, f"/proc/self/fd/{folder}/{name}", ROOM)
         finally:
             os.close(folder)
         if Caller.of(connection).uid != reader.home.uid:
@@ -104,6 +106,12 @@ def connect(reader: SegmentReader) -> socket.socket:
                 f"port {reader.name!r} may not be asked by this user",
                 f"only its owner, {reader.user}, and root may",
                 f"run as {reader.user}" + ("" if reader.user == "root" else " or as root"),
+            ) from error
+        if isinstance(error, TimeoutError):
+            raise IavfioError(
+                f"port {reader.name!r} cannot be asked",
+                f"{reader.process} lets nobody in: {error.strerror}, for {ROOM:g} s",
+                "it may be stopped, or in a long reset",
             ) from error
         raise IavfioError(
             f"port {reader.name!r} cannot be asked",

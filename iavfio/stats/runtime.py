@@ -116,7 +116,7 @@ class UserDir:
             info = os.fstat(fd)
             if info.st_uid != self.uid or info.st_mode & OTHERS_WRITE:
                 raise PermissionError(errno.EPERM, "it has changed hands", str(self.path))
-        except OSError:
+        except BaseException:
             os.close(fd)
             raise
         return fd

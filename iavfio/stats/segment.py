@@ -93,10 +93,16 @@ class PortSegment:
         try:
             segment = cls(home, name, memory, lock)
         except BaseException:
-            os.close(lock)  # without it the file is a dead port's
+            with suppress(OSError):
+                (home.path / (name + SUFFIX)).unlink()
+            os.close(lock)
             raise
-        if device:
-            reclaim(device)
+        try:
+            if device:
+                reclaim(device)
+        except BaseException:
+            segment.close()
+            raise
         return segment
 
     @property
@@ -183,8 +189,11 @@ class PortSegment:
         lib.counters_write(ffi.cast("uint64_t *", self._pf), ffi.cast("uint64_t *", new), words)
 
     def close(self) -> None:
-        """Withdraws the segment. Its memory stays for whoever still has it mapped."""
-        lock, self._lock = self._lock, None
+        """Withdraws the segment. Its memory stays for whoever still has it mapped.
+
+        Twice is harmless; a call that a signal ended is made again for what it has left.
+        """
+        lock = self._lock
         if lock is None:
             return  # closed already, or this process is a forked child: the port is its parent's
         try:
@@ -201,8 +210,8 @@ class PortSegment:
         except OSError as error:
             why = f"{self.path} stays, as a dead port's: {error}"
             log.warning("%s; remove it: iavfio stats --clean", why)
-        finally:
-            os.close(lock)
+        self._lock = None
+        os.close(lock)
 
     def disown(self) -> None:
         """Leaves the lock, in a forked child, to the parent, which alone writes."""

@@ -15,7 +15,9 @@ import iavfio
 from iavfio.bench import run as bench
 from iavfio.bench.plan import Plan
 from iavfio.datapath.worker import Worker
+from iavfio.errors import DeviceError
 from iavfio.port.port import Port
+from iavfio.pyvfio.connection import hasten
 from tests.port.rig import pressed_once, until
 
 WINDOW = 0.25
@@ -82,6 +84,32 @@ def test_a_signal_after_the_window_keeps_the_result(
     assert isinstance(result.interrupted, KeyboardInterrupt)
     assert result.sent >= 1000 and result.total.error == 0
     assert not any("as it should" in reason for reason in result.reasons)
+
+
+def test_a_server_that_is_too_busy_for_a_signal_is_not_said_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has 50 ms, and its port is lost after that; nothing of it is known to be broken."""
+
+    def pressed(workers: Sequence[Worker], _: Any) -> None:
+        os.kill(pf.pid, signal.SIGSTOP)
+        hasten()
+        with pytest.raises(DeviceError):
+            port.refresh_stats()
+        assert until(lambda: workers[0].ended and bool(workers[0].counters.error), 60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "watch", pressed)
+    with iavfio.softvf() as pf, pf.open(0) as port:
+        port.start(wait_link=30)
+        try:
+            result = bench.run(Plan(duration=60), [port])
+        finally:
+            hasten(False)
+            os.kill(pf.pid, signal.SIGCONT)
+    assert isinstance(result.interrupted, KeyboardInterrupt)
+    assert not any("as it should" in reason for reason in result.reasons)
+    assert result.notes == (f"{port.name}: the PF's counters are old: {bench.UNANSWERED}",)
 
 
 @pytest.mark.parametrize("queues", [1, 2])

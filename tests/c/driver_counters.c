@@ -74,9 +74,25 @@ static void test_bytes_of_one_look(void)
     rig_end(&rig);
 }
 
+/* A writer of a whole block whose predecessor died inside its update: readers get what it writes, and none gets
+ * half of it. */
+static void test_writing_after_a_dead_writer(void)
+{
+    uint64_t block[4] = {7, 1, 1, 1}, out[4] = {0};
+    const uint64_t values[4] = {0, 2, 3, 4};
+
+    assert(counters_read(block, out, 4, 3) == -EAGAIN);
+    counters_write(block, values, 4);
+    assert(block[0] == 10 && counters_read(block, out, 4, 1) == 0);
+    assert(out[0] == 10 && out[1] == 2 && out[2] == 3 && out[3] == 4);
+    counters_write(block, values, 4);
+    assert(block[0] == 12);
+}
+
 int main(void)
 {
     test_sequence_count();
+    test_writing_after_a_dead_writer();
     test_width();
     test_bytes_of_one_look();
     puts("driver_counters ok");

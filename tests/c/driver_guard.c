@@ -37,6 +37,33 @@ static void hold(struct holder *holder, uint32_t *guard, enum guard_holder who)
     assert(pthread_create(&holder->thread, NULL, leaves, holder) == 0);
 }
 
+static struct queue_pair *sending;
+static uint32_t holder_seen; /* of the send side, at its doorbell */
+
+static int look_at_the_guard(struct vfio_regio *io, uint64_t offset, uint32_t value)
+{
+    if (sending)
+        holder_seen = __atomic_load_n(&sending->tx_guard, __ATOMIC_SEQ_CST);
+    return rig_write32(io, offset, value);
+}
+
+/* Who sends a frame aside is in the send side as the watchdog is: its user waits, and is not refused. */
+static void test_a_frame_aside_comes_as_the_watchdog(void)
+{
+    struct rig rig;
+    uint8_t frame[60] = {0};
+
+    rig_base(&rig, ENTRIES, BUFFERS);
+    rig.config.tx_tail = NULL; /* trapped: each doorbell is a call */
+    rig.regio.write32 = look_at_the_guard;
+    rig_go(&rig);
+    sending = rig.pair;
+    assert(pair_send_aside(rig.pair, frame, sizeof(frame)) == 0);
+    sending = NULL;
+    assert(holder_seen == GUARD_WATCHDOG);
+    rig_end(&rig);
+}
+
 /* The watchdog is in a side for a moment, so callers wait for it; a second caller is told. */
 static void test_who_is_waited_for(void)
 {
@@ -136,6 +163,7 @@ static void test_rearm_beside_a_sleeper(void)
 int main(void)
 {
     test_who_is_waited_for();
+    test_a_frame_aside_comes_as_the_watchdog();
     test_stop_waits_for_all();
     test_wake_after_stop();
     test_rearm_beside_a_sleeper();

@@ -2,7 +2,10 @@
 /* What the watchdog counts of queues that nobody calls, and of counts that other threads left for them. */
 #include <time.h>
 
+#include "driver/watchdog.h"
 #include "watchdog_rig.h"
+
+#define FAR_US 100000000 /* the thread does nothing of itself while a test lasts */
 
 static void post(struct rig *rig, uint64_t *h, uint32_t n)
 {
@@ -149,9 +152,33 @@ static void test_settling_beside_a_sender(void)
     rig_end(&rig);
 }
 
+/* A pair that takes the place of one that was taken off is idle since its own last look, not since the other's. */
+static void test_what_was_seen_goes_with_its_pair(void)
+{
+    struct rig gone, rig;
+    struct watchdog *watchdog;
+    uint64_t h[64], now = clock_ns();
+    int error;
+
+    rig_new(&gone, ENTRIES, BUFFERS);
+    rig_new(&rig, ENTRIES, BUFFERS);
+    watchdog = watchdog_new(&rig.regio, -1, -1, -1, FAR_US, &error);
+    assert(watchdog && !watchdog_add(watchdog, gone.pair) && !watchdog_add(watchdog, rig.pair));
+    post(&rig, h, 40);
+    watchdog_look(watchdog, now);
+    rig_tx(&rig, 100);
+    watchdog_remove(watchdog, gone.pair);
+    watchdog_look(watchdog, now);
+    assert(load(&rig.sq->packets) == 40 && pair_in_flight(rig.pair) == 0);
+    watchdog_free(watchdog);
+    rig_end(&gone);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     test_idle_sends_are_counted();
+    test_what_was_seen_goes_with_its_pair();
     test_idle_sends_are_counted_beside_a_sleeper();
     test_deferred_counts_are_merged();
     test_settling_beside_a_sender();

@@ -266,6 +266,23 @@ static void test_descriptor(bool shared)
     teardown(&rigs);
 }
 
+/* As when Python collects a pair before the one who watches it. */
+static void test_freed_before_its_watcher(bool shared)
+{
+    struct rigs rigs;
+    struct queue_pair *pair;
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+
+    setup(&rigs, shared);
+    pair = rigs.pair[PAIRS - 1];
+    assert(epoll_fd >= 0 && pair_watch(pair, epoll_fd) == 0);
+    teardown(&rigs);
+    assert(readable(epoll_fd)); /* who waits still learns of it */
+    pair_unwatch(pair, epoll_fd);
+    assert(!readable(epoll_fd));
+    close(epoll_fd);
+}
+
 static void test_descriptor_without_an_interrupt(void)
 {
     struct rig rig;
@@ -345,6 +362,7 @@ int main(void)
         test_each_pair_wakes(shared);
         test_no_lost_wakeup(shared);
         test_descriptor(shared);
+        test_freed_before_its_watcher(shared);
         test_event_loop(shared);
     }
     puts("driver_watch ok");

@@ -186,15 +186,25 @@ static void disturb(struct plane *plane, struct rig *rig, uint32_t kind)
     }
 }
 
+/* With the lock held, but for the unmapping. */
+static void bury(struct plane *plane)
+{
+    struct softvf_grave grave;
+
+    while (plane_dma_bury(plane, 0, &grave)) {
+        plane_unlock(plane);
+        plane_unmap(&grave);
+        plane_lock(plane);
+        plane_dma_buried(plane, 0, &grave);
+    }
+}
+
 static void renew(struct plane *plane, struct rig *rig)
 {
     plane_lock(plane);
     plane_reset_vf(plane, 0);
     plane_dma_unmap(plane, 0, 0, 0, 1);
-    plane_unlock(plane);
-    while (plane_dma_bury(plane, 0))
-        ;
-    plane_lock(plane);
+    bury(plane);
     CHECK(plane_dma_map(plane, 0, rig->fd, 0, RIG_IOVA, RIG_SIZE, 1, 1) == 0);
     plane_unlock(plane);
     rig_open(rig, HASTY_RING, below(2) ? RXDID_COMMS_OVS_1 : RXDID_LEGACY_32B);
@@ -398,10 +408,7 @@ static void hostile_renew(struct plane *plane, struct rig *rig, uint32_t entries
     CHECK(plane_publish(plane, 0, &config, vlans) == 0);
     plane_reset_vf(plane, 0);
     plane_dma_unmap(plane, 0, 0, 0, 1);
-    plane_unlock(plane);
-    while (plane_dma_bury(plane, 0))
-        ;
-    plane_lock(plane);
+    bury(plane);
     CHECK(plane_dma_map(plane, 0, rig->fd, 0, RIG_IOVA, cut, 1, below(8) != 0) == 0);
     if (cut < RIG_SIZE)
         CHECK(plane_dma_map(plane, 0, rig->fd, cut, RIG_IOVA + cut, RIG_SIZE - cut, 1, 1) == 0);
@@ -453,6 +460,7 @@ static void test_hostile(uint32_t rounds, bool alone)
 
 /* ---- a client that takes its memory away ---- */
 
+/* docs/spec/reliability.md D2 */
 static void test_truncation(void)
 {
     struct plane *plane = new_plane(1, 1);

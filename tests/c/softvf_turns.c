@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The data plane's turns (docs/spec/reliability.md D4, D6): whatever one VF posts, its neighbour is served in
  * each round, and what both want is shared evenly. Counted in rounds and in work, not in time. */
+#include "hw/page.h"
 #include "softvf/plane.h"
 #include "softvf/thread.h"
 
@@ -195,12 +196,41 @@ static void packets_without_an_end(void)
     stop(&bench);
 }
 
+/* As a guest's vIOMMU maps: a window a page. Each buffer begins in one and ends in the next. */
+static void buffers_in_two_windows(void)
+{
+    struct bench bench;
+    const struct vf *vf;
+
+    start(&bench, 1);
+    vf = &bench.plane->vf[0];
+    plane_lock(bench.plane);
+    plane_dma_unmap(bench.plane, 0, 0, 0, 1);
+    for (uint64_t at = 0; at < RIG_SIZE; at += PAGE_BYTES)
+        CHECK(!plane_dma_map(bench.plane, 0, bench.rig[0].fd, at, RIG_IOVA + at, PAGE_BYTES, 1, 1));
+    plane_unlock(bench.plane);
+    fill(&bench.rig[0], 0, ICRC_EOP_RS | TXD_CMD_DUMMY, FRAME);
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        ring_of(&bench.rig[0], 0)[i].addr =
+            RIG_IOVA + RIG_BUFFERS + (1 + i * 7 % 1024) * PAGE_BYTES - FRAME / 2;
+    rig_doorbell(&bench.rig[0], REG_QTX_TAIL1, ENTRIES - 1);
+    for (uint32_t at = 0; at < 32; at++) {
+        uint32_t before = vf->dma.searches, taken = vf->tx[0].taken;
+
+        round_with_neighbour(&bench, at);
+        CHECK(vf->tx[0].taken > taken);
+        CHECK(vf->dma.searches - before <= QUANTUM + 8);
+    }
+    stop(&bench);
+}
+
 int main(void)
 {
     many_queues_against_one();
     segments_to_everybody();
     a_reset_forgets_what_was_put_off();
     packets_without_an_end();
+    buffers_in_two_windows();
     puts("turns: fair");
     return 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The vfio-user connection against a peer thread that misbehaves (docs/spec/vfio-user.md 1, 8). */
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 
 #include "vfio_scripts.h"
 
@@ -151,6 +153,59 @@ static void test_time_between_slices_does_not_count(void)
         ;
     CHECK(result == 0 && value == 0x1235);
     CHECK(!vu_conn_broken(conn));
+    vu_call_end(conn, &call);
+    stop(&peer, conn);
+}
+
+/* A process that is stopped in its wait, as by Ctrl-Z, takes what came meanwhile. */
+static void test_stopped_in_its_wait(void)
+{
+    struct vu_header request, reply;
+    uint32_t body = 0;
+    int ends[2], status;
+    pid_t child;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    child = fork();
+    CHECK(child >= 0);
+    if (!child) {
+        struct vu_conn *conn = vu_conn_new(ends[0]);
+        uint32_t value = 0;
+
+        CHECK(conn && ask(conn, &value, 4, NULL, 1000) == 0 && value == 0x1235);
+        CHECK(!vu_conn_broken(conn));
+        vu_conn_free(conn);
+        _exit(0);
+    }
+    CHECK(take(ends[1], &request, &body, sizeof(body)) == 0);
+    CHECK(kill(child, SIGSTOP) == 0 && waitpid(child, &status, WUNTRACED) == child);
+    reply = reply_to(&request, sizeof(body));
+    body++;
+    put(ends[1], &reply, sizeof(reply));
+    put(ends[1], &body, sizeof(body));
+    nap(1500);
+    CHECK(kill(child, SIGCONT) == 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* As a signal handler that asks while its thread's request is under way: told at once, and nothing is lost. */
+static void test_asked_within_its_own_request(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, answers_late);
+    uint32_t value = 0, inner = 0, payload = 0x1234;
+    struct vu_call call = question(&payload, &value);
+    int result;
+
+    CHECK(vu_call_run(conn, &call, 0) == -EAGAIN);
+    CHECK(vu_call_run(conn, &call, 1) == -EAGAIN);
+    CHECK(ask(conn, &inner, 4, NULL, 60000) == -EDEADLK);
+    CHECK(!vu_conn_broken(conn));
+    while ((result = vu_call_run(conn, &call, 5)) == -EAGAIN)
+        ;
+    CHECK(result == 0 && value == 0x1235);
     vu_call_end(conn, &call);
     stop(&peer, conn);
 }
@@ -341,6 +396,27 @@ static void test_given_up_half_sent(void)
     stop(&peer, conn);
 }
 
+/* Whoever writes a register does not stand behind a request that the server leaves unanswered, and its
+ * messages come whole and in their order. */
+static void test_posted_passes_who_waits(void)
+{
+    struct peer peer;
+    struct vu_conn *conn = start(&peer, never_answers);
+    uint32_t payload = 0;
+    pthread_t asking;
+
+    CHECK(!pthread_create(&asking, NULL, asks_for_long, conn));
+    wait_for_messages(1);
+    for (uint32_t i = 1; i <= 20; i++) {
+        CHECK(vu_post(conn, 10, &payload, sizeof(payload), 60000) == 0);
+        wait_for_messages(1 + i);
+    }
+    CHECK(!vu_conn_broken(conn));
+    vu_conn_limit(conn, 0, 0);
+    CHECK(!pthread_join(asking, NULL));
+    stop(&peer, conn);
+}
+
 static unsigned open_fds(void)
 {
     unsigned n = 0;
@@ -400,6 +476,8 @@ int main(void)
     test_given_up_and_silent();
     test_hastened();
     test_time_between_slices_does_not_count();
+    test_stopped_in_its_wait();
+    test_asked_within_its_own_request();
     test_missed_deadline_ends_it();
     test_flood();
     test_limit();
@@ -409,6 +487,7 @@ int main(void)
     test_error_replies();
     test_full_socket();
     test_given_up_half_sent();
+    test_posted_passes_who_waits();
     test_fds();
     test_abandon();
     puts("vfio_conn: all passed");

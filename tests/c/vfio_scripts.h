@@ -195,6 +195,26 @@ static void reads_nothing_at_all(int fd)
         poll(&end, 1, 1000);
 }
 
+static uint32_t read_unanswered; /* messages; their ids follow each other */
+
+static void never_answers(int fd)
+{
+    struct vu_header request, before = {0};
+    uint32_t body;
+
+    while (take(fd, &request, &body, sizeof(body)) == 0) {
+        CHECK(!read_unanswered || request.id == (uint16_t)(before.id + 1));
+        before = request;
+        __atomic_fetch_add(&read_unanswered, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void wait_for_messages(uint32_t count)
+{
+    while (__atomic_load_n(&read_unanswered, __ATOMIC_SEQ_CST) < count)
+        nap(1);
+}
+
 static uint32_t errors[3] = {ENOTTY, 0, 0x10000};
 
 static void refuses(int fd)

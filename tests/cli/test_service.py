@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from iavfio.cli import service
+from tests.port.rig import until
 
 SECONDS = 60
 
@@ -77,6 +81,80 @@ def test_a_manager_that_is_not_there_stops_nothing(
         assert told.startswith(f"iavfio: the service manager at NOTIFY_SOCKET={written} was not")
         assert "told READY: " in told
     assert "told STOPPING: " in capsys.readouterr().err
+
+
+def fill(address: str) -> None:
+    """Whoever listens there has all the datagrams that its socket takes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.setblocking(False)
+        line.connect(address)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                line.send(b"full")
+
+
+def words(manager: socket.socket) -> Iterator[str]:
+    """First words of what the manager is told."""
+    while True:
+        yield manager.recv(4096).decode().partition("\n")[0]
+
+
+# docs/spec/reliability.md F66
+def test_a_manager_that_takes_nothing_holds_nobody_up_and_is_told_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with listening(address) as manager:
+        fill(address)
+        service.ready("working")  # comes back
+        heard = words(manager)
+        assert next(heard) == "full"
+        assert next(each for each in heard if each != "full") == "READY=1"
+        fill(address)
+        service.stopping()
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            assert all(each == "full" for each in heard)
+
+
+def test_a_manager_that_never_takes_anything_is_remarked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setattr(service, "READY", 0.0)
+    with listening(address):
+        fill(address)
+        service.ready("working")
+        told = ""
+
+        def remarked() -> bool:
+            nonlocal told
+            told += capsys.readouterr().err
+            return "\n" in told
+
+        assert until(remarked, SECONDS)
+        assert told.endswith("was not told READY: its socket is full, and stays so\n")
+        service.stopping()
+        assert "was not told STOPPING: its socket is full" in capsys.readouterr().err
+
+
+def test_who_stops_is_not_ready_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setattr(service, "STOPPING", 0.0)
+    with listening(address) as manager:
+        fill(address)
+        before = set(threading.enumerate())
+        service.ready("working")
+        waiting = set(threading.enumerate()) - before
+        service.stopping()
+        for thread in waiting:
+            thread.join(SECONDS)
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            assert all(each == "full" for each in words(manager))
 
 
 def test_without_a_manager_nothing_is_said(

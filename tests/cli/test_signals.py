@@ -24,7 +24,7 @@ from tests.port.rig import until
 from tests.sanitizer import no_start
 
 LAUNCHER = Path(sys.executable).with_name("iavfio")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODULE = [sys.executable, "-P", "-m", "iavfio.cli"]
 
 
@@ -274,11 +274,58 @@ def test_a_signal_that_a_finalizer_swallows_comes_again(number: signal.Signals) 
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
+INSIDE_EXEC = """
+import os, signal
+from iavfio.cli import main, schema
+
+def interrupted(**_):
+    exec("os.kill(os.getpid(), signal.{number})")
+
+schema.command.callback = interrupted
+main(["schema"])
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("how", [["-m", "inside"], ["inside.py"]], ids=["module", "script"])
+def test_a_signal_inside_of_exec_decides_the_status(
+    how: list[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    """As in the making of a dataclass: Python itself would end by SIGINT after that."""
+    (tmp_path / "inside.py").write_text(INSIDE_EXEC.replace("{number}", number.name))
+    root = str(Path(iavfio.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, *how], cwd=tmp_path, env=os.environ | {"PYTHONPATH": root},
+        capture_output=True, text=True, timeout=60, check=False, preexec_fn=default_signals,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+AT_EXIT = """
+import atexit, os, signal, sys
+from iavfio.cli import signals
+atexit.register(print, "closed")
+print("unfinished", end=" ")
+sys.stderr.write("line")
+signals.end({status})
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1, 130, 143])
+def test_what_is_open_is_closed_at_any_end(status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT.replace("{status}", str(status))],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (status, "unfinished closed\n", "line")
+
+
 HASTENED = """
 import os, signal
 from iavfio.cli import signals
 from iavfio.pyvfio import connection
-connection.hasten = lambda: print("hastened")
+from iavfio.softvf import launch
+connection.hasten = launch.hasten = lambda: print("hastened")
 signals.end_at_once()
 with signals.raised():
     try:
@@ -289,12 +336,12 @@ with signals.raised():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_hastens_what_waits_for_a_server(number: signal.Signals) -> None:
+def test_a_signal_hastens_what_waits_for_another_process(number: signal.Signals) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HASTENED.replace("{number}", number.name)],
         capture_output=True, text=True, timeout=60, check=False, preexec_fn=default_signals,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == (f"hastened\n{128 + number}\n", "")
+    assert (done.stdout, done.stderr) == (f"hastened\nhastened\n{128 + number}\n", "")
 
 
 def test_ignored_signals_stay_ignored() -> None:

@@ -245,6 +245,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["softvf", "--option", "trusted=perhaps"], 2, "on or off"),
     (["softvf", "--option", "trusted=on", "--option", "trusted=off"], 2, "trusted is given twice"),
     (["softvf", "--option", "mfp=on"], 2, "mfp has no effect on e810: it is of a PF that i40e"),
+    (["softvf", "--pf", "linux-ice", "--option", "mfp=on"], 2, "with --pf linux-ice there are"),
+    (["softvf", "--pf", "linux-i40e", "--option", "double_vlan=on"], 2, "--pf linux-ice --pers"),
     (["softvf", "--option", "fragmented=on"], 2, "--personality x710 or x722"),
     *(
         (["softvf", "--personality", card, "--option", option], 2, "--personality e810")

@@ -24,6 +24,7 @@ from iavfio.cli.group import group
 from iavfio.doctor.permissions import RULE
 from iavfio.fleet.read import read_plan
 from iavfio.host.models import adaptive_vfs
+from iavfio.linuxpf.cache import cache_dir
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -169,6 +170,20 @@ def test_kubectl_joins_the_manifests() -> None:
         "Service",
         "ServiceMonitor",
     ]
+
+
+def test_the_software_pf_of_the_unit_has_its_cache_where_it_may_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Unit(DEPLOY / "systemd" / "iavfio-softvf@.service")["Service"]
+    assert service["ProtectSystem"] == "strict" and service["ProtectHome"] == "yes"
+    made: list[Path] = []
+    monkeypatch.setattr(Path, "mkdir", lambda path, **_: made.append(path))
+    monkeypatch.delenv("IAVFIO_GUEST_CACHE", raising=False)
+    for word in shlex.split(service["Environment"]):
+        monkeypatch.setenv(*word.split("=", 1))
+    cache_dir()
+    assert made[0].is_relative_to(Path("/var/cache") / service["CacheDirectory"])
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from iavfio.softvf import linux_pf
 from tests.punt import kernel
 from tests.sanitizer import SANITIZER
 
@@ -89,6 +90,9 @@ def test_a_shell_block_with_a_software_vf_runs(page: str, line: int, text: str) 
         pytest.skip(f"there is no {program}: make build")
     if "dpdk-testpmd" in text and (shutil.which("dpdk-testpmd") is None or SANITIZER):
         pytest.skip("dpdk-testpmd is not installed: apt-get install dpdk-dev")
+    driver = re.search(r"--pf (linux-\S+)", text)
+    if driver and linux_pf.kernel(driver[1]).built() is None:
+        pytest.skip(f"{driver[1]} is not built: make judge")
     if " ping " in text and shutil.which("ping") is None:
         pytest.skip("ping is not installed: apt-get install iputils-ping")
     with tempfile.TemporaryDirectory(prefix="iavfio-docs-") as directory:

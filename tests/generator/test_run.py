@@ -17,8 +17,9 @@ from iavfio.capture.sending import own_on_wire
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.generator import Generator, Stream
 from iavfio.generator import generator as module
-from iavfio.generator.receiver import Receiver
+from iavfio.generator.receiver import QUIET, Receiver
 from iavfio.port import inquiry
+from iavfio.port.draining import drain
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from iavfio.stats import Snapshot
@@ -185,3 +186,31 @@ def test_streams_of_one_name_and_none_at_all_are_refused(pf: SoftPf) -> None:
             Generator(sender, [Stream(name="a"), Stream(name="a")])
         with pytest.raises(ConfigError, match="0 streams"):
             Generator(sender, [])
+
+
+# docs/spec/reliability.md F66
+def test_after_a_signal_nothing_is_waited_for_that_a_stopped_server_does_not_do(
+    pf: SoftPf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+    with opened(pf, 0) as sender, opened(pf, 1) as receiver:
+        generator = Generator(sender, [Stream(rate="1kpps")], expect=receiver)
+        wait = Receiver.wait
+
+        def drained(port: Port, seconds: float) -> int:
+            waited.append(seconds)
+            return drain(port, seconds)
+
+        def received(of: Receiver, packets: int, quiet: float = QUIET) -> None:
+            waited.append(quiet)
+            wait(of, packets, quiet)
+
+        def interrupt(*_: object) -> str:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "drain", drained)
+        monkeypatch.setattr(Receiver, "wait", received)
+        monkeypatch.setattr(generator, "_send", interrupt)
+        done = generator.run()
+    assert done.interrupted is not None
+    assert len(waited) == 2 and sum(waited) < 0.05

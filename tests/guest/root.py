@@ -36,6 +36,7 @@ USERLAND = (
 # Unpacked only: dpdk-dev is here for testpmd, and its dependencies are 340 packages.
 UNPACKED = ("dpdk-dev",)
 KEYED = ("qemu-system-x86", "dpdk-dev", "python3", "busybox-static", "linux-source")
+UNMOUNTING = 30.0  # seconds in which mmdebstrap may undo what it has mounted
 TOOLS = ("mmdebstrap", "dpkg-deb", "apt-get")
 
 
@@ -201,6 +202,7 @@ def _bootstrap(cache: Path, new: Path, log: Path) -> None:
         log=log,
         timeout=1500,
         env={"TMPDIR": str(cache)},
+        grace=UNMOUNTING,
     )
 
 

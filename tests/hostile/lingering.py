@@ -3,11 +3,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LINGER = 3600  # seconds
 SMALL = 4096  # bytes of a socket's buffers
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Inside, the process does not run: what it was sent it finds all at once.
+
+    So a descriptor that was sent can be closed here: the last close will be that process's.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class Lingering:

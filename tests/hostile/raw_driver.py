@@ -18,6 +18,7 @@ VERSION, RESOURCES, QUEUES, IRQ_MAP, ENABLE, ADD_MAC = 1, 3, 6, 7, 8, 10
 CAPABILITIES = 0x00FBFFF7
 EOP, RS, ICRC = 0x01, 0x02, 0x04
 DONE = 15
+NAP = 0.0001  # seconds between two looks at a descriptor
 
 
 def data(address: int, size: int, cmd: int, headers: int = 0) -> bytes:
@@ -27,7 +28,7 @@ def data(address: int, size: int, cmd: int, headers: int = 0) -> bytes:
 
 def udp_frame(destination: bytes, source: bytes, number: int, size: int = 60) -> bytes:
     """An IPv4/UDP frame that carries its number."""
-    head = bytes([0x45, 0, 0, size - 14, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2])
+    head = struct.pack(">HHIBBHII", 0x4500, size - 14, 0, 64, 17, 0, 0x0A000001, 0x0A000002)
     ports = struct.pack(">HHHH", 1000, 9, size - 34, 0)
     body = destination + source + b"\x08\x00" + head + ports + struct.pack("<I", number)
     return body.ljust(size, b"\0")
@@ -92,7 +93,7 @@ class RawDriver(Rings):
         )
         self.client.write32(ARQT, slot)
 
-    def open(self, queues: int = 1, entries: int = 512) -> None:
+    def open(self, queues: int = 1, entries: int = 512, buffer: int = 2048) -> None:
         """Leads from VFACTIVE to queues that run; the receive rings are posted."""
         self.wait_active()
         self.start_length_last()
@@ -110,7 +111,7 @@ class RawDriver(Rings):
             pairs += struct.pack("<HHHHQQ", self.vsi, q, entries, 0, self.tx_ring(q), 0)
             pairs += struct.pack(
                 "<HHIHHIIBBBBQiI",
-                self.vsi, q, entries, 0, 0, 2048, 9728, 0, 1, 0, 0, self.rx_ring(q), 0, 0,
+                self.vsi, q, entries, 0, 0, buffer, 9728, 0, 1, 0, 0, self.rx_ring(q), 0, 0,
             )  # fmt: skip
         self.say(QUEUES, pairs + bytes(64))
         vectors = struct.pack("<H", queues)
@@ -137,7 +138,7 @@ class RawDriver(Rings):
         for slot in range(self.entries):
             where = IOVA + BUFFERS + SIZE // 4 + 2048 * (slot % 512)
             self.area[at + 32 * slot : at + 32 * slot + 32] = struct.pack("<QQQQ", where, 0, 0, 0)
-        self.words[(0x2000 + 4 * queue) // 4] = self.entries - 8
+        self.rx_tail(queue, self.entries - 8)
 
     def put(self, queue: int, slot: int, descriptor: bytes) -> None:
         at = TX_RING + queue * RING_ROOM + 16 * slot
@@ -146,18 +147,28 @@ class RawDriver(Rings):
     def tx_tail(self, queue: int, value: int) -> None:
         self.words[queue] = value
 
+    def rx_tail(self, queue: int, value: int) -> None:
+        self.words[(0x2000 + 4 * queue) // 4] = value
+
     def is_sent(self, slot: int, queue: int = 0) -> bool:
         return self.area[TX_RING + queue * RING_ROOM + 16 * slot + 8] & 15 == DONE
 
-    def send_frame(self, number: int, seconds: float = 20.0) -> float:
-        """Sends one frame to itself; returns the seconds until it was reported as sent."""
-        slot = self.tails[0]
-        self.area[BUFFERS : BUFFERS + 60] = udp_frame(self.mac, self.mac, number)
-        self.put(0, slot, data(IOVA + BUFFERS, 60, EOP | RS | ICRC))
-        self.tails[0] = (slot + 1) % self.entries
+    def send_frames(
+        self, number: int, count: int = 1, seconds: float = 20.0, to: bytes = b"", size: int = 60
+    ) -> float:
+        """Sends frames to itself, or `to` others; the seconds until it saw that the last was sent.
+
+        It naps before each look: one that spins would take the processor from whom it measures.
+        """
+        self.area[BUFFERS : BUFFERS + size] = udp_frame(to or self.mac, self.mac, number, size)
+        for left in reversed(range(count)):
+            slot = self.tails[0]
+            self.put(0, slot, data(IOVA + BUFFERS, size, EOP | ICRC | (0 if left else RS)))
+            self.tails[0] = (slot + 1) % self.entries
         start = time.perf_counter()
         self.tx_tail(0, self.tails[0])
+        time.sleep(NAP)
         while not self.is_sent(slot):
             assert time.perf_counter() - start < seconds, f"frame {number} is never sent"
-            time.sleep(0.0001)
+            time.sleep(NAP)
         return time.perf_counter() - start

@@ -113,6 +113,10 @@ class HostileServer:
 
         self._patch.setattr(registers, "read", read)
 
+    def shares(self, fd: int) -> None:
+        """A client gets this file for its doorbells, which the device does not look at."""
+        self._patch.setattr(self.pf.plane, "bar_fd", lambda vf: fd)
+
     def in_parts(self, size: int) -> None:
         """Whatever the server sends goes out `size` bytes at a time, descriptors with the first."""
         whole = Connection.send

@@ -18,14 +18,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.hostile.raw_driver import BUFFERS, EOP, ICRC, IOVA, RawDriver, data
+from tests.hostile.thrown_away import connection, eventfds, memory
+from tests.hostile.waiters import wait_for_it
+from tests.hostile.window_storms import NO_REPLY, Step, mapping, receiving, sending
+from tests.softvf.function.mailbox_rings import DYN_CTL01
 from tests.softvf.server.raw_client import RawClient
 
-DYN_CTL01, ATQBAL, ATQT = 0x5C00, 0x7C00, 0x8400
-NO_REPLY = 0x10
+ATQBAL, ATQT = 0x7C00, 0x8400
 WRITES = 43_000  # that fit into one message
 TSO_PAYLOAD, MSS, TSO_SLOTS = 250_000, 64, 17
-
-Step = Callable[[], None]
 
 
 def message(command: int, payload: bytes = b"") -> bytes:
@@ -121,6 +122,28 @@ def parking(path: Path) -> tuple[Step, Step]:
     return step, driver.close
 
 
+def interrupts(path: Path) -> tuple[Step, Step]:
+    """Software interrupts by an eventfd that 50,000 entries of epolls wait for."""
+    driver = RawDriver(path)
+    driver.open()
+    event = os.eventfd(0, os.EFD_NONBLOCK)
+    assert driver.client.ask(8, struct.pack("<IIIII", 20, 4 | 32, 2, 0, 1), (event,))[0] == 0
+    driver.client.write(7, 0x72, b"\0\x80")  # MSI-X is enabled
+    waiters = wait_for_it(event, 200, 250)
+    entry = struct.pack("<QIIQ", DYN_CTL01, 0, 4, 1 | 1 << 2 | 3 << 3)  # INTENA, SWINT_TRIG
+    burst = message(15, struct.pack("<Q", 100) + entry * 100)
+
+    def step() -> None:  # a read would call the waiters as well, but cost this process alone
+        driver.client.sock.sendall(burst)
+
+    def end() -> None:
+        driver.close()
+        waiters.close()
+        os.close(event)
+
+    return step, end
+
+
 def journals(path: Path) -> tuple[Step, Step]:
     """A journal of the longest messages, and an administrator who asks for it again and again."""
     driver = RawDriver(path)
@@ -145,27 +168,6 @@ def journals(path: Path) -> tuple[Step, Step]:
     return step, end
 
 
-def mapping(path: Path) -> tuple[Step, Step]:
-    """Windows at the front of many, mapped and unmapped."""
-    client = RawClient(path)
-    fd = os.memfd_create("storm")
-    os.ftruncate(fd, 1 << 28)
-    for page in range(1, 20_000):
-        request = struct.pack("<IIQQQ", 32, 3, page << 12, page << 12, 4096)
-        client.post(2, request, (fd,), NO_REPLY)
-
-    def step() -> None:
-        for _ in range(16):
-            client.post(2, struct.pack("<IIQQQ", 32, 3, 0, 0, 4096), (fd,), NO_REPLY)
-            client.post(3, struct.pack("<IIQQ", 24, 0, 0, 4096), (), NO_REPLY)
-
-    def end() -> None:
-        client.close()
-        os.close(fd)
-
-    return step, end
-
-
 STORMS: Mapping[str, Callable[[Path], tuple[Step, Step]]] = MappingProxyType(
     {
         "register writes in one message": posting(writes(DYN_CTL01, 5 << 5)),
@@ -178,6 +180,12 @@ STORMS: Mapping[str, Callable[[Path], tuple[Step, Step]]] = MappingProxyType(
         "connections": reconnecting,
         "virtchnl messages": messages,
         "DMA windows": mapping,
+        "frames over many DMA windows": sending,
+        "frames into many DMA windows": receiving,
+        "interrupts that many wait for": interrupts,
+        "memory thrown away": memory,
+        "eventfds thrown away": eventfds,
+        "connections that many wait for": connection,
         "journals": journals,
         "TSO broadcasts of one queue": segmenting(1),
         "TSO broadcasts of 16 queues": segmenting(16),
@@ -188,15 +196,22 @@ STORMS: Mapping[str, Callable[[Path], tuple[Step, Step]]] = MappingProxyType(
 
 @contextlib.contextmanager
 def storm(name: str, path: Path) -> Iterator[threading.Event]:
-    """The storm rages until the end of the block; the event is set when the server has ended it."""
+    """The storm rages until the end of the block; the event is set when the server has ended it.
+
+    What else ends it is raised at the end: nothing was shown then.
+    """
     step, end = STORMS[name](path)
     stop, over = threading.Event(), threading.Event()
+    wrong: list[Exception] = []
 
     def rage() -> None:
         while not stop.is_set():
             try:
                 step()
             except OSError:
+                break
+            except Exception as error:
+                wrong.append(error)
                 break
             stop.wait(0.0002)
         over.set()
@@ -209,6 +224,8 @@ def storm(name: str, path: Path) -> Iterator[threading.Event]:
         stop.set()
         thread.join(60)
         end()
+    if wrong:
+        raise RuntimeError(f"the storm {name!r} did not last") from wrong[0]
 
 
 @contextlib.contextmanager
@@ -229,6 +246,8 @@ def storm_elsewhere(name: str, path: Path) -> Iterator[None]:
         process.stdin.close()
         process.stdout.close()
         process.wait(60)
+    if process.returncode:
+        raise RuntimeError(f"the storm {name!r} did not last")
 
 
 if __name__ == "__main__":

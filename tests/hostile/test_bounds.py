@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 import struct
@@ -14,7 +15,7 @@ import pytest
 
 from iavfio.softvf import containment
 from iavfio.softvf.containment import TRACEBACKS, WINDOW, Account
-from iavfio.softvf.server.connection import Connection
+from iavfio.softvf.server.connection import MAX_REPLIES, Connection
 from iavfio.softvf.server.messages import Message
 from iavfio.softvf.server.session import Session
 from tests.softvf.server.raw_client import VERSION_TEXT, RawClient
@@ -71,6 +72,26 @@ def test_who_reads_no_replies_is_read_no_more(tmp_path: Path) -> None:
         client.sock.settimeout(60)
         for number in range(2, 2 + UNSENT // size):  # 1 was VERSION
             assert client.take(number, 9)[0] == 0
+        client.close()
+
+
+# docs/spec/reliability.md D3
+def test_who_reads_no_small_replies_is_read_no_more(tmp_path: Path) -> None:
+    """Of 16 bytes each: what Python needs for one is many times that."""
+    with serving(tmp_path / "v.sock") as served:
+        client = RawClient(served.path)
+        client.sock.settimeout(1)
+        room = 1 << 22  # of both sockets, in messages: there is never room for so many
+        asked = 0
+        with pytest.raises(TimeoutError):
+            while asked < room:
+                client.post(99, b"")  # no such command
+                asked += 1
+        most = max(each.unread for each in gc.get_objects() if type(each) is Connection)
+        assert most == MAX_REPLIES + 1
+        client.sock.settimeout(60)
+        for number in range(2, 2 + MAX_REPLIES):
+            assert client.take(number, 99)[0] != 0
         client.close()
 
 

@@ -8,6 +8,7 @@ for a peer that reads nothing. A file on FUSE, whose server is the client, is an
 from __future__ import annotations
 
 import array
+import errno
 import os
 import signal
 import socket
@@ -20,8 +21,11 @@ from pathlib import Path
 import pytest
 
 import iavfio
-from iavfio.softvf.server.closing import MOST, Closer, closes_at_once
-from tests.hostile.lingering import Lingering
+from iavfio.softvf.control import FILES_REFUSED
+from iavfio.softvf.function.device import Vf
+from iavfio.softvf.function.regions import Interrupt
+from iavfio.softvf.server.closing import MOST, Closer
+from tests.hostile.lingering import Lingering, stopped
 from tests.hostile.served_pf import ServedPf, served_pf
 from tests.softvf.function.mailbox_rings import RSTAT
 from tests.softvf.server.raw_client import RawClient
@@ -32,6 +36,11 @@ def lingering() -> Iterator[Lingering]:
     made = Lingering()
     yield made
     made.close()
+
+
+def most(vf: Vf) -> int:
+    """How many closes of a client of it may wait."""
+    return MOST + sum(vf.msix.count(index) for index in Interrupt)
 
 
 def give_away(
@@ -91,7 +100,8 @@ def test_a_client_has_a_share_of_the_closes_that_wait(lingering: Lingering, tmp_
         victim = RawClient(served.paths[1])
         hostile = RawClient(served.paths[0])
         with pytest.raises((OSError, AssertionError)):
-            give_away(served, hostile, 4, INFO, [lingering.make() for _ in range(MOST + 8)])
+            much = most(served.vfs[0]) + 8
+            give_away(served, hostile, 4, INFO, [lingering.make() for _ in range(much)])
             hostile.read32(RSTAT)
         hostile.close()
         with pytest.raises((OSError, AssertionError)):
@@ -114,7 +124,8 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
+@pytest.mark.parametrize("name", ["vf0.sock", "control.sock"])
+def test_refused_clients_have_a_share_as_well(name: str, lingering: Lingering) -> None:
     """Each client that is refused leaves a descriptor in its socket, whose close waits, too.
 
     The server is stopped while one connects, so that it surely finds a descriptor to close.
@@ -129,7 +140,7 @@ def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
             second.setblocking(False)
             os.kill(pf.pid, signal.SIGSTOP)
             try:
-                second.connect(str(pf.directory / "vf0.sock"))
+                second.connect(str(pf.directory / name))
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
                 second.sendmsg([bytes(16)], rights)
             except (BlockingIOError, BrokenPipeError):
@@ -147,31 +158,82 @@ def test_refused_clients_have_a_share_as_well(lingering: Lingering) -> None:
         victim.close()
 
 
+@pytest.mark.parametrize("name", ["vf0.sock", "control.sock"])
+@pytest.mark.parametrize("flag", [0, socket.MSG_OOB], ids=["in the stream", "out of band"])
+def test_a_descriptor_with_the_first_byte(name: str, flag: int, lingering: Lingering) -> None:
+    """A read may drop it in the kernel: without room for it, or with a byte that is skipped."""
+    with iavfio.softvf(vfs=2) as pf, socket.socket(socket.AF_UNIX) as hostile:
+        victim = RawClient(pf.directory / "vf1.sock")
+        hostile.settimeout(20)
+        hostile.connect(str(pf.directory / name))
+        fd = lingering.make()
+        with stopped(pf.pid):
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            try:
+                hostile.sendmsg([b"{"], rights, flag)
+            except OSError as error:
+                if flag and error.errno == errno.EOPNOTSUPP:
+                    pytest.skip("this kernel has no data out of band on UNIX sockets")
+                raise
+            os.close(fd)
+        for _ in range(10):
+            assert victim.read32(RSTAT) in (0, 2)
+        if name == "control.sock":
+            assert hostile.recv(1 << 10) == FILES_REFUSED
+        hostile.close()
+        assert victim.read32(RSTAT) in (0, 2)
+        assert pf.control("ping") == {}
+        assert pf.control("info")["faults"] == {"control": 0, "process": 0}
+        victim.close()
+        lingering.close()
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_the_end_of_a_socket_with_clients_that_nobody_accepted(
+    waiting: int, lingering: Lingering, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        listener.setblocking(False)
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(waiting)]
+        for client in clients:
+            client.connect(str(tmp_path / "s"))
+            fd = lingering.make()
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            client.sendmsg([b"{"], rights)
+            os.close(fd)
+        closer = Closer()
+        thread = threading.Thread(target=closer.stop_listening, args=(listener,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        with pytest.raises(ConnectionRefusedError):
+            socket.socket(socket.AF_UNIX).connect(str(tmp_path / "s"))
+        for client in clients:
+            client.close()
+        lingering.close()
+        closer.end()
+
+
+def test_a_socket_without_clients_ends_at_once(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        listener.setblocking(False)
+        Closer().stop_listening(listener)
+        assert listener.fileno() == -1
+
+
 def test_a_client_waits_for_its_closes(lingering: Lingering, tmp_path: Path) -> None:
     """Files whose closes take their time cost the client that time, not its session."""
     with served_pf(tmp_path) as served:
         client = RawClient(served.paths[0])
-        give_away(served, client, 4, INFO, [lingering.make() for _ in range(MOST + 8)])
+        much = most(served.vfs[0]) + 8
+        give_away(served, client, 4, INFO, [lingering.make() for _ in range(much)])
         letting_go = threading.Timer(0.5, lingering.close)
         letting_go.start()
         assert client.read32(RSTAT) in (0, 2)
         letting_go.join()
         assert client.read32(RSTAT) in (0, 2)
         client.close()
-
-
-def test_what_closes_at_once() -> None:
-    memory, event = os.memfd_create("x"), os.eventfd(0)
-    read, write = os.pipe()
-    assert closes_at_once(memory)
-    assert closes_at_once(event)
-    assert not closes_at_once(read)
-    closer = Closer()
-    for fd in (memory, event):
-        closer.close(fd)
-        with pytest.raises(OSError, match="Bad file"):
-            os.fstat(fd)
-    closer.close(write)
-    assert os.read(read, 1) == b""  # it is closed in the end
-    closer.close(read)
-    closer.end()

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
+from iavfio.softvf.burial import Burial
 from iavfio.softvf.control import Control
 from iavfio.softvf.dataplane import DataPlane
-from iavfio.softvf.function.device import Vf
 from iavfio.softvf.function.mailbox import Mailbox
 from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.pf import Pf
@@ -223,15 +223,16 @@ def test_a_version_that_raises(
     assert told(caplog, "vf0") == list(KINDS)
 
 
-@pytest.mark.parametrize("name", ["_bury"])
+@pytest.mark.parametrize("name", ["begin"])
 def test_a_step_after_the_clients_end_that_raises(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bomb = Bomb(monkeypatch, Vf, name)
+    bomb = Bomb(monkeypatch, Burial, name)
     with served_pf(tmp_path) as served:
         for bomb.error in KINDS:
+            client = started(served.paths[0])
             bomb.armed = True
-            started(served.paths[0]).close()
+            client.close()
             RawClient(served.paths[0]).close()
             RawClient(served.paths[1]).close()
             bomb.armed = False

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from iavfio.softvf.dataplane import DataPlane
 from tests.hostile.served_pf import served_pf
+from tests.hostile.waiters import wait_for_it
 from tests.softvf.dataplane.plane_rig import mac, rig
 from tests.softvf.function.mailbox_rings import DYN_CTL01, RSTAT, Rings
 
@@ -88,7 +91,7 @@ def plane() -> Iterator[DataPlane]:
 def test_each_signal_adds_one(plane: DataPlane, count: int, blocking: bool) -> None:
     fd = os.eventfd(0, 0 if blocking else os.EFD_NONBLOCK)
     for _ in range(count):
-        plane.signal(fd)
+        plane.signal(0, fd)
     assert os.eventfd_read(fd) == count
     os.close(fd)
 
@@ -98,22 +101,101 @@ def test_a_full_counter_stays_full(plane: DataPlane, blocking: bool) -> None:
     fd = full_eventfd()
     os.set_blocking(fd, blocking)
     for _ in range(1000):
-        plane.signal(fd)
+        plane.signal(0, fd)
     assert os.eventfd_read(fd) >= FULL
-    plane.signal(fd)  # and it can be signalled again
+    plane.signal(0, fd)  # and it can be signalled again
     assert os.eventfd_read(fd) == 1
     os.close(fd)
 
 
 def test_a_file_that_is_no_eventfd_is_left_alone(plane: DataPlane) -> None:
     read, write = os.pipe()
-    plane.signal(write)
-    plane.signal(-1)
+    plane.signal(0, write)
+    plane.signal(0, -1)
     os.set_blocking(read, False)
     with pytest.raises(BlockingIOError):
         os.read(read, 1)
     os.close(read)
     os.close(write)
+
+
+def arrived(fd: int) -> int:
+    """What the counter is as soon as it is not 0; 0 after a while."""
+    return os.eventfd_read(fd) if select.select([fd], [], [], 20)[0] else 0
+
+
+def processor_seconds(call: Callable[[], object]) -> float:
+    """What this thread itself works for: a busy machine does not lengthen it."""
+    start = time.thread_time()
+    call()
+    return time.thread_time() - start
+
+
+# docs/spec/reliability.md D6
+def test_an_eventfd_that_many_wait_for_holds_nobody_up() -> None:
+    """Three signals of a second call 20,000 waiters; what follows is another thread's work."""
+    plane = DataPlane(2, bar_size=0x10000, uplink="none")
+    fd, quick = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)
+    with wait_for_it(fd, 100, 200):
+        first: list[float] = []
+        notes = plane.events()
+        while not notes and len(first) < 30:  # a machine may stand still for longer than a second
+            first.append(processor_seconds(lambda: plane.signal(0, fd)))
+            notes = plane.events()
+        assert len(first) >= 3
+        assert arrived(fd) == len(first)
+        (note,) = notes
+        assert (note.vf, note.kind, note.rule) == (0, "note", "docs/spec/reliability.md D6")
+        assert "many wait for it" in note.text
+        assert plane.violations(0) == 0, "no rule of the hardware's is broken"
+        for _ in range(5):
+            assert processor_seconds(lambda: plane.signal(0, fd)) < min(first) / 2
+        assert arrived(fd) >= 1
+        plane.signal(1, quick)
+        assert os.eventfd_read(quick) == 1, "another VF's is signalled at once"
+    plane.stop()
+    for each in (fd, quick):
+        os.close(each)
+
+
+def test_signals_of_the_other_thread_are_not_lost() -> None:
+    """One after the other, many more than may be on their way; then more at once than may be."""
+    plane = DataPlane(1, bar_size=0x10000, uplink="none")
+    slow, quick = os.eventfd(0), os.eventfd(0)
+    with wait_for_it(slow, 100, 200):
+        for _ in range(3):
+            plane.signal(0, slow)
+    for _ in range(200):
+        plane.signal(0, quick)
+        assert arrived(quick) == 1
+    for _ in range(1000):
+        plane.signal(0, quick)
+    count = 0
+    while select.select([quick], [], [], 0.5)[0]:
+        count += os.eventfd_read(quick)
+    assert 1 <= count <= 1000
+    plane.signal(0, quick)
+    assert arrived(quick) == 1, "what was lost left nothing behind"
+    plane.stop()
+    for each in (slow, quick):
+        os.close(each)
+
+
+def test_vectors_wait_for_a_signal_that_is_on_its_way() -> None:
+    """One at a time is, and none is lost."""
+    slow, quick = os.eventfd(0), os.eventfd(0)
+    with rig() as r, wait_for_it(slow, 100, 200):
+        r.plane.set_msix(0, True)
+        for vector, fd in ((1, slow), (2, quick)):
+            r.plane.set_eventfd(0, vector, fd)
+        for _ in range(50):
+            r.plane.write_dyn_ctl(0, 1, 1 | 1 << 2 | 3 << 3)  # INTENA, SWINT_TRIG
+            r.plane.write_dyn_ctl(0, 2, 1 | 1 << 2 | 3 << 3)
+            assert arrived(quick) == 1
+            assert arrived(slow) == 1
+        r.wait_event("note", "many wait for it")
+    for each in (slow, quick):
+        os.close(each)
 
 
 @pytest.mark.parametrize("meddle", [False, True])

@@ -197,7 +197,7 @@ FUZZ = settings(
 
 def victim_is_well(served: ServedPf, victim: RawDriver, number: int) -> None:
     assert victim.client.read32(RSTAT) == 2
-    victim.send_frame(number)
+    victim.send_frames(number)
     assert victim.say(1, struct.pack("<II", 1, 1)) == struct.pack("<II", 1, 1)
     info = served.control("info")
     assert [vf["faults"] for vf in info["vfs"]] == [0, 0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.hostile.neighbour import (
     verdict,
 )
 from tests.hostile.served_pf import served_pf
-from tests.hostile.storms import storm_elsewhere
+from tests.hostile.storms import storm, storm_elsewhere
 from tests.softvf.function.mailbox_rings import RSTAT
 from tests.softvf.server.raw_client import RawClient
 
@@ -31,7 +32,7 @@ QUIET = Samples([0.0001] * 99 + [0.009], [0.001] * 100)
     [
         ([0.0009] * 99 + [0.0099], [0.002] * 100, ""),
         ([0.0001] * 99 + [0.010], [0.001] * 100, "a register read took 10.0 ms"),
-        ([0.0001] * 100, [0.0021] * 100, "a frame takes 2.10 times as long"),
+        ([0.0001] * 100, [0.0021] * 100, "a burst takes 2.10 times as long"),
     ],
 )
 def test_a_promise_that_is_broken_is_told(
@@ -92,3 +93,19 @@ def test_a_storm_rages_elsewhere(tmp_path: Path) -> None:
 def test_a_storm_that_cannot_begin_is_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="did not begin"), storm_elsewhere("FLR", tmp_path):
         pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ConnectionResetError])
+def test_a_storm_that_does_not_last_is_told(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends it is what a test may want to see; any other end shows nothing."""
+
+    def step() -> None:
+        raise error
+
+    monkeypatch.setattr("tests.hostile.storms.STORMS", {"one": lambda _: (step, lambda: None)})
+    ends = pytest.raises(RuntimeError, match="did not last")
+    how = contextlib.nullcontext() if error is ConnectionResetError else ends
+    with how, storm("one", tmp_path) as over:
+        assert over.wait(20)

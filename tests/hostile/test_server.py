@@ -246,3 +246,32 @@ def test_a_reply_behind_an_event_that_came_later_is_still_the_reply(
         assert port.wait_link(10).up
         works(port)
         assert port.resets == []
+
+
+# ---- files
+
+
+# docs/spec/reliability.md F32
+def test_a_file_of_a_disk_for_the_doorbells(
+    hostile: HostileServer, pool: Pool, tmp_path: Path
+) -> None:
+    """Nothing of it is mapped: the port works by messages, and says so."""
+    path = tmp_path / "doorbells"
+    path.write_bytes(bytes(hostile.pf.vfs[0].personality.bar0_size))
+    with path.open("r+b") as file:
+        hostile.shares(file.fileno())
+        with started(hostile, pool) as port:
+            works(port)
+            told = "\n".join(note for note in port.notes if "F_SEAL_SHRINK" in note)
+            assert told == (
+                "the server's file for BAR0 is no memory, so that an access may wait for a disk or "
+                "for the server: it is not mapped, and each register and doorbell is a message, "
+                "which is slow\n  its server must give a memfd with F_SEAL_SHRINK"
+            )
+    assert not any(path.read_bytes())
+
+
+def test_the_software_vfs_own_file_is_mapped(hostile: HostileServer, pool: Pool) -> None:
+    with started(hostile, pool) as port:
+        works(port)
+        assert not any("F_SEAL_SHRINK" in note for note in port.notes)

@@ -29,7 +29,7 @@ def test_a_neighbour_is_served_during(name: str) -> None:
         with storm(name, paths[0]):
             for number in range(100):
                 assert victim.client.read32(RSTAT) == 2
-                victim.send_frame(number)
+                victim.send_frames(number)
                 assert bystander.read32(RSTAT) in (0, 2)
             assert pf.control("ping") == {}
         info = pf.control("info")

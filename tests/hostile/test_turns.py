@@ -298,6 +298,22 @@ def test_an_answer_that_nobody_reads_is_not_made(tmp_path: Path, parties: Partie
     lines.close()
 
 
+# docs/spec/reliability.md D6
+def test_interrupts_of_one_command_are_steps(parties: Parties) -> None:
+    fired: list[int] = []
+
+    def fire(_: object, vector: int) -> bool:
+        fired.append(vector)
+        return True
+
+    server = SimpleNamespace(vf=SimpleNamespace(msix=SimpleNamespace(fire=fire)))
+    loop = parties.loop
+    control = Control([server], None, None, None, {}, loop.stop, loop.own)  # type: ignore
+    line = json.dumps({"command": "irq", "vf": 0, "vector": 3, "count": 100}).encode()
+    steps = [len(fired) for part in control.answer(line) if not part]
+    assert steps == list(range(1, 101)) and fired == [3] * 100
+
+
 SERVING = """
 import gc
 from iavfio.softvf.loop import Loop
@@ -316,3 +332,38 @@ def test_a_collection_of_garbage_looks_at_little() -> None:
     frozen, others = map(int, done.stdout.split())
     assert frozen > 10_000
     assert others < 1_000
+
+
+def test_a_reply_that_goes_in_parts_has_its_files_once(parties: Parties) -> None:
+    """A client that got them with each part would have files that nobody closes."""
+    ours, theirs = socket.socketpair()
+    parties.ends += [ours, theirs]
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    theirs.setblocking(False)
+    connection = Connection(
+        ours, parties.loop, lambda _: iter(()), lambda _: None, Account("one"), Closer()
+    )
+    reply = bytes(range(256)) * 1024
+    got, files, parts = bytearray(), [], 0
+    event = os.eventfd(0)
+    connection.send(reply, (event,))
+
+    def take() -> None:
+        nonlocal parts
+        while len(got) < len(reply):
+            try:
+                data, new, _, _ = socket.recv_fds(theirs, 1 << 16, 8)
+            except BlockingIOError:
+                parts += 1
+                parties.loop.call_later(0, take, Account("reader"))
+                return
+            got.extend(data)
+            files.extend(new)
+        parties.loop.stop()
+
+    take()
+    parties.loop.run()
+    for fd in (event, *files):
+        os.close(fd)
+    assert got == reply and parts > 0
+    assert len(files) == 1

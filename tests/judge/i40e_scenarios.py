@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from itertools import permutations
 from types import MappingProxyType
 
-from tests.judge.i40e_pair import Step
+from tests.judge.i40e_pair import PF_VSI, Step
 from tests.softvf.pf.pf_rig import (
     DPDK_CAPS,
     LINUX_CAPS,
@@ -146,6 +147,15 @@ def _negotiation() -> dict[str, tuple[Step, ...]]:
         "disable before resources": (disable(1, 1),),
         "stats before resources": (STATS,),
         "MAC before resources": (add(mac(1)), resources()),
+        "MAC before resources without USO": (add(mac(1)), resources(1), FLR, resources(1)),
+        "MACs before resources without USO": (add(mac(1), mac(2)), resources(1), add(mac(3))),
+        "primary MAC before resources without USO": (add(mac(1), kind=2), resources(1)),
+        "MAC of the administrator without USO": (ADMIN_MAC, resources(1), add(ADMIN), FLR),
+        **{
+            f"MAC of kind {kind} before resources": (add(mac(1), kind=kind), resources(), FLR)
+            for kind in range(4)
+        },
+        "own MAC, FLR, and no USO": (resources(), add(mac(1)), FLR, resources(1), FLR, resources()),
         "VLAN before resources": (add_vlan(5), resources()),
         "modes before resources": (modes(3),),
         "key before resources": (Step(23, rss_key(V, bytes(52))),),
@@ -201,6 +211,11 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
             "configure too long": (Step(6, config_queues(V, pair(V, 0)) + b"\0"),),
             "configure too short": (Step(6, config_queues(V, pair(V, 0))[:-1]),),
             "configure while it runs": (ALL4, MAP4, enable(15, 15), ALL4),
+            "configure on a port VLAN": (
+                *(Step(deed="port_vlan", value=100), resources()),
+                *(ALL4, MAP4, enable(15, 15)),
+                *(configure(0, frame=longest) for longest in (64, 9000, 16379, 16380, 16383)),
+            ),
             "map": (ALL4, MAP4),
             "map vector 0": (mapped((V, 0, 1, 1, 0, 0)),),
             "map vector 4": (mapped((V, 4, 1, 1, 0, 0)),),
@@ -218,13 +233,31 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
             "enable": (ALL4, MAP4, enable(15, 15)),
             "enable unmapped": (ALL4, enable(15, 15)),
             "enable what was not configured": (MAP4, enable(1, 1)),
+            "enable what stood before a refused pair": (configure(0, 1, 4), MAP4, enable(3, 3)),
             "enable none": (ALL4, MAP4, enable(0, 0)),
             "enable queue 4": (ALL4, MAP4, enable(16, 16)),
             "enable queue 16": (ALL4, MAP4, enable(1 << 16, 0)),
+            "enable queues of others, then have them": (
+                *(Step(29, struct.pack("<H", 1)), resources()),
+                *(enable(14, 14), Step(29, struct.pack("<H", 4)), resources()),
+            ),
             "enable twice": (ALL4, MAP4, enable(15, 15), enable(15, 15)),
             "enable sending only": (ALL4, MAP4, enable(0, 1)),
             "enable receiving only": (ALL4, MAP4, enable(1, 0)),
             "enable another VSI": (ALL4, MAP4, enable(1, 1, vsi=9)),
+            **{
+                f"{step} of the PF's own VSI": (ALL4, MAP4, enable(15, 15), step)
+                for step in (
+                    *(enable(1, 1, vsi=PF_VSI), disable(1, 1, vsi=PF_VSI), modes(3, vsi=PF_VSI)),
+                    *(add(mac(1), vsi=PF_VSI), delete(mac(1), vsi=PF_VSI)),
+                    *(add_vlan(5, vsi=PF_VSI), del_vlan(5, vsi=PF_VSI)),
+                    *(configure(0, vsi=PF_VSI), mapped((PF_VSI, 1, 1, 1, 0, 0))),
+                    mapped((PF_VSI, 1, 0, 0, 0, 0)),
+                    Step(15, select(PF_VSI, 0, 0)),
+                    Step(23, rss_key(PF_VSI, bytes(52))),
+                    Step(24, rss_lut(PF_VSI, LUT)),
+                )
+            },
             "disable": (ALL4, MAP4, enable(15, 15), disable(15, 15)),
             "disable a part": (ALL4, MAP4, enable(15, 15), disable(1, 2), enable(1, 2)),
             "disable idle ones": (disable(1, 1),),
@@ -291,6 +324,27 @@ def _addresses() -> dict[str, tuple[Step, ...]]:
             "MACs up to the refused": (add(*map(mac, range(10))), add(*map(mac, range(8, 20)))),
             "delete": (add(mac(1)), delete(mac(1)), delete(mac(1))),
             "delete unknown": (delete(mac(1)),),
+            **{
+                f"delete the own one of {first}, {second} and {third}": (
+                    *(add(mac(first), mac(second), mac(third)), add(mac(9), kind=1)),
+                    *(delete(mac(9)), delete(mac(first)), FLR, resources()),
+                )
+                for first, second, third in permutations((1, 2, 3))
+            },
+            "delete the own one of many": (
+                *(add(*map(mac, range(10, 26))), add(mac(9), kind=1), delete(mac(9)), FLR),
+            ),
+            "MACs beyond the switch": (
+                add(*map(mac, range(60))),
+                add(*map(mac, range(60, 64))),
+                add(mac(64)),
+            ),
+            "MACs beyond the filters": (
+                # 258 filters with broadcast's. Those that the judge has no room to tell are last
+                # in i40e's hash table: broadcast's, behind those of these addresses.
+                *(add_vlan(*range(1, 86)), add(mac(4)), add(mac(11))),
+                *(add(*[mac(18)] * 511), add(*[mac(18)] * 510)),
+            ),
             "delete broadcast": (delete(ALL),),
             "delete zero": (delete(ZERO),),
             "delete known, then unknown": (
@@ -412,6 +466,17 @@ def _opcodes() -> dict[str, tuple[Step, ...]]:
                 *(ALL4, MAP4, enable(15, 15)),
                 *(Step(deed="link", value=how) for how in ("auto", "disable", "disable")),
                 *(Step(deed="link", value=how) for how in ("enable", "enable", "auto")),
+            ),
+            **{
+                f"link disabled, {len(queues)} queues configured last": (
+                    *(ALL4, MAP4, enable(15, 15), configure(*queues)),
+                    *(Step(deed="link", value=how) for how in ("disable", "auto")),
+                )
+                for queues in ((0,), (3,), (0, 1, 2), (1, 1))
+            },
+            "link disabled after a refused CONFIG_VSI_QUEUES": (
+                *(ALL4, MAP4, enable(15, 15), configure(0, 4)),
+                Step(deed="link", value="disable"),
             ),
             "link": (
                 ALL4,

@@ -14,20 +14,26 @@ from typing import Any
 
 from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.linuxpf.process import Reply
-from tests.judge.ice_pair import Say, Step
+from tests.judge.ice_pair import EVENT, Host, Say, Step
 
 CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
+CONFIG_IRQ_MAP, CONFIG_PROMISCUOUS_MODE, ADD_ETH_ADDR = 7, 14, 10
 ADD_VLANS = (12, 52)
 ADD_RSS_CFG, DEL_RSS_CFG = 45, 46
 RULE_HEADERS, RULE_HEADER = 8, 72  # bytes before the headers of a rule, and of one
 TRANSPORTS = {6, 7, 8}  # types of headers
 GTPU = {9, 10, 11, 12}
 NAT_T = {7, 15}
-SET_RSS_HASHCFG, SYMMETRIC = 26, Say(18, struct.pack("<HHI", 1, 2, 0))
+CONFIG_RSS_HFUNC, SET_RSS_HASHCFG = 18, 26
+TOEPLITZ_SYMMETRIC = struct.pack("<H", 2)  # behind the VSI's number
 ELEMENT, HEADER = 64, 8  # bytes of a queue pair, before the first
 QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
+MAP = struct.Struct("<6H")  # of CONFIG_IRQ_MAP: VSI, vector, Rx queues, Tx queues, their ITRs
+MAPS_AT, ADDRESSES_AT, ADDRESS = 2, 4, 8  # bytes before the maps; before addresses, of one
+SWITCH_HOLDS = 64  # addresses of a VF, in the software PF
 KERNELS = ("6.1", "6.12", NEWEST)
-RESETTING = ("flr", "flags", "trust", "mac", "vlan")
+RESETTING = ("flr", "flags")  # always; other deeds only when they change something
+RESET_IMPENDING = struct.pack("<I", 2)  # how the event begins
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,10 @@ class Exchange:
                     said = []
                 if answered:
                     said.append((step, replies[0][1]))
-            elif step.deed in RESETTING:
+            elif step.deed in RESETTING or any(
+                opcode == EVENT and payload.startswith(RESET_IMPENDING)
+                for opcode, _, payload in replies
+            ):
                 said = []
         return said
 
@@ -66,7 +75,8 @@ class Exchange:
 class Row:
     """One kind of difference: its name, where it shows, the functions of Linux that do it, why.
 
-    It shows in these VLAN modes (True: double) and kernels.
+    It shows in these VLAN modes (True: double) and kernels, and in replies only where that is said:
+    then `explains` looks at both.
     """
 
     name: str
@@ -75,6 +85,7 @@ class Row:
     reason: str
     modes: tuple[bool, ...] = (False, True)
     kernels: tuple[str, ...] = KERNELS
+    in_replies: bool = False
 
 
 def _opcode(exchange: Exchange) -> int:
@@ -119,18 +130,33 @@ def _has_an_old_format(exchange: Exchange) -> bool:
     )
 
 
+def _maps(exchange: Exchange) -> list[tuple[int, int, int, int, int]]:
+    """Vector, Rx queues, Tx queues and their ITRs of each map since the last reset, in order."""
+    found = []
+    for step, _ in exchange.since_reset():
+        if step.opcode == CONFIG_IRQ_MAP and len(step.payload) >= MAPS_AT:
+            whole = (len(step.payload) - MAPS_AT) // MAP.size * MAP.size
+            maps = MAP.iter_unpack(step.payload[MAPS_AT : MAPS_AT + whole])
+            found += [each[1:] for each in maps]
+    return found
+
+
 def _has_an_itr_of_its_own(exchange: Exchange) -> bool:
-    """Queues are on the same vectors, and some are moderated otherwise."""
-    causes = exchange.effects
-    return (
-        bool(causes)
-        and causes.keys() <= {"rx_causes", "tx_causes"}
-        and all(
-            {queue: vector for queue, (vector, _) in real.items()}
-            == {queue: vector for queue, (vector, _) in soft.items()}
-            for real, soft in causes.values()
-        )
-    )
+    """Queues that their vector's last map left out are moderated as an earlier map said."""
+    if not exchange.effects or not exchange.effects.keys() <= {"rx_causes", "tx_causes"}:
+        return False
+    for name, (real, soft) in exchange.effects.items():
+        if real.keys() != soft.keys():
+            return False
+        which = 1 if name == "rx_causes" else 2
+        for queue in (queue for queue in real if real[queue] != soft[queue]):
+            (vector, own), (other_vector, shared) = real[queue], soft[queue]
+            maps = [each for each in _maps(exchange) if each[0] == vector]
+            naming = [each[which + 2] for each in maps if each[which] >> queue & 1]
+            without = [each[which + 2] for each in maps if not each[which] >> queue & 1]
+            if vector != other_vector or own not in naming or shared not in without:
+                return False
+    return True
 
 
 def _strips_two_tags(exchange: Exchange) -> bool:
@@ -146,14 +172,54 @@ def _strips_two_tags(exchange: Exchange) -> bool:
 
 
 def _stays_promiscuous(exchange: Exchange) -> bool:
-    """ice's card stays promiscuous, where VLANs came meanwhile."""
-    flags = exchange.effects
+    """What this step switches off is on still on ice's card, where VLANs came meanwhile."""
+    flags, step = exchange.effects, exchange.step
+    if not isinstance(step, Say) or step.opcode != CONFIG_PROMISCUOUS_MODE or len(step.payload) < 4:
+        return False
+    (wanted,) = struct.unpack_from("<H", step.payload, 2)
+    off = {name for bit, name in enumerate(("unicast", "multicast")) if not wanted >> bit & 1}
     return (
         bool(flags)
-        and flags.keys() <= {"unicast", "multicast"}
+        and flags.keys() <= off
         and all(real and not soft for real, soft in flags.values())
         and any(step.opcode in ADD_VLANS for step, _ in exchange.since_reset())
     )
+
+
+def _hears_a_vlan(exchange: Exchange) -> bool:
+    """A VLAN that is added while groups are heard brings all of its frames in."""
+    if _opcode(exchange) not in ADD_VLANS or exchange.effects != {"unicast": (True, False)}:
+        return False
+    steps = [step for step, _ in exchange.before]
+    flags = [step.value for step in steps if isinstance(step, Host) and step.deed == "flags"]
+    wanted = [
+        struct.unpack_from("<H", step.payload, 2)[0]
+        for step, status in exchange.since_reset()
+        if step.opcode == CONFIG_PROMISCUOUS_MODE and not status
+    ]
+    return bool(flags) and "true_promisc" in flags[-1] and bool(wanted) and wanted[-1] == 2
+
+
+def _fills_the_switch(exchange: Exchange) -> bool:
+    """More addresses than the software PF's switch holds were named, and it took none of these."""
+    if _opcode(exchange) != ADD_ETH_ADDR or exchange.status != (0, -53):
+        return False
+    if not exchange.effects.keys() <= {"macs"}:
+        return False
+    real, soft = exchange.effects.get("macs", (frozenset(), frozenset()))
+    named: set[bytes] = set()
+    for step, _ in exchange.since_reset():
+        if step.opcode == ADD_ETH_ADDR:
+            rest = step.payload[ADDRESSES_AT:]
+            named |= {rest[at : at + 6] for at in range(0, len(rest) - ADDRESS + 1, ADDRESS)}
+    return soft <= real and len(named) >= SWITCH_HOLDS
+
+
+def _grants_no(exchange: Exchange, *opcodes: int) -> bool:
+    """The software PF refuses the message, which changes nothing of what is compared."""
+    opcode = _opcode(exchange)
+    refused = len(exchange.soft) == 1 and exchange.soft[0] == (opcode, -64, b"")
+    return opcode in opcodes and refused and not exchange.effects
 
 
 def _lost_its_symmetry(exchange: Exchange) -> bool:
@@ -161,7 +227,11 @@ def _lost_its_symmetry(exchange: Exchange) -> bool:
     if exchange.effects != {"symmetric": (False, True)}:
         return False
     said = [step for step, _ in exchange.since_reset()]
-    chosen = [at for at, step in enumerate(said) if step == SYMMETRIC]
+    chosen = [
+        at
+        for at, step in enumerate(said)
+        if step.opcode == CONFIG_RSS_HFUNC and step.payload[2:4] == TOEPLITZ_SYMMETRIC
+    ]
     return bool(chosen) and any(step.opcode == SET_RSS_HASHCFG for step in said[chosen[0] :])
 
 
@@ -192,8 +262,21 @@ def _is_beyond_the_data_plane(exchange: Exchange) -> bool:
 
 
 def _changes_the_function(exchange: Exchange) -> bool:
-    """A rule that is made or deleted has changed how the VF's symmetric rules hash."""
-    return bool(_pattern(exchange)) and "symmetric" in exchange.effects
+    """A rule that is made or deleted has changed how the VF's symmetric rules hash.
+
+    What hashes otherwise is no class any more and stands among the rules, which are there in their
+    order.
+    """
+    effects = exchange.effects
+    if not _pattern(exchange) or "symmetric" not in effects:
+        return False
+    if not effects.keys() <= {"symmetric", "rules", "classes"}:
+        return False
+    real_classes, soft_classes = effects.get("classes", (frozenset(), frozenset()))
+    real, soft = effects.get("rules", ((), ()))
+    rest = iter([(rule.headers, rule.fields) for rule in real])
+    in_order = all((rule.headers, rule.fields) in rest for rule in soft)
+    return bool(in_order and real_classes <= soft_classes)
 
 
 def _has_classes_before_rules(exchange: Exchange) -> bool:
@@ -209,9 +292,10 @@ def _has_classes_before_rules(exchange: Exchange) -> bool:
 ROWS = (
     Row(
         "flow director",
-        lambda exchange: _opcode(exchange) in (47, 48),
+        lambda exchange: _grants_no(exchange, 47, 48),
         "ice_vc_add_fdir_fltr, ice_vc_del_fdir_fltr",
         "ice serves ADD_FDIR_FILTER and DEL_FDIR_FILTER; the software PF grants no flow director",
+        in_replies=True,
     ),
     Row(
         "symmetry of chosen classes",
@@ -257,18 +341,20 @@ ROWS = (
     ),
     Row(
         "rates of queues and the clock",
-        lambda exchange: _opcode(exchange) in (60, 61, 66, 112, 113),
+        lambda exchange: _grants_no(exchange, 60, 61, 66, 112, 113),
         "ice_vc_get_qos_caps, ice_vc_cfg_q_bw, ice_vc_get_phc_time",
         "ice serves QoS and PTP to a VF that asks; the software PF grants neither, since its "
         "scheduler has no rates of queues and its card no clock",
         kernels=(NEWEST,),
+        in_replies=True,
     ),
     Row(
         "a full switch",
-        lambda exchange: _opcode(exchange) == 10 and exchange.status == (0, -53),
+        _fills_the_switch,
         "ice_vc_add_mac_addr",
         "the software PF's switch holds 64 addresses of a VF; the judge's firmware has room for "
         "everything",
+        in_replies=True,
     ),
     Row(
         "an old context",
@@ -304,6 +390,15 @@ ROWS = (
         modes=(False,),
     ),
     Row(
+        "groups of a VLAN",
+        _hears_a_vlan,
+        "ice_vf_ena_vlan_promisc",
+        "with true promiscuity, a VLAN that is added while the VF hears all groups is promiscuous "
+        "for every frame of it to 6.12; the software PF hears the groups of all VLANs, as 7.3 does",
+        modes=(False,),
+        kernels=("6.1", "6.12"),
+    ),
+    Row(
         "two tags",
         _strips_two_tags,
         "ice_vc_ena_vlan_stripping_v2_msg",
@@ -316,5 +411,22 @@ ROWS = (
 
 def explain(exchange: Exchange) -> Row | None:
     """The row of a difference; None when nobody has said why it is there."""
-    rows = (row for row in ROWS if exchange.kernel in row.kernels)
+    alike = exchange.ice == exchange.soft
+    rows = (row for row in ROWS if exchange.kernel in row.kernels and (alike or row.in_replies))
     return next((row for row in rows if row.explains(exchange)), None)
+
+
+def too_much(exchange: Exchange) -> str | None:
+    """What else a row would explain that explains this; None when it is as narrow as it should be.
+
+    Another status of the software PF's, silence and another rate have nothing to do with any row.
+    """
+    others = {
+        "another status": replace(exchange, soft=[(_opcode(exchange), -99, b"")]),
+        "silence": replace(exchange, soft=[]),
+        "another rate": replace(exchange, effects=exchange.effects | {"rate": (1, 2)}),
+    }
+    for what, other in others.items():
+        if other != exchange and (row := explain(other)):
+            return f"{row.name} explains {what} as well"
+    return None

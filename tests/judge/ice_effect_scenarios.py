@@ -82,6 +82,17 @@ def _vlans() -> Iterable[tuple[str, Scenario]]:
         "queues on a port VLAN",
         (Host("vlan", 100), RESOURCES, configure(0, frame=1518), enable(1, 1), Host("vlan", 0)),
     )
+    inner, on_port = vlan_setting(54, inner=1), Host("vlan", 100)
+    resets: tuple[Step, ...] = (
+        *(FLR, RESET, request(4), on_port, Host("vlan", 200), Host("vlan", 0)),
+        *(Host("mac", bytes.fromhex("020000000001")), Host("trust", True), Host("trust", False)),
+    )
+    for reset in resets:
+        again = (reset, RESOURCES, Say(51), reset)
+        whole = (on_port, RESOURCES, Say(51), inner, *again)
+        yield f"inner tags on a port VLAN over {reset}", whole
+        yield f"plain tags on a port VLAN over {reset}", (on_port, plain(), Say(27), reset, plain())
+        yield f"inner tags over {reset}", (RESOURCES, Say(51), inner, *again)
     yield "addresses on a port VLAN", (Host("vlan", 100), RESOURCES, add(unicast(1)), everything)
 
 

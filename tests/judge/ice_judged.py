@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from iavfio.linuxpf.process import Reply
-from tests.judge.ice_differences import Exchange, explain
+from tests.judge.ice_differences import Exchange, explain, too_much
 from tests.judge.ice_pair import Ice, Step, comparable, soft, text
 from tests.judge.ice_programmed import unlike
 from tests.judge.ice_scenarios import Scenario
@@ -40,6 +40,8 @@ class Judged:
     def _differ(self, exchange: Exchange, where: str) -> None:
         if row := explain(exchange):
             self.rows[row.name] += 1
+            if more := too_much(exchange):
+                self.unexplained.append(f"step {where}: {more}")
             return
         self.unexplained.append(
             f"step {where}: ice {text(exchange.ice)}; software PF {text(exchange.soft)}; "

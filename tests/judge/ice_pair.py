@@ -37,7 +37,7 @@ PRIVATE_FLAGS = ("true_promisc", "vlan_pruning")  # in the order of the judge's 
 DIALECTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "6.1": {"pf_kernel": "6.1"},
-        "6.12": {"rxdids_unknown": True},
+        "6.12": {"pf_kernel": "6.12"},
         NEWEST: {"pf_kernel": "7.x"},
     }
 )
@@ -73,12 +73,26 @@ Step = Say | Host
 
 
 class Ice:
-    """The judge's VF 0; `kernel` is the version of its Linux."""
+    """A VF of the judge's, the first one; `kernel` is the version of its Linux.
 
-    def __init__(self, process: JudgeProcess, kernel: str, double_vlan: bool) -> None:
+    VFs of one process share its `switch`.
+    """
+
+    def __init__(
+        self,
+        process: JudgeProcess,
+        kernel: str,
+        double_vlan: bool,
+        vf: int = 0,
+        switch: Switch | None = None,
+    ) -> None:
         self.process, self.kernel, self._double_vlan = process, kernel, double_vlan
-        self._switch = Switch()
-        self._switch.commands(process.start.commands)
+        self._vf = vf
+        if switch is None:
+            switch = Switch()
+            switch.commands(process.start.commands)
+        self.switch = switch
+        self.told: set[int] = set()  # VFs that anything was sent to in the last step
         self._own_key = b""
         self._rules: list[bytes] = []  # that somebody may have made: they outlive resets
 
@@ -92,33 +106,31 @@ class Ice:
         return self._deeds()[step.deed](step.value)
 
     def _ask(self, what: What, value: int = 0, payload: bytes = b"") -> list[Reply]:
-        answer = self.process.request(what, 0, value, payload)
-        self._switch.commands(answer.commands)
-        return self.process.replies(answer, 0)
+        answer = self.process.request(what, self._vf, value, payload)
+        self.switch.commands(answer.commands)
+        self.told = {vf for vf, *_ in answer.messages}
+        return self.process.replies(answer, self._vf)
 
     def neighbour(self, step: Step) -> set[int]:
         """Has VF 1 say a message or be reset by its function; the VFs that were sent anything."""
-        what, opcode, payload = What.FLR, 0, b""
-        if isinstance(step, Say):
-            what, opcode, payload = What.MESSAGE, step.opcode, step.payload
-        answer = self.process.request(what, 1, opcode, payload)
-        self._switch.commands(answer.commands)
-        return {vf for vf, *_ in answer.messages}
+        other = Ice(self.process, self.kernel, self._double_vlan, 1, self.switch)
+        other.do(step)
+        return other.told
 
     def programmed(self) -> Programmed:
         """What the card would do for the VF now."""
-        answer = self.process.request(What.QUEUES)
+        answer = self.process.request(What.QUEUES, self._vf)
         queues, profiles = decode(answer.queues), flows.decode(answer.state)
-        vsi = self._switch.vsis.get(queues.vsi)
+        vsi = self.switch.vsis.get(queues.vsi)
         hashed = hashing(profiles.rss, bool(vsi and vsi.symmetric))
-        return by_linux(self._switch, queues, hashed, self._own_key, self._double_vlan)
+        return by_linux(self.switch, queues, hashed, self._own_key, self._double_vlan)
 
     def _deeds(self) -> dict[str, Callable[[Any], list[Reply]]]:
         host = self._ask
         return {
             "flr": lambda _: host(What.FLR),
             "trust": lambda on: host(What.TRUST, int(on)),
-            "mac": lambda mac: host(What.MAC, 0, mac),
+            "mac": lambda mac: host(What.MAC, payload=mac),
             "vlan": lambda vid: host(What.PORT_VLAN, vid),
             "link": lambda mode: host(What.LINK, LINK_MODES[mode]),
             "spoofchk": lambda on: host(What.SPOOFCHK, int(on)),
@@ -160,56 +172,54 @@ class Ice:
 
 
 class Soft:
-    """VF 0 of a software PF."""
+    """A VF of a software PF, the first one."""
 
-    def __init__(self, made: Rig) -> None:
-        self.rig = made
-        self.rig.say(1, struct.pack("<II", 1, 1))
-        self.rig.say(3, struct.pack("<I", CAPS))
-        self.rig.say(44)
+    def __init__(self, made: Rig, vf: int = 0) -> None:
+        self.rig, self._vf = made, vf
+        self.told: set[int] = set()  # VFs that anything was sent to in the last step
+        self.rig.say(1, struct.pack("<II", 1, 1), vf)
+        self.rig.say(3, struct.pack("<I", CAPS), vf)
+        self.rig.say(44, vf=vf)
         self.do(Host("flr"))
-        self._own_key = self.rig.config.rss_key
+        self._own_key = self.rig.plane.config[vf].rss_key
 
     def do(self, step: Step) -> list[Reply]:
         """Carries out a step; what the VF was sent until half a second later."""
-        hardware = self.rig.hardware[0]
-        hardware.take()
-        sent: list[Reply] = []
-        if isinstance(step, Say):
-            sent = self.rig.say(step.opcode, step.payload)
-        elif step.deed in ("flr", "flags"):
-            if step.deed == "flags":
-                flags: dict[str, Any] = {name: name in step.value for name in PRIVATE_FLAGS}
-                self.rig.pf.personality = replace(self.rig.pf.personality, **flags)
-            self.rig.plane.reset_vf(0)  # the function does the hardware's half itself
-            self.rig.pf.flr(0)
-        else:
-            self.rig.pf.control(_request(step))
-        self.rig.clock.advance(500)
-        return sent + hardware.take()
+        return self._take(step, self._vf)
 
-    def neighbour(self, step: Step) -> set[int]:
-        """As Ice.neighbour, until half a second later."""
+    def _take(self, step: Step, vf: int) -> list[Reply]:
         made = self.rig
         for hardware in made.hardware:
             hardware.take()
         if isinstance(step, Say):
-            made.pf.message(1, step.opcode, step.payload)
+            made.pf.message(vf, step.opcode, step.payload)
+        elif step.deed in ("flr", "flags"):
+            if step.deed == "flags":
+                flags: dict[str, Any] = {name: name in step.value for name in PRIVATE_FLAGS}
+                made.pf.personality = replace(made.pf.personality, **flags)
+            made.plane.reset_vf(vf)  # the function does the hardware's half itself
+            made.pf.flr(vf)
         else:
-            made.plane.reset_vf(1)
-            made.pf.flr(1)
+            made.pf.control(_request(step, vf))
         made.clock.advance(500)
-        return {vf for vf, hardware in enumerate(made.hardware) if hardware.take()}
+        sent = [hardware.take() for hardware in made.hardware]
+        self.told = {number for number, messages in enumerate(sent) if messages}
+        return sent[vf]
+
+    def neighbour(self, step: Step) -> set[int]:
+        """As Ice.neighbour, until half a second later."""
+        self._take(step, 1)
+        return self.told
 
     def programmed(self) -> Programmed:
         """What the data plane does for the VF now."""
         made = self.rig
-        calls = [call for call in made.plane.calls if call[1] == 0]
+        calls = [call for call in made.plane.calls if call[1] == self._vf]
         double_vlan = made.personality.double_vlan
-        return by_software(made.config, calls, self._own_key, double_vlan)
+        return by_software(made.plane.config[self._vf], calls, self._own_key, double_vlan)
 
 
-def _request(step: Host) -> dict[str, Any]:
+def _request(step: Host, vf: int) -> dict[str, Any]:
     names = {
         "trust": "on",
         "spoofchk": "on",
@@ -219,7 +229,7 @@ def _request(step: Host) -> dict[str, Any]:
         "rate": "mbps",
     }
     value = step.value.hex(":") if step.deed == "mac" else step.value
-    return {"command": step.deed, "vf": 0, names[step.deed]: value}
+    return {"command": step.deed, "vf": vf, names[step.deed]: value}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.judge.ice_messages import NO_CRC, NO_FLEX, V, ask
 from tests.judge.ice_pair import Host, Say, Step
-from tests.softvf.pf.pf_rig import config_queues, irq_map, pair, select
+from tests.softvf.pf.pf_rig import LINUX_CAPS, config_queues, irq_map, pair, select
 
 Scenario = tuple[Step, ...]
 FIELDS: tuple[dict[str, int], ...] = (
@@ -117,6 +117,17 @@ def _starting() -> Iterable[tuple[str, Scenario]]:
     yield "started", RUNNING
     yield "started on no vector", (FOUR, enable(15, 15))
     yield "started, not configured", (enable(1, 1), disable(1, 1), FOUR, enable(15, 15))
+    two = (
+        Say(29, struct.pack("<H", 2)),
+        Say(1, struct.pack("<II", 1, 1)),
+        ask(LINUX_CAPS),
+        configure(0, 1),
+    )
+    both = Say(7, irq_map((V, 1, 3, 3, 0, 1)))
+    for rx, tx in ((7, 3), (3, 7), (6, 6), (0xFFFF, 3), (2, 5), (4, 1), (1, 4)):
+        started = (*two, both, enable(rx, tx), enable(3, 3))
+        yield f"two queues, started by {rx:#x}, {tx:#x}", started
+        yield f"two queues, stopped by {rx:#x}, {tx:#x}", (*started, disable(rx, tx), disable(3, 3))
     masks = {
         "none": (0, 0),
         "one that is not configured": (0x11, 0x11),

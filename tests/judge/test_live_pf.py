@@ -201,29 +201,64 @@ def test_what_only_a_software_pf_has_is_refused_with_the_reason(pf: SoftPf, name
 
 
 def test_the_command(name: str, tmp_path: Path) -> None:
-    words = ["softvf", "--pf", name, "--socket", str(tmp_path)]
+    """It starts what is built: apt, which may know another version or none, is not asked."""
+    words = ["softvf", "--pf", name, "--socket", str(tmp_path / "s")]
     command = [sys.executable, "-m", "iavfio.cli", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    asked = tmp_path / "asked"
+    for apt in ("apt-cache", "apt-get"):
+        (tmp_path / apt).write_text(f"#!/bin/sh\necho $0 >> {asked}\n")
+        (tmp_path / apt).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as child:
         assert child.stdout
         for line in child.stdout:
             if line == "ready\n":
                 break
-        with iavfio.open(f"vfio-user:{tmp_path}/vf0.sock") as port:
+        with iavfio.open(f"vfio-user:{tmp_path}/s/vf0.sock") as port:
             port.start(wait_link=10)
             assert port.link.up
         child.terminate()
         assert child.wait(20) == 143
+    assert not asked.exists()
 
 
-def test_a_pf_that_dies_takes_its_vfs_away_and_nothing_else(pf: SoftPf, pool: Pool) -> None:
+def judge_of(pf: SoftPf) -> int:
+    """The process that Linux's driver is."""
+    children = Path(f"/proc/{pf.pid}/task/{pf.pid}/children").read_text()
+    (judge,) = map(int, children.split())
+    return judge
+
+
+# docs/spec/reliability.md F35
+@pytest.mark.parametrize("spoken", [True, False])
+def test_a_pf_that_dies_takes_its_vfs_away_and_nothing_else(
+    pf: SoftPf, pool: Pool, spoken: bool
+) -> None:
+    """Also where no VF says anything to it."""
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=10)
-        (judge,) = [
-            int(child)
-            for child in Path(f"/proc/{pf.pid}/task/{pf.pid}/children").read_text().split()
-        ]
-        os.kill(judge, signal.SIGKILL)
+        os.kill(judge_of(pf), signal.SIGKILL)
+        if spoken:
+            with pytest.raises(iavfio.IavfioError):
+                port.refresh_stats(within=2)
+        assert until(lambda: len(pf.violations(notes=True)) >= 2)
+        told = [entry for entry in pf.violations(notes=True) if "the PF is gone" in entry.text]
+        assert [entry.vf for entry in told] == [0, 1]
+        assert "its log ends with: " in told[0].text and "\n" not in told[0].text
+        assert until(lambda: port.state == "failed")
+        with pytest.raises(ConfigError, match="Linux's PF driver has ended"):
+            pf.control("trust", vf=0, on=True)
+        assert pf.control("ping") == {}
+
+
+def test_a_pf_that_hangs_is_given_up_and_ended(pf: SoftPf, pool: Pool) -> None:
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=10)
+        judge = judge_of(pf)
+        os.kill(judge, signal.SIGSTOP)
         with pytest.raises(iavfio.IavfioError):
             port.refresh_stats(within=2)
-        assert until(lambda: "the PF is gone" in str(pf.violations(notes=True)))
+        assert until(lambda: "it was killed" in str(pf.violations(notes=True)), 60)
+        assert not Path(f"/proc/{judge}").exists()
+        assert until(lambda: port.state == "failed")
         assert pf.control("ping") == {}

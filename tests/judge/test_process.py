@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from iavfio.linuxpf import process
@@ -16,6 +20,23 @@ def test_a_panic_is_told() -> None:
     kernel = kernel_of("i40e", "6.12")
     with pytest.raises(LabError, match="it died: time-travel: failed to connect"):
         JudgeProcess(kernel, "time-travel=ext:/none")  # no such clock
+
+
+def test_nothing_is_left_of_one_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is there anything in the home directory, which may not be there at all."""
+    kernel, place = kernel_of("i40e", "6.12"), tmp_path / "place"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    for home in (str(tmp_path), "/nonexistent"):
+        monkeypatch.setenv("HOME", home)
+        with JudgeProcess(kernel) as judge:
+            assert list(place.iterdir()) == []
+            os.killpg(judge.pid, signal.SIGKILL)
+            with pytest.raises(LabError, match="it died"):
+                judge.say(1, bytes((1, 0, 0, 0, 1, 0, 0, 0)))
+    assert list(tmp_path.iterdir()) == [place] and list(place.iterdir()) == []
 
 
 def test_messages_fill_no_log() -> None:

@@ -41,7 +41,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as plain_parse
 
 from iavfio.metrics.server import openmetrics, registry, serving
-from iavfio.metrics.softvf import WIRE, WIRE_DROPS
+from iavfio.metrics.softvf import WIRE, WIRE_DROPS, SoftPfCollector
 
 IAVFIO = [sys.executable, "-m", "iavfio.cli"]
 strict_parse: Callable[[str], Iterable[Family]] = openmetrics_parser.text_string_to_metric_families
@@ -49,7 +49,8 @@ strict_parse: Callable[[str], Iterable[Family]] = openmetrics_parser.text_string
 
 def scraped(*software_pfs: Path) -> dict[str, Family]:
     """The families by name, as the strict parser of OpenMetrics takes them."""
-    return {each.name: each for each in strict_parse(openmetrics(registry(software_pfs)))}
+    told = openmetrics(registry(SoftPfCollector(software_pfs)))
+    return {each.name: each for each in strict_parse(told)}
 
 
 def value(families: dict[str, Family], name: str, **labels: str) -> float | None:
@@ -317,6 +318,44 @@ def test_an_answer_without_an_end_costs_the_time_or_the_size_that_was_set(piece:
         Questions(0.3 if len(piece) == 1 else 60, 1 << 20).ask(directory, "info")
 
 
+@pytest.mark.parametrize("how", ["absent", "full", "silent", "odd"])
+def test_a_software_pf_that_does_not_answer_once_is_trouble(how: str, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        path = tmp_path / "control.sock"
+        if how != "absent":
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(path))
+            listener.listen(0)
+        if how == "full":
+            waiting = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8)]
+            for each in waiting:
+                each.setblocking(False)
+                each.connect_ex(str(path))
+        if how == "odd":
+            threading.Thread(target=answer_once, args=(listener,), daemon=True).start()
+        done = run("exporter", "--softvf", str(tmp_path), "--once")
+    assert done.returncode == 1, done.stderr
+    families = {each.name: each for each in strict_parse(done.stdout)}
+    assert value(families, "iavfio_softvf_up", pf=str(tmp_path)) == 0
+    first, remedy = done.stderr.splitlines()
+    cause = {
+        "absent": "No such file or directory",
+        "full": "its backlog is full",
+        "silent": "it has not answered in time",
+        "odd": "tells no counters: ",
+    }[how]
+    assert first.startswith("iavfio: ") and cause in first and str(tmp_path) in first
+    assert remedy.startswith("  ")
+    assert ("ss -xlp" in remedy) == (how != "absent")
+
+
+def answer_once(listener: socket.socket) -> None:
+    client, _ = listener.accept()
+    with client:
+        client.recv(4096)
+        client.sendall(b'{"ok": true}\n')
+
+
 def test_all_software_pfs_of_a_scrape_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prometheus waits for 10 s: silent ones must not cost that, nor the others their places."""
     ended = threading.Event()
@@ -416,6 +455,24 @@ def test_the_url_is_one_that_can_be_scraped(host: str, url: str) -> None:
         assert re.fullmatch(url, told)
         with urllib.request.urlopen(told, timeout=30) as answer:
             assert b"iavfio_port" in answer.read()
+
+
+def switches(thread: threading.Thread) -> int:
+    """How often a thread has waited for something."""
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def test_a_server_that_nobody_asks_wakes_up_for_its_end_alone() -> None:
+    """One that looked for its end now and then would let Ctrl-C wait until it looks."""
+    before = set(threading.enumerate())
+    with serving("127.0.0.1", 0, registry()):
+        (thread,) = set(threading.enumerate()) - before
+        time.sleep(0.3)
+        waited = switches(thread)
+        time.sleep(1.2)
+        assert switches(thread) == waited
+    assert not thread.is_alive()
 
 
 def test_a_port_that_is_taken_names_the_remedy() -> None:

@@ -39,23 +39,23 @@ CALLS = {
     "socket": Call("EMFILE", 3),
     "bind": Call("EACCES", 3),
     "listen": Call("EADDRINUSE", 3),
-    "accept": Call("EMFILE", 4, quiet=("_accept",)),  # the client waits
+    "accept": Call("EMFILE", 4, quiet=("_accept", "stop_listening")),  # the client waits
     "eventfd": Call("EMFILE", 1),
     "memfd_create": Call("EMFILE", 2),
     "ftruncate": Call("EFBIG", 2),
-    "fcntl": Call("EINVAL", 10, quiet=("closes_at_once",)),
+    "fcntl": Call("EINVAL", 10, quiet=("is_memory",)),
     "mmap": Call("ENOMEM", 6, quiet=("dma_map",)),  # a window alone is mapped then
-    "munmap": Call("ENOMEM", 6, quiet=("_device", "mmap")),
+    "munmap": Call("ENOMEM", 6, quiet=("_device", "mmap", "libpython3")),
     "open": Call("EMFILE", 1),
     "fstat": Call("EIO", 6),
     "mkdir": Call("ENOSPC", 1),
-    "pthread_create": Call("EAGAIN", 1, ("no thread is left",)),
+    "pthread_create": Call("EAGAIN", 1, ("no thread is left",), quiet=("do",)),
     "malloc": Call("ENOMEM", 8, ("no memory",)),
     "realloc": Call("ENOMEM", 4),
     "write": Call("EIO", 1, quiet=("_on_signal", "_device")),
     "sendmsg": Call("EPIPE", 100),
     "recvmsg": Call("ECONNRESET", 100, quiet=("_fill",)),  # of a client that has said all
-    "recv": Call("ECONNRESET", 1, quiet=("hang_up",)),
+    "recv": Call("ECONNRESET", 1, quiet=("_end",)),
     "epoll_create": Call("EMFILE", 1),
     "epoll_ctl": Call("ENOSPC", 8, quiet=("forget",)),
     "io_setup": Call("EAGAIN", 1),

@@ -21,7 +21,7 @@ import pytest
 from iavfio import pyvfio
 from iavfio.datapath.pool import Pool
 from iavfio.errors import DeviceLost, IavfioError, MailboxTimeout, ResetError, StateError
-from iavfio.port import bounds
+from iavfio.port import bounds, control
 from iavfio.port.bringup import BringUp, BroughtUp
 from iavfio.port.negotiation import Session
 from iavfio.port.port import Port
@@ -33,6 +33,7 @@ from iavfio.pyvfio.bar import SLICE_MS
 from iavfio.softvf import softvf
 from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl.client import VirtchnlClient
+from iavfio.virtchnl.deadline import Deadline
 from tests.port.expected import snapshot
 from tests.port.rig import freeze, healthy, until, works
 
@@ -412,3 +413,22 @@ def test_a_start_that_fails_leaves_the_limit_of_a_close_in_force(
         whole = bounds.START + bounds.STOP
         started = limits[limits.index(whole) :]  # housekeeping may have asked for counters before
         assert started == [whole, *([bounds.HURRY] if interrupted else []), bounds.CLOSE]
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.25, 2.0])
+def test_a_pf_that_was_slow_of_late_has_more_time_to_stop(
+    port: Port, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    given: list[float] = []
+    me = threading.get_ident()
+
+    class Spy(Deadline):
+        def __init__(self, seconds: float) -> None:
+            if threading.get_ident() == me:
+                given.append(seconds)
+            super().__init__(seconds)
+
+    monkeypatch.setattr(control, "Deadline", Spy)
+    monkeypatch.setattr(VirtchnlClient, "patience", property(lambda _: patience))
+    port.control.stop()
+    assert given[:1] == [bounds.STOP + 4 * patience]

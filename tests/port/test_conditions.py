@@ -229,6 +229,7 @@ def test_probes_and_a_foreign_frame_of_why_are_nobody_s_fault() -> None:
         assert not until(lambda: bool(port.notes), 2.5), port.notes
 
 
+# docs/spec/reliability.md F62
 def test_small_pages_are_told_for_a_card_only() -> None:
     pool = Pool(64, huge="never")
     pool.memory.fallback = "0 huge pages of 2 MiB are free, 1 are needed"

@@ -21,7 +21,7 @@ from iavfio.port.events import PortEvent
 from iavfio.port.port import Port
 from iavfio.pyvfio import Bar
 from iavfio.softvf.launch import SoftPf
-from tests.port.rig import Options, drained, healthy, lawful, send_all, udp, until, works
+from tests.port.rig import Options, healthy, lawful, send_all, udp, until, works
 
 FAST: Options = {"reset_ms": 1}
 
@@ -427,27 +427,3 @@ def test_port_vlan_that_the_host_sets_takes_a_capability_and_that_is_noted(pool:
         port.wait_link(5)
         works(port)
     assert healthy(pool)
-
-
-# docs/spec/reliability.md F29
-def test_link_flaps_at_random_points(pf: SoftPf, pool: Pool) -> None:
-    pf.control("link", state="down")
-    try:
-        with pf.open(0, pool=pool) as port:
-            port.start()
-            frames = [udp(port.mac, port.mac)] * 16
-            for n in range(300):
-                pf.control("link", state="up" if n % 2 else "down")
-                with port.tx[0].build(frames) as burst:
-                    port.tx[0].send(burst)
-                port.rx[0].recv().release()
-                if n % 100 == 50:
-                    port.reset()
-            pf.control("link", state="up")
-            assert port.wait_link(5).up
-            assert until(lambda: drained(port))
-            assert until(lambda: not len(port.rx[0].recv(timeout=0.2)))
-            works(port)
-        assert healthy(pool)
-    finally:
-        pf.control("link", state="up")

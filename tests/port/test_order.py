@@ -7,6 +7,7 @@ Whether traffic works again says nothing of that: a step too early is a race tha
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,10 +22,12 @@ from iavfio.port.interrupts import Interrupts
 from iavfio.port.negotiation import Session
 from iavfio.port.port import Port
 from iavfio.port.queue_set import QueueSet
+from iavfio.port.vectors import dyn_ctl
 from iavfio.pyvfio import Bar, Device
 from iavfio.pyvfio.user import UserDevice
 from iavfio.softvf.launch import SoftPf
 from iavfio.virtchnl.adminq import AdminQueue
+from iavfio.virtchnl.client import VirtchnlClient
 from tests.port.expected import snapshot
 from tests.port.rig import healthy, until, works
 
@@ -425,3 +428,27 @@ def test_the_link_is_down_from_a_reset_until_the_pf_tells_it_anew(pf: SoftPf, po
     assert (after.up, after.mbps) == (before.up, before.mbps)
     told = port.stats.snapshot()
     assert (told.link_up, told.link_mbps, told.mac) == (True, before.mbps, port.mac.hex(":"))
+
+
+def test_the_mailbox_is_armed_before_it_is_read(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other way round a message that comes between the two would raise no interrupt."""
+    me, steps = threading.get_ident(), list[str]()
+    write, service = Bar.write32, VirtchnlClient.service
+
+    def written(bar: Bar, offset: int, value: int) -> None:
+        if threading.get_ident() == me and offset == dyn_ctl(0):
+            steps.append("armed")
+        write(bar, offset, value)
+
+    def read(client: VirtchnlClient) -> None:
+        if threading.get_ident() == me:
+            steps.append("read")
+        service(client)
+
+    port.start()
+    monkeypatch.setattr(Bar, "write32", written)
+    monkeypatch.setattr(VirtchnlClient, "service", read)
+    assert until(port.control.housekeeping.mailbox_fired)
+    assert steps == ["armed", "read"]

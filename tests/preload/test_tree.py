@@ -25,6 +25,19 @@ def member(index: int, bars: tuple[int, ...] = (0x20000, 0, 0, 0x4000, 0, 0)) ->
     return tree.Member(f"/nowhere/vf{index}.sock", bdf, tree.FIRST_GROUP + index, CONFIG, bars)
 
 
+def said(preload: Preload, group: int) -> str:
+    """What a program writes to stderr that opens a group and nothing else."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import os; os.open('/dev/vfio/{group}', os.O_RDWR)"],
+        env=preload.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stderr
+
+
 def resources(root: Path, one: tree.Member) -> list[tuple[int, int, int]]:
     """Lines of `resource` as start, size and flags."""
     text = (root / "sys/bus/pci/devices" / one.bdf / "resource").read_text(encoding="ascii")
@@ -83,16 +96,9 @@ def test_a_socket_that_another_user_serves_gets_no_memory() -> None:
         with listening(path, OTHER):
             one = tree.Member(str(path), member(0).bdf, tree.FIRST_GROUP, CONFIG, (0,) * 6)
             tree.build(root, [one])
-            done = subprocess.run(
-                [sys.executable, "-c", f"import os; os.open('/dev/vfio/{one.group}', os.O_RDWR)"],
-                env=Preload(root, [one], {}).environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-        assert "PermissionError" in done.stderr
-        assert f"{path} is served by another user" in done.stderr
+            told = said(Preload(root, [one], {}), one.group)
+        assert "PermissionError" in told
+        assert f"{path} is served by another user" in told
     finally:
         subprocess.run(["rm", "-rf", os.fspath(root)], check=True)
 

@@ -28,7 +28,7 @@ BEHIND = 0x1000  # a register that the peer maps to nobody
 def peer() -> Iterator[Peer]:
     """A server that answers every read with 11, and cuts its file short when BEHIND is written."""
     with tempfile.TemporaryDirectory(prefix="iavfio-peer-") as folder:
-        peer = Peer(Path(folder) / "vf.sock")
+        peer = Peer(Path(folder) / "vf.sock", seals=0)
         registers = {0: 11}
 
         def read(payload: bytes, fds: list[int]) -> Reply:

@@ -184,14 +184,16 @@ def test_shared_space(kernel: FakeKernel, mode: Any, memory: DmaMemory) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_two_devices_of_one_group(kernel: FakeKernel, mode: Any) -> None:
+def test_two_devices_of_one_group(kernel: FakeKernel, mode: Any, memory: DmaMemory) -> None:
     kernel.add(OTHER)
-    with (
-        pyvfio.open(BDF, kernel=kernel, mode=mode) as first,
-        pyvfio.open(OTHER, kernel=kernel, mode=mode, space=first.space) as second,
-    ):
-        assert second.config.vendor == 0x8086
-        assert second.fd != first.fd
+    with pyvfio.open(BDF, kernel=kernel, mode=mode) as first:
+        with pyvfio.open(OTHER, kernel=kernel, mode=mode, space=first.space) as second:
+            assert second.config.vendor == 0x8086
+            assert second.fd != first.fd
+            iova = first.space.map(memory)
+        assert [mapping.iova for mapping in first.space.mappings] == [iova]  # they are first's, too
+        first.space.unmap(iova, memory.size)
+        assert first.config.vendor == 0x8086
 
 
 def test_spaces_of_another_kind(kernel: FakeKernel) -> None:

@@ -176,3 +176,17 @@ def test_an_unmap_that_did_less_is_told(
         assert [mapping.iova for mapping in device.space.mappings] == [iova]
         device.space.unmap(iova, memory.size)
     assert rig.left_over() == []
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_huge_memory_lies_at_a_multiple_of_its_own_pages(
+    memory: DmaMemory, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """An IOMMU maps a huge page as one only where the IOVA is a multiple of it, too."""
+    space = Space((0x10000, (1 << 32) - 1))
+    assert space.map(of(memory, pages)) == 0x10000
+    monkeypatch.setattr(memory, "page_size", 1 << 21)
+    assert space.map(of(memory, 512)) == 1 << 21
+    monkeypatch.setattr(memory, "page_size", PAGE)
+    assert space.map(of(memory, 1)) == 0x10000 + pages * PAGE
+    memory.size = PAGE

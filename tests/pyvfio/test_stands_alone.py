@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""pyvfio works with nothing of iavfio but the module of errors; there is one error root."""
+"""pyvfio works with two modules of iavfio that import none; there is one error root."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.pyvfio.vfio_user_peer import Peer
 
 EXTRAS = ("distributed",)  # of iavfio[fleet], which `make test-fleet` installs
 PACKAGE = Path(errors.__file__).parent
+MAY = ("errors", "dialing")  # docs/adr/0007
 
 
 def imported(path: Path) -> set[str]:
@@ -37,13 +38,15 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "pyvfio").rglob("*.py")), ids=lambda p: p.name)
-def test_a_file_of_pyvfio_imports_pyvfio_and_the_errors_only(path: Path) -> None:
-    foreign = {
-        name
-        for name in imported(path)
-        if name not in ("iavfio.pyvfio", "iavfio.errors") and not name.startswith("iavfio.pyvfio.")
-    }
-    assert not foreign
+def test_a_file_of_pyvfio_imports_pyvfio_and_what_it_may_only(path: Path) -> None:
+    known = {"iavfio.pyvfio", *(f"iavfio.{name}" for name in MAY)}
+    names = imported(path) - known
+    assert not {name for name in names if not name.startswith("iavfio.pyvfio.")}
+
+
+@pytest.mark.parametrize("name", MAY)
+def test_what_pyvfio_may_import_imports_nothing_of_iavfio(name: str) -> None:
+    assert not imported(PACKAGE / f"{name}.py")
 
 
 def test_the_module_of_errors_imports_nothing() -> None:
@@ -55,7 +58,8 @@ def test_the_module_of_errors_imports_nothing() -> None:
 def test_pyvfio_opens_a_device_with_nothing_else_of_the_package(tmp_path: Path) -> None:
     alone = tmp_path / "iavfio"
     shutil.copytree(PACKAGE / "pyvfio", alone / "pyvfio", ignore=shutil.ignore_patterns("__py*"))
-    shutil.copy(PACKAGE / "errors.py", alone)
+    for name in MAY:
+        shutil.copy(PACKAGE / f"{name}.py", alone)
     (alone / "__init__.py").touch()
     script = (
         "from iavfio import pyvfio\n"

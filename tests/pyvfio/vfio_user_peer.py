@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -39,15 +40,17 @@ class Peer:
 
     `override[command]` takes (payload, fds) and returns the reply, raises Refusal, or None for no
     answer at all. `raw[command]` gets the message id and returns the bytes to send instead.
+    `seals` are those of the file behind BAR0.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seals: int = fcntl.F_SEAL_SHRINK) -> None:
         self.path = path
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen(4)
-        self.memory = os.memfd_create("peer-bar0", os.MFD_CLOEXEC)
+        self.memory = os.memfd_create("peer-bar0", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.truncate(self.memory, BAR0_FD_OFFSET + 0x20000)
+        fcntl.fcntl(self.memory, fcntl.F_ADD_SEALS, seals)
         self.bar0 = mmap.mmap(self.memory, BAR0_FD_OFFSET + 0x20000)
         self.trapped: dict[tuple[int, int], int] = {}
         self.config = initial_config(0x8086, 0x154C, 5)

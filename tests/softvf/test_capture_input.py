@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -130,3 +131,12 @@ def test_a_wrong_file_keeps_a_pf_from_starting(tmp_path: Path, raw: bytes, words
     with pytest.raises(ConfigError, match=words) as error:
         iavfio.softvf(vfs=1, uplink=f"pcap:{path}")
     assert str(path) in error.value.what
+
+
+def test_a_file_s_name_may_hold_any_bytes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\xfe")
+    path.write_bytes(pcap(FRAMES))
+    with iavfio.softvf(vfs=1, uplink=f"pcap:{path}") as pf:
+        assert pf.running
+    with pytest.raises(ConfigError, match="No such file"):
+        iavfio.softvf(vfs=1, uplink=f"pcap:{path}-nowhere")

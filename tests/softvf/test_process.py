@@ -22,7 +22,7 @@ import pytest
 
 import iavfio
 from iavfio.errors import ConfigError, DeviceLost, StateError
-from iavfio.softvf import SoftPf, softvf
+from iavfio.softvf import SoftPf, launch, softvf
 from tests.softvf.function.mailbox_rings import ARQ, ATQH, BUF, DD_CMP, LB, POST, RD, SI, Rings
 from tests.softvf.server.raw_client import RawClient
 
@@ -405,3 +405,21 @@ def test_a_stalled_socket_answers_later(pf: SoftPf) -> None:
     client.sock.settimeout(10)
     assert client.take(number, 9)[0] == 0
     client.close()
+
+
+# docs/spec/reliability.md F66
+def test_after_a_signal_nobody_waits_for_a_process_that_ends_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pf = softvf()
+    launch.hasten()
+    waited = []
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess.Popen, "wait", lambda *_, **__: waited.append("waited"))
+            pf.close()
+    finally:
+        launch.hasten(False)
+    assert waited == []
+    wait_until_gone(pf.pid)
+    assert not pf.directory.exists()

@@ -20,7 +20,7 @@ from iavfio.stats import PortSegment, PortStats, SegmentReader, known_ports
 from iavfio.stats.layout import HEADER, PAGE
 from tests.stats.others import in_child
 
-CUTS = [0, 100, HEADER + 8, PAGE, 2 * PAGE]
+CUTS = [0, 8, 100, HEADER + 8, PAGE, 2 * PAGE]
 
 
 @pytest.fixture

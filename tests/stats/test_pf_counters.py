@@ -6,11 +6,16 @@ See docs/spec/reliability.md F16.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 import iavfio
 from iavfio.datapath.pool import Pool
-from iavfio.errors import DeviceError
+from iavfio.errors import DeviceError, MailboxError
+from iavfio.port.negotiation import Session
+from iavfio.port.pf_counters import LAST_SAMPLE, PfCounters
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.port.rig import works
@@ -117,3 +122,26 @@ def test_an_answer_that_does_not_come_leaves_the_last_one_and_its_age_grows() ->
         snapshot = port.stats.snapshot()
         assert dict(snapshot.pf) == known
         assert snapshot.age is not None and snapshot.age >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("suspect", "needs_reset", "was_reset", "asked"),
+    [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)],
+)
+def test_who_would_not_answer_is_not_asked_before_a_reset(
+    suspect: bool, needs_reset: bool, was_reset: bool, asked: int
+) -> None:
+    """Each such question takes its whole time, which the reset then waits for."""
+    seen: list[Any] = []
+
+    def ask(*question: Any) -> None:
+        seen.append(question)
+        raise MailboxError("no answer")
+
+    client = SimpleNamespace(suspect=suspect, needs_reset=needs_reset, ask=ask)
+    session = SimpleNamespace(client=client, was_reset=lambda: was_reset)
+    nobody: Any = None
+    counters = PfCounters(cast(Session, session), nobody, nobody)
+    counters.last()
+    assert len(seen) == asked
+    assert all(seconds == LAST_SAMPLE for _, seconds in seen)

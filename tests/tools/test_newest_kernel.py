@@ -135,14 +135,25 @@ def test_a_start_needs_no_apt(played: Played, monkeypatch: pytest.MonkeyPatch) -
     path.touch()
     monkeypatch.setenv("PATH", "/nonexistent")
     assert build.load(judge) == path
+    assert build.obtain(judge) == path
 
 
-def test_a_judge_of_other_files_is_not_started(played: Played, tmp_path: Path) -> None:
-    """Another checkout's is beside it."""
-    judge = JUDGES[0]
-    (tmp_path / f"judge-{judge.name}-6.12.1-1-0123456789ab").touch()
+def test_a_command_builds_what_is_not_there_and_nothing_newer(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge of other files is another checkout's, beside ours; `make judge` asks what is new."""
+    (judge, *_) = (each for each in JUDGES if each.kernel == NEWEST)
+    monkeypatch.setattr(build, "_build", lambda judge, kernel, path: path.touch())
+    other = tmp_path / f"judge-{judge.name}-9.8.1-1-0123456789ab"
+    other.touch()
     with pytest.raises(Unavailable, match="not built"):
         build.load(judge)
+    played.packages |= {"linux-source": "9.8.1-1", "linux-source-9.8": "9.8.1-1"}
+    first = build.obtain(judge)
+    assert first == judge.path("9.8.1-1") != other
+    played.packages |= {"linux-source": "9.8.2-1", "linux-source-9.8": "9.8.2-1"}
+    assert build.obtain(judge) == first
+    assert build.build(judge) == judge.path("9.8.2-1") == build.obtain(judge)
 
 
 def test_a_mirror_that_does_not_answer_is_no_warning(

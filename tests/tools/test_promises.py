@@ -24,6 +24,11 @@ def test_above() -> None: ...
 
 def test_inside() -> None:
     """Says so (docs/spec/reliability.md F1-F2)."""
+
+
+@pytest.mark.parametrize("text", ["docs/spec/reliability.md F3"])
+def test_data(text: str) -> None:
+    assert text == """# docs/spec/reliability.md F3"""
 '''
 HARNESS = """/* SPDX */
 /* docs/spec/reliability.md F3 */
@@ -37,6 +42,7 @@ static int helper(void)
 static void test_one(void)
 {
     assert(1); /* docs/spec/reliability.md F1 */
+    assert(event.rule == "docs/spec/reliability.md F3");
 }
 """
 

@@ -67,6 +67,7 @@ def test_quick_pf_that_falls_silent_is_not_waited_for_long(bench: Bench) -> None
     assert bench.clock.now - begin <= 2.01
 
 
+# docs/spec/reliability.md F13
 def test_lost_request_is_noticed_by_the_reply_to_what_came_after_it(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: polite()(opcode, payload) if opcode == 1 else []
@@ -78,6 +79,7 @@ def test_lost_request_is_noticed_by_the_reply_to_what_came_after_it(bench: Bench
     assert not bench.client.suspect  # its reply cannot come any more
 
 
+# docs/spec/reliability.md F13
 def test_silent_pf_is_given_up_at_the_deadline_and_asked_once(bench: Bench) -> None:
     bench.negotiated()
     bench.pf.handler = lambda opcode, payload: []

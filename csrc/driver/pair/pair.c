@@ -195,6 +195,10 @@ void pair_free(struct queue_pair *pair)
     if (!pair)
         return;
     pair_close(pair);
+    if (pair->watched) {
+        pair->unwanted = true;
+        return;
+    }
     pool_free(pair->pool);
     vector_leave(pair);
     close(pair->wake_fd);

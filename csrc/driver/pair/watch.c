@@ -60,4 +60,6 @@ void pair_unwatch(struct queue_pair *pair, int epoll_fd)
     vector_unwatch(pair);
     epoll_ctl(epoll_fd, EPOLL_CTL_DEL, pair->wake_fd, NULL);
     epoll_ctl(epoll_fd, EPOLL_CTL_DEL, pair->vector->event_fd, NULL);
+    if (pair->unwanted)
+        pair_free(pair);
 }

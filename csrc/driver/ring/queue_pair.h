@@ -187,6 +187,7 @@ struct queue_pair {
     bool rearm;
     bool watched; /* its descriptor for select and epoll is in use (pair/watch.h) */
     bool tend_empty; /* one of the two: an empty poll is followed by pair_tend */
+    bool unwanted; /* freed while it is watched: whoever ends that frees it */
     int wake_fd; /* wakes a thread that waits for the pair */
     uint64_t rearm_ticks; /* least time between two re-arms */
     uint64_t rearmed;

@@ -11,30 +11,20 @@
 #include <linux/slab.h>
 #include <linux/version.h>
 
-#include "judge_host.h"
-#include "i40e.h"
+#include "judge_i40e.h"
 #include "i40e_lan_hmc.h"
-#include "i40e_prototype.h"
-#include "i40e_virtchnl_pf.h"
 
-#define QUEUES 768
-#define VF_QUEUES 16 /* most of one VF */
 #define VF_TABLES 128 /* the VFs that the card has registers for */
 #define PF_QUEUES 64
 #define VSIS 128
-#define VECTORS 5 /* of one VF */
 #define MAIN_SEID 0x1ff
-#define FIRST_SEID 0x200
-#define FIRST_NUMBER 10 /* of a VF's VSI */
 #define KEY_WORDS 13
 #define LUT_WORDS 16
-#define NO_QUEUE I40E_QUEUE_END_OF_LIST
-#define PERFECT_MATCH 1 /* match_method of an add-MAC element that the switch took */
 
-static int vfs = VF_COUNT;
-core_param(judge_vfs, vfs, int, 0);
+int judge_vfs = VF_COUNT;
+core_param(judge_vfs, judge_vfs, int, 0);
 
-static struct i40e_pf *pf;
+struct i40e_pf *judge_pf;
 static struct net_device *netdev;
 static struct pci_dev judge_pdev;
 
@@ -52,59 +42,12 @@ static bool within(unsigned int at, unsigned int base, unsigned int count)
     return at >= base && at < base + 4 * count;
 }
 
-/* The VSI whose queue this is of the card's; NULL when it is nobody's. */
-static struct i40e_vsi *owner(u32 queue)
-{
-    int i;
-
-    for (i = 0; i < pf->num_alloc_vsi; i++) {
-        struct i40e_vsi *vsi = pf->vsi[i];
-
-        if (vsi && queue >= vsi->base_queue && queue < vsi->base_queue + vsi->alloc_queue_pairs)
-            return vsi;
-    }
-    return NULL;
-}
-
-static bool serves(const struct i40e_vsi *vsi, unsigned int vf)
-{
-    return vsi->type == I40E_VSI_SRIOV && vsi->vf_id == vf;
-}
-
-/* The card's queue that is the VF's queue i, in whichever of its VSIs; NO_QUEUE when it has none, or when the PF's
- * driver has put another's there. */
-static u32 card_queue(unsigned int vf, unsigned int i)
-{
-    u32 queue = bar[I40E_VPLAN_QTABLE(i, vf) / 4] & I40E_VPLAN_QTABLE_QINDEX_MASK;
-    const struct i40e_vsi *vsi = owner(queue);
-
-    return vsi && serves(vsi, vf) ? queue : NO_QUEUE;
-}
-
-/* Queues stop, and the VF has none until the PF's driver maps them again. */
-static void stop_queues(unsigned int vf)
-{
-    unsigned int i;
-
-    for (i = 0; i < VF_QUEUES; i++) {
-        u32 *entry = &bar[I40E_VPLAN_QTABLE(i, vf) / 4];
-        const struct i40e_vsi *vsi = owner(*entry);
-
-        /* VSIs of channels may be gone before their queues stop. */
-        if (*entry < QUEUES && (!vsi || serves(vsi, vf))) {
-            bar[I40E_QRX_ENA(*entry) / 4] = 0;
-            bar[I40E_QTX_ENA(*entry) / 4] = 0;
-        }
-        *entry = NO_QUEUE;
-    }
-}
-
 /* The hardware half of a VF reset: queues stop, and RSS has neither key nor table. */
 static void reset_hardware(unsigned int vf)
 {
     unsigned int i;
 
-    stop_queues(vf);
+    judge_stop_queues(vf);
     for (i = 0; i < KEY_WORDS; i++)
         bar[I40E_VFQF_HKEY1(i, vf) / 4] = 0;
     for (i = 0; i < LUT_WORDS; i++)
@@ -143,121 +86,14 @@ static void preset_registers(void)
 {
     unsigned int i;
 
-    for (i = 0; i < VF_QUEUES * VF_TABLES; i++)
-        bar[I40E_VPLAN_QTABLE(i % VF_QUEUES, i / VF_QUEUES) / 4] = NO_QUEUE;
+    for (i = 0; i < JUDGE_VF_QUEUES * VF_TABLES; i++)
+        bar[I40E_VPLAN_QTABLE(i % JUDGE_VF_QUEUES, i / JUDGE_VF_QUEUES) / 4] = JUDGE_NO_QUEUE;
     bar[I40E_GLGEN_PCIFCNCNT / 4] = 1;
     bar[I40E_GLHMC_LANQMAX / 4] = 1536;
     bar[I40E_GLHMC_LANTXOBJSZ / 4] = 7; /* object sizes as powers of two */
     bar[I40E_GLHMC_LANRXOBJSZ / 4] = 5;
     bar[I40E_GLHMC_FCOEDDPOBJSZ / 4] = 6;
     bar[I40E_GLHMC_FCOEFOBJSZ / 4] = 6;
-}
-
-/* ---- the firmware ---- */
-
-static u32 refused_opcode, refusals; /* the next `refusals` commands of this opcode fail */
-
-/* A VF's first VSI has the same number after each reset, as the firmware's tends to be; those of its channels come after
- * the first ones of all VFs. */
-static u16 vsi_number(u8 vf)
-{
-    u16 number = FIRST_NUMBER + vf;
-    int i;
-
-    for (i = 0; i < pf->num_alloc_vsi; i++)
-        if (pf->vsi[i] && serves(pf->vsi[i], vf) && pf->vsi[i]->seid)
-            number += vfs;
-    return number;
-}
-
-static void firmware(u16 opcode, struct i40e_aq_desc *desc, void *buff, u16 size)
-{
-    if (opcode == i40e_aqc_opc_add_vsi) {
-        struct i40e_aqc_add_get_update_vsi *cmd = (void *)&desc->params.raw;
-        struct i40e_aqc_add_get_update_vsi_completion *done = (void *)&desc->params.raw;
-        struct i40e_aqc_vsi_properties_data *info = buff;
-        u16 number = vsi_number(cmd->vf_id);
-
-        done->seid = cpu_to_le16(FIRST_SEID + number);
-        done->vsi_number = cpu_to_le16(number);
-        info->qs_handle[0] = cpu_to_le16(4);
-        info->stat_counter_idx = cpu_to_le16(number);
-    } else if (opcode == i40e_aqc_opc_add_macvlan) {
-        struct i40e_aqc_add_macvlan_element_data *e = buff;
-
-        for (; (void *)(e + 1) <= buff + size; e++)
-            e->match_method = PERFECT_MATCH;
-    } else if (opcode == i40e_aqc_opc_rx_ctl_reg_write || opcode == i40e_aqc_opc_rx_ctl_reg_read) {
-        struct i40e_aqc_rx_ctl_reg_read_write *cmd = (void *)&desc->params.raw;
-        u32 at = le32_to_cpu(cmd->address);
-
-        if (at + 4 > BAR_SIZE)
-            return;
-        if (opcode == i40e_aqc_opc_rx_ctl_reg_write)
-            bar[at / 4] = le32_to_cpu(cmd->value);
-        cmd->value = cpu_to_le32(bar[at / 4]);
-    }
-}
-
-static int answer(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size)
-{
-    u16 opcode = le16_to_cpu(desc->opcode);
-    u16 extra = buff ? min_t(u16, size, I40E_MAX_AQ_BUF_SIZE) : 0;
-    static u8 seen[16 + I40E_MAX_AQ_BUF_SIZE];
-    bool refused = refusals && opcode == refused_opcode;
-
-    hw->aq.asq_last_status = I40E_AQ_RC_OK;
-    desc->retval = 0;
-    if (opcode == i40e_aqc_opc_send_msg_to_vf) {
-        struct i40e_aqc_pf_vf_message *cmd = (void *)&desc->params.raw;
-
-        judge_put(OUT_MESSAGE, le32_to_cpu(cmd->id), le32_to_cpu(desc->cookie_high),
-                  le32_to_cpu(desc->cookie_low), buff, size);
-        return 0;
-    }
-    memcpy(seen, &desc->params.raw, 16);
-    if (extra)
-        memcpy(seen + 16, buff, extra);
-    if (refused) {
-        refusals--;
-        hw->aq.asq_last_status = I40E_AQ_RC_ENOSPC;
-    } else {
-        firmware(opcode, desc, buff, size);
-        if (opcode == i40e_aqc_opc_add_vsi) /* the SEID of the new VSI, where its uplink's was */
-            memcpy(seen, &desc->params.raw, sizeof(__le16));
-    }
-    judge_put(OUT_COMMAND, 0, opcode, refused ? -EIO : 0, seen, 16 + extra);
-    return refused ? -EIO : 0;
-}
-
-int judge_asq_send_command(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size,
-                           struct i40e_asq_cmd_details *details);
-int judge_asq_send_command(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff, u16 size,
-                           struct i40e_asq_cmd_details *details)
-{
-    return answer(hw, desc, buff, size);
-}
-
-int judge_asq_send_command_atomic(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
-                                  u16 size, struct i40e_asq_cmd_details *details, bool atomic);
-int judge_asq_send_command_atomic(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
-                                  u16 size, struct i40e_asq_cmd_details *details, bool atomic)
-{
-    return answer(hw, desc, buff, size);
-}
-
-int judge_asq_send_command_atomic_v2(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
-                                     u16 size, struct i40e_asq_cmd_details *details, bool atomic,
-                                     enum i40e_admin_queue_err *status);
-int judge_asq_send_command_atomic_v2(struct i40e_hw *hw, struct i40e_aq_desc *desc, void *buff,
-                                     u16 size, struct i40e_asq_cmd_details *details, bool atomic,
-                                     enum i40e_admin_queue_err *status)
-{
-    int err = answer(hw, desc, buff, size);
-
-    if (status)
-        *status = hw->aq.asq_last_status;
-    return err;
 }
 
 int judge_enable_sriov(struct pci_dev *dev, int count);
@@ -270,12 +106,12 @@ int judge_enable_sriov(struct pci_dev *dev, int count)
 
 static int make_hardware(void)
 {
-    struct i40e_hw *hw = &pf->hw;
+    struct i40e_hw *hw = &judge_pf->hw;
     int err;
 
     hw->hw_addr = ioremap(BAR_BASE, BAR_SIZE);
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
-    hw->back = pf;
+    hw->back = judge_pf;
 #endif
     hw->mac.type = I40E_MAC_XL710;
     hw->num_ports = 1;
@@ -283,14 +119,14 @@ static int make_hardware(void)
         1; /* of firmware that reads and writes the receive registers for the driver */
     hw->aq.api_min_ver = 15;
     hw->aq.asq_buf_size = hw->aq.arq_buf_size = I40E_MAX_AQ_BUF_SIZE;
-    hw->func_caps.num_msix_vectors_vf = VECTORS;
-    hw->func_caps.num_vfs = vfs;
+    hw->func_caps.num_msix_vectors_vf = JUDGE_VECTORS;
+    hw->func_caps.num_vfs = judge_vfs;
     hw->func_caps.vf_base_id = 0;
     hw->phy.link_info.max_frame_size = 9728;
     hw->phy.link_info.link_info = I40E_AQ_LINK_UP;
     hw->phy.link_info.link_speed = I40E_LINK_SPEED_10GB;
     mutex_init(&hw->aq.asq_mutex);
-    err = i40e_init_lan_hmc(hw, QUEUES, QUEUES, 0, 0);
+    err = i40e_init_lan_hmc(hw, JUDGE_CARD_QUEUES, JUDGE_CARD_QUEUES, 0, 0);
     return err ?: i40e_configure_lan_hmc(hw, I40E_HMC_MODEL_DIRECT_ONLY);
 }
 
@@ -304,20 +140,20 @@ static int make_main_vsi(void)
     if (!vsi || !veb || !netdev)
         return -ENOMEM;
     vsi->type = I40E_VSI_MAIN;
-    vsi->back = pf;
+    vsi->back = judge_pf;
     vsi->seid = MAIN_SEID;
     vsi->id = MAIN_SEID; /* a VF 0 that names it passes i40e_vc_isvalid_vsi_id, as on a card */
     vsi->uplink_seid = 0x100;
     vsi->flags = I40E_VSI_FLAG_VEB_OWNER;
     spin_lock_init(&vsi->mac_filter_hash_lock);
-    pf->vsi[0] = vsi;
-    pf->lan_vsi = 0;
-    pf->next_vsi = 1;
-    veb->pf = pf;
+    judge_pf->vsi[0] = vsi;
+    judge_pf->lan_vsi = 0;
+    judge_pf->next_vsi = 1;
+    veb->pf = judge_pf;
     veb->seid = MAIN_SEID; /* VFs find the VEB by the seid of the main VSI */
-    veb->uplink_seid = pf->mac_seid;
+    veb->uplink_seid = judge_pf->mac_seid;
     veb->bridge_mode = BRIDGE_MODE_VEB;
-    pf->veb[0] = veb;
+    judge_pf->veb[0] = veb;
     priv = netdev_priv(netdev);
     priv->vsi = vsi;
     return 0;
@@ -329,9 +165,9 @@ static void service(struct work_struct *work)
 {
     int i;
 
-    for (i = 0; i < pf->num_alloc_vsi; i++)
-        if (pf->vsi[i] && (pf->vsi[i]->flags & I40E_VSI_FLAG_FILTER_CHANGED))
-            i40e_sync_vsi_filters(pf->vsi[i]);
+    for (i = 0; i < judge_pf->num_alloc_vsi; i++)
+        if (judge_pf->vsi[i] && (judge_pf->vsi[i]->flags & I40E_VSI_FLAG_FILTER_CHANGED))
+            i40e_sync_vsi_filters(judge_pf->vsi[i]);
 }
 
 static int make_pf(void)
@@ -339,36 +175,37 @@ static int make_pf(void)
     int i, err;
 
     preset_registers();
-    pf = kzalloc(sizeof(*pf), GFP_KERNEL);
-    if (!pf)
+    judge_pf = kzalloc(sizeof(*judge_pf), GFP_KERNEL);
+    if (!judge_pf)
         return -ENOMEM;
-    pf->pdev = &judge_pdev;
-    judge_make_device(&judge_pdev, "judge-i40e", pf);
-    mutex_init(&pf->switch_mutex);
-    INIT_WORK(&pf->service_task, service);
-    pf->num_alloc_vsi = VSIS;
-    pf->vsi = kcalloc(VSIS, sizeof(*pf->vsi), GFP_KERNEL);
-    pf->qp_pile = kzalloc(sizeof(*pf->qp_pile) + QUEUES * sizeof(u16), GFP_KERNEL);
-    if (!pf->vsi || !pf->qp_pile)
+    judge_pf->pdev = &judge_pdev;
+    judge_make_device(&judge_pdev, "judge-i40e", judge_pf);
+    mutex_init(&judge_pf->switch_mutex);
+    INIT_WORK(&judge_pf->service_task, service);
+    judge_pf->num_alloc_vsi = VSIS;
+    judge_pf->vsi = kcalloc(VSIS, sizeof(*judge_pf->vsi), GFP_KERNEL);
+    judge_pf->qp_pile =
+        kzalloc(sizeof(*judge_pf->qp_pile) + JUDGE_CARD_QUEUES * sizeof(u16), GFP_KERNEL);
+    if (!judge_pf->vsi || !judge_pf->qp_pile)
         return -ENOMEM;
-    pf->qp_pile->num_entries = QUEUES;
+    judge_pf->qp_pile->num_entries = JUDGE_CARD_QUEUES;
     for (i = 0; i < PF_QUEUES; i++)
-        pf->qp_pile->list[i] = I40E_PILE_VALID_BIT;
-    pf->queues_left = 256;
-    pf->num_vf_qps = 4;
-    pf->mac_seid = 2;
-    pf->main_vsi_seid = MAIN_SEID;
+        judge_pf->qp_pile->list[i] = I40E_PILE_VALID_BIT;
+    judge_pf->queues_left = 256;
+    judge_pf->num_vf_qps = 4;
+    judge_pf->mac_seid = 2;
+    judge_pf->main_vsi_seid = MAIN_SEID;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-    set_bit(I40E_FLAG_SRIOV_ENA, pf->flags);
-    set_bit(I40E_FLAG_VEB_MODE_ENA, pf->flags);
+    set_bit(I40E_FLAG_SRIOV_ENA, judge_pf->flags);
+    set_bit(I40E_FLAG_VEB_MODE_ENA, judge_pf->flags);
 #else
-    pf->flags = I40E_FLAG_SRIOV_ENABLED | I40E_FLAG_VEB_MODE_ENABLED;
+    judge_pf->flags = I40E_FLAG_SRIOV_ENABLED | I40E_FLAG_VEB_MODE_ENABLED;
 #endif
     err = make_hardware();
     if (!err)
         err = make_main_vsi();
     if (!err)
-        err = i40e_alloc_vfs(pf, vfs);
+        err = i40e_alloc_vfs(judge_pf, judge_vfs);
     return err;
 }
 
@@ -390,7 +227,7 @@ struct held {
 static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
 {
     static struct held held;
-    struct i40e_vsi *vsi = pf->vsi[vf->lan_vsi_idx];
+    struct i40e_vsi *vsi = judge_pf->vsi[vf->lan_vsi_idx];
     struct i40e_mac_filter *f;
     struct hlist_node *h;
     int bucket, i;
@@ -399,10 +236,10 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
     held.pairs = vf->num_queue_pairs;
     held.vlans = vf->num_vlan;
     held.rx_enabled = held.tx_enabled = 0;
-    for (i = 0; i < VF_QUEUES; i++) {
-        u32 at = card_queue(vf->vf_id, i);
+    for (i = 0; i < JUDGE_VF_QUEUES; i++) {
+        u32 at = judge_card_queue(vf->vf_id, i);
 
-        if (at == NO_QUEUE)
+        if (at == JUDGE_NO_QUEUE)
             continue;
         held.rx_enabled |= !!(bar[I40E_QRX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
         held.tx_enabled |= !!(bar[I40E_QTX_ENA(at) / 4] & I40E_QRX_ENA_QENA_STAT_MASK) << i;
@@ -427,81 +264,6 @@ static void tell_state(struct i40e_vf *vf) /* what the PF holds for a VF */
               offsetof(struct held, filter) + held.filters * sizeof(*held.filter));
 }
 
-/* ---- for a software VF that this PF drives ---- */
-
-struct queue_pair {
-    u16 number; /* of the card's; NO_QUEUE for none, and nothing more is told */
-    u32 rx_ena, tx_ena, rx_cause, tx_cause;
-    u8 rx_context[32], tx_context[128];
-} __packed;
-
-struct queues {
-    u16 pairs;
-    u8 link_forced, link_up, trusted, spoofchk;
-    u16 port_vlan;
-    u8 wire_up, disabled;
-    u32 caps, version; /* granted; major in the upper half */
-    u32 list[VECTORS]; /* VPINT_LNKLST0, then VPINT_LNKLSTN */
-    struct queue_pair pair[VF_QUEUES];
-} __packed;
-
-static void *context(enum i40e_hmc_lan_rsrc_type type, u32 queue)
-{
-    struct i40e_hmc_info *hmc = &pf->hw.hmc;
-    u64 at = hmc->hmc_obj[type].base + queue * hmc->hmc_obj[type].size;
-    struct i40e_hmc_sd_entry *sd = &hmc->sd_table.sd_entry[at / I40E_HMC_DIRECT_BP_SIZE];
-
-    /* make_hardware asked for direct pages. */
-    return sd->valid && sd->entry_type == I40E_SD_TYPE_DIRECT
-               ? sd->u.bp.addr.va + at % I40E_HMC_DIRECT_BP_SIZE
-               : NULL;
-}
-
-static void copy_context(u8 *to, enum i40e_hmc_lan_rsrc_type type, u32 queue, size_t size)
-{
-    void *from = context(type, queue);
-
-    if (from)
-        memcpy(to, from, size);
-}
-
-static void tell_queues(struct i40e_vf *vf) /* what the card would read to serve a VF */
-{
-    static struct queues q;
-    struct i40e_vsi *vsi = pf->vsi[vf->lan_vsi_idx];
-    int i;
-
-    memset(&q, 0, sizeof(q));
-    q.pairs = min_t(u16, vf->num_queue_pairs, VF_QUEUES);
-    q.link_forced = vf->link_forced;
-    q.link_up = vf->link_up;
-    q.trusted = vf->trusted;
-    q.spoofchk = vf->spoofchk;
-    q.port_vlan = le16_to_cpu(vsi->info.pvid) & I40E_VLAN_MASK;
-    q.wire_up = !!(pf->hw.phy.link_info.link_info & I40E_AQ_LINK_UP);
-    q.disabled = test_bit(I40E_VF_STATE_DISABLED, &vf->vf_states);
-    q.caps = vf->driver_caps;
-    q.version = vf->vf_ver.major << 16 | vf->vf_ver.minor;
-    q.list[0] = bar[I40E_VPINT_LNKLST0(vf->vf_id) / 4];
-    for (i = 1; i < VECTORS; i++)
-        q.list[i] = bar[I40E_VPINT_LNKLSTN((VECTORS - 1) * vf->vf_id + i - 1) / 4];
-    for (i = 0; i < q.pairs; i++) {
-        struct queue_pair *pair = &q.pair[i];
-        u32 at = card_queue(vf->vf_id, i);
-
-        pair->number = at;
-        if (at == NO_QUEUE)
-            continue;
-        pair->rx_ena = bar[I40E_QRX_ENA(at) / 4];
-        pair->tx_ena = bar[I40E_QTX_ENA(at) / 4];
-        pair->rx_cause = bar[I40E_QINT_RQCTL(at) / 4];
-        pair->tx_cause = bar[I40E_QINT_TQCTL(at) / 4];
-        copy_context(pair->rx_context, I40E_HMC_LAN_RX, at, sizeof(pair->rx_context));
-        copy_context(pair->tx_context, I40E_HMC_LAN_TX, at, sizeof(pair->tx_context));
-    }
-    judge_put(OUT_QUEUES, vf->vf_id, 0, 0, &q, sizeof(q));
-}
-
 static void count(u32 low, u64 value)
 {
     bar[low / 4] = value;
@@ -511,7 +273,7 @@ static void count(u32 low, u64 value)
 /* Puts 12 counters, in the order of GET_STATS, where the card keeps those of a VF's VSI. */
 static int count_all(const struct i40e_vf *vf, const u64 *c)
 {
-    u32 i = le16_to_cpu(pf->vsi[vf->lan_vsi_idx]->info.stat_counter_idx);
+    u32 i = le16_to_cpu(judge_pf->vsi[vf->lan_vsi_idx]->info.stat_counter_idx);
 
     count(I40E_GLV_GORCL(i), c[0]);
     count(I40E_GLV_UPRCL(i), c[1]);
@@ -529,30 +291,30 @@ static int count_all(const struct i40e_vf *vf, const u64 *c)
 
 static int set_wire(bool up, u32 speed)
 {
-    struct i40e_link_status *link = &pf->hw.phy.link_info;
+    struct i40e_link_status *link = &judge_pf->hw.phy.link_info;
 
     link->link_info = up ? I40E_AQ_LINK_UP : 0;
     link->link_speed = speed;
-    i40e_vc_notify_link_state(pf);
+    i40e_vc_notify_link_state(judge_pf);
     return 0;
 }
 
 static int act(const struct judge_request *in)
 {
-    if (in->vf >= vfs && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
+    if (in->vf >= judge_vfs && in->what != JUDGE_WRITE && in->what != JUDGE_REFUSE)
         return -EINVAL;
     switch (in->what) {
     case JUDGE_MESSAGE:
-        return i40e_vc_process_vf_msg(pf, in->vf, in->opcode, 0, judge_message, in->len);
+        return i40e_vc_process_vf_msg(judge_pf, in->vf, in->opcode, 0, judge_message, in->len);
     case JUDGE_TRUST:
         return i40e_ndo_set_vf_trust(netdev, in->vf, in->opcode);
     case JUDGE_MAC:
         return i40e_ndo_set_vf_mac(netdev, in->vf, judge_message);
     case JUDGE_FLR:
-        stop_queues(in->vf);
+        reset_hardware(in->vf);
         bar[I40E_GLGEN_VFLRSTAT(in->vf / 32) / 4] |= BIT(in->vf % 32);
-        set_bit(__I40E_VFLR_EVENT_PENDING, pf->state);
-        return i40e_vc_process_vflr_event(pf);
+        set_bit(__I40E_VFLR_EVENT_PENDING, judge_pf->state);
+        return i40e_vc_process_vflr_event(judge_pf);
     case JUDGE_READ:
         judge_put(OUT_REGISTER, 0, in->opcode, bar_read(NULL, in->opcode, 4), NULL, 0);
         return 0;
@@ -566,28 +328,28 @@ static int act(const struct judge_request *in)
     case JUDGE_SPOOFCHK:
         return i40e_ndo_set_vf_spoofchk(netdev, in->vf, in->opcode);
     case JUDGE_REFUSE:
-        refused_opcode = in->opcode;
-        refusals = in->vf;
+        judge_refuse(in->opcode, in->vf);
         return 0;
     case JUDGE_RESET_ALL:
         if (in->opcode) { /* tell the VFs of it, no more */
-            i40e_vc_notify_reset(pf);
+            i40e_vc_notify_reset(judge_pf);
             return 0;
         }
-        return i40e_reset_all_vfs(pf, true) ? 0 : -EIO;
+        return i40e_reset_all_vfs(judge_pf, true) ? 0 : -EIO;
     case JUDGE_STATE:
-        tell_state(&pf->vf[in->vf]);
+        tell_state(&judge_pf->vf[in->vf]);
         return 0;
     case JUDGE_QUEUES:
-        tell_queues(&pf->vf[in->vf]);
+        judge_tell_queues(&judge_pf->vf[in->vf]);
         return 0;
     case JUDGE_COUNT:
-        return in->len == 12 * sizeof(u64) ? count_all(&pf->vf[in->vf], (const u64 *)judge_message)
-                                           : -EINVAL;
+        return in->len == 12 * sizeof(u64)
+                   ? count_all(&judge_pf->vf[in->vf], (const u64 *)judge_message)
+                   : -EINVAL;
     case JUDGE_RESET:
         if (in->opcode)
-            i40e_vc_notify_vf_reset(&pf->vf[in->vf]);
-        return i40e_reset_vf(&pf->vf[in->vf], false) ? 0 : -EBUSY;
+            i40e_vc_notify_vf_reset(&judge_pf->vf[in->vf]);
+        return i40e_reset_vf(&judge_pf->vf[in->vf], false) ? 0 : -EBUSY;
     case JUDGE_WIRE:
         return set_wire(in->opcode & 1, in->opcode >> 8);
     default:
@@ -599,7 +361,7 @@ static int act_wholly(const struct judge_request *in)
 {
     int done = act(in);
 
-    flush_work(&pf->service_task);
+    flush_work(&judge_pf->service_task);
     return done;
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from iavfio.softvf.burial import Burial
 from iavfio.softvf.containment import Account
 from iavfio.softvf.contract import PfDriver, QueueError, QueueName, Scheduler, ViolationKind
 from iavfio.softvf.function.config_space import SIZE, ConfigSpace
@@ -55,6 +56,7 @@ class Vf:
         self.bus_master = False
         self.config = ConfigSpace(personality, self._set_bus_master, self.flr)
         self.msix = Msix(index, personality, plane, self.config)
+        self.burial = Burial(index, plane, self._post)
         self.mailbox = Mailbox(self)
         self.registers = Registers(index, personality, plane, self.mailbox, self)
 
@@ -153,6 +155,9 @@ class Vf:
         """Calls after the event in hand."""
         self._scheduler.call_later(0, call)
 
+    def _post(self, call: Callable[[], None]) -> None:
+        self._scheduler.post(call, self.account)
+
     def _set_bus_master(self, on: bool) -> None:
         self.bus_master = on
         self.plane.set_bus_master(self.index, on)
@@ -183,7 +188,7 @@ class Vf:
             (self.plane.reset_vf, (self.index,)),
             (self.plane.dma_clear, (self.index,)),
             (self.plane.forgive, (self.index,)),
-            (self._bury, ()),
+            (self.burial.begin, ()),
             (self.msix.drop_all, ()),
         ]
         if self._pf:
@@ -191,10 +196,6 @@ class Vf:
         steps.append((self.flr, ()))
         for step, arguments in steps:  # one that fails does not keep the others from being done
             self.account.run(step, *arguments)
-
-    def _bury(self) -> None:
-        if self.plane.dma_bury(self.index):
-            self.soon(self._bury)
 
     def region_size(self, region: int) -> int:
         """Bytes of a region; 0 when it is absent."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from iavfio.softvf.function.regions import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from iavfio.softvf.dataplane import DataPlane
     from iavfio.softvf.function.config_space import ConfigSpace
@@ -42,6 +42,7 @@ class Msix:
         self._table_used = False
         self._in_use = False  # the index, since its first eventfds
         self._muted = False
+        self.discard: Callable[[int], None] = os.close  # whatever eventfd is not needed any more
         self._clear_table()
 
     def count(self, index: int) -> int:
@@ -104,7 +105,7 @@ class Msix:
         eventfd = self._eventfds[index].get(vector)
         if eventfd is None:
             return False
-        self._plane.signal(eventfd)
+        self._plane.signal(self._vf, eventfd)
         return True
 
     def _set_eventfd(self, index: int, vector: int, eventfd: int | None) -> None:
@@ -114,7 +115,7 @@ class Msix:
         if index == Interrupt.MSIX:
             self._plane.set_eventfd(self._vf, vector, eventfd)
         if old is not None:
-            os.close(old)
+            self.discard(old)
 
     def _drop(self, index: int) -> None:
         for vector in list(self._eventfds[index]):

@@ -7,6 +7,6 @@ control socket.
 """
 
 from iavfio.softvf.linux_pf.driver import LinuxPf
-from iavfio.softvf.linux_pf.start import KERNELS, check_options, kernel, personality, start
+from iavfio.softvf.linux_pf.start import KERNELS, check, check_options, kernel, personality, start
 
-__all__ = ["KERNELS", "LinuxPf", "check_options", "kernel", "personality", "start"]
+__all__ = ["KERNELS", "LinuxPf", "check", "check_options", "kernel", "personality", "start"]

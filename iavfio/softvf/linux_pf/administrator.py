@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from iavfio.errors import ConfigError
 from iavfio.linuxpf.process import What
 from iavfio.softvf.linux_pf.ice.flows import told
-from iavfio.softvf.personality import TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments, hardware_faults, requests
 from iavfio.softvf.pf.arguments import Request
+from iavfio.softvf.pf.resets import PF_RESETS
 from iavfio.softvf.pf.vf import mac_text
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def _link(pf: LinuxPf, request: Request) -> dict[str, Any]:
         _ask(pf, vf, What.LINK, LINK_MODES.index(mode))
         vf.link_mode = mode
         return {"link_up": vf.up}
+    if "state" not in request and "speed" not in request:
+        raise ConfigError('"link" needs "vf" and "state", or "state" or "speed" of the wire')
     up, speed = pf.wire_up, pf.link_speed
     if "state" in request:
         up = arguments.word(request, "state", ("up", "down")) == "up"
@@ -89,17 +91,21 @@ def _rate(pf: LinuxPf, request: Request) -> dict[str, Any]:
 
 def _reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
     vf, notify = _vf(pf, request), arguments.flag(request, "notify", True)
-    vf.latency_ms = arguments.latency(request)
+    latency = arguments.latency(request)
     _ask(pf, vf, What.RESET, int(notify))
+    if vf.in_reset and latency is not None:
+        vf.latency_ms = latency
     return {}
 
 
 def _pf_reset(pf: LinuxPf, request: Request) -> dict[str, Any]:
+    """The VFs see the same of each kind, but for the time that it takes."""
+    kind = arguments.word(request, "kind", tuple(PF_RESETS))
     notify, latency = arguments.flag(request, "notify", True), arguments.latency(request)
-    for vf in pf.vfs:
-        vf.latency_ms = latency
-    pf.reset_card(notify)
-    return {"latency_ms": pf.personality.reset_ms if latency is None else latency}
+    if latency is None:
+        latency = pf.personality.reset_ms * PF_RESETS[kind]
+    pf.resets.card(notify, latency)
+    return {"latency_ms": latency}
 
 
 def _fault(pf: LinuxPf, request: Request) -> dict[str, Any]:
@@ -113,13 +119,7 @@ def _fault(pf: LinuxPf, request: Request) -> dict[str, Any]:
 
 
 def _udp_tunnel(pf: LinuxPf, request: Request) -> dict[str, Any]:
-    kind = cast("Tunnel", arguments.word(request, "kind", TUNNELS))
-    port = arguments.integer(request, "port", 1, 0xFFFF)
-    if arguments.flag(request, "on", True):
-        pf.plane.add_tunnel(kind, port)
-    else:
-        pf.plane.remove_tunnel(port)
-    return {}
+    return requests.udp_tunnel(pf.plane, pf.tunnels, request)
 
 
 def _send(pf: LinuxPf, request: Request) -> dict[str, Any]:
@@ -152,13 +152,16 @@ def control(pf: LinuxPf, request: Request) -> dict[str, Any]:
     """Carries out one request; raises ConfigError for what cannot be, and changes nothing then."""
     left_out = () if pf.card.limits_rate else ("rate",)
     commands = {name: command for name, command in COMMANDS.items() if name not in left_out}
-    return requests.carry_out(
+    answer = requests.carry_out(
         commands,
         pf,
         request,
         " for Linux's own PF driver",
         f"this PF has {', '.join(commands)}; start without --pf for a software PF",
     )
+    if pf.dead and request.get("command") != "snapshot":
+        raise ConfigError("Linux's PF driver has ended", remedy="start the software VF again")
+    return answer
 
 
 def _state(vf: LinuxVf, service: Service) -> str:

@@ -49,6 +49,9 @@ class Card(Protocol):
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """Carries out commands of the firmware admin queue; the VFs that they were about."""
 
+    def reached(self, vf: int, opcode: int, payload: bytes) -> set[int]:
+        """The VFs beside it whose queues a message of a VF's may have switched."""
+
     def flow_name(self, flow: FlowRule) -> str:
         """A flow that it wanted of the data plane, in words."""
 

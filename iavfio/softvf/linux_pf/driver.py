@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import Answer, Frame, JudgeProcess, Kind, What
+from iavfio.logs import on_one_line
 from iavfio.softvf._device import lib
-from iavfio.softvf.contract import Scheduler, VfHardware
+from iavfio.softvf.containment import LOG
+from iavfio.softvf.contract import Scheduler, Timer, VfHardware
 from iavfio.softvf.dataplane import DataPlane, FlowRule, VfConfig
 from iavfio.softvf.linux_pf import administrator
 from iavfio.softvf.linux_pf.card import Card, Service
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
-from iavfio.softvf.personality import Personality
+from iavfio.softvf.linux_pf.resets import Resets
+from iavfio.softvf.personality import Personality, Tunnel
+from iavfio.softvf.pf.table import name_of
 
 MOST_MACS = 64  # of one VF that the data plane's switch has room for
 CAPS = slice(8, 12)  # of an answer to GET_VF_RESOURCES (docs/spec/virtchnl.md 4)
@@ -42,8 +46,10 @@ class LinuxVf:
         self.stalled: set[int] = set()  # send queues, by a fault
         self.spoil = ""  # by a fault
         self.waiting: deque[Frame] = deque()  # frames that come after a reset that runs
-        self.in_reset = False
-        self.latency_ms: float | None = None  # of the next reset, where it was asked for
+        self.in_reset = False  # or announced
+        self.begun = False  # the hardware half of that reset
+        self.reset_timer: Timer | None = None
+        self.latency_ms: float | None = None  # of that reset, where it was asked for
         self.service: Service | None = None
         self.running_rx: dict[int, RxQueue] = {}
         self.running_tx: dict[int, TxQueue] = {}
@@ -72,14 +78,16 @@ class LinuxPf:
         name: str,
     ) -> None:
         self.personality, self.plane, self.scheduler = personality, plane, scheduler
-        self._process, self._dead = process, False
+        self._process, self.dead = process, False
         self.card, self.name = card, name
         self.wire_up, self.link_speed = True, personality.link_speed
+        self.resets = Resets(self)
+        self.tunnels: dict[int, Tunnel] = {}  # by UDP port
         self.vfs = [LinuxVf(index, each) for index, each in enumerate(hardware)]
         self.card.commands(process.start.commands)
         for vf in self.vfs:
             self._look(vf)
-            self._set_rstat(vf, lib.RSTAT_VFACTIVE)
+            self.set_rstat(vf, lib.RSTAT_VFACTIVE)
             if personality.trusted:
                 self.ask(What.TRUST, vf.index, 1)
             if not personality.spoof_check:
@@ -88,22 +96,28 @@ class LinuxPf:
     # ---- contract.PfDriver
 
     def message(self, vf: int, opcode: int, payload: bytes) -> None:
-        """Hands a message to the driver; what it answers is on its way when this returns."""
+        """Hands a message to the driver; what it answers is on its way when this returns.
+
+        One that comes in a reset is lost: the driver's half has been done, and what it would do
+        for the VF after that would outlive the card's half.
+        """
+        each = self.vfs[vf]
+        if each.in_reset:
+            if each.begun:
+                text = f"{name_of(opcode)} while the VF is in reset"
+                each.hardware.violation("docs/spec/virtchnl.md 8", text)
+            return
         if opcode == lib.VC_OP_GET_STATS:
             counters = struct.pack("<12Q", *self.plane.stats(vf))
             self._request(What.COUNT, vf, payload=counters)
-        self.ask(What.MESSAGE, vf, opcode, payload)
+        self.ask(What.MESSAGE, vf, opcode, payload, self.card.reached(vf, opcode, payload))
 
     def queue_shutdown(self, vf: int) -> None:
         """The driver does not hear of it."""
 
     def flr(self, vf: int) -> None:
         """The hardware half was done: the driver does its own."""
-        each = self.vfs[vf]
-        self._begin(each)
-        each.in_reset = True
-        self.ask(What.FLR, vf)
-        self._finish_later(each)
+        self.resets.flr(self.vfs[vf])
 
     def client_gone(self, vf: int) -> None:
         """The driver does not hear of it, but of the FLR that follows."""
@@ -134,84 +148,66 @@ class LinuxPf:
         for vf in self.vfs:
             self._look(vf)
 
-    def reset_card(self, notify: bool) -> None:
-        """A reset of the PF: the card's half for all VFs, then the driver's."""
-        if notify:
-            self.ask(What.RESET_ALL, 0, 1)
-
-        def begin() -> None:
-            for vf in self.vfs:
-                vf.hardware.begin_reset()
-                self._begin(vf)
-            self.ask(What.RESET_ALL)
-            for vf in self.vfs:
-                self._finish_later(vf)
-
-        for vf in self.vfs:
-            vf.in_reset = True
-        self.scheduler.call_later(self.personality.notice_lead_ms / 1000, begin)
-
     # ---- requests and what they bring about
 
-    def ask(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> int:
-        """Makes a request and does all that it brings about; returns the driver's return code."""
+    def ask(
+        self,
+        what: What,
+        vf: int = 0,
+        opcode: int = 0,
+        payload: bytes = b"",
+        reached: Set[int] = frozenset(),
+    ) -> int:
+        """Makes a request and does all that it brings about; returns the driver's return code.
+
+        `reached` are VFs that it may concern although the answer does not say so.
+        """
         answer = self._request(what, vf, opcode, payload)
-        concerned = {vf} | {frame.vf for frame in answer.frames if frame.kind != Kind.COMMAND}
-        concerned |= self.card.commands(answer.commands)
+        concerned = {frame.vf for frame in answer.frames if frame.kind != Kind.COMMAND}
+        concerned |= {vf, *reached} | self.card.commands(answer.commands)
         for number in sorted(concerned):
             if number < len(self.vfs):
                 self._look(self.vfs[number])
-        self._play(answer)
+        self.resets.play(answer.frames)
         return answer.result
 
     def _request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
         """Asks the process; one that has died leaves VFs without a PF, as an unloaded driver."""
-        if self._dead:
+        if self.dead:
             return Answer()
         try:
             return self._process.request(what, vf, opcode, payload)
         except LabError as error:
-            self._dead = True
-            for each in self.vfs:
-                each.hardware.violation(
-                    "docs/spec/virtchnl.md 8", f"the PF is gone: {error}", "note"
-                )
-                each.hardware.set_gone(True)
+            self._lose(error)
             return Answer()
 
-    def _play(self, answer: Answer) -> None:
-        for frame in answer.frames:
-            if frame.kind in (Kind.MESSAGE, Kind.RESET, Kind.RSTAT) and frame.vf < len(self.vfs):
-                vf = self.vfs[frame.vf]
-                vf.waiting.append(frame)
-        for vf in self.vfs:
-            self._deliver(vf)
+    @property
+    def end_fd(self) -> int:
+        """A descriptor that is readable when the driver's process has ended: then call `ended`."""
+        return self._process.end_fd
 
-    def _deliver(self, vf: LinuxVf) -> None:
-        """Hands frames to a VF, up to a reset."""
-        while vf.waiting and not vf.in_reset:
-            frame = vf.waiting.popleft()
-            if frame.kind == Kind.MESSAGE:
-                if frame.opcode == lib.VC_OP_GET_VF_RESOURCES and not frame.status:
-                    vf.caps = int.from_bytes(frame.data[CAPS], "little")
-                vf.hardware.send_to_vf(frame.opcode, frame.status, frame.data)
-            elif frame.kind == Kind.RSTAT:
-                self._set_rstat(vf, frame.status)
-            else:
-                vf.in_reset = True
-                # The reset begins after the event in hand, whose mailbox is still worked on.
-                lead = self.personality.notice_lead_ms / 1000
-                self.scheduler.call_later(lead, self._reset_of(vf))
+    def ended(self) -> None:
+        """The driver's process has ended, perhaps while nobody spoke to it."""
+        if not self.dead:
+            self._lose(self._process.died())
 
-    def _reset_of(self, vf: LinuxVf) -> Callable[[], None]:
-        def reset() -> None:
-            vf.hardware.begin_reset()
-            self._begin(vf)
-            self._finish_later(vf)
+    def _lose(self, error: LabError) -> None:
+        self.dead = True
+        text = f"the PF is gone: {on_one_line(str(error))}"
+        LOG.error("%s: %s", self.name, text)
+        for each in self.vfs:
+            each.hardware.violation("docs/spec/virtchnl.md 8", text, "note")
+            each.hardware.set_gone(True)
 
-        return reset
+    # ---- for its resets
 
-    def _begin(self, vf: LinuxVf) -> None:
+    def answered(self, vf: LinuxVf, frame: Frame) -> None:
+        """Hands a VF a message of the driver's."""
+        if frame.opcode == lib.VC_OP_GET_VF_RESOURCES and not frame.status:
+            vf.caps = int.from_bytes(frame.data[CAPS], "little")
+        vf.hardware.send_to_vf(frame.opcode, frame.status, frame.data)
+
+    def forget(self, vf: LinuxVf) -> None:
         """The card has stopped everything of the VF's."""
         vf.resets, vf.caps = vf.resets + 1, 0
         vf.ready = vf.stopped_by_mdd = False
@@ -221,18 +217,8 @@ class LinuxPf:
         vf.vectors = ()
         self._look(vf)
 
-    def _finish_later(self, vf: LinuxVf) -> None:
-        """The driver's half takes its time: the process has no clock of its own."""
-        latency = self.personality.reset_ms if vf.latency_ms is None else vf.latency_ms
-        vf.latency_ms = None
-
-        def finish() -> None:
-            vf.in_reset = False
-            self._deliver(vf)
-
-        self.scheduler.call_later(latency / 1000, finish)
-
-    def _set_rstat(self, vf: LinuxVf, state: int) -> None:
+    def set_rstat(self, vf: LinuxVf, state: int) -> None:
+        """The driver writes VFGEN_RSTAT."""
         vf.ready = state == lib.RSTAT_VFACTIVE
         if vf.ready:
             self._publish(vf)

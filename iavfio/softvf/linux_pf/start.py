@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from iavfio.errors import ConfigError
+from iavfio.errors import ConfigError, Remedy
 from iavfio.linuxpf.build import I40E, ICE, JUDGES, Judge, load
 from iavfio.linuxpf.cache import LabError, Unavailable
 from iavfio.linuxpf.process import JudgeProcess, What
@@ -28,7 +28,7 @@ KERNELS: Mapping[str, Judge] = MappingProxyType(
 COMMON = frozenset(
     {
         *("trusted", "spoof_check", "reset_ms", "notice_lead_ms"),
-        *("wb_group", "wb_on_itr", "delay_us"),
+        *("wb_group", "delay_us", "memory_gib"),
     }
 )
 ICE_FLAGS = {"true_promisc": 0, "vlan_pruning": 1}  # private flags of the PF, as its judge has them
@@ -65,13 +65,40 @@ def personality(name: str) -> str:
 
 def check_options(name: str, options: Iterable[str]) -> None:
     """Raises ConfigError for an option that would change what Linux's driver does."""
-    allowed = COMMON | KINDS[kernel(name).driver.name].options
+    driver = kernel(name).driver.name
+    allowed = COMMON | KINDS[driver].options
     wrong = sorted(set(options) - allowed)
     if wrong:
+        for other, kind in KINDS.items():
+            if wrong[0] in kind.options:
+                pf = name.replace(driver, other)
+                raise ConfigError(
+                    f"option {wrong[0]} is of a card that {other} drives",
+                    f"--pf {name} plays an {KINDS[driver].personality.upper()}",
+                    Remedy(
+                        f'leave it out, or choose pf="{pf}", personality="{kind.personality}"',
+                        f"leave it out, or use --pf {pf} --personality {kind.personality}",
+                    ),
+                )
         raise ConfigError(
             f"option {wrong[0]} is of the software PF",
             "Linux's own PF driver decides that for itself",
             f"with --pf {name} there are {', '.join(sorted(allowed))}",
+        )
+
+
+def check(name: str, card: Personality, options: Iterable[str]) -> None:
+    """Raises ConfigError where this driver cannot have this card and these options.
+
+    No judge is needed to know that.
+    """
+    check_options(name, options)
+    kind = KINDS[kernel(name).driver.name]
+    if card.name != kind.personality:
+        raise ConfigError(
+            f"Linux's {kernel(name).driver.name} cannot drive {card.name} here",
+            f"the card that is played for it is an {kind.personality.upper()}",
+            f"choose --personality {kind.personality}",
         )
 
 
@@ -83,29 +110,29 @@ def start(
     scheduler: Scheduler,
     stack: ExitStack,
 ) -> LinuxPf:
-    """Starts Linux's PF driver, which ends with `stack`. Raises ConfigError when it cannot be."""
+    """Starts Linux's PF driver, which ends with `stack`; the rest was checked by `check`.
+
+    Raises ConfigError when it cannot be.
+    """
     judge = kernel(name)
     kind = KINDS[judge.driver.name]
-    if card.name != kind.personality:
-        raise ConfigError(
-            f"Linux's {judge.driver.name} cannot drive {card.name} here",
-            f"the card that is played for it is an {kind.personality.upper()}",
-            f"choose --personality {kind.personality}",
-        )
     arguments = [f"judge_vfs={len(hardware)}", *(["judge_dvm=1"] if card.double_vlan else [])]
     if judge.driver.name == ICE.name:
         arguments.append(f"judge_ddp={card.ddp}")
+    refusal = f"Linux's PF driver {judge.name} cannot be started"
     try:
         path = load(judge)
         process = JudgeProcess(path, *arguments)
         stack.callback(process.close)
         for option, flag in ICE_FLAGS.items() if judge.driver.name == ICE.name else ():
             process.request(What.FLAG, flag, int(getattr(card, option)))
-    except (LabError, Unavailable) as error:
+    except Unavailable as error:
         raise ConfigError(
-            f"Linux's PF driver {judge.name} cannot be started",
+            refusal,
             str(error),
             f"iavfio softvf --pf {name} builds it once, in about {judge.driver.minutes} minutes of "
             "processor time",
         ) from error
+    except LabError as error:
+        raise ConfigError(refusal, str(error)) from error
     return LinuxPf(card, hardware, plane, scheduler, process, kind.card(card), name)

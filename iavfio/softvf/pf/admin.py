@@ -32,11 +32,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from iavfio.errors import ConfigError
 from iavfio.softvf._device import lib
-from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, TUNNEL_LIMIT, TUNNELS, Tunnel
+from iavfio.softvf.personality import DELAY_LIMIT, LINK_SPEEDS, NO_TRUST
 from iavfio.softvf.pf import (
     arguments,
     broken_resets,
@@ -83,7 +83,7 @@ def _link(pf: Pf, request: Request) -> dict[str, Any]:
         vf.link_mode = state
         if not pf.personality.is_ice:  # docs/spec/pf-dialects.md 5
             if vf.link_mode == "disable":
-                queues.stop_all(pf, vf)
+                queues.stop_in_use(pf, vf)
             else:
                 _change(pf, vf, "the administrator sets the link")
         link.changed(pf, vf)
@@ -104,6 +104,8 @@ def _link(pf: Pf, request: Request) -> dict[str, Any]:
 
 def _trust(pf: Pf, request: Request) -> dict[str, Any]:
     vf, on = _vf(pf, request), arguments.flag(request, "on")
+    if not pf.personality.trust_exists:
+        raise ConfigError(*NO_TRUST)
     if vf.trusted == on:
         return {}
     vf.trusted = on
@@ -215,15 +217,7 @@ def _broken_reset(pf: Pf, vf: Vf, request: Request) -> dict[str, Any]:
 
 
 def _udp_tunnel(pf: Pf, request: Request) -> dict[str, Any]:
-    kind = arguments.word(request, "kind", TUNNELS)
-    port, on = arguments.integer(request, "port", 1, 0xFFFF), arguments.flag(request, "on", True)
-    if on and port not in pf.tunnels and len(pf.tunnels) >= TUNNEL_LIMIT:
-        raise ConfigError(f"the card has room for {TUNNEL_LIMIT} tunnels", remedy='"on": false')
-    if on:
-        pf.register_tunnel(cast("Tunnel", kind), port)
-    else:
-        pf.withdraw_tunnel(port)
-    return {"tunnels": {str(port): kind for port, kind in sorted(pf.tunnels.items())}}
+    return requests.udp_tunnel(pf.plane, pf.tunnels, request)
 
 
 def _fault(pf: Pf, request: Request) -> dict[str, Any]:

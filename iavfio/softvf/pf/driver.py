@@ -18,7 +18,7 @@ from iavfio.softvf.pf.resets import Resets
 from iavfio.softvf.pf.snapshot import snapshot
 from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
 from iavfio.softvf.pf.table import MESSAGES, name_of
-from iavfio.softvf.pf.vf import ZERO_MAC, Phase, Vf
+from iavfio.softvf.pf.vf import SWITCH_MACS, ZERO_MAC, Phase, Vf
 
 FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024
@@ -67,7 +67,8 @@ class Pf:
             self.publish(vf)
             vf.hardware.set_rstat(lib.RSTAT_VFACTIVE)
         for port, kind in personality.tunnels.items():
-            self.register_tunnel(kind, port)
+            self.plane.add_tunnel(kind, port)
+            self.tunnels[port] = kind
 
     # ---- what the hardware reports
 
@@ -94,6 +95,7 @@ class Pf:
     def client_gone(self, vf: int) -> None:
         """Drops what waits in the inbox of a VF whose user went away; `flr` reports its FLR."""
         self.drop_inbox(self.vfs[vf])
+        self.vfs[vf].held_back.clear()
         self._in_hand.pop(vf, None)  # of an event that a fault has ended
 
     def mdd(self, vf: int, text: str) -> None:
@@ -119,16 +121,6 @@ class Pf:
         """A VF's state as JSON-able values."""
         return snapshot(self, self.vfs[vf])
 
-    def register_tunnel(self, kind: Tunnel, port: int) -> None:
-        """The host has made a tunnel: its packets are parsed from now on; OSError for too many."""
-        self.plane.add_tunnel(kind, port)
-        self.tunnels[port] = kind
-
-    def withdraw_tunnel(self, port: int) -> None:
-        """The host has removed a tunnel."""
-        self.plane.remove_tunnel(port)
-        self.tunnels.pop(port, None)
-
     # ---- for the handlers
 
     def queue_pairs_left(self) -> int:
@@ -153,7 +145,7 @@ class Pf:
         self.plane.publish(
             vf.index,
             VfConfig(
-                macs=tuple(vf.macs),
+                macs=tuple(vf.macs[:SWITCH_MACS]),
                 primary_mac=vf.primary_mac if vf.primary_mac != ZERO_MAC else None,
                 vlans=vlans.filters(p, vf),
                 vlan_pruning=vlans.prunes(p, vf),
@@ -183,6 +175,16 @@ class Pf:
                 delay_us=vf.delay_us,
             ),
         )
+
+    def serve_held_back(self, vf: Vf) -> None:
+        """Messages that came during a reset are answered after it, by the default allow-list.
+
+        Each is served once: one behind a RESET_VF waits for the end of that reset.
+        """
+        messages = [*vf.held_back]
+        vf.held_back.clear()
+        for opcode, payload in messages:
+            self._serve(vf, opcode, payload)
 
     def drop_inbox(self, vf: Vf) -> None:
         """Messages that wait for an answer are forgotten."""
@@ -232,7 +234,8 @@ class Pf:
     def _serve(self, vf: Vf, opcode: int, payload: bytes) -> None:
         if self._is_lost(vf, opcode):
             return
-        if vf.phase in (Phase.RESETTING, Phase.DISABLED) and not self._served_when_down(vf, opcode):
+        down = vf.phase in (Phase.RESETTING, Phase.DISABLED)
+        if down and not self._served_when_down(vf, opcode, payload):
             return
         try:
             handler = self._handler(vf, opcode, payload)
@@ -265,7 +268,7 @@ class Pf:
             return True
         return self.faults.loses(vf.index, opcode)
 
-    def _served_when_down(self, vf: Vf, opcode: int) -> bool:
+    def _served_when_down(self, vf: Vf, opcode: int, payload: bytes) -> bool:
         """A message to a VF in reset or disabled; only ice's RESET_VF helps a disabled one."""
         down = "in reset" if vf.phase is Phase.RESETTING else "disabled"
         ice = self.personality.is_ice
@@ -274,7 +277,10 @@ class Pf:
         vf.hardware.violation(
             "docs/spec/virtchnl.md 8", f"{name_of(opcode)} while the VF is {down}"
         )
-        if ice and (vf.phase is Phase.DISABLED or self.personality.reset_messages == "answer"):
+        if ice and vf.phase is Phase.RESETTING and self.personality.reset_messages == "wait":
+            if len(vf.held_back) < INBOX_LIMIT:
+                vf.held_back.append((opcode, payload))
+        elif ice and (vf.phase is Phase.DISABLED or self.personality.reset_messages == "answer"):
             self._answer(vf, opcode, self._number(Status.PARAM), b"")
         return False
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import lib
 from iavfio.softvf.pf.status import Refused, Status
-from iavfio.softvf.pf.vf import BROADCAST, ZERO_MAC, Vf, mac_text
+from iavfio.softvf.pf.vf import BROADCAST, SWITCH_MACS, ZERO_MAC, Vf, mac_text
 
 if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
 
-SWITCH_MACS = 64  # what the switch holds for one VF
 LLDP = frozenset(bytes.fromhex(f"0180c20000{end}") for end in ("00", "03", "0e"))
 LEGACY_SECONDS = 3.0  # how long an address of the old kind may follow the one that is deleted
 Entry = tuple[bytes, int]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""CONFIG_VSI_QUEUES, CONFIG_IRQ_MAP, ENABLE_QUEUES, DISABLE_QUEUES.
+"""CONFIG_VSI_QUEUES, ENABLE_QUEUES, DISABLE_QUEUES.
 
 See docs/spec/virtchnl.md 5, 9 and docs/spec/descriptors.md 10.
 """
@@ -23,7 +23,7 @@ DATABUFFER_MIN = 128
 DATABUFFER_MAX = 16256
 HEADER_MAX = 1984
 FRAME_MIN = 64
-I40E_FRAME_LIMIT = 16384
+I40E_FRAME_LIMIT = 16384  # beyond what the context has bits for
 ICE_RING_MIN = 64
 UNIT = 128  # ring bases and buffer sizes are kept in units of 128 bytes
 CHAINED = 5  # buffers that a frame on the E810 fills at most
@@ -31,7 +31,6 @@ PORT_VLAN_TAG = 4  # bytes that a VF on a port VLAN need not count
 RXDID_LEGACY = 1
 RXDID_BITS = 64  # ice shifts a 64-bit mask, so 65 is taken for 1
 RING_BITS = 0xFFFF  # of a ring's length that ice looks at
-ITR_NONE = 3
 Ring = tuple[int, int]  # address and entries
 ACTIVE: Unlock = "after GET_VF_RESOURCES"
 
@@ -63,6 +62,7 @@ def config_vsi_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         _configure_rx(pf, vf, pair.rxq, _ring(pair.rxq))
         _check_i40e_tx(pf, pair.txq)
         _configure_tx(pf, vf, pair.txq, _ring(pair.txq))
+    vf.pairs_in_use = n
     return b""
 
 
@@ -263,11 +263,20 @@ def _buffer_size(pf: Pf, asked: int) -> int:
 
 
 def _longest_frame(pf: Pf, vf: Vf, rx: Any) -> int:
-    """ice adds the port VLAN's tag, and takes no more than a frame's buffers hold."""
-    longest = int(rx.max_pkt_size)
-    if not pf.personality.is_ice:
-        return longest
-    return min(longest + (PORT_VLAN_TAG if vf.port_vlan else 0), CHAINED * int(rx.databuffer_size))
+    """Both PFs add the port VLAN's tag; i40e's sum may be too long for its field in the context.
+
+    ice takes no more than a frame's buffers hold.
+    """
+    longest = int(rx.max_pkt_size) + (PORT_VLAN_TAG if vf.port_vlan else 0)
+    if pf.personality.is_ice:
+        return min(longest, CHAINED * int(rx.databuffer_size))
+    if longest >= I40E_FRAME_LIMIT:
+        vf.hardware.violation(
+            "docs/spec/pf-dialects.md 5",
+            f"Rx queue {rx.queue_id}: max_pkt_size {rx.max_pkt_size} on a port VLAN leaves "
+            f"{longest % I40E_FRAME_LIMIT} in the context: it will never receive",
+        )
+    return longest % I40E_FRAME_LIMIT
 
 
 def _configure_rx(pf: Pf, vf: Vf, rx: Any, ring: Ring) -> None:
@@ -306,79 +315,25 @@ def _configure_rx(pf: Pf, vf: Vf, rx: Any, ring: Ring) -> None:
         pf.plane.enable_queue(vf.index, queue, True)
 
 
-def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """Sets which queues each vector serves, and under which ITR.
-
-    Both PFs go entry by entry: those before the refused one are in force. On ice so are the queues
-    of the refused entry that come before one that the VF does not have.
-    """
-    message = ffi.from_buffer("struct vc_irq_map_info *", payload)
-    vf.require_active()
-    p = pf.personality
-    n = int(message.num_vectors)
-    if n > p.max_vectors:
-        raise Refused(Status.PARAM, f"{n} vectors, the VF has {p.max_vectors}")
-    for entry in [message.vecmap[i] for i in range(n)]:
-        _check_map(pf, vf, entry)
-        rx, tx = int(entry.rxq_map), int(entry.txq_map)
-        own = (1 << vf.num_queue_pairs) - 1  # i40e has refused others already
-        foreign = (rx | tx) & ~own
-        rx, tx = rx & own, 0 if rx & ~own else tx & own
-        if rx | tx or not foreign:
-            _map(pf, vf, entry, rx, tx)
-        if foreign:
-            raise _unknown_queue(vf, entry)
-    return b""
-
-
-def _unknown_queue(vf: Vf, entry: Any) -> Refused:
-    return Refused(
-        Status.PARAM,
-        f"vector {entry.vector_id}: maps {entry.rxq_map:#x}, {entry.txq_map:#x} name a queue "
-        f"beyond the VF's {vf.num_queue_pairs}",
-    )
-
-
-def _map(pf: Pf, vf: Vf, entry: Any, rx: int, tx: int) -> None:
-    """A queue leaves its vector on ice for another one only, on i40e with the vector's next map."""
-    vector = int(entry.vector_id)
-    for other, (rx_there, tx_there) in vf.vector_maps.items():
-        if pf.personality.is_ice and other == vector:
-            rx, tx = rx | rx_there, tx | tx_there
-        elif pf.personality.is_ice:
-            vf.vector_maps[other] = rx_there & ~rx, tx_there & ~tx
-    rx_itr, tx_itr = int(entry.rxitr_idx) & ITR_NONE, int(entry.txitr_idx) & ITR_NONE
-    pf.plane.map_vector(vf.index, vector, rx, tx, rx_itr, tx_itr)
-    vf.vector_maps[vector] = rx, tx
-
-
-def _check_map(pf: Pf, vf: Vf, entry: Any) -> None:
-    p = pf.personality
-    vf.require_vsi(entry.vsi_id, p.vsi_id(vf.index))
-    if entry.vector_id >= p.max_vectors:
-        raise Refused(Status.PARAM, f"vector {entry.vector_id}, the VF has {p.max_vectors}")
-    queues = int(entry.rxq_map | entry.txq_map)
-    if queues >> vf.num_queue_pairs and not p.is_ice:
-        raise _unknown_queue(vf, entry)
-    if p.is_ice and entry.vector_id == 0 and queues:
-        raise Refused(Status.PARAM, "queues on vector 0, which on ice is the mailbox's alone")
-    for itr in (int(entry.rxitr_idx), int(entry.txitr_idx)):
-        if itr > ITR_NONE:
-            vf.hardware.violation(
-                "docs/spec/virtchnl.md 5",
-                f"ITR index {itr} is not in 0..3, taken as {itr & ITR_NONE}",
-            )
-
-
 def _select(pf: Pf, vf: Vf, payload: bytes) -> tuple[int, int]:
     message = ffi.from_buffer("struct vc_queue_select *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     rx, tx = int(message.rx_queues), int(message.tx_queues)
     if not rx and not tx:
         raise Refused(Status.PARAM, "no queue selected")
-    if (rx | tx) >> 16 or (pf.personality.is_ice and (rx | tx) >> vf.num_queue_pairs):
-        raise Refused(Status.PARAM, f"maps {rx:#x}, {tx:#x} name a queue that the VF does not have")
+    if (rx | tx) >> 16:
+        raise _not_there(rx, tx)
     return rx, tx
+
+
+def _not_there(rx: int, tx: int) -> Refused:
+    return Refused(Status.PARAM, f"maps {rx:#x}, {tx:#x} name a queue that the VF does not have")
+
+
+def _until_wrong(vf: Vf, first: int, second: int) -> tuple[int, int]:
+    """What ice serves of two maps, the first one first, up to a queue that the VF does not have."""
+    own = (1 << vf.num_queue_pairs) - 1
+    return first & own, 0 if first & ~own else second & own
 
 
 def _bits(bitmap: int) -> list[int]:
@@ -387,9 +342,11 @@ def _bits(bitmap: int) -> list[int]:
 
 def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Starts queues; a LINK_CHANGE event follows the answer, whatever it is."""
-    rx, tx = _select(pf, vf, payload)
     if not pf.personality.is_ice and vf.link_mode == "disable":
         raise Refused(Status.PERM, "the administrator disabled the VF's link", kind="note")
+    asked = rx, tx = _select(pf, vf, payload)
+    if pf.personality.is_ice:
+        rx, tx = _until_wrong(vf, rx, tx)
     rx_mapped = tx_mapped = 0
     for rx_map, tx_map in vf.vector_maps.values():
         rx_mapped, tx_mapped = rx_mapped | rx_map, tx_mapped | tx_map
@@ -419,6 +376,8 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     for queue in _bits(tx & ~vf.tx_enabled):
         _enable_tx(pf, vf, queue)
         vf.tx_enabled |= 1 << queue
+    if pf.personality.is_ice and (rx, tx) != asked:
+        raise _not_there(*asked)
     return b""
 
 
@@ -436,7 +395,9 @@ def _enable_tx(pf: Pf, vf: Vf, queue: int) -> None:
 
 def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Stops queues; no DMA for them after the answer."""
-    rx, tx = _select(pf, vf, payload)
+    asked = rx, tx = _select(pf, vf, payload)
+    if pf.personality.is_ice:
+        tx, rx = _until_wrong(vf, tx, rx)
     for queue in _bits(rx):
         pf.plane.disable_queue(vf.index, queue, True)
     for queue in _bits(tx):
@@ -446,23 +407,31 @@ def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vf.rx_enabled &= ~rx
     vf.rx_stopped &= ~rx
     vf.tx_enabled &= ~tx
+    if (rx, tx) != asked:
+        raise _not_there(*asked)
     return b""
 
 
-def stop_all(pf: Pf, vf: Vf) -> None:
-    """Stops what runs; the VF is not told, and its queues stay configured."""
-    for queue in _bits(vf.rx_enabled):
+def stop_in_use(pf: Pf, vf: Vf) -> None:
+    """Stops the first queues, as many as the last CONFIG_VSI_QUEUES had entries, before one all.
+
+    The VF is not told, and its queues stay configured. Where it had more entries than the VF has
+    queues, i40e stops the next VF's as well (docs/spec/pf-dialects.md 5).
+    """
+    pairs = vf.num_queue_pairs if vf.pairs_in_use is None else vf.pairs_in_use
+    stopped = (1 << pairs) - 1
+    for queue in _bits(vf.rx_enabled & stopped):
         pf.plane.disable_queue(vf.index, queue, True)
-    for queue in _bits(vf.tx_enabled):
+    for queue in _bits(vf.tx_enabled & stopped):
         pf.plane.disable_queue(vf.index, queue, False)
-    vf.rx_enabled = vf.tx_enabled = 0
+    vf.rx_enabled &= ~stopped
+    vf.tx_enabled &= ~stopped
 
 
 ROWS: tuple[Message, ...] = (
     Message("CONFIG_TX_QUEUE", fixed=24, unlock=ACTIVE),
     Message("CONFIG_RX_QUEUE", fixed=40, unlock=ACTIVE),
     Message("CONFIG_VSI_QUEUES", config_vsi_queues, fixed=72, per=64, count_at=2, unlock=ACTIVE),
-    Message("CONFIG_IRQ_MAP", config_irq_map, fixed=14, per=12, unlock=ACTIVE),
     Message("ENABLE_QUEUES", enable_queues, fixed=12, unlock=ACTIVE),
     Message("DISABLE_QUEUES", disable_queues, fixed=12, unlock=ACTIVE),
 )

@@ -86,6 +86,7 @@ class Resets:
         (docs/spec/virtchnl.md 8).
         """
         p = self._pf.personality
+        stripped = vf.strip
         vf.forget()
         if p.is_ice_6_1:
             vf.rules = []  # they go with the VSI, which later kernels keep
@@ -97,7 +98,7 @@ class Resets:
         vf.default_mac = vf.primary_mac = vf.device_mac = vf.own_mac
         vf.macs = [vf.default_mac] if vf.default_mac != ZERO_MAC else []
         rss.set_defaults(p, vf)
-        vf.strip = vlans.strip_at_first(p, vf)
+        vf.strip = vlans.strip_at_first(p, vf, stripped)
         if p.is_ice:
             ice_vlans.begin(p, vf)
 
@@ -148,3 +149,4 @@ class Resets:
         self._pf.plane.set_rx_polling(vf.index, False)
         self._pf.publish(vf)
         vf.hardware.set_rstat(lib.RSTAT_VFACTIVE)
+        self._pf.serve_held_back(vf)

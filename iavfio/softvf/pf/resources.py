@@ -114,14 +114,14 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
 
 
 def _apply_uso_rule(pf: Pf, vf: Vf) -> None:
-    """i40e takes its default MAC back from a VF that does not ask for USO.
+    """i40e takes the VF's own MAC back, also one that it added, when it does not ask for USO.
 
     See docs/spec/virtchnl.md 4.
     """
     if not pf.personality.uso_mac_rule or vf.admin_mac or vf.asked & lib.VC_CAP_USO:
         return
-    if vf.default_mac in vf.macs:
-        vf.macs.remove(vf.default_mac)
+    if vf.own_mac in vf.macs:
+        vf.macs.remove(vf.own_mac)
     vf.default_mac = vf.primary_mac = vf.own_mac = ZERO_MAC
 
 
@@ -139,8 +139,7 @@ def _reply(pf: Pf, vf: Vf) -> bytes:
     vsi.num_queue_pairs = vf.num_queue_pairs
     vsi.vsi_type = lib.VC_VSI_SRIOV
     vsi.qset_handle = p.qset_handle
-    lasting = p.is_ice or p.pf_kernel == "6.1"
-    vsi.default_mac_addr = vf.own_mac if lasting else vf.default_mac
+    vsi.default_mac_addr = vf.own_mac
     size = ffi.sizeof("struct vc_vf_resource") + ffi.sizeof("struct vc_vsi_resource")
     return bytes(ffi.buffer(answer, size if p.is_ice else I40E_REPLY_SIZE))
 

@@ -17,6 +17,7 @@ from iavfio.softvf.pf import (
     resources,
     rss,
     stats,
+    vectors,
     vlan_v2,
     vlans,
 )
@@ -29,6 +30,7 @@ SUBJECTS: tuple[ModuleType, ...] = (
     ptp,
     qos,
     queues,
+    vectors,
     rdma,
     resources,
     rss,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ZERO_MAC = bytes(6)
 BROADCAST = b"\xff" * 6
+SWITCH_MACS = 64  # what the switch holds for one VF
 
 
 class Phase(Enum):
@@ -98,6 +99,7 @@ class Vf:
     promisc_unicast: bool = False
     promisc_multicast: bool = False
     queues: dict[int, Offer] = field(default_factory=dict)
+    pairs_in_use: int | None = None  # i40e: of the last CONFIG_VSI_QUEUES; None: all of the VF's
     rings: dict[tuple[int, bool], tuple[int, int]] = field(default_factory=dict)  # see queues.py
     rx_enabled: int = 0
     tx_enabled: int = 0
@@ -131,6 +133,7 @@ class Vf:
     active_since: float = 0.0
     inbox: deque[tuple[int, bytes]] = field(default_factory=deque)
     inbox_timer: Timer | None = None
+    held_back: deque[tuple[int, bytes]] = field(default_factory=deque)  # by a reset, on ice
     flooded: bool = False
     dropped_first: bool = False
     stats_base: tuple[int, ...] = (0,) * 12
@@ -154,6 +157,7 @@ class Vf:
         self.vlan_count = 0
         self.promisc_unicast = self.promisc_multicast = False
         self.queues, self.rings, self.vector_maps, self.stalled = {}, {}, {}, set()
+        self.pairs_in_use = None
         self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
         self.symmetric = False
         self.strip, self.strip_tpids = "none", (0x8100,)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VIDS = 4096
 PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
+STRIPPED_INNER = "l2tag1"  # where an inner tag that is stripped is told
 
 
 def prunes(personality: Personality, vf: Vf) -> bool:
@@ -44,13 +45,17 @@ def filters(personality: Personality, vf: Vf) -> frozenset[tuple[int, int]]:
     return frozenset({(PLAIN_TPID, vid) for vid in vf.vlans.union(first)} | vf.tagged)
 
 
-def strip_at_first(personality: Personality, vf: Vf) -> str:
+def strip_at_first(personality: Personality, vf: Vf, before: str) -> str:
     """What becomes of tags before the VF says anything: they are stripped from the reset on.
 
-    ice in double VLAN mode leaves them, and decides anew at GET_VF_RESOURCES.
+    ice in double VLAN mode leaves them, and decides anew at GET_VF_RESOURCES; of a VF on a port
+    VLAN it goes on stripping the inner tags that it stripped `before` the reset, but for 6.1
+    (docs/spec/pf-dialects.md 4).
     """
-    strips = personality.strip_default and not personality.double_vlan and not vf.port_vlan
-    return "l2tag1" if strips else "none"
+    if personality.double_vlan:
+        keeps = vf.port_vlan and not personality.is_ice_6_1 and before == STRIPPED_INNER
+        return STRIPPED_INNER if keeps else "none"
+    return STRIPPED_INNER if personality.strip_default and not vf.port_vlan else "none"
 
 
 def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:
@@ -130,7 +135,7 @@ def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if _has_no_say(pf, vf):
         return b""
     _check_strip(pf, vf, True)
-    vf.strip = "l2tag1"
+    vf.strip = STRIPPED_INNER
     pf.publish(vf)
     return b""
 

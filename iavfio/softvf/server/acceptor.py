@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from iavfio.softvf.loop import READ, Loop
 from iavfio.softvf.server import sockets
+from iavfio.softvf.server.closing import Closer
 
 AGAIN = 0.1  # seconds until it is looked whether there is room for a client again
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -18,9 +20,9 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Acceptor:
     """Listens at `path` until it is closed; `take` gets each client.
 
-    While `room` says no, and where this process or its host has nothing left for one client more,
-    who comes waits in the kernel's queue: to look again at once would cost the others their time.
-    `short` hears of such a shortage.
+    While `closer`, which closes what is refused, is full, while `busy` says so, and where this
+    process or its host has nothing left for one client more, who comes waits in the kernel's queue:
+    to look again at once would cost the others their time. `short` hears of such a shortage.
     """
 
     def __init__(
@@ -28,11 +30,12 @@ class Acceptor:
         path: Path,
         loop: Loop,
         take: Callable[[socket.socket], None],
-        room: Callable[[], bool] = lambda: True,
+        closer: Closer,
         short: Callable[[OSError], None] = lambda _: None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._path, self._loop = path, loop
-        self._take, self._room, self._short = take, room, short
+        self._take, self._closer, self._short, self._busy = take, closer, short, busy
         self._listener = sockets.listen(path)
         self._listen()
 
@@ -45,7 +48,7 @@ class Acceptor:
         self._loop.call_later(AGAIN, self._listen)
 
     def _accept(self, _: int) -> None:
-        if not self._room():
+        if self._closer.full or self._busy():
             self._pause()
             return
         try:
@@ -55,10 +58,15 @@ class Acceptor:
                 self._short(error)
                 self._pause()
             return
+        # A byte that is out of band would be dropped inside the next read, and with it the files
+        # that came with it, whose close may wait. Inline it is read as any other.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self._take(sock)
 
     def close(self) -> None:
         """Stops listening, and removes the socket; a second time it does nothing."""
         if self._listener.fileno() >= 0:
             self._loop.forget(self._listener.fileno())
-            sockets.unlink(self._listener, self._path)
+            self._closer.stop_listening(self._listener)
+            with contextlib.suppress(OSError):
+                self._path.unlink()

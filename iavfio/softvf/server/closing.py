@@ -2,68 +2,118 @@
 """Closing what clients handed over, where nobody waits for it (docs/spec/reliability.md D6).
 
 The last close of a file runs code that may wait: of a TCP socket with SO_LINGER for its peer, of a
-file on FUSE for its server, and a client can be both. So descriptors of unknown kinds, and sockets
-in which such descriptors may still be on their way, are closed in a thread of their own.
+file on FUSE for its server, of an eventfd for whoever asks an epoll about it, and a client can be
+each of them. The end of memory waits for nobody, but takes long where there is much of it, and each
+close of any file looks at all the record locks that the file has. So all descriptors are closed
+aside, and sockets in which they may still be on their way; memory not behind what may wait for
+ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
-import queue
 import socket
 import threading
+from functools import partial
 
-from iavfio.softvf.server.eventfd import is_eventfd
+from iavfio.softvf.aside import Aside, Work
 
 MOST = 16  # descriptors of one closer that wait to be closed, before nothing more is taken
 ONE_MESSAGE = 253  # that the kernel passes at once, all to be closed
 MOST_WAITING = 2 * MOST + ONE_MESSAGE  # of a VF: those of its client, and of who is refused there
 
 
-def closes_at_once(fd: int) -> bool:
-    """Whether a descriptor is of memory or an eventfd, whose end waits for nobody.
-
-    Neither question calls code of the file's own file system.
-    """
-    with contextlib.suppress(OSError):
+def is_memory(fd: int) -> bool:
+    """Whether a descriptor is of memory; the question calls no code of the file's file system."""
+    try:
         fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        return True
-    return is_eventfd(fd) is True
+    except OSError:
+        return False
+    return True
 
 
 class Closer:
-    """Closes descriptors one after the other: those of a VF's clients, or of who is refused there.
+    """Closes descriptors one after the other: of a VF's clients, of who is refused there, or of the
+    control socket's clients.
 
-    The two are counted apart, so that whoever is refused can't cost the client that is served.
+    They are counted apart, so that whoever is refused can't cost the client that is served.
+    `wired`: how many eventfds a client may have wired, all of which its end lets go at once.
     """
 
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+    def __init__(self, wired: int = 0) -> None:
+        self._most = MOST + wired
+        self._waiters = Aside("softvf-close")
+        self._long = Aside("softvf-free")
+        self._stranded: list[list[int]] = []  # for which no thread could be had
         self._waiting = 0
         self._lock = threading.Lock()
 
     @property
     def full(self) -> bool:
         """Whether so many closes wait that nothing more is taken from whom they belong to."""
-        return self._waiting >= MOST
+        if self._stranded:
+            self._try_again()
+        return self._waiting >= self._most
+
+    @property
+    def waiting(self) -> int:
+        """How many descriptors wait to be closed."""
+        return self._waiting
 
     def close(self, fd: int) -> None:
-        """Closes a descriptor now where that cannot wait, otherwise in the thread."""
-        if closes_at_once(fd):
-            os.close(fd)
-            return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="softvf-close", daemon=True)
-            self._thread.start()
+        """Closes a descriptor aside.
+
+        Where no thread can be had memory is closed now, and what may wait is kept until one can.
+        """
+        if is_memory(fd):
+            self._do(partial(os.close, fd))
+        else:
+            self.close_unknown([fd])
+
+    def close_unknown(self, fds: list[int]) -> None:
+        """Closes descriptors aside that may wait, without a question to each of them."""
+        with self._lock:
+            self._waiting += len(fds)
+            self._stranded.append(fds)
+        self._try_again()
+
+    def _do(self, work: Work) -> None:
+        """Does what takes long, but waits for nobody."""
         with self._lock:
             self._waiting += 1
-        self._queue.put(fd)
+        if not self._long.do(partial(self._count, work)):
+            self._count(work)
+
+    def _try_again(self) -> None:
+        with self._lock:
+            while self._stranded:
+                if not self._waiters.do(partial(self._close_each, self._stranded[0])):
+                    return
+                self._stranded.pop(0)
+
+    def _close_each(self, fds: list[int]) -> None:
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                self._count(partial(os.close, fd))
+
+    def _count(self, work: Work) -> None:
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def hang_up(self, sock: socket.socket) -> None:
-        """Ends a connection; descriptors that were not received may end with it."""
+        """Ends a connection, aside: all are woken that wait at its other end.
+
+        Descriptors that were not received may end with it, which may wait.
+        """
+        self._do(partial(self._end, sock))
+
+    def _end(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)  # nothing more can come
         with contextlib.suppress(OSError):
@@ -71,17 +121,25 @@ class Closer:
                 sock.close()
                 return
         if sock.fileno() >= 0:
-            self.close(sock.detach())
+            self.close_unknown([sock.detach()])
+
+    def stop_listening(self, listener: socket.socket) -> None:
+        """Closes a socket that listens, and with it all connections that nobody accepted."""
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # nobody more can come
+        try:
+            waiting, _ = listener.accept()
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # nobody waits
+                listener.close()
+                return
+        else:
+            self.hang_up(waiting)
+        self.close(listener.detach())
 
     def end(self) -> None:
-        """Lets the thread end when it has closed what there is."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread = None
-
-    def _run(self) -> None:
-        while (fd := self._queue.get()) is not None:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-            with self._lock:
-                self._waiting -= 1
+        """Lets the threads end when they have closed what there is."""
+        self._try_again()
+        if not self._long.running or not self._long.do(self._waiters.end):
+            self._waiters.end()
+        self._long.end()

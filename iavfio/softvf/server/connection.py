@@ -10,7 +10,8 @@ A client whose files wait to be closed is not read until they are, and is hung u
 too long.
 
 A client is served for a turn; then the others are (docs/spec/reliability.md D4, D6). A message that
-takes longer is answered in steps: its session yields where it may be interrupted.
+takes longer is answered in steps: its session yields where it may be interrupted, and where it
+waits for what is done aside.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from iavfio.softvf.containment import Account
 from iavfio.softvf.loop import READ, WRITE, Loop
 from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server.closing import ONE_MESSAGE, Closer
-from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message
+from iavfio.softvf.server.messages import HEADER, MAX_MESSAGE, Message, Wait
+from iavfio.softvf.server.slowness import TOO_MANY, Slowness
 
 STEPS_PER_TURN = 64  # after so many, or after the loop's turn, other clients are served
-MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client
+MAX_UNSENT = 4 << 20  # bytes of replies; beyond this nothing more is read from the client ...
+MAX_REPLIES = 1024  # ... nor beyond so many, each of which is some objects of Python
 CLOSES_WITHIN = 1.0  # seconds until a client whose closes wait is hung up on ...
 LOOK_AT_CLOSES = 0.01  # ... and between two looks
 ANCILLARY = socket.CMSG_SPACE(ONE_MESSAGE * 4)
@@ -49,19 +52,22 @@ class Connection:
         self,
         sock: socket.socket,
         loop: Loop,
-        on_message: Callable[[Message], Iterator[None]],
+        on_message: Callable[[Message], Iterator[Wait | None]],
         on_close: Callable[[str], None],
         account: Account,
         closer: Closer,
+        slowness: Slowness | None = None,
     ) -> None:
         self._sock, self._loop, self._account, self._closer = sock, loop, account, closer
         self._on_message, self._on_close = on_message, on_close
+        self._slowness = slowness or Slowness(loop.now)
         self._chunks: list[bytes] = []
         self._have = 0
         self._header: tuple[int, ...] | None = None
         self._fds: list[int] = []
         self._truncated = False
-        self._steps: Iterator[None] | None = None  # of the message in hand
+        self._steps: Iterator[Wait | None] | None = None  # of the message in hand
+        self._waits = False  # for what its last step said
         self._resuming = False
         self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._unsent_bytes = 0
@@ -89,7 +95,7 @@ class Connection:
         """Serves the client for one turn."""
         turn = self._loop.turn()
         for _ in range(STEPS_PER_TURN):
-            if self.closed or self._last or self._quiet or self._unsent_bytes > MAX_UNSENT:
+            if self.closed or self._last or self._quiet or self._too_much_unread:
                 return
             if self._closer.full:
                 self._hold()
@@ -101,14 +107,30 @@ class Connection:
                 except BrokenStream as reason:
                     self.close(str(reason))
                     return
-            elif next(self._steps, self) is self:
-                self._steps = None
+            else:
+                self._advance(self._steps)
             if turn.over():
                 break
         # What was read needs no word of the kernel to go on.
-        if self._steps is not None and not self.closed and not self._resuming:
+        if self._steps is not None and not self.closed and not self._quiet and not self._resuming:
             self._resuming = True
             self._loop.call_later(0, self._resume, self._account)
+
+    def _advance(self, steps: Iterator[Wait | None]) -> None:
+        """Takes the next step of the message in hand."""
+        step = next(steps, self)
+        if step is self:
+            self._steps = None
+        elif callable(step):
+            self._waits = True
+            self._watch()
+            step(self._come)
+
+    def _come(self) -> None:
+        """What was waited for has come."""
+        self._waits = False
+        if not self.closed:
+            self._go_on()
 
     def _read_one(self) -> bool:
         """Reads one message and takes its first step; returns False when it is not all there."""
@@ -130,8 +152,7 @@ class Connection:
         )
         self._header, self._fds, self._truncated = None, [], False
         self._steps = self._on_message(message)
-        if next(self._steps, self) is self:
-            self._steps = None
+        self._advance(self._steps)
         return True
 
     def _fill(self, size: int) -> bytes | None:
@@ -141,6 +162,7 @@ class Connection:
         next turn with the rest.
         """
         if self._have < size:
+            began = self._slowness.begin()
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
                     size - self._have, ANCILLARY, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
@@ -152,6 +174,8 @@ class Connection:
             self._collect(ancillary)
             if flags & socket.MSG_CTRUNC:
                 self._truncated = True
+            if self._slowness.too_slow(began):
+                raise BrokenStream(TOO_MANY)
             if not data:
                 inside = self._have or self._header is not None
                 raise BrokenStream("ended inside a message" if inside else "")
@@ -169,16 +193,24 @@ class Connection:
                 continue
             numbers = array.array("i")
             numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-            for fd in numbers:
-                if len(self._fds) < wire.MAX_FDS:
-                    self._fds.append(fd)
-                else:
-                    self._closer.close(fd)
-                    self._truncated = True
+            room = wire.MAX_FDS - len(self._fds)
+            self._fds += numbers[:room]
+            if len(numbers) > room:
+                self._closer.close_unknown(list(numbers[room:]))
+                self._truncated = True
 
     @property
     def _quiet(self) -> bool:
-        return self._paused or self._held_since is not None
+        return self._paused or self._waits or self._held_since is not None
+
+    @property
+    def unread(self) -> int:
+        """How many replies wait for the client."""
+        return len(self._unsent)
+
+    @property
+    def _too_much_unread(self) -> bool:
+        return self._unsent_bytes > MAX_UNSENT or len(self._unsent) > MAX_REPLIES
 
     def _hold(self) -> None:
         """Reads nothing more until the client's files are closed."""
@@ -228,12 +260,16 @@ class Connection:
         while self._unsent:
             data, fds = self._unsent[0]
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            began = self._slowness.begin()
             try:
                 sent = self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except ConnectionError as error:
                 self.close(f"{error.strerror}")
+                return
+            if self._slowness.too_slow(began):
+                self.close(TOO_MANY)
                 return
             self._unsent_bytes -= sent
             if sent < len(data):
@@ -246,7 +282,7 @@ class Connection:
         self._watch()
 
     def _watch(self) -> None:
-        reading = not self._last and self._unsent_bytes <= MAX_UNSENT
+        reading = not self._last and not self._too_much_unread
         events = (READ if reading else 0) | (WRITE if self._unsent else 0)
         events = 0 if self._quiet else events
         if events == self._events:

@@ -12,8 +12,9 @@ from iavfio.softvf.loop import Loop
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.acceptor import Acceptor
 from iavfio.softvf.server.closing import Closer
-from iavfio.softvf.server.connection import Connection
+from iavfio.softvf.server.connection import CLOSES_WITHIN, Connection
 from iavfio.softvf.server.session import Session
+from iavfio.softvf.server.slowness import TOO_MANY, Slowness
 
 
 class VfServer:
@@ -23,11 +24,15 @@ class VfServer:
         self.vf, self.path = vf, path
         self._loop = loop
         self._session: Session | None = None
-        self._closer = Closer()  # of the clients that were served
+        wired = sum(vf.msix.count(index) for index in Interrupt)
+        self._closer = Closer(wired)  # of the clients that were served
         self._refusals = Closer()  # of those that were not
+        self._slowness = Slowness(loop.now)
         vf.account.end = self._end_session
+        vf.msix.discard = self._closer.close
+        self._full_since: float | None = None
         self._acceptor = Acceptor(
-            path, loop, self._take, lambda: not self._refusals.full, self._short
+            path, loop, self._take, self._refusals, self._short, self._closing
         )
 
     @property
@@ -35,14 +40,24 @@ class VfServer:
         """Whether there is a client."""
         return self._session is not None
 
-    def _has_room(self) -> bool:
-        """Whether a client may come to be refused: of one that waits nothing has to be closed."""
-        return not self._refusals.full
-
     def _short(self, error: OSError) -> None:
         self.vf.violation(
             "docs/spec/reliability.md D3", f"a client waits: {error.strerror}", "note"
         )
+
+    def _closing(self) -> bool:
+        """Whether files of former clients are still being closed, and may soon be.
+
+        Who comes back at once waits for that, and is refused only where it takes long.
+        """
+        if not self._closer.full:
+            self._full_since = None
+            return False
+        now = self._loop.now()
+        since = self._full_since if self._full_since is not None else now
+        soon = now - since < CLOSES_WITHIN
+        self._full_since = since if soon else None
+        return soon
 
     def _take(self, sock: socket.socket) -> None:
         try:
@@ -55,6 +70,13 @@ class VfServer:
         """Begins a session with who has come, or refuses it."""
         if not sockets.peer_allowed(sock):
             self.vf.violation("docs/spec/reliability.md D5", "a client of another user is refused")
+            self._refusals.hang_up(sock)
+            return
+        if self._slowness.refusing:
+            self.vf.violation(
+                "docs/spec/reliability.md D6",
+                f"a client is refused: of one before it {TOO_MANY}",
+            )
             self._refusals.hang_up(sock)
             return
         if self._closer.full:
@@ -74,7 +96,13 @@ class VfServer:
         self._session = Session(
             self.vf,
             lambda session: Connection(
-                sock, self._loop, session.on_message, self._closed, self.vf.account, self._closer
+                sock,
+                self._loop,
+                session.on_message,
+                self._closed,
+                self.vf.account,
+                self._closer,
+                self._slowness,
             ),
         )
 
@@ -123,4 +151,5 @@ class VfServer:
         if self._session:
             self._session.connection.close("")
         self._closer.end()
+        self.vf.burial.end()
         self._refusals.end()

@@ -48,6 +48,10 @@ ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER = 8, 16, 32
 NUM_REGIONS, NUM_IRQS = 9, 5
 
 
+# A step of an answer that waits: is called with what shall be called when there is more to do.
+Wait = Callable[[Callable[[], None]], None]
+
+
 class Command(IntEnum):
     """Message commands (docs/spec/vfio-user.md 3)."""
 

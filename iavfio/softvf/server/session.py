@@ -15,7 +15,7 @@ from iavfio.softvf.function.regions import AccessRefused, Region
 from iavfio.softvf.server import messages as wire
 from iavfio.softvf.server.connection import Connection
 from iavfio.softvf.server.irqs import set_irqs
-from iavfio.softvf.server.messages import Command, Message, RequestRefused
+from iavfio.softvf.server.messages import Command, Message, RequestRefused, Wait
 from iavfio.softvf.server.windows import Windows
 
 DOORBELL_PAGES = (0x0000, 0x2000)  # QTX_TAIL; QRX_TAIL and VFINT_ITRN
@@ -23,7 +23,7 @@ MAX_TOLD = 1000  # violations of one client: one that errs all the time must not
 CHECKED = 256  # writes of a REGION_WRITE_MULTI that are looked at in one step
 PAGE = int(lib.PAGE_BYTES)
 Answer = tuple[bytes, tuple[int, ...]]  # payload, fds
-Steps = Generator[None, None, Answer]  # an answer that is not made at once
+Steps = Generator[Wait | None, None, Answer]  # an answer that is not made at once
 
 
 class Session:
@@ -35,11 +35,12 @@ class Session:
         self._write_multi = False
         self._max_data = wire.MAX_DATA
         self._told = 0
-        self._windows = Windows(vf.index, vf.plane)
+        self._windows = Windows(vf.index, vf.plane, vf.burial)
         self.connection = connection(self)
 
-    def on_message(self, message: Message) -> Iterator[None]:
-        """Answers one message; yields where others may be served before the rest of it.
+    def on_message(self, message: Message) -> Iterator[Wait | None]:
+        """Answers one message; yields where others may be served before the rest of it, and what
+        to wait for if it is not for the others' turns alone.
 
         Only what is meant as a refusal becomes an answer; anything else costs the client its
         session (docs/spec/reliability.md D6).
@@ -259,10 +260,10 @@ class Session:
             if not 0 < size <= 8:
                 raise RequestRefused("a write of other than 1 to 8 bytes")
             if at % CHECKED == CHECKED - 1:
-                yield
+                yield None
         for offset, region, size, data in writes(body):
             self._vf.write(region, offset, data[:size])
-            yield
+            yield None
         return wire.MULTI_COUNT.pack(count), ()
 
     def _reset(self, message: Message) -> Answer:

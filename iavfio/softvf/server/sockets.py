@@ -6,7 +6,6 @@ A socket that a dead process left behind is replaced.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -22,13 +21,7 @@ PEER = struct.Struct("iII")  # pid, uid, gid
 
 def listen(path: Path, backlog: int = 128) -> socket.socket:
     """A non-blocking socket that listens at `path`. Raises ConfigError or StateError."""
-    if len(os.fsencode(path)) > MAX_PATH:
-        raise ConfigError(
-            f"socket path {path} is too long",
-            f"UNIX sockets allow {MAX_PATH} bytes, this has {len(os.fsencode(path))}",
-            "choose a shorter directory with --socket",
-        )
-    _clear(path)
+    check(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)  # so the socket is never there with a wider mode
     try:
@@ -36,13 +29,31 @@ def listen(path: Path, backlog: int = 128) -> socket.socket:
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise ConfigError(
-            f"cannot listen on {path}", str(error.strerror), "choose another --socket directory"
-        ) from error
+        raise _unusable(path, str(error.strerror)) from error
     finally:
         os.umask(before)
     sock.setblocking(False)
     return sock
+
+
+def check(path: Path) -> None:
+    """Makes room for a socket at `path`: removes a dead one.
+
+    Raises ConfigError or StateError where `listen` cannot have one.
+    """
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise ConfigError(
+            f"socket path {path} is too long",
+            f"UNIX sockets allow {MAX_PATH} bytes, this has {len(os.fsencode(path))}",
+            "choose a shorter directory with --socket",
+        )
+    _clear(path)
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _unusable(path, os.strerror(errno.EACCES))
+
+
+def _unusable(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"cannot listen on {path}", why, "choose another --socket directory")
 
 
 def _clear(path: Path) -> None:
@@ -73,13 +84,6 @@ def is_dead(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.setblocking(False)
         return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
-
-
-def unlink(sock: socket.socket, path: Path) -> None:
-    """Stops listening and removes the file."""
-    sock.close()
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def peer_allowed(sock: socket.socket) -> bool:

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from iavfio.softvf.server.messages import RequestRefused
+from iavfio.softvf._device import lib
+from iavfio.softvf.server.messages import RequestRefused, Wait
 
 if TYPE_CHECKING:
+    from iavfio.softvf.burial import Burial
     from iavfio.softvf.dataplane import DataPlane
 
 MAX_HOLLOW = 1024  # ROMs, and BARs of other devices
@@ -27,20 +29,22 @@ REFUSALS: Mapping[int, str] = MappingProxyType(  # what the data plane and mmap 
         errno.EINVAL: "the file ends before the window does",
         errno.ENODEV: "the file is no memory: a memfd, or a file of tmpfs or hugetlbfs, is",
         errno.ENOMEM: "there is no memory or address space for it",
-        errno.ENOSPC: "the client's share of windows, mappings or address space is used up",
+        errno.EFBIG: "more than {gib} GiB would be mapped, which the option memory_gib allows",
+        errno.ENOSPC: "the client's share of windows or mappings is used up",
         errno.EEXIST: "there is another window",
         errno.EOVERFLOW: "it goes beyond all addresses",
         errno.EPERM: "the file is sealed",
     }
 )
 TOP = 1 << 64
+PAGE = int(lib.PAGE_BYTES)
 
 
 class Windows:
     """Maps and unmaps; keeps (address, size) of the windows without fd, sorted."""
 
-    def __init__(self, vf: int, plane: DataPlane) -> None:
-        self._vf, self._plane = vf, plane
+    def __init__(self, vf: int, plane: DataPlane, burial: Burial) -> None:
+        self._vf, self._plane, self._burial = vf, plane, burial
         self._hollow: list[tuple[int, int]] = []
 
     def map(
@@ -50,6 +54,11 @@ class Windows:
         if size == 0 or size > TOP - address:
             raise RequestRefused(f"window [{address:#x}, +{size:#x}) is empty or wraps")
         if fd is not None:
+            if (offset | address | size) % PAGE:
+                raise RequestRefused(
+                    f"window [{address:#x}, +{size:#x}) at file offset {offset:#x} is not of whole "
+                    f"pages of {PAGE} bytes, as an IOMMU's are"
+                )
             if offset >= 1 << 63 or size > (1 << 63) - offset:
                 raise RequestRefused(f"file offset {offset:#x} + {size:#x} is out of range")
             try:
@@ -58,7 +67,8 @@ class Windows:
                 code = error.errno or 0
                 if code not in REFUSALS:
                     raise
-                text = f"window [{address:#x}, +{size:#x}): {REFUSALS[code]}"
+                why = REFUSALS[code].format(gib=self._plane.memory_gib)
+                text = f"window [{address:#x}, +{size:#x}): {why}"
                 raise RequestRefused(text, code) from error
         elif len(self._hollow) >= MAX_HOLLOW:
             raise RequestRefused("too many windows", errno.ENOSPC)
@@ -87,10 +97,11 @@ class Windows:
             raise RequestRefused(f"[{address:#x}, +{size:#x}) splits a window") from error
         self._hollow = kept
 
-    def bury(self) -> Iterator[None]:
-        """Gives back the memory of windows that are gone, in steps of a few milliseconds each."""
-        while self._plane.dma_bury(self._vf):
-            yield
+    def bury(self) -> Iterator[Wait]:
+        """Gives back the memory of windows that are gone, for which the client waits."""
+        self._burial.begin()
+        while self._burial.busy:
+            yield self._burial.when_done
 
     def clear(self) -> None:
         """Removes all windows."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -12,11 +14,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import iavfio
 from iavfio.capture import Mirror, MirrorCapture
+from iavfio.capture import mirror as mirror_module
 from iavfio.errors import ConfigError, IavfioError
 from iavfio.port import mirroring
 from iavfio.port.port import Port
@@ -213,3 +217,78 @@ def test_either_side_may_be_killed(tmp_path: Path) -> None:
         assert done.waiting == 0
     with pytest.raises(ConfigError, match="runs no longer"):
         Mirror("killed")
+
+
+class Looks:
+    """Counts looks whether a process has answered, of which each lasts as long as it may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self._select = select.select
+        monkeypatch.setattr(select, "select", self._look)
+
+    def _look(self, read: Any, write: Any, other: Any, seconds: float) -> Any:
+        self.seconds += seconds
+        return self._select(read, write, other, 0.0)
+
+
+# docs/spec/reliability.md F66
+def test_a_process_that_is_stopped_has_no_two_seconds_after_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Owner("stopped", "lines") as owner:
+        assert owner.child.stdin is not None
+        mirror = Mirror("stopped")
+        capture = MirrorCapture(mirror, str(tmp_path / "a.pcapng"))
+        owner.child.stdin.write("\n" * 5)
+        owner.child.stdin.flush()
+        assert until(lambda: mirror.counts.received >= 5)
+        owner.child.send_signal(signal.SIGSTOP)
+        there = mirror.waiting
+        looks = Looks(monkeypatch)
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(mirror_module, "watch", interrupt)
+        captured = capture.run()
+        assert looks.seconds < 2 * mirror_module.HURRY
+    assert (captured.ended_by, captured.error) == ("signal", None)
+    assert captured.interrupted is not None
+    assert captured.counts.taken == len(records(tmp_path / "a.pcapng")) == there
+    assert statistics(tmp_path / "a.pcapng")
+
+
+def test_a_signal_cuts_the_wait_for_a_process_that_is_stopped_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Owner("stopped", "lines") as owner:
+        mirror = Mirror("stopped")
+        owner.child.send_signal(signal.SIGSTOP)
+        looks, after = Looks(monkeypatch), iter([False] * 10)
+        assert not mirror.end(lambda: next(after, True))
+        assert looks.seconds < 10 * mirror_module.LOOK + 2 * mirror_module.HURRY
+        assert not mirror.end()  # twice is harmless
+
+
+def test_a_process_that_is_silent_may_write_on_without_end(
+    port: Port, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in its rings when it should end is taken, and nothing that comes afterwards."""
+    mirror = Mirror("mirrored")
+    fill, taken_then = MirrorCapture._fill, list[int]()  # noqa: SLF001
+
+    def goes_on(capture: MirrorCapture, until: int) -> int:
+        if len(taken_then) > 9:
+            raise RuntimeError("it takes what comes after its end")
+        taken_then.append(mirror.read)
+        send_all(port, numbered(port, port, 3))
+        return fill(capture, until)
+
+    with monkeypatch.context() as silent:
+        silent.setattr(Mirror, "end", lambda *_: False)
+        silent.setattr(MirrorCapture, "_fill", goes_on)
+        captured = taken(mirror, tmp_path / "a.pcapng")
+    mirror.end()
+    assert captured.error is None
+    assert captured.counts.taken < captured.counts.received

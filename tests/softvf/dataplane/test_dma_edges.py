@@ -32,28 +32,27 @@ TOP = 1 << 64
 @pytest.mark.parametrize("side", ["Tx", "Rx"])
 def test_a_ring_that_reaches_over_its_window(side: str) -> None:
     """Half of it is mapped: that half works, and the first descriptor behind it stops the queue."""
-    with rig() as r:
+    with rig(ring=512) as r:
         vf = r.vfs[0]
         r.plane.set_bus_master(0, True)
         at, entry = (TX_RING, 16) if side == "Tx" else (RX_RING, 32)
-        first, rest = at + 32 * entry, at + 64 * entry
+        first, rest = at + 256 * entry, at + 512 * entry
         r.plane.dma_map(0, vf.fd, 0, IOVA, first, True, True)
         r.plane.dma_map(0, vf.fd, rest, IOVA + rest, SIZE - rest, True, True)
         vf.publish()
         vf.start()
-        for _ in range(4):
+        for _ in range(32):
             vf.exchange(*[FRAME] * 8)
         vf.send(FRAME)
-        r.wait_event("mdd", f"{side} queue 0 descriptor 32", "outside the DMA windows")
+        r.wait_event("mdd", f"{side} queue 0 descriptor 256", "outside the DMA windows")
 
 
-def at_the_top(vf: Vf, ring: int, entry: int) -> int:
-    """Maps a ring of which four entries lie below 2^64; the file goes on at address 0."""
+def at_the_top(vf: Vf, ring: int) -> int:
+    """Maps a ring of which a page lies below 2^64; the file goes on at address 0."""
     vf.plane.set_bus_master(0, True)
-    below = 4 * entry
-    vf.plane.dma_map(0, vf.fd, ring, TOP - below, below, True, True)
-    vf.plane.dma_map(0, vf.fd, ring + below, 0, 64 * entry, True, True)
-    return TOP - below
+    vf.plane.dma_map(0, vf.fd, ring, TOP - PAGE, PAGE, True, True)
+    vf.plane.dma_map(0, vf.fd, ring + PAGE, 0, PAGE, True, True)
+    return TOP - PAGE
 
 
 # docs/spec/reliability.md D1
@@ -62,14 +61,14 @@ def test_a_send_ring_does_not_go_on_at_address_0() -> None:
         vf = r.vfs[0]
         vf.open()
         r.plane.disable_queue(0, 0, False)
-        base = at_the_top(vf, 0x10000, 32)
-        r.plane.configure_tx(0, 0, base, 64)
+        base = at_the_top(vf, 0x10000)
+        r.plane.configure_tx(0, 0, base, 512)
         r.plane.enable_queue(0, 0, False)
-        for slot in range(10):
+        for slot in range(258):
             vf.memory[0x10000 + slot * 16 : 0x10000 + slot * 16 + 16] = vf.frame(FRAME)
-        vf.doorbell(0, 9)
-        r.wait_event("mdd", "Tx queue 0 descriptor 8", "outside the DMA windows")
-        assert r.plane.queue_stats(0, 0, False)[0] == 8
+        vf.doorbell(0, 257)
+        r.wait_event("mdd", "Tx queue 0 descriptor 256", "outside the DMA windows")
+        assert r.plane.queue_stats(0, 0, False)[0] == 256
 
 
 # docs/spec/reliability.md D1
@@ -78,17 +77,19 @@ def test_a_receive_ring_does_not_go_on_at_address_0() -> None:
         vf = r.vfs[0]
         vf.open()
         r.plane.disable_queue(0, 0, True)
-        base = at_the_top(vf, 0x10000, 32)
-        for slot in range(10):
+        base = at_the_top(vf, 0x10000)
+        for slot in range(130):
             where = IOVA + vf.rx_buffer(slot)
             struct.pack_into("<QQQQ", vf.memory, 0x10000 + slot * 32, where, 0, 0, 0)
-        r.plane.configure_rx(0, 0, base, 64, 2048, 9728, 22)
-        vf.rx_tail(9)
+        r.plane.configure_rx(0, 0, base, 256, 2048, 9728, 22)
+        vf.rx_tail(129)
         r.plane.enable_queue(0, 0, True)
-        vf.send(*[FRAME] * 5)
-        r.wait_event("mdd", "Rx queue 0 descriptor 4", "outside the DMA windows")
-        assert vf.memory[0x10000 + 3 * 32 + 8] & 1, "the last below the end is written back"
-        assert vf.memory[0x10000 + 4 * 32 + 8] == 0
+        for _ in range(3):
+            vf.send(*[FRAME] * 43)
+            vf.settle()
+        r.wait_event("mdd", "Rx queue 0 descriptor 128", "outside the DMA windows")
+        assert vf.memory[0x10000 + 127 * 32 + 8] & 1, "the last below the end is written back"
+        assert vf.memory[0x10000 + 128 * 32 + 8] == 0
 
 
 # docs/spec/reliability.md D1
@@ -158,10 +159,10 @@ def test_the_bar_cannot_be_taken_away() -> None:
 @pytest.mark.parametrize("side", ["Tx", "Rx"])
 def test_a_ring_whose_window_goes_is_left_alone(side: str) -> None:
     """The buffers stay mapped: only the ring itself tells the device."""
-    with rig() as r:
+    with rig(ring=256 if side == "Tx" else 128) as r:  # a page
         vf = r.vfs[0]
         r.plane.set_bus_master(0, True)
-        at, size = (TX_RING, 64 * 16) if side == "Tx" else (RX_RING, 64 * 32)
+        at, size = (TX_RING, PAGE) if side == "Tx" else (RX_RING, PAGE)
         r.plane.dma_map(0, vf.fd, 0, IOVA, size if side == "Tx" else at, True, True)
         if side == "Rx":
             r.plane.dma_map(0, vf.fd, at, IOVA + at, size, True, True)

@@ -3,91 +3,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from iavfio.linuxpf.process import Answer, JudgeProcess, What
+from iavfio.errors import ConfigError
 from iavfio.softvf._device import lib
 from iavfio.softvf.dataplane import FlowAction, FlowRule, VfConfig
-from iavfio.softvf.linux_pf.card import Request, Service
-from iavfio.softvf.linux_pf.driver import MOST_MACS, LinuxPf
+from iavfio.softvf.linux_pf.driver import MOST_MACS
 from iavfio.softvf.linux_pf.queues import RxQueue
 from iavfio.softvf.log import PER_SECOND, ViolationLog
-from tests.softvf.pf.pf_rig import Clock, Hardware, Rig, rig
+from tests.softvf.linux_pf.live_rig import Made
+from tests.softvf.pf.pf_rig import rig
 
-QUIET = Service(
-    pairs=1,
-    link_up=True,
-    spoof_check=True,
-    disabled=False,
-    version=(1, 1),
-    mac=bytes(6),
-    rx={},
-    tx={},
-    vectors=(),
-    traffic=VfConfig(),
-)
 IMPOSSIBLE = FlowRule(1 << 4, 1 << 2, bytes(64), FlowAction.DROP)  # a template without TCP
 
 
-class Process:
-    """A PF's driver that never does anything."""
-
-    start = Answer()
-
-    def request(self, what: What, vf: int = 0, opcode: int = 0, payload: bytes = b"") -> Answer:
-        return Answer()
-
-
-class Card:
-    """One that serves as it is told to."""
-
-    limits_rate = False
-    link_speeds: Mapping[int, int] = MappingProxyType({})
-
-    def __init__(self) -> None:
-        self.now = QUIET
-
-    def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
-        return set()
-
-    def flow_name(self, flow: FlowRule) -> str:
-        return f"to queue {flow.queue}"
-
-    def service(self, vf: int, request: Request) -> Service | None:
-        return self.now
-
-
-class Made:
-    """A PF, its card, and VF 0."""
-
-    def __init__(self, spare: Rig) -> None:
-        self.plane, self.card = spare.plane, Card()
-        self.hardware = Hardware(0, self.plane)
-        process = cast("JudgeProcess", Process())
-        self.pf = LinuxPf(
-            spare.personality, [self.hardware], self.plane, Clock(), process, self.card, "linux-ice"
-        )
-
-    def serve(self, **changes: object) -> VfConfig:
-        """The card serves so from now on; what the data plane does then."""
-        self.card.now = replace(self.card.now, **changes)  # type: ignore[arg-type]
-        self.pf.ask(What.MESSAGE)
-        return self.plane.config[0]
-
-    @property
-    def notes(self) -> list[str]:
-        return self.hardware.of_kind("note")
+LOST = "the PF is gone: it died: why"
 
 
 @pytest.fixture
 def made() -> Iterator[Made]:
     with rig("e810") as spare:
         yield Made(spare)
+
+
+@pytest.mark.parametrize("spoken", [True, False])
+def test_a_driver_that_has_died_is_told_once_and_leaves_its_vfs(
+    made: Made, caplog: pytest.LogCaptureFixture, spoken: bool
+) -> None:
+    """As an unloaded driver does: registers read all ones (docs/spec/reliability.md F35)."""
+    made.process.alive = False
+    if spoken:
+        made.pf.message(0, 1, bytes(8))
+    made.pf.ended()
+    made.pf.ended()
+    assert made.notes == [LOST] and made.hardware.gone
+    assert [record.getMessage() for record in caplog.records] == [f"linux-ice: {LOST}"]
+
+
+def test_no_command_says_that_a_dead_driver_has_done_it(made: Made) -> None:
+    trust = {"command": "trust", "vf": 0, "on": True}
+    assert made.pf.control(trust) == {}
+    made.process.alive = False
+    for _ in range(2):  # the first hears it die
+        with pytest.raises(ConfigError, match="Linux's PF driver has ended"):
+            made.pf.control(trust)
+    assert made.pf.control({"command": "snapshot", "vf": 0})["snapshot"]["vf"] == 0
 
 
 def test_what_is_left_out_is_said_once_while_it_is_so(made: Made) -> None:

@@ -7,6 +7,7 @@ import struct
 
 from iavfio.linuxpf.process import Answer, Frame, Kind, What
 from iavfio.softvf import personality
+from iavfio.softvf._device import lib
 from iavfio.softvf.linux_pf.i40e.card import X710
 from iavfio.softvf.linux_pf.i40e.queues import VECTORS, decode
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
@@ -96,6 +97,28 @@ def test_channels_are_told_and_leave_the_first_vsi_alone() -> None:
     assert neighbour is not None and neighbour.left_out == ()
     assert card.commands([(0x243, struct.pack("<H14x", CHANNEL))]) == {0}
     assert card.service(0, driver) == alone
+
+
+def test_a_mask_may_reach_queues_of_other_vfs() -> None:
+    """i40e counts a mask's bits from the VF's first queue on, whosever queues those are."""
+    card = X710(personality.named("x710"))
+    for vf, first in enumerate((64, 68, 72)):
+        card.service(vf, Driver(*(queue(first + number) for number in range(4))))
+    switches = [lib.VC_OP_ENABLE_QUEUES, lib.VC_OP_DISABLE_QUEUES]
+    for rx, tx, reached in (
+        (0xF, 0xF, set()),
+        (0x1F, 0, {1}),
+        (0, 0x80, {1}),
+        (0xF00, 0, {2}),
+        (0xFF0, 0, {1, 2}),
+        (0xF000, 0xFFFFF000, set()),
+    ):
+        for opcode in switches:
+            assert card.reached(0, opcode, struct.pack("<HHII", 10, 0, rx, tx)) == reached
+    assert card.reached(2, switches[0], struct.pack("<HHII", 12, 0, ~0 & 0xFFFFFFFF, 0)) == set()
+    assert card.reached(0, switches[0], bytes(11)) == set()
+    assert card.reached(0, lib.VC_OP_GET_STATS, struct.pack("<HHII", 10, 0, 0xFF, 0)) == set()
+    assert card.reached(3, switches[0], struct.pack("<HHII", 13, 0, 0xFF, 0)) == set()
 
 
 def test_a_command_about_no_vfs_vsi_concerns_nobody() -> None:

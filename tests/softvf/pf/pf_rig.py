@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from iavfio.softvf.containment import Account
 from iavfio.softvf.contract import QueueError, QueueName, ViolationKind
 from iavfio.softvf.dataplane import DataPlane, VfConfig
 from iavfio.softvf.personality import Value, named
@@ -61,6 +62,9 @@ class Clock:
         timer = Call(call)
         heapq.heappush(self._calls, (self.time + delay, next(self._order), timer))
         return timer
+
+    def post(self, call: Callable[[], None], account: Account) -> None:
+        self.call_later(0, call)
 
     @property
     def waiting(self) -> int:

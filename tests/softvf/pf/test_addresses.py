@@ -225,6 +225,17 @@ def test_an_extra_address_is_not_the_vfs_own(card: str) -> None:
             assert default_mac(pf) == (mac(1) if own else "00:00:00:00:00:00")
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1)])
+def test_the_address_after_the_own_one_is_the_last_of_i40es_table(order: tuple[int, ...]) -> None:
+    """A trusted VF that deletes its own has another, whichever came first."""
+    with rig("x710", mac="zero", trusted=True) as pf:
+        pf.negotiate()
+        assert pf.status(10, macs(pf.vsi, mac(9), kind=1)) == 0
+        assert pf.status(10, macs(pf.vsi, *map(mac, order), kind=2)) == 0
+        assert pf.status(11, macs(pf.vsi, mac(9))) == 0
+        assert pf.pf.vfs[0].own_mac == raw(mac(1))
+
+
 @pytest.mark.parametrize("card", CARDS)
 def test_the_administrators_address_replaces_the_vfs_own(card: str) -> None:
     with rig(card, mac="zero") as pf:
@@ -239,13 +250,27 @@ def test_the_administrators_address_replaces_the_vfs_own(card: str) -> None:
 # ---- the limits of a trusted VF, and the administrator's word
 
 
-@pytest.mark.parametrize(("card", "status"), [("e810", -53), ("x710", -28), ("x722", -28)])
+@pytest.mark.parametrize(("card", "status"), [("e810", -53), ("x710", 0), ("x722", 0)])
 def test_a_trusted_vf_has_what_the_switch_holds(card: str, status: int) -> None:
+    """i40e says success of what is not in force, until an address leaves (pf-dialects.md 8)."""
     with rig(card, mac="zero", trusted=True) as pf:
         pf.negotiate()
         assert pf.status(10, macs(pf.vsi, *map(mac, range(64)))) == 0
         assert pf.status(10, macs(pf.vsi, mac(64))) == status
         assert len(pf.config.macs) == 64
+        assert pf.status(11, macs(pf.vsi, mac(3))) == 0
+        assert (raw(mac(64)) in pf.config.macs) == (status == 0)
+
+
+@pytest.mark.parametrize(("vfs", "most"), [(1, 3072), (64, 48)])
+def test_trusted_vfs_share_the_filters_of_an_i40e(vfs: int, most: int) -> None:
+    with rig("x710", vfs=vfs, mac="zero", trusted=True) as pf:
+        pf.negotiate()
+        room = most - 1  # broadcast
+        many = [f"02:00:00:00:{at >> 8:02x}:{at & 255:02x}" for at in range(room + 1)]
+        for at in range(0, room, 256):
+            assert pf.status(10, macs(pf.vsi, *many[at : min(at + 256, room)])) == 0
+        assert pf.status(10, macs(pf.vsi, many[room])) == -1
 
 
 @pytest.mark.parametrize(("card", "status"), [("e810", -53), ("x710", -1), ("x722", -1)])

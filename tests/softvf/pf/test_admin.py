@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from iavfio.errors import ConfigError
+from iavfio.softvf.personality import named
 from tests.softvf.pf.pf_rig import (
     EVENT,
     LINUX_CAPS,
@@ -21,6 +22,7 @@ from tests.softvf.pf.pf_rig import (
     rig,
     select,
 )
+from tests.softvf.pf.wrong_requests import WRONG
 
 VERSION = struct.pack("<II", 1, 1)
 
@@ -161,48 +163,7 @@ def test_the_wire() -> None:
         assert pf.hardware[0].take() == [link_event(40000, 1)]
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        {},
-        {"command": "dance"},
-        {"command": ["link"]},
-        {"command": "link"},
-        {"command": "link", "vf": 0},
-        {"command": "link", "vf": 0, "state": "up"},
-        {"command": "link", "state": "auto"},
-        {"command": "link", "state": "up", "speed": 12345},
-        {"command": "trust", "vf": 0},
-        {"command": "trust", "vf": 0, "on": 1},
-        {"command": "trust", "vf": 1, "on": True},
-        {"command": "trust", "vf": -1, "on": True},
-        {"command": "trust", "vf": True, "on": True},
-        {"command": "trust", "vf": "0", "on": True},
-        {"command": "mac", "vf": 0, "mac": "2:0:0:0:0:1"},
-        {"command": "mac", "vf": 0, "mac": "01:00:5e:00:00:01"},
-        {"command": "mac", "vf": 0, "mac": 5},
-        {"command": "vlan", "vf": 0, "vlan": 4095},
-        {"command": "reset", "vf": 0, "latency_ms": -1},
-        {"command": "reset", "vf": 0, "latency_ms": "long"},
-        {"command": "pf_reset", "kind": "flr"},
-        {"command": "pf_driver", "state": "gone"},
-        {"command": "fault", "vf": 0, "kind": "sulk"},
-        {"command": "fault", "vf": 0, "kind": "delay"},
-        {"command": "fault", "vf": 0, "kind": "delay", "value": -1},
-        {"command": "fault", "vf": 0, "kind": "drop", "count": 0},
-        {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 16},
-        {"command": "fault", "vf": 0, "kind": "tx_stall", "queue": 0, "on": 1},
-        {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "atq"},
-        {"command": "fault", "vf": 0, "kind": "aq_error", "queue": "tx", "error": "crit"},
-        {"command": "udp_tunnel", "kind": "gre", "port": 4789},
-        {"command": "udp_tunnel", "kind": "vxlan", "port": 0},
-        {"command": "udp_tunnel", "kind": "vxlan", "port": 65536},
-        {"command": "send", "vf": 0, "opcode": 17, "payload": "0"},
-        {"command": "send", "vf": 0, "opcode": 17, "payload": "zz"},
-        {"command": "stats_base", "vf": 0, "values": [1]},
-        {"command": "stats_base", "vf": 0, "values": [-1] * 12},
-    ],
-)
+@pytest.mark.parametrize("request_", WRONG)
 def test_requests_that_cannot_be_change_nothing(request_: dict[str, Any]) -> None:
     with rig("e810") as pf:
         pf.negotiate()
@@ -330,3 +291,14 @@ def test_vfs_do_not_see_each_other() -> None:
         pf.pf.control({"command": "reset", "vf": 1})
         pf.clock.advance(1000)
         assert [hw.begun for hw in pf.hardware] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("card", ["x710", "x722"])
+@pytest.mark.parametrize("on", [True, False])
+def test_an_mfp_port_knows_no_trust(card: str, on: bool) -> None:
+    """i40e_ndo_set_vf_trust looks at the port's mode before it looks at what is asked."""
+    with rig(card, mfp=True) as pf, pytest.raises(ConfigError, match="refuses to set trust"):
+        pf.pf.control({"command": "trust", "vf": 0, "on": on})
+    with pytest.raises(ConfigError, match="leave out trusted=on or mfp=on"):
+        named(card, mfp=True, trusted=True)
+    assert named("e810", mfp=True, trusted=True).trusted  # ice has no such mode

@@ -12,7 +12,7 @@ import pytest
 
 from iavfio.softvf.personality import named
 from tests.softvf.pf import pf_rig
-from tests.softvf.pf.pf_rig import CARDS, EVENT, LINUX_CAPS, PARAM, VPP_CAPS, Rig, rig
+from tests.softvf.pf.pf_rig import CARDS, EVENT, LINUX_CAPS, PARAM, VPP_CAPS, Rig, macs, rig
 
 UNSUPPORTED = {"e810": -64, "x710": -95, "x722": -95}
 
@@ -143,6 +143,17 @@ def test_i40e_takes_its_mac_back_from_a_vf_that_does_not_ask_for_uso(card: str) 
         pf.pf.control({"command": "mac", "vf": 0, "mac": "02:00:00:00:00:99"})
         pf.clock.advance(1000)
         assert pf.negotiate(VPP_CAPS)[30:36].hex() == "020000000099"
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_i40e_takes_back_the_mac_that_the_vf_added_as_well(kernel: str) -> None:
+    """It becomes the VF's own with the first message, and is asked about with the next."""
+    mine, other = "020000000001", "020000000002"
+    with rig("x710", mac="zero", pf_kernel=kernel) as pf:
+        assert pf.status(1, struct.pack("<II", 1, 1)) == 0
+        assert pf.status(10, macs(pf.vsi, mine, other, kind=0)) == 0
+        assert pf.ask(3, struct.pack("<I", VPP_CAPS))[1][30:36] == bytes(6)
+        assert [mac.hex() for mac in pf.config.macs] == [other]
 
 
 def test_ice_has_no_mac_until_somebody_chooses_one() -> None:

@@ -109,6 +109,14 @@ def test_every_card_has_the_pf_of_every_kernel(card: str) -> None:
         assert changed.is_ice_6_1 == ((card, kernel) == ("e810", "6.1"))
 
 
+def test_ice_of_6_12_by_name_knows_no_formats_until_asked() -> None:
+    """As the judge has it; without the name, or with the option, it is as it is said."""
+    assert named("e810", pf_kernel="6.12").rxdids_unknown
+    for options in ({}, {"pf_kernel": "7.x"}, {"pf_kernel": "6.12", "rxdids_unknown": False}):
+        assert not named("e810", **options).rxdids_unknown
+    assert not named("x710", pf_kernel="6.12").rxdids_unknown
+
+
 def _complaint(name: str) -> str:
     with pytest.raises(ConfigError) as caught:
         parse_option(f"{name}=?")

@@ -306,11 +306,11 @@ def test_what_unaligned_rings_and_odd_buffers_become(card: str, size: int, viola
         ("e810", 100, 2048, 9004),
         ("e810", 100, 1024, 5120),
         ("x710", 0, 1024, 9000),
-        ("x710", 100, 1024, 9000),
+        ("x710", 100, 1024, 9004),
     ],
 )
 def test_the_longest_frame_of_a_queue(card: str, vlan: int, buffer: int, longest: int) -> None:
-    """ice takes no more than five buffers hold, and adds the port VLAN's tag."""
+    """The port VLAN's tag is added; ice takes no more than five buffers hold."""
     with rig(card) as pf:
         pf.pf.control({"command": "vlan", "vf": 0, "vlan": vlan})
         pf.clock.advance(1000)
@@ -318,6 +318,41 @@ def test_the_longest_frame_of_a_queue(card: str, vlan: int, buffer: int, longest
         assert configure(pf, 0, buffer=buffer, frame=9000) == 0
         (context,) = [call for call in pf.plane.calls if call[0] == "configure_rx"]
         assert context[6] == longest
+
+
+@pytest.mark.parametrize(("frame", "longest"), [(16379, 16383), (16380, 0), (16383, 3)])
+def test_a_frame_too_long_for_i40es_context(frame: int, longest: int) -> None:
+    """What a port VLAN adds may overflow its 14 bits; the VF is not told."""
+    with rig("x710") as pf:
+        pf.pf.control({"command": "vlan", "vf": 0, "vlan": 100})
+        pf.clock.advance(1000)
+        pf.negotiate()
+        assert configure(pf, 0, frame=frame) == 0
+        (context,) = [call for call in pf.plane.calls if call[0] == "configure_rx"]
+        assert context[6] == longest
+        assert any("never receive" in text for text in pf.violations) == (longest < frame)
+
+
+@pytest.mark.parametrize(
+    ("queues", "left"), [((), 0), ((0,), 0b1110), ((3,), 0b1110), ((0, 1, 2, 3, 0), 0)]
+)
+def test_a_disabled_link_stops_as_many_queues_as_were_configured(
+    queues: tuple[int, ...], left: int
+) -> None:
+    """i40e: as many as the last CONFIG_VSI_QUEUES had entries, and none of a neighbour's here."""
+    with rig("x710", vfs=2) as pf:
+        pf.negotiate()
+        pf.negotiate(vf=1)
+        for vf, vsi in ((0, 10), (1, 11)):
+            pairs = [pair(vsi, queue) for queue in range(4)]
+            assert pf.status(6, config_queues(vsi, *pairs), vf) == 0
+            assert pf.status(8, select(vsi, 15, 15), vf) == 0
+        if queues:
+            assert configure(pf, *queues) == 0
+        pf.pf.control({"command": "link", "vf": 0, "state": "disable"})
+        first, second = pf.pf.vfs
+        assert (first.rx_enabled, first.tx_enabled) == (left, left)
+        assert (second.rx_enabled, second.tx_enabled) == (15, 15)
 
 
 @pytest.mark.parametrize("card", CARDS)

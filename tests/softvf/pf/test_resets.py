@@ -171,6 +171,33 @@ def test_messages_during_a_reset() -> None:
             assert len(pf.violations) == 1
 
 
+def test_messages_that_wait_for_the_end_of_a_reset() -> None:
+    """As ice has it: answered after the reset, by the default allow-list."""
+    with rig("e810", reset_messages="wait") as pf:
+        pf.negotiate()
+        pf.say(2)
+        for opcode, payload in (
+            (1, struct.pack("<II", 1, 1)),
+            (15, bytes(12)),
+            (3, struct.pack("<I", 1)),
+        ):
+            assert pf.say(opcode, payload) == []
+        pf.clock.advance(1000)
+        answers = [(op, status) for op, status, _ in pf.hardware[0].take() if op != 17]
+        assert answers == [(1, 0), (15, -64), (3, 0)]
+
+
+def test_what_waits_behind_a_reset_waits_for_its_end_as_well() -> None:
+    with rig("e810", reset_messages="wait") as pf:
+        pf.negotiate()
+        pf.say(2)
+        for opcode, payload in ((2, b""), (2, b""), (1, struct.pack("<II", 1, 1))):
+            assert pf.say(opcode, payload) == []
+        pf.clock.advance(5000)
+        assert [(op, status) for op, status, _ in pf.hardware[0].take() if op != 17] == [(1, 0)]
+        assert pf.pf.vfs[0].resets == 3
+
+
 def test_resets_on_top_of_each_other_end_once() -> None:
     with rig("e810") as pf:
         hw = pf.hardware[0]

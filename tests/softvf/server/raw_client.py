@@ -39,7 +39,7 @@ class RawClient:
         size: int | None = None,
     ) -> int:
         """Sends one message; returns its id."""
-        self.number += 1
+        self.number = (self.number + 1) & 0xFFFF
         length = 16 + len(payload) if size is None else size
         data = struct.pack("<HHIII", self.number, command, length, flags, 0) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

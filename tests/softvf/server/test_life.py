@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from iavfio.softvf.dataplane import DataPlane
+from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.function.regions import DmaFault
 from tests.softvf.server.raw_client import RawClient
 from tests.softvf.server.served_vf import ServedVf, serving
@@ -43,6 +45,47 @@ def test_after_a_reset_the_device_reaches_no_memory(tmp_path: Path, how: str) ->
         assert served.vf.dma_read(AT, 4) == bytes(4), "the windows are the client's, and stay"
         client.close()
         os.close(fd)
+
+
+# docs/spec/reliability.md F63
+def test_the_end_of_a_connection_ends_dma_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of what is to be done may take its time: nothing is written meanwhile, nor later."""
+    steps: list[tuple[str, bool]] = []
+    with serving(tmp_path / "v.sock") as served:
+        client, fd = RawClient(served.path), memory()
+        assert dma_map(client, fd, AT, 0x1000) == 0
+        client.write(7, 4, b"\6\0")
+        served.vf.dma_write(AT, b"before")
+
+        def watched(owner: type, name: str) -> None:
+            done = getattr(owner, name)
+
+            def step(*arguments: object) -> object:
+                out = done(*arguments)
+                try:
+                    served.vf.dma_write(AT, b"behind")
+                except DmaFault:
+                    steps.append((name, False))
+                else:
+                    steps.append((name, True))
+                return out
+
+            monkeypatch.setattr(owner, name, step)
+
+        for name in ("set_bus_master", "reset_vf", "dma_clear", "forgive"):
+            watched(DataPlane, name)
+        watched(Msix, "drop_all")
+        again = _again(served, client)  # one at a time: the first one's end has been dealt with
+        assert [name for name, _ in steps[:3]] == ["set_bus_master", "reset_vf", "dma_clear"]
+        assert "drop_all" in dict(steps) and not any(written for _, written in steps)
+        again.write(7, 4, b"\6\0")
+        with pytest.raises(DmaFault):
+            served.vf.dma_write(AT, b"behind")
+        again.close()
+    assert os.pread(fd, 6, 0) == b"before"
+    os.close(fd)
 
 
 def test_the_queues_of_a_vf_that_is_gone_have_stopped(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
+from iavfio.softvf._device import lib
 from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.i40e.queues import Queues, decode
@@ -16,6 +17,8 @@ from iavfio.softvf.personality import Personality
 from iavfio.softvf.pf import rss
 
 PLAIN_TPID = 0x8100
+SWITCHES = frozenset({lib.VC_OP_ENABLE_QUEUES, lib.VC_OP_DISABLE_QUEUES})
+SELECT = struct.Struct("<4xII")  # their masks of Rx and Tx queues, after the VSI
 CHANNELS = (
     "the channels of a VF (ADQ): all of its frames are those of the first one, whatever its cloud "
     "filters say, RSS spreads them over the queues of all, and no channel has a rate"
@@ -35,10 +38,21 @@ class X710:
 
     def __init__(self, personality: Personality) -> None:
         self._personality, self._switch = personality, Switch()
+        self._queues: dict[int, tuple[int, ...]] = {}  # each VF's, by the card's numbers
 
     def commands(self, these: Iterable[tuple[int, bytes]]) -> set[int]:
         """The VFs whose VSIs the commands were about."""
         return self._switch.commands(these)
+
+    def reached(self, vf: int, opcode: int, payload: bytes) -> set[int]:
+        """i40e switches each queue that a mask names, also one that is another VF's."""
+        if opcode not in SWITCHES or len(payload) < SELECT.size:
+            return set()
+        rx, tx = SELECT.unpack_from(payload)
+        mine = self._queues.get(vf, ())
+        named = {mine[0] + bit for bit in range(32) if (rx | tx) >> bit & 1} if mine else set()
+        named.difference_update(mine)
+        return {other for other, queues in self._queues.items() if not named.isdisjoint(queues)}
 
     def flow_name(self, flow: FlowRule) -> str:
         """i40e grants a VF no flow director."""
@@ -51,6 +65,7 @@ class X710:
             return None
         mac, *_, key, table, classes = HELD.unpack_from(held)
         queues, vsi = decode(raw), self._switch.vsi(vf)
+        self._queues[vf] = queues.of_card
         return Service(
             pairs=queues.pairs,
             link_up=queues.link_up if queues.link_forced else queues.wire_up,

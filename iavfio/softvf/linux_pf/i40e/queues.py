@@ -3,7 +3,7 @@
 
 The places of the fields are those of the X710's datasheet (Ethernet Controller X710/XXV710/XL710,
 sections "LAN Rx Queue Context", "LAN Tx Queue Context" and "Interrupt Cause Control Registers");
-the frame around them is `struct queues` of iavfio/linuxpf/kernel/judge_i40e.c.
+the frame around them is `struct queues` of iavfio/linuxpf/kernel/judge_i40e_queues.c.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Queues:
     rx: dict[int, RxQueue]
     tx: dict[int, TxQueue]
     vectors: tuple[Vector, ...]
+    of_card: tuple[int, ...]  # the card's numbers of the VF's queues
 
 
 def tx_queue(context: bytes) -> TxQueue:
@@ -115,4 +116,5 @@ def decode(raw: bytes) -> Queues:
         rx=rx,
         tx=tx,
         vectors=tuple(_vector(n, first, causes) for n, first in enumerate(lists)),
+        of_card=tuple(causes),
     )

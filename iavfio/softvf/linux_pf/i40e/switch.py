@@ -2,7 +2,7 @@
 """The card's switch, as commands on the firmware admin queue leave it: VSIs, filters, flags.
 
 Commands and fields are those of the X710's datasheet ("Admin Queue: Switch Configuration"). The
-firmware that numbers the VSIs is in iavfio/linuxpf/kernel/judge_i40e.c.
+firmware that numbers the VSIs is in iavfio/linuxpf/kernel/judge_i40e_firmware.c.
 """
 
 from __future__ import annotations

@@ -53,6 +53,10 @@ class E810:
             about |= self._switch.commands([(opcode, data)])
         return about
 
+    def reached(self, vf: int, opcode: int, payload: bytes) -> set[int]:
+        """ice looks at each queue that a VF names."""
+        return set()
+
     def flow_name(self, flow: FlowRule) -> str:
         """Its headers and fields."""
         return name_of(flow)
