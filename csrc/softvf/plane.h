@@ -239,8 +239,7 @@ struct signaller {
     aio_context_t context, away; /* of who calls, and of the other thread */
     int source; /* -1: closed */
     uint64_t slow_until[MAX_VFS]; /* 0: signals of that VF never took long */
-    uint64_t slow_since[MAX_VFS];
-    uint32_t slow_times[MAX_VFS]; /* in the second since then */
+    uint32_t slow[MAX_VFS]; /* how often of late */
     uint32_t away_of[MAX_VFS]; /* how many the other thread has to send */
     uint64_t paused_until[MAX_VFS];
     bool running;

@@ -22,10 +22,10 @@
 #define IN_FLIGHT 64 /* operations whose ends have not been taken */
 #define AWAY_EACH 4 /* signals of one VF, by the other thread: what is more is lost */
 #define SLOW_NS 100000ull /* some 1000 waiters; one takes 2000 */
-#define SLOW_TIMES                                                                                 \
-    3u /* in a second: a host that takes the processor away makes one long now and then */
-#define SECOND_NS 1000000000ull
-#define SLOW_FOR_NS (60 * SECOND_NS)
+/* A slow signal counts two, and a quick one takes one back: a host that takes the processor from a virtual machine makes
+ * some long, those who wait make long each one. */
+#define TOO_OFTEN 8u
+#define SLOW_FOR_NS 60000000000ull
 #define PAUSES                                                                                     \
     15u /* as long as a slow signal took, before the VF's next one: a waiter is called with interrupts off */
 #define LEAST_PRIORITY 19
@@ -158,7 +158,7 @@ static void send_away(struct signaller *signaller, uint32_t vf, int fd)
 
 uint64_t signal_send(struct signaller *signaller, uint32_t vf, int fd)
 {
-    uint64_t start, took, now;
+    uint64_t start, took;
 
     if (is_slow(signaller, vf) && begin(signaller)) {
         send_away(signaller, vf, fd);
@@ -167,15 +167,15 @@ uint64_t signal_send(struct signaller *signaller, uint32_t vf, int fd)
     start = clock_thread_ns();
     send_now(signaller, signaller->context, fd);
     took = clock_thread_ns() - start;
-    if (took < SLOW_NS)
+    if (took < SLOW_NS) {
+        if (signaller->slow[vf])
+            signaller->slow[vf]--;
         return 0;
-    now = clock_ns();
-    if (now - signaller->slow_since[vf] > SECOND_NS) {
-        signaller->slow_since[vf] = now;
-        signaller->slow_times[vf] = 0;
     }
-    if (++signaller->slow_times[vf] < SLOW_TIMES)
+    signaller->slow[vf] += 2;
+    if (signaller->slow[vf] < TOO_OFTEN)
         return 0;
-    signaller->slow_until[vf] = now + SLOW_FOR_NS;
+    signaller->slow[vf] = 0;
+    signaller->slow_until[vf] = clock_ns() + SLOW_FOR_NS;
     return took;
 }

@@ -124,7 +124,7 @@ def test_counters_agree_exactly(judge: Judge) -> None:
     judge.until(compare, "agreement")
     # What ethtool calls rx_bytes and so on comes from the PF by GET_STATS, every two seconds. It
     # counts from the first request after a reset on (docs/spec/pf-dialects.md 5): what a slow guest
-    # sent before that is not in it. Five seconds after a ping Linux asks for its neighbour once more.
+    # sent before that is not in it. Five seconds after a ping Linux asks for its neighbour again.
     before = {}
     while before != (before := judge.vsi()):
         judge.guest.check("sleep 6")

@@ -133,23 +133,23 @@ def processor_seconds(call: Callable[[], object]) -> float:
 
 # docs/spec/reliability.md D6
 def test_an_eventfd_that_many_wait_for_holds_nobody_up() -> None:
-    """Three signals of a second call 20,000 waiters; what follows is another thread's work."""
+    """Some signals call 20,000 waiters; what follows is another thread's work."""
     plane = DataPlane(2, bar_size=0x10000, uplink="none")
     fd, quick = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)
     with wait_for_it(fd, 100, 200):
         first: list[float] = []
         notes = plane.events()
-        while not notes and len(first) < 30:  # a machine may stand still for longer than a second
+        while not notes and len(first) < 30:  # one that is quick takes one of four back
             first.append(processor_seconds(lambda: plane.signal(0, fd)))
             notes = plane.events()
-        assert len(first) >= 3
+        assert len(first) >= 4
         assert arrived(fd) == len(first)
         (note,) = notes
         assert (note.vf, note.kind, note.rule) == (0, "note", "docs/spec/reliability.md D6")
         assert "many wait for it" in note.text
         assert plane.violations(0) == 0, "no rule of the hardware's is broken"
         for _ in range(5):
-            assert processor_seconds(lambda: plane.signal(0, fd)) < min(first) / 2
+            assert processor_seconds(lambda: plane.signal(0, fd)) < max(first) / 2
         assert arrived(fd) >= 1
         plane.signal(1, quick)
         assert os.eventfd_read(quick) == 1, "another VF's is signalled at once"
@@ -163,7 +163,7 @@ def test_signals_of_the_other_thread_are_not_lost() -> None:
     plane = DataPlane(1, bar_size=0x10000, uplink="none")
     slow, quick = os.eventfd(0), os.eventfd(0)
     with wait_for_it(slow, 100, 200):
-        for _ in range(3):
+        for _ in range(4):
             plane.signal(0, slow)
     for _ in range(200):
         plane.signal(0, quick)
