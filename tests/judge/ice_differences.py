@@ -10,11 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.linuxpf.process import Reply
+from iavfio.softvf._device import lib
 from tests.judge.ice_pair import EVENT, Host, Say, Step
+from tests.judge.ice_programmed import CLASSES
 
 CONFIG_VSI_QUEUES, RESET_VF, REQUEST_QUEUES, STRIP = 6, 2, 29, 54
 CONFIG_IRQ_MAP, CONFIG_PROMISCUOUS_MODE, ADD_ETH_ADDR = 7, 14, 10
@@ -31,9 +34,40 @@ QUEUE_AT, RX_LENGTH_AT = 2, 28  # in a pair
 MAP = struct.Struct("<6H")  # of CONFIG_IRQ_MAP: VSI, vector, Rx queues, Tx queues, their ITRs
 MAPS_AT, ADDRESSES_AT, ADDRESS = 2, 4, 8  # bytes before the maps; before addresses, of one
 SWITCH_HOLDS = 64  # addresses of a VF, in the software PF
+PORTS = lib.SOFTVF_OF_SRC_PORT | lib.SOFTVF_OF_DST_PORT
 KERNELS = ("6.1", "6.12", NEWEST)
+# The packet class of a rule of these headers and fields that ice would make for it.
+CLASS_OF = MappingProxyType(
+    {
+        (ip | transport, lib.SOFTVF_OF_IP_SRC | lib.SOFTVF_OF_IP_DST | ports): bit
+        for ip, bits in ((lib.SOFTVF_HAS_IPV4, CLASSES[:4]), (lib.SOFTVF_HAS_IPV6, CLASSES[4:]))
+        for bit, transport, ports in (
+            (bits[0], 0, 0),
+            (bits[1], lib.SOFTVF_HAS_TCP, PORTS),
+            (bits[2], lib.SOFTVF_HAS_UDP, PORTS),
+            (bits[3], lib.SOFTVF_HAS_SCTP, PORTS),
+        )
+    }
+)
 RESETTING = ("flr", "flags")  # always; other deeds only when they change something
 RESET_IMPENDING = struct.pack("<I", 2)  # how the event begins
+
+
+def resets(step: Step, replies: Sequence[Reply]) -> bool:
+    """Whether the VF is reset by this step, which ice answered so."""
+    if isinstance(step, Say):
+        granted = step.opcode == REQUEST_QUEUES and not _is_answered(step, replies)
+        return step.opcode == RESET_VF or granted
+    announced = (payload for opcode, _, payload in replies if opcode == EVENT)
+    return step.deed in RESETTING or any(map(_is_impending, announced))
+
+
+def _is_answered(step: Say, replies: Sequence[Reply]) -> bool:
+    return bool(replies) and replies[0][0] == step.opcode
+
+
+def _is_impending(event: bytes) -> bool:
+    return event.startswith(RESET_IMPENDING)
 
 
 @dataclass(frozen=True)
@@ -57,17 +91,10 @@ class Exchange:
         """Messages since the last reset that were answered, with the status; this one is last."""
         said: list[tuple[Say, int]] = []
         for step, replies in (*self.before, (self.step, self.ice)):
-            if isinstance(step, Say):
-                answered = bool(replies) and replies[0][0] == step.opcode
-                if step.opcode == RESET_VF or (step.opcode == REQUEST_QUEUES and not answered):
-                    said = []
-                if answered:
-                    said.append((step, replies[0][1]))
-            elif step.deed in RESETTING or any(
-                opcode == EVENT and payload.startswith(RESET_IMPENDING)
-                for opcode, _, payload in replies
-            ):
+            if resets(step, replies):
                 said = []
+            if isinstance(step, Say) and _is_answered(step, replies):
+                said.append((step, replies[0][1]))
         return said
 
 
@@ -280,13 +307,29 @@ def _changes_the_function(exchange: Exchange) -> bool:
 
 
 def _has_classes_before_rules(exchange: Exchange) -> bool:
-    """ice has all rules of the software PF's, in their order, and classes before some of them."""
+    """What ice has before its last rule, and the software PF behind all, are classes made anew."""
     effects = exchange.effects
-    if "rules" not in effects or not effects.keys() <= {"rules", "classes"}:
+    if {*effects} != {"rules", "classes"} or not _makes_classes_anew(exchange):
         return False
-    real, soft = effects["rules"]
-    rest = iter(real)
-    return len(soft) > 0 and len(real) > len(soft) and all(rule in rest for rule in soft)
+    (real, soft), (real_classes, soft_classes) = effects["rules"], effects["classes"]
+    rest = iter(soft)
+    wanted = next(rest, None)
+    early: set[int | None] = set()
+    for rule in real:
+        if wanted is not None and rule == wanted:
+            wanted = next(rest, None)
+        elif wanted is not None:
+            early.add(CLASS_OF.get((rule.headers, rule.fields)))
+        else:
+            return False
+    return wanted is None and None not in early and real_classes == soft_classes - early
+
+
+def _makes_classes_anew(exchange: Exchange) -> bool:
+    """Whether this step may change the hash function or resets the VF."""
+    step = exchange.step
+    chooses = isinstance(step, Say) and step.opcode == CONFIG_RSS_HFUNC
+    return chooses or resets(step, exchange.ice)
 
 
 ROWS = (

@@ -101,6 +101,21 @@ def scenarios() -> Iterable[tuple[str, Scenario]]:
         (add(*V4), add(*V6, algorithm=2), function(2), function(0)),
     )
     yield "a rule that the function leaves as it is", (add(*SOURCE), function(2))
+    for rule in (SOURCE, V4):
+        symmetric = add(*rule, algorithm=TOEPLITZ_SYMMETRIC)
+        yield f"a symmetric rule of {rule}, then the plain function", (symmetric, function(0))
+    yield (
+        "the same function again",
+        (function(2), add(*V4), function(2), function(0), add(*V4), function(0)),
+    )
+    for message in (add, delete):
+        xor = message(*V4, algorithm=XOR)
+        yield (
+            f"{message.__name__} by XOR between functions",
+            (function(2), xor, function(2), function(0), function(2)),
+        )
+        yield f"{message.__name__} by XOR, then a reset", (function(2), xor, Say(2), RESOURCES)
+        yield f"{message.__name__} by XOR of no pattern", (message((TCP, 3), algorithm=XOR),)
     for count in (33, 0xFFFFFFFF):
         yield f"{count} headers", (Say(ADD, rss_cfg(*V4, count=count)),)
 

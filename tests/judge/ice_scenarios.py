@@ -329,6 +329,32 @@ def _vlans() -> Iterable[tuple[str, Scenario]]:
     yield "CRC, then stripping", (known, keep, strip, leave, cut, strip)
     yield "stripping, then CRC", (known, strip, keep, leave, keep)
     yield (
+        "inner stripping over resources",
+        (known, strip, RESOURCES, strip, plain(), RESOURCES, known, leave, RESOURCES),
+    )
+    outer, no_outer = vlan_setting(54, outer=1), vlan_setting(55, outer=1)
+    ways: dict[str, Step] = {
+        "resources": RESOURCES,
+        "plain": plain(),
+        "none": ask(1),
+        "1.0": Say(3),
+        "reset": RESET,
+        "FLR": FLR,
+    }
+    for name, again in ways.items():
+        yield (
+            f"outer stripping over {name}",
+            (known, outer, again, RESOURCES, known, no_outer),
+        )
+    yield (
+        "outer stripping after plain VLANs",
+        (plain(), RESOURCES, known, outer, RESOURCES, outer, leave, strip, leave, RESOURCES),
+    )
+    yield (
+        "outer stripping after plain VLANs and a reset",
+        (plain(), FLR, RESOURCES, known, outer, leave, RESOURCES),
+    )
+    yield (
         "insertion of another type",
         (
             known,

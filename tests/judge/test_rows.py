@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from iavfio.linuxpf.kernel_source import NEWEST
+from iavfio.softvf._device import lib
+from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.linux_pf.queues import TxQueue
 from tests.judge import i40e_differences, i40e_scenarios, ice_differences
 from tests.judge.i40e_pair import Exchange as I40eExchange
 from tests.judge.i40e_pair import Step as I40eStep
 from tests.judge.ice_differences import Exchange as IceExchange
 from tests.judge.ice_messages import RESOURCES, V, add, tags, unicast
-from tests.judge.ice_pair import Say, Step
-from tests.judge.ice_rule_scenarios import IPV4, TCP
+from tests.judge.ice_pair import Host, Say, Step
+from tests.judge.ice_rule_scenarios import IPV4, TCP, function
 from tests.judge.ice_rule_scenarios import add as add_rule
 from tests.softvf.pf.pf_rig import irq_map, promisc, select
 
@@ -47,6 +49,28 @@ def _mapped(rx_itr: int, queues: int = 3) -> Say:
 
 def _promiscuity(flags: int) -> Say:
     return Say(14, promisc(V, flags))
+
+
+IPV4_RULE, ARP_RULE = HashRule(4, 3, False), HashRule(1, 1 << 15, False)
+TCP_CLASS = HashRule(
+    lib.SOFTVF_HAS_IPV4 | lib.SOFTVF_HAS_TCP,
+    lib.SOFTVF_OF_IP_SRC | lib.SOFTVF_OF_IP_DST | lib.SOFTVF_OF_SRC_PORT | lib.SOFTVF_OF_DST_PORT,
+    False,
+)
+TCP_BIT, UDP_BIT = 33, 31
+
+
+def _classes(
+    real: tuple[HashRule, ...],
+    soft: tuple[HashRule, ...],
+    early: frozenset[int] = frozenset({TCP_BIT}),
+    step: Step | None = None,
+) -> IceExchange:
+    """ice has these rules, and `early` of the classes among them; the software PF has those."""
+    step = step or function(0)
+    said = [(step.opcode, OK, b"")] if isinstance(step, Say) else []
+    both = frozenset({TCP_BIT, UDP_BIT})
+    return _ice(step, said, said, {"rules": (real, soft), "classes": (both - early, both)})
 
 
 RULE = add_rule((IPV4, 3), (TCP, 3))
@@ -93,6 +117,19 @@ WRONG_ON_ICE: Mapping[str, IceExchange] = {
         {"unicast": (True, False)},
         (RESOURCES, tags((5, 0x8100))),
     ),
+    "a rule that the change of the function loses": _classes((IPV4_RULE, ARP_RULE), (ARP_RULE,)),
+    "rules in another order": _classes((TCP_CLASS, IPV4_RULE, ARP_RULE), (ARP_RULE, IPV4_RULE)),
+    "a rule of no class before the rules": _classes((ARP_RULE, IPV4_RULE), (IPV4_RULE,)),
+    "a class behind all rules": _classes((IPV4_RULE, TCP_CLASS), (IPV4_RULE,)),
+    "a class that is lost beside the early one": _classes(
+        (TCP_CLASS, IPV4_RULE), (IPV4_RULE,), frozenset({TCP_BIT, UDP_BIT})
+    ),
+    "an early class that stays in its place as well": _classes(
+        (TCP_CLASS, IPV4_RULE), (IPV4_RULE,), frozenset()
+    ),
+    "a rule that comes behind a class": _classes(
+        (TCP_CLASS, IPV4_RULE), (IPV4_RULE,), step=add_rule((IPV4, 3))
+    ),
     "a rule is refused": _ice(
         RULE, [(45, OK, b"")], [(45, -5, b"")], {"symmetric": (True, False)}, kernel=NEWEST
     ),
@@ -133,8 +170,13 @@ def test_what_rows_of_ice_are_for() -> None:
         {"unicast": (True, False)},
         (RESOURCES, _promiscuity(3), tags((5, 0x8100))),
     )
-    rows = [ice_differences.explain(each) for each in (full, left_out, stays)]
+    early = [
+        _classes((TCP_CLASS, IPV4_RULE, ARP_RULE), (IPV4_RULE, ARP_RULE)),
+        _classes((IPV4_RULE, TCP_CLASS, ARP_RULE), (IPV4_RULE, ARP_RULE), step=Host("flr")),
+    ]
+    rows = [ice_differences.explain(each) for each in (full, left_out, stays, *early)]
     names = ["a full switch", "an ITR of its own", "promiscuity of a VLAN"]
+    names += ["classes before rules"] * len(early)
     assert [row.name if row else None for row in rows] == names
 
 

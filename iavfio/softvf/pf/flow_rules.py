@@ -193,6 +193,8 @@ def _read(pf: Pf, vf: Vf, payload: bytes) -> tuple[Pattern, int]:
         raise Refused(Status.PARAM, f"{count} headers, at most {HEADERS_MAX} fit")
     if not lib.VC_RSS_TOEPLITZ <= algorithm <= lib.VC_RSS_XOR_SYMMETRIC:
         raise Refused(Status.PARAM, f"there is no RSS algorithm {algorithm}")
+    if algorithm == lib.VC_RSS_XOR and pf.personality.pf_kernel == "7.x":
+        return [], algorithm  # that ice switches the function before it looks at the headers
     headers = message.proto_hdrs.proto_hdr
     pattern = [(int(headers[i].type), int(headers[i].field_selector)) for i in range(count)]
     if not _known_to_package(pattern, pf.personality.ddp == "comms"):
@@ -204,18 +206,21 @@ def _read(pf: Pf, vf: Vf, payload: bytes) -> tuple[Pattern, int]:
     return pattern, algorithm
 
 
-def _xor(vf: Vf) -> None:
+def _xor(pf: Pf, vf: Vf) -> bytes:
+    """Takes the VF off the symmetric function, which CONFIG_RSS_HFUNC does not notice."""
+    vf.symmetric = False
+    pf.publish(vf)
     vf.hardware.violation(
         "docs/spec/pf-dialects.md 9", "RSS by XOR: taken as ice takes it, Toeplitz is used", "note"
     )
+    return b""
 
 
 def add_rss_cfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """A rule of the same headers is replaced; the last one that fits a packet hashes it."""
     pattern, algorithm = _read(pf, vf, payload)
     if algorithm == lib.VC_RSS_XOR:
-        _xor(vf)
-        return b""
+        return _xor(pf, vf)
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
     rule = _rule(pattern, symmetric and not pf.personality.is_ice_6_1)  # which hashes none alike
     same = [each for each in vf.rules if each.headers == rule.headers]
@@ -232,8 +237,7 @@ def del_rss_cfg(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """A rule that the VF does not have is deleted with success."""
     pattern, algorithm = _read(pf, vf, payload)
     if algorithm == lib.VC_RSS_XOR:
-        _xor(vf)
-        return b""
+        return _xor(pf, vf)
     rule = _rule(pattern, False)
     unwanted = (rule.headers, rule.fields)
     vf.rules = [each for each in vf.rules if (each.headers, each.fields) != unwanted]

@@ -7,6 +7,8 @@ sends while the spoof check is on (docs/spec/pf-dialects.md 4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import lib
@@ -14,6 +16,9 @@ from iavfio.softvf._device import lib
 if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality
     from iavfio.softvf.pf.vf import Vf
+
+# Where a tag that is stripped is told.
+STRIPPED: Mapping[str, str] = MappingProxyType({"outer": "l2tag2_2", "inner": "l2tag1"})
 
 
 def begin(personality: Personality, vf: Vf) -> None:
@@ -23,12 +28,34 @@ def begin(personality: Personality, vf: Vf) -> None:
 
 
 def negotiated(personality: Personality, vf: Vf) -> None:
-    """A driver of plain VLANs gets every VLAN until it names one, in double VLAN mode for good."""
+    """A driver of plain VLANs gets every VLAN until it names one, in double VLAN mode for good.
+
+    There it has no outer tags stripped either. Inner ones are from here on if VLAN was granted, of
+    VLAN_V2 they are not; on a port VLAN the VF has inner tags in double VLAN mode only.
+    """
     plain = vf.asked & (lib.VC_CAP_VLAN | lib.VC_CAP_VLAN_V2) == lib.VC_CAP_VLAN
     if plain and not vf.port_vlan:
         vf.prunes_vlans = False
         if personality.double_vlan:
             vf.checks_vlans, vf.every_vlan = False, True
+            leave(vf, "outer")
+    if vf.port_vlan and not personality.double_vlan:
+        return
+    if vf.has(lib.VC_CAP_VLAN) and personality.strip_default:
+        vf.strip = STRIPPED["inner"]
+    else:
+        leave(vf, "inner")
+
+
+def leave(vf: Vf, where: str) -> None:
+    """Tags of this place stay in the frame.
+
+    What ice_vf_vsi_cfg_dvm_legacy_vlan_mode has once put in the place of the inner tag's calls are
+    the outer tag's, up to a reset: inner tags cannot be left then, and who tries leaves outer ones.
+    """
+    meant = "outer" if vf.every_vlan else where
+    if vf.strip == STRIPPED[meant]:
+        vf.strip = "none"
 
 
 def promiscuous(personality: Personality, vf: Vf) -> None:

@@ -104,10 +104,6 @@ def get_vf_resources(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vf.enter(Phase.ACTIVE)
     pf.plane.set_rx_polling(vf.index, vf.has(lib.VC_CAP_RX_POLLING) and not p.is_ice)
     if p.is_ice:
-        # The plain VLAN capability starts with stripping on, VLAN V2 with stripping off. On a port
-        # VLAN the VF has tags of its own to strip in double VLAN mode only.
-        plain = vf.has(lib.VC_CAP_VLAN) and (p.double_vlan or not vf.port_vlan)
-        vf.strip = "l2tag1" if plain and p.strip_default else "none"
         ice_vlans.negotiated(p, vf)
     pf.publish(vf)
     return _reply(pf, vf)

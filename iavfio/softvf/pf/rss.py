@@ -108,7 +108,10 @@ def _in_pairs(rule: HashRule) -> bool:
 
 
 def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
-    """ice only, which takes every algorithm but symmetric Toeplitz for plain Toeplitz."""
+    """ice only, which takes every algorithm but symmetric Toeplitz for plain Toeplitz.
+
+    The function that was chosen last is no change: rules of the other symmetry stay as they are.
+    """
     message = ffi.from_buffer("struct vc_rss_hfunc *", payload)
     vf.require_vsi(message.vsi_id, pf.personality.vsi_id(vf.index))
     algorithm = int(message.rss_algorithm)
@@ -119,6 +122,8 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
             "note",
         )
     symmetric = algorithm == lib.VC_RSS_TOEPLITZ_SYMMETRIC
+    if symmetric == vf.symmetric_chosen:
+        return b""
     stay = [
         rule
         for rule in vf.rules
@@ -127,10 +132,10 @@ def config_rss_hfunc(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     # Those that ice makes anew are its youngest.
     anew = [replace(rule, symmetric=symmetric) for rule in vf.rules if rule not in stay]
     vf.rules = anew + stay
-    if symmetric and not vf.symmetric:
+    if symmetric:
         # ice makes every profile anew that the VF has ever had (docs/spec/pf-dialects.md 2).
         vf.hashcfg = classes(pf.personality)
-    vf.symmetric = symmetric
+    vf.symmetric = vf.symmetric_chosen = symmetric
     pf.publish(vf)
     return b""
 

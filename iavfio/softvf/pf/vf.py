@@ -108,7 +108,8 @@ class Vf:
     rss_key: bytes = bytes(52)
     rss_lut: bytes = bytes(64)
     hashcfg: int = 0
-    symmetric: bool = False
+    symmetric: bool = False  # what the VSI hashes by ...
+    symmetric_chosen: bool = False  # ... and the last CONFIG_RSS_HFUNC: a rule by XOR is between
     rules: list[HashRule] = field(
         default_factory=list
     )  # for RSS, the last one first; ice keeps them
@@ -159,7 +160,7 @@ class Vf:
         self.queues, self.rings, self.vector_maps, self.stalled = {}, {}, {}, set()
         self.pairs_in_use = None
         self.rx_enabled = self.tx_enabled = self.rx_stopped = 0
-        self.symmetric = False
+        self.symmetric = self.symmetric_chosen = False
         self.strip, self.strip_tpids = "none", (0x8100,)
         self.insert_tpid, self.insertion = 0x8100, True
         self.vlan_v2_known = self.mdd_stopped = self.flooded = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
 from iavfio.softvf.pf import ice_vlans
+from iavfio.softvf.pf.ice_vlans import STRIPPED
 from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
@@ -25,7 +26,6 @@ TPIDS: Mapping[int, int] = MappingProxyType({0x8100: 1 << 0, 0x88A8: 1 << 1, 0x9
 ETHERTYPES = 0x7
 VID_MASK = 0xFFF
 PRIORITY_MASK = 0xE000
-STRIPPED: Mapping[str, str] = MappingProxyType({"outer": "l2tag2_2", "inner": "l2tag1"})
 TRUSTED_FILTERS = 4096
 
 
@@ -170,8 +170,8 @@ def disable_vlan_stripping_v2(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     asked = _setting(pf, vf, payload, "stripping_support")
     if pf.personality.strip_refused:
         raise Refused(Status.PARAM, "VLAN stripping cannot be turned off", kind="note")
-    if vf.strip in [STRIPPED[where] for where, _ in asked]:
-        vf.strip = "none"
+    for where, _ in asked:
+        ice_vlans.leave(vf, where)
     pf.publish(vf)
     return b""
 

@@ -176,6 +176,48 @@ def test_the_function_goes_through_the_rules() -> None:
             assert [rule["symmetric"] for rule in rules(pf)] == [algorithm == 2] * 2
 
 
+def function(pf: Rig, algorithm: int) -> list[bool]:
+    """Chooses the hash function; which of the VF's rules are symmetric then."""
+    assert pf.status(18, struct.pack("<HHI", 1, algorithm, 0)) == 0
+    return [rule["symmetric"] for rule in rules(pf)]
+
+
+def test_the_function_that_is_there_leaves_rules_as_they_are() -> None:
+    """ice looks at nothing then: rules keep the symmetry that they were made with."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        assert pf.status(ADD, rss_cfg((IPV4, 3), algorithm=SYMMETRIC)) == 0
+        assert function(pf, 0) == [True]
+        assert function(pf, SYMMETRIC) == [True]
+        assert pf.status(ADD, rss_cfg((IPV6, 3))) == 0
+        assert function(pf, SYMMETRIC) == [False, True]
+        assert function(pf, 0) == [False, False]
+
+
+@pytest.mark.parametrize("opcode", [ADD, DEL])
+def test_a_rule_by_xor_takes_the_vf_off_the_symmetric_function(opcode: int) -> None:
+    """Asking for symmetry once more is no change to ice, which remembers what was asked last."""
+    with rig("e810") as pf:
+        pf.negotiate()
+        function(pf, SYMMETRIC)
+        assert pf.status(opcode, rss_cfg((IPV4, 3), algorithm=1)) == 0
+        assert not pf.config.symmetric
+        function(pf, SYMMETRIC)
+        assert not pf.config.symmetric
+        function(pf, 0)
+        function(pf, SYMMETRIC)
+        assert pf.config.symmetric
+
+
+@pytest.mark.parametrize(("kernel", "status"), [("6.1", -5), ("6.12", -5), ("7.x", 0)])
+def test_xor_of_headers_that_lead_nowhere(kernel: str, status: int) -> None:
+    """ice of Linux 7.3 looks at the algorithm first, where the others look at the headers."""
+    with rig("e810", pf_kernel=kernel) as pf:
+        assert pf.status(1, struct.pack("<II", 1, 1)) == 0
+        assert pf.status(3, struct.pack("<I", LINUX_CAPS)) == 0
+        assert pf.status(ADD, rss_cfg((TCP, 3), algorithm=1)) == status
+
+
 def test_the_function_leaves_out_rules_that_lack_one_of_a_pair() -> None:
     for pattern in ((IPV4, 1), (IPV4, 2)):
         with rig("e810") as pf:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from tests.softvf.pf.pf_rig import (
@@ -260,6 +262,53 @@ def test_a_port_vlan_leaves_stripping_as_it_is_without_a_word_on_i40e() -> None:
 def test_tags_are_stripped_from_the_reset_on(card: str, double_vlan: bool, strip: str) -> None:
     with rig(card, double_vlan=double_vlan) as pf:
         assert pf.config.strip == strip
+
+
+OUTER, INNER = "l2tag2_2", "l2tag1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [(LINUX_CAPS, OUTER), (1, OUTER), (V1, "none")],
+    ids=["VLAN V2", "neither", "plain"],
+)
+def test_outer_tags_are_stripped_over_get_vf_resources(asked: int, left: str) -> None:
+    """ice decides anew for inner tags; a driver of plain VLANs gets no outer ones stripped."""
+    with rig("e810", double_vlan=True) as pf:
+        pf.negotiate()
+        assert pf.status(51) == 0
+        assert pf.status(54, setting(pf.vsi, outer=1)) == 0
+        assert pf.config.strip == OUTER
+        assert pf.status(3, struct.pack("<I", asked)) == 0
+        assert pf.config.strip == left
+
+
+def test_inner_tags_are_left_at_get_vf_resources() -> None:
+    with rig("e810", double_vlan=True) as pf:
+        pf.negotiate()
+        assert pf.status(51) == 0
+        assert pf.status(54, setting(pf.vsi, inner=1)) == 0
+        assert pf.config.strip == INNER
+        pf.negotiate()
+        assert pf.config.strip == "none"
+
+
+def test_plain_vlans_in_double_mode_give_inner_tags_the_outer_calls_until_a_reset() -> None:
+    """Leaving inner tags is leaving outer ones then (ice_vf_vsi_cfg_dvm_legacy_vlan_mode)."""
+    with rig("e810", double_vlan=True) as pf:
+        pf.negotiate(V1)
+        for left in ("none", OUTER):
+            pf.negotiate()
+            assert pf.status(51) == 0
+            assert pf.status(54, setting(pf.vsi, outer=1)) == 0
+            pf.negotiate()
+            assert pf.config.strip == left
+            assert pf.status(51) == 0
+            assert pf.status(54, setting(pf.vsi, inner=1)) == 0
+            assert pf.status(55, setting(pf.vsi, inner=1)) == 0
+            assert pf.config.strip == (INNER if left == "none" else "none")
+            pf.pf.flr(0)
+            pf.clock.advance(500)
 
 
 def test_one_type_of_outer_tags_is_stripped_and_inserted() -> None:
