@@ -48,6 +48,11 @@ USO = 1 << 25
 EVENT, REQUEST_QUEUES, ENABLE_CHANNELS, CONFIG_PROMISCUOUS_MODE = 17, 29, 30, 14
 INVALID = (-22, -5)  # a wrong argument: now, and in 6.1
 REFUSED = (-22, -10)  # DEL_ETH_ADDR of an address that is no filter: now, and in 6.1
+# What is said of addresses once the VSI is taken for the VF's: in 6.1 of one that cannot be a
+# filter or is none, and of one that the VF may not have.
+ADDRESSES_REFUSED: Mapping[int, tuple[int, ...]] = MappingProxyType(
+    {ADD_ETH_ADDR: (-10, -1), DEL_ETH_ADDR: (-10,)}
+)
 QUEUES = ("rx_enabled", "tx_enabled", "rx", "tx")
 # What a message sets for the VSI that it names.
 SETS: Mapping[int, tuple[str, ...]] = MappingProxyType(
@@ -257,6 +262,18 @@ def _stops_beyond(exchange: Exchange) -> bool:
     )
 
 
+def _is_left_by_channels(exchange: Exchange, name: str, real: Any, soft: Any) -> bool:
+    """Whether the reset may leave this: the VF's own address of those that it had, and no more.
+
+    Queues that run are others', enabled before they were the VF's.
+    """
+    if name == "macs":
+        return bool(real <= soft) and len(real) <= 1
+    if name in QUEUES:
+        return not real or enables_beyond(exchange.before)
+    return name in ("pairs", "key", "lut", "hashcfg", "strip", "every_vlan") or not real
+
+
 def _makes_channels(exchange: Exchange) -> bool:
     """i40e resets the VF and gives it 16 pairs, or counts them as its own and refuses then."""
     pairs, _ = exchange.unlike.get("pairs", (16, 16))
@@ -265,9 +282,8 @@ def _makes_channels(exchange: Exchange) -> bool:
     if exchange.real == exchange.soft:
         return {*exchange.unlike} == {"pairs"} and not exchange.programmed
     lost = [*exchange.unlike.items(), *exchange.programmed.items()]
-    made = ("pairs", "key", "lut", "hashcfg", "strip", "every_vlan")
-    if any(real for name, (real, _) in lost if name not in made):
-        return False  # the reset leaves nothing else
+    if not all(_is_left_by_channels(exchange, name, *both) for name, both in lost):
+        return False
     refused = [[(ENABLE_CHANNELS, status, b"")] for status in INVALID]
     return [op for op, *_ in exchange.real] == [EVENT] and exchange.soft in refused
 
@@ -283,7 +299,7 @@ def _names_the_pf(exchange: Exchange) -> bool:
     if not {*exchange.unlike, *exchange.programmed} <= set(SETS.get(step.opcode, ())):
         return False
     taken, told = exchange.real[0][:2], exchange.soft[0][:2]
-    answers = ((step.opcode, 0), (DEL_ETH_ADDR, -10))  # 6.1 looks for the address first
+    answers = [(step.opcode, status) for status in (0, *ADDRESSES_REFUSED.get(step.opcode, ()))]
     return taken in answers and told in [(step.opcode, status) for status in INVALID]
 
 

@@ -165,6 +165,10 @@ def _negotiation() -> dict[str, tuple[Step, ...]]:
         "more queues before resources": (Step(29, struct.pack("<H", 8)), resources()),
         "channels while the spoof check is on": (resources(ADQ), channels(2, 2)),
         "channels": (NO_SPOOF_CHECK, resources(ADQ), add(mac(1)), channels(2, 2)),
+        "channels of a VF with an address of its own and others": (
+            *(NO_SPOOF_CHECK, resources(ADQ), add(mac(1), mac(2), kind=1), add(mac(3))),
+            channels(2, 2),
+        ),
         "one channel": (NO_SPOOF_CHECK, resources(ADQ), channels(4)),
         "channels that nobody can have": (
             *(NO_SPOOF_CHECK, resources(ADQ)),
@@ -249,7 +253,8 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
                 f"{step} of the PF's own VSI": (ALL4, MAP4, enable(15, 15), step)
                 for step in (
                     *(enable(1, 1, vsi=PF_VSI), disable(1, 1, vsi=PF_VSI), modes(3, vsi=PF_VSI)),
-                    *(add(mac(1), vsi=PF_VSI), delete(mac(1), vsi=PF_VSI)),
+                    *(add(each, vsi=PF_VSI) for each in (mac(1), ZERO)),
+                    *(add(*map(mac, range(20)), vsi=PF_VSI), delete(mac(1), vsi=PF_VSI)),
                     *(add_vlan(5, vsi=PF_VSI), del_vlan(5, vsi=PF_VSI)),
                     *(configure(0, vsi=PF_VSI), mapped((PF_VSI, 1, 1, 1, 0, 0))),
                     mapped((PF_VSI, 1, 0, 0, 0, 0)),
