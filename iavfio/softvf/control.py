@@ -31,8 +31,9 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from iavfio.errors import ConfigError
@@ -43,6 +44,7 @@ from iavfio.softvf.function.msix import Msix
 from iavfio.softvf.function.regions import Interrupt
 from iavfio.softvf.log import ViolationLog
 from iavfio.softvf.loop import READ, WRITE, Loop
+from iavfio.softvf.pf import arguments
 from iavfio.softvf.server import sockets
 from iavfio.softvf.server.acceptor import Acceptor
 from iavfio.softvf.server.closing import Closer
@@ -54,6 +56,19 @@ MAX_UNSENT = 1 << 20  # bytes of answers; beyond this nothing more is made for t
 FILES_REFUSED = b'{"ok": false, "error": "a request brings no files"}\n'
 Done = dict[str, Any] | Generator[bytes, None, dict[str, Any]]  # at once, or in steps
 
+# Of the commands that take more than a VF, or none.
+ARGUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("ping", "info", "stop"), ""),
+        "log": "clear",
+        "journal": "vf clear",
+        "gone": "vf on",
+        "stall": "vf seconds",
+        "irq": "vf vector count",
+        "mute": "vf on",
+        "wire": "play",
+    }
+)
 OF_A_VF = ("default_mac", "admin_mac", "primary_mac", "own_mac")  # of a PF's snapshot
 
 
@@ -96,13 +111,20 @@ class Control:
         """
         try:
             request = _parsed(line)
-            done = (self.commands().get(request["command"]) or self._pf.control)(request)
+            done = self._carry_out(request)
             if isinstance(done, Generator):
                 done = yield from done
         except ConfigError as error:
             yield from parts({"ok": False, "error": str(error)})
             return
         yield from parts({"ok": True} | done)
+
+    def _carry_out(self, request: dict[str, Any]) -> Done:
+        own = self.commands().get(request["command"])
+        if own is None:
+            return self._pf.control(request)
+        arguments.only(request, ARGUMENTS.get(request["command"], "vf"))
+        return own(request)
 
     def commands(self) -> dict[str, Callable[[dict[str, Any]], Done]]:
         """What carries out each command that is no policy of the PF."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from iavfio.softvf.pf.resets import PF_RESETS
 from tests.guest.iavf import FIRST, HOST, SECOND, Judge, Setting, bring_up
 from tests.guest.softvf import TAP
 from tests.guest.wire import WIRE_MIN, Capture, iperf3_server
@@ -277,10 +278,13 @@ def test_link_follows_the_administrator(judge: Judge) -> None:
     judge.ping(HOST)
 
 
-@pytest.mark.parametrize("kind", ["vfr", "pfr", "corer", "globr"])
+@pytest.mark.parametrize("kind", ["vfr", *PF_RESETS])
 def test_resets_by_the_pf(judge: Judge, kind: str) -> None:
     seen = judge.guest.check("dmesg").count("NIC Link is Up")
-    judge.pf.control("reset", kind=kind, vf=0)
+    if kind == "vfr":
+        judge.pf.control("reset", vf=0)
+    else:
+        judge.pf.control("pf_reset", kind=kind)
     judge.until(
         lambda: judge.guest.check("dmesg").count("NIC Link is Up") > seen and judge.up(), "the link"
     )

@@ -251,7 +251,8 @@ def test_a_long_answer_of_the_control_socket_takes_turns(
     got = bytearray()
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(os.fspath(lines.path))
-        line.sendall(json.dumps({"command": command, "vf": 0, "clear": True}).encode() + b"\n")
+        named = {"vf": 0} if command == "journal" else {}
+        line.sendall(json.dumps({"command": command, "clear": True} | named).encode() + b"\n")
 
         def read(_: int) -> None:
             got.extend(line.recv(1 << 20))

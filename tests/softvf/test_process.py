@@ -112,6 +112,9 @@ def test_info_stats_and_log(pf: SoftPf) -> None:
         ("stats", {"vf": 2}, '"vf" must be 0 to 1'),
         ("stats", {"vf": True}, '"vf" must be 0 to 1'),
         ("gone", {"vf": 0, "on": "yes"}, '"on" must be'),
+        ("ping", {"vf": 0}, "no argument 'vf'"),
+        ("gone", {"vf": 0, "off": True}, "no argument 'off'"),
+        ("vlan", {"vf": 0, "vlan": 100, "qos": 3}, "gives the tags of a port VLAN no priority"),
     ],
 )
 def test_bad_commands_are_refused(

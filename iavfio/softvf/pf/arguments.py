@@ -5,12 +5,43 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from iavfio.errors import ConfigError
 
 Request = Mapping[str, Any]
 MESSAGE_LIMIT = 4096
+# What `ip link` can ask of a card's PF, and these cannot do.
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "qos": "the switch gives the tags of a port VLAN no priority",
+        "proto": "a port VLAN has tags of type 802.1Q",
+        "min_tx_rate": "the scheduler keeps limits and no guarantees",
+    }
+)
+
+
+def only(request: Request, *forms: str) -> None:
+    """Raises ConfigError for a request whose arguments no form has, names divided by spaces.
+
+    A form need not be complete. Nobody shall believe that an argument did what it was never read
+    for.
+    """
+    named = request.keys() - {"command"}
+    if any(named <= {*form.split()} for form in forms):
+        return
+    known = {name for form in forms for name in form.split()}
+    strange = sorted(str(name) for name in named - known)
+    whose = f"the command {request.get('command')!r}"
+    if not strange:
+        apart = " or ".join(f"({form.replace(' ', ', ')})" for form in forms)
+        raise ConfigError(f"{whose} takes {apart}, not arguments of both")
+    raise ConfigError(
+        f"{whose} has no argument {', '.join(map(repr, strange))}",
+        next((REASONS[name] for name in strange if name in REASONS), ""),
+        f"it takes {', '.join(sorted(known)) or 'none'}",
+    )
 
 
 def integer(request: Request, key: str, low: int, high: int, default: int | None = None) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from iavfio.errors import ConfigError
@@ -12,6 +13,38 @@ from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.personality import TUNNEL_LIMIT, TUNNELS, Tunnel
 from iavfio.softvf.pf import arguments
 from iavfio.softvf.pf.arguments import Request
+from iavfio.softvf.pf.faults import KINDS
+
+FAULTY_ANSWER = "vf kind opcode count value"
+# The arguments of each command, of each kind of fault: forms, of which a request has one.
+FORMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "link": ("vf state", "state speed"),
+        "trust": ("vf on",),
+        "mac": ("vf mac",),
+        "vlan": ("vf vlan",),
+        "spoofchk": ("vf on",),
+        "rate": ("vf mbps",),
+        "delay": ("vf us",),
+        "reset": ("vf notify latency_ms",),
+        "pf_reset": ("kind notify latency_ms",),
+        "pf_driver": ("state",),
+        "udp_tunnel": ("kind port on",),
+        "send": ("vf opcode retval payload",),
+        "stats_base": ("vf values",),
+        "snapshot": ("vf",),
+    }
+)
+FAULT_FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(KINDS, FAULTY_ANSWER),
+        "tx_stall": "vf kind queue on",
+        "aq_error": "vf kind queue error",
+        "spoil": "vf kind how every",
+        "reset": "vf kind how",
+        "clear": "vf kind",
+    }
+)
 
 P = TypeVar("P")  # the PF's driver
 I32 = 1 << 31
@@ -32,7 +65,21 @@ def carry_out(
     command = commands.get(name) if isinstance(name, str) else None
     if command is None:
         raise ConfigError(f"there is no command {name!r}{whose}", remedy=remedy)
+    _look_at_names(str(name), request)
     return command(pf, request)
+
+
+def _look_at_names(name: str, request: Request) -> None:
+    """Raises ConfigError for an argument that the command does not read.
+
+    One of a kind of fault that there is not is the command's own to refuse.
+    """
+    if name != "fault":
+        arguments.only(request, *FORMS[name])
+        return
+    kind = request.get("kind")
+    if isinstance(kind, str) and kind in FAULT_FORMS:
+        arguments.only(request, FAULT_FORMS[kind])
 
 
 def udp_tunnel(plane: DataPlane, tunnels: dict[int, Tunnel], request: Request) -> dict[str, Any]:

@@ -11,6 +11,10 @@ import pytest
 
 from iavfio.errors import ConfigError
 from iavfio.softvf.personality import named
+from iavfio.softvf.pf.admin import COMMANDS
+from iavfio.softvf.pf.faults import KINDS
+from iavfio.softvf.pf.hardware_faults import FAULTS
+from iavfio.softvf.pf.requests import FAULT_FORMS, FORMS
 from tests.softvf.pf.pf_rig import (
     EVENT,
     LINUX_CAPS,
@@ -172,6 +176,37 @@ def test_requests_that_cannot_be_change_nothing(request_: dict[str, Any]) -> Non
             pf.pf.control(request_)
         assert pf.snapshot() == before
         assert pf.clock.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (
+            {"command": "vlan", "vf": 0, "vlan": 100, "qos": 3},
+            ("'vlan' has no argument 'qos'", "no priority", "it takes vf, vlan"),
+        ),
+        (
+            {"command": "link", "vf": 0, "state": "up", "speed": 25000},
+            ("'link' takes (vf, state) or (state, speed)", "", ""),
+        ),
+        (
+            {"command": "pf_reset", "kind": "pfr", "vf": 0, "b": 1},
+            ("has no argument 'b', 'vf'", "", "it takes kind, latency_ms, notify"),
+        ),
+    ],
+)
+def test_an_argument_that_is_not_read_is_refused_with_the_reason(
+    request_: dict[str, Any], said: tuple[str, str, str]
+) -> None:
+    with rig("e810") as pf, pytest.raises(ConfigError) as refused:
+        pf.pf.control(request_)
+    assert said[0] in str(refused.value) and said[1] in str(refused.value)
+    assert said[2] in refused.value.remedy
+
+
+def test_each_command_says_what_it_takes() -> None:
+    assert FORMS.keys() | {"fault"} == COMMANDS.keys()
+    assert {*FAULT_FORMS} == {*KINDS, *FAULTS, "reset", "clear"}
 
 
 def test_a_snapshot_is_json() -> None:
