@@ -60,13 +60,13 @@ def main(argv: list[str] | None = None) -> int:
             os.write(given.ready_fd, json.dumps(message).encode() + b"\n")
             os.close(given.ready_fd)
 
-    for fd in (given.ready_fd, given.parent_fd):
-        if fd is not None:
-            os.set_inheritable(fd, False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)  # until `run` serves: what has been started ends, too
-    logging.lastResort = Handler(Outlet(), logging.WARNING)  # of faults, while VFs wait
     try:
+        for fd in (given.ready_fd, given.parent_fd):
+            if fd is not None:
+                os.set_inheritable(fd, False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _leave)  # until `run` serves: what has been started ends, too
+        logging.lastResort = Handler(Outlet(), logging.WARNING)  # of faults, while VFs wait
         if given.ready_fd is None:
             run(settings, print_ready, given.parent_fd, sys.stdout)
         else:
