@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +121,10 @@ def test_file_opened_for_reading_only() -> None:
         r.plane.set_bus_master(0, True)
         vf.memory[7:9] = b"ok"
         assert r.plane.dma_read(0, IOVA + 7, 2) == b"ok"
+        # The same file, now with the right to write: not by the mapping that has none.
+        r.plane.dma_map(0, vf.fd, PAGE, IOVA + PAGE, PAGE, True, True)
+        r.plane.dma_write(0, IOVA + PAGE, b"written")
+        assert vf.memory[PAGE : PAGE + 7] == b"written"
 
 
 @pytest.mark.parametrize("rxdid", [1, 22])
@@ -214,3 +221,39 @@ def test_thousands_of_windows() -> None:
         maps = [line for line in open("/proc/self/maps") if "plane-rig" in line]  # noqa: SIM115, PTH123
         assert len(maps) <= 3, "each file is mapped once"
         assert r.plane.dma_unmap(0, 0, 0, everything=True) == SIZE
+
+
+TWO_FILES = """
+import os, sys
+from tests.softvf.dataplane.plane_rig import IOVA, rig
+
+paths = [sys.argv[1] + "/file", sys.argv[2] + "/file"]
+for path, text in zip(paths, (b"one", b"two")):
+    with open(path, "wb") as file:
+        file.write(text.ljust(4096))
+fds = [os.open(path, os.O_RDWR) for path in paths]
+files = [os.fstat(fd) for fd in fds]
+assert files[0].st_ino == files[1].st_ino and files[0].st_dev != files[1].st_dev, files
+with rig() as r:
+    r.plane.set_bus_master(0, True)
+    for at, fd in enumerate(fds):
+        r.plane.dma_map(0, fd, 0, IOVA + 4096 * at, 4096, True, True)
+    print([bytes(r.plane.dma_read(0, IOVA + 4096 * at, 3)).decode() for at in (0, 1)])
+"""
+
+
+def test_files_with_one_number_in_two_file_systems(tmp_path: Path) -> None:
+    """Each tmpfs counts its files from one."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for each in (first, second):
+        each.mkdir()
+    mounts = "mount -t tmpfs one $0 && mount -t tmpfs two $1"
+    space = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if subprocess.run([*space, mounts, first, second], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted in a namespace of one's own")
+    told = subprocess.run(
+        [*space, f'{mounts} && exec "$2" -c "$3" $0 $1', first, second, sys.executable, TWO_FILES],
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout == "['one', 'two']\n", told.stderr
