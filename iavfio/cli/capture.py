@@ -128,7 +128,9 @@ def command(
         )
     chosen = compiled(expression)
     with ExitStack() as stack:
-        try:
+        with one_port.untouched(
+            "the capture was ended before its first frame: nothing was written"
+        ):
             port = _open(stack, target, options)
             capture = Capture(
                 port,
@@ -140,9 +142,6 @@ def command(
                 cpus=options["cpus"] or (),
                 **_rotation(options),
             )
-        except KeyboardInterrupt:
-            note("iavfio: the capture was ended before its first frame: nothing was written")
-            raise
         if not as_json:
             note(f"capturing on {port.name}, {_end(options)}")
         captured = capture.run(options["duration"], None if as_json else _progress)

@@ -140,17 +140,18 @@ def command(target: str, as_json: bool, **options: Any) -> int:
     for text in options["gateways"]:
         gateway(text)
     with ExitStack() as stack:
-        ports = _open(stack, target, streams, options)
-        generator = Generator(
-            ports[0],
-            streams,
-            expect=ports[1] if len(ports) > 1 else None,
-            answer=options["answer"],
-            gateways=options["gateways"],
-            gateway_seconds=options["gateway_timeout"],
-        )
-        if not options["no_preflight"]:
-            generator.preflight()
+        with one_port.untouched("it was ended before its first packet: nothing was sent"):
+            ports = _open(stack, target, streams, options)
+            generator = Generator(
+                ports[0],
+                streams,
+                expect=ports[1] if len(ports) > 1 else None,
+                answer=options["answer"],
+                gateways=options["gateways"],
+                gateway_seconds=options["gateway_timeout"],
+            )
+            if not options["no_preflight"]:
+                generator.preflight()
         if not as_json:
             _headline(generator)
         done = generator.run(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,6 +55,16 @@ def vf_options(
         return command
 
     return added
+
+
+@contextmanager
+def untouched(nothing: str) -> Iterator[None]:
+    """Inside, a signal ends the command with a word on what it had done until then: `nothing`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"iavfio: {nothing}")
+        raise
 
 
 def opened(stack: ExitStack, target: str, options: dict[str, Any], **more: Any) -> Port:

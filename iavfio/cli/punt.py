@@ -99,12 +99,13 @@ def command(target: str, expression: tuple[str, ...], as_json: bool, **options: 
 
     chosen = _filter(expression, options["everything"])
     with ExitStack() as stack:
-        tap = stack.enter_context(Tap(options["name_of_tap"]))
-        port = _open(stack, target, options)
-        events = _Events(port, as_json)
-        punt = stack.enter_context(
-            Punt(port, tap, chosen, addresses=options["addresses"], on_note=events.note)
-        )
+        with one_port.untouched("it was ended before its first frame: nothing was passed on"):
+            tap = stack.enter_context(Tap(options["name_of_tap"]))
+            port = _open(stack, target, options)
+            events = _Events(port, as_json)
+            punt = stack.enter_context(
+                Punt(port, tap, chosen, addresses=options["addresses"], on_note=events.note)
+            )
         if not as_json:
             note(wrapped(_headline(punt)))
         interval = options["interval"]

@@ -98,14 +98,15 @@ def command(target: str, path: str, as_json: bool, **options: Any) -> int:
     timing = options["rate"] or options["timing"] or Timing(speed=1.0)
     frames = load(path)
     with ExitStack() as stack:
-        port = _open(stack, target, options, int(frames.lengths.max(initial=0)))
-        replay = Replay(
-            port,
-            frames,
-            timing=timing,
-            rounds=options["rounds"],
-            rules=_rules(options["rules"], port, as_json),
-        )
+        with one_port.untouched("it was ended before its first frame: nothing was sent"):
+            port = _open(stack, target, options, int(frames.lengths.max(initial=0)))
+            replay = Replay(
+                port,
+                frames,
+                timing=timing,
+                rounds=options["rounds"],
+                rules=_rules(options["rules"], port, as_json),
+            )
         if not as_json:
             note(f"sending {len(replay.frames)} frames of {path} on {port.name}, {timing}")
         done = replay.run(options["duration"], None if as_json else _progress)

@@ -178,6 +178,70 @@ def test_a_bench_beside_a_server_that_stands_still_ends(
             assert "sent " in out
 
 
+BEFORE_IT_STARTS = {  # commands, and what each says when its server answers nothing from the first
+    "bench": (["bench", "VF0", "--duration", "60"], "before its first packet: nothing of it was"),
+    "gen": (["gen", "VF0", "--expect", "VF1"], "before its first packet: nothing was sent"),
+    "capture": (["capture", "VF0", "-w", "/dev/null"], "nothing was written"),
+    "replay": (["replay", "VF0", "FILE"], "before its first frame: nothing was sent"),
+    "punt": (["punt", "VF0", "--tap", "iavfioheld"], "nothing was passed on"),
+    "ndr": (["ndr", "VF0", "VF1"], "searches that were not finished are left out"),
+    "qualify": (["qualify", "VF0"], "a signal ended it"),
+    "info": (["info", "VF0"], ""),
+    "why": (["why", "VF0"], ""),
+    "journal": (["journal", "record", "DIRECTORY", "-o", "RECORD"], ""),
+}
+
+
+def has_a_socket(process: int) -> bool:
+    """Whether a process is connected by now, to a server that has not taken the connection yet."""
+    files = Path(f"/proc/{process}/fd").iterdir()
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        return any(str(file.readlink()).startswith("socket:") for file in files)
+    return False
+
+
+# docs/spec/reliability.md F66
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("command", BEFORE_IT_STARTS)
+def test_a_server_that_stands_still_before_the_command_starts(
+    command: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    if command == "punt" and os.geteuid():
+        pytest.skip("makes a TAP: needs root")
+    words, says = BEFORE_IT_STARTS[command]
+    file = tmp_path / "a.pcap"
+    write_pcap(file, [bytes(60)] * 4)
+    with iavfio.softvf(vfs=2) as pf:
+        places = {
+            "VF0": pf.sockets[0],
+            "VF1": pf.sockets[1],
+            "DIRECTORY": str(Path(pf.sockets[0].removeprefix("vfio-user:")).parent),
+            "FILE": str(file),
+            "RECORD": str(tmp_path / "record.json"),
+        }
+        os.kill(pf.pid, signal.SIGSTOP)
+        try:
+            child = subprocess.Popen(
+                [*MODULE, *(places.get(word, word) for word in words)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=tmp_path,
+                preexec_fn=default_signals,
+            )
+            assert until(lambda: has_a_socket(child.pid), 60)
+            time.sleep(0.2)
+            began = time.monotonic()
+            child.send_signal(number)
+            told, _ = child.communicate(timeout=60)
+        finally:
+            os.kill(pf.pid, signal.SIGCONT)
+    assert time.monotonic() - began < TIMEOUT_MS / 2000  # a wait for the server takes twice that
+    assert child.returncode == 128 + number, told
+    assert "Traceback" not in told
+    assert says in told
+
+
 MOVING = {  # commands that run until a signal, and what each says when it begins
     "bench": (["bench", "VF0", "--duration", "60"], "64 byte frames"),
     "gen": (["gen", "VF0", "--stream", "rate=1kpps", "--duration", "60"], "from vf0"),
