@@ -33,6 +33,7 @@ struct softvf_card {
     uint8_t flex; /* flexible receive descriptors (docs/spec/descriptors.md 7) */
     uint8_t e810_itr; /* the layout of VFINT_ITRN (docs/spec/registers.md 5.3) */
     uint8_t wb_on_itr;
+    uint8_t tails_stay; /* over a disabled queue and a VF's reset (docs/spec/registers.md 8) */
 };
 
 /* The wire, from the software VF's side; bytes without FCS. */

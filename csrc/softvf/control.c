@@ -164,14 +164,16 @@ int plane_disable_queue(struct plane *plane, uint32_t vf, uint32_t queue, int rx
         rx_queue_forget_posted(&v->rx[queue]);
         v->rx[queue].enabled = false;
         v->rx_enabled &= ~(1u << queue);
-        plane_bar_write32(plane, vf, REG_QRX_TAIL1 + 4 * queue, 0);
+        if (!plane->card.tails_stay)
+            plane_bar_write32(plane, vf, REG_QRX_TAIL1 + 4 * queue, 0);
     } else if (!rx && v->tx[queue].enabled) {
         tx_queue_flush(plane, v, &v->tx[queue], true);
         if (v->unfinished.queue == queue)
             v->unfinished.active = false;
         v->tx[queue].enabled = false;
         v->tx_enabled &= ~(1u << queue);
-        plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
+        if (!plane->card.tails_stay)
+            plane_bar_write32(plane, vf, REG_QTX_TAIL1 + 4 * queue, 0);
     }
     return 0;
 }
@@ -283,6 +285,13 @@ int plane_queue_stats(struct plane *plane, uint32_t vf, uint32_t queue, int rx, 
     return 0;
 }
 
+static bool is_tail(uint32_t at)
+{
+    const uint32_t size = 4 * 256; /* of an E810; nothing else lies behind the 16 of the others */
+
+    return at - REG_QTX_TAIL1 < size || at - REG_QRX_TAIL1 < size;
+}
+
 void plane_reset_vf(struct plane *plane, uint32_t vf)
 {
     struct vf *v = &plane->vf[vf];
@@ -299,5 +308,6 @@ void plane_reset_vf(struct plane *plane, uint32_t vf)
     }
     vectors_reset(v);
     for (uint32_t at = 0; at < 0x3000; at += 4) /* doorbells; ITRN lies in the same page */
-        plane_bar_write32(plane, vf, at, 0);
+        if (!plane->card.tails_stay || !is_tail(at))
+            plane_bar_write32(plane, vf, at, 0);
 }

@@ -156,12 +156,14 @@ class DataPlane:
         wb_group: int = 0,
         wb_on_itr: bool = True,
         rx_tail_step: int = 1,
+        tails_stay: bool = False,
         memory_gib: int = 64,
     ) -> None:
         error = ffi.new("char[]", 256)
         card: Any = ffi.new("struct softvf_card *")
         card.bar_size, card.wb_group, card.rx_tail_step = bar_size, wb_group, rx_tail_step
         card.dma_bytes = memory_gib << 30
+        card.tails_stay = int(tails_stay)
         card.flex, card.e810_itr, card.wb_on_itr = int(flex), int(e810_itr), int(wb_on_itr)
         immediate = writeback == "immediate"
         wire = os.fsencode(uplink)  # the path in it may hold any bytes

@@ -58,6 +58,7 @@ class Personality:
     wb_group: int = 4
     wb_on_itr: bool = False
     causes_latch: bool = False  # of VFINT_ICR01 (docs/spec/registers.md 5.2)
+    tails_stay: bool = False  # over resets (docs/spec/registers.md 8)
     rxdids_unknown: bool = False  # until a VF has asked, as ice of Linux before 6.14 has it
     rxdid_written: int = 0  # whatever was configured; 0 = what was
     rx_tail_step: int = 1  # QRX_TAIL counts in multiples of it (docs/spec/registers.md 4)
@@ -310,6 +311,9 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
         "wb_group": Option(_one_of(2, 4, 8), "Rx descriptors written back together"),
         "causes_latch": Option(
             _bool, "X710, X722: a cause that stays in VFINT_ICR01 hides the next, also over a reset"
+        ),
+        "tails_stay": Option(
+            _bool, "tails keep what was written over a VF's reset, as the cards' may"
         ),
         "rxdids_unknown": Option(
             _bool,

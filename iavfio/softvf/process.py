@@ -204,6 +204,7 @@ def _plane(settings: Settings, card: cards.Personality) -> DataPlane:
                 wb_group=card.wb_group,
                 wb_on_itr=card.wb_on_itr,
                 rx_tail_step=card.rx_tail_step,
+                tails_stay=card.tails_stay,
                 memory_gib=card.memory_gib,
             )
     except ConfigError:

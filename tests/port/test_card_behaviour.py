@@ -73,6 +73,28 @@ def test_a_latched_cause_hides_no_event(personality: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("personality", ["e810", "x710", "x722"])
+@pytest.mark.parametrize("option", ["tails_stay", "causes_latch"])
+def test_what_a_card_keeps_over_resets_harms_nobody(personality: str, option: str) -> None:
+    """Resets of each kind, queues that stop and start, and a program after another."""
+    with iavfio.softvf(vfs=2, personality=personality, options={option: True}) as pf:
+        for program in range(2):
+            with pf.open() as port:
+                port.configure(queues=2)
+                port.start(wait_link=10)
+                works(port)
+                pf.control("reset", vf=0)
+                assert until(lambda: len(port.resets) == 1), program
+                works(port)
+                pf.control("pf_reset", kind="pfr", notify=False, latency_ms=1)
+                assert until(lambda: len(port.resets) == 2), program
+                works(port)
+                port.stop()
+                port.start(wait_link=10)
+                works(port)
+        assert pf.violations() == []
+
+
+@pytest.mark.parametrize("personality", ["e810", "x710", "x722"])
 def test_a_vector_that_fires_during_a_long_call_fires_again(
     personality: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ KERNELS: Mapping[str, Judge] = MappingProxyType(
 COMMON = frozenset(
     {
         *("trusted", "spoof_check", "reset_ms", "notice_lead_ms"),
-        *("wb_group", "delay_us", "memory_gib"),
+        *("wb_group", "tails_stay", "delay_us", "memory_gib"),
     }
 )
 ICE_FLAGS = {"true_promisc": 0, "vlan_pruning": 1}  # private flags of the PF, as its judge has them

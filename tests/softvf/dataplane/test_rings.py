@@ -14,6 +14,7 @@ from tests.softvf.dataplane.plane_rig import (
     EOP,
     ICRC,
     IOVA,
+    QRX_TAIL,
     QTX_TAIL,
     RS,
     TX_RING,
@@ -342,3 +343,35 @@ def test_tail_steps_over_the_end_of_the_ring() -> None:
             (got,) = vf.exchange(frame(60, number))
             assert got.data == frame(60, number)
         assert r.plane.events() == []
+
+
+@pytest.mark.parametrize("stay", [False, True])
+def test_tails_over_a_reset(stay: bool) -> None:
+    """A receive queue counts what its tail says when it is enabled, a send queue begins at 0."""
+    with rig(plane={"tails_stay": stay}) as r:
+        vf = r.vfs[0]
+        vf.open()
+        vf.exchange(frame(60), frame(61), frame(62))
+        before = tuple(vf.words_of_bar[at // 4] for at in (QTX_TAIL, QRX_TAIL))
+        assert before == (3, 2)
+        r.plane.reset_vf(0)
+        after = tuple(vf.words_of_bar[at // 4] for at in (QTX_TAIL, QRX_TAIL))
+        assert after == (before if stay else (0, 0))
+        vf.publish(num_queues=1)
+        vf.start(post=vf.words_of_bar[QRX_TAIL // 4])
+        vf.send(frame(63))
+        wait_for(lambda: r.plane.queue_stats(0, 0, False)[0] == 1, "sent")
+        vf.settle()
+        assert vf.filled() == int(stay)
+
+
+def test_tails_over_a_disabled_queue() -> None:
+    with rig(plane={"tails_stay": True}) as r:
+        vf = r.vfs[0]
+        vf.open()
+        vf.exchange(frame(60), frame(61))
+        for way in (True, False):
+            r.plane.disable_queue(0, 0, way)
+        assert [vf.words_of_bar[at // 4] for at in (QTX_TAIL, QRX_TAIL)] == [2, 1]
+        vf.start()
+        assert [each.data for each in vf.exchange(frame(61))] == [frame(61)]
