@@ -176,19 +176,27 @@ class Pf:
             ),
         )
 
-    def serve_held_back(self, vf: Vf) -> None:
-        """Messages that came during a reset are answered after it, by the default allow-list.
+    def hold_back(self, vf: Vf) -> None:
+        """A reset begins: what waits for an answer waits for its end on ice, or is forgotten."""
+        if self.personality.is_ice and self.personality.reset_messages == "wait":
+            vf.held_back.extend([*vf.inbox][: INBOX_LIMIT - len(vf.held_back)])
+        self.drop_inbox(vf)
 
-        Each is served once: one behind a RESET_VF waits for the end of that reset.
+    def serve_held_back(self, vf: Vf) -> None:
+        """Messages that came before the end of a reset are answered after it, in their turn.
+
+        By the default allow-list: the VF has negotiated nothing then, whatever it had before.
         """
-        messages = [*vf.held_back]
+        vf.inbox.extend(vf.held_back)
+        vf.stale = len(vf.held_back)
         vf.held_back.clear()
-        for opcode, payload in messages:
-            self._serve(vf, opcode, payload)
+        if vf.inbox:
+            self._think(vf)
 
     def drop_inbox(self, vf: Vf) -> None:
         """Messages that wait for an answer are forgotten."""
         vf.inbox.clear()
+        vf.stale = 0
         if vf.inbox_timer is not None:
             vf.inbox_timer.cancel()
             vf.inbox_timer = None
@@ -225,13 +233,15 @@ class Pf:
         def done() -> None:
             vf.inbox_timer = None
             if vf.inbox:
-                self._serve(vf, *vf.inbox.popleft())
-            if vf.inbox:
+                stale, vf.stale = vf.stale > 0, max(vf.stale - 1, 0)
+                self._serve(vf, *vf.inbox.popleft(), stale)
+            if vf.inbox and vf.inbox_timer is None:
                 self._think(vf)
 
         vf.inbox_timer = self.scheduler.call_later(self.personality.answer_ms / 1000, done)
 
-    def _serve(self, vf: Vf, opcode: int, payload: bytes) -> None:
+    def _serve(self, vf: Vf, opcode: int, payload: bytes, stale: bool = False) -> None:
+        """Answers a message; one that is stale was said before a reset, by the rules of then."""
         if self._is_lost(vf, opcode):
             return
         down = vf.phase in (Phase.RESETTING, Phase.DISABLED)
@@ -240,7 +250,7 @@ class Pf:
         try:
             handler = self._handler(vf, opcode, payload)
         except Refused as refusal:
-            self._tell_refusal(vf, opcode, refusal)
+            self._tell_refusal(vf, opcode, refusal, stale)
             return
         try:
             ignored = self.faults.ignores(vf.index, opcode)
@@ -248,7 +258,7 @@ class Pf:
         except Silence:
             return
         except Refused as refusal:
-            self._tell_refusal(vf, opcode, refusal)
+            self._tell_refusal(vf, opcode, refusal, stale)
         except OSError as error:
             if error.errno not in REFUSED_QUEUES:
                 raise
@@ -284,9 +294,11 @@ class Pf:
             self._answer(vf, opcode, self._number(Status.PARAM), b"")
         return False
 
-    def _tell_refusal(self, vf: Vf, opcode: int, refusal: Refused) -> None:
+    def _tell_refusal(self, vf: Vf, opcode: int, refusal: Refused, stale: bool) -> None:
         text = f"{name_of(opcode)}: {refusal.text}"
-        vf.hardware.violation(refusal.rule, text, refusal.kind)
+        if stale:
+            text += " (it was sent before the reset)"
+        vf.hardware.violation(refusal.rule, text, "note" if stale else refusal.kind)
         self._refuse(vf, opcode, refusal.status, refusal.payload)
 
     def _handler(self, vf: Vf, opcode: int, payload: bytes) -> Handler:

@@ -127,7 +127,7 @@ class Resets:
 
     def _software_half(self, vf: Vf) -> None:
         vf.resets += 1
-        self._pf.drop_inbox(vf)
+        self._pf.hold_back(vf)
         self._pf.publish(vf)  # not active: the switch forgets it
         if not broken_resets.begin(self._pf, vf):
             self._note(vf, "a fault: the reset does not finish")

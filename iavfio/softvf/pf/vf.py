@@ -134,6 +134,7 @@ class Vf:
     active_since: float = 0.0
     inbox: deque[tuple[int, bytes]] = field(default_factory=deque)
     inbox_timer: Timer | None = None
+    stale: int = 0  # how many of the first in the inbox a reset has held back
     held_back: deque[tuple[int, bytes]] = field(default_factory=deque)  # by a reset, on ice
     flooded: bool = False
     dropped_first: bool = False

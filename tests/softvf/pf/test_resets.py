@@ -187,6 +187,29 @@ def test_messages_that_wait_for_the_end_of_a_reset() -> None:
         assert answers == [(1, 0), (15, -64), (3, 0)]
 
 
+def test_a_message_that_has_no_answer_yet_waits_for_the_end_of_a_reset() -> None:
+    """It was no fault of the VF's, and is served in its turn, before what is said after it."""
+    for habit, answers in (("wait", [(15, -64), (1, 0)]), ("answer", [(1, 0)])):
+        with rig("e810", reset_messages=habit, answer_ms=20) as pf:
+            pf.pf.message(0, 1, struct.pack("<II", 1, 1))
+            pf.pf.message(0, 3, struct.pack("<I", 1))
+            pf.clock.advance(500)
+            pf.hardware[0].take()
+            said = [*pf.violations]
+            pf.pf.message(0, 15, select(1, 0, 0))
+            admin(pf, "reset", notify=False)
+            pf.clock.advance(pf.personality.reset_ms + 5)
+            assert pf.hardware[0].rstat[-1] == 2
+            assert pf.hardware[0].take() == []
+            pf.pf.message(0, 1, struct.pack("<II", 1, 1))
+            pf.clock.advance(500)
+            sent = [(op, status) for op, status, _ in pf.hardware[0].take() if op != 17]
+            assert sent == answers, habit
+            assert pf.violations == said
+            told = [note for note in pf.notes if "it was sent before the reset" in note]
+            assert len(told) == (habit == "wait")
+
+
 def test_what_waits_behind_a_reset_waits_for_its_end_as_well() -> None:
     with rig("e810", reset_messages="wait") as pf:
         pf.negotiate()
