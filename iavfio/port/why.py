@@ -119,7 +119,9 @@ def _sent(port: Port) -> dict[str, Any]:
         if own.passed is None:
             return known | {"busy": not own.stuck and not own.alone}
         known |= {"own": own.passed, "own_refused": own.discarded}
-        known["foreign"] = _alone(port, FOREIGN).passed
+        foreign = _alone(port, FOREIGN)
+        known["foreign"] = foreign.passed
+        known["busy"] = foreign.passed is None and not foreign.stuck and not foreign.alone
         if own.passed:
             known["vlans"] = probe_vlans(port)
             known["absent"] = _absent(port) if known["foreign"] is False else ()

@@ -45,25 +45,25 @@ def collect_now(port: Port) -> int:
         return len(burst)
 
 
-def of_pf(port: Port) -> tuple[int, int]:
-    """What the PF let pass of what was sent, and what it dropped."""
+def of_pf(port: Port) -> tuple[int, int, int]:
+    """What the PF let pass of what was sent, what it dropped, and what then found no descriptor."""
     port.refresh_stats()
     counters = port.stats.snapshot().pf
-    return counters["tx_unicast"], counters["tx_errors"]
+    return counters["tx_unicast"], counters["tx_errors"], counters["rx_discards"]
 
 
 # docs/spec/reliability.md F29
 def test_a_device_without_a_link_drops_what_is_sent(pf: SoftPf, pool: Pool) -> None:
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
-        passed, dropped = of_pf(port)
+        passed, dropped, missed = of_pf(port)
         pf.control("link", state="down")
         try:
             assert until(lambda: not port.link.up)
             assert [send(port) for _ in range(3)] == [BURST] * 3
             assert until(lambda: drained(port))
             assert port.stats.snapshot().sq[0]["packets"] == 3 * BURST
-            assert of_pf(port) == (passed, dropped + 3 * BURST)
+            assert of_pf(port) == (passed, dropped + 3 * BURST, missed)
             assert collect_now(port) == 0
         finally:
             pf.control("link", state="up")
@@ -109,10 +109,11 @@ def test_link_flaps_at_random_points(pf: SoftPf, pool: Pool) -> None:
                     came += collect_now(port)
                 pf.control("link", state=("up", "down")[flap % 2])
             assert until(lambda: drained(port))
-            passed, dropped = (b - a for a, b in zip(before, of_pf(port), strict=True))
+            passed, dropped, missed = (b - a for a, b in zip(before, of_pf(port), strict=True))
             assert passed + dropped == taken and passed and dropped, n
-            came += len(collect(port.rx, passed - came))
-            assert came == passed and collect_now(port) == 0, n
+            # On a busy machine more may be under way than there are buffers to receive into.
+            came += len(collect(port.rx, passed - missed - came))
+            assert came + missed == passed and collect_now(port) == 0, n
             port.reset()
         pf.control("link", state="up")
         assert port.wait_link(5).up

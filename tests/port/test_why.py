@@ -16,6 +16,7 @@ from iavfio.datapath.pool import Pool
 from iavfio.port.causes import CHECKS
 from iavfio.port.facts import Facts, StrayFormat
 from iavfio.port.port import Port
+from iavfio.port.probe import Probe
 from iavfio.port.sampling import Sent
 from iavfio.port.vlan_probe import tagged
 from iavfio.port.why import findings, hints, probe
@@ -450,3 +451,22 @@ def test_every_check_has_a_row() -> None:
 def test_ordinary_counts_are_no_finding() -> None:
     busy = counted(packets=255, rx_unicast=255, tx_unicast=255, polls=9, doorbells=3)
     assert findings(Facts(busy, own=True, foreign=True, trust="trusted", pool_idle=9)) == []
+
+
+def test_a_program_that_begins_to_send_between_two_probes(
+    shared: SoftPf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was alone and passed, the others were not: neither says why frames are dropped."""
+    with shared.open(0) as port:
+        port.start(wait_link=5)
+        alone = iter([True])
+        monkeypatch.setattr("iavfio.port.why.PATIENCE", 0.0)
+        monkeypatch.setattr(
+            "iavfio.port.why.probe_send",
+            lambda *_: Probe(completed=True, counted=True, alone=next(alone, False)),
+        )
+        facts = probe(port)
+        assert (facts.own, facts.foreign, facts.busy) == (True, None, True)
+        facts = replace(facts, counts=counted(tx_discards=5))
+        (found,) = findings(facts)
+        assert "its program sends all the time" in found.evidence
