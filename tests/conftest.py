@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from iavfio import logs
 from iavfio.softvf import launch
-from tests import lock_order
+from tests import journals, lock_order
 
 # How long an example takes is the machine's to say.
 settings.register_profile("iavfio", parent=settings.default, deadline=None)
@@ -73,6 +73,15 @@ def real_pf() -> Iterator[None]:
 
             patch.setattr(launch, "begin", live.begin(REAL_PF, launch.begin))
             patch.setattr(launch, "SoftPf", live.LivePf)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def conversations() -> Iterator[None]:
+    """With $IAVFIO_TEST_JOURNALS a software PF that ends leaves there what was said to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if journals.DIRECTORY:
+            journals.watch(patch, journals.DIRECTORY)
         yield
 
 

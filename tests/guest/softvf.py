@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 
 from iavfio.linuxpf.cache import LabError
 from iavfio.softvf import linux_pf
+from tests import journals
 from tests.guest.places import REPO
 from tests.guest.root import load_root
 
@@ -50,7 +52,7 @@ class SoftVf:
         # Short: a socket's path has room for some 100 bytes.
         self._directory = Path(tempfile.mkdtemp(prefix="iavfio-vf-"))
         self.sockets = [self._directory / f"vf{i}.sock" for i in range(vfs)]
-        self._tap = tap
+        self._tap, self._words = tap, words
         self._log = self._directory / "log"
         command = [sys.executable, "-m", "iavfio.cli", "softvf", "--verbose", "--vfs", str(vfs)]
         command += ["--socket", str(self._directory), *words, *_real_pf(words)]
@@ -143,6 +145,9 @@ class SoftVf:
     def close(self) -> None:
         """Ends the process and removes its files."""
         if self.process.poll() is None:
+            if journals.DIRECTORY and "--option" not in self._words:
+                with suppress(LabError):
+                    journals.collect(self.control, journals.DIRECTORY)
             self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(5)

@@ -59,7 +59,8 @@ SETS: Mapping[int, tuple[str, ...]] = MappingProxyType(
     {
         7: ("rx_causes", "tx_causes"),
         **dict.fromkeys((8, 9), QUEUES),
-        **dict.fromkeys((10, 11), ("macs", "default_mac")),
+        # A filter of a VLAN stands beside one of an address, and comes and goes with the only one.
+        **dict.fromkeys((10, 11), ("macs", "default_mac", "vlans", "every_vlan")),
         **dict.fromkeys((12, 13), ("vlans",)),
         14: ("unicast", "multicast"),
         23: ("key",),

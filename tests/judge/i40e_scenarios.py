@@ -250,7 +250,7 @@ def _after_resources() -> dict[str, tuple[Step, ...]]:
             "enable receiving only": (ALL4, MAP4, enable(1, 0)),
             "enable another VSI": (ALL4, MAP4, enable(1, 1, vsi=9)),
             **{
-                f"{step} of the PF's own VSI": (ALL4, MAP4, enable(15, 15), step)
+                f"{step} of the PF's own VSI": (ALL4, MAP4, enable(15, 15), add_vlan(7), step)
                 for step in (
                     *(enable(1, 1, vsi=PF_VSI), disable(1, 1, vsi=PF_VSI), modes(3, vsi=PF_VSI)),
                     *(add(each, vsi=PF_VSI) for each in (mac(1), ZERO)),
