@@ -284,23 +284,20 @@ def test_a_thread_inside_of_a_write_holds_nobody_up(
 
 
 WAITING = """
-import signal, sys
+import os, signal, time
 from iavfio.cli import signals
 signals.end_at_once()
 with signals.raised():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    print("waits", flush=True)
+    time.sleep(0.2)  # a thread that has not begun takes no signal at all
+    os.kill(os.getpid(), signal.SIGTERM)  # comes while nobody waits yet
     print(signal.sigwait([signal.SIGTERM]))
 """
 
 
 def test_a_signal_that_the_main_thread_waits_for_is_its_own() -> None:
     """The thread that looks after the streams must not take what `iavfio preload` passes on."""
-    child = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None and child.stdout.readline() == "waits\n"
-        child.send_signal(signal.SIGTERM)
-        assert child.communicate(timeout=60)[0] == f"{int(signal.SIGTERM)}\n"
-    finally:
-        child.kill()
-        child.wait()
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"{int(signal.SIGTERM)}\n")
