@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A capture for the wire that is packed by gzip, or is pcapng: made a classic pcap file first.
 
-The data plane reads classic pcap as it goes. Other files are read once before it starts, into an
-unnamed file in the folder for temporary files.
+The data plane reads classic pcap as it goes. Other files, and pipes, are read once before it
+starts, into an unnamed file in the folder for temporary files.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -26,6 +27,22 @@ CLASSIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1
 NANOSECONDS, ETHERNET, LONGEST_BLOCK = 0xA1B23C4D, 1, 1 << 25
 INTERFACE, SIMPLE, ENHANCED = 1, 3, 6
 Reader = gzip.GzipFile | BinaryIO
+
+
+def check_output(uplink: str) -> None:
+    """Raises ConfigError where what leaves on the wire is to be recorded into a pipe.
+
+    Whoever reads the pipe could make the data plane wait, and all VFs with it.
+    """
+    files = [part for part in uplink.removeprefix(KIND).split(",") if not part.startswith(OPTIONS)]
+    for path in filter(None, files[1:]):
+        if Path(path).is_fifo():
+            raise ConfigError(
+                f"cannot open the uplink {uplink!r}",
+                f"{path} is a pipe, whose reader could make all VFs wait",
+                "record into a file, or what a VF receives into the pipe: "
+                f"iavfio capture VF -w {path}",
+            )
 
 
 @contextmanager
@@ -41,25 +58,61 @@ def classic(uplink: str) -> Iterator[str]:
         yield uplink
         return
     name = parts[at]
-    try:
-        with Path(name).open("rb") as file:
-            start = file.read(4)
-    except OSError:
-        yield uplink  # the data plane says what is wrong with it
-        return
-    if start[:2] != GZIP and start != SECTION:
-        yield uplink
-        return
+    with ExitStack() as stack:
+        pipe = False
+        try:
+            pipe = Path(name).is_fifo()
+            path = stack.enter_context(_spooled(name)) if pipe else Path(name)
+            with path.open("rb") as file:
+                start = file.read(4)
+        except OSError:
+            if pipe:
+                raise
+            yield uplink  # the data plane says what is wrong with it
+            return
+        if start[:2] == GZIP or start == SECTION:
+            path = stack.enter_context(_converted(name, path, start[:2] == GZIP))
+        elif pipe and start not in CLASSIC:
+            raise ConfigError(
+                f"the capture {name} cannot be played",
+                "what the pipe brought is no capture file",
+                "write a capture into it, up to its end: pcap, pcapng, or either packed by gzip",
+            )
+        elif not pipe:
+            yield uplink
+            return
+        parts[at] = str(path)
+        yield KIND + ",".join(parts)
+
+
+@contextmanager
+def _spooled(name: str) -> Iterator[Path]:
+    """What comes out of a pipe up to its end.
+
+    The data plane must not wait for whoever writes to the pipe: all VFs would wait with it.
+    """
+    with suppress(OSError, AttributeError):  # a stderr that is closed or full stops nothing
+        sys.stderr.write(
+            f"iavfio: {name} is a pipe: it is read to its end before any VF is there\n"
+        )
+        sys.stderr.flush()
     with tempfile.TemporaryFile(prefix="iavfio-") as made:
-        packed = start[:2] == GZIP
-        with gzip.open(name) if packed else Path(name).open("rb") as source:
+        with Path(name).open("rb") as pipe:
+            shutil.copyfileobj(pipe, made)
+        made.flush()
+        yield Path(f"/proc/self/fd/{made.fileno()}")
+
+
+@contextmanager
+def _converted(name: str, path: Path, packed: bool) -> Iterator[Path]:
+    with tempfile.TemporaryFile(prefix="iavfio-") as made:
+        with gzip.open(path) if packed else path.open("rb") as source:
             try:
                 _convert(name, source, made)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise _damaged(name, f"its gzip data: {error}") from error
         made.flush()
-        parts[at] = f"/proc/self/fd/{made.fileno()}"
-        yield KIND + ",".join(parts)
+        yield Path(f"/proc/self/fd/{made.fileno()}")
 
 
 def _damaged(name: str, why: str) -> ConfigError:

@@ -238,7 +238,9 @@ def _wire(uplink: str) -> AbstractContextManager[str]:
             raise ConfigError(
                 f"cannot open the uplink {uplink!r}", f"{path} is a directory", "name a file in it"
             )
-    wire: AbstractContextManager[str] = import_module("iavfio.softvf.capture_input").classic(uplink)
+    pcap = import_module("iavfio.softvf.capture_input")
+    pcap.check_output(uplink)
+    wire: AbstractContextManager[str] = pcap.classic(uplink)
     return wire
 
 

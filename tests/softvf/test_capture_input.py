@@ -6,6 +6,10 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from scapy.utils import RawPcapNgWriter, RawPcapReader
 import iavfio
 from iavfio.errors import ConfigError
 from iavfio.softvf.capture_input import classic
+from iavfio.softvf.dataplane import DataPlane
 from tests.port.rig import collect, udp
 from tests.softvf.dataplane.test_wire import pcap
 
@@ -63,6 +68,58 @@ def test_every_kind_reaches_the_vf_whole_and_in_order(tmp_path: Path, raw: bytes
         assert collect(port.rx, len(FRAMES)) == FRAMES
         wire = pf.control("wire")["wire"]
     assert (wire["received"], wire["capture_ended"], wire["capture_damaged"]) == (40, 1, 0)
+
+
+@contextmanager
+def written(path: Path, raw: bytes) -> Iterator[None]:
+    """A pipe into which somebody writes, who is slow to begin and closes it at the end."""
+    os.mkfifo(path)
+
+    def write() -> None:
+        time.sleep(0.1)
+        path.write_bytes(raw)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield
+    writer.join()
+
+
+@pytest.mark.parametrize("raw", [*GOOD.values(), pcap(FRAMES)], ids=[*GOOD, "pcap"])
+def test_a_pipe_of_every_kind_is_played_whole_and_more_than_once(
+    tmp_path: Path, raw: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in"
+    with written(path, raw), classic(f"pcap:{path},loop=2") as uplink:
+        made = uplink.removeprefix("pcap:").removesuffix(",loop=2")
+        found = [data for data, _ in RawPcapReader(made)]
+        DataPlane(1, bar_size=0x10000, uplink=uplink).stop()  # which can wind it back
+    assert found == FRAMES
+    told = f"iavfio: {path} is a pipe: it is read to its end before any VF is there\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("raw", [b"", b"x", b"no capture at all"])
+def test_a_pipe_that_brings_no_capture(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "in"
+    with (
+        written(path, raw),
+        pytest.raises(ConfigError, match="what the pipe brought is no capture file"),
+        classic(f"pcap:{path}"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "words", ["pcap:{in},{out}", "pcap:,{out}", "pcap:start=1,{in},loop=2,{out}"]
+)
+def test_nothing_is_recorded_into_a_pipe(tmp_path: Path, words: str) -> None:
+    """Its reader could make every VF wait."""
+    (tmp_path / "in").write_bytes(pcap(FRAMES))
+    os.mkfifo(tmp_path / "out")
+    uplink = words.replace("{in}", str(tmp_path / "in")).replace("{out}", str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="whose reader could make all VFs wait"):
+        iavfio.softvf(vfs=1, uplink=uplink)
 
 
 def test_times_and_lengths_are_kept(tmp_path: Path) -> None:
