@@ -151,7 +151,8 @@ def test_who_stops_is_not_ready_any_more(monkeypatch: pytest.MonkeyPatch, tmp_pa
         waiting = set(threading.enumerate()) - before
         service.stopping()
         for thread in waiting:
-            thread.join(SECONDS)
+            thread.join(5)
+            assert not thread.is_alive()
         manager.setblocking(False)
         with pytest.raises(BlockingIOError):
             assert all(each == "full" for each in words(manager))

@@ -8,6 +8,7 @@ import gc
 import logging
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ import pytest
 
 from iavfio.softvf import containment
 from iavfio.softvf.containment import TRACEBACKS, WINDOW, Account
+from iavfio.softvf.loop import Loop
+from iavfio.softvf.server.closing import Closer
 from iavfio.softvf.server.connection import MAX_REPLIES, Connection
 from iavfio.softvf.server.messages import Message
 from iavfio.softvf.server.session import Session
@@ -73,6 +76,29 @@ def test_who_reads_no_replies_is_read_no_more(tmp_path: Path) -> None:
         for number in range(2, 2 + UNSENT // size):  # 1 was VERSION
             assert client.take(number, 9)[0] == 0
         client.close()
+
+
+# docs/spec/reliability.md D3
+def test_large_replies_that_nobody_reads_are_few() -> None:
+    """Whatever makes a reply so large: they are bounded by their bytes, not by their number."""
+    loop, closer, handled = Loop(), Closer(), 0
+    ours, theirs = socket.socketpair()
+
+    def answer(_: Message) -> Iterator[None]:
+        nonlocal handled
+        handled += 1
+        connection.send(bytes(1 << 20))
+        return iter(())
+
+    connection = Connection(ours, loop, answer, lambda _: None, Account("one"), closer)
+    theirs.send(struct.pack("<HHIII", 1, 99, 16, 0, 0) * 64)
+    loop.call_later(0.5, loop.stop, Account("the test"))
+    loop.run()
+    assert UNSENT >> 20 <= handled <= (UNSENT >> 20) + 2
+    connection.close("")
+    closer.end()
+    theirs.close()
+    loop.close()
 
 
 # docs/spec/reliability.md D3

@@ -61,4 +61,4 @@ def test_an_x710_says_success_where_its_switch_is_full() -> None:
         port.configure(extra_macs=further(64))
         port.start()
         notes = [each["text"] for each in pf.control("log")["entries"]]
-        assert any("1 of 65 addresses have no room in the switch" in text for text in notes), notes
+        assert any("65 addresses" in text and "room" in text for text in notes), notes
