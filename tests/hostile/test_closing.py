@@ -143,10 +143,10 @@ def test_refused_clients_have_a_share_as_well(name: str, lingering: Lingering) -
                 second.connect(str(pf.directory / name))
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
                 second.sendmsg([bytes(16)], rights)
-            except (BlockingIOError, BrokenPipeError):
-                pass  # nobody accepts
+                os.close(fd)  # so that the server's is the last
+            except (BlockingIOError, BrokenPipeError):  # nobody accepts
+                threading.Thread(target=os.close, args=(fd,), daemon=True).start()
             os.kill(pf.pid, signal.SIGCONT)
-            threading.Thread(target=os.close, args=(fd,), daemon=True).start()
             waiting.append(second)
             assert victim.read32(RSTAT) in (0, 2)
             assert first.read32(RSTAT) in (0, 2)
