@@ -111,6 +111,10 @@ class CallLimit:
                     if self._allowed():
                         self._device.limit(math.inf)
 
+    def disown(self) -> None:
+        """Leaves the calls to the parent, in a forked child: whoever held the lock is not here."""
+        self._lock, self._owner = threading.Lock(), None
+
     @contextmanager
     def whole(self, seconds: float) -> Iterator[None]:
         """The limit of a whole call, also beside a slow server; none inside of another one."""

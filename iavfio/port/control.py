@@ -460,6 +460,8 @@ class PortControl:
 
     def after_fork_in_child(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
+        self._gate = threading.Lock()
+        self._limit.disown()
         self.status.disown()
         self.queues.disown()
         self.mirroring.disown()

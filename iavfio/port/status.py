@@ -305,5 +305,6 @@ class PortStatus:
     def disown(self) -> None:
         """Leaves the port to the parent, in a forked child (docs/spec/reliability.md F64)."""
         self.lifecycle = Lifecycle(self.name, State.CLOSED, "it belongs to the parent process")
-        # Whoever held the old lock does not exist here.
+        # Whoever held the old locks does not exist here.
         self.lock = EventLock(self.on_event, self._callback_failed)
+        self._link_changed, self._saying = threading.Condition(), threading.Lock()

@@ -6,15 +6,19 @@ See docs/spec/reliability.md F33, F47, F60-F66.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +156,57 @@ def test_child_of_multiprocessing_finds_the_port_closed(pf: SoftPf, pool: Pool) 
         assert said == ["parent", "parent", "parent", "nothing", "parent", "parent"]
         works(port)
     assert healthy(pool)
+
+
+# docs/spec/reliability.md F64
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_waits_for_no_thread_of_its_parent(
+    pf: SoftPf, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is inside a call when the process forks: what it holds then, nobody lets go there."""
+    context = multiprocessing.get_context("fork")
+    inside, over, parent = threading.Event(), threading.Event(), os.getpid()
+    with pf.open(0, pool=pool) as port:
+        port.start(wait_link=5)
+        limit = port.device.limit
+
+        def stands(*arguments: Any) -> None:
+            if os.getpid() == parent:
+                inside.set()
+                over.wait(60)
+            limit(*arguments)
+
+        monkeypatch.setattr(port.device, "limit", stands)
+        user = threading.Thread(target=port.refresh_stats)
+        user.start()
+        try:
+            assert inside.wait(20)
+            child = context.Process(target=_uses_of_a_child, args=[port], daemon=True)
+            child.start()
+            child.join(20)
+            waits = child.exitcode is None
+            child.kill()
+            child.join()
+            assert not waits
+            assert child.exitcode == 0
+        finally:
+            over.set()
+            user.join()
+        works(port)
+    assert healthy(pool)
+
+
+def _uses_of_a_child(port: Port) -> None:
+    for call in (
+        port.start,
+        port.stop,
+        port.recover,
+        port.refresh_stats,
+        lambda: port.wait_link(0),
+    ):
+        with contextlib.suppress(StateError):
+            call()
+    port.close()
 
 
 # docs/spec/reliability.md F47
