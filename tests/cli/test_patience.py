@@ -291,6 +291,7 @@ with signals.raised():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     time.sleep(0.2)  # a thread that has not begun takes no signal at all
     os.kill(os.getpid(), signal.SIGTERM)  # comes while nobody waits yet
+    time.sleep(0.2)  # whoever may take it has taken it
     print(signal.sigwait([signal.SIGTERM]))
 """
 
