@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from iavfio.softvf._device import ffi
 
 if TYPE_CHECKING:
-    from iavfio.softvf.dataplane import FlowRule, VfConfig
+    from iavfio.softvf.vf_config import FlowRule, VfConfig
 
 TPIDS = (0x8100, 0x88A8, 0x9100)  # the types of VLAN tags
 FLAGS = (  # of both, by the same names

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from iavfio.softvf.dataplane import VfConfig
 from iavfio.softvf.linux_pf.i40e.queues import Queues
 from iavfio.softvf.linux_pf.i40e.switch import Vsi
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue
+from iavfio.softvf.vf_config import VfConfig
 
 Cause = tuple[int, int]  # vector and ITR of one direction of a queue
 Call = tuple[Any, ...]  # a row of RecordingPlane.calls: name, VF, arguments

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from iavfio.softvf.dataplane import HashRule, VfConfig
 from iavfio.softvf.linux_pf.ice.flows import Hashing
 from iavfio.softvf.linux_pf.ice.queues import Cause as IceCause
 from iavfio.softvf.linux_pf.ice.queues import Queues
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue
+from iavfio.softvf.vf_config import HashRule, VfConfig
 
 # Bits of SET_RSS_HASHCFG that stand for a class each: others of IPv4, TCP, UDP, SCTP; then IPv6.
 CLASSES = (35, 33, 31, 34, 45, 43, 41, 44)

@@ -15,8 +15,8 @@ import pytest
 
 from iavfio.linuxpf.kernel_source import NEWEST
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.linux_pf.queues import TxQueue
+from iavfio.softvf.vf_config import HashRule
 from tests.judge import i40e_differences, i40e_scenarios, ice_differences
 from tests.judge.i40e_pair import Exchange as I40eExchange
 from tests.judge.i40e_pair import Step as I40eStep

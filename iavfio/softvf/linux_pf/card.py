@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from iavfio.linuxpf.process import Answer, What
-from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
+from iavfio.softvf.vf_config import FlowRule, VfConfig
 
 Request = Callable[[What, int], Answer]  # what the PF's process is asked for, and of which VF
 

@@ -21,13 +21,14 @@ from iavfio.logs import on_one_line
 from iavfio.softvf._device import lib
 from iavfio.softvf.containment import LOG
 from iavfio.softvf.contract import Scheduler, Timer, VfHardware
-from iavfio.softvf.dataplane import DataPlane, FlowRule, VfConfig
+from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.linux_pf import administrator
 from iavfio.softvf.linux_pf.card import Card, Service
 from iavfio.softvf.linux_pf.queues import RxQueue, TxQueue, Vector
 from iavfio.softvf.linux_pf.resets import Resets
 from iavfio.softvf.personality import Personality, Tunnel
 from iavfio.softvf.pf.table import name_of
+from iavfio.softvf.vf_config import FlowRule, VfConfig
 
 MOST_MACS = 64  # of one VF that the data plane's switch has room for
 CAPS = slice(8, 12)  # of an answer to GET_VF_RESOURCES (docs/spec/virtchnl.md 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 from iavfio.softvf._device import lib
 from iavfio.softvf.contract import Scheduler, VfHardware, ViolationKind
-from iavfio.softvf.dataplane import DataPlane, VfConfig
+from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.personality import Personality, Tunnel
 from iavfio.softvf.pf import admin, link, rate, rss, vlans
 from iavfio.softvf.pf.faults import Answer, Faults
@@ -19,6 +19,7 @@ from iavfio.softvf.pf.snapshot import snapshot
 from iavfio.softvf.pf.status import SUCCESS, Refused, Silence, Status, number
 from iavfio.softvf.pf.table import MESSAGES, name_of
 from iavfio.softvf.pf.vf import SWITCH_MACS, ZERO_MAC, Phase, Vf
+from iavfio.softvf.vf_config import VfConfig
 
 FLOOD = 63  # messages at once by which ice calls a VF malicious (docs/spec/virtchnl.md 9)
 INBOX_LIMIT = 1024

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi, lib
-from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.resources import LUT_SIZE
 from iavfio.softvf.pf.status import Refused, Status
 from iavfio.softvf.pf.vf import Vf
+from iavfio.softvf.vf_config import HashRule
 
 if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality

@@ -13,8 +13,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.pf.status import Refused, Status
+from iavfio.softvf.vf_config import HashRule
 
 if TYPE_CHECKING:
     from iavfio.softvf.contract import Timer, VfHardware

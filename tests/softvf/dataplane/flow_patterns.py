@@ -16,7 +16,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule
+from iavfio.softvf.vf_config import FlowAction, FlowRule
 from tests.softvf.dataplane.plane_rig import mac
 
 S4, D4, S6, D6 = "10.1.2.3", "10.9.8.7", "2001:db8::3", "2001:db8::7"

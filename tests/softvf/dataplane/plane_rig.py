@@ -18,8 +18,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
-from iavfio.softvf.dataplane import DataPlane, PlaneEvent, VfConfig
+from iavfio.softvf.dataplane import DataPlane, PlaneEvent
 from iavfio.softvf.personality import Tunnel
+from iavfio.softvf.vf_config import VfConfig
 
 IOVA = 0x4000_0000
 TX_RING, RX_RING, RX_BUFFERS, TX_BUFFERS, SIZE = 0, 0x2_0000, 0x8_0000, 0x20_0000, 0x80_0000

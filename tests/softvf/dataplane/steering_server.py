@@ -13,9 +13,10 @@ import sys
 
 from iavfio.softvf import __main__ as program
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import DataPlane, FlowAction, FlowRule, VfConfig
+from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.personality import Personality
 from iavfio.softvf.pf import resources
+from iavfio.softvf.vf_config import FlowAction, FlowRule, VfConfig
 
 MARK = 0x80C0FFEE
 GRANTED, PUBLISH = resources.grantable, DataPlane.publish

@@ -13,7 +13,8 @@ import pytest
 
 import iavfio
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import DataPlane, FlowAction, FlowRule
+from iavfio.softvf.dataplane import DataPlane
+from iavfio.softvf.vf_config import FlowAction, FlowRule
 from tests.port.rig import collect
 from tests.softvf.dataplane.plane_rig import Rig, Vf, mac, rig, wait_for
 from tests.softvf.dataplane.test_switch import BROADCAST, frame

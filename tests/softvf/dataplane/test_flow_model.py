@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule
+from iavfio.softvf.vf_config import FlowAction, FlowRule
 from tests.softvf.dataplane.plane_rig import Vf, mac, rig
 
 QUEUES, RSS_QUEUE = 8, 7

@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule, HashRule
+from iavfio.softvf.vf_config import FlowAction, FlowRule, HashRule
 from tests.softvf.dataplane.flow_patterns import (
     D4,
     IPS,

@@ -20,7 +20,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import HashRule
+from iavfio.softvf.vf_config import HashRule
 from tests.softvf.dataplane.plane_rig import Rig, mac, rig
 from tests.softvf.dataplane.test_rss import toeplitz
 

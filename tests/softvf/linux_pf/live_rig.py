@@ -10,9 +10,9 @@ from typing import cast
 
 from iavfio.linuxpf.cache import LabError
 from iavfio.linuxpf.process import Answer, JudgeProcess, What
-from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.driver import LinuxPf
+from iavfio.softvf.vf_config import FlowRule, VfConfig
 from tests.softvf.pf.pf_rig import Clock, Hardware, Rig
 
 QUIET = Service(

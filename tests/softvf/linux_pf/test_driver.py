@@ -11,10 +11,10 @@ import pytest
 
 from iavfio.errors import ConfigError
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule, VfConfig
 from iavfio.softvf.linux_pf.driver import MOST_MACS
 from iavfio.softvf.linux_pf.queues import RxQueue
 from iavfio.softvf.log import PER_SECOND, ViolationLog
+from iavfio.softvf.vf_config import FlowAction, FlowRule, VfConfig
 from tests.softvf.linux_pf.live_rig import Made
 from tests.softvf.pf.pf_rig import rig
 

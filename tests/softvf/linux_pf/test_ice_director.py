@@ -8,7 +8,6 @@ import struct
 import pytest
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule
 from iavfio.softvf.linux_pf.ice.director import (
     FORGETS,
     PROGRAMS,
@@ -19,6 +18,7 @@ from iavfio.softvf.linux_pf.ice.director import (
     received,
 )
 from iavfio.softvf.linux_pf.ice.flows import Profile, Segment
+from iavfio.softvf.vf_config import FlowAction, FlowRule
 
 VSI, VF = 17, 1
 PRIORITY = 3 << 35

@@ -8,7 +8,6 @@ import struct
 import pytest
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import HashRule
 from iavfio.softvf.linux_pf.ice.flows import (
     FIELDS,
     HEADERS,
@@ -20,6 +19,7 @@ from iavfio.softvf.linux_pf.ice.flows import (
     hashing,
     told,
 )
+from iavfio.softvf.vf_config import HashRule
 
 
 def segment(headers: str, fields: str = "") -> Segment:

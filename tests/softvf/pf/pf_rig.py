@@ -16,9 +16,10 @@ from typing import Any
 
 from iavfio.softvf.containment import Account
 from iavfio.softvf.contract import QueueError, QueueName, ViolationKind
-from iavfio.softvf.dataplane import DataPlane, VfConfig
+from iavfio.softvf.dataplane import DataPlane
 from iavfio.softvf.personality import Value, named
 from iavfio.softvf.pf import Pf
+from iavfio.softvf.vf_config import VfConfig
 
 LINUX_CAPS = 0xBEBD8CF9  # column "L asks" of docs/spec/virtchnl.md 4
 RX_FLEX_DESC = 1 << 26

@@ -9,12 +9,12 @@ from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.i40e.queues import Queues, decode
 from iavfio.softvf.linux_pf.i40e.switch import Switch, Vsi
 from iavfio.softvf.personality import Personality
 from iavfio.softvf.pf import rss
+from iavfio.softvf.vf_config import FlowRule, VfConfig
 
 PLAIN_TPID = 0x8100
 SWITCHES = frozenset({lib.VC_OP_ENABLE_QUEUES, lib.VC_OP_DISABLE_QUEUES})

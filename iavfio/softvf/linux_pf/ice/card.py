@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from iavfio.linuxpf.process import What
-from iavfio.softvf.dataplane import FlowRule, VfConfig
 from iavfio.softvf.linux_pf.card import Request, Service
 from iavfio.softvf.linux_pf.ice import flows
 from iavfio.softvf.linux_pf.ice.director import Director, name_of
@@ -16,6 +15,7 @@ from iavfio.softvf.linux_pf.ice.flows import Hashing, hashing
 from iavfio.softvf.linux_pf.ice.queues import Queues, decode
 from iavfio.softvf.linux_pf.ice.switch import Switch, Vsi
 from iavfio.softvf.personality import Personality
+from iavfio.softvf.vf_config import FlowRule, VfConfig
 
 PLAIN_TPID = 0x8100
 NO_VLAN = frozenset({(PLAIN_TPID, 0)})  # a filter that no tagged frame needs

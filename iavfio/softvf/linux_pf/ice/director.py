@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import FlowAction, FlowRule
 from iavfio.softvf.linux_pf.ice.flows import PLANE_FIELDS, PLANE_HEADERS, Profile, combined
 from iavfio.softvf.linux_pf.ice.switch import FIRST, NUMBER
+from iavfio.softvf.vf_config import FlowAction, FlowRule
 
 PROGRAMS, FORGETS = 0x10000, 0x10001  # what the judge tells beside the firmware's commands
 DESCRIPTOR = struct.Struct("<2Q")

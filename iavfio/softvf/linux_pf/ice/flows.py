@@ -16,7 +16,7 @@ from operator import or_
 from types import MappingProxyType
 
 from iavfio.softvf._device import lib
-from iavfio.softvf.dataplane import HashRule
+from iavfio.softvf.vf_config import HashRule
 
 COUNT = struct.Struct("<I")
 PROFILE = struct.Struct("<4B IQ IQ")
