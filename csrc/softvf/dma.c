@@ -213,7 +213,6 @@ static int make_way(struct dma_table *table, const struct dma_window *fresh)
     const struct dma_window *there;
 
     while ((there = windows_at(table, &place)) && there->iova <= window_last(fresh)) {
-
         if (!fresh->address)
             return 1;
         if (there->address) {

@@ -26,8 +26,8 @@
  * some long, those who wait make long each one. */
 #define TOO_OFTEN 8u
 #define SLOW_FOR_NS 60000000000ull
-#define PAUSES                                                                                     \
-    15u /* as long as a slow signal took, before the VF's next one: a waiter is called with interrupts off */
+/* As long as a slow signal took, before the VF's next one: a waiter is called with interrupts off. */
+#define PAUSES 15u
 #define LEAST_PRIORITY 19
 
 int signal_open(struct signaller *signaller)

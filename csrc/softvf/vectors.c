@@ -72,8 +72,7 @@ static void send(struct plane *plane, struct vf *vf, int fd)
     if (took)
         report(plane, vf, SOFTVF_NOTE, "docs/spec/reliability.md D6",
                "to signal an eventfd took %llu us: many wait for it, as entries of epolls do; "
-               "interrupts of "
-               "this VF are late for a minute, so that others need not wait",
+               "interrupts of this VF are late for a minute, so that others need not wait",
                (unsigned long long)took / 1000);
 }
 

@@ -20,8 +20,6 @@ from iavfio.errors import IavfioError
 # Seconds between the signal that asks builders to end and the one that ends them: of the 100 ms
 # that a command has after Ctrl-C (docs/spec/reliability.md F66).
 GRACE = 0.05
-
-
 ROOM = "make room there, or set IAVFIO_GUEST_CACHE to a directory that has it"
 
 

@@ -13,7 +13,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -21,7 +21,7 @@ from typing import IO, BinaryIO
 from iavfio.errors import ConfigError
 
 KIND = "pcap:"
-OPTIONS = ("start=", "loop=", "pace=")  # all other parts name files: the capture, then the output
+OPTIONS = ("start=", "loop=", "pace=")  # all other parts name files
 GZIP, SECTION = b"\x1f\x8b", b"\n\r\r\n"
 CLASSIC = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d")
 NANOSECONDS, ETHERNET, LONGEST_BLOCK = 0xA1B23C4D, 1, 1 << 25
@@ -29,14 +29,19 @@ INTERFACE, SIMPLE, ENHANCED = 1, 3, 6
 Reader = gzip.GzipFile | BinaryIO
 
 
+def _files(parts: Sequence[str]) -> list[int]:
+    """Which parts of an uplink name files: the capture, then the output."""
+    return [at for at, part in enumerate(parts) if not part.startswith(OPTIONS)]
+
+
 def check_output(uplink: str) -> None:
     """Raises ConfigError where what leaves on the wire is to be recorded into a pipe.
 
     Whoever reads the pipe could make the data plane wait, and all VFs with it.
     """
-    files = [part for part in uplink.removeprefix(KIND).split(",") if not part.startswith(OPTIONS)]
-    for path in filter(None, files[1:]):
-        if Path(path).is_fifo():
+    parts = uplink.removeprefix(KIND).split(",")
+    for path in [parts[at] for at in _files(parts)[1:]]:
+        if path and Path(path).is_fifo():
             raise ConfigError(
                 f"cannot open the uplink {uplink!r}",
                 f"{path} is a pipe, whose reader could make all VFs wait",
@@ -53,7 +58,7 @@ def classic(uplink: str) -> Iterator[str]:
     one, and OSError where there is no room for it.
     """
     parts = uplink.removeprefix(KIND).split(",")
-    at = next((i for i, part in enumerate(parts) if not part.startswith(OPTIONS)), None)
+    at = next(iter(_files(parts)), None)
     if not uplink.startswith(KIND) or at is None or not parts[at]:
         yield uplink
         return

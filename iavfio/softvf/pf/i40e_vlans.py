@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import ffi
 from iavfio.softvf.pf.status import Refused, Status
-from iavfio.softvf.pf.vf import Vf
+from iavfio.softvf.pf.vf import STRIPPED, Vf
 
 if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf
@@ -48,7 +48,7 @@ def add(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     vids = _list(pf, vf, payload)
     if vf.port_vlan:
         raise _on_port_vlan(vf)
-    vf.strip = "l2tag1"  # a VLAN filter turns stripping on
+    vf.strip = STRIPPED["inner"]  # a VLAN filter turns stripping on
     vf.vlans |= set(vids) - {0}
     vf.vlan_count = (vf.vlan_count + len(vids)) % COUNTER
     pf.publish(vf)

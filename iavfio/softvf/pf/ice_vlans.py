@@ -7,18 +7,14 @@ sends while the spoof check is on (docs/spec/pf-dialects.md 4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from iavfio.softvf._device import lib
+from iavfio.softvf.pf.vf import STRIPPED
 
 if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality
     from iavfio.softvf.pf.vf import Vf
-
-# Where a tag that is stripped is told.
-STRIPPED: Mapping[str, str] = MappingProxyType({"outer": "l2tag2_2", "inner": "l2tag1"})
 
 
 def begin(personality: Personality, vf: Vf) -> None:

@@ -330,12 +330,6 @@ def _not_there(rx: int, tx: int) -> Refused:
     return Refused(Status.PARAM, f"maps {rx:#x}, {tx:#x} name a queue that the VF does not have")
 
 
-def _until_wrong(vf: Vf, first: int, second: int) -> tuple[int, int]:
-    """What ice serves of two maps, the first one first, up to a queue that the VF does not have."""
-    own = (1 << vf.num_queue_pairs) - 1
-    return first & own, 0 if first & ~own else second & own
-
-
 def _bits(bitmap: int) -> list[int]:
     return [bit for bit in range(16) if bitmap >> bit & 1]
 
@@ -346,7 +340,7 @@ def enable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         raise Refused(Status.PERM, "the administrator disabled the VF's link", kind="note")
     asked = rx, tx = _select(pf, vf, payload)
     if pf.personality.is_ice:
-        rx, tx = _until_wrong(vf, rx, tx)
+        rx, tx = vf.until_wrong(rx, tx)
     rx_mapped = tx_mapped = 0
     for rx_map, tx_map in vf.vector_maps.values():
         rx_mapped, tx_mapped = rx_mapped | rx_map, tx_mapped | tx_map
@@ -397,7 +391,7 @@ def disable_queues(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     """Stops queues; no DMA for them after the answer."""
     asked = rx, tx = _select(pf, vf, payload)
     if pf.personality.is_ice:
-        tx, rx = _until_wrong(vf, tx, rx)
+        tx, rx = vf.until_wrong(tx, rx)
     for queue in _bits(rx):
         pf.plane.disable_queue(vf.index, queue, True)
     for queue in _bits(tx):

@@ -30,13 +30,12 @@ def config_irq_map(pf: Pf, vf: Vf, payload: bytes) -> bytes:
         raise Refused(Status.PARAM, f"{n} vectors, the VF has {p.max_vectors}")
     for entry in [message.vecmap[i] for i in range(n)]:
         _check_map(pf, vf, entry)
-        rx, tx = int(entry.rxq_map), int(entry.txq_map)
-        own = (1 << vf.num_queue_pairs) - 1  # i40e has refused others already
-        foreign = (rx | tx) & ~own
-        rx, tx = rx & own, 0 if rx & ~own else tx & own
-        if rx | tx or not foreign:
+        asked = int(entry.rxq_map), int(entry.txq_map)
+        rx, tx = vf.until_wrong(*asked)  # i40e has refused others already
+        whole = (rx, tx) == asked
+        if rx | tx or whole:
             _map(pf, vf, entry, rx, tx)
-        if foreign:
+        if not whole:
             raise _unknown_queue(vf, entry)
     return b""
 

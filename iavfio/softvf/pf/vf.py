@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ZERO_MAC = bytes(6)
 BROADCAST = b"\xff" * 6
 SWITCH_MACS = 64  # what the switch holds for one VF
+# Where a tag that is stripped is told.
+STRIPPED: Mapping[str, str] = MappingProxyType({"outer": "l2tag2_2", "inner": "l2tag1"})
 
 
 class Phase(Enum):
@@ -198,6 +200,11 @@ class Vf:
         """
         if not self.has(cap):
             raise Refused(Status.PARAM, "the last GET_VF_RESOURCES did not grant its capability")
+
+    def until_wrong(self, first: int, second: int) -> tuple[int, int]:
+        """What ice serves of two maps of queues, up to one that the VF does not have."""
+        own = (1 << self.num_queue_pairs) - 1
+        return first & own, 0 if first & ~own else second & own
 
     def require_vsi(self, vsi_id: int, own: int) -> None:
         """Raises Refused unless active and the message names the VF's VSI."""

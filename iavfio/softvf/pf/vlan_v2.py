@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from iavfio.softvf._device import ffi, lib
 from iavfio.softvf.pf import ice_vlans
-from iavfio.softvf.pf.ice_vlans import STRIPPED
 from iavfio.softvf.pf.messages import Handler, Message
 from iavfio.softvf.pf.status import Refused, Status
-from iavfio.softvf.pf.vf import Vf
+from iavfio.softvf.pf.vf import STRIPPED, Vf
 
 if TYPE_CHECKING:
     from iavfio.softvf.pf.driver import Pf

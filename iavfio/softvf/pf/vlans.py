@@ -9,7 +9,7 @@ from iavfio.softvf._device import ffi, lib
 from iavfio.softvf.pf import i40e_vlans, ice_vlans
 from iavfio.softvf.pf.messages import Message
 from iavfio.softvf.pf.status import Refused, Status
-from iavfio.softvf.pf.vf import Vf
+from iavfio.softvf.pf.vf import STRIPPED, Vf
 
 if TYPE_CHECKING:
     from iavfio.softvf.personality import Personality
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 VIDS = 4096
 PLAIN_TPID = 0x8100  # the type of the tags that ADD_VLAN means
-STRIPPED_INNER = "l2tag1"  # where an inner tag that is stripped is told
 
 
 def prunes(personality: Personality, vf: Vf) -> bool:
@@ -53,9 +52,9 @@ def strip_at_first(personality: Personality, vf: Vf, before: str) -> str:
     (docs/spec/pf-dialects.md 4).
     """
     if personality.double_vlan:
-        keeps = vf.port_vlan and not personality.is_ice_6_1 and before == STRIPPED_INNER
-        return STRIPPED_INNER if keeps else "none"
-    return STRIPPED_INNER if personality.strip_default and not vf.port_vlan else "none"
+        keeps = vf.port_vlan and not personality.is_ice_6_1 and before == STRIPPED["inner"]
+        return STRIPPED["inner"] if keeps else "none"
+    return STRIPPED["inner"] if personality.strip_default and not vf.port_vlan else "none"
 
 
 def _list(pf: Pf, vf: Vf, payload: bytes) -> list[int]:
@@ -135,7 +134,7 @@ def enable_vlan_stripping(pf: Pf, vf: Vf, payload: bytes) -> bytes:
     if _has_no_say(pf, vf):
         return b""
     _check_strip(pf, vf, True)
-    vf.strip = STRIPPED_INNER
+    vf.strip = STRIPPED["inner"]
     pf.publish(vf)
     return b""
 
