@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,8 +114,17 @@ def settle(served: ServedPf, vf: int = 0) -> None:
 
 
 def waiting(served: ServedPf, vf: int) -> int:
-    closer: Closer = served.vfs[vf].msix.discard.__self__  # type: ignore[attr-defined]
-    return closer.waiting
+    discard = served.vfs[vf].msix.discard
+    assert isinstance(discard, MethodType) and isinstance(discard.__self__, Closer)
+    return discard.__self__.waiting
+
+
+def has_no_reply(client: RawClient) -> None:
+    """Nothing has come for it yet; it waits for no longer than 20 seconds from now on."""
+    client.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.sock.recv(1)
+    client.sock.settimeout(20)
 
 
 def give(client: RawClient, command: int, payload: bytes, fds: tuple[int, ...]) -> None:
@@ -268,10 +277,7 @@ def test_only_the_client_waits_for_its_memory(freed: Freed, tmp_path: Path) -> N
             assert victim.read32(RSTAT) in (0, 2)
             assert dma_map(victim, fd, 0) == 0
         os.close(fd)
-        hostile.sock.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            hostile.sock.recv(1)
-        hostile.sock.settimeout(20)
+        has_no_reply(hostile)
         freed.gate.set()
         assert hostile.take(number, 3)[0] == 0
         assert mapped() == PAGE  # the victim's
@@ -301,10 +307,7 @@ def test_memory_counts_until_it_is_free(way: str, freed: Freed, tmp_path: Path) 
         number = second.post(2, struct.pack("<IIQQQ", 32, 3, 0, IOVA, PAGE), (fd,))
         assert victim.read32(RSTAT) in (0, 2)
         assert dma_map(victim, fd, IOVA) == 0
-        second.sock.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            second.sock.recv(1)
-        second.sock.settimeout(20)
+        has_no_reply(second)
         freed.gate.set()
         assert second.take(number, 2)[0] == 0
         assert len(freed.unmapped) == SHARE

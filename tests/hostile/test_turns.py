@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,12 @@ class Clock:
 
     def work(self) -> None:
         self.now += TURN_SECONDS / STEPS_A_TURN * 1.001
+
+
+def control_of(loop: Loop, *servers: Any, pf: Any = None, log: Any = None) -> Control:
+    """What answers administrators, of parts that have what the test's commands use."""
+    plane: Any = None
+    return Control(servers, pf, plane, log, {}, loop.stop, loop.own)
 
 
 class Parties:
@@ -216,7 +223,7 @@ def test_lines_of_the_control_socket_take_turns(tmp_path: Path, parties: Parties
             return {}
 
     loop = parties.loop
-    control = Control([], Pf(), None, None, {}, loop.stop, loop.own)  # type: ignore[arg-type]
+    control = control_of(loop, pf=Pf())
     server = ControlServer(tmp_path / "control.sock", control, loop)
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(os.fspath(server.path))
@@ -246,7 +253,7 @@ def test_a_long_answer_of_the_control_socket_takes_turns(
         recorder.sent(number, bytes(16))
         log.add(0, "note", f"rule {number}", str(number))
     server = SimpleNamespace(vf=SimpleNamespace(recorder=recorder))
-    control = Control([server], None, None, log, {}, loop.stop, loop.own)  # type: ignore
+    control = control_of(loop, server, log=log)
     lines = ControlServer(tmp_path / "control.sock", control, loop)
     got = bytearray()
     with socket.socket(socket.AF_UNIX) as line:
@@ -288,7 +295,7 @@ def test_an_answer_that_nobody_reads_is_not_made(tmp_path: Path, parties: Partie
             yield entry
 
     server = SimpleNamespace(vf=SimpleNamespace(recorder=SimpleNamespace(entries=entries)))
-    control = Control([server], None, None, None, {}, loop.stop, loop.own)  # type: ignore
+    control = control_of(loop, server)
     lines = ControlServer(tmp_path / "control.sock", control, loop)
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(os.fspath(lines.path))
@@ -309,7 +316,7 @@ def test_interrupts_of_one_command_are_steps(parties: Parties) -> None:
 
     server = SimpleNamespace(vf=SimpleNamespace(msix=SimpleNamespace(fire=fire)))
     loop = parties.loop
-    control = Control([server], None, None, None, {}, loop.stop, loop.own)  # type: ignore
+    control = control_of(loop, server)
     line = json.dumps({"command": "irq", "vf": 0, "vector": 3, "count": 100}).encode()
     steps = [len(fired) for part in control.answer(line) if not part]
     assert steps == list(range(1, 101)) and fired == [3] * 100

@@ -7,19 +7,18 @@ same in each run; $IAVFIO_JUDGE_EXAMPLES makes more of them.
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iavfio.linuxpf.process import JudgeProcess
 from tests.judge import i40e_scenarios as i40e_steps
+from tests.judge.examples import so_many, wanted
 from tests.judge.i40e_differences import explain, too_much
 from tests.judge.i40e_pair import JudgeSide, Step, duel
 from tests.judge.i40e_random_steps import STEPS
 
-EXAMPLES = int(os.environ.get("IAVFIO_JUDGE_EXAMPLES", "150"))
+EXAMPLES = wanted(150)
 Judged = tuple[str, JudgeProcess]
 
 
@@ -29,13 +28,7 @@ def test_random_messages(i40e: Judged) -> None:
     judge = JudgeSide(process)
     counts = {"equal": 0, "by a row": 0}
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @so_many(EXAMPLES)
     @given(trusted=st.booleans(), asked=st.booleans(), said=STEPS)
     def run(trusted: bool, asked: bool, said: list[Step]) -> None:
         first = [i40e_steps.resources()] if asked else []

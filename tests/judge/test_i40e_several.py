@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iavfio.linuxpf.process import JudgeProcess
+from tests.judge.examples import so_many
 from tests.judge.i40e_differences import Difference, explain, too_much
 from tests.judge.i40e_pair import (
     DIALECTS,
@@ -149,13 +150,7 @@ def test_random_turns(i40e: Judged) -> None:
     kernel, process = i40e
     equal = 0
 
-    @settings(
-        max_examples=EXAMPLES // 3,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @so_many(EXAMPLES // 3)
     @given(
         trusted=st.booleans(),
         turns=st.lists(

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.judge.conftest import ICE_KERNELS, kernel_of
+from tests.judge.examples import so_many
 from tests.judge.ice_messages import RESOURCES, V, add, tags, unicast
 from tests.judge.ice_pair import DIALECTS, Host, Ice, Say, Soft, Step, judge
 from tests.judge.ice_programmed import unlike
@@ -23,14 +24,7 @@ from tests.judge.ice_queue_scenarios import configure, enable
 from tests.judge.ice_random_steps import ANY_MESSAGE
 from tests.softvf.pf.pf_rig import irq_map, promisc, rig, rss_key
 
-RANDOM = settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+RANDOM = settings(so_many(100), print_blob=False)
 FLR = Host("flr")
 # What a driver in use has said to its PF.
 SETTLED: tuple[Say, ...] = (

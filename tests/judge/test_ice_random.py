@@ -7,21 +7,21 @@ same in each run; $IAVFIO_JUDGE_EXAMPLES makes more of them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.judge.conftest import ICE_KERNELS, kernel_of
+from tests.judge.examples import so_many, wanted
 from tests.judge.ice_judged import Judged
 from tests.judge.ice_messages import RESOURCES
 from tests.judge.ice_pair import Ice, Step, judge
 from tests.judge.ice_random_steps import ANY_STEP
 
-EXAMPLES = int(os.environ.get("IAVFIO_JUDGE_EXAMPLES", "60"))  # with each of the settings below
+EXAMPLES = wanted(60)  # with each of the settings below
 SETTINGS = {"single": (False, "os"), "double": (True, "os"), "comms": (False, "comms")}
 
 
@@ -47,13 +47,7 @@ def ice(kernel: tuple[str, Path], setting: tuple[bool, str]) -> Iterator[Ice]:
 def test_any_sequence_has_the_same_answers_and_effects(ice: Ice, setting: tuple[bool, str]) -> None:
     judged = Judged()
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @so_many(EXAMPLES)
     @given(steps=st.lists(ANY_STEP, min_size=4, max_size=25), trusted=st.booleans())
     def run(steps: list[Step], trusted: bool) -> None:
         judged.unexplained.clear()  # of the example before, while a shorter one is looked for

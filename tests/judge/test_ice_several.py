@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iavfio.linuxpf.process import Reply
 from tests.judge.conftest import ICE_KERNELS, kernel_of
+from tests.judge.examples import so_many
 from tests.judge.ice_differences import Exchange, explain
 from tests.judge.ice_messages import RESOURCES, add, delete, plain, request, tags, unicast, untag
 from tests.judge.ice_pair import DIALECTS, Host, Ice, Say, Soft, Step, comparable, judge
@@ -133,13 +134,7 @@ def test_random_turns(kernel: tuple[str, Path], double_vlan: bool) -> None:
     with judge(*kernel, double_vlan) as first:
         pfs = Pfs(first, double_vlan)
 
-        @settings(
-            max_examples=EXAMPLES // 2,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @so_many(EXAMPLES // 2)
         @given(
             trusted=st.booleans(),
             turns=st.lists(st.tuples(st.integers(0, VFS - 1), steps), min_size=4, max_size=25),

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,28 @@ def drained(port: Port) -> bool:
 def kept(burst: Burst) -> list[bytes]:
     """Copies of a burst's packets."""
     return [bytes(burst.bytes(i)) for i in range(len(burst))]
+
+
+@contextlib.contextmanager
+def storm_of_resets(pf: SoftPf, count: int, pause: float, longer: float) -> Iterator[None]:
+    """Inside, VF 0 is reset unannounced, up to so often: after `pause` seconds and 0 to 6 times
+    `longer`.
+    """
+    over = threading.Event()
+
+    def storm() -> None:
+        for number in range(count):
+            if over.wait(pause + longer * (number % 7)):
+                return
+            pf.control("reset", vf=0, notify=False)
+
+    thread = threading.Thread(target=storm)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def works(port: Port) -> None:

@@ -21,7 +21,7 @@ from iavfio.port.events import PortEvent
 from iavfio.port.port import Port
 from iavfio.pyvfio import Bar
 from iavfio.softvf.launch import SoftPf
-from tests.port.rig import Options, healthy, lawful, send_all, udp, until, works
+from tests.port.rig import Options, healthy, lawful, send_all, storm_of_resets, udp, until, works
 
 FAST: Options = {"reset_ms": 1}
 
@@ -109,17 +109,7 @@ def test_reset_at_every_register_write_of_open_and_start(
 
 # docs/spec/reliability.md F20
 def test_resets_every_few_milliseconds_while_opening_and_starting(pf: SoftPf, pool: Pool) -> None:
-    over = threading.Event()
-
-    def storm() -> None:
-        for n in range(40):
-            if over.wait(0.005 + 0.003 * (n % 7)):
-                return
-            pf.control("reset", vf=0, notify=False)
-
-    thread = threading.Thread(target=storm)
-    thread.start()
-    try:
+    with storm_of_resets(pf, 40, 0.005, 0.003):
         for _ in range(8):
             port = None
             try:
@@ -132,9 +122,6 @@ def test_resets_every_few_milliseconds_while_opening_and_starting(pf: SoftPf, po
                 if port is not None:
                     port.close()
             assert healthy(pool)
-    finally:
-        over.set()
-        thread.join()
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=5)
         works(port)

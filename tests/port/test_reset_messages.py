@@ -19,7 +19,7 @@ from iavfio.errors import DeviceError, IavfioError
 from iavfio.port.port import Port
 from iavfio.softvf.launch import SoftPf
 from tests.port.expected import snapshot
-from tests.port.rig import healthy, until, works
+from tests.port.rig import healthy, storm_of_resets, until, works
 
 RESETS, MOST_RESETS = 12, 100
 ASKED = (14, 15)  # CONFIG_PROMISCUOUS_MODE, GET_STATS
@@ -128,17 +128,7 @@ def test_a_program_that_opens_and_closes_during_resets(pf: SoftPf, pool: Pool) -
 
 def test_a_program_that_opens_in_a_storm_of_resets(pf: SoftPf, pool: Pool) -> None:
     """What it says in one negotiation is answered in the next."""
-    over = threading.Event()
-
-    def storm() -> None:
-        for number in range(60):
-            if over.wait(0.02 + 0.013 * (number % 7)):
-                return
-            pf.control("reset", vf=0, notify=False)
-
-    thread = threading.Thread(target=storm)
-    thread.start()
-    try:
+    with storm_of_resets(pf, 60, 0.02, 0.013):
         for _ in range(4):
             try:
                 with pf.open(0, pool=pool) as port:
@@ -146,9 +136,6 @@ def test_a_program_that_opens_in_a_storm_of_resets(pf: SoftPf, pool: Pool) -> No
             except DeviceError:
                 pass  # a reset too many
             assert healthy(pool)
-    finally:
-        over.set()
-        thread.join()
     with pf.open(0, pool=pool) as port:
         port.start(wait_link=10)
         works(port)

@@ -276,19 +276,19 @@ def test_a_process_that_is_silent_may_write_on_without_end(
 ) -> None:
     """What is in its rings when it should end is taken, and nothing that comes afterwards."""
     mirror = Mirror("mirrored")
-    fill, taken_then = MirrorCapture._fill, list[int]()  # noqa: SLF001
+    taken_then: list[int] = []
 
-    def goes_on(capture: MirrorCapture, until: int) -> int:
-        if len(taken_then) > 9:
-            raise RuntimeError("it takes what comes after its end")
-        taken_then.append(mirror.read)
-        send_all(port, numbered(port, port, 3))
-        return fill(capture, until)
+    class GoesOn(MirrorCapture):
+        def _fill(self, until: int) -> int:
+            if len(taken_then) > 9:
+                raise RuntimeError("it takes what comes after its end")
+            taken_then.append(mirror.read)
+            send_all(port, numbered(port, port, 3))
+            return super()._fill(until)
 
     with monkeypatch.context() as silent:
         silent.setattr(Mirror, "end", lambda *_: False)
-        silent.setattr(MirrorCapture, "_fill", goes_on)
-        captured = taken(mirror, tmp_path / "a.pcapng")
+        captured = GoesOn(mirror, str(tmp_path / "a.pcapng")).run(0)
     mirror.end()
     assert captured.error is None
     assert captured.counts.taken < captured.counts.received
